@@ -1,0 +1,74 @@
+"""Secret management: one small YAML file assembles the pipeline you need from plugins.
+
+Names are loaded at first use: importing `strongroom` loads no SDK, no plugin and no database.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from strongroom.events import SecretEvent, SecretHook
+    from strongroom.hookspecs import hookimpl
+    from strongroom.passwords import generate_password
+    from strongroom.plugins import Plugin
+    from strongroom.providers import (
+        BaseProvider,
+        BatchReader,
+        BatchWriter,
+        Closeable,
+        ConditionalWriter,
+        Describer,
+        SecretMetadata,
+        SecretProvider,
+        SecretVersion,
+        StagedWriter,
+        VersionReader,
+    )
+    from strongroom.tenancy import TenantContext, current_tenant
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "events": ("SecretEvent", "SecretHook"),
+    "hookspecs": ("hookimpl",),
+    "passwords": ("generate_password",),
+    "plugins": ("Plugin",),
+    "providers": (
+        "BaseProvider",
+        "BatchReader",
+        "BatchWriter",
+        "Closeable",
+        "ConditionalWriter",
+        "Describer",
+        "SecretMetadata",
+        "SecretProvider",
+        "SecretVersion",
+        "StagedWriter",
+        "VersionReader",
+    ),
+    "tenancy": ("TenantContext", "current_tenant"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        if name == "errors" or name in _SUBMODULES:
+            return importlib.import_module(f"strongroom.{name}")
+        message = f"module 'strongroom' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(importlib.import_module(f"strongroom.{home}"), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+_SUBMODULES = frozenset({"backends", "encryption", "hookspecs", "middleware", "spec", "testing"})
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "errors", *sorted(_SUBMODULES)]

@@ -1,0 +1,56 @@
+"""The provider classes of the installed plugins, each found at first use.
+
+`strongroom.backends.VaultSecretProvider` imports `strongroom_vault` and nothing else; where that
+distribution is missing, the error says which one to install.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from strongroom.errors import PluginError
+from strongroom.known import KNOWN_CLASSES
+from strongroom.plugins import nearest
+
+__all__ = sorted(KNOWN_CLASSES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    distribution = KNOWN_CLASSES.get(name)
+    if distribution is not None:
+        module_name = distribution.replace("-", "_")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            missing = PluginError(f"{name} is not installed", hint=f"pip install {distribution}")
+        else:
+            return getattr(module, name)
+        raise missing
+    found = _from_plugins(name)
+    if found is not None:
+        return found
+    close = nearest(name, KNOWN_CLASSES)
+    message = f"no installed plugin has a provider class {name}" + (f"; did you mean {close}?" if close else "")
+    raise AttributeError(message)
+
+
+def _from_plugins(name: str) -> Any:
+    """Return the class that a third party's descriptor names as its factory."""
+    from strongroom.plugins import finder
+
+    for row in finder.listed():
+        factory = row.plugin.factory if row.plugin is not None and row.kind == "provider" else None
+        if isinstance(factory, str) and factory.rpartition(":")[2] == name:
+            return row.plugin.load() if row.plugin is not None else None
+        if not isinstance(factory, str) and getattr(factory, "__name__", None) == name:
+            return factory
+    return None
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,273 @@
+"""The errors of strongroom, one class for each thing a caller can do something about.
+
+    StrongroomError
+    ├── SecretNotFoundError (KeyError)          the key is not there; `reason` says in which way
+    ├── InvalidKeyError (ValueError)            the key breaks the rules, no request was made
+    ├── SecretTooLargeError (ValueError)        the backend cannot hold a value of this size
+    ├── ValidationError (ValueError)            the value breaks a rule, or the backend cannot hold it
+    ├── ConfigurationError                      the set-up is wrong
+    │   ├── SpecError                           the YAML spec is wrong; lists every problem
+    │   ├── UntrustedSpecError                  others could have written the spec
+    │   └── PluginError                         a plugin is broken, missing or doubled
+    ├── PermissionDeniedError (PermissionError) known to the backend, and not allowed
+    ├── AuthenticationError                     not logged in, or the login is no longer good
+    ├── BackendUnavailableError (ConnectionError)  down, unreachable or too slow
+    │   └── ThrottledError                      asked too often
+    ├── ConflictError                           somebody else changed it first
+    ├── UnsupportedOperationError               this backend cannot do that
+    ├── ReadOnlyError                           writing is switched off here
+    ├── EncryptionError
+    │   └── DecryptionError                     wrong key, or changed data
+    │       └── TamperedError                   stored data was changed behind strongroom's back
+    ├── TenantContextError                      no tenant is active
+    ├── InvalidTenantError (ValueError)         the tenant's id breaks the rules
+    ├── RotationError                           a rotation did not get to its end
+    └── AuditError                              the audit trail could not be written
+
+No message, attribute or context of these ever holds a secret's value, a token or a key of a cipher.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+__all__ = [
+    "AuditError",
+    "AuthenticationError",
+    "BackendUnavailableError",
+    "ConfigurationError",
+    "ConflictError",
+    "DecryptionError",
+    "EncryptionError",
+    "InvalidKeyError",
+    "InvalidTenantError",
+    "NotFoundReason",
+    "PermissionDeniedError",
+    "PluginError",
+    "ReadOnlyError",
+    "RotationError",
+    "SecretNotFoundError",
+    "SecretTooLargeError",
+    "SpecError",
+    "StrongroomError",
+    "TamperedError",
+    "TenantContextError",
+    "ThrottledError",
+    "UnsupportedOperationError",
+    "UntrustedSpecError",
+    "ValidationError",
+]
+
+NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
+
+_SHOWN_KEY_CHARACTERS = 80
+
+
+def show_key(key: object) -> str:
+    """Return `key` for a message: quoted, control characters escaped, shortened."""
+    if not isinstance(key, str):
+        return f"a {type(key).__name__}"
+    shown = ascii(key) if not key.isprintable() else repr(key)
+    if len(shown) > _SHOWN_KEY_CHARACTERS:
+        return f"{shown[:_SHOWN_KEY_CHARACTERS]}… ({len(key)} characters)"
+    return shown
+
+
+class StrongroomError(Exception):
+    """What every error of strongroom is.
+
+    Attributes:
+        message: What happened, without the hint.
+        key: The key that was asked for, where the error is about one.
+        pipeline: The pipeline that answered, where one did.
+        provider: The type name of the provider (`vault`, `aws`, …).
+        hint: What to do next.
+        retryable: Whether the same call may succeed later.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str | None = None,
+        pipeline: str | None = None,
+        provider: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.pipeline = pipeline
+        self.provider = provider
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments do not survive the default pickling, and errors cross processes.
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuild(cls: type[StrongroomError], args: tuple[Any, ...], state: dict[str, Any]) -> StrongroomError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class _KeyedError(StrongroomError):
+    """An error about one key, which is its first argument."""
+
+    _default: ClassVar[str] = "{key}: failed"
+
+    def __init__(
+        self,
+        key: str,
+        message: str | None = None,
+        *,
+        pipeline: str | None = None,
+        provider: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        text = message if message is not None else self._default.format(key=show_key(key))
+        super().__init__(text, key=key, pipeline=pipeline, provider=provider, hint=hint)
+        # `KeyError.args[0]` is by custom the key, and mappings' users rely on it.
+        self.args = (key,)
+
+
+class SecretNotFoundError(_KeyedError, KeyError):
+    """The secret is not there.
+
+    Attributes:
+        reason: `absent`, `deleted` (recoverable), `destroyed` or `disabled`, as far as the backend tells.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        message: str | None = None,
+        *,
+        reason: NotFoundReason = "absent",
+        pipeline: str | None = None,
+        provider: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        said = "not found" if reason == "absent" else f"not found: {reason}"
+        text = message if message is not None else f"secret {show_key(key)} {said}"
+        super().__init__(key, text, pipeline=pipeline, provider=provider, hint=hint)
+        self.reason: NotFoundReason = reason
+
+    def renamed(self, key: str) -> Self:
+        """Return the same error about `key`, the name the caller knows the secret by."""
+        return type(self)(
+            key, reason=self.reason, pipeline=self.pipeline, provider=self.provider, hint=self.hint
+        )
+
+
+class InvalidKeyError(_KeyedError, ValueError):
+    """The key breaks the rules for keys; nothing was asked of any backend."""
+
+    _default = "invalid key {key}"
+
+
+class SecretTooLargeError(_KeyedError, ValueError):
+    """The value is larger than the backend takes; what was stored before is still there."""
+
+    _default = "the value for {key} is too large"
+
+
+class ValidationError(StrongroomError, ValueError):
+    """A value breaks a rule, or is nothing that the backend can hold."""
+
+
+class ConfigurationError(StrongroomError):
+    """The set-up is wrong: an option, a file, a mount, a project."""
+
+
+class SpecError(ConfigurationError):
+    """The spec is wrong. `problems` lists everything that is, in the order of the file.
+
+    Attributes:
+        problems: One line each, `file:line:column: path: what`.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems or (message,)
+
+
+class UntrustedSpecError(ConfigurationError):
+    """Somebody other than the user or root owns the spec file or may write it."""
+
+
+class PluginError(ConfigurationError):
+    """A plugin is missing, fails to import, is doubled, or does not keep to the rules."""
+
+
+class PermissionDeniedError(StrongroomError, PermissionError):
+    """The backend knows the caller and says no."""
+
+
+class AuthenticationError(StrongroomError):
+    """The backend does not know the caller: no login, or one that is no longer good."""
+
+
+class BackendUnavailableError(StrongroomError, ConnectionError):
+    """The backend is down, out of reach, or did not answer before the deadline."""
+
+    retryable = True
+
+
+class ThrottledError(BackendUnavailableError):
+    """The backend answers too many requests; ask again later.
+
+    Attributes:
+        retry_after: Seconds that the backend asked to wait, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.retry_after = retry_after
+
+
+class ConflictError(StrongroomError):
+    """The secret is not in the state that a conditional write expected."""
+
+
+class UnsupportedOperationError(StrongroomError):
+    """The backend, or the pipeline in front of it, cannot do this."""
+
+
+class ReadOnlyError(StrongroomError):
+    """Writing is switched off here."""
+
+
+class EncryptionError(StrongroomError):
+    """A value could not be encrypted."""
+
+
+class DecryptionError(EncryptionError):
+    """A value could not be decrypted: the wrong key, or data that was changed."""
+
+
+class TamperedError(DecryptionError):
+    """Stored data was removed, swapped, copied, changed or put back to an older state."""
+
+
+class TenantContextError(StrongroomError):
+    """No tenant is active where one is needed."""
+
+
+class InvalidTenantError(StrongroomError, ValueError):
+    """A tenant's id breaks the rules: 1-64 of `[A-Za-z0-9_-]`."""
+
+
+class RotationError(StrongroomError):
+    """A rotation did not reach its end; the old value is still the current one."""
+
+
+class AuditError(StrongroomError):
+    """The audit trail could not be written, so the operation was refused."""

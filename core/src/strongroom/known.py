@@ -1,0 +1,37 @@
+"""Types that strongroom's own distributions provide, so that a missing one can be named.
+
+A test holds this table equal to the entry points in `plugins/*/pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
+
+KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
+    "provider": {
+        "aws": "strongroom-aws",
+        "azure": "strongroom-azure",
+        "env": "strongroom-env",
+        "file": "strongroom-file",
+        "gcp": "strongroom-gcp",
+        "keyring": "strongroom-keyring",
+        "memory": "strongroom-memory",
+        "vault": "strongroom-vault",
+    },
+}
+"""Kind of component -> type name -> the distribution that has it."""
+
+KNOWN_CLASSES: Mapping[str, str] = {
+    "AWSParameterProvider": "strongroom-aws",
+    "AWSSecretProvider": "strongroom-aws",
+    "AzureSecretProvider": "strongroom-azure",
+    "EnvSecretProvider": "strongroom-env",
+    "FileSecretProvider": "strongroom-file",
+    "GCPSecretProvider": "strongroom-gcp",
+    "KeyringSecretProvider": "strongroom-keyring",
+    "MemorySecretProvider": "strongroom-memory",
+    "VaultSecretProvider": "strongroom-vault",
+}
+"""Provider classes of `strongroom.backends` -> the distribution that has them."""

@@ -1,0 +1,312 @@
+"""What a provider is: four methods, and capabilities that it may have besides.
+
+The capabilities are runtime-checkable protocols: a provider has one by having its methods, and
+nothing is declared twice. `capabilities` lists them; `guard` lets any object with the four methods
+take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_key,
+)
+from strongroom.keys import check_key
+
+__all__ = [
+    "CAPABILITIES",
+    "BaseProvider",
+    "BatchReader",
+    "BatchWriter",
+    "Closeable",
+    "ConditionalWriter",
+    "Describer",
+    "SecretMetadata",
+    "SecretProvider",
+    "SecretVersion",
+    "StagedWriter",
+    "VersionReader",
+    "VersionState",
+    "capabilities",
+    "capability_methods",
+    "guard",
+    "unsupported",
+]
+
+VersionState = Literal["current", "pending", "previous", "disabled", "deleted", "destroyed"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMetadata:
+    """What a backend tells of a secret without its value; times are aware and in UTC."""
+
+    key: str
+    version: str
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One version of a secret, without its value; `created_at` is aware and in UTC."""
+
+    version: str
+    created_at: datetime | None
+    state: VersionState
+
+
+@runtime_checkable
+class SecretProvider(Protocol):
+    """The interface that every backend, middleware and registry has."""
+
+    def get_secret(self, key: str) -> str:
+        """Return the value of `key`, or raise `SecretNotFoundError`."""
+        ...
+
+    def set_secret(self, key: str, value: str) -> None:
+        """Create or replace `key`."""
+        ...
+
+    def delete_secret(self, key: str) -> None:
+        """Delete `key`, or raise `SecretNotFoundError`."""
+        ...
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        """Return all keys whose text starts with `prefix`, whole and sorted."""
+        ...
+
+
+@runtime_checkable
+class BatchReader(Protocol):
+    """Reads many keys at once."""
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of `keys` that are there; any failure but absence raises."""
+        ...
+
+
+@runtime_checkable
+class BatchWriter(Protocol):
+    """Writes many keys at once."""
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Create or replace all keys of `values`, in one transaction where the backend has one."""
+        ...
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """Tells about a secret without its value."""
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        """Return version, dates and tags of `key`."""
+        ...
+
+
+@runtime_checkable
+class VersionReader(Protocol):
+    """Keeps older versions."""
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        """Return the versions of `key`, newest first."""
+        ...
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        """Return the value that `key` had in `version`."""
+        ...
+
+
+@runtime_checkable
+class ConditionalWriter(Protocol):
+    """Writes only over the version that the caller has seen."""
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        """Write and return the new version, or raise `ConflictError`; `None` means: must not exist."""
+        ...
+
+
+@runtime_checkable
+class StagedWriter(Protocol):
+    """Holds a version that readers do not get yet."""
+
+    def stage_secret(self, key: str, value: str) -> str:
+        """Store a pending version of `key` and return its id."""
+        ...
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        """Make `version` the current one if `expected_version` still is, else `ConflictError`."""
+        ...
+
+    def discard_version(self, key: str, version: str) -> None:
+        """Drop a pending version."""
+        ...
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """Holds something open."""
+
+    def close(self) -> None:
+        """Give back connections and files; calling it again is harmless."""
+        ...
+
+
+CAPABILITIES: Mapping[type, tuple[str, ...]] = {
+    BatchReader: ("get_secrets",),
+    BatchWriter: ("set_secrets",),
+    Describer: ("describe_secret",),
+    VersionReader: ("list_versions", "get_secret_version"),
+    ConditionalWriter: ("set_secret_if",),
+    StagedWriter: ("stage_secret", "promote_version", "discard_version"),
+    Closeable: ("close",),
+}
+"""Each capability with the methods that make it."""
+
+
+def capabilities(provider: object) -> frozenset[type]:
+    """Return the capability protocols that `provider` has."""
+    return frozenset(protocol for protocol in CAPABILITIES if isinstance(provider, protocol))
+
+
+def capability_methods(provider: object) -> frozenset[str]:
+    """Return the names of the capability methods that `provider` has."""
+    return frozenset(name for protocol in capabilities(provider) for name in CAPABILITIES[protocol])
+
+
+def unsupported(operation: str, provider: object, key: str | None = None) -> UnsupportedOperationError:
+    """Return the error for a capability that `provider` does not have."""
+    name = getattr(provider, "type_name", None) or type(provider).__name__
+    about = f" for {show_key(key)}" if key is not None else ""
+    return UnsupportedOperationError(
+        f"{name} has no {operation}{about}",
+        key=key,
+        provider=name,
+        hint="a provider with that capability answers it: memory and file have all of them",
+    )
+
+
+class BaseProvider:
+    """A convenient base for providers: context manager, quiet `repr`, and one promise.
+
+    Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
+    `TypeError` for a value that is no text), so that nothing needs to translate their errors again.
+    """
+
+    type_name: ClassVar[str] = ""
+
+    def close(self) -> None:
+        """Give back what the provider holds open; a second call is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+T = TypeVar("T")
+
+
+class GuardedProvider(BaseProvider):
+    """Any object with the four methods, its errors translated to `strongroom.errors`.
+
+    `capability_class` gives instances the capability methods that the wrapped object has.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+        self.type_name = getattr(wrapped, "type_name", "") or type(wrapped).__name__  # type: ignore[misc]  # per object
+
+    def get_secret(self, key: str) -> str:
+        return self._call(key, self.wrapped.get_secret, check_key(key))  # type: ignore[no-any-return]  # a stranger's object
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._call(key, self.wrapped.set_secret, check_key(key), value)
+
+    def delete_secret(self, key: str) -> None:
+        self._call(key, self.wrapped.delete_secret, check_key(key))
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        return sorted(self._call(prefix, self.wrapped.list_secrets, prefix))
+
+    def __repr__(self) -> str:
+        return f"<GuardedProvider of {type(self.wrapped).__name__}>"
+
+    def _call(self, asked: str | None, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except (StrongroomError, TypeError):
+            raise
+        except Exception as raised:  # a stranger's provider may raise anything at all
+            error = raised
+        # Outside the `except` block: where the cause could hold a value it must not even be the context.
+        translated = _translate(error, asked, self.type_name)
+        texts = [text for argument in args[1:] for text in _texts(argument)]
+        if any(text and (text in str(error) or text in repr(error)) for text in texts):
+            raise translated
+        raise translated from error
+
+
+def _texts(argument: object) -> Iterable[str]:
+    if isinstance(argument, str):
+        return (argument,)
+    if isinstance(argument, Mapping):
+        return tuple(value for value in argument.values() if isinstance(value, str))
+    return ()
+
+
+def _translate(error: Exception, asked: str | None, provider: str) -> StrongroomError:
+    if isinstance(error, KeyError) and asked is not None and error.args == (asked,):
+        return SecretNotFoundError(asked, provider=provider)
+    what = f"{provider} failed with {type(error).__name__}"
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError(what, key=asked, provider=provider)
+    if isinstance(error, ConnectionError | TimeoutError):
+        return BackendUnavailableError(what, key=asked, provider=provider)
+    return StrongroomError(what, key=asked, provider=provider, hint="the cause is in the provider itself")
+
+
+def _guarded_method(name: str) -> Callable[..., Any]:
+    def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
+        asked = args[0] if args and isinstance(args[0], str) else None
+        return self._call(asked, getattr(self.wrapped, name), *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+def guard(provider: Any) -> Any:
+    """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
+
+    Raises:
+        TypeError: It lacks one of the four methods.
+    """
+    if isinstance(provider, BaseProvider):
+        return provider
+    if not isinstance(provider, SecretProvider):
+        missing = [
+            name
+            for name in ("get_secret", "set_secret", "delete_secret", "list_secrets")
+            if not callable(getattr(provider, name, None))
+        ]
+        message = f"{type(provider).__name__} is no secret provider: it lacks {', '.join(missing)}"
+        raise TypeError(message)
+    methods = capability_methods(provider)
+    namespace = {name: _guarded_method(name) for name in methods}
+    return type("GuardedProvider", (GuardedProvider,), namespace)(provider)

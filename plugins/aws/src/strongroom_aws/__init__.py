@@ -1,0 +1,1 @@
+"""strongroom's aws plugin."""
