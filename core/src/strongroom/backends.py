@@ -35,7 +35,9 @@ def __getattr__(name: str) -> Any:
     if found is not None:
         return found
     close = nearest(name, KNOWN_CLASSES)
-    message = f"no installed plugin has a provider class {name}" + (f"; did you mean {close}?" if close else "")
+    message = f"no installed plugin has a provider class {name}" + (
+        f"; did you mean {close}?" if close else ""
+    )
     raise AttributeError(message)
 
 

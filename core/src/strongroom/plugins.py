@@ -178,7 +178,9 @@ class PluginFinder:
                     if entry.distribution == CORE and name != entry.name:
                         continue  # one module holds all of core's; each name has its own entry point
                     twins = sorted(
-                        other.owner for other in self._candidates(name) if other.distribution != entry.distribution
+                        other.owner
+                        for other in self._candidates(name)
+                        if other.distribution != entry.distribution
                     )
                     error = f"also provided by {', '.join(twins)}" if twins else None
                     rows.append(ListedPlugin(name, kind, *told, plugin.summary, error, plugin))
@@ -235,7 +237,8 @@ class PluginFinder:
             allowed = allowed_distributions()
             if allowed is not None and distribution not in allowed and self._is_installed(distribution):
                 return PluginError(
-                    f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS", hint=f"add {distribution} to it"
+                    f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS",
+                    hint=f"add {distribution} to it",
                 )
             return PluginError(f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}")
         here = {entry.name for entry in self._all_entries()}
@@ -245,7 +248,9 @@ class PluginFinder:
             close = nearest(type_name, here | set(known))
         return PluginError(
             f"unknown {kind} {type_name!r}",
-            hint=f"did you mean {close!r}?" if close else f"known here: {', '.join(sorted(here | set(known)))}",
+            hint=f"did you mean {close!r}?"
+            if close
+            else f"known here: {', '.join(sorted(here | set(known)))}",
         )
 
     @staticmethod

@@ -41,7 +41,9 @@ class TenantContext:
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = check_tenant_id(tenant_id)
         # What to put back is itself kept in the context: each thread and task has its own stack.
-        self._entered: ContextVar[tuple[Token[str | None], ...]] = ContextVar("strongroom_entered", default=())
+        self._entered: ContextVar[tuple[Token[str | None], ...]] = ContextVar(
+            "strongroom_entered", default=()
+        )
 
     def __enter__(self) -> Self:
         self._entered.set((*self._entered.get(), _tenant.set(self.tenant_id)))
