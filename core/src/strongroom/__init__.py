@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StagedWriter,
         VersionReader,
     )
+    from strongroom.registry import Explanation, SecretProviderRegistry
     from strongroom.tenancy import TenantContext, current_tenant
 
 __version__ = "0.1.0"
@@ -48,11 +49,33 @@ _HOMES = {
         "StagedWriter",
         "VersionReader",
     ),
+    "registry": ("Explanation", "SecretProviderRegistry"),
     "tenancy": ("TenantContext", "current_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
+__all__ = [
+    "BaseProvider",
+    "BatchReader",
+    "BatchWriter",
+    "Closeable",
+    "ConditionalWriter",
+    "Describer",
+    "Explanation",
+    "Plugin",
+    "SecretEvent",
+    "SecretHook",
+    "SecretMetadata",
+    "SecretProvider",
+    "SecretProviderRegistry",
+    "SecretVersion",
+    "StagedWriter",
+    "TenantContext",
+    "VersionReader",
+    "current_tenant",
+    "generate_password",
+    "hookimpl",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,17 @@ from strongroom.errors import PluginError
 from strongroom.known import KNOWN_CLASSES
 from strongroom.plugins import nearest
 
-__all__ = sorted(KNOWN_CLASSES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [  # noqa: F822  # each is found at first use
+    "AWSParameterProvider",
+    "AWSSecretProvider",
+    "AzureSecretProvider",
+    "EnvSecretProvider",
+    "FileSecretProvider",
+    "GCPSecretProvider",
+    "KeyringSecretProvider",
+    "MemorySecretProvider",
+    "VaultSecretProvider",
+]
 
 
 def __getattr__(name: str) -> Any:

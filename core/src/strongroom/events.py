@@ -19,7 +19,8 @@ class SecretEvent:
 
     Attributes:
         id: The same for the `before` and `after` of one operation, unique to it.
-        operation: `get`, `set`, `delete`, `list`, `describe`, `history`, `stage`, `promote`, `discard` or `rotate`.
+        operation: `get`, `set`, `delete`, `list`, `describe`, `history`, `stage`, `promote`, `discard` or
+            `rotate`.
         key: The key as the caller gave it; of a list its prefix.
         pipeline: The pipeline that answers.
         tenant: The tenant that is active, if any.

@@ -10,7 +10,10 @@ from strongroom_acme.config import AcmeConfig
 @strongroom.hookimpl
 def strongroom_providers():
     yield strongroom.Plugin(
-        name="acme", summary="Secrets in Acme.", config=AcmeConfig, factory="strongroom_acme.provider:AcmeProvider"
+        name="acme",
+        summary="Secrets in Acme.",
+        config=AcmeConfig,
+        factory="strongroom_acme.provider:AcmeProvider",
     )
 ```
 
@@ -48,7 +51,7 @@ def strongroom_providers() -> Iterable[Plugin]:
 
 @hookspec
 def strongroom_middleware() -> Iterable[Plugin]:
-    """Return descriptors of middleware; the factory takes the inner provider first, then the config's fields."""
+    """Return descriptors of middleware; the factory takes the inner provider first."""
     return ()
 
 

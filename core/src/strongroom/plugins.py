@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     import pluggy
     from pydantic import BaseModel
 
-__all__ = ["GROUP", "KINDS", "Kind", "ListedPlugin", "Plugin", "PluginFinder", "finder", "nearest"]
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "Kind",
+    "ListedPlugin",
+    "Plugin",
+    "PluginFinder",
+    "UnknownTypeError",
+    "finder",
+    "nearest",
+]
 
 GROUP = "strongroom"
 CORE = "strongroom-core"
@@ -34,6 +44,10 @@ KINDS: dict[Kind, str] = {
     "encryption": "strongroom_encryption",
 }
 """Each kind of component with the hook that gives its descriptors."""
+
+
+class UnknownTypeError(PluginError):
+    """No installed plugin has this type name; a spec that says it is simply wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +169,7 @@ class PluginFinder:
                 if (bad_kind, name) == (kind, type_name):
                     raise PluginError(f"{kind} {type_name!r} of {entry.owner} is unusable: {why}")
             here = sorted(name for found_kind, name in loaded if found_kind == kind)
-            raise PluginError(
+            raise UnknownTypeError(
                 f"{entry.owner} has no {kind} {type_name!r}",
                 hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
             )
@@ -236,17 +250,19 @@ class PluginFinder:
         if distribution is not None:
             allowed = allowed_distributions()
             if allowed is not None and distribution not in allowed and self._is_installed(distribution):
-                return PluginError(
+                return UnknownTypeError(
                     f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS",
                     hint=f"add {distribution} to it",
                 )
-            return PluginError(f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}")
+            return UnknownTypeError(
+                f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}"
+            )
         here = {entry.name for entry in self._all_entries()}
         try:
             here = set(self.names(kind))
         finally:
             close = nearest(type_name, here | set(known))
-        return PluginError(
+        return UnknownTypeError(
             f"unknown {kind} {type_name!r}",
             hint=f"did you mean {close!r}?"
             if close
@@ -268,7 +284,7 @@ class PluginFinder:
         if entry not in self._loaded:
             try:
                 self._loaded[entry] = self._components(entry)
-            except Exception as error:  # whatever a broken plugin raises is told where somebody names it
+            except Exception as error:  # noqa: BLE001  # whatever it raises is told where somebody names it
                 self._loaded[entry] = _told(error)
         return self._loaded[entry]
 
@@ -290,7 +306,7 @@ class PluginFinder:
             elif entry.distribution != CORE and not (
                 plugin.name == entry.name or plugin.name.startswith(f"{entry.name}.")
             ):
-                why = f"its name must be {entry.name!r} or begin with {entry.name + '.'!r}, as its entry point's"
+                why = f"its name must be {entry.name!r} or begin with it and a dot, as its entry point's"
                 bad.append((kind, plugin.name, why))
             else:
                 found[kind, plugin.name] = plugin

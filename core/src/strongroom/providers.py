@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -31,6 +31,7 @@ __all__ = [
     "Closeable",
     "ConditionalWriter",
     "Describer",
+    "FullProvider",
     "SecretMetadata",
     "SecretProvider",
     "SecretVersion",
@@ -162,6 +163,23 @@ class Closeable(Protocol):
         ...
 
 
+class FullProvider(
+    SecretProvider,
+    BatchReader,
+    BatchWriter,
+    Describer,
+    VersionReader,
+    ConditionalWriter,
+    StagedWriter,
+    Closeable,
+    Protocol,
+):
+    """A provider with every capability, for type checkers.
+
+    Code that has made sure by `capabilities` which methods are there may speak of a provider as this.
+    """
+
+
 CAPABILITIES: Mapping[type, tuple[str, ...]] = {
     BatchReader: ("get_secrets",),
     BatchWriter: ("set_secrets",),
@@ -220,9 +238,6 @@ class BaseProvider:
         return f"<{type(self).__name__}>"
 
 
-T = TypeVar("T")
-
-
 class GuardedProvider(BaseProvider):
     """Any object with the four methods, its errors translated to `strongroom.errors`.
 
@@ -253,7 +268,7 @@ class GuardedProvider(BaseProvider):
             return method(*args, **kwargs)
         except (StrongroomError, TypeError):
             raise
-        except Exception as raised:  # a stranger's provider may raise anything at all
+        except Exception as raised:  # noqa: BLE001  # a stranger's provider may raise anything at all
             error = raised
         # Outside the `except` block: where the cause could hold a value it must not even be the context.
         translated = _translate(error, asked, self.type_name)

@@ -1,0 +1,151 @@
+"""From a validated plan to live pipelines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
+from strongroom.events import SecretHook
+from strongroom.fields import member_of
+from strongroom.middleware.base import Middleware
+from strongroom.pipeline import FallbackProvider, Pipeline
+from strongroom.plugins import load_factory
+from strongroom.providers import Closeable, guard
+from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
+from strongroom.spec.references import Reference
+
+__all__ = ["Assembly"]
+
+
+class Assembly:
+    """The pipelines of a plan, each assembled once.
+
+    All are assembled at construction, so that what is wrong shows at the start; only those that read
+    secrets for themselves from another pipeline wait for their first use.
+
+    Args:
+        plan: A validated plan.
+        only: Assemble only this pipeline and what it needs.
+    """
+
+    def __init__(self, plan: Plan, *, only: str | None = None) -> None:
+        self.plan = plan
+        self._used = plan.used_by(only) if only is not None else frozenset(plan.pipelines)
+        self._lock = threading.RLock()
+        self._chains: dict[str, Any] = {}
+        self._own_hooks: dict[str, list[SecretHook]] = {}
+        self._made: list[Any] = []
+        self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        for name in plan.pipelines:
+            if name in self._used and not self._waits(name):
+                self.chain(name)
+
+    def _waits(self, name: str) -> bool:
+        return any(part.reads for member in self.plan.used_by(name) for part in self._parts(member))
+
+    def _parts(self, name: str) -> Sequence[ComponentPlan]:
+        return self.plan.pipelines[name].components()
+
+    def is_used(self, name: str) -> bool:
+        """Tell whether this assembly has the pipeline `name`."""
+        return name in self._used
+
+    def chain(self, name: str) -> Any:
+        """Return provider and middleware of a pipeline, without hooks."""
+        chain = self._chains.get(name)
+        if chain is None:
+            with self._lock:
+                chain = self._chains.get(name)
+                if chain is None:
+                    chain = self._chains[name] = self._assembled(self.plan.pipelines[name])
+        return chain
+
+    def own_hooks(self, name: str) -> Sequence[SecretHook]:
+        """Return the hooks that the spec gives to this pipeline alone."""
+        self.chain(name)
+        return self._own_hooks[name]
+
+    def close(self) -> None:
+        """Close everything that was made, the last first; all are closed, the first error is raised."""
+        errors: list[Exception] = []
+        while self._made:
+            made = self._made.pop()
+            if isinstance(made, Closeable):
+                try:
+                    made.close()
+                except Exception as error:  # noqa: BLE001  # the others must be closed too; it is raised below
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _assembled(self, plan: PipelinePlan) -> Any:
+        hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        if plan.fallback is not None:
+            members = [
+                Pipeline(self.chain(name), name=name, hooks=self.own_hooks(name))
+                for name in plan.fallback.pipelines
+            ]
+            chain: Any = FallbackProvider(members[0], others=members[1:], when=plan.fallback.when)
+        else:
+            assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
+            chain = guard(self._make(plan.provider))
+        for component in reversed(plan.middleware):
+            chain = self._make(component, chain)
+        self._own_hooks[plan.name] = hooks
+        return chain
+
+    def _make(self, component: ComponentPlan, *inner: Any) -> Any:
+        options = self._options(component)
+        factory = self._factory(component)
+        failure: StrongroomError
+        try:
+            made = factory(*inner, **options)
+        except StrongroomError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
+            failure = PluginError(f"its factory failed with {type(error).__name__}")
+        else:
+            if not inner:
+                self._made.append(made)
+            return made
+        # Outside the `except` block: a stranger's error may hold an option's value.
+        failure.message = f"{component.position}: {component.path}: {failure.message}"
+        failure.__context__ = None
+        raise failure
+
+    @staticmethod
+    def _factory(component: ComponentPlan) -> Callable[..., Any]:
+        if isinstance(component.factory, str):
+            return load_factory(component.factory, component.type)
+        return component.factory
+
+    def _options(self, component: ComponentPlan) -> Mapping[str, Any]:
+        if component.prepare is None:
+            return component.options or {}
+        return component.prepare(lambda reference: self._read_reference(component, reference))
+
+    def _read_reference(self, component: ComponentPlan, reference: Reference) -> str:
+        source = reference.pipeline
+        pipeline = Pipeline(self.chain(source), name=source, hooks=[*self.hooks, *self.own_hooks(source)])
+        try:
+            value = pipeline.get_secret(reference.name)
+            return value if reference.field is None else member_of(value, reference.name, reference.field)
+        except SecretNotFoundError as error:
+            # Not "not found": the caller asked for another key, whose pipeline cannot be set up.
+            raise ConfigurationError(
+                f"{component.position}: {component.path}: ${{secret:{source}:{reference.name}}} "
+                f"leads nowhere: {error}",
+                pipeline=source,
+                hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
+            ) from error
+
+
+def middleware_of(chain: Any) -> list[Middleware]:
+    """Return the middleware of a chain, outermost first."""
+    found = []
+    while isinstance(chain, Middleware) and not isinstance(chain, Pipeline | FallbackProvider):
+        found.append(chain)
+        chain = chain.inner
+    return found

@@ -1,0 +1,63 @@
+"""Members of secrets that hold JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from strongroom.errors import SecretNotFoundError, ValidationError, show_key
+
+__all__ = ["member_of"]
+
+
+def member_of(value: str, key: str, field: str) -> str:
+    """Return the member `field` of the JSON text `value` of `key`; `a.b` and `a.0` descend.
+
+    A member that is text is returned as it is, any other as JSON text.
+
+    Raises:
+        ValidationError: The value is no JSON object or list.
+        SecretNotFoundError: It has no such member.
+    """
+    try:
+        data = json.loads(value)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict | list):
+        # Outside the `except` block: json's error holds the whole value.
+        raise ValidationError(
+            f"{show_key(key)} has no fields: its value is no JSON object",
+            key=key,
+            hint="ask for it without a field",
+        )
+    found = _descend(data, field)
+    if found is _NOTHING:
+        raise SecretNotFoundError(key, f"secret {show_key(key)} has no field {show_key(field)}")
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+_NOTHING = object()
+
+
+def _descend(data: Any, field: str) -> Any:
+    """Return the member at `field`; a name that itself has a dot is found before it is split."""
+    if isinstance(data, dict) and field in data:
+        return data[field]
+    if isinstance(data, list) and field.isascii() and field.isdigit():
+        return data[int(field)] if int(field) < len(data) else _NOTHING
+    for at, character in enumerate(field):
+        if character == ".":
+            step = _descend_one(data, field[:at])
+            if step is not _NOTHING:
+                found = _descend(step, field[at + 1 :])
+                if found is not _NOTHING:
+                    return found
+    return _NOTHING
+
+
+def _descend_one(data: Any, name: str) -> Any:
+    if isinstance(data, dict):
+        return data.get(name, _NOTHING)
+    if isinstance(data, list) and name.isascii() and name.isdigit() and int(name) < len(data):
+        return data[int(name)]
+    return _NOTHING

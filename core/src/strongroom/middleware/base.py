@@ -1,0 +1,119 @@
+"""The base of middleware: passes on just the capabilities that the inner provider has.
+
+Write capability methods in the class like any others. They exist on an instance only where the inner
+provider has them too: as real methods of a class chosen at construction, because `isinstance` on a
+runtime-checkable protocol looks statically from Python 3.12 on. What a class does not override is
+handed on unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+from strongroom.providers import (
+    CAPABILITIES,
+    BaseProvider,
+    Closeable,
+    FullProvider,
+    SecretMetadata,
+    SecretVersion,
+    capability_methods,
+    guard,
+)
+
+__all__ = ["Middleware"]
+
+# `close` is in every middleware: closing the outermost closes what is inside.
+_OPTIONAL = frozenset(name for names in CAPABILITIES.values() for name in names) - {"close"}
+
+
+class _PassedOn:
+    """The capability methods as a middleware has them that does not care for them."""
+
+    inner: FullProvider
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        return self.inner.get_secrets(keys)
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        self.inner.set_secrets(values)
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        return self.inner.describe_secret(key)
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        return self.inner.list_versions(key)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        return self.inner.get_secret_version(key, version)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        return self.inner.set_secret_if(key, value, expected_version)
+
+    def stage_secret(self, key: str, value: str) -> str:
+        return self.inner.stage_secret(key, value)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        self.inner.promote_version(key, version, expected_version=expected_version)
+
+    def discard_version(self, key: str, version: str) -> None:
+        self.inner.discard_version(key, version)
+
+
+class Middleware(BaseProvider):
+    """Stands around a provider; itself a provider.
+
+    Args:
+        inner: The provider that this one stands around: any object with the four methods.
+    """
+
+    _capability_methods: ClassVar[Mapping[str, Callable[..., Any]]] = {
+        name: vars(_PassedOn)[name] for name in _OPTIONAL
+    }
+
+    def __init_subclass__(cls, *, chosen: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if chosen:
+            return
+        own = {name: vars(cls)[name] for name in _OPTIONAL if name in vars(cls)}
+        for name in own:
+            delattr(cls, name)
+        cls._capability_methods = {**cls._capability_methods, **own}
+
+    def __new__(cls, inner: Any, *_args: Any, **_kwargs: Any) -> Self:
+        chosen: Any = _chosen(cls, capability_methods(inner) & _OPTIONAL)  # type: ignore[arg-type]  # classes are hashable
+        made: Self = object.__new__(chosen)
+        return made
+
+    def __init__(self, inner: Any) -> None:
+        # Which of the capabilities are there was decided when the class was chosen.
+        self.inner: FullProvider = guard(inner)
+
+    def get_secret(self, key: str) -> str:
+        return self.inner.get_secret(key)
+
+    def set_secret(self, key: str, value: str) -> None:
+        self.inner.set_secret(key, value)
+
+    def delete_secret(self, key: str) -> None:
+        self.inner.delete_secret(key)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        return self.inner.list_secrets(prefix)
+
+    def close(self) -> None:
+        """Close the inner provider, where it can be closed."""
+        if isinstance(self.inner, Closeable):
+            self.inner.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} around {self.inner!r}>"
+
+
+@lru_cache(maxsize=512)
+def _chosen(cls: Any, methods: frozenset[str]) -> Any:
+    namespace = {name: cls._capability_methods[name] for name in methods}
+    namespace |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls)(cls.__name__, (cls,), namespace, chosen=True)

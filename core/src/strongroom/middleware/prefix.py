@@ -1,0 +1,57 @@
+"""Keys under a prefix, and keys without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from strongroom.errors import InvalidKeyError, show_key
+from strongroom.keys import check_key, check_prefix
+from strongroom.middleware.renaming import RenamingMiddleware
+
+__all__ = ["PrefixMiddleware", "StripPrefixMiddleware"]
+
+
+class PrefixMiddleware(RenamingMiddleware):
+    """Puts `prefix` before every key, and takes it off again in lists, descriptions and errors.
+
+    Raises:
+        InvalidKeyError: The prefix breaks the rules for keys.
+    """
+
+    def __init__(self, inner: Any, prefix: str) -> None:
+        super().__init__(inner)
+        check_key(f"{check_prefix(prefix)}x")
+        self.prefix = prefix
+
+    def stored(self, key: str) -> str:
+        return check_key(self.prefix + check_key(key))
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        length = len(self.prefix)
+        found = self.inner.list_secrets(self.prefix + check_prefix(prefix))
+        # What is left must be a key: of one that equals the prefix nothing is.
+        return [key[length:] for key in found if len(key) > length and key[length] != "/"]
+
+
+class StripPrefixMiddleware(RenamingMiddleware):
+    """Takes `prefix` off every key, and puts it back: how a route with `strip_prefix` hands keys on."""
+
+    def __init__(self, inner: Any, prefix: str) -> None:
+        super().__init__(inner)
+        self.prefix = check_prefix(prefix)
+
+    def stored(self, key: str) -> str:
+        if not check_key(key).startswith(self.prefix) or len(key) == len(self.prefix):
+            raise InvalidKeyError(
+                key, f"invalid key {show_key(key)}: nothing is left of it without the route's prefix"
+            )
+        return check_key(key[len(self.prefix) :])
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        if check_prefix(prefix).startswith(self.prefix):
+            rest = prefix[len(self.prefix) :]
+        elif self.prefix.startswith(prefix):
+            rest = ""
+        else:
+            return []
+        return [self.prefix + key for key in self.inner.list_secrets(rest)]

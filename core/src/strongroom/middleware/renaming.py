@@ -1,0 +1,97 @@
+"""Middleware under which secrets have other names than the backend knows them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from strongroom.errors import StrongroomError, show_key
+from strongroom.middleware.base import Middleware
+from strongroom.providers import SecretMetadata, SecretVersion
+
+__all__ = ["RenamingMiddleware"]
+
+T = TypeVar("T")
+
+
+class RenamingMiddleware(Middleware):
+    """Hands every call on under another key, and brings results and errors back under the caller's.
+
+    A subclass says how keys are renamed by `stored`, and how a list is asked for by `list_secrets`.
+    """
+
+    def stored(self, key: str) -> str:
+        """Return the name by which the inner provider knows `key`; both are valid keys."""
+        raise NotImplementedError  # every subclass has its own
+
+    def get_secret(self, key: str) -> str:
+        stored = self.stored(key)
+        try:
+            return self.inner.get_secret(stored)
+        except StrongroomError as error:
+            _rename(error, {stored: key})
+            raise
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._ask(key, self.inner.set_secret, value)
+
+    def delete_secret(self, key: str) -> None:
+        self._ask(key, self.inner.delete_secret)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        names = {self.stored(key): key for key in keys}
+        try:
+            found = self.inner.get_secrets(list(names))
+        except StrongroomError as error:
+            _rename(error, names)
+            raise
+        return {names[stored]: value for stored, value in found.items()}
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        names = {self.stored(key): key for key in values}
+        try:
+            self.inner.set_secrets({stored: values[key] for stored, key in names.items()})
+        except StrongroomError as error:
+            _rename(error, names)
+            raise
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        return replace(self._ask(key, self.inner.describe_secret), key=key)
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        return self._ask(key, self.inner.list_versions)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        return self._ask(key, self.inner.get_secret_version, version)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        return self._ask(key, self.inner.set_secret_if, value, expected_version)
+
+    def stage_secret(self, key: str, value: str) -> str:
+        return self._ask(key, self.inner.stage_secret, value)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        self._ask(key, self.inner.promote_version, version, expected_version=expected_version)
+
+    def discard_version(self, key: str, version: str) -> None:
+        self._ask(key, self.inner.discard_version, version)
+
+    def _ask(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        stored = self.stored(key)
+        try:
+            return method(stored, *args, **kwargs)
+        except StrongroomError as error:
+            _rename(error, {stored: key})
+            raise
+
+
+def _rename(error: StrongroomError, names: Mapping[str, str]) -> None:
+    """Make an error about a stored name one about the caller's; `names` maps stored names to those."""
+    stored = error.key
+    if stored is None or stored not in names:
+        return
+    key = names[stored]
+    error.key = key
+    error.message = error.message.replace(show_key(stored), show_key(key))
+    error.args = (key,) if error.args == (stored,) else (error.message,)

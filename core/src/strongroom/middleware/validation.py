@@ -1,0 +1,158 @@
+"""Rules for keys and values, checked before a write and after a read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from strongroom.errors import ConfigurationError, InvalidKeyError, ValidationError, show_key
+from strongroom.keys import check_key, check_value
+from strongroom.middleware.base import Middleware
+
+__all__ = ["ValidationMiddleware"]
+
+
+class ValidationMiddleware(Middleware):
+    """Refuses keys and values that break the rules given; without rules it lets everything pass.
+
+    A value that is read and breaks a rule is refused too: it was written past this pipeline.
+    Lists and deletes are checked by nothing, so that what breaks the rules can be found and removed.
+
+    Args:
+        inner: The provider.
+        key_pattern: A regular expression that the whole key must match.
+        min_length: Characters that a value has at least.
+        max_length: Characters that a value has at most.
+        forbid: Values refused, compared without case.
+        json_schema: A JSON Schema; the value must be JSON text that it accepts. Needs the package
+            `jsonschema`.
+
+    Raises:
+        ConfigurationError: A rule itself is wrong.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        key_pattern: str | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        forbid: Iterable[str] = (),
+        json_schema: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self._key_pattern = _compiled(key_pattern)
+        if min_length is not None and max_length is not None and min_length > max_length:
+            raise ConfigurationError(f"validation: min_length {min_length} is above max_length {max_length}")
+        self._min = min_length or 0
+        self._max = max_length
+        self._forbidden = frozenset(word.casefold() for word in forbid)
+        self._schema: Any = _schema_validator(json_schema) if json_schema is not None else None
+        self._get = self.inner.get_secret
+
+    def get_secret(self, key: str) -> str:
+        self._check_key(key)
+        value = self._get(key)
+        self._check_value(key, value)
+        return value
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._check_pair(key, value)
+        self.inner.set_secret(key, value)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        asked = list(keys)
+        for key in asked:
+            self._check_key(key)
+        found = self.inner.get_secrets(asked)
+        for key, value in found.items():
+            self._check_value(key, value)
+        return found
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._check_pair(key, value)
+        self.inner.set_secrets(values)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        self._check_key(key)
+        value = self.inner.get_secret_version(key, version)
+        self._check_value(key, value)
+        return value
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        self._check_pair(key, value)
+        return self.inner.set_secret_if(key, value, expected_version)
+
+    def stage_secret(self, key: str, value: str) -> str:
+        self._check_pair(key, value)
+        return self.inner.stage_secret(key, value)
+
+    def _check_pair(self, key: str, value: str) -> None:
+        self._check_key(key)
+        self._check_value(key, check_value(value, key))
+
+    def _check_key(self, key: str) -> None:
+        if self._key_pattern is not None and not self._key_pattern.fullmatch(check_key(key)):
+            raise InvalidKeyError(
+                key,
+                f"invalid key {show_key(key)}: it does not match the pattern {self._key_pattern.pattern}",
+            )
+
+    def _check_value(self, key: str, value: str) -> None:
+        length = len(value)
+        if length < self._min:
+            raise _broken(key, f"it has {length} characters, at least {self._min} are required")
+        if self._max is not None and length > self._max:
+            raise _broken(key, f"it has {length} characters, at most {self._max} are allowed")
+        if self._forbidden and value.casefold() in self._forbidden:
+            raise _broken(key, "it is one of the forbidden values")
+        if self._schema is not None:
+            self._check_json(key, value)
+
+    def _check_json(self, key: str, value: str) -> None:
+        try:
+            data = json.loads(value)
+            broken = next(self._schema.iter_errors(data), None)
+            # jsonschema quotes the value in its messages: only the place and the rule are told.
+            problem = broken and f"{_place(broken.absolute_path)} breaks the schema's {broken.validator!r}"
+        except (ValueError, RecursionError):
+            problem = "it is no JSON text"
+        if problem:
+            raise _broken(key, problem)
+
+
+def _place(path: Iterable[str | int]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+
+
+def _broken(key: str, why: str) -> ValidationError:
+    return ValidationError(f"the value of {show_key(key)} is not valid: {why}", key=key)
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigurationError(f"validation: key_pattern is no regular expression: {error}") from error
+
+
+def _schema_validator(rules: Mapping[str, Any]) -> Any:
+    try:
+        import jsonschema
+    except ImportError as error:
+        raise ConfigurationError(
+            "validation: json_schema needs the package jsonschema", hint="pip install jsonschema"
+        ) from error
+    schema = dict(rules)
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise ConfigurationError(f"validation: json_schema is no JSON Schema: {error.message}") from error
+    return kind(schema)

@@ -1,0 +1,380 @@
+"""A pipeline: a provider with its middleware inside, watched by hooks from outside."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from strongroom.errors import (
+    AuditError,
+    AuthenticationError,
+    BackendUnavailableError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    TenantContextError,
+    show_key,
+)
+from strongroom.events import Observation, Outcome, SecretEvent, SecretHook, observation
+from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.middleware.base import Middleware
+from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
+from strongroom.tenancy import current_tenant
+
+__all__ = ["FallbackProvider", "Pipeline", "actor", "as_operation", "check_user_key", "read_many"]
+
+T = TypeVar("T")
+_log = logging.getLogger("strongroom.hooks")
+_PARALLEL_READS = 8
+_operation: ContextVar[str | None] = ContextVar("strongroom_operation", default=None)
+
+
+@lru_cache(maxsize=8192)
+def check_user_key(key: str) -> str:
+    """Return `key`, or raise `InvalidKeyError`: also for the names that rotation keeps to itself."""
+    if is_reserved(check_key(key)):
+        raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
+    return key
+
+
+@lru_cache(maxsize=1)
+def _operating_system_user(pid: int) -> str:  # a fork may change its user
+    import pwd
+
+    del pid
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def actor() -> str:
+    """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
+    return os.environ.get("STRONGROOM_ACTOR") or _operating_system_user(os.getpid())
+
+
+@contextmanager
+def as_operation(name: str) -> Iterator[None]:
+    """Let the events of everything done in the block carry `name` as their operation."""
+    token = _operation.set(name)
+    try:
+        yield
+    finally:
+        _operation.reset(token)
+
+
+def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
+    """Return the values of those of `keys` that are there: in one batch, else in parallel."""
+    if isinstance(provider, BatchReader):
+        return provider.get_secrets(keys)
+    if len(keys) < 2:  # noqa: PLR2004  # one key needs no threads
+        return {key: value for key in keys if (value := _or_absent(provider, key)) is not None}
+    with ThreadPoolExecutor(min(_PARALLEL_READS, len(keys)), thread_name_prefix="strongroom-read") as pool:
+        # Each read sees the caller's tenant; a context runs in one thread at a time, so each has its own.
+        waiting = {key: pool.submit(copy_context().run, _or_absent, provider, key) for key in keys}
+        values = {key: future.result() for key, future in waiting.items()}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _or_absent(provider: SecretProvider, key: str) -> str | None:
+    try:
+        return provider.get_secret(key)
+    except SecretNotFoundError:
+        return None
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, SecretNotFoundError):
+        return "not_found"
+    if isinstance(error, PermissionDeniedError | AuthenticationError | TenantContextError):
+        return "denied"
+    return "error"
+
+
+class Pipeline(Middleware):
+    """The outermost provider: checks keys, tells hooks, and puts its name on errors.
+
+    Args:
+        inner: The outermost middleware, or the provider itself.
+        name: The pipeline's name in the spec.
+        hooks: What sees every operation; audit hooks are entered first, `after` runs in reverse.
+    """
+
+    def __init__(self, inner: Any, *, name: str, hooks: Sequence[SecretHook] = ()) -> None:
+        super().__init__(inner)
+        self.name = name
+        self._get = self.inner.get_secret
+        self._hooks: tuple[SecretHook, ...] = ()
+        self.watch(hooks)
+
+    def watch(self, hooks: Sequence[SecretHook]) -> None:
+        """Replace the hooks."""
+        self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
+
+    def get_secret(self, key: str) -> str:
+        if self._hooks:
+            return self._run("get", key, self._get)
+        try:
+            return self._get(check_user_key(key))
+        except StrongroomError as error:
+            self._sign(error)
+            raise
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._run("set", key, self.inner.set_secret, value)
+
+    def delete_secret(self, key: str) -> None:
+        self._run("delete", key, self.inner.delete_secret)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        return self._watched("list", prefix, lambda: self._list(prefix))
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        asked = list(dict.fromkeys(keys))
+        return self._watched_batch("get", asked, lambda: self._read_batch(asked))
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        given = dict(values)
+
+        def write() -> dict[str, str]:
+            for key in given:
+                check_user_key(key)
+            self.inner.set_secrets(given)
+            return given
+
+        self._watched_batch("set", list(given), write)
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        return self._run("describe", key, self.inner.describe_secret)
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        return self._run("history", key, self.inner.list_versions)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        return self._run("get", key, self.inner.get_secret_version, version)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        return self._run("set", key, self.inner.set_secret_if, value, expected_version)
+
+    def stage_secret(self, key: str, value: str) -> str:
+        return self._run("stage", key, self.inner.stage_secret, value)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        self._run("promote", key, self.inner.promote_version, version, expected_version=expected_version)
+
+    def discard_version(self, key: str, version: str) -> None:
+        self._run("discard", key, self.inner.discard_version, version)
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self.name}: {self.inner!r}>"
+
+    def _list(self, prefix: str) -> list[str]:
+        found = self.inner.list_secrets(check_prefix(prefix))
+        return [key for key in found if not is_reserved(key)]
+
+    def _read_batch(self, keys: list[str]) -> dict[str, str]:
+        for key in keys:
+            check_user_key(key)
+        return self.inner.get_secrets(keys)
+
+    def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return self._watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
+
+    def _sign(self, error: StrongroomError) -> None:
+        if error.pipeline is None:
+            error.pipeline = self.name
+
+    def _watched(self, operation: str, key: str, call: Callable[[], T]) -> T:
+        if not self._hooks:
+            try:
+                return call()
+            except StrongroomError as error:
+                self._sign(error)
+                raise
+        watch = _Watch(self._hooks, [self._event(operation, key)])
+        try:
+            watch.enter()
+            result = call()
+        except BaseException as error:
+            if isinstance(error, StrongroomError) and not watch.vetoed:
+                self._sign(error)
+            watch.leave({}, error)
+            raise
+        watch.leave({key: "ok"}, None)
+        return result
+
+    def _watched_batch(
+        self, operation: str, keys: list[str], call: Callable[[], dict[str, str]]
+    ) -> dict[str, str]:
+        """Run a batch with an event for each key."""
+        watch = _Watch(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
+        try:
+            watch.enter()
+            result = call()
+        except BaseException as error:
+            if isinstance(error, StrongroomError) and not watch.vetoed:
+                self._sign(error)
+            watch.leave({}, error)
+            raise
+        watch.leave({key: "ok" if key in result else "not_found" for key in keys}, None)
+        return result
+
+    def _event(self, operation: str, key: str) -> SecretEvent:
+        return SecretEvent(
+            id=os.urandom(16).hex(),
+            operation=_operation.get() or operation,
+            key=key,
+            pipeline=self.name,
+            tenant=current_tenant(),
+            actor=actor(),
+            started_at=datetime.now(UTC),
+        )
+
+
+class _Watch:
+    """The hooks around one operation, which may have an event for each of several keys."""
+
+    def __init__(self, hooks: tuple[SecretHook, ...], events: list[SecretEvent]) -> None:
+        self.hooks = hooks
+        self.events = events
+        self.entered: list[tuple[SecretHook, SecretEvent]] = []
+        self.vetoed = False
+        self.seen = Observation()
+        self.token = observation.set(self.seen) if hooks else None
+        self.started = time.perf_counter()
+
+    def enter(self) -> None:
+        try:
+            for event in self.events:
+                for hook in self.hooks:
+                    self.entered.append((hook, event))
+                    hook.before(event)
+        except BaseException:
+            self.vetoed = True
+            raise
+
+    def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
+        """Call every `after` that is owed; only an `AuditError` of theirs comes out."""
+        if self.token is not None:
+            observation.reset(self.token)
+        duration = time.perf_counter() - self.started
+        refused: AuditError | None = None
+        ended: dict[str, SecretEvent] = {}
+        for hook, event in reversed(self.entered):
+            if event.id not in ended:
+                ended[event.id] = self._ended(event, outcomes, error, duration)
+            try:
+                hook.after(ended[event.id])
+            except AuditError as failed:
+                refused = failed
+            except Exception as failed:  # noqa: BLE001  # a stranger's hook
+                # One hook's failure must not hide the result nor silence the other hooks.
+                _log.warning(
+                    "hook %s failed after %s: %s", type(hook).__name__, event.operation, type(failed).__name__
+                )
+        if refused is not None:
+            raise refused
+
+    def _ended(
+        self,
+        event: SecretEvent,
+        outcomes: Mapping[str, Outcome],
+        error: BaseException | None,
+        duration: float,
+    ) -> SecretEvent:
+        outcome: Outcome = outcomes.get(event.key, "ok")
+        if error is not None:
+            outcome = "vetoed" if self.vetoed else _outcome(error)
+        reads = event.operation == "get" and outcome in {"ok", "not_found"}
+        return replace(
+            event,
+            duration=duration,
+            outcome=outcome,
+            source=(self.seen.source or "backend") if reads else None,
+            error_type=type(error).__name__ if error is not None else None,
+        )
+
+
+class FallbackProvider(Middleware):
+    """Asks several pipelines in order for a read; everything else goes to the first.
+
+    Args:
+        inner: The first pipeline.
+        others: The pipelines asked after it.
+        when: What makes a read go on to the next: `not_found` (absent only, not deleted, destroyed or
+            disabled), `unavailable`. Denied never does.
+    """
+
+    def __init__(self, inner: Any, *, others: Sequence[SecretProvider], when: frozenset[str]) -> None:
+        super().__init__(inner)
+        self._members: tuple[SecretProvider, ...] = (self.inner, *others)
+        self._when = when
+
+    def get_secret(self, key: str) -> str:
+        kept: StrongroomError | None = None
+        for member in self._members:
+            try:
+                return member.get_secret(key)
+            except (SecretNotFoundError, BackendUnavailableError) as error:
+                if not self._goes_on(error):
+                    raise
+                # That one of several was down means that nobody knows whether the secret is absent.
+                if kept is None or isinstance(kept, SecretNotFoundError):
+                    kept = error
+        assert kept is not None  # noqa: S101  # the model demands at least one member
+        raise kept
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        return sorted({key for member in self._members for key in member.list_secrets(prefix)})
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        missing = list(keys)
+        down: BackendUnavailableError | None = None
+        for member in self._members:
+            try:
+                part = read_many(member, missing)
+                found |= part
+                missing = [key for key in missing if key not in part and self._may_be_elsewhere(member, key)]
+            except BackendUnavailableError as error:
+                if not self._goes_on(error):
+                    raise
+                down = down or error
+            if not missing:
+                break
+        if missing and down is not None:
+            raise down
+        return found
+
+    def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
+        """Tell whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
+        if "not_found" not in self._when:
+            return False
+        if member is self._members[-1]:
+            return True
+        try:
+            member.get_secret(key)
+        except SecretNotFoundError as error:
+            return self._goes_on(error)
+        return False
+
+    def close(self) -> None:
+        """Do nothing: the members are pipelines of their own, and closed as such."""
+
+    def __repr__(self) -> str:
+        return f"<FallbackProvider over {len(self._members)} pipelines>"
+
+    def _goes_on(self, error: StrongroomError) -> bool:
+        if isinstance(error, SecretNotFoundError):
+            return "not_found" in self._when and error.reason == "absent"
+        return "unavailable" in self._when

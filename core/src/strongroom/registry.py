@@ -1,0 +1,440 @@
+"""The registry: one provider over all pipelines of a spec."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from strongroom.assembly import Assembly
+from strongroom.errors import ConfigurationError
+from strongroom.events import SecretHook
+from strongroom.fields import member_of
+from strongroom.middleware.prefix import StripPrefixMiddleware
+from strongroom.pipeline import Pipeline, check_user_key, read_many
+from strongroom.plugins import nearest
+from strongroom.providers import (
+    BaseProvider,
+    BatchWriter,
+    ConditionalWriter,
+    Describer,
+    FullProvider,
+    SecretMetadata,
+    SecretProvider,
+    SecretVersion,
+    StagedWriter,
+    VersionReader,
+    guard,
+    unsupported,
+)
+from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
+
+if TYPE_CHECKING:
+    from strongroom.resolve import ResolvedSecrets
+    from strongroom.spec.models import Spec
+
+__all__ = ["Explanation", "SecretProviderRegistry"]
+
+T = TypeVar("T")
+SPEC_FILE = "strongroom.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a key is answered: no values, and nothing was asked to find it out.
+
+    Attributes:
+        key: The key as asked.
+        stored_key: The key as the pipeline sees it, after the route.
+        pipeline: The pipeline that answers.
+        source: Where the pipeline is written, `file:line:column`.
+        file: The spec file, or what stands for it.
+        line: The line of the pipeline in it, 0 where there is no file.
+        profile: The profile that was chosen.
+        route: The prefix of the route that matched, None for the default pipeline.
+        provider: The type name of the provider; None for a fallback.
+        middleware: The types of its middleware, outermost first.
+        hooks: The types of the hooks that see the operation, in the order they are entered.
+        fallback: The explanations of the pipelines that a fallback asks, in order.
+    """
+
+    key: str
+    stored_key: str
+    pipeline: str
+    source: str
+    file: str
+    line: int
+    profile: str | None
+    route: str | None
+    provider: str | None
+    middleware: tuple[str, ...]
+    hooks: tuple[str, ...]
+    fallback: tuple[Explanation, ...] = ()
+
+
+class SecretProviderRegistry(BaseProvider):
+    """Answers every key through the pipeline that the spec routes it to. Itself a provider.
+
+    Args:
+        spec: A path, a mapping or a `strongroom.spec.Spec`. Without one, in this order: the file that
+            `STRONGROOM_SPEC` names, `strongroom.yaml` in the current folder, the user's own embedded store.
+        profile: The profile to merge over the spec; without one, what `STRONGROOM_PROFILE` names.
+        pipeline: Answer every key from this pipeline, and assemble nothing else.
+
+    Raises:
+        SpecError: The spec is wrong; `problems` lists everything.
+        UntrustedSpecError: Others could have written the spec.
+        PluginError: A plugin that the spec names is broken.
+        ConfigurationError: No such file, profile or pipeline.
+    """
+
+    type_name = "registry"
+
+    def __init__(
+        self,
+        spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | None = None,
+        *,
+        profile: str | None = None,
+        pipeline: str | None = None,
+    ) -> None:
+        self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
+        self._assembly = Assembly(self._plan, only=pipeline)
+        self._lock = threading.RLock()
+        self._hooks: list[SecretHook] = list(self._assembly.hooks)
+        self._registered: dict[str, Any] = {}
+        self._pipelines: dict[str, Pipeline] = {}
+        self._only = pipeline
+        self._default = pipeline if pipeline is not None else self._plan.default
+        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else _ordered(self._plan.routes)
+        self._stripped: dict[RoutePlan, Pipeline] = {}
+
+    # --- reading and writing ---
+
+    def get_secret(self, key: str) -> str:
+        return self._route(key).get_secret(key)
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._route(key).set_secret(key, value)
+
+    def delete_secret(self, key: str) -> None:
+        self._route(key).delete_secret(key)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        """Return the keys of all routes; a key that another route would answer is left out."""
+        found: set[str] = set()
+        for route in self._routes:
+            if route.prefix.startswith(prefix) or prefix.startswith(route.prefix):
+                asked = prefix if prefix.startswith(route.prefix) else route.prefix
+                keys = self._routed(route).list_secrets(asked)
+                found.update(key for key in keys if self._matching(key) is route)
+        if self._default is not None and self._matching(prefix) is None:
+            keys = self.pipeline(self._default).list_secrets(prefix)
+            found.update(key for key in keys if self._matching(key) is None)
+        elif self._default is None and not self._routes:
+            raise self._no_default(prefix)
+        return sorted(found)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of `keys` that are there, batched or in parallel per pipeline."""
+        found: dict[str, str] = {}
+        for provider, part in self._by_pipeline(keys):
+            found |= read_many(provider, part)
+        return found
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Write all `values`; keys of one pipeline in one batch where it has that."""
+        for provider, part in self._by_pipeline(values):
+            if isinstance(provider, BatchWriter):
+                provider.set_secrets({key: values[key] for key in part})
+            else:
+                for key in part:
+                    provider.set_secret(key, values[key])
+
+    def get_field(self, key: str, field: str) -> str:
+        """Return a member of a JSON secret; `a.b` and `a.0` descend.
+
+        Raises:
+            ValidationError: The secret holds no JSON object.
+            SecretNotFoundError: There is no such secret or member.
+        """
+        return member_of(self.get_secret(key), key, field)
+
+    # --- capabilities: raise `UnsupportedOperationError` where the key's pipeline lacks them ---
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        return self._able(key, Describer, "describe").describe_secret(key)
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        return self._able(key, VersionReader, "history").list_versions(key)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        return self._able(key, VersionReader, "history").get_secret_version(key, version)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        return self._able(key, ConditionalWriter, "conditional write").set_secret_if(
+            key, value, expected_version
+        )
+
+    def stage_secret(self, key: str, value: str) -> str:
+        return self._able(key, StagedWriter, "staging").stage_secret(key, value)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        able = self._able(key, StagedWriter, "staging")
+        able.promote_version(key, version, expected_version=expected_version)
+
+    def discard_version(self, key: str, version: str) -> None:
+        self._able(key, StagedWriter, "staging").discard_version(key, version)
+
+    # --- set-up ---
+
+    def add_hook(self, hook: SecretHook) -> None:
+        """Let `hook` see every operation of every pipeline from now on."""
+        with self._lock:
+            self._hooks.append(hook)
+            for name, pipeline in self._pipelines.items():
+                pipeline.watch(self._hooks_of(name))
+            for route, pipeline in self._stripped.items():
+                pipeline.watch(self._hooks_of(route.pipeline))
+
+    def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
+        """Add a provider made in Python as the pipeline `name`.
+
+        Args:
+            name: The pipeline's name; it must be new.
+            provider: Any object with the four methods. Closing the registry closes it too.
+            prefix: Keys that begin with this go to it, as by a route; "" means all that no route matches.
+
+        Raises:
+            ConfigurationError: The name or the prefix is taken.
+            TypeError: The provider lacks one of the four methods.
+        """
+        guarded = guard(provider)
+        with self._lock:
+            if name in self._registered or name in self._plan.pipelines:
+                raise ConfigurationError(f"a pipeline {name!r} exists already", pipeline=name)
+            if prefix and any(route.prefix == prefix for route in self._routes):
+                raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
+            self._registered[name] = guarded
+            if prefix:
+                self._routes = _ordered((*self._routes, RoutePlan(prefix, name)))
+            elif prefix is not None:
+                self._default = name
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline `name` as a provider.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        found = self._pipelines.get(name)
+        if found is None:
+            with self._lock:
+                found = self._pipelines.get(name)
+                if found is None:
+                    found = Pipeline(self._chain(name), name=name, hooks=self._hooks_of(name))
+                    self._pipelines[name] = found
+        return found
+
+    def pipelines(self) -> list[str]:
+        """Return the names of all pipelines."""
+        return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
+
+    def explain(self, key: str) -> Explanation:
+        """Return how `key` would be answered, without asking anybody.
+
+        Raises:
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        route = self._matching(check_user_key(key))
+        name = route.pipeline if route is not None else self._default
+        if name is None:
+            raise self._no_default(key)
+        stored = key
+        if route is not None and route.strip_prefix:
+            stored = key[len(route.prefix) :]
+        return self._explained(name, key, stored, route, self._plan.hooks)
+
+    def resolve(self, group: str | None = None) -> ResolvedSecrets:
+        """Return what `secrets:` declares, typed and checked; see `strongroom.resolve`.
+
+        Raises:
+            ValidationError: Secrets are missing or wrong; the message names every one.
+        """
+        from strongroom.resolve import resolve
+
+        return resolve(self, self._plan, group=group)
+
+    @property
+    def plan(self) -> Plan:
+        """The validated spec that the registry was made from."""
+        return self._plan
+
+    def close(self) -> None:
+        """Close every provider; a second call is harmless."""
+        with self._lock:
+            registered, self._registered = list(self._registered.values()), {}
+            self._assembly.close()
+            for provider in registered:
+                close = getattr(provider, "close", None)
+                if close is not None:
+                    close()
+
+    def __repr__(self) -> str:
+        return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"
+
+    # --- routing ---
+
+    def _matching(self, key: str) -> RoutePlan | None:
+        # Ordered by length: the first that matches is the longest.
+        for route in self._routes:
+            if key.startswith(route.prefix):
+                return route
+        return None
+
+    def _route(self, key: str) -> Pipeline:
+        route = self._matching(key) if isinstance(key, str) and self._routes else None
+        if route is not None:
+            return self._routed(route)
+        if self._default is None:
+            raise self._no_default(key)
+        return self._pipelines.get(self._default) or self.pipeline(self._default)
+
+    def _routed(self, route: RoutePlan) -> Pipeline:
+        if not route.strip_prefix:
+            return self.pipeline(route.pipeline)
+        found = self._stripped.get(route)
+        if found is None:
+            with self._lock:
+                found = self._stripped.get(route)
+                if found is None:
+                    chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)
+                    found = Pipeline(chain, name=route.pipeline, hooks=self._hooks_of(route.pipeline))
+                    self._stripped[route] = found
+        return found
+
+    def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
+        parts: dict[int, tuple[Pipeline, list[str]]] = {}
+        for key in dict.fromkeys(keys):
+            provider = self._route(key)
+            parts.setdefault(id(provider), (provider, []))[1].append(key)
+        return list(parts.values())
+
+    def _able(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
+        provider = self._route(key)
+        if not isinstance(provider, protocol):
+            error = unsupported(operation, _innermost(provider), key)
+            error.pipeline = provider.name
+            raise error
+        able: Any = provider  # it has what the protocol asks for, and the caller uses no more
+        return able  # type: ignore[no-any-return]  # as above
+
+    def _chain(self, name: str) -> Any:
+        if name in self._registered:
+            return self._registered[name]
+        if name in self._plan.pipelines and self._assembly.is_used(name):
+            return self._assembly.chain(name)
+        close = nearest(name, self.pipelines())
+        raise ConfigurationError(
+            f"no pipeline {name!r}",
+            hint=f"did you mean {close!r}?"
+            if close
+            else f"there are: {', '.join(self.pipelines()) or 'none'}",
+        )
+
+    def _hooks_of(self, name: str) -> list[SecretHook]:
+        own = self._assembly.own_hooks(name) if name not in self._registered else ()
+        return [*self._hooks, *own]
+
+    def _no_default(self, key: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"no route matches {key!r}, and {self._plan.source} has no default pipeline",
+            hint=f"add `default:` to the spec; there are: {', '.join(self.pipelines()) or 'no pipelines'}",
+        )
+
+    def _explained(
+        self, name: str, key: str, stored: str, route: RoutePlan | None, hooks: Iterable[ComponentPlan]
+    ) -> Explanation:
+        plan = self._plan.pipelines.get(name)
+        if plan is None:  # registered from Python
+            plan = PipelinePlan(name, Position("registered in Python"), provider=None, fallback=None)
+        types = [hook.type for hook in (*hooks, *plan.hooks)]
+        provider = plan.provider.type if plan.provider is not None else None
+        if name in self._registered:
+            provider = self._registered[name].type_name or type(self._registered[name]).__name__
+        members = plan.fallback.pipelines if plan.fallback is not None else ()
+        return Explanation(
+            key=key,
+            stored_key=stored,
+            pipeline=name,
+            source=str(plan.position),
+            file=plan.position.file,
+            line=plan.position.line,
+            profile=self._plan.profile,
+            route=route.prefix if route is not None else None,
+            provider=provider,
+            middleware=tuple(component.type for component in plan.middleware),
+            hooks=tuple(types),
+            fallback=tuple(self._explained(member, stored, stored, None, ()) for member in members),
+        )
+
+
+def _ordered(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
+    return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
+
+
+def _innermost(provider: Any) -> Any:
+    while hasattr(provider, "inner"):
+        provider = provider.inner
+    return provider
+
+
+def find_plan(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | None,
+    *,
+    profile: str | None = None,
+    pipeline: str | None = None,
+    look_up: bool = True,
+) -> Plan:
+    """Return the plan of `spec`, or of the one that applies where none is given."""
+    if spec is None and "STRONGROOM_SPEC" in os.environ:
+        from strongroom.settings import read_settings
+
+        spec = read_settings().spec
+    if profile is None and "STRONGROOM_PROFILE" in os.environ:
+        from strongroom.settings import read_settings
+
+        profile = read_settings().profile or None
+    if spec is None and os.path.lexists(SPEC_FILE):
+        spec = SPEC_FILE
+    if spec is None:
+        return embedded_plan(profile, pipeline)
+    from strongroom.spec.loading import load_plan
+
+    return load_plan(spec, profile=profile, pipeline=pipeline, look_up=look_up)
+
+
+def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Plan:
+    """Return the plan of the user's own embedded store, which is made on the first write."""
+    import platformdirs
+
+    if profile is not None or pipeline not in {None, "default"}:
+        asked = f"profile {profile!r}" if profile is not None else f"pipeline {pipeline!r}"
+        raise ConfigurationError(
+            f"no {asked}: there is no spec", hint="run `strongroom init`, or give --spec"
+        )
+    store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
+    key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
+    position = Position("your own store")
+    provider = ComponentPlan(
+        kind="provider",
+        type="file",
+        path="provider",
+        position=position,
+        factory="strongroom_file.provider:FileSecretProvider",
+        options={"file_path": store, "key_file": key},
+    )
+    pipelines = {"default": PipelinePlan("default", position, provider, None)}
+    return Plan(source="your own store", folder=Path.cwd(), pipelines=pipelines, default="default")

@@ -1,0 +1,47 @@
+"""What `STRONGROOM_…` environment variables say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from strongroom.errors import ConfigurationError
+
+__all__ = ["Settings", "read_settings"]
+
+
+class Settings(BaseSettings):
+    """The settings of a process, each from the variable `STRONGROOM_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="STRONGROOM_", hide_input_in_errors=True, extra="ignore")
+
+    spec: Path | None = None
+    """The spec file, where none is given."""
+    profile: str | None = None
+    """The profile, where none is given."""
+    encryption_key: SecretStr | None = None
+    """The key of ciphers and stores that are given none."""
+    actor: str | None = None
+    """Who acts, as events and the audit trail tell it."""
+    plugins: str | None = None
+    """The allow-list of distributions, comma-separated."""
+    trust_spec: bool = False
+    """Whether a spec that others own or may write is used all the same."""
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment as it is now.
+
+    Raises:
+        ConfigurationError: A variable does not hold what it should; its value is not told.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = sorted(
+            f"STRONGROOM_{'_'.join(map(str, one['loc'])).upper()}"
+            for one in error.errors(include_input=False)
+        )
+    raise ConfigurationError(f"not understood: {', '.join(names)}")

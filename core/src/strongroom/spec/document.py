@@ -1,0 +1,368 @@
+"""YAML as a tree of nodes that know where they stand, with every problem collected.
+
+Scalars are typed by one short rule instead of YAML's: `null`, `~` and nothing are null; `true` and
+`false`; decimal numbers without a leading zero; everything else, and all that is quoted, is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+__all__ = ["MAX_BYTES", "Document", "Node", "Path", "Problem", "node_of", "read_document", "show_path"]
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 50_000
+MAX_DEPTH = 40
+
+Path = tuple[str | int, ...]
+Scalar = str | int | float | bool | None
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?")
+_WORDS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# libyaml's parser checks neither depth nor C stack in Python's way, so only its event stream is used.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong, and where; lines and columns count from 1, 0 means unknown."""
+
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def told(self, source: str) -> str:
+        """Return `file:line:column: path: what`."""
+        where = f"{source}:{self.line}:{self.column}" if self.line else source
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A scalar, a list of nodes or a mapping of text to nodes."""
+
+    value: Scalar | list[Node] | dict[str, Node]
+    line: int = 0
+    column: int = 0
+    size: int = 1
+    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def mapping(self) -> dict[str, Node]:
+        """The members of a mapping; of anything else none."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    @property
+    def items(self) -> list[Node]:
+        """The items of a list; of anything else none."""
+        return self.value if isinstance(self.value, list) else []
+
+    def data(self) -> Any:
+        """Return the node as plain Python data."""
+        if isinstance(self.value, dict):
+            return {key: child.data() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.data() for child in self.value]
+        return self.value
+
+    def at(self, path: Path) -> Node:
+        """Return the node at `path`, or the last one on the way to it that exists."""
+        node = self
+        for part in path:
+            child = node._child(part)
+            if child is None:
+                break
+            node = child
+        return node
+
+    def key_position(self, key: str) -> tuple[int, int]:
+        """Return where `key` of this mapping is written."""
+        return self.keys.get(key, (self.line, self.column))
+
+    def scalars(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+        """Walk the scalars below this node with their paths."""
+        if isinstance(self.value, dict):
+            for key, child in self.value.items():
+                yield from child.scalars((*path, key))
+        elif isinstance(self.value, list):
+            for index, child in enumerate(self.value):
+                yield from child.scalars((*path, index))
+        else:
+            yield path, self
+
+    def kind(self) -> str:
+        """Return what the node is, for a message; never what it holds."""
+        match self.value:
+            case dict():
+                return "a mapping"
+            case list():
+                return "a list"
+            case bool():
+                return "true or false"
+            case int() | float():
+                return "a number"
+            case None:
+                return "nothing"
+            case _:
+                return "text"
+
+    def _child(self, part: str | int) -> Node | None:
+        if isinstance(self.value, dict):
+            return self.value.get(str(part))
+        if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
+            return self.value[part]
+        return None
+
+    def merged(self, over: Node) -> Node:
+        """Return this node with `over` merged deeply over it.
+
+        Lists and mappings whose `type` changes are replaced whole.
+        """
+        if not isinstance(self.value, dict) or not isinstance(over.value, dict):
+            return over
+        if "type" in over.value and "type" in self.value:
+            here, there = self.value["type"].value, over.value["type"].value
+            if here != there:
+                return over
+        joined = dict(self.value)
+        for key, child in over.value.items():
+            joined[key] = joined[key].merged(child) if key in joined else child
+        return Node(joined, over.line, over.column, self.size + over.size, self.keys | over.keys)
+
+
+@dataclass(slots=True)
+class Document:
+    """A read document: its root, or None after a syntax error, and what is wrong so far."""
+
+    root: Node | None
+    problems: list[Problem]
+
+
+def node_of(data: Any, depth: int = 0) -> Node:
+    """Return plain Python data as nodes without positions.
+
+    Raises:
+        TypeError: Something in it is no mapping, list, text, number, boolean or None.
+    """
+    if depth > MAX_DEPTH:
+        message = f"nested deeper than {MAX_DEPTH} levels"
+        raise TypeError(message)
+    if isinstance(data, dict):
+        for key in data:
+            if not isinstance(key, str):
+                message = f"a key of a mapping must be text, got {type(key).__name__}"
+                raise TypeError(message)
+        children = {key: node_of(value, depth + 1) for key, value in data.items()}
+        return Node(children, size=1 + sum(child.size for child in children.values()))
+    if isinstance(data, list | tuple):
+        entries = [node_of(value, depth + 1) for value in data]
+        return Node(entries, size=1 + sum(entry.size for entry in entries))
+    if data is None or isinstance(data, str | int | float | bool):
+        return Node(data)
+    if hasattr(data, "__fspath__"):
+        return Node(str(data))
+    message = f"expected a mapping, list or scalar, got {type(data).__name__}"
+    raise TypeError(message)
+
+
+def show_path(path: Path) -> str:
+    """Return `path` for a message, as in `routes[0].prefix`."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            text = part if _PLAIN_KEY.fullmatch(part) else ascii(part)[:80]
+            shown += f".{text}" if shown else text
+    return shown
+
+
+def read_document(data: bytes) -> Document:
+    """Read one YAML document; nothing is raised, all problems are in the result."""
+    if len(data) > MAX_BYTES:
+        return Document(None, [Problem(0, 0, "", f"the spec is larger than {MAX_BYTES >> 20} MiB")])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        return Document(None, [Problem(line, column, "", "the spec is not UTF-8")])
+    return _Reader(text).read()
+
+
+class _Stop(Exception):  # noqa: N818  # control flow, never seen outside
+    """Reading cannot go on; the problem is already noted."""
+
+
+class _Reader:
+    """Builds the tree from the parser's events."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, Node | None] = {}
+        self.size = 0
+        self.events: Iterator[Any] = iter(())
+
+    def read(self) -> Document:
+        root: Node | None = None
+        try:
+            self.events = iter(yaml.parse(self.text, Loader=_Loader))
+            root = self.document()
+        except _Stop:
+            root = None
+        except yaml.YAMLError as error:
+            self.problems.append(_syntax_problem(error))
+            root = None
+        return Document(root, self.problems)
+
+    def document(self) -> Node | None:
+        next(self.events)  # the stream's start
+        event = next(self.events)
+        if isinstance(event, yaml.StreamEndEvent):
+            self.problems.append(Problem(1, 1, "", "the spec is empty"))
+            return None
+        root = self.node(next(self.events), ())
+        next(self.events)  # the document's end
+        after = next(self.events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            self.note(after, (), "a second document; a spec is one document")
+        return root
+
+    def note(self, event: Any, path: Path, message: str) -> None:
+        mark = event.start_mark
+        self.problems.append(Problem(mark.line + 1, mark.column + 1, show_path(path), message))
+
+    def node(self, event: Any, path: Path) -> Node:
+        if len(path) > MAX_DEPTH:
+            self.note(event, (), f"nested deeper than {MAX_DEPTH} levels")
+            raise _Stop
+        if isinstance(event, yaml.AliasEvent):
+            node = self.alias(event, path)
+        else:
+            if event.tag is not None:
+                self.note(event, path, "a tag; values are typed by the option they stand at")
+            if event.anchor is not None:
+                self.anchors[event.anchor] = None
+            node = self.content(event, path)
+            if event.anchor is not None:
+                self.anchors[event.anchor] = node
+        return node
+
+    def grow(self, event: Any, size: int) -> None:
+        self.size += size
+        if self.size > MAX_NODES:
+            self.note(event, (), f"more than {MAX_NODES} values, aliases counted as often as they are used")
+            raise _Stop
+
+    def alias(self, event: Any, path: Path) -> Node:
+        # The anchor's name is not shown: an unquoted password may begin with an asterisk.
+        if event.anchor not in self.anchors:
+            self.note(event, path, "an alias without its anchor; quote text that begins with '*'")
+            return Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
+        node = self.anchors[event.anchor]
+        if node is None:
+            self.note(event, path, "an alias inside its own anchor")
+            return Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
+        self.grow(event, node.size)
+        return node
+
+    def content(self, event: Any, path: Path) -> Node:
+        self.grow(event, 1)
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.ScalarEvent):
+            return Node(self.scalar(event, path), line, column)
+        if isinstance(event, yaml.SequenceStartEvent):
+            entries: list[Node] = []
+            while not isinstance(child := next(self.events), yaml.SequenceEndEvent):
+                entries.append(self.node(child, (*path, len(entries))))
+            return Node(entries, line, column, 1 + sum(entry.size for entry in entries))
+        return self.mapping(line, column, path)
+
+    def scalar(self, event: Any, path: Path) -> Scalar:
+        text: str = event.value
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self.note(event, path, "a lone surrogate, which is no Unicode text")
+            return None
+        return text if event.style else plain_scalar(text)
+
+    def mapping(self, line: int, column: int, path: Path) -> Node:
+        members: dict[str, Node] = {}
+        positions: dict[str, tuple[int, int]] = {}
+        merges: list[tuple[Any, Node]] = []
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self.key(event, path)
+            value_event = next(self.events)
+            if key == "<<" and not event.style:
+                merges.append((value_event, self.node(value_event, (*path, "<<"))))
+                continue
+            value = self.node(value_event, (*path, key if key is not None else "?"))
+            if key is None:
+                continue
+            if key in members:
+                first = positions[key]
+                self.note(event, (*path, key), f"duplicate key, first at {first[0]}:{first[1]}")
+                continue
+            members[key] = value
+            positions[key] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        for value_event, node in merges:
+            self.merge(value_event, node, members, positions, path)
+        return Node(members, line, column, 1 + sum(child.size for child in members.values()), positions)
+
+    def key(self, event: Any, path: Path) -> str | None:
+        if isinstance(event, yaml.ScalarEvent):
+            if event.tag is not None:
+                self.note(event, path, "a tag; keys are text")
+            if event.anchor is not None:
+                self.anchors[event.anchor] = Node(event.value)
+            self.grow(event, 1)
+            return str(event.value)
+        self.note(event, path, "a key that is no text")
+        self.node(event, (*path, "?"))
+        return None
+
+    def merge(
+        self,
+        event: Any,
+        node: Node,
+        members: dict[str, Node],
+        positions: dict[str, tuple[int, int]],
+        path: Path,
+    ) -> None:
+        sources = node.items if isinstance(node.value, list) else [node]
+        for source in sources:
+            if not isinstance(source.value, dict):
+                self.note(event, path, "a merge key takes a mapping or a list of mappings")
+                return
+            for key, child in source.value.items():
+                if key not in members:
+                    members[key] = child
+                    positions[key] = source.key_position(key)
+
+
+def plain_scalar(text: str) -> Scalar:
+    """Return what an unquoted scalar means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    return float(text) if match.group(1) else int(text)
+
+
+def _syntax_problem(error: yaml.YAMLError) -> Problem:
+    """Return what the parser says without the pieces of the file that it quotes."""
+    mark = getattr(error, "problem_mark", None)
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    if mark is None and (position := getattr(error, "position", None)) is not None:
+        return Problem(0, 0, "", f"not YAML: a character that YAML does not allow, at offset {position}")
+    said = getattr(error, "problem", None) or "the text cannot be read"
+    return Problem(line, column, "", f"not YAML: {_QUOTED.sub('…', str(said))}")

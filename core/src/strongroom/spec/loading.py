@@ -1,0 +1,521 @@
+"""From a file or mapping to a validated plan, with every problem told at once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pydantic import ValidationError
+
+from strongroom.errors import ConfigurationError, PluginError, SpecError, UntrustedSpecError
+from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, finder, nearest
+from strongroom.spec import models, references
+from strongroom.spec.document import MAX_BYTES, Document, Node, Problem, node_of, read_document, show_path
+from strongroom.spec.document import Path as NodePath
+from strongroom.spec.models import Spec
+from strongroom.spec.options import OptionsError, check_options, complaints_of, prepare_options, unknown_key
+from strongroom.spec.plan import (
+    ComponentPlan,
+    FallbackPlan,
+    PipelinePlan,
+    Plan,
+    Position,
+    RoutePlan,
+    SecretPlan,
+)
+from strongroom.spec.references import BadReferenceError, Reference
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["Source", "load_plan", "load_spec", "read_source", "read_trusted"]
+
+_WORLD_MAY_WRITE = stat.S_IWOTH
+
+
+class Source:
+    """A spec as it was found: its bytes or data, its name for messages and the folder of its paths."""
+
+    def __init__(self, name: str, folder: Path, document: Document) -> None:
+        self.name = name
+        self.folder = folder
+        self.document = document
+
+    def position(self, line: int, column: int) -> Position:
+        """Return a position in this source."""
+        return Position(self.name, line, column)
+
+
+def read_trusted(path: Path) -> bytes:
+    """Return the bytes of a spec file.
+
+    Raises:
+        ConfigurationError: It is missing, unreadable or no regular file.
+        UntrustedSpecError: Others own it or may write it, and `STRONGROOM_TRUST_SPEC` is not 1.
+    """
+    try:
+        # Non-blocking, so that a FIFO in the spec's place cannot hold the program up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        what = (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        )
+        raise ConfigurationError(
+            f"the spec file {path} {what}", hint="run `strongroom init`, or name another with --spec"
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"the spec {path} is no regular file")
+        _refuse_untrusted(path, status)
+        return file.read(MAX_BYTES + 1)
+
+
+def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
+    if os.environ.get("STRONGROOM_TRUST_SPEC") == "1":
+        return
+    hint = "set STRONGROOM_TRUST_SPEC=1 if that is meant"
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise UntrustedSpecError(
+            f"the spec {path} belongs to user {status.st_uid}, not to you or root",
+            hint=f"chown it, or {hint}",
+        )
+    if status.st_mode & _WORLD_MAY_WRITE:
+        raise UntrustedSpecError(f"everybody may write the spec {path}", hint=f"chmod o-w it, or {hint}")
+
+
+def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Source:
+    """Return the source of a spec given as path, mapping or `Spec`."""
+    if isinstance(spec, Spec):
+        return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
+    if isinstance(spec, Mapping):
+        return Source("spec", Path.cwd(), _document_of(spec))
+    path = Path(spec)
+    return Source(str(path), path.absolute().parent, read_document(read_trusted(path)))
+
+
+def _document_of(spec: Mapping[str, Any]) -> Document:
+    try:
+        return Document(node_of(dict(spec)), [])
+    except TypeError as error:
+        return Document(None, [Problem(0, 0, "", str(error))])
+
+
+def load_spec(spec: str | os.PathLike[str] | Mapping[str, Any], *, profile: str | None = None) -> Spec:
+    """Return a validated spec; nothing is looked up, and no component is made.
+
+    Raises:
+        SpecError: Something is wrong with it; `problems` lists everything.
+        ConfigurationError: There is no such file or profile.
+    """
+    source = read_source(spec)
+    loader = _Loader(source, profile, finder)
+    loader.plan()
+    root = source.document.root
+    model = Spec.model_validate(root.data() if root is not None else {})
+    model.place(root, source.name, str(source.folder))
+    return model
+
+
+def load_plan(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec,
+    *,
+    profile: str | None = None,
+    look_up: bool = True,
+    pipeline: str | None = None,
+    plugins: PluginFinder = finder,
+) -> Plan:
+    """Return the plan of a spec under `profile`.
+
+    Args:
+        spec: A path, a mapping or a `Spec`.
+        profile: The profile to merge over the rest.
+        look_up: Whether `${env:}` and `${file:}` references are looked up, so that all that is missing is
+            among the problems; without, the environment and files are not touched.
+        pipeline: Look up only what this pipeline uses.
+        plugins: Where components are looked for.
+
+    Raises:
+        SpecError: Something is wrong; `problems` lists everything.
+        PluginError: A plugin that the spec names is broken, or stands twice.
+        ConfigurationError: No such file, profile or pipeline.
+    """
+    loader = _Loader(read_source(spec), profile, plugins)
+    loader.look_up, loader.only = look_up, pipeline
+    return loader.plan()
+
+
+class _Loader:
+    """Collects problems while it turns nodes into a plan."""
+
+    def __init__(self, source: Source, profile: str | None, plugins: PluginFinder) -> None:
+        self.source = source
+        self.profile = profile
+        self.plugins = plugins
+        self.look_up = False
+        self.only: str | None = None
+        self.problems = list(source.document.problems)
+        self.plugin_errors: list[PluginError] = []
+        self.attempts: dict[
+            str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
+        ] = {}
+
+    def plan(self) -> Plan:
+        root = self.source.document.root
+        if root is None:
+            self.fail()
+        root = self.with_profile(root)
+        self.frame(root)
+        plan = self.assemble(root)
+        if self.look_up:
+            self.look_everything_up(plan)
+        if self.problems:
+            self.fail()
+        if self.plugin_errors:
+            raise self.plugin_errors[0]
+        if self.only is not None and self.only not in plan.pipelines:
+            close = nearest(self.only, plan.pipelines)
+            raise ConfigurationError(
+                f"no pipeline {self.only!r} in {self.source.name}",
+                hint=f"did you mean {close!r}?" if close else f"there are: {', '.join(plan.pipelines)}",
+            )
+        return plan
+
+    def fail(self) -> NoReturn:
+        raise _spec_error(self.source.name, self.problems)
+
+    def note(self, node: Node, path: NodePath, message: str, *, key: str | None = None) -> None:
+        line, column = node.key_position(key) if key is not None else (node.line, node.column)
+        self.problems.append(Problem(line, column, show_path(path), message))
+
+    def with_profile(self, root: Node) -> Node:
+        if self.profile is None:
+            return root
+        profiles = root.mapping.get("profiles")
+        chosen = profiles.mapping.get(self.profile) if profiles is not None else None
+        if chosen is None:
+            names = list(profiles.mapping) if profiles is not None else []
+            close = nearest(self.profile, names)
+            if self.problems:
+                self.fail()
+            raise ConfigurationError(
+                f"no profile {self.profile!r} in {self.source.name}",
+                hint=f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}",
+            )
+        for key in ("version", "profiles"):
+            if key in chosen.mapping:
+                self.note(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
+        return root.merged(chosen)
+
+    def frame(self, root: Node) -> None:
+        """Check everything but the options of components."""
+        try:
+            Spec.model_validate(root.data())
+        except ValidationError as error:
+            for loc, kind, message in complaints_of(error):
+                self.complain(root, loc, kind, message)
+        except Exception as error:  # noqa: BLE001  # pydantic's own limits, whatever they are
+            self.note(root, (), f"the spec cannot be checked: {type(error).__name__}")
+
+    def complain(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
+        if loc and loc[-1] == "[key]":
+            parent, key = root.at(loc[:-2]), str(loc[-2])
+            self.note(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
+        elif kind == "extra_forbidden":
+            parent, key = root.at(loc[:-1]), str(loc[-1])
+            self.note(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
+        else:
+            self.note(root.at(loc), loc, message)
+
+    def assemble(self, root: Node) -> Plan:
+        pipelines = {
+            name: self.pipeline(name, node) for name, node in _members(root, "pipelines") if node.mapping
+        }
+        hooks = tuple(
+            component
+            for index, node in enumerate(_entries(root, "hooks"))
+            if (component := self.component("hook", node, ("hooks", index))) is not None
+        )
+        default = self.default(root, pipelines)
+        routes = tuple(self.routes(root, pipelines))
+        secrets = {
+            name: secret for name, node in _members(root, "secrets") if (secret := self.secret(name, node))
+        }
+        plan = Plan(
+            source=self.source.name,
+            folder=self.source.folder,
+            profile=self.profile,
+            pipelines=pipelines,
+            default=default,
+            hooks=hooks,
+            routes=routes,
+            secrets=secrets,
+        )
+        self.check_needs(root, plan)
+        return plan
+
+    def pipeline(self, name: str, node: Node) -> PipelinePlan:
+        path: NodePath = ("pipelines", name)
+        members = node.mapping
+        provider_node, fallback_node = members.get("provider"), members.get("fallback")
+        has_provider = provider_node is not None and provider_node.value is not None
+        has_fallback = fallback_node is not None and fallback_node.value is not None
+        if has_provider == has_fallback:
+            what = (
+                "either a provider or a fallback, not both" if has_provider else "a provider, or a fallback"
+            )
+            self.note(node, path, f"a pipeline needs {what}")
+        provider = None
+        if provider_node is not None and has_provider:
+            provider = self.component("provider", provider_node, (*path, "provider"))
+        fallback = None
+        if fallback_node is not None and has_fallback:
+            named = tuple(str(item.value) for item in _entries(fallback_node, "pipelines"))
+            when = [str(item.value) for item in _entries(fallback_node, "when")] or ["not_found"]
+            fallback = FallbackPlan(named, frozenset(when))
+        return PipelinePlan(
+            name=name,
+            position=self.source.position(node.line, node.column),
+            provider=provider,
+            fallback=fallback,
+            middleware=tuple(self.components("middleware", node, "middleware", path)),
+            hooks=tuple(self.components("hook", node, "hooks", path)),
+        )
+
+    def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
+        for index, child in enumerate(_entries(node, member)):
+            component = self.component(kind, child, (*path, member, index))
+            if component is not None:
+                yield component
+
+    def component(self, kind: Kind, node: Node, path: NodePath) -> ComponentPlan | None:
+        type_node = node.mapping.get("type")
+        if type_node is None or not isinstance(type_node.value, str) or not type_node.value:
+            return None  # the frame has told
+        type_name = type_node.value
+        try:
+            plugin = self.plugins.find(kind, type_name)
+        except UnknownTypeError as error:
+            self.note(type_node, (*path, "type"), str(error))
+            return None
+        except PluginError as error:
+            position = self.source.position(type_node.line, type_node.column)
+            self.plugin_errors.append(
+                PluginError(f"{position}: {show_path(path)}: {error.message}", hint=error.hint)
+            )
+            return None
+        for where, message in check_options(plugin, node):
+            self.complain_option(node, path, where, message)
+        return self.component_plan(kind, plugin, node, path)
+
+    def complain_option(self, node: Node, path: NodePath, where: NodePath, message: str) -> None:
+        if len(where) == 1 and message.startswith("unknown key"):
+            self.note(node, (*path, *where), message, key=str(where[0]))
+        else:
+            self.note(node.at(where), (*path, *where), message)
+
+    def component_plan(self, kind: Kind, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
+        found = [reference for _, scalar in node.scalars() for reference in _references_in(scalar.value)]
+        position = self.source.position(node.line, node.column)
+        shown = show_path(path)
+
+        def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
+            try:
+                return prepare_options(
+                    plugin, node, environ=os.environ, folder=self.source.folder, read_secret=read_secret
+                )
+            except OptionsError as error:
+                complaints = [(node.at(where), where, message) for where, message in error.complaints]
+            return [
+                Problem(at.line, at.column, show_path((*path, *where)), message)
+                for at, where, message in complaints
+            ]
+
+        def prepare(read_secret: Callable[[Reference], str]) -> Mapping[str, Any]:
+            options = attempt(read_secret)
+            if isinstance(options, list):
+                raise _spec_error(self.source.name, options)
+            return options
+
+        self.attempts[shown] = attempt
+        return ComponentPlan(
+            kind=kind,
+            type=plugin.name,
+            path=shown,
+            position=position,
+            factory=plugin.factory,
+            prepare=prepare,
+            reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
+            environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
+        )
+
+    def default(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> str | None:
+        node = root.mapping.get("default")
+        if node is not None and isinstance(node.value, str):
+            if node.value not in pipelines:
+                self.note(node, ("default",), _unknown_pipeline(node.value, pipelines))
+            return node.value
+        return next(iter(pipelines)) if len(pipelines) == 1 else None
+
+    def routes(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> Iterable[RoutePlan]:
+        seen: set[str] = set()
+        for index, node in enumerate(_entries(root, "routes")):
+            prefix, target = node.mapping.get("prefix"), node.mapping.get("pipeline")
+            strip = node.mapping.get("strip_prefix")
+            if prefix is None or target is None:
+                continue
+            if prefix.value in seen:
+                self.note(prefix, ("routes", index, "prefix"), "a second route for this prefix")
+            seen.add(str(prefix.value))
+            if isinstance(target.value, str) and target.value not in pipelines:
+                message = _unknown_pipeline(target.value, pipelines)
+                self.note(target, ("routes", index, "pipeline"), message)
+            yield RoutePlan(str(prefix.value), str(target.value), bool(strip is not None and strip.value))
+
+    def secret(self, name: str, node: Node) -> SecretPlan | None:
+        try:
+            model = models.Secret.model_validate(node.data())
+        except ValidationError:
+            return None  # the frame has told
+        path: NodePath = ("secrets", name)
+        self.check_secret(name, model, node, path)
+        generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
+        values = {
+            field: getattr(model, field)
+            for field in SecretPlan.__dataclass_fields__
+            if field in models.Secret.model_fields and field not in {"key", "generate"}
+        }
+        values = {
+            field: tuple(value) if isinstance(value, list) else value for field, value in values.items()
+        }
+        position = self.source.position(*_key_position(self.source.document.root, path, node))
+        return SecretPlan(name=name, key=model.key or name, position=position, generate=generate, **values)
+
+    def check_secret(self, name: str, model: models.Secret, node: Node, path: NodePath) -> None:
+        import re
+
+        from strongroom.errors import InvalidKeyError
+        from strongroom.keys import check_key, is_reserved
+
+        if model.pattern is not None:
+            try:
+                re.compile(model.pattern)
+            except (re.error, RecursionError, OverflowError):
+                self.note(
+                    node.at(("pattern",)), (*path, "pattern"), "no regular expression that Python's re takes"
+                )
+        try:
+            check_key(model.key or name)
+        except InvalidKeyError as error:
+            self.note(node.at(("key",)), (*path, "key"), str(error))
+        if is_reserved(model.key or name):
+            self.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
+        if (
+            model.min_length is not None
+            and model.max_length is not None
+            and model.min_length > model.max_length
+        ):
+            self.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
+
+    def check_needs(self, root: Node, plan: Plan) -> None:
+        """Note pipelines that do not exist, and circles among those that do."""
+        for name, pipeline in plan.pipelines.items():
+            node = root.at(("pipelines", name))
+            for needed in sorted(pipeline.needs() - set(plan.pipelines)):
+                self.note(node, ("pipelines", name), _unknown_pipeline(needed, plan.pipelines))
+        for hook in plan.hooks:
+            for needed in hook.reads:
+                # Reading from a pipeline for a hook that watches it would have to watch itself.
+                said = f"a hook of every pipeline cannot read from one of them ({needed!r})"
+                self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
+        for circle in _circles({name: one.needs() for name, one in plan.pipelines.items()}):
+            node = root.at(("pipelines", circle[0]))
+            self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
+
+    def look_everything_up(self, plan: Plan) -> None:
+        """Fill in every reference once, so that all that is missing is told together."""
+        used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
+        components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
+        told = {problem.path for problem in self.problems}
+        for component in (*components, *plan.hooks):
+            if not component.reads:
+                options = self.attempts[component.path](_no_secret)
+                if isinstance(options, list):
+                    self.problems += [problem for problem in options if problem.path not in told]
+
+
+def _spec_error(source: str, problems: Iterable[Problem]) -> SpecError:
+    lines = tuple(problem.told(source) for problem in sorted(set(problems)))
+    return SpecError("\n".join(lines), problems=lines)
+
+
+def _no_secret(reference: Reference) -> str:
+    raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use
+
+
+def _members(root: Node, name: str) -> list[tuple[str, Node]]:
+    member = root.mapping.get(name)
+    return list(member.mapping.items()) if member is not None else []
+
+
+def _entries(node: Node, name: str) -> list[Node]:
+    member = node.mapping.get(name)
+    return member.items if member is not None else []
+
+
+def _key_position(root: Node | None, path: NodePath, node: Node) -> tuple[int, int]:
+    if root is not None and isinstance(path[-1], str) and path[-1] in (parent := root.at(path[:-1])).keys:
+        return parent.key_position(path[-1])
+    return node.line, node.column
+
+
+def _references_in(value: object) -> list[Reference]:
+    if not references.has_reference(value):
+        return []
+    try:
+        return references.references(str(value))
+    except BadReferenceError:
+        return []
+
+
+def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:
+    close = nearest(name, pipelines)
+    hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(pipelines) or 'none'}"
+    return f"no pipeline {name[:80]!r}; {hint}"
+
+
+def _fields_at(loc: NodePath) -> set[str]:
+    """Return the keys that are known at `loc` of the frame."""
+    places: dict[str, type[BaseModel]] = {"routes": models.Route, "secrets": models.Secret}
+    if not loc:
+        return set(Spec.model_fields)
+    if loc[0] == "pipelines":
+        return set((models.Fallback if "fallback" in loc else models.Pipeline).model_fields)
+    if loc[-1] == "generate":
+        return set(models.Generate.model_fields)
+    return set(places[str(loc[0])].model_fields) if loc[0] in places else set()
+
+
+def _circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
+    """Return a circle for each edge that closes one, in time linear in the number of edges."""
+    circles: list[tuple[str, ...]] = []
+    done: set[str] = set()
+    for start in needs:
+        if start in done:
+            continue
+        trail = [start]
+        waiting = [iter(sorted(needs[start]))]
+        while waiting:
+            name = next(waiting[-1], None)
+            if name is None:
+                waiting.pop()
+                done.add(trail.pop())
+            elif name in trail:
+                circles.append(tuple(trail[trail.index(name) :]))
+            elif name in needs and name not in done:
+                trail.append(name)
+                waiting.append(iter(sorted(needs[name])))
+    return circles

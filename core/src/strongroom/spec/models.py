@@ -1,0 +1,158 @@
+"""The frame of a spec as pydantic models; the options of components are their plugins' own models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+
+from strongroom.spec.document import Node, node_of
+
+__all__ = ["Component", "Fallback", "Generate", "Pipeline", "Route", "Secret", "Spec"]
+
+PIPELINE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
+VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
+SecretType = Literal["string", "integer", "boolean", "url", "email", "port", "json", "base64", "pem"]
+
+
+def _scalar_text(value: object) -> object:
+    # `default: 5432` reads naturally and can mean only one text.
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+ScalarText = Annotated[
+    str, BeforeValidator(_scalar_text), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+PipelineName = Annotated[str, Field(pattern=PIPELINE_NAME)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+class Component(_Model):
+    """A provider, middleware or hook: its type, and the options that the plugin of that type has."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, strict=True)
+
+    type: str = Field(min_length=1, max_length=128, description="The type name of the component.")
+
+
+class Fallback(_Model):
+    """Pipelines that are asked in order."""
+
+    pipelines: list[PipelineName] = Field(min_length=1, description="The pipelines, in the order asked.")
+    when: list[Literal["not_found", "unavailable"]] = Field(
+        default=["not_found"], min_length=1, description="What makes a read go on to the next; never denied."
+    )
+
+
+class Pipeline(_Model):
+    """A provider with what stands around it, or a fallback over other pipelines."""
+
+    provider: Component | None = Field(default=None, description="Where the secrets are.")
+    fallback: Fallback | None = Field(
+        default=None, description="Other pipelines to ask, in place of a provider."
+    )
+    middleware: list[Component] = Field(
+        default=[], description="Outermost first: the order a read meets them."
+    )
+    hooks: list[Component] = Field(default=[], description="What sees every operation of this pipeline.")
+
+
+class Route(_Model):
+    """Keys that begin with `prefix` go to `pipeline`; the longest matching prefix wins."""
+
+    prefix: str = Field(min_length=1, max_length=512, description="The beginning of the keys' text.")
+    pipeline: PipelineName = Field(description="The pipeline that answers.")
+    strip_prefix: bool = Field(
+        default=False, description="Take the prefix off before the pipeline sees the key."
+    )
+
+
+class Generate(_Model):
+    """How `check --fix` makes a value that is absent."""
+
+    length: int = Field(default=32, ge=8, le=4096, description="Characters.")
+    alphabet: str | None = Field(default=None, min_length=2, description="The characters to choose from.")
+    require: list[str] = Field(
+        default=[],
+        description="Classes that must be there: lower, upper, digit, symbol, or characters of your own.",
+    )
+
+
+class Secret(_Model):
+    """One secret that the application needs."""
+
+    key: str | None = Field(
+        default=None, description="The key in the pipeline; the name itself where left out."
+    )
+    required: bool = Field(default=True, description="Whether the application cannot start without it.")
+    default: ScalarText | None = Field(
+        default=None, description="The value where the key is absent.", repr=False
+    )
+    field: str | None = Field(default=None, min_length=1, description="The member of a JSON secret.")
+    description: str = Field(default="", description="What it is for.")
+    type: SecretType = Field(default="string", description="What the value has to be.")
+    min_length: int | None = Field(default=None, ge=0, description="Characters at least.")
+    max_length: int | None = Field(default=None, ge=0, description="Characters at most.")
+    pattern: str | None = Field(default=None, description="A regular expression for the whole value.")
+    one_of: list[ScalarText] | None = Field(default=None, min_length=1, description="The values allowed.")
+    forbid: list[ScalarText] = Field(default=[], description="Values refused, compared without case.")
+    generate: Generate | None = Field(
+        default=None, description="Made and stored by `check --fix` where absent."
+    )
+    rotate_days: int | None = Field(default=None, ge=1, description="Days after which it is due.")
+    as_file: bool = Field(default=False, description="Hand over a 0600 file's path in place of the value.")
+    mask: bool = Field(default=True, description="Mask the value in the output of `strongroom run`.")
+    groups: list[str] = Field(default=[], description="Names to choose secrets by, as in `run --group web`.")
+
+
+class Spec(_Model):
+    """A whole spec, as its YAML says it."""
+
+    version: Literal[1] = Field(description="The version of this format.")
+    pipelines: dict[PipelineName, Pipeline] = Field(default={}, description="The pipelines by name.")
+    default: PipelineName | None = Field(
+        default=None,
+        description="The pipeline for keys that no route matches; not needed where there is one.",
+    )
+    hooks: list[Component] = Field(default=[], description="What sees every operation of every pipeline.")
+    routes: list[Route] = Field(default=[], description="Which keys go to which pipeline.")
+    secrets: dict[Annotated[str, Field(pattern=VARIABLE_NAME)], Secret] = Field(
+        default={}, description="What the application needs, by the name of its environment variable."
+    )
+    profiles: dict[str, dict[str, Any]] = Field(
+        default={}, description="Named changes, merged deeply over the rest when chosen."
+    )
+
+    _document: Node | None = PrivateAttr(default=None)
+    _source: str = PrivateAttr(default="spec")
+    _folder: str = PrivateAttr(default=".")
+
+    def place(self, document: Node | None, source: str, folder: str) -> None:
+        """Remember what the spec was read from, for positions and relative paths."""
+        self._document, self._source, self._folder = document, source, folder
+
+    @property
+    def source(self) -> str:
+        """The name of the file it was read from."""
+        return self._source
+
+    @property
+    def folder(self) -> str:
+        """The folder that paths in it are relative to."""
+        return self._folder
+
+    def document(self) -> Node:
+        """Return the nodes the spec was read from; without a file, nodes without positions."""
+        if self._document is None:
+            self._document = node_of(self.model_dump(exclude_unset=True))
+        return self._document
+
+    def __repr__(self) -> str:
+        return f"<Spec {self._source}: {len(self.pipelines)} pipelines, {len(self.secrets)} secrets>"
+
+    __str__ = __repr__

@@ -1,0 +1,209 @@
+"""The options of one component: checked by its plugin's model, with references filled in.
+
+Types are not guessed: validation is strict, as JSON is. A scalar that is just one reference is
+allowed for an option of any type; what it brings in is converted strictly once it is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from strongroom.plugins import Plugin, nearest
+from strongroom.spec import references
+from strongroom.spec.document import Node, plain_scalar
+from strongroom.spec.document import Path as NodePath
+from strongroom.spec.references import BadReferenceError, Reference, UnresolvedError
+
+__all__ = ["Complaint", "OptionsError", "check_options", "complaints_of", "prepare_options"]
+
+_MIN_MASKED = 3
+Complaint = tuple[NodePath, str]
+"""Where below the component, and what is wrong."""
+
+
+class OptionsError(Exception):
+    """The options do not fit once references are filled in; holds no value."""
+
+    def __init__(self, complaints: list[Complaint]) -> None:
+        super().__init__(f"{len(complaints)} problems")
+        self.complaints = complaints
+
+
+def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
+    """Return what is wrong with the options as written, looking nothing up."""
+    complaints = _bad_references(node) + _unknown_options(plugin, node)
+    data = _options_data(node)
+    for loc, kind, message in _errors(plugin.config, data):
+        if kind == "extra_forbidden" and len(loc) == 1:
+            continue  # said already, with the nearest name
+        at = node.at(loc)
+        if references.has_reference(at.value) and not _wrong_even_so(at.value, kind):
+            continue
+        complaints.append((loc, _scrubbed(kind, message, data)))
+    return complaints
+
+
+def prepare_options(
+    plugin: Plugin,
+    node: Node,
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    read_secret: Callable[[Reference], str],
+) -> dict[str, Any]:
+    """Return the factory's keyword arguments, with references filled in and paths made whole.
+
+    Raises:
+        OptionsError: A reference leads nowhere, or what it brings in does not fit.
+    """
+    data = _options_data(node)
+    unresolved: list[Complaint] = []
+    lone: set[NodePath] = set()
+    for path, scalar in node.scalars():
+        if path == ("type",) or not references.has_reference(scalar.value):
+            continue
+        text = str(scalar.value)
+        try:
+            resolved = references.resolve(text, environ=environ, folder=folder, read_secret=read_secret)
+        except (UnresolvedError, BadReferenceError) as error:
+            unresolved.append((path, str(error)))
+        else:
+            _put(data, path, resolved)
+            if references.is_lone_reference(text):
+                lone.add(path)
+    if unresolved:
+        raise OptionsError(unresolved)
+    model = _validated(plugin.config, data, lone)
+    return {name: _placed(getattr(model, name), folder) for name in plugin.config.model_fields}
+
+
+def complaints_of(error: ValidationError) -> list[tuple[NodePath, str, str]]:
+    """Return place, kind and message of each of pydantic's errors, none with its input."""
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    return [(tuple(one["loc"]), one["type"], _friendly(one["type"], one["msg"])) for one in told]
+
+
+def _options_data(node: Node) -> dict[str, Any]:
+    return {key: child.data() for key, child in node.mapping.items() if key != "type"}
+
+
+def _bad_references(node: Node) -> list[Complaint]:
+    complaints: list[Complaint] = []
+    for path, scalar in node.scalars():
+        if references.has_reference(scalar.value):
+            try:
+                references.parse(str(scalar.value))
+            except BadReferenceError as error:
+                complaints.append((path, str(error)))
+    return complaints
+
+
+def _unknown_options(plugin: Plugin, node: Node) -> list[Complaint]:
+    # Also where the plugin's model would take anything: a misspelt option must not pass in silence.
+    names = {info.alias or name for name, info in plugin.config.model_fields.items()}
+    return [((key,), unknown_key(key, names)) for key in node.mapping if key not in {"type", *names}]
+
+
+def unknown_key(key: str, names: set[str]) -> str:
+    """Return the message for a key that none of `names` is."""
+    close = nearest(key, names)
+    known = (
+        f"did you mean {close!r}?" if close else f"expected one of: {', '.join(sorted(names)) or 'nothing'}"
+    )
+    return f"unknown key; {known}"
+
+
+def _wrong_even_so(value: object, kind: str) -> bool:
+    """Tell whether an error stands although a reference is still to be filled in."""
+    try:
+        lone = references.is_lone_reference(str(value))
+    except BadReferenceError:
+        return False
+    return not lone and kind.endswith(("_type", "_parsing"))
+
+
+def _errors(config: type[BaseModel], data: dict[str, Any]) -> list[tuple[NodePath, str, str]]:
+    try:
+        config.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        return complaints_of(error)
+    except Exception as error:  # noqa: BLE001  # a plugin's own validator may raise anything; its text could hold a value
+        return [((), "plugin", f"the plugin's own check failed with {type(error).__name__}")]
+    return []
+
+
+def _validated(config: type[BaseModel], data: dict[str, Any], lone: set[NodePath]) -> BaseModel:
+    errors = _errors(config, data)
+    if errors and lone:
+        # Text from a reference where a number or boolean is wanted: read it as the plain scalar it is.
+        for loc, kind, _ in errors:
+            path = next((path for path in lone if loc[: len(path)] == path), None)
+            if path is not None and kind.endswith(("_type", "_parsing")):
+                text = _get(data, path)
+                _put(data, path, plain_scalar(text) if isinstance(text, str) and text else text)
+        errors = _errors(config, data)
+    if errors:
+        raise OptionsError([(loc, _scrubbed(kind, message, data)) for loc, kind, message in errors])
+    return config.model_validate_json(json.dumps(data), strict=True)
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    """Make a path relative to the spec's folder whole."""
+    if isinstance(value, Path):
+        return Path(os.path.normpath(folder / value.expanduser()))
+    if isinstance(value, list | tuple):
+        return type(value)(_placed(item, folder) for item in value)
+    return value
+
+
+def _get(data: Any, path: NodePath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _put(data: Any, path: NodePath, value: object) -> None:
+    _get(data, path[:-1])[path[-1]] = value
+
+
+_FRIENDLY = {
+    "missing": "required, and missing",
+    "extra_forbidden": "unknown key",
+    "string_type": "expected text; quote it",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+    "list_type": "expected a list",
+}
+
+
+def _friendly(kind: str, message: str) -> str:
+    return _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
+
+
+def _scrubbed(kind: str, message: str, data: object) -> str:
+    """Take every value of `data` out of `message`: a plugin's validator may have put one in."""
+    if kind in _FRIENDLY:
+        return message
+    for text in sorted(_texts(data), key=len, reverse=True):
+        if len(text) >= _MIN_MASKED:
+            message = message.replace(text, "…").replace(repr(text)[1:-1], "…")
+    return " ".join(message.split())
+
+
+def _texts(data: object) -> set[str]:
+    if isinstance(data, dict):
+        return {text for value in data.values() for text in _texts(value)}
+    if isinstance(data, list):
+        return {text for value in data for text in _texts(value)}
+    return {str(data)} if isinstance(data, str | int | float) and not isinstance(data, bool) else set()

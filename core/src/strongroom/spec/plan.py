@@ -1,0 +1,140 @@
+"""A validated spec as plain data: what assembly needs, without YAML and without pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strongroom.spec.references import Reference
+
+__all__ = ["ComponentPlan", "FallbackPlan", "PipelinePlan", "Plan", "Position", "RoutePlan", "SecretPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where something is written; line 0 means that it did not come from a file."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentPlan:
+    """One provider, middleware, hook or cipher.
+
+    `options` are the factory's keyword arguments where nothing has to be looked up any more; else it is
+    None, and `prepare` makes them, given a function that reads `${secret:…}` references.
+    """
+
+    kind: str
+    type: str
+    path: str
+    position: Position
+    factory: Callable[..., Any] | str = field(repr=False)
+    options: Mapping[str, Any] | None = field(default=None, repr=False)
+    prepare: Callable[[Callable[[Reference], str]], Mapping[str, Any]] | None = field(
+        default=None, repr=False
+    )
+    reads: tuple[str, ...] = ()
+    """The pipelines that its `${secret:…}` references read."""
+    environment: tuple[str, ...] = ()
+    """The environment variables that its `${env:…}` references read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackPlan:
+    """Pipelines tried in order for a read, and what makes it go on to the next."""
+
+    pipelines: tuple[str, ...]
+    when: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePlan:
+    """One pipeline: a provider or a fallback, what stands around it and who watches."""
+
+    name: str
+    position: Position
+    provider: ComponentPlan | None
+    fallback: FallbackPlan | None
+    middleware: tuple[ComponentPlan, ...] = ()
+    hooks: tuple[ComponentPlan, ...] = ()
+
+    def components(self) -> tuple[ComponentPlan, ...]:
+        """Return all components of the pipeline."""
+        provider = (self.provider,) if self.provider is not None else ()
+        return (*provider, *self.middleware, *self.hooks)
+
+    def needs(self) -> frozenset[str]:
+        """Return the pipelines without which this one cannot be assembled."""
+        read = {name for component in self.components() for name in component.reads}
+        return frozenset(read | set(self.fallback.pipelines if self.fallback else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Keys that begin with `prefix` go to `pipeline`."""
+
+    prefix: str
+    pipeline: str
+    strip_prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlan:
+    """One secret that the application declares; the members are those of `secrets:` in the spec."""
+
+    name: str
+    key: str
+    position: Position
+    required: bool = True
+    default: str | None = field(default=None, repr=False)
+    field: str | None = None
+    description: str = ""
+    type: str = "string"
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    one_of: tuple[str, ...] | None = None
+    forbid: tuple[str, ...] = ()
+    generate: Mapping[str, Any] | None = None
+    rotate_days: int | None = None
+    as_file: bool = False
+    mask: bool = True
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole spec under one profile."""
+
+    source: str
+    folder: Path
+    profile: str | None = None
+    pipelines: Mapping[str, PipelinePlan] = field(default_factory=dict)
+    default: str | None = None
+    hooks: tuple[ComponentPlan, ...] = ()
+    routes: tuple[RoutePlan, ...] = ()
+    secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
+
+    def used_by(self, pipeline: str) -> frozenset[str]:
+        """Return `pipeline` and all that it needs, however far away."""
+        found: set[str] = set()
+        waiting = [pipeline]
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name in self.pipelines:
+                found.add(name)
+                waiting += self.pipelines[name].needs()
+        return frozenset(found)
+
+    def environment(self) -> frozenset[str]:
+        """Return the environment variables that the spec reads: its credentials, mostly."""
+        components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
+        return frozenset(name for part in (*components, *self.hooks) for name in part.environment)

@@ -1,0 +1,170 @@
+"""References inside the text of a spec: `${env:NAME}`, `${file:path}`, `${secret:PIPELINE:KEY#field}`.
+
+What a reference brings in is never looked at again: not interpolated, not parsed as YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "BadReferenceError",
+    "Reference",
+    "UnresolvedError",
+    "has_reference",
+    "is_lone_reference",
+    "parse",
+    "references",
+    "resolve",
+]
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_FILE_BYTES = 1 << 20
+
+
+class BadReferenceError(ValueError):
+    """Text that begins like a reference and is none."""
+
+
+class UnresolvedError(ValueError):
+    """A reference to something that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference; `kind` is `env`, `file` or `secret`."""
+
+    kind: str
+    name: str
+    default: str | None = None
+    pipeline: str = ""
+    field: str | None = None
+
+
+Part = str | Reference
+
+
+def parse(text: str) -> list[Part]:
+    """Split `text` into literal pieces and references; `$${` is a literal `${`.
+
+    Raises:
+        BadReferenceError: The message names the form that is expected and never the text.
+    """
+    parts: list[Part] = []
+    literal: list[str] = []
+    at = 0
+    while (found := text.find("${", at)) >= 0:
+        if found > at and text[found - 1] == "$":
+            literal.append(text[at : found - 1] + "${")
+            at = found + 2
+            continue
+        literal.append(text[at:found])
+        end = text.find("}", found)
+        if end < 0:
+            raise BadReferenceError("a reference without its closing '}'; write '$${' for a literal '${'")
+        if joined := "".join(literal):
+            parts.append(joined)
+        literal = []
+        parts.append(_reference(text[found + 2 : end]))
+        at = end + 1
+    literal.append(text[at:])
+    if joined := "".join(literal):
+        parts.append(joined)
+    return parts
+
+
+def _reference(body: str) -> Reference:
+    kind, colon, rest = body.partition(":")
+    if kind == "env" and colon:
+        name, has_default, default = rest.partition(":-")
+        if _ENV_NAME.fullmatch(name):
+            return Reference("env", name, default if has_default else None)
+        raise BadReferenceError("expected ${env:NAME} or ${env:NAME:-default}")
+    if kind == "file" and colon:
+        if rest and "\x00" not in rest:
+            return Reference("file", rest)
+        raise BadReferenceError("expected ${file:path}")
+    if kind == "secret" and colon:
+        pipeline, second, address = rest.partition(":")
+        key, has_field, field = address.partition("#")
+        if pipeline and second and key and (field or not has_field):
+            return Reference("secret", key, pipeline=pipeline, field=field or None)
+        raise BadReferenceError("expected ${secret:PIPELINE:KEY} or ${secret:PIPELINE:KEY#field}")
+    raise BadReferenceError(
+        "an unknown reference; expected ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}, "
+        "or '$${' for a literal '${'"
+    )
+
+
+def references(text: str) -> list[Reference]:
+    """Return the references in `text`."""
+    return [part for part in parse(text) if isinstance(part, Reference)] if "${" in text else []
+
+
+def has_reference(value: object) -> bool:
+    """Tell whether `value` is text that holds something to interpolate, be it only an escape."""
+    return isinstance(value, str) and "${" in value
+
+
+def is_lone_reference(text: str) -> bool:
+    """Tell whether `text` is one reference and nothing else."""
+    parts = parse(text)
+    return len(parts) == 1 and isinstance(parts[0], Reference)
+
+
+def resolve(
+    text: str,
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    read_secret: Callable[[Reference], str],
+) -> str:
+    """Return `text` with all references replaced.
+
+    Raises:
+        UnresolvedError: A variable or file is not there; the message names it.
+    """
+    pieces = []
+    for part in parse(text):
+        if isinstance(part, str):
+            pieces.append(part)
+        elif part.kind == "env":
+            pieces.append(_variable(part, environ))
+        elif part.kind == "file":
+            pieces.append(_file(part, folder))
+        else:
+            pieces.append(read_secret(part))
+    return "".join(pieces)
+
+
+def _variable(reference: Reference, environ: Mapping[str, str]) -> str:
+    value = environ.get(reference.name)
+    if reference.default is not None:
+        return value or reference.default
+    if value is None:
+        raise UnresolvedError(
+            f"the environment variable {reference.name} is not set; "
+            f"set it, or write ${{env:{reference.name}:-default}}"
+        )
+    return value
+
+
+def _file(reference: Reference, folder: Path) -> str:
+    path = folder / Path(reference.name).expanduser()
+    try:
+        if not path.is_file():
+            what = "is no regular file" if path.exists() else "does not exist"
+            failure = f"the file {reference.name} {what}"
+        elif path.stat().st_size > _MAX_FILE_BYTES:
+            failure = f"the file {reference.name} is larger than {_MAX_FILE_BYTES >> 20} MiB"
+        else:
+            text = path.read_bytes().decode()
+            return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+    except UnicodeDecodeError:
+        failure = f"the file {reference.name} is not UTF-8 text"
+    except (OSError, ValueError) as error:
+        failure = f"the file {reference.name} cannot be read: {type(error).__name__}"
+    raise UnresolvedError(failure)
