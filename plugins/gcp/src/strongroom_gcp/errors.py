@@ -1,0 +1,303 @@
+"""Google's errors as strongroom's: one table, from class to class, and what a status says besides.
+
+A test walks the SDK's exception classes and fails where one is not in `TABLE`.
+"""
+
+from __future__ import annotations
+
+import json.decoder
+import re
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # ships no types
+from google.api_core import exceptions as core
+from google.auth import exceptions as auth
+from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
+from requests import exceptions as http
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundReason,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+    show_key,
+)
+
+from strongroom_gcp.deadline import OutOfTimeError
+
+TABLE: dict[type[Exception], type[StrongroomError]] = {
+    # google.api_core: what the service, or its client, answers
+    core.GoogleAPIError: BackendUnavailableError,
+    core.GoogleAPICallError: BackendUnavailableError,
+    core.RetryError: BackendUnavailableError,
+    core.DuplicateCredentialArgs: ConfigurationError,
+    core.AsyncRestUnsupportedParameterError: ConfigurationError,
+    core.Redirection: ConfigurationError,
+    core.MovedPermanently: ConfigurationError,
+    core.NotModified: ConfigurationError,
+    core.TemporaryRedirect: ConfigurationError,
+    core.ResumeIncomplete: ConfigurationError,
+    core.ClientError: ConfigurationError,
+    core.BadRequest: ConfigurationError,
+    core.InvalidArgument: ConfigurationError,
+    core.FailedPrecondition: ConfigurationError,
+    core.OutOfRange: ConfigurationError,
+    core.Unauthorized: AuthenticationError,
+    core.Unauthenticated: AuthenticationError,
+    core.Forbidden: PermissionDeniedError,
+    core.PermissionDenied: PermissionDeniedError,
+    core.NotFound: SecretNotFoundError,
+    core.MethodNotAllowed: ConfigurationError,
+    core.Conflict: ConflictError,
+    core.AlreadyExists: ConflictError,
+    core.Aborted: ConflictError,
+    core.PreconditionFailed: ConflictError,
+    core.LengthRequired: ConfigurationError,
+    core.RequestRangeNotSatisfiable: ConfigurationError,
+    core.TooManyRequests: ThrottledError,
+    core.ResourceExhausted: ThrottledError,
+    core.Cancelled: BackendUnavailableError,
+    core.ServerError: BackendUnavailableError,
+    core.InternalServerError: BackendUnavailableError,
+    core.Unknown: BackendUnavailableError,
+    core.DataLoss: BackendUnavailableError,
+    core.MethodNotImplemented: ConfigurationError,
+    core.BadGateway: BackendUnavailableError,
+    core.ServiceUnavailable: BackendUnavailableError,
+    core.GatewayTimeout: BackendUnavailableError,
+    core.DeadlineExceeded: BackendUnavailableError,
+    # google.auth: what stands between us and a login
+    auth.GoogleAuthError: AuthenticationError,
+    auth.TransportError: BackendUnavailableError,
+    auth.TimeoutError: BackendUnavailableError,
+    auth.ResponseError: BackendUnavailableError,
+    auth.RefreshError: AuthenticationError,
+    auth.ReauthFailError: AuthenticationError,
+    auth.ReauthSamlChallengeFailError: AuthenticationError,
+    auth.UserAccessTokenError: AuthenticationError,
+    auth.OAuthError: AuthenticationError,
+    auth.DefaultCredentialsError: AuthenticationError,
+    auth.MalformedError: ConfigurationError,
+    auth.InvalidResource: ConfigurationError,
+    auth.InvalidOperation: ConfigurationError,
+    auth.InvalidValue: ConfigurationError,
+    auth.InvalidType: ConfigurationError,
+    auth.OSError: ConfigurationError,
+    auth.MutualTLSChannelError: ConfigurationError,
+    auth.ClientCertError: ConfigurationError,
+    # requests, below the REST transport, which passes its errors on as they are
+    http.RequestException: BackendUnavailableError,
+    http.InvalidJSONError: BackendUnavailableError,
+    http.JSONDecodeError: BackendUnavailableError,
+    http.HTTPError: BackendUnavailableError,
+    http.ConnectionError: BackendUnavailableError,
+    http.ProxyError: BackendUnavailableError,
+    http.SSLError: BackendUnavailableError,
+    http.Timeout: BackendUnavailableError,
+    http.ConnectTimeout: BackendUnavailableError,
+    http.ReadTimeout: BackendUnavailableError,
+    http.TooManyRedirects: ConfigurationError,
+    http.URLRequired: ConfigurationError,
+    http.MissingSchema: ConfigurationError,
+    http.InvalidSchema: ConfigurationError,
+    http.InvalidURL: ConfigurationError,
+    http.InvalidHeader: ConfigurationError,
+    http.InvalidProxyURL: ConfigurationError,
+    http.ChunkedEncodingError: BackendUnavailableError,
+    http.ContentDecodingError: BackendUnavailableError,
+    http.StreamConsumedError: BackendUnavailableError,
+    http.RetryError: BackendUnavailableError,
+    http.UnrewindableBodyError: BackendUnavailableError,
+    # below both
+    grpc.RpcError: BackendUnavailableError,
+    json_format.Error: BackendUnavailableError,
+    json.decoder.JSONDecodeError: BackendUnavailableError,
+    OutOfTimeError: BackendUnavailableError,
+}
+"""Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
+# google-resumable-media's errors moved into api_core of late; no call of ours uploads anything resumable.
+TABLE |= {
+    found: BackendUnavailableError
+    for name in (
+        "ResumableTransferError",
+        "TransferStalledError",
+        "UnseekableStreamError",
+        "UploadCancelledError",
+        "MissingStatusHeaderError",
+    )
+    if isinstance(found := getattr(core, name, None), type)
+}
+
+# Reasons of google.rpc.ErrorInfo, https://cloud.google.com/apis/design/errors; all come as PERMISSION_DENIED.
+_PROJECT_REASONS = frozenset(
+    {
+        "SERVICE_DISABLED",
+        "CONSUMER_INVALID",
+        "CONSUMER_SUSPENDED",
+        "BILLING_DISABLED",
+        "RESOURCE_PROJECT_INVALID",
+        "PROJECT_INVALID",
+    }
+)
+_NO_PROJECT = re.compile(
+    r"permission denied on resource project|has not been used in project"
+    r"|\bproject\b(?!.*/secrets/).*(not found|not exist|deleted|is invalid)",
+    re.IGNORECASE | re.DOTALL,
+)
+_STATE = re.compile(r"\] is in (DISABLED|DESTROYED) state", re.IGNORECASE)
+_PLUGIN_FAILED = "Getting metadata from plugin failed"
+_NETWORK_TROUBLE = re.compile(
+    r"Max retries|timed out|Failed to (establish|retrieve)|Connection|unavailable", re.IGNORECASE
+)
+_MESSAGE_CHARACTERS = 300
+
+_HINTS: dict[type[StrongroomError], str] = {
+    PermissionDeniedError: "grant the permission on the secret or the project; "
+    "Google says the same where a secret does not exist and the caller may not know",
+    AuthenticationError: "run 'gcloud auth application-default login', set GOOGLE_APPLICATION_CREDENTIALS, "
+    "or check the service account and this machine's clock",
+    ThrottledError: "ask less often, cache, or raise the project's quota",
+}
+_OPTIONS_HINT = (
+    "check project_id and the other options, and that the project has the Secret Manager API and billing"
+)
+
+
+def translate(
+    error: Exception, *, doing: str, key: str | None = None, hidden: str | None = None
+) -> StrongroomError:
+    """Return strongroom's error for `error`; its cause is a copy that holds neither value nor token.
+
+    Args:
+        error: What a call raised.
+        doing: The operation, for the message.
+        key: The key it was about.
+        hidden: A value that was sent and must not appear in any text.
+    """
+    kind = kind_of(error)
+    if kind is SecretNotFoundError and key is None:
+        kind = ConfigurationError  # what a list or a project does not find is no secret
+    said = message_of(error)
+    if hidden and hidden in said:
+        said = "(its message holds the value and is left out)"
+    about = f"gcp: {doing}" + (f" {show_key(key)}" if key is not None else "")
+    ours: StrongroomError
+    if kind is SecretNotFoundError:
+        ours = SecretNotFoundError(key or "", provider="gcp")
+    elif kind is ThrottledError:
+        wait = retry_after(error)
+        ours = ThrottledError(
+            f"{about}: {said}", retry_after=wait, key=key, provider="gcp", hint=_HINTS[kind]
+        )
+    else:
+        hint = _OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind)
+        ours = kind(f"{about}: {said}", key=key, provider="gcp", hint=hint)
+    ours.__cause__ = _clean(error, said)
+    return ours
+
+
+def kind_of(error: Exception) -> type[StrongroomError]:
+    """Return the class of strongroom's error for `error`."""
+    kind = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), StrongroomError)
+    said = message_of(error)
+    if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or _NO_PROJECT.search(said)):
+        return ConfigurationError
+    if kind is SecretNotFoundError and (not _from_service(error) or _NO_PROJECT.search(said)):
+        return ConfigurationError
+    if kind is AuthenticationError and getattr(error, "retryable", False):
+        return BackendUnavailableError
+    # gRPC reports a login that failed as UNAVAILABLE, and tells only in words that it was the login.
+    if _PLUGIN_FAILED in said and not _NETWORK_TROUBLE.search(said.partition(_PLUGIN_FAILED)[2]):
+        return AuthenticationError
+    return kind
+
+
+def state_told(error: Exception) -> NotFoundReason | None:
+    """Return why a version cannot be read where the text of `error` tells that, else None."""
+    found = _STATE.search(message_of(error)) if isinstance(error, core.BadRequest) else None
+    if not found:
+        return None
+    return "destroyed" if found[1].upper() == "DESTROYED" else "disabled"
+
+
+def may_be_state(error: Exception) -> bool:
+    """Tell whether `error` is a FAILED_PRECONDITION, over either transport."""
+    if isinstance(error, core.FailedPrecondition):
+        return True
+    # REST has one class for all of status 400.
+    return type(error) is core.BadRequest and _answer(error).get("status", "") in ("", "FAILED_PRECONDITION")
+
+
+def message_of(error: Exception) -> str:
+    """Return what `error` says, without request and response, shortened."""
+    if isinstance(error, OutOfTimeError):
+        return "no answer before the deadline"
+    if isinstance(error, json_format.Error | json.decoder.JSONDecodeError | http.JSONDecodeError):
+        return "the answer is not Secret Manager's"  # their texts hold pieces of the payload
+    if isinstance(error, core.GoogleAPICallError):
+        said = str(_answer(error).get("message") or error.message)
+        status = getattr(error, "grpc_status_code", None)
+        name = _answer(error).get("status") or (status.name if status is not None else error.code)
+        said = f"{name}: {said}" if name else said
+    else:
+        said = f"{type(error).__name__}: {error}"
+    return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
+
+
+def retry_after(error: Exception) -> float | None:
+    """Return the seconds that the service asked to wait: `RetryInfo`, or the header `Retry-After`."""
+    for detail in getattr(error, "details", None) or ():
+        delay = getattr(detail, "retry_delay", None)
+        if delay is not None:
+            return float(delay.seconds + delay.nanos / 1e9)
+        if isinstance(detail, dict) and "retryDelay" in detail:
+            return _seconds(str(detail["retryDelay"]).removesuffix("s"))
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return _seconds(headers.get("Retry-After")) if headers is not None else None
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:
+        return None  # the header may be a date; then the usual back-off does
+
+
+def _answer(error: Exception) -> dict[str, Any]:
+    """Return the member `error` of a REST answer, empty where there is none."""
+    response = getattr(error, "response", None)
+    if response is None or not hasattr(response, "json"):
+        return {}
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    answer = answer[0] if isinstance(answer, list) and answer else answer
+    found = answer.get("error") if isinstance(answer, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _from_service(error: Exception) -> bool:
+    """Tell whether a 404 is Secret Manager's own, and not that of something else at its address."""
+    response = getattr(error, "response", None)
+    return response is None or not hasattr(response, "json") or bool(_answer(error))
+
+
+def _reason(error: Exception) -> str | None:
+    for detail in getattr(error, "details", None) or ():
+        found = detail.get("reason") if isinstance(detail, dict) else getattr(detail, "reason", None)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _clean(error: Exception, said: str) -> Exception:
+    """Return an error of the same class with just a text: the original may hold requests and their tokens."""
+    try:
+        return type(error)(said)
+    except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
+        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")

@@ -1,0 +1,189 @@
+"""Google's client, kept to a deadline: every request of the provider goes through `Service.call`.
+
+Importing this module imports the SDK.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import google_crc32c
+from google.api_core.retry import exponential_sleep_generator
+from google.cloud import secretmanager_v1 as sm
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+    SecretManagerServiceTransport,
+)
+from strongroom.errors import (
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+)
+
+from strongroom_gcp import errors
+from strongroom_gcp.deadline import Deadline, OutOfTimeError, Runner
+from strongroom_gcp.options import bad
+from strongroom_gcp.payload import check_crc
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+PAGE_SIZE = 1000
+"""Secrets a page: the service would give 25,000, some 10 MB, which a plain gRPC channel (4 MiB) refuses."""
+
+_SMALLEST_TIMEOUT = 0.001
+
+
+def make_client(
+    credentials: Any, transport: Any, client_options: Mapping[str, Any]
+) -> sm.SecretManagerServiceClient:
+    """Return the official client.
+
+    Raises:
+        ConfigurationError: The ready transport is one that only works with asyncio.
+    """
+    if not isinstance(transport, SecretManagerServiceTransport):
+        return sm.SecretManagerServiceClient(
+            credentials=credentials, transport=transport, client_options=dict(client_options)
+        )
+    if str(transport.kind) == "grpc_asyncio":
+        raise bad(
+            "the ready transport works with asyncio only",
+            "use SecretManagerServiceGrpcTransport or SecretManagerServiceRestTransport",
+        )
+    return sm.SecretManagerServiceClient(transport=transport, client_options=dict(client_options))
+
+
+def find_credentials(quota_project_id: str | None) -> Any:
+    """Return the login of Google's standard chain, Application Default Credentials."""
+    import google.auth
+
+    found, _ = google.auth.default(
+        default_scopes=SecretManagerServiceTransport.AUTH_SCOPES, quota_project_id=quota_project_id
+    )
+    return found
+
+
+class Service:
+    """The calls that the provider makes, each within a deadline and with strongroom's errors."""
+
+    def __init__(self, client: Any, runner: Runner, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.client = client
+        self.transport = str(client.transport.kind)
+        self._runner = runner
+        self.pause = sleep
+        # gRPC keeps to its deadline by itself, name look-up, login and dripping servers included.
+        self._send = self._send_grpc if self.transport == "grpc" else self._send_guarded
+
+    def access(self, name: str, key: str, deadline: Deadline) -> bytes:
+        """Return the payload of a version, its check sum compared."""
+
+        def unreadable(error: Exception) -> StrongroomError | None:
+            reason = errors.state_told(error)
+            if reason is None and errors.may_be_state(error):
+                reason = self._state_of(name, deadline)
+            return SecretNotFoundError(key, reason=reason, provider="gcp") if reason else None
+
+        payload = self.call(
+            "access_secret_version",
+            {"name": name},
+            deadline,
+            key=key,
+            doing="reading",
+            explain=unreadable,
+        ).payload
+        data: bytes = payload.data
+        if "data_crc32c" in payload:
+            check_crc(key, payload.data_crc32c, google_crc32c.value(data))
+        return data
+
+    def add(self, parent: str, key: str, data: bytes, deadline: Deadline, *, hidden: str) -> str:
+        """Add a version with the payload and its check sum; return the version's number."""
+        request = {
+            "parent": parent,
+            "payload": {"data": data, "data_crc32c": google_crc32c.value(data)},
+        }
+        # Not repeated when its answer was lost: it might put back what somebody else has replaced since.
+        added = self.call(
+            "add_secret_version", request, deadline, key=key, doing="writing", repeatable=False, hidden=hidden
+        )
+        return version_number(added.name)
+
+    def pages(
+        self, rpc: str, request: dict[str, Any], deadline: Callable[[], Deadline], **about: Any
+    ) -> Iterator[Any]:
+        """Yield each page of a list, each with a deadline of its own."""
+        token = ""
+        while True:
+            page = self.call(
+                rpc, {**request, "page_size": PAGE_SIZE, "page_token": token}, deadline(), **about
+            )
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
+    def call(
+        self,
+        rpc: str,
+        request: dict[str, Any],
+        deadline: Deadline,
+        *,
+        doing: str,
+        key: str | None = None,
+        repeatable: bool = True,
+        hidden: str | None = None,
+        explain: Callable[[Exception], StrongroomError | None] = lambda _: None,
+    ) -> Any:
+        """Make a call, again after a growing pause where that may help and there is time for it.
+
+        Args:
+            rpc: The client's method.
+            request: Its request.
+            deadline: When to give up.
+            doing: The operation, for messages.
+            key: The key it is about.
+            repeatable: Whether it may be sent again when it is not known whether it took effect.
+            hidden: A value that is sent and must not appear in any text.
+            explain: Gives a better error for what the call raised, or None.
+        """
+        method = getattr(self.client, rpc)
+        pauses: Iterator[float] | None = None
+        while True:
+            try:
+                return self._send(method, request, deadline)
+            except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
+                failed = error
+            ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
+            again = isinstance(ours, BackendUnavailableError) and (
+                repeatable or isinstance(ours, ThrottledError)
+            )
+            if not again or isinstance(failed, OutOfTimeError):
+                raise ours
+            pauses = pauses or exponential_sleep_generator(FIRST_PAUSE, LONGEST_PAUSE)
+            pause = max(next(pauses), getattr(ours, "retry_after", None) or 0.0)
+            if not deadline.allows(pause):
+                raise ours
+            del failed, ours
+            self.pause(pause)
+
+    def _send_grpc(self, method: Any, request: dict[str, Any], deadline: Deadline) -> Any:
+        # `retry=None`: the client's own retries go on for 60 s whatever the timeout.
+        return method(request=request, retry=None, timeout=max(deadline.remaining(), _SMALLEST_TIMEOUT))
+
+    def _send_guarded(self, method: Any, request: dict[str, Any], deadline: Deadline) -> Any:
+        return self._runner.run(lambda: self._send_grpc(method, request, deadline), deadline)
+
+    def _state_of(self, name: str, deadline: Deadline) -> Any:
+        """Ask for a version's state, where the service's message did not tell it in the usual words."""
+        try:
+            version = self._send(self.client.get_secret_version, {"name": name}, deadline)
+        except Exception:  # noqa: BLE001  # then the first error stands
+            return None
+        return {"DISABLED": "disabled", "DESTROYED": "destroyed"}.get(version.state.name)
+
+
+def version_number(name: str) -> str:
+    """Return the number at the end of a version's resource name."""
+    return name.rpartition("/")[2]
