@@ -66,12 +66,15 @@ def read_trusted(path: Path) -> bytes:
         raise ConfigurationError(
             f"the spec file {path} {what}", hint="run `strongroom init`, or name another with --spec"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"the spec {path} is no regular file")
         _refuse_untrusted(path, status)
-        return file.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123  # an open descriptor, not a path
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_untrusted(path: Path, status: os.stat_result) -> None:

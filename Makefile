@@ -1,0 +1,54 @@
+# What each command does is one readable line. `make demo` and `make test` set up .venv by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: help setup demo test lint types floors unit torture bench schema dist clean
+
+help:            ## list the commands
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: $(READY)  ## make .venv with everything in it
+
+$(READY): $(SETUP_FILES)
+	@$(PYTHON) -c 'import sys; sys.exit("strongroom needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt -c constraints.txt
+	@touch $(READY)
+
+demo: $(READY)   ## the main job, in a temporary folder, with the real command line
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+test: lint types floors unit  ## everything that CI checks
+
+lint: $(READY)   ## style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY)  ## mypy, strict, on what ships
+	$(BIN)/mypy
+
+floors: $(READY) ## which module may import which
+	$(BIN)/lint-imports
+
+unit: $(READY)   ## the tests, in parallel
+	$(BIN)/pytest
+
+torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction
+	$(BIN)/pytest -m torture
+
+bench: $(READY)  ## speed, as ratios against peers measured in the same run
+	$(BIN)/python tests/benchmarks/run.py
+
+schema: $(READY) ## write schemas/ anew from the models
+	$(BIN)/python scripts/write_schema.py
+
+dist: $(READY)   ## wheels and sdists of all distributions
+	$(BIN)/python scripts/build_all.py dist
+
+clean:           ## remove everything that make made
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,329 @@
+"""What is wrong with a spec is told at once, with its place, and never with a value."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
+from strongroom.spec import load_plan, load_spec
+
+
+def problems(tmp_path, text, **kwargs):
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_plan(path, **kwargs)
+    return [problem.replace(f"{path}:", "") for problem in caught.value.problems]
+
+
+def plan(tmp_path, text, **kwargs):
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    return load_plan(path, **kwargs)
+
+
+MEMORY = "version: 1\npipelines:\n  app: {provider: {type: memory}}\n"
+
+
+def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
+    text = (
+        "version: 2\n"
+        "pipelines:\n"
+        "  app:\n"
+        "    provider: {type: memroy}\n"
+        "    middleware:\n"
+        "      - {type: retry, attempts: abc, max_secnds: 1}\n"
+        "  app: {provider: {type: memory}}\n"
+        "routes: [{prefix: a, pipeline: apq}]\n"
+        "deflt: app\n"
+    )
+    assert problems(tmp_path, text) == [
+        "1:10: version: Input should be 1",
+        "4:22: pipelines.app.provider.type: unknown provider 'memroy'; did you mean 'memory'?",
+        "6:33: pipelines.app.middleware[0].attempts: expected a whole number",
+        "6:38: pipelines.app.middleware[0].max_secnds: unknown key; did you mean 'max_seconds'?",
+        "7:3: pipelines.app: duplicate key, first at 3:3",
+        "8:32: routes[0].pipeline: no pipeline 'apq'; did you mean 'app'?",
+        "9:1: deflt: unknown key; did you mean 'default'?",
+    ]
+
+
+def test_missing_variables_and_files_are_told_together_with_all_else(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    text = MEMORY + (
+        "  b:\n"
+        "    provider: {type: env, prefix: '${env:NO_SUCH}'}\n"
+        "    middleware: [{type: prefix, prefix: '${file:none.txt}'}, {type: retry, attempts: x}]\n"
+    )
+    found = problems(tmp_path, text)
+    assert [line.split(": ", 2)[:2] for line in found] == [
+        ["5:35", "pipelines.b.provider.prefix"],
+        ["6:41", "pipelines.b.middleware[0].prefix"],
+        ["6:86", "pipelines.b.middleware[1].attempts"],
+    ]
+    assert "NO_SUCH" in found[0]
+    assert "none.txt" in found[1]
+
+
+def test_without_looking_up_neither_environment_nor_files_matter(tmp_path):
+    text = MEMORY + "  b: {provider: {type: env, prefix: '${env:NO_SUCH}'}}\n"
+    assert set(plan(tmp_path, text, look_up=False).pipelines) == {"app", "b"}
+
+
+def test_only_the_references_of_the_chosen_pipeline_and_its_needs_are_looked_up(tmp_path):
+    text = MEMORY + "  b: {provider: {type: env, prefix: '${env:NO_SUCH}'}}\ndefault: app\n"
+    assert set(plan(tmp_path, text, pipeline="app").pipelines) == {"app", "b"}
+    assert problems(tmp_path, text, pipeline="b")
+
+
+def test_only_the_chosen_profile_is_resolved(tmp_path):
+    text = MEMORY + (
+        "profiles:\n  broken: {pipelines: {app: {provider: {type: env, prefix: '${env:NO_SUCH}'}}}}\n"
+    )
+    assert plan(tmp_path, text).pipelines["app"].provider.type == "memory"
+    assert problems(tmp_path, text, profile="broken")[0].startswith("5:")
+
+
+@pytest.mark.parametrize(
+    ("scalar", "wrong"),
+    [("on", True), ("no", True), ("0600", True), ("yes", True), ("1e3", True), ("true", False), ("3", True)],
+)
+def test_plain_scalars_are_not_guessed(tmp_path, scalar, wrong):
+    text = f"{MEMORY}routes: [{{prefix: a, pipeline: app, strip_prefix: {scalar}}}]\n"
+    if wrong:
+        assert "strip_prefix: expected true or false" in problems(tmp_path, text)[0]
+    else:
+        assert plan(tmp_path, text).routes[0].strip_prefix is True
+
+
+@pytest.mark.parametrize("text", ["0600", "on", "2026-11-24", "~x", "1_000", "+1", "0x10", ".5", "00"])
+def test_what_looks_odd_is_text(tmp_path, text):
+    assert plan(tmp_path, f"{MEMORY}routes: [{{prefix: {text}, pipeline: app}}]\n").routes[0].prefix == text
+
+
+def test_a_lone_reference_may_stand_for_an_option_of_any_type_and_is_converted_strictly(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ATTEMPTS", "7")
+    text = (
+        "version: 1\npipelines:\n  app:\n    provider: {type: memory}\n"
+        "    middleware: [{type: retry, attempts: '${env:ATTEMPTS}'}]\n"
+    )
+    component = plan(tmp_path, text).pipelines["app"].middleware[0]
+    assert component.prepare(None)["attempts"] == 7
+    monkeypatch.setenv("ATTEMPTS", "hunter2")
+    found = problems(tmp_path, text)
+    assert found == ["5:42: pipelines.app.middleware[0].attempts: expected a whole number"]
+
+
+def test_a_reference_inside_a_number_stays_wrong(tmp_path):
+    text = (
+        "version: 1\npipelines:\n  app:\n    provider: {type: memory}\n"
+        "    middleware: [{type: retry, attempts: '1${env:ATTEMPTS}'}]\n"
+    )
+    assert "expected a whole number" in problems(tmp_path, text, look_up=False)[0]
+
+
+def test_what_a_reference_brings_in_is_never_interpolated_or_parsed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUTER", "${env:INNER}")
+    monkeypatch.setenv("NUMBER", "0123")
+    text = (
+        "version: 1\npipelines:\n  app: {provider: {type: env, prefix: '${env:OUTER}'}}\n"
+        "  b: {provider: {type: env, prefix: 'P_${env:NUMBER}_'}}\n"
+        "  c: {provider: {type: env, prefix: '$${env:OUTER}$'}}\ndefault: app\n"
+    )
+    pipelines = plan(tmp_path, text).pipelines
+    assert pipelines["app"].provider.prepare(None)["prefix"] == "${env:INNER}"
+    assert pipelines["b"].provider.prepare(None)["prefix"] == "P_0123_"
+    assert pipelines["c"].provider.prepare(None)["prefix"] == "${env:OUTER}$"
+
+
+def test_the_default_of_a_reference_serves_unset_and_empty(tmp_path, monkeypatch):
+    text = "version: 1\npipelines:\n  app: {provider: {type: env, prefix: '${env:P:-X_}'}}\n"
+    for value, expected in ((None, "X_"), ("", "X_"), ("Y_", "Y_")):
+        monkeypatch.delenv("P", raising=False)
+        if value is not None:
+            monkeypatch.setenv("P", value)
+        assert plan(tmp_path, text).pipelines["app"].provider.prepare(None)["prefix"] == expected
+
+
+@pytest.mark.parametrize(
+    "reference", ["${nope:x}", "${env:}", "${env:1X}", "${env:X", "${secret:a}", "${file:}", "${}"]
+)
+def test_a_broken_reference_is_told_without_its_text(tmp_path, reference):
+    text = f"version: 1\npipelines:\n  app: {{provider: {{type: env, prefix: 'topsecret{reference}'}}}}\n"
+    (found,) = problems(tmp_path, text)
+    assert found.startswith("3:37: pipelines.app.provider.prefix: ")
+    assert "topsecret" not in found
+
+
+def test_several_tags_and_duplicates_are_all_told(tmp_path):
+    text = "version: !!int 1\nversion: 1\npipelines:\n  a: {provider: !x {type: memory}}\n  a: {}\n  a: {}\n"
+    found = problems(tmp_path, text)
+    assert [line.split(": ")[0] for line in found] == ["1:10", "2:1", "4:17", "5:3", "6:3"]
+
+
+def test_a_syntax_error_ends_the_list_and_keeps_what_was_found_before(tmp_path):
+    found = problems(tmp_path, "version: 1\nversion: 1\nx: [hunter2-secret, 'abc\n")
+    assert found[0].startswith("2:1: version: duplicate key")
+    assert "not YAML" in found[1]
+    assert "hunter2" not in "".join(found)
+
+
+def test_an_unquoted_value_with_an_asterisk_is_not_shown(tmp_path):
+    found = problems(
+        tmp_path, "version: 1\npipelines: {a: {provider: {type: env, prefix: *hunter2secret}}}\n"
+    )
+    assert "alias" in found[0]
+    assert "hunter2" not in "".join(found)
+
+
+def test_merge_keys_and_anchors_work(tmp_path):
+    text = (
+        "version: 1\npipelines:\n"
+        "  a: &a\n    provider: &p {type: env, prefix: A_}\n    middleware: [{type: retry}]\n"
+        "  b: {<<: *a, middleware: []}\n"
+        "  c: {provider: {<<: *p, prefix: C_}}\ndefault: a\n"
+    )
+    pipelines = plan(tmp_path, text).pipelines
+    assert [len(pipelines[name].middleware) for name in "abc"] == [1, 0, 0]
+    assert pipelines["c"].provider.prepare(None)["prefix"] == "C_"
+
+
+@pytest.mark.parametrize(
+    ("spec", "circle"),
+    [
+        ("  a: {fallback: {pipelines: [b]}}\n  b: {fallback: {pipelines: [a]}}\n", "a -> b -> a"),
+        ("  a: {fallback: {pipelines: [a]}}\n", "a -> a"),
+        ("  a: {provider: {type: env, prefix: '${secret:b:k}'}}\n  b: {provider: {type: env, prefix: '${secret:a:k}'}}\n", "a -> b -> a"),
+    ],
+)  # fmt: skip
+def test_circles_are_found_at_load(tmp_path, spec, circle):
+    found = problems(tmp_path, f"version: 1\npipelines:\n{spec}", look_up=False)
+    assert any(circle in line for line in found)
+
+
+def test_a_pipeline_needs_a_provider_or_a_fallback(tmp_path):
+    assert (
+        "needs a provider, or a fallback"
+        in problems(tmp_path, "version: 1\npipelines:\n  a: {hooks: []}\n")[0]
+    )
+    both = "version: 1\npipelines:\n  a: {provider: {type: memory}, fallback: {pipelines: [b]}}\n  b: {provider: {type: memory}}\n"
+    assert "not both" in problems(tmp_path, both)[0]
+
+
+def test_profiles_merge_deeply_and_replace_lists_and_changed_types(tmp_path):
+    text = (
+        "version: 1\npipelines:\n"
+        "  app:\n    provider: {type: env, prefix: A_}\n    middleware: [{type: retry}, {type: read-only}]\n"
+        "profiles:\n"
+        "  one: {pipelines: {app: {provider: {prefix: B_}}}}\n"
+        "  two: {pipelines: {app: {provider: {type: memory}, middleware: [{type: retry}]}}}\n"
+    )
+    one = plan(tmp_path, text, profile="one").pipelines["app"]
+    assert one.provider.prepare(None)["prefix"] == "B_"
+    assert len(one.middleware) == 2
+    two = plan(tmp_path, text, profile="two").pipelines["app"]
+    assert (two.provider.type, len(two.middleware)) == ("memory", 1)
+    with pytest.raises(ConfigurationError, match="did you mean 'one'"):
+        plan(tmp_path, text, profile="onne")
+
+
+def test_problems_of_a_profile_point_into_the_profile(tmp_path):
+    text = MEMORY + "profiles:\n  t: {pipelines: {app: {provider: {tipe: x}}}}\n"
+    assert problems(tmp_path, text, profile="t")[0].startswith(
+        "5:37: pipelines.app.provider.tipe: unknown key"
+    )
+
+
+def test_untrusted_files_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "s.yaml"
+    path.write_text(MEMORY)
+    path.chmod(0o666)
+    with pytest.raises(UntrustedSpecError, match="chmod o-w"):
+        load_plan(path)
+    monkeypatch.setenv("STRONGROOM_TRUST_SPEC", "1")
+    assert load_plan(path).default == "app"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_spec_of_another_user_is_refused(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(MEMORY)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(UntrustedSpecError, match="12345"):
+        load_plan(path)
+
+
+def test_what_is_no_file_is_refused_without_hanging(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "fifo"):
+        with pytest.raises(ConfigurationError):
+            load_plan(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xfe\x00",
+        b"",
+        b"# only a comment\n",
+        b"a\n---\nb\n",
+        b"\x00",
+        b"version: 1\n" + b" " * (1 << 20),
+    ],
+)
+def test_what_is_no_single_utf8_document_is_refused(tmp_path, data):
+    path = tmp_path / "s.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SpecError):
+        load_plan(path)
+
+
+def test_a_spec_loads_with_a_byte_order_mark_and_crlf(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MEMORY.replace("\n", "\r\n").encode())
+    assert load_spec(path).pipelines["app"].provider.type == "memory"
+
+
+def test_a_mapping_and_a_spec_object_load_alike(tmp_path):
+    mapping = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    assert load_plan(mapping).default == "app"
+    assert load_plan(load_spec(mapping)).default == "app"
+    with pytest.raises(SpecError, match="spec: pipelines: expected a mapping"):
+        load_plan({"version": 1, "pipelines": 3})
+    with pytest.raises(SpecError, match="a key of a mapping"):
+        load_plan({1: 2})
+
+
+def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
+    text = (
+        "version: 1\npipelines:\n  app:\n    provider: {type: memory}\n    middleware:\n"
+        "      - {type: retry, attempts: hunter2-secret}\n"
+        "      - {type: validation, max_length: [hunter2-secret], forbid: hunter2-secret}\n"
+        "secrets: {A: {key: a, type: hunter2-secret, min_length: hunter2-secret, default: [hunter2-secret]}}\n"
+    )
+    found = problems(tmp_path, text)
+    assert len(found) >= 5
+    assert "hunter2" not in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("pattern: '('", "no regular expression"),
+        ("key: a//b", "invalid key"),
+        ("key: a/.rotation/b", "reserved"),
+        ("min_length: 5, max_length: 4", "less than min_length"),
+        ("generate: {lenght: 3}", "did you mean 'length'"),
+    ],
+)
+def test_declared_secrets_are_checked_at_load(tmp_path, declared, told):
+    assert told in problems(tmp_path, f"{MEMORY}secrets: {{NAME: {{{declared}}}}}\n")[0]
+
+
+def test_a_default_may_be_written_as_a_number(tmp_path):
+    secret = plan(tmp_path, f"{MEMORY}secrets: {{PORT: {{type: port, default: 5432}}}}\n").secrets["PORT"]
+    assert (secret.default, secret.key) == ("5432", "PORT")
