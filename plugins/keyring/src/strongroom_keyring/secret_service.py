@@ -1,0 +1,40 @@
+"""What the Secret Service (GNOME Keyring, KWallet 6, KeePassXC) can do beyond the keyring library: search."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+__all__ = ["drop_twins", "is_searchable", "names"]
+
+_CLASS = "keyring.backends.SecretService.Keyring"
+
+
+def is_searchable(backend: object) -> bool:
+    """Tell whether `backend` speaks to a Secret Service, which can list."""
+    return any(f"{cls.__module__}.{cls.__qualname__}" == _CLASS for cls in type(backend).__mro__)
+
+
+def names(backend: Any, service: str) -> set[str]:
+    """Return the user names that the Secret Service has for `service`, whichever tool wrote them."""
+    scheme = backend.schemes[backend.scheme]
+    collection = backend.get_preferred_collection()
+    with closing(collection.connection):
+        found = [item.get_attributes() for item in collection.search_items({scheme["service"]: service})]
+    return {attributes[scheme["username"]] for attributes in found if scheme["username"] in attributes}
+
+
+def drop_twins(backend: Any, service: str, name: str) -> None:
+    """Delete entries of the same name that other tools wrote, which a read might meet instead of ours.
+
+    The Secret Service replaces an item with the very same attributes only; the keyring library adds
+    one of its own, so that beside an item of `secret-tool` it makes a second one.
+    """
+    scheme = backend.schemes[backend.scheme]
+    collection = backend.get_preferred_collection()
+    with closing(collection.connection):
+        items = list(collection.search_items({scheme["service"]: service, scheme["username"]: name}))
+        if len(items) > 1:
+            for item in items:
+                if item.get_attributes().get("application") != backend.appid:
+                    item.delete()
