@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,58 +33,53 @@ def file_backend(tmp_path: Path) -> PlaintextKeyring:
 @pytest.fixture(scope="session")
 def bus_address() -> Iterator[str]:
     """The address of a private D-Bus with an unlocked GNOME Keyring, headless."""
+    with _secret_service() as address:
+        yield address
+
+
+@pytest.fixture
+def other_bus_address() -> Iterator[str]:
+    """Another one for one test alone, which may lock it."""
+    with _secret_service() as address:
+        yield address
+
+
+@contextmanager
+def _secret_service() -> Iterator[str]:
     missing = [name for name in _DAEMONS if shutil.which(name) is None]
     if missing:
-        pytest.skip(f"no real Secret Service here: {', '.join(missing)} not installed (apt: gnome-keyring dbus-daemon)")
-    # Its sockets' paths must be short, which pytest's folders are not.
+        pytest.skip(f"no real Secret Service: {', '.join(missing)} missing (apt: gnome-keyring dbus-daemon)")
+    # Sockets' paths must be short, which pytest's folders are not.
     with tempfile.TemporaryDirectory(prefix="ss-") as home:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": home,
-            "XDG_RUNTIME_DIR": home,
-            "XDG_DATA_HOME": home,
-            "XDG_CONFIG_HOME": home,
-            "XDG_CACHE_HOME": home,
-        }
-        with _running(
-            ["dbus-daemon", "--session", "--nofork", "--print-address=1"], environment
-        ) as bus:
-            assert bus.stdout is not None
-            address = bus.stdout.readline().decode().strip()
+        folders = ("HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+        environment = {"PATH": os.environ["PATH"]} | dict.fromkeys(folders, home)
+        bus = ["dbus-daemon", "--session", "--nofork", "--print-address=1"]
+        keyring = ["gnome-keyring-daemon", "--unlock", "--foreground", "--components=secrets"]
+        with _running(bus, environment) as address:
             environment["DBUS_SESSION_BUS_ADDRESS"] = address
-            with _running(
-                ["gnome-keyring-daemon", "--unlock", "--foreground", "--components=secrets"],
-                environment,
-                stdin=b"pw\n",
-            ) as keyring:
-                assert keyring.stdout is not None
-                keyring.stdout.readline()  # it prints where its control socket is once it is up
+            with _running(keyring, environment, stdin=b"pw\n"):
                 yield address
 
 
-class _running:  # noqa: N801  # used as a function
-    def __init__(self, command: list[str], environment: dict[str, str], *, stdin: bytes = b"") -> None:
-        self._arguments = (command, environment, stdin)
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        command, environment, stdin = self._arguments
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(stdin)
-        self._process.stdin.close()
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+@contextmanager
+def _running(command: list[str], environment: dict[str, str], *, stdin: bytes = b"") -> Iterator[str]:
+    """Run a daemon; give the line that it prints once it is up."""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        try:
+            yield process.stdout.readline().decode().strip()
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
 
 
 @pytest.fixture
