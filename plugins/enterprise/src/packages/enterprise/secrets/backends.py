@@ -1,0 +1,7 @@
+"""The names of `strongroom.backends` under the import path `packages.enterprise.secrets.backends`."""
+
+from __future__ import annotations
+
+from packages.enterprise.secrets._forward import forward
+
+__getattr__, __dir__ = forward(__name__, "strongroom.backends")

@@ -1,0 +1,7 @@
+"""The names of `strongroom.middleware` under the import path `packages.enterprise.secrets.middleware`."""
+
+from __future__ import annotations
+
+from packages.enterprise.secrets._forward import forward
+
+__getattr__, __dir__ = forward(__name__, "strongroom.middleware")
