@@ -158,6 +158,15 @@ def _free_ports() -> tuple[int, int]:
             return port, third.getsockname()[1]
 
 
+def offline(request: pytest.FixtureRequest) -> Names:
+    """No way out: what is not supplied from outside yet must not be asked of the real service."""
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(request.getfixturevalue("tmp_path") / "none.json"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        patch.setenv(name, "http://127.0.0.1:9")
+    return {}
+
+
 def aws(request: pytest.FixtureRequest) -> Names:
     """moto's server, found by the AWS SDK's own environment variables."""
     import boto3
@@ -234,8 +243,8 @@ SNIPPETS: dict[str, Case] = {
     "SecretProviderRegistry": Case(own_store, registry_wrote),
     "HashiCorp Vault": Case(vault, secret_is("vault-password"), runs=False),
     "AWS Secrets Manager": Case(aws, secret_is("aws-password"), runs=False),
-    "GCP Secret Manager": Case(nothing, runs=False),
-    "Azure Key Vault": Case(nothing, runs=False),
+    "GCP Secret Manager": Case(offline, runs=False),
+    "Azure Key Vault": Case(offline, runs=False),
     "Environment Variables": Case(environment, secret_is("env-password")),
     "Encrypted File": Case(nothing, runs=False),
     "Memory": Case(nothing, memory_holds),

@@ -1,0 +1,84 @@
+"""`strongroom plugins new`: the plugin that it writes installs, and its own tests pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from strongroom.errors import ConfigurationError
+from strongroom.scaffold import create_plugin
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, cwd, **environment):
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    return create_plugin("acme-vault", tmp_path / "new")
+
+
+def test_it_is_a_whole_distribution(plugin):
+    files = {str(path.relative_to(plugin)) for path in plugin.rglob("*") if path.is_file()}
+    module = "src/strongroom_acme_vault"
+    assert files == {
+        "README.md",
+        "pyproject.toml",
+        "tests/test_plugin.py",
+        "tests/test_provider.py",
+        *(f"{module}/{name}.py" for name in ("__init__", "config", "errors", "plugin", "provider")),
+        f"{module}/py.typed",
+    }
+    assert not [
+        path for path in plugin.rglob("*") if path.is_file() and re.search("@[A-Z]+@", path.read_text())
+    ]
+
+
+def test_it_is_formatted_and_linted_as_this_repository(plugin):
+    config = ROOT / "pyproject.toml"
+    run(sys.executable, "-m", "ruff", "format", "--check", "--config", config, ".", cwd=plugin)
+    run(sys.executable, "-m", "ruff", "check", "--config", config, ".", cwd=plugin)
+
+
+def test_it_installs_and_its_own_tests_pass_the_kit(plugin, tmp_path):
+    site = tmp_path / "site"
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
+        "--disable-pip-version-check", "--target", site, plugin,
+        cwd=tmp_path,
+    )  # fmt: skip
+    told = run(
+        sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist",
+        "-p", "no:benchmark", plugin / "tests",
+        cwd=plugin, PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE="1",
+    )  # fmt: skip
+    assert " passed" in told
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Acme", "a b", "../x", "a--b", "-a", "1a", "a" * 41, "vault", "core", "class"]
+)
+def test_a_name_that_cannot_be_is_refused(name, tmp_path):
+    with pytest.raises(ConfigurationError):
+        create_plugin(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_is_not_touched(plugin):
+    with pytest.raises(ConfigurationError, match="already there"):
+        create_plugin("acme-vault", plugin.parent)
