@@ -1,0 +1,37 @@
+"""The kit, with a backend that cannot list and with a real Secret Service."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+pytest.importorskip("strongroom.testing", reason="core's conformance kit is not here")
+
+from strongroom.testing import ProviderConformance
+from strongroom_keyring import KeyringSecretProvider
+
+
+class TestFileBackend(ProviderConformance):
+    @pytest.fixture
+    def provider(self, file_backend):
+        return KeyringSecretProvider(backend=file_backend)
+
+    @pytest.fixture
+    def reopened(self, provider, file_backend):
+        return KeyringSecretProvider(backend=file_backend)
+
+
+@pytest.mark.usefixtures("secret_service")
+class TestSecretService(ProviderConformance):
+    @pytest.fixture
+    def service(self):
+        return f"strongroom-{uuid.uuid4()}"
+
+    @pytest.fixture
+    def provider(self, service):
+        return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
+
+    @pytest.fixture
+    def reopened(self, provider, service):
+        return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
