@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from strongroom.errors import UnsupportedOperationError
+
+__all__ = ["OTHER", "SECRET", "ConformanceBase", "assert_harmless", "needs"]
+
+# Tests speak of these by name, so that the source lines in a traceback do not hold what is looked for there.
+SECRET = "hunter2-correct-horse"
+OTHER = "swordfish-battery-staple"
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def needs(*protocols: type) -> Callable[[Test], Test]:
+    """Run a test only with providers that have all of `protocols`, and whose server offers them."""
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            for protocol in protocols:
+                if not isinstance(kwargs["provider"], protocol):
+                    pytest.skip(f"the provider is no {protocol.__name__}")
+            try:
+                test(*args, **kwargs)
+            except UnsupportedOperationError as error:
+                unsupported = str(error)
+            else:
+                return
+            pytest.skip(f"not offered by the server behind the provider: {unsupported}")
+
+        return run  # type: ignore[return-value]  # functools.wraps keeps the signature that pytest looks at
+
+    return decorate
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    waiting, seen = [error], set[int]()
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        waiting += [found for found in (current.__cause__, current.__context__) if found is not None]
+
+
+def assert_harmless(error: BaseException, *values: str) -> None:
+    """Assert that neither `error` nor what it was caused by holds one of `values` in any text of it."""
+    texts = ["".join(traceback.format_exception(error))]
+    for found in _chain(error):
+        notes = getattr(found, "__notes__", ())
+        texts += [str(found), repr(found), repr(found.args), repr(vars(found)), *notes]
+    for value in values:
+        assert not any(value in text for text in texts), f"{type(error).__name__} holds a secret's value"
+
+
+class ConformanceBase:
+    """What the kit has to be told, because no protocol says it."""
+
+    max_value_bytes: ClassVar[int | None] = None
+    """The most that the backend takes, in bytes of UTF-8; None where it has no limit to be tested."""
+    long_value_bytes: ClassVar[int] = 20_000
+    """The length of a long value, for backends without a limit."""
+    not_representable: ClassVar[tuple[str, ...]] = ()
+    """Texts that no value can hold here, such as NUL in an environment variable."""
+    hostile_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that are special to this backend, tried besides the kit's own."""
+    hostile_values: ClassVar[tuple[str, ...]] = ()
+    """Values that are special to this backend, tried besides the kit's own."""
+    listed_keys: ClassVar[int] = 125
+    """How many keys a long list has: more than a page of the service."""
+    thread_count: ClassVar[int] = 8
+    """How many threads work at once."""
+    reuses_version_ids: ClassVar[bool] = False
+    """Whether the service counts from the start again when a deleted key is set."""
+    sdk_modules: ClassVar[tuple[str, ...]] = ()
+    """Top-level modules that importing and constructing the provider must not load."""
+    construction: ClassVar[str] = ""
+    """A line of Python that constructs a provider, run in a new process without any server."""
+
+    @pytest.fixture
+    def provider(self) -> Any:
+        """Give a provider on an empty backend; every author overrides this."""
+        message = f"{type(self).__name__} must override the fixture 'provider'"
+        raise NotImplementedError(message)
+
+    @pytest.fixture
+    def reopened(self) -> Any:
+        """Give a second provider on the same backend, or None where there is no such thing."""
+        return None
+
+    @pytest.fixture
+    def request_count(self) -> Callable[[], int] | None:
+        """Give a function that counts the requests the backend has seen, or None."""
+        return None
+
+    def settle(self) -> None:
+        """Wait until the backend shows what was written, where its service is eventually consistent."""
+
+    def put(self, provider: Any, values: Mapping[str, str]) -> None:
+        """Write `values` one by one."""
+        for key, value in values.items():
+            provider.set_secret(key, value)
+        self.settle()
+
+    def remove(self, provider: Any, *keys: str) -> None:
+        """Delete `keys` one by one."""
+        for key in keys:
+            provider.delete_secret(key)
+        self.settle()
+
+    def second(self, reopened: Any) -> Any:
+        """Return the second provider, or skip the test."""
+        if reopened is None:
+            pytest.skip("no second provider on the same backend: fixture 'reopened' gives None")
+        return reopened
+
+    def skip_unless_representable(self, value: str) -> None:
+        """Skip the test where the backend cannot hold `value`."""
+        for text in self.not_representable:
+            if text in value:
+                pytest.skip(f"the backend cannot hold {text!a}")
+        limit = self.max_value_bytes
+        if limit is not None and len(value.encode()) > limit:
+            pytest.skip(f"the backend holds at most {limit} bytes")
