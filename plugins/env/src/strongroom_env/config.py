@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["EnvConfig"]
+
+
+class EnvConfig(BaseModel):
+    """Options of `type: env`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    prefix: str = Field(
+        default="APP_SECRET_", description="What the names of all variables start with, without '=' and NUL."
+    )
