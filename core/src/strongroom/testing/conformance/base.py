@@ -23,12 +23,12 @@ def needs(*protocols: type) -> Callable[[Test], Test]:
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
-        def run(*args: Any, **kwargs: Any) -> None:
+        def run(self: ConformanceBase, provider: Any, *args: Any, **kwargs: Any) -> None:
             for protocol in protocols:
-                if not isinstance(kwargs["provider"], protocol):
+                if not isinstance(provider, protocol):
                     pytest.skip(f"the provider is no {protocol.__name__}")
             try:
-                test(*args, **kwargs)
+                test(self, provider, *args, **kwargs)
             except UnsupportedOperationError as error:
                 unsupported = str(error)
             else:
