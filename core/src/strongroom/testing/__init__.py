@@ -6,6 +6,7 @@ Importing this package needs nothing; `ProviderConformance` needs pytest.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    import pytest
+    home = f"{__name__}.conformance"
+    if home not in sys.modules:
+        import pytest
 
-    # A failing `assert` of the kit then shows both sides, as one in the author's own tests does.
-    pytest.register_assert_rewrite(f"{__name__}.conformance")
-    value = getattr(importlib.import_module(f"{__name__}.conformance"), name)
-    globals()[name] = value
-    return value
+        # A failing `assert` of the kit then shows both sides, as one in the author's own tests does.
+        pytest.register_assert_rewrite(home)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:
