@@ -1,0 +1,135 @@
+"""Requests to one server: token, deadline, errors."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from strongroom.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    StrongroomError,
+)
+
+from strongroom_vault.errors import translate, unavailable
+from strongroom_vault.login import Login
+
+
+class VaultClient:
+    """hvac's adapter under our deadline; it is made at the first request."""
+
+    def __init__(self, url: str, login: Login, timeout: float, options: dict[str, Any]) -> None:
+        self.url, self.login, self.timeout = url, login, timeout
+        self._options = options
+        self._lock = threading.Lock()
+        self._parts: tuple[Any, Any] | None = None
+
+    def call(self, method: str, path: str, what: str, key: str | None = None, **kwargs: Any) -> Any:
+        """Return the reply, with one new login where the token has died."""
+        from strongroom_vault.transport import Call
+
+        call = kwargs.pop("call", None) or Call(self.timeout)
+
+        def send(verb: str, where: str, *, token: str | None, **more: Any) -> Any:
+            about = None if where != path else key
+            return self._send(call, verb, where, token, "login" if about is None else what, about, **more)
+
+        def ask(token: str) -> Any:
+            return self._send(call, method, path, token, what, key, **kwargs)
+
+        token = self.login.token(send)
+        try:
+            return ask(token)
+        except PermissionDeniedError:
+            if self._alive(call, token):
+                raise
+        if not self.login.can_log_in:
+            raise AuthenticationError(
+                f"vault: {what}: the token is not good (any more)",
+                key=key,
+                provider="vault",
+                hint="give a new token, or `auth` so that it is renewed",
+            )
+        return ask(self.login.replace(token, send))
+
+    def new_call(self) -> Any:
+        """Return a deadline that several requests share."""
+        from strongroom_vault.transport import Call
+
+        return Call(self.timeout)
+
+    def close(self) -> None:
+        with self._lock:
+            parts, self._parts = self._parts, None
+        if parts is not None:
+            parts[1].close()
+
+    def _alive(self, call: Any, token: str) -> bool:
+        # The server says 403 to a dead token and to a missing permission alike.
+        try:
+            self._send(call, "get", "/v1/auth/token/lookup-self", token, "look up the token", None)
+        except PermissionDeniedError:
+            return False
+        return True
+
+    def _made(self) -> tuple[Any, Any]:
+        parts = self._parts
+        if parts is None:
+            with self._lock:
+                parts = self._parts = self._parts or self._make()
+        return parts
+
+    def _make(self) -> tuple[Any, Any]:
+        from hvac.adapters import JSONAdapter
+
+        from strongroom_vault.transport import DeadlineSession
+
+        given = dict(self._options)
+        namespace = given.pop("namespace")
+        session = DeadlineSession(**given)
+        # Everything is given, so that hvac looks at no VAULT_* variable and no ~/.vault-token.
+        adapter = JSONAdapter(
+            base_uri=self.url,
+            token=None,
+            namespace=namespace,
+            session=session,
+            verify=given["verify"],
+            cert=given["cert"],
+            strict_http=True,
+        )
+        return adapter, session
+
+    def _send(
+        self, call: Any, method: str, path: str, token: str | None, what: str, key: str | None, **kwargs: Any
+    ) -> Any:
+        adapter, session = self._made()
+        headers = {"X-Vault-Token": token} if token else {}
+        failed: StrongroomError
+        try:
+            return session.run(call, adapter.request, method, path, headers=headers, **kwargs)
+        except Exception as error:  # noqa: BLE001  # requests, urllib3 and the OS raise many kinds
+            failed = self._translated(error, what, key)
+        # Outside: requests' errors carry the request, and with it the token and the value.
+        raise failed
+
+    @staticmethod
+    def _translated(error: Exception, what: str, key: str | None) -> StrongroomError:
+        from hvac.exceptions import VaultError
+        from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+
+        if isinstance(error, VaultError):
+            if what == "login" and type(error).__name__ in {"InvalidRequest", "Forbidden", "InvalidPath"}:
+                return AuthenticationError(
+                    "vault: login refused", provider="vault", hint="check auth: method, mount and credentials"
+                )
+            ours = translate(error, what, key)
+            ours.raw = error  # type: ignore[attr-defined]  # the reply, for the callers that need its details
+            return ours
+        if isinstance(error, InvalidSchema | InvalidURL | MissingSchema):
+            return ConfigurationError(
+                "vault: the address, or where it redirects to, is not usable", provider="vault"
+            )
+        if isinstance(error, OSError) and not hasattr(error, "request"):
+            return ConfigurationError(f"vault: {type(error).__name__}: certificate files", provider="vault")
+        return unavailable(what, type(error).__name__, key)

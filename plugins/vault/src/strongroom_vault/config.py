@@ -1,0 +1,38 @@
+"""The options of `type: vault`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class VaultConfig(BaseModel):
+    """The constructor's parameters of `VaultSecretProvider`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(description="Address of the server, as in https://vault.example.com:8200.")
+    token: str | None = Field(default=None, repr=False, description="A token; or say `auth`.")
+    mount_point: str = Field(default="secret", description="Where the KV engine is mounted.")
+    namespace: str | None = Field(default=None, description="Namespace of the mount and of the login.")
+    auth: dict[str, Any] | None = Field(
+        default=None,
+        repr=False,
+        description="Login: method (approle, userpass, kubernetes, jwt, token_file) and its credentials.",
+    )
+    verify: bool | Path = Field(
+        default=True, description="Check the certificate; a path names the CA's file."
+    )
+    client_cert: Path | None = Field(default=None, description="The client's certificate, PEM.")
+    client_key: Path | None = Field(default=None, description="Its private key, PEM.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
+    kv_version: Literal[1, 2] | None = Field(
+        default=None, description="Version of the KV engine; asked once."
+    )
+    destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
+    list_deleted: bool = Field(default=False, description="List soft-deleted keys too, for fewer requests.")
+    field: str | None = Field(default=None, description="Read and patch this one field of each secret.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections for batches and lists.")
+    proxies: dict[str, str] | None = Field(default=None, description="Proxy by scheme; none by default.")

@@ -1,0 +1,29 @@
+"""What `strongroom doctor` tells of a Vault server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from strongroom.errors import PermissionDeniedError
+
+
+def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:
+    """Return who is logged in and what works; the token itself is never shown."""
+    before = time.time()
+    health = client.call("get", "/v1/sys/health", "ask for its health", params={"standbyok": "true"})
+    skew = health["server_time_utc"] - (before + time.time()) / 2
+    who = client.call("get", "/v1/auth/token/lookup-self", "look up the token")["data"]
+    try:
+        list_root()
+    except PermissionDeniedError:
+        can_list = "no"
+    else:
+        can_list = "yes"
+    return {
+        "reachable": "yes",
+        "identity": f"{who.get('display_name')} ({', '.join(who.get('policies') or ())})",
+        "can_list": can_list,
+        "clock_skew": f"{skew:.0f}",
+    }

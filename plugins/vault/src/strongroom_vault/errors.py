@@ -1,0 +1,79 @@
+"""The one table from hvac's and requests' errors to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+    StrongroomError,
+    ThrottledError,
+    UnsupportedOperationError,
+    ValidationError,
+    show_key,
+)
+
+PROVIDER = "vault"
+
+TABLE: dict[str, type[StrongroomError]] = {
+    "InvalidRequest": ValidationError,
+    "Unauthorized": AuthenticationError,
+    "Forbidden": PermissionDeniedError,
+    "InvalidPath": SecretNotFoundError,
+    "UnsupportedOperation": UnsupportedOperationError,
+    "PreconditionFailed": BackendUnavailableError,  # 412: this standby has not caught up yet
+    "RateLimitExceeded": ThrottledError,
+    "InternalServerError": BackendUnavailableError,
+    "VaultNotInitialized": BackendUnavailableError,
+    "VaultDown": BackendUnavailableError,
+    "UnexpectedError": BackendUnavailableError,
+    "BadGateway": BackendUnavailableError,
+    "ParamValidationError": ConfigurationError,
+    "VaultError": StrongroomError,
+}
+"""hvac's exception classes, by name, so that nothing of the SDK is imported here."""
+
+_HINTS: dict[type[StrongroomError], str] = {
+    AuthenticationError: "log in anew: give a valid token, or `auth` so that it is renewed",
+    PermissionDeniedError: "the token's policies lack this path; the docs page of vault has a policy to paste",
+    BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
+    ThrottledError: "ask again later, or raise the quota",
+}
+
+
+def translate(error: Exception, what: str, key: str | None = None) -> StrongroomError:
+    """Return our error for one of hvac's; the message has its class and never a value."""
+    texts = [str(text) for text in getattr(error, "errors", None) or ()]
+    said = " ".join(texts)
+    kind = TABLE.get(type(error).__name__, BackendUnavailableError)
+    about = f" {show_key(key)}" if key is not None else ""
+    message = f"vault: {what}{about}: {type(error).__name__}"
+    more: dict[str, Any] = {"key": key, "provider": PROVIDER, "hint": _HINTS.get(kind)}
+    if "no handler for route" in said or "namespace not found" in said:
+        more["hint"] = "check mount_point and namespace: the server has nothing there"
+        return ConfigurationError(f"vault: {what}{about}: no such mount or namespace", **more)
+    if "is sealed" in said.lower():
+        return BackendUnavailableError(f"vault: {what}{about}: the server is sealed", **more)
+    if key is not None and kind is SecretNotFoundError:
+        return SecretNotFoundError(key, provider=PROVIDER)
+    if kind is SecretNotFoundError:
+        return ConfigurationError(f"{message}: no such path", **more)
+    if "too large" in said or "exceeds" in said or "request body too large" in said:
+        return SecretTooLargeError(key or "", provider=PROVIDER)
+    return kind(message, **more)
+
+
+def unavailable(what: str, kind: str, key: str | None = None) -> BackendUnavailableError:
+    """Return the error for a request that got no whole answer."""
+    about = f" {show_key(key)}" if key is not None else ""
+    return BackendUnavailableError(
+        f"vault: {what}{about}: no answer ({kind})",
+        key=key,
+        provider=PROVIDER,
+        hint="check the address, the network, the certificate and that the server runs",
+    )

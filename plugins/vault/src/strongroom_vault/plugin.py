@@ -1,0 +1,21 @@
+"""What the entry point `vault` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from strongroom import Plugin, hookimpl
+
+from strongroom_vault.config import VaultConfig
+
+
+@hookimpl
+def strongroom_providers() -> Iterable[Plugin]:
+    return [
+        Plugin(
+            name="vault",
+            summary="Secrets in HashiCorp Vault or OpenBao, KV version 2 or 1.",
+            config=VaultConfig,
+            factory="strongroom_vault.provider:VaultSecretProvider",
+        )
+    ]

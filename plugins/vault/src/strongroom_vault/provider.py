@@ -1,0 +1,299 @@
+"""Secrets in a KV engine of Vault or OpenBao."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from strongroom.errors import (
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+    ValidationError,
+)
+from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
+
+from strongroom_vault.client import VaultClient
+from strongroom_vault.login import Login
+from strongroom_vault.names import escape, key_of, url_path
+from strongroom_vault.payload import fields_for, text_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CAS_ATTEMPTS = 8
+
+
+class VaultSecretProvider(BaseProvider):
+    """Reads and writes a KV engine (version 2 or 1); makes no request before the first call.
+
+    Args:
+        url: Address of the server.
+        token: A token; or say `auth`. No `VAULT_*` variable is looked at.
+        mount_point: Where the engine is mounted.
+        timeout: Seconds for one get, set, delete or page.
+
+    The other options are described in `strongroom_vault.config`.
+    """
+
+    type_name: ClassVar[str] = "vault"
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        mount_point: str = "secret",
+        *,
+        namespace: str | None = None,
+        auth: Mapping[str, Any] | None = None,
+        verify: bool | str | Path = True,
+        client_cert: str | Path | None = None,
+        client_key: str | Path | None = None,
+        timeout: float = 10.0,
+        kv_version: Literal[1, 2] | None = None,
+        destroy_on_delete: bool = False,
+        list_deleted: bool = False,
+        field: str | None = None,
+        max_connections: int = 16,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        cert = (str(client_cert), str(client_key)) if client_cert and client_key else client_cert
+        options = {
+            "namespace": namespace,
+            "verify": verify if isinstance(verify, bool) else str(verify),
+            "cert": str(cert) if isinstance(cert, Path) else cert,
+            "connections": max_connections,
+            "proxies": proxies,
+        }
+        self._client = VaultClient(url, Login(token, auth), timeout, options)
+        self._mount = mount_point.strip("/")
+        self._version: int | None = kv_version
+        self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field
+        self._workers = max_connections
+
+    def get_secret(self, key: str) -> str:
+        """Return the value, in one request."""
+        return text_of(self._read(check_key(key), self._client.new_call())[0], self._field, key)
+
+    def set_secret(self, key: str, value: str) -> None:
+        check_value(value, check_key(key))
+        call = self._client.new_call()
+        for attempt in range(_CAS_ATTEMPTS):
+            old, version = self._state(key, call)[:2]
+            try:
+                self._write(key, fields_for(old, value, self._field, key), version, call)
+            except ConflictError:
+                if attempt == _CAS_ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def delete_secret(self, key: str) -> None:
+        call = self._client.new_call()
+        old, version, reason = self._state(check_key(key), call)
+        if old is None:
+            raise SecretNotFoundError(key, reason=reason, provider="vault")
+        if self._field is not None:
+            rest = {name: text for name, text in old.items() if name != self._field}
+            if self._field not in old:
+                raise SecretNotFoundError(key, provider="vault")
+            if rest:
+                self._write(key, rest, version, call)
+                return
+        kind = "metadata" if self._destroy else "data"
+        self._ask("delete", kind, key, "delete", call)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        folder = escape(check_prefix(prefix).rpartition("/")[0])
+        found = self._walk(f"{folder}/" if folder else "", escape(prefix.removesuffix(" ")))
+        keys = [key for key in map(key_of, found) if key is not None and key.startswith(prefix)]
+        keys = sorted(key for key in keys if not is_reserved(key))
+        if self._list_deleted or self._kv(self._client.new_call()) == 1:
+            return keys
+        return [key for key, there in zip(keys, self._each(self._is_there, keys), strict=True) if there]
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return those that are there, read in parallel over kept connections."""
+        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        values = self._each(self._get_or_none, wanted)
+        return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Write all, in parallel; no transaction, for the server has none."""
+        for key, value in values.items():
+            check_value(value, check_key(key))
+        self._each(lambda item: self.set_secret(*item), list(values.items()))
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        check_value(value, check_key(key))
+        call = self._client.new_call()
+        self._need_v2("conditional writes", call)
+        old, version, _ = self._state(key, call)
+        now = None if old is None else str(version)
+        if now != expected_version:
+            raise ConflictError(f"vault: the version is {now}", key=key, provider="vault")
+        return str(self._write(key, fields_for(old, value, self._field, key), version, call))
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        found = self._metadata(check_key(key), "describe")
+        current = str(found["current_version"])
+        _raise_if_gone(key, found["versions"].get(current))
+        return SecretMetadata(
+            key,
+            current,
+            _time(found.get("created_time")),
+            _time(found["versions"][current].get("created_time")),
+            dict(found.get("custom_metadata") or {}),
+        )
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        found = self._metadata(check_key(key), "list versions of")
+        current = str(found["current_version"])
+        return [
+            SecretVersion(number, _time(info.get("created_time")), _version_state(info, number == current))
+            for number, info in sorted(found["versions"].items(), key=lambda item: -int(item[0]))
+        ]
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        check_key(key)
+        call = self._client.new_call()
+        self._need_v2("versions", call)
+        if not (version.isascii() and version.isdigit() and int(version[:18]) > 0):
+            raise SecretNotFoundError(key, provider="vault", hint="versions are numbers from 1")
+        return text_of(self._read(key, call, {"version": version})[0], self._field, key)
+
+    def diagnose(self) -> dict[str, str]:
+        """Return `reachable`, `identity`, `can_list` and `clock_skew` (seconds), or raise our errors."""
+        from strongroom_vault.diagnosis import diagnose
+
+        return diagnose(self._client, lambda: self._walk("", "", deep=False))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _kv(self, call: Any) -> int:
+        if self._version is None:
+            path = f"/v1/sys/internal/ui/mounts/{url_path(self._mount)}"
+            try:
+                reply = self._client.call("get", path, "find the KV version", call=call)
+            except PermissionDeniedError:
+                return 2  # not remembered: the read itself tells what is wrong
+            options = reply["data"].get("options") or {}
+            self._version = 2 if str(options.get("version")) == "2" else 1
+        return self._version
+
+    def _need_v2(self, what: str, call: Any) -> None:
+        if self._kv(call) == 1:
+            raise UnsupportedOperationError(f"vault: KV version 1 has no {what}", provider="vault")
+
+    def _ask(self, method: str, kind: str, key: str, what: str, call: Any, **kwargs: Any) -> Any:
+        middle = f"/{kind}" if self._kv(call) == 2 else ""  # noqa: PLR2004  # KV's version
+        path = f"/v1/{url_path(self._mount)}{middle}/{url_path(key)}"
+        return self._client.call(method, path, what, key, call=call, **kwargs)
+
+    def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int]:
+        try:
+            data = self._ask("get", "data", key, "read", call, params=params)["data"]
+        except SecretNotFoundError as error:
+            raw = getattr(error, "raw", None)
+        else:
+            return (data["data"], data["metadata"]["version"]) if self._version != 1 else (data, 0)
+        gone = (((raw and raw.json) or {}).get("data") or {}).get("metadata") or {}
+        reason = (
+            "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
+        )
+        missing = SecretNotFoundError(key, reason=reason, provider="vault")  # type: ignore[arg-type]  # one of three
+        missing.version = gone.get("version", 0)  # type: ignore[attr-defined]  # for `_state`
+        raise missing
+
+    def _state(self, key: str, call: Any) -> tuple[dict[str, Any] | None, int, Any]:
+        try:
+            return (*self._read(key, call), "absent")
+        except SecretNotFoundError as gone:
+            return None, getattr(gone, "version", 0), gone.reason
+
+    def _write(self, key: str, fields: dict[str, Any], version: int, call: Any) -> int:
+        if self._kv(call) == 1:
+            self._ask("post", "data", key, "write", call, json=fields)
+            return 0
+        body = {"data": fields, "options": {"cas": version}}
+        try:
+            return int(self._ask("post", "data", key, "write", call, json=body)["data"]["version"])
+        except ValidationError as error:
+            raw = getattr(error, "raw", None)
+            if "check-and-set" not in " ".join(getattr(raw, "errors", None) or ()):
+                raise
+        raise ConflictError("vault: somebody else wrote first", key=key, provider="vault")
+
+    def _metadata(self, key: str, what: str) -> Any:
+        call = self._client.new_call()
+        self._need_v2("metadata", call)
+        return self._ask("get", "metadata", key, what, call)["data"]
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            found = self._metadata(key, "list")
+        except SecretNotFoundError:
+            return False
+        info = found["versions"].get(str(found["current_version"]))
+        return info is not None and _version_state(info, True) == "current"
+
+    def _get_or_none(self, key: str) -> str | None:
+        try:
+            return self.get_secret(key)
+        except SecretNotFoundError:
+            return None
+
+    def _folder(self, folder: str) -> list[str]:
+        from urllib.parse import quote
+
+        call = self._client.new_call()
+        middle = "/metadata" if self._kv(call) == 2 else ""  # noqa: PLR2004  # KV's version
+        path = f"/v1/{url_path(self._mount)}{middle}/{quote(folder)}"
+        try:
+            reply = self._client.call("list", path, "list", folder, call=call)
+        except SecretNotFoundError:
+            return []
+        return [folder + name for name in reply["data"]["keys"]]
+
+    def _walk(self, folder: str, prefix: str, *, deep: bool = True) -> list[str]:
+        found: list[str] = []
+        folders = [folder]
+        while folders:
+            names = [name for page in self._each(self._folder, folders) for name in page]
+            found += [name for name in names if not name.endswith("/")]
+            folders = [name for name in names if name.endswith("/") and deep]
+            folders = [name for name in folders if name.startswith(prefix) or prefix.startswith(name)]
+        return found
+
+    def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
+        if len(items) <= 1:
+            return [function(item) for item in items]
+        pool = ThreadPoolExecutor(min(self._workers, len(items)), "strongroom-vault")
+        try:
+            return list(pool.map(function, items))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _version_state(info: Mapping[str, Any], is_current: bool) -> VersionState:
+    if info.get("destroyed"):
+        return "destroyed"
+    if info.get("deletion_time"):
+        return "deleted"
+    return "current" if is_current else "previous"
+
+
+def _raise_if_gone(key: str, info: Mapping[str, Any] | None) -> None:
+    state = "absent" if info is None else _version_state(info, True)
+    if state != "current":
+        raise SecretNotFoundError(key, reason=state, provider="vault")  # type: ignore[arg-type]  # never pending here
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

