@@ -31,7 +31,7 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
     """Return `auth` as a dict, or raise `ConfigurationError`; nothing is read or asked."""
-    method = auth.get("method")
+    method = str(auth.get("method"))
     if method not in _NEEDS:
         known = ", ".join(_NEEDS)
         raise ConfigurationError(
