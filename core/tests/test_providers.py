@@ -1,0 +1,218 @@
+"""Protocols, capabilities, and the guard that lets any object with the four methods take part."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+)
+from strongroom.keys import check_prefix, check_value, is_reserved
+from strongroom.providers import (
+    CAPABILITIES,
+    BaseProvider,
+    BatchReader,
+    Describer,
+    FullProvider,
+    SecretMetadata,
+    SecretProvider,
+    SecretVersion,
+    capabilities,
+    capability_methods,
+    guard,
+    unsupported,
+)
+from strongroom.testing import ProviderConformance
+from strongroom.testing.conformance.base import SECRET, assert_harmless
+from strongroom_memory import MemorySecretProvider
+
+
+class Stranger:
+    """Written by somebody who knows the four methods and the rules, and none of our errors but those."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def get_secret(self, key):
+        return self.kept[key]
+
+    def set_secret(self, key, value):
+        self.kept[key] = check_value(value, key)
+
+    def delete_secret(self, key):
+        del self.kept[key]
+
+    def list_secrets(self, prefix=""):
+        check_prefix(prefix)
+        return [key for key in list(self.kept) if key.startswith(prefix) and not is_reserved(key)]
+
+
+class Failing(Stranger):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def get_secret(self, key):
+        raise self.error
+
+    def set_secret(self, key, value):
+        raise self.error
+
+
+class TestGuarded(ProviderConformance):
+    """An object with just the four methods passes the kit through its guard."""
+
+    @pytest.fixture
+    def provider(self):
+        return guard(Stranger())
+
+
+class TestFullyGuarded(ProviderConformance):
+    """So does one with every capability, none of which gets lost."""
+
+    @pytest.fixture
+    def provider(self):
+        class Unrelated:
+            """Has the methods of memory without being of its family."""
+
+        for name in dir(MemorySecretProvider):
+            if not hasattr(Unrelated, name) or name in {"__init__", "__repr__"}:
+                setattr(Unrelated, name, getattr(MemorySecretProvider, name))
+        assert not isinstance(Unrelated(), BaseProvider)
+        return guard(Unrelated())
+
+
+def test_capabilities_are_found_by_their_methods():
+    """Nothing is declared: having the methods is having the capability."""
+
+    class Some(Stranger):
+        def get_secrets(self, keys):
+            return {}
+
+        def list_versions(self, key):
+            return []
+
+    assert capabilities(Some()) == {BatchReader}
+    assert capability_methods(Some()) == {"get_secrets"}
+    assert capabilities(Stranger()) == set()
+
+
+def test_capabilities_and_their_methods_agree():
+    """The table lists exactly the methods of each protocol, and `FullProvider` has them all."""
+    for protocol, names in CAPABILITIES.items():
+        assert {name for name in vars(protocol) if not name.startswith("_")} == set(names)
+        assert all(hasattr(FullProvider, name) for name in names)
+
+
+def test_a_provider_of_ours_is_not_guarded():
+    """Deriving from `BaseProvider` promises that the errors are ours already."""
+    provider = MemorySecretProvider()
+    assert guard(provider) is provider
+
+
+def test_what_lacks_a_method_is_no_provider():
+    """The error says which methods are missing."""
+    with pytest.raises(TypeError, match=r"object is no secret provider: it lacks get_secret, .*list_secrets"):
+        guard(object())
+
+
+def test_a_guard_has_the_capabilities_of_what_it_guards():
+    """No more, and no fewer."""
+
+    class Some(Stranger):
+        def describe_secret(self, key):
+            return SecretMetadata(key, "1")
+
+    guarded = guard(Some())
+    assert Describer in capabilities(guarded)
+    assert BatchReader not in capabilities(guarded)
+    assert guarded.describe_secret("a") == SecretMetadata("a", "1")
+    assert isinstance(guarded, SecretProvider)
+
+
+def test_key_error_of_the_asked_key_is_not_found():
+    """`KeyError(key)` is how a stranger says that it is not there."""
+    with pytest.raises(SecretNotFoundError) as caught:
+        guard(Stranger()).get_secret("absent")
+    assert (caught.value.key, caught.value.provider) == ("absent", "Stranger")
+
+
+@pytest.mark.parametrize("error", [KeyError("other"), KeyError(), KeyError("absent", 1)], ids=repr)
+def test_any_other_key_error_is_a_failure(error):
+    """A bug within a stranger's provider is not told as "not found"."""
+    with pytest.raises(StrongroomError) as caught:
+        guard(Failing(error)).get_secret("absent")
+    assert not isinstance(caught.value, SecretNotFoundError)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError("no"), PermissionDeniedError),
+        (ConnectionRefusedError("no"), BackendUnavailableError),
+        (TimeoutError("no"), BackendUnavailableError),
+        (RuntimeError("no"), StrongroomError),
+    ],
+)
+def test_errors_of_strangers_are_translated(error, expected):
+    """Callers catch ours, with the cause, the key and the provider."""
+    with pytest.raises(StrongroomError) as caught:
+        guard(Failing(error)).get_secret("key")
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is error
+    assert (caught.value.key, caught.value.provider) == ("key", "Failing")
+
+
+@pytest.mark.parametrize("error", [ConflictError("mine"), TypeError("no text")])
+def test_errors_of_ours_pass(error):
+    """What is one of ours already stays the same object."""
+    with pytest.raises(type(error)) as caught:
+        guard(Failing(error)).set_secret("key", "value")
+    assert caught.value is error
+
+
+def test_a_cause_that_holds_the_value_is_dropped():
+    """The value that was to be written is in no text of the error, nor in its cause or context."""
+    for error in (RuntimeError(f"cannot store {SECRET}"), RuntimeError("no", {"value": SECRET})):
+        with pytest.raises(StrongroomError) as caught:
+            guard(Failing(error)).set_secret("key", SECRET)
+        assert_harmless(caught.value, SECRET)
+
+
+def test_unsupported_names_provider_and_operation():
+    """The error for what a provider cannot do says which provider, what, and about which key."""
+    error = unsupported("describe_secret", MemorySecretProvider(), "a/b")
+    assert str(error).startswith("memory has no describe_secret for 'a/b'")
+    assert (error.key, error.provider) == ("a/b", "memory")
+    assert unsupported("stage_secret", Stranger()).provider == "Stranger"
+
+
+def test_base_provider():
+    """It closes with its block, and shows its class alone."""
+
+    class Closing(BaseProvider):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    with Closing() as provider:
+        assert provider.closed == 0
+    assert provider.closed == 1
+    assert repr(provider) == "<Closing>"
+    assert BaseProvider().close() is None
+
+
+def test_metadata_has_defaults():
+    """What a backend does not tell is None or empty, and descriptions do not share their tags."""
+    one, other = SecretMetadata("a", "1"), SecretMetadata("a", "1")
+    assert (one.created_at, one.updated_at, one.tags) == (None, None, {})
+    assert one.tags is not other.tags
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert SecretVersion("1", now, "current") == SecretVersion("1", now, "current")

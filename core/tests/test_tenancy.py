@@ -1,0 +1,122 @@
+"""The active tenant: nesting, threads, tasks, and ids."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import pytest
+from strongroom import TenantContext, current_tenant
+from strongroom.errors import InvalidTenantError
+from strongroom.tenancy import check_tenant_id
+
+
+def test_no_tenant_is_active_at_first():
+    """Outside of any block there is none."""
+    assert current_tenant() is None
+
+
+def test_blocks_nest():
+    """The inner tenant is active within, the outer one again after."""
+    with TenantContext(tenant_id="outer"):
+        with TenantContext("inner"):
+            assert current_tenant() == "inner"
+        assert current_tenant() == "outer"
+    assert current_tenant() is None
+
+
+def test_a_block_ends_by_an_error_too():
+    """An error leaves no tenant behind."""
+    with pytest.raises(RuntimeError), TenantContext("acme"):
+        raise RuntimeError
+    assert current_tenant() is None
+
+
+def test_one_object_is_entered_again():
+    """One object may be entered within itself, and later again."""
+    acme = TenantContext("acme")
+    with acme, TenantContext("other"):
+        with acme:
+            assert current_tenant() == "acme"
+        assert current_tenant() == "other"
+    with acme:
+        assert current_tenant() == "acme"
+    assert current_tenant() is None
+
+
+def test_entering_gives_the_object():
+    """`as` names the context itself."""
+    acme = TenantContext("acme")
+    with acme as entered:
+        assert entered is acme
+    assert repr(acme) == "TenantContext(tenant_id='acme')"
+
+
+def test_async_blocks():
+    """`async with` does the same."""
+
+    async def main():
+        async with TenantContext("acme") as entered:
+            await asyncio.sleep(0)
+            return current_tenant(), entered.tenant_id
+
+    assert asyncio.run(main()) == ("acme", "acme")
+
+
+def test_tasks_do_not_see_one_another():
+    """Tasks that interleave keep their own tenants, also with one object entered by several."""
+    shared = TenantContext("shared")
+
+    async def task(context, turns):
+        seen = set()
+        async with context:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+                seen.add(current_tenant())
+        return seen, current_tenant()
+
+    async def main():
+        contexts = [shared, TenantContext("a"), shared, TenantContext("b"), shared]
+        return await asyncio.gather(*(task(context, turns) for turns, context in enumerate(contexts, 2)))
+
+    expected = ["shared", "a", "shared", "b", "shared"]
+    assert asyncio.run(main()) == [({name}, None) for name in expected]
+
+
+def test_threads_do_not_see_one_another():
+    """Threads within one object at once leave it in any order."""
+    shared = TenantContext("shared")
+    inside = threading.Barrier(4, timeout=20)
+
+    def work(_):
+        with shared:
+            inside.wait()
+            return current_tenant()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == ["shared"] * 4
+        assert list(pool.map(lambda _: current_tenant(), range(4))) == [None] * 4
+
+
+def test_a_thread_with_its_makers_context():
+    """Who carries the context over carries the tenant over."""
+    with TenantContext("acme"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(copy_context().run, current_tenant).result() == "acme"
+
+
+@pytest.mark.parametrize("tenant_id", ["a", "A-1_b", "0", "x" * 64])
+def test_valid_ids(tenant_id):
+    """1-64 of letters, digits, `_` and `-`."""
+    assert check_tenant_id(tenant_id) == tenant_id
+
+
+@pytest.mark.parametrize(
+    "tenant_id", ["", "x" * 65, "a/b", "a.b", "..", "a b", "é", "a\n", "\u0661", "{key}", None, 5, b"a"]
+)
+def test_invalid_ids(tenant_id):
+    """Anything else is refused before it is active."""
+    with pytest.raises(InvalidTenantError, match="invalid tenant id"):
+        TenantContext(tenant_id)
+    assert current_tenant() is None
