@@ -203,6 +203,26 @@ def test_a_waiver_is_an_xfail(inner):
     assert result.parseoutcomes().keys() == {"passed", "xfailed", "deselected"}
 
 
+def test_keys_may_be_shorter_behind_a_middleware(inner):
+    """Where something in front makes keys longer, the kit's own are kept shorter."""
+    result = inner(
+        """
+        import pytest
+        from strongroom.middleware import PrefixMiddleware
+        from strongroom.testing import ProviderConformance
+        from strongroom_memory import MemorySecretProvider
+
+        class TestPrefixed(ProviderConformance):
+            max_key_characters = 505
+
+            @pytest.fixture
+            def provider(self): return PrefixMiddleware(MemorySecretProvider(), "prefix/")
+        """,
+        *("-k", "KeyTests or hostile_key or long"),
+    )
+    assert result.parseoutcomes().keys() == {"passed", "skipped", "deselected"}
+
+
 def test_a_kit_without_a_provider_says_so(inner):
     """Who forgets the fixture is told which one."""
     result = inner(

@@ -57,9 +57,10 @@ class MemorySecretProvider(BaseProvider):
             self.set_secrets(secrets)
 
     def get_secret(self, key: str) -> str:
-        value = self._values.get(check_key(key))
+        # What is there has a valid key; the check is for what is not.
+        value = self._values.get(key)
         if value is None:
-            raise self._not_found(key)
+            raise self._not_found(check_key(key))
         return value
 
     def set_secret(self, key: str, value: str) -> None:

@@ -64,6 +64,8 @@ def assert_harmless(error: BaseException, *values: str) -> None:
 class ConformanceBase:
     """What the kit has to be told, because no protocol says it."""
 
+    max_key_characters: ClassVar[int] = 512
+    """The longest key; less where a middleware in front of the provider makes keys longer."""
     max_value_bytes: ClassVar[int | None] = None
     """The most that the backend takes, in bytes of UTF-8; None where it has no limit to be tested."""
     long_value_bytes: ClassVar[int] = 20_000

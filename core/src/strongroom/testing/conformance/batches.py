@@ -77,7 +77,8 @@ class BatchTests(ConformanceBase):
     @needs(BatchReader)
     def test_batch_of_hostile_keys(self, provider: Any) -> None:
         """The keys of the result are those that were asked for, not the backend's names."""
-        values = {key: name for name, key in HOSTILE_KEYS.items()}
+        longest = self.max_key_characters
+        values = {key: name for name, key in HOSTILE_KEYS.items() if len(key) <= longest}
         self.put(provider, values)
         assert provider.get_secrets(values) == values
 

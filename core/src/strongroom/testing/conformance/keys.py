@@ -35,6 +35,8 @@ class KeyTests(ConformanceBase):
     @pytest.mark.parametrize("key", [pytest.param(key, id=name) for name, key in HOSTILE_KEYS.items()])
     def test_hostile_key_round_trips(self, provider: Any, key: str) -> None:
         """Any valid key can be set, read, listed as it was set, and deleted."""
+        if len(key) > self.max_key_characters:
+            pytest.skip(f"keys have at most {self.max_key_characters} characters here")
         self._round_trip(provider, key)
 
     def test_hostile_keys_of_this_backend_round_trip(self, provider: Any) -> None:
@@ -82,13 +84,13 @@ class KeyTests(ConformanceBase):
                 provider.get_secret(key)
 
     def test_long_keys_that_differ_at_the_end_stay_apart(self, provider: Any) -> None:
-        """Keys are not cut off: the 512th character counts."""
-        keys = [f"{'k' * 511}{end}" for end in "ab-é"]
+        """Keys are not cut off: the last character counts."""
+        keys = [f"{'k' * (self.max_key_characters - 1)}{end}" for end in "ab-é"]
         self._stay_apart(provider, keys)
 
     def test_long_escaped_keys_that_differ_at_the_end_stay_apart(self, provider: Any) -> None:
         """Nor are keys cut off that have to be escaped."""
-        keys = [f"{'ü/' * 255}{end}" for end in "abÜü"]
+        keys = [f"{'ü/' * ((self.max_key_characters - 1) // 2)}{end}" for end in "abÜü"]
         self._stay_apart(provider, keys)
 
     def test_a_key_and_a_key_below_it(self, provider: Any) -> None:
