@@ -1,0 +1,226 @@
+"""What an encryption key may be, told apart strictly and never guessed.
+
+- the text of `generate_key`: 32 random bytes in a typed form with a check sum, used as they are;
+- exactly 32 bytes: used as they are;
+- a standard Fernet key, 44 characters or bytes: its 32 bytes;
+- any other text: a passphrase, from which Argon2id derives 32 bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from strongroom.errors import ConfigurationError
+
+__all__ = [
+    "ARGON2_CEILING",
+    "ARGON2_DEFAULT",
+    "ARGON2_FLOOR",
+    "KEY_BYTES",
+    "KEY_PREFIX",
+    "SALT_BYTES",
+    "Argon2Parameters",
+    "KeyMaterial",
+    "check_parameters",
+    "derive_key",
+    "format_key",
+    "generate_key",
+    "read_key",
+]
+
+KEY_PREFIX: Final = "srk1_"
+KEY_BYTES: Final = 32
+SALT_BYTES: Final = 16
+_CHECK_BYTES: Final = 4
+_GENERATED = re.compile(r"srk1_[A-Za-z0-9_-]{48}")
+_FERNET = re.compile(r"[A-Za-z0-9_-]{43}=")
+_FERNET_LENGTH: Final = 44
+_CACHED_DERIVATIONS: Final = 64
+_HINT: Final = "make a key with `strongroom keygen`"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaterial:
+    """A key as it was given, before any derivation; the secret part is in no `repr`.
+
+    Attributes:
+        kind: `raw` and `fernet` hold 32 bytes to use as they are, `passphrase` UTF-8 text to derive from.
+        secret: Those bytes.
+    """
+
+    kind: Literal["raw", "fernet", "passphrase"]
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2Parameters:
+    """Cost of Argon2id (RFC 9106): passes, memory in KiB, lanes."""
+
+    iterations: int
+    memory_kib: int
+    lanes: int
+
+
+ARGON2_DEFAULT: Final = Argon2Parameters(3, 64 * 1024, 4)
+"""The second recommended choice of RFC 9106, section 4."""
+ARGON2_FLOOR: Final = Argon2Parameters(2, 19 * 1024, 1)
+"""The least that a stored header may ask for (OWASP's password storage cheat sheet)."""
+ARGON2_CEILING: Final = Argon2Parameters(6, 256 * 1024, 4)
+"""The most that a stored header may ask for, so that a forged one cannot exhaust the machine."""
+
+
+def generate_key() -> str:
+    """Return a new key: `srk1_` and 32 random bytes with a check sum, as URL-safe text."""
+    return format_key(os.urandom(KEY_BYTES))
+
+
+def format_key(raw: bytes) -> str:
+    """Return the text form of a raw key.
+
+    Raises:
+        ConfigurationError: It is not 32 bytes long.
+    """
+    if len(raw) != KEY_BYTES:
+        raise ConfigurationError(f"a raw key has {KEY_BYTES} bytes, got {len(raw)}", hint=_HINT)
+    return KEY_PREFIX + base64.urlsafe_b64encode(raw + _check_sum(raw)).decode()
+
+
+def read_key(key: str | bytes) -> KeyMaterial:
+    """Tell what `key` is.
+
+    Raises:
+        ConfigurationError: It is empty, no Unicode text, bytes of another length than a key's, or begins
+            like a generated key and is none. The message never shows it.
+    """
+    if isinstance(key, bytes | bytearray):
+        return _read_bytes(bytes(key))
+    if not isinstance(key, str):
+        raise ConfigurationError(f"an encryption key is text or bytes, got {type(key).__name__}", hint=_HINT)
+    if not key:
+        raise ConfigurationError("the encryption key is empty", hint=_HINT)
+    if key.startswith(KEY_PREFIX):
+        return KeyMaterial("raw", _read_generated(key))
+    fernet = _read_fernet(key)
+    if fernet is not None:
+        return KeyMaterial("fernet", fernet)
+    try:
+        return KeyMaterial("passphrase", key.encode())
+    except UnicodeEncodeError:
+        pass  # raised below: the context of the error would hold the passphrase
+    raise ConfigurationError("the passphrase holds a lone surrogate, which is no Unicode text")
+
+
+def _read_bytes(key: bytes) -> KeyMaterial:
+    if len(key) == KEY_BYTES:
+        return KeyMaterial("raw", key)
+    if len(key) == _FERNET_LENGTH and key.isascii():
+        fernet = _read_fernet(key.decode("ascii"))
+        if fernet is not None:
+            return KeyMaterial("fernet", fernet)
+    raise ConfigurationError(
+        f"an encryption key of bytes is {KEY_BYTES} raw ones or a Fernet key, got {len(key)} bytes",
+        hint=_HINT,
+    )
+
+
+def _read_generated(key: str) -> bytes:
+    if _GENERATED.fullmatch(key):
+        decoded = base64.urlsafe_b64decode(key[len(KEY_PREFIX) :])
+        raw, check = decoded[:KEY_BYTES], decoded[KEY_BYTES:]
+        if _check_sum(raw) == check:
+            return raw
+    raise ConfigurationError(
+        f"the encryption key begins with {KEY_PREFIX!r} but is no generated key: its length or check sum is wrong",
+        hint="copy it again, whole and without blanks or line ends",
+    )
+
+
+def _read_fernet(key: str) -> bytes | None:
+    if not _FERNET.fullmatch(key):
+        return None
+    try:
+        return base64.urlsafe_b64decode(key)
+    except binascii.Error:  # pragma: no cover  # the pattern leaves nothing that base64 refuses
+        return None
+
+
+def _check_sum(raw: bytes) -> bytes:
+    # Against typing errors, not against attackers; the label keeps it apart from other uses of the hash.
+    return hashlib.sha256(b"strongroom key 1\0" + raw).digest()[:_CHECK_BYTES]
+
+
+def check_parameters(parameters: Argon2Parameters) -> Argon2Parameters:
+    """Return `parameters`, or raise where they are outside what a header may ask for.
+
+    Raises:
+        ConfigurationError: Too cheap to protect a passphrase, or so dear that they would harm the machine.
+    """
+    for name in ("iterations", "memory_kib", "lanes"):
+        asked = getattr(parameters, name)
+        least, most = getattr(ARGON2_FLOOR, name), getattr(ARGON2_CEILING, name)
+        if not least <= asked <= most:
+            raise ConfigurationError(
+                f"Argon2id {name} must be between {least} and {most}, the header asks for {asked}",
+                hint="the header was changed, or made by another program",
+            )
+    return parameters
+
+
+def derive_key(passphrase: bytes, salt: bytes, parameters: Argon2Parameters = ARGON2_DEFAULT) -> bytes:
+    """Return the 32 bytes that Argon2id derives; each derivation is made once a process.
+
+    Raises:
+        ConfigurationError: `parameters` are out of bounds, or the salt is shorter than 16 bytes.
+    """
+    check_parameters(parameters)
+    if len(salt) < SALT_BYTES:
+        raise ConfigurationError(f"the salt has {len(salt)} bytes, at least {SALT_BYTES} are needed")
+    return _derivations.get(passphrase, salt, parameters)
+
+
+class _Derivations:
+    """Derived keys of this process. One lock: two derivations at a time would take twice the memory."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[bytes, bytes, Argon2Parameters], bytes] = OrderedDict()
+        self._blind = os.urandom(32)
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Forget who held the lock: after a fork that thread is not there any more."""
+        self._lock = threading.Lock()
+
+    def get(self, passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> bytes:
+        # The table is looked up by a keyed hash, so that it holds no passphrase.
+        name = (hashlib.blake2b(passphrase, key=self._blind).digest(), salt, parameters)
+        with self._lock:
+            found = self._known.get(name)
+            if found is None:
+                found = self._known[name] = _argon2id(passphrase, salt, parameters)
+                if len(self._known) > _CACHED_DERIVATIONS:
+                    self._known.popitem(last=False)
+            return found
+
+
+def _argon2id(passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> bytes:
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    return Argon2id(
+        salt=salt,
+        length=KEY_BYTES,
+        iterations=parameters.iterations,
+        lanes=parameters.lanes,
+        memory_cost=parameters.memory_kib,
+    ).derive(passphrase)
+
+
+_derivations = _Derivations()
+os.register_at_fork(after_in_child=_derivations.renew_lock)

@@ -1,0 +1,32 @@
+"""The options of `type: file`; importing this needs neither sqlite3 nor cryptography."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["FileConfig"]
+
+
+class FileConfig(BaseModel):
+    """One encrypted file on this machine."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    file_path: Path = Field(description="The store; made on the first write.")
+    encryption_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="A key of `strongroom keygen`, a Fernet key, or a passphrase. Without it and without "
+        "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
+    )
+    key_file: Path | None = Field(
+        default=None, description="A file that holds the key; made on the first write where the store is new."
+    )
+    max_versions: int = Field(
+        default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
+    )
+    timeout: float = Field(
+        default=60.0, gt=0, description="Seconds that a write waits for the writes of other processes."
+    )

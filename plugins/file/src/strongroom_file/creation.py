@@ -1,0 +1,70 @@
+"""Making a store: complete under another name first, so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from strongroom.encryption.keys import KeyMaterial
+from strongroom.errors import ReadOnlyError
+
+from strongroom_file import database, files
+from strongroom_file.errors import translated
+from strongroom_file.faults import TYPE_NAME
+from strongroom_file.layout import Node, Root
+from strongroom_file.sealing import NODE, ROOT, new_header
+from strongroom_file.session import ROW
+
+__all__ = ["create_store", "new_epoch"]
+
+_TOP = 1
+
+
+def new_epoch() -> int:
+    """Return a number that version ids of another epoch do not have, but for one chance in four thousand million."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def create_store(path: Path, material: KeyMaterial, timeout: float) -> None:
+    """Make an empty store at `path`, unless there is a file."""
+    prepare_folder(path)
+    with files.translated_os(path, "make"):
+        temporary = files.temporary_beside(path)
+        try:
+            files.check_local(path, temporary.stat().st_dev)
+            with translated(), closing(database.connect(temporary, timeout)) as connection:
+                _fill(connection, material)
+            files.place_new(temporary, path)
+        finally:
+            for leftover in (
+                temporary,
+                *(Path(f"{temporary}{side}") for side in ("-journal", "-wal", "-shm")),
+            ):
+                with suppress(OSError):
+                    leftover.unlink(missing_ok=True)
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folder of a new file, for its owner only, and make sure that it may be written."""
+    with files.translated_os(path.parent, "make"):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ReadOnlyError(f"the folder of {path} is read-only", provider=TYPE_NAME)
+
+
+def _fill(connection: sqlite3.Connection, material: KeyMaterial) -> None:
+    header = new_header(material)
+    sealer = header.sealer(material)
+    node = sealer.seal(NODE, _TOP, Node(True, [], b"").pack())
+    root = Root(_TOP, node[-16:], new_epoch(), _TOP, 1, 2, 0)
+    rows = {"header": header.pack(material), "node": node, "root": sealer.seal(ROOT, ROW, root.pack())}
+    connection.execute("PRAGMA page_size=4096")
+    connection.execute("BEGIN")
+    database.create_schema(connection)
+    for table, body in rows.items():
+        connection.execute(f"INSERT INTO {table} VALUES (?, ?)", (ROW, body))  # noqa: S608  # own tables
+    connection.execute("COMMIT")
+    # Said once here: the log is made when a session opens the store under its own name.
+    database.use_log(connection)

@@ -1,0 +1,112 @@
+"""Connections to SQLite, with the settings that a store needs."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from strongroom.errors import ConfigurationError
+
+from strongroom_file.faults import TYPE_NAME, tampered
+from strongroom_file.layout import APPLICATION_ID, FORMAT_VERSION, SCHEMA
+
+__all__ = ["check_schema", "connect", "connect_read_only", "create_schema", "use_log"]
+
+_FIRST_STEPS = (
+    # Nothing in the file may make SQLite run functions, and nothing deleted stays legible in free pages.
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA temp_store=MEMORY",
+    # FULL syncs the log at every commit: what was acknowledged survives a loss of power. On macOS only
+    # F_FULLFSYNC empties the disk's own cache.
+    "PRAGMA synchronous=FULL",
+    "PRAGMA fullfsync=ON",
+    "PRAGMA checkpoint_fullfsync=ON",
+    "PRAGMA cache_size=-8192",
+)
+
+
+def connect(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open an existing store for reading and writing; it never makes a file."""
+    return _open(path, "mode=rw", timeout)
+
+
+def use_log(connection: sqlite3.Connection) -> None:
+    """Let writers append to a log, so that readers go on meanwhile."""
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != b"wal":
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+def connect_read_only(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open a store that cannot be written, because of the file's permissions or its folder's."""
+    try:
+        connection = _open(path, "mode=ro", timeout)
+    except sqlite3.OperationalError:
+        # WAL needs its other files even for reading. Where nobody can make them nobody writes either, so the
+        # file may be read as it lies; with a log beside it the file alone would be an older state.
+        log = Path(f"{path}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        connection = _open(path, "mode=ro&immutable=1", timeout)
+    return connection
+
+
+def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{mode}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
+    try:
+        connection.text_factory = bytes
+        for step in _FIRST_STEPS:
+            connection.execute(step).fetchall()
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def create_schema(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new store."""
+    for statement in SCHEMA:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that the file is a store of the format that this code knows, and nothing besides.
+
+    Raises:
+        ConfigurationError: It is another program's database, or of a newer format.
+        TamperedError: Its tables are not those of a store.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    found = sorted(sql or b"" for (sql,) in connection.execute("SELECT sql FROM sqlite_schema"))
+    expected = sorted(statement.encode() for statement in SCHEMA)
+    if application != APPLICATION_ID:
+        if found == expected or not found:
+            raise tampered("it is empty" if not found else "its application id is another one")
+        raise ConfigurationError(
+            f"{path} is a database, but no strongroom store",
+            provider=TYPE_NAME,
+            hint="name another file",
+        )
+    if version > FORMAT_VERSION:
+        raise ConfigurationError(
+            f"{path} has format {version}, this strongroom knows formats up to {FORMAT_VERSION}",
+            provider=TYPE_NAME,
+            hint="upgrade strongroom-file",
+        )
+    if version != FORMAT_VERSION:
+        raise tampered(f"its format is {version}")
+    if found != expected:
+        raise tampered("its tables are other ones")

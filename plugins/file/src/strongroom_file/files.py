@@ -1,0 +1,176 @@
+"""Files that only their owner reads, made whole or not at all; and files that are not to be trusted."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    StrongroomError,
+)
+
+from strongroom_file.faults import TYPE_NAME
+
+__all__ = [
+    "MODE",
+    "SIDE_FILES",
+    "check_local",
+    "check_store",
+    "is_writable",
+    "place_new",
+    "replace",
+    "sync_folder",
+    "temporary_beside",
+    "translated_os",
+]
+
+MODE = 0o600
+SIDE_FILES = ("-wal", "-shm")
+"""What SQLite keeps beside an open store."""
+
+_NETWORK = frozenset(
+    "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs "
+    "nfs nfs4 smb3 smbfs".split()
+)
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+@contextmanager
+def translated_os(path: Path, doing: str) -> Iterator[None]:
+    """Raise our errors for the operating system's."""
+    try:
+        yield
+    except PermissionError as error:
+        raise PermissionDeniedError(f"may not {doing} {path}", provider=TYPE_NAME) from error
+    except OSError as error:
+        raise _os_error(error, path, doing) from error
+
+
+def _os_error(error: OSError, path: Path, doing: str) -> StrongroomError:
+    import errno
+
+    if error.errno == errno.EROFS:
+        return ReadOnlyError(f"cannot {doing} {path}: the file system is read-only", provider=TYPE_NAME)
+    return BackendUnavailableError(f"cannot {doing} {path}: {error.strerror}", provider=TYPE_NAME)
+
+
+def check_store(path: Path) -> os.stat_result | None:
+    """Return the status of a store that may be opened, or None where there is no file.
+
+    Raises:
+        ConfigurationError: It, or one of SQLite's files beside it, is no plain file or somebody else's.
+    """
+    found = check_file(path)
+    if found is not None:
+        for side in SIDE_FILES:
+            check_file(Path(f"{path}{side}"))
+    return found
+
+
+def check_file(path: Path) -> os.stat_result | None:
+    """Return the status of a plain file of this user or root, or None where there is nothing.
+
+    Raises:
+        ConfigurationError: It is a link, a folder, a pipe or a device, or belongs to another user.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise PermissionDeniedError(f"may not look at {path}", provider=TYPE_NAME) from error
+    except OSError as error:
+        raise _os_error(error, path, "look at") from error
+    if stat.S_ISLNK(found.st_mode):
+        raise _refused(path, "is a symbolic link", "name the file that it points to")
+    if not stat.S_ISREG(found.st_mode):
+        raise _refused(path, "is no plain file", "name a file")
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise _refused(path, "belongs to another user", "copy it, or let its owner read it")
+    return found
+
+
+def _refused(path: Path, why: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {why}", provider=TYPE_NAME, hint=hint)
+
+
+def check_local(path: Path, device: int) -> None:
+    """Refuse a store on a network file system, as far as Linux tells.
+
+    Raises:
+        ConfigurationError: The locks and the shared memory that SQLite needs do not hold there.
+    """
+    kind = _file_system(device)
+    if kind in _NETWORK:
+        raise _refused(
+            path,
+            f"is on a network file system ({kind}), which is not supported",
+            "keep the store on a local disk, or use a backend with a server",
+        )
+
+
+def _file_system(device: int) -> str | None:
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError):
+        for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines():
+            fields = line.split(" ")
+            if len(fields) > 2 and fields[2] == wanted and "-" in fields:  # noqa: PLR2004  # proc(5): major:minor
+                return fields[fields.index("-") + 1]
+    return None
+
+
+def is_writable(path: Path) -> bool:
+    """Tell whether the file and its folder, which takes SQLite's other files, may be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Make an empty file, 0600 whatever the umask, in the folder of `path`; it can take its place at once."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, MODE)
+    try:
+        os.fchmod(descriptor, MODE)
+    finally:
+        os.close(descriptor)
+    return temporary
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what happened to names in the folder of `path` survive a loss of power."""
+    _sync(path.parent)
+
+
+def place_new(temporary: Path, path: Path) -> bool:
+    """Give a finished file its name, unless the name is taken; tell whether it was free."""
+    _sync(temporary)
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync_folder(path)
+    return True
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Put a finished file in the place of another, at once."""
+    _sync(temporary)
+    temporary.replace(path)
+    sync_folder(path)

@@ -1,0 +1,166 @@
+"""Where the key comes from: given, or in a file that is made at the first write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from strongroom.encryption.keys import KeyMaterial, generate_key, read_key
+from strongroom.errors import ConfigurationError
+
+from strongroom_file.faults import TYPE_NAME
+from strongroom_file.files import check_file, place_new, replace, temporary_beside, translated_os
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "FileKey",
+    "GivenKey",
+    "KeySource",
+    "key_source",
+    "next_key_file",
+    "read_key_file",
+]
+
+ENVIRONMENT_VARIABLE = "STRONGROOM_ENCRYPTION_KEY"
+_MAX_KEY_FILE_BYTES = 4096
+
+
+class GivenKey:
+    """A key that the caller holds."""
+
+    path: Path | None = None
+
+    def __init__(self, material: KeyMaterial) -> None:
+        self._material = material
+
+    def candidates(self) -> list[KeyMaterial]:
+        return [self._material]
+
+    def create(self) -> KeyMaterial:
+        return self._material
+
+    def replace(self, material: KeyMaterial) -> None:
+        self._material = material
+
+
+class FileKey:
+    """A key in a file. While a rekey is on its way the next one lies beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path = path
+
+    def candidates(self) -> list[KeyMaterial]:
+        """Return the keys that may open the store, the likeliest first.
+
+        Raises:
+            ConfigurationError: There is no key file, or it holds no key.
+        """
+        found = [read_key_file(path) for path in (self.path, next_key_file(self.path))]
+        known = [material for material in found if material is not None]
+        if not known:
+            raise ConfigurationError(
+                f"the key file {self.path} is missing, and the store cannot be read without it",
+                provider=TYPE_NAME,
+                hint="put the key file back; a new key would not open what is stored",
+            )
+        return known
+
+    def create(self) -> KeyMaterial:
+        """Return the key for a new store, making the file where there is none."""
+        found = read_key_file(self.path)
+        if found is not None:
+            return found
+        write_key_file(self.path, generate_key())
+        made = read_key_file(self.path)
+        if made is None:  # pragma: no cover  # somebody deletes it as fast as it is made
+            raise ConfigurationError(f"the key file {self.path} vanished", provider=TYPE_NAME)
+        return made
+
+    def replace(self, material: KeyMaterial) -> None:
+        """Let the next key, which opens the store by now, take the place of the key file."""
+        waiting = next_key_file(self.path)
+        if read_key_file(waiting) == material:
+            with translated_os(self.path, "replace"):
+                replace(waiting, self.path)
+
+
+KeySource = GivenKey | FileKey
+
+
+def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> KeySource:
+    """Choose the source of the key, without looking at any file.
+
+    Raises:
+        ConfigurationError: None is given, or two are, or what is given is no key.
+    """
+    if encryption_key is not None and key_file is not None:
+        raise ConfigurationError(
+            "both encryption_key and key_file are given", provider=TYPE_NAME, hint="leave one of them out"
+        )
+    if key_file is not None:
+        return FileKey(key_file)
+    key = encryption_key if encryption_key is not None else os.environ.get(ENVIRONMENT_VARIABLE)
+    if key is None:
+        raise ConfigurationError(
+            "the file store has no key: give encryption_key or key_file, or set " + ENVIRONMENT_VARIABLE,
+            provider=TYPE_NAME,
+            hint="make a key with `strongroom keygen`",
+        )
+    try:
+        return GivenKey(read_key(key))
+    except ConfigurationError as error:
+        error.provider = TYPE_NAME
+        raise
+
+
+def next_key_file(path: Path) -> Path:
+    """Return where a rekey keeps the key that will take the place of the one in `path`."""
+    return path.with_name(f"{path.name}.next")
+
+
+def read_key_file(path: Path) -> KeyMaterial | None:
+    """Return the key in a file, or None where there is no file.
+
+    Raises:
+        ConfigurationError: It holds no key, or is no plain file of this user or root.
+        PermissionDeniedError: It may not be read.
+    """
+    if check_file(path) is None:
+        return None
+    with translated_os(path, "read"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        with open(descriptor, "rb") as file:
+            data = file.read(_MAX_KEY_FILE_BYTES + 1)
+    text = _text(data)
+    if text is None:
+        raise ConfigurationError(
+            f"the key file {path} holds no text of a key",
+            provider=TYPE_NAME,
+            hint="make one with `strongroom keygen`",
+        )
+    try:
+        return read_key(text)
+    except ConfigurationError as error:
+        wrong = ConfigurationError(f"{path}: {error.message}", provider=TYPE_NAME, hint=error.hint)
+    raise wrong
+
+
+def _text(data: bytes) -> str | None:
+    if len(data) > _MAX_KEY_FILE_BYTES:
+        return None
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return None
+
+
+def write_key_file(path: Path, text: str) -> bool:
+    """Make a key file, unless there is one; tell whether it was made."""
+    with translated_os(path, "make"):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = temporary_beside(path)
+        temporary.write_text(f"{text}\n", "utf-8")
+        return place_new(temporary, path)

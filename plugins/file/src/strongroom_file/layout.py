@@ -1,0 +1,204 @@
+"""The form of what is stored. docs/explanation/file-format.md says the same in words."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+__all__ = [
+    "APPLICATION_ID",
+    "ENTRY",
+    "FORMAT_VERSION",
+    "LINK",
+    "MAX_NODE_BYTES",
+    "NO_LINK",
+    "SCHEMA",
+    "STATES",
+    "TABLES",
+    "VERSION",
+    "Entry",
+    "Link",
+    "Node",
+    "Root",
+    "StoredVersion",
+    "pack_history",
+    "unpack_history",
+    "version_id",
+]
+
+APPLICATION_ID: Final = 0x53524D31
+"""`SRM1`, in SQLite's header, for file(1) and friends."""
+FORMAT_VERSION: Final = 1
+"""SQLite's `user_version`."""
+
+TABLES: Final = ("header", "root", "node", "history", "value")
+SCHEMA: Final = tuple(
+    f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT" for table in TABLES
+)
+
+MAX_NODE_BYTES: Final = 3900
+"""Beyond it a node is split; sealed it then still fits into one page of 4096 bytes."""
+
+LINK: Final = Struct(">Q16s")
+"""A row and the tag of its ciphertext."""
+NO_LINK: Final = LINK.pack(0, bytes(16))
+ENTRY: Final = Struct(">IQ16sqqqQ16s")
+VERSION: Final = Struct(">IQ16sqB")
+_ROOT: Final = Struct(">Q16sIQQQQ")
+_NODE_HEAD: Final = Struct(">BHI")
+
+STATES: Final = ("pending", "previous")
+
+
+class Link(NamedTuple):
+    """A row, and the tag that its ciphertext ends with: nothing else can stand in its place."""
+
+    id: int
+    tag: bytes
+
+
+class Root(NamedTuple):
+    """What holds the whole set together: the one row that every commit replaces.
+
+    Attributes:
+        node, tag: The link to the topmost node.
+        epoch: Drawn when the store is made or restored; part of new version ids.
+        last_id: The last row id that was given out; ids are never given out again.
+        commits: Transactions since the store was made.
+        seals: Encryptions under this data key, bounded for the sake of random nonces.
+        secrets: Keys that have a current value.
+    """
+
+    node: int
+    tag: bytes
+    epoch: int
+    last_id: int
+    commits: int
+    seals: int
+    secrets: int
+
+    def pack(self) -> bytes:
+        return _ROOT.pack(*self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Root:
+        return cls(*_ROOT.unpack(data))
+
+
+class Entry(NamedTuple):
+    """What a leaf knows of one key; times are microseconds since 1970 in UTC.
+
+    Attributes:
+        epoch, value, tag: The current version, and the tag of its row; `value` is 0 where there is none.
+        made: When that version was written.
+        created, updated: When the key got its first and its present value.
+        history, history_tag: The link to the other versions, 0 where there are none.
+    """
+
+    epoch: int
+    value: int
+    tag: bytes
+    made: int
+    created: int
+    updated: int
+    history: int
+    history_tag: bytes
+
+    def pack(self) -> bytes:
+        return ENTRY.pack(*self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Entry:
+        return cls(*ENTRY.unpack(data))
+
+
+EMPTY_ENTRY: Final = Entry(0, 0, bytes(16), 0, 0, 0, 0, bytes(16))
+
+
+class StoredVersion(NamedTuple):
+    """A version that is not the current one."""
+
+    epoch: int
+    value: int
+    tag: bytes
+    made: int
+    state: int
+
+
+def pack_history(versions: list[StoredVersion]) -> bytes:
+    return b"".join(VERSION.pack(*version) for version in versions)
+
+
+def unpack_history(data: bytes) -> list[StoredVersion]:
+    return [StoredVersion(*fields) for fields in VERSION.iter_unpack(data)]
+
+
+def version_id(epoch: int, value: int) -> str:
+    """Return the text by which callers know a version."""
+    return f"{epoch:08x}-{value}"
+
+
+class Node:
+    """A node of the tree, never changed: sorted names, and as many items of one size each.
+
+    In a leaf a name is a key and its item an entry. In an inner node a name is the lower bound of a child
+    and its item the link to it. Names hold no NUL, so one `split` reads them all.
+    """
+
+    __slots__ = ("items", "leaf", "names", "width")
+
+    def __init__(self, leaf: bool, names: list[bytes], items: bytes) -> None:
+        self.leaf = leaf
+        self.names = names
+        self.items = items
+        self.width = ENTRY.size if leaf else LINK.size
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Node:
+        leaf, count, names_length = _NODE_HEAD.unpack_from(data)
+        end = _NODE_HEAD.size + names_length
+        names = data[_NODE_HEAD.size : end].split(b"\0") if count else []
+        return cls(bool(leaf), names, data[end:])
+
+    def pack(self) -> bytes:
+        names = b"\0".join(self.names)
+        return _NODE_HEAD.pack(self.leaf, len(self.names), len(names)) + names + self.items
+
+    @property
+    def size(self) -> int:
+        return _NODE_HEAD.size + sum(map(len, self.names)) + len(self.names) * (self.width + 1)
+
+    def item(self, place: int) -> bytes:
+        width = self.width
+        return self.items[place * width : place * width + width]
+
+    def link(self, place: int) -> Link:
+        return Link(*LINK.unpack_from(self.items, place * LINK.size))
+
+    def links(self) -> list[Link]:
+        return [Link(*fields) for fields in LINK.iter_unpack(self.items)]
+
+    def inserted(self, place: int, name: bytes, item: bytes) -> Node:
+        names = self.names.copy()
+        names.insert(place, name)
+        cut = place * self.width
+        return Node(self.leaf, names, self.items[:cut] + item + self.items[cut:])
+
+    def replaced(self, place: int, item: bytes) -> Node:
+        cut = place * self.width
+        return Node(self.leaf, self.names, self.items[:cut] + item + self.items[cut + self.width :])
+
+    def removed(self, place: int) -> Node:
+        """Return the node without one item; an inner node keeps its own lower bound."""
+        names = self.names.copy()
+        bound = names.pop(place)
+        if not self.leaf and place == 0 and names:
+            names[0] = bound
+        cut = place * self.width
+        return Node(self.leaf, names, self.items[:cut] + self.items[cut + self.width :])
+
+    def part(self, start: int, end: int) -> Node:
+        return Node(self.leaf, self.names[start:end], self.items[start * self.width : end * self.width])
+
+    def joined(self, right: Node) -> Node:
+        return Node(self.leaf, self.names + right.names, self.items + right.items)

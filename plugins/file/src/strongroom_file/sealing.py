@@ -1,0 +1,176 @@
+"""The header and its keys; AES-256-GCM for every other row."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from struct import Struct
+from typing import Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from strongroom.encryption.keys import (
+    ARGON2_DEFAULT,
+    SALT_BYTES,
+    Argon2Parameters,
+    KeyMaterial,
+    check_parameters,
+    derive_key,
+)
+from strongroom.errors import ConfigurationError, EncryptionError
+
+from strongroom_file.faults import TYPE_NAME, tampered
+
+__all__ = ["MAX_SEALS", "Header", "Sealer", "new_header", "open_header"]
+
+MAX_SEALS: Final = 2**32
+"""Encryptions under one data key: NIST SP 800-38D, section 8.3, for random nonces of 96 bits."""
+
+NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"R"
+
+_NONCE: Final = 12
+_TAG: Final = 16
+_OVERHEAD: Final = _NONCE + _TAG
+_CHECK: Final = 16
+_SUM: Final = 8
+_FIELDS = Struct(">16s16sBIII")
+_ID = Struct(">Q")
+_RAW, _ARGON2ID = 0, 1
+
+
+class Header(NamedTuple):
+    """The only row in clear: which store it is, and how its keys come from the user's.
+
+    Attributes:
+        store: Identity of the store, bound to every row.
+        salt: Of the derivations; drawn anew by every rekey.
+        passphrase: Whether the key is derived from a passphrase by Argon2id, at `cost`.
+    """
+
+    store: bytes
+    salt: bytes
+    passphrase: bool
+    cost: Argon2Parameters
+
+    def pack(self, material: KeyMaterial) -> bytes:
+        """Return the row: fields, keyed check, and a plain check sum against accidents."""
+        fields = self._clear()
+        checked = fields + _check(self._extract(material), fields)
+        return checked + _sum(checked)
+
+    def sealer(self, material: KeyMaterial) -> Sealer:
+        key = _expand(self._extract(material), b"strongroom file 1 data")
+        return Sealer(AESGCM(key), self.store)
+
+    def _clear(self) -> bytes:
+        cost = self.cost if self.passphrase else Argon2Parameters(0, 0, 0)
+        kdf = _ARGON2ID if self.passphrase else _RAW
+        return _FIELDS.pack(self.store, self.salt, kdf, cost.iterations, cost.memory_kib, cost.lanes)
+
+    def _extract(self, material: KeyMaterial) -> bytes:
+        """HKDF-Extract (RFC 5869) with SHA-256."""
+        secret = derive_key(material.secret, self.salt, self.cost) if self.passphrase else material.secret
+        return hmac.digest(self.salt, secret, "sha256")
+
+    def is_opened_by(self, material: KeyMaterial, body: bytes) -> bool:
+        if self.passphrase != (material.kind == "passphrase"):
+            return False
+        fields = self._clear()
+        found = body[len(fields) : len(fields) + _CHECK]
+        return hmac.compare_digest(found, _check(self._extract(material), fields))
+
+
+def _expand(extracted: bytes, info: bytes) -> bytes:
+    """HKDF-Expand (RFC 5869) with SHA-256, one block: 32 bytes."""
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+def _check(extracted: bytes, fields: bytes) -> bytes:
+    return hmac.digest(_expand(extracted, b"strongroom file 1 check"), fields, "sha256")[:_CHECK]
+
+
+def _sum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_SUM).digest()
+
+
+def new_header(material: KeyMaterial, store: bytes | None = None) -> Header:
+    """Return a header with a new salt, and for a new store a new identity."""
+    return Header(
+        store or os.urandom(16), os.urandom(SALT_BYTES), material.kind == "passphrase", ARGON2_DEFAULT
+    )
+
+
+def open_header(body: object) -> Header:
+    """Read a header; whether a key opens it is asked of the result.
+
+    Raises:
+        TamperedError: It is damaged, or asks for a derivation out of bounds.
+    """
+    length = _FIELDS.size + _CHECK + _SUM
+    if not isinstance(body, bytes) or len(body) != length or _sum(body[:-_SUM]) != body[-_SUM:]:
+        raise tampered("the header is damaged")
+    store, salt, kdf, *cost = _FIELDS.unpack_from(body)
+    header = Header(store, salt, kdf == _ARGON2ID, Argon2Parameters(*cost))
+    if kdf not in {_RAW, _ARGON2ID}:
+        raise tampered("the header names an unknown key derivation")
+    if header.passphrase:
+        try:
+            check_parameters(header.cost)
+        except ConfigurationError as error:
+            raise tampered(f"the header is out of bounds: {error.message}") from error
+    return header
+
+
+class Sealer:
+    """Seals rows and opens them, each bound to its store, its kind, its id and its name."""
+
+    __slots__ = ("cipher", "store")
+
+    def __init__(self, cipher: AESGCM, store: bytes) -> None:
+        self.cipher = cipher
+        self.store = store
+
+    def bound(self, kind: bytes, row: int, name: bytes = b"") -> bytes:
+        """Return the associated data: fixed lengths first, so that no two rows have the same."""
+        return kind + self.store + _ID.pack(row) + name
+
+    def seal(self, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + self.cipher.encrypt(nonce, data, self.bound(kind, row, name))
+
+    def open(self, body: bytes, bound: bytes) -> bytes | None:
+        """Return what `seal` was given, or None where `body` is anything else."""
+        try:
+            return self.cipher.decrypt(body[:_NONCE], body[_NONCE:], bound)
+        except (InvalidTag, ValueError, TypeError):
+            return None
+
+    def open_row(
+        self, kind: bytes, row: int, body: object, tag: bytes | None, what: str, name: bytes = b""
+    ) -> bytes:
+        """Return what a row holds.
+
+        Raises:
+            TamperedError: The row is not there, or is not the one whose tag the link to it names.
+        """
+        if body is None:
+            raise tampered(f"{what} is gone")
+        if not isinstance(body, bytes) or len(body) < _OVERHEAD:
+            raise tampered(f"{what} is damaged")
+        if tag is not None and body[-_TAG:] != tag:
+            raise tampered(f"{what} is another one than was written last")
+        data = self.open(body, self.bound(kind, row, name))
+        if data is None:
+            raise tampered(f"{what} is damaged")
+        return data
+
+
+def check_seals(seals: int) -> None:
+    """Raise `EncryptionError` where the data key has been used as often as is safe."""
+    if seals >= MAX_SEALS:
+        raise EncryptionError(
+            "the store's key has been used as often as is safe",
+            provider=TYPE_NAME,
+            hint="run `strongroom rekey`",
+        )

@@ -1,0 +1,304 @@
+"""An open store: its connections, what was verified of it, and transactions on it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from strongroom_file import database, files
+from strongroom_file.errors import translated
+from strongroom_file.faults import tampered, wrong_key
+from strongroom_file.keysource import KeySource
+from strongroom_file.layout import Entry, Link, Node, Root
+from strongroom_file.sealing import NODE, ROOT, VALUE, Header, Sealer, open_header
+from strongroom_file.tree import find, leaves
+
+__all__ = ["ROW", "Highest", "Session", "StaleSessionError", "State", "View"]
+
+ROW = 1
+"""The id of the one row in `header` and in `root`."""
+
+SELECT = {
+    table: f"SELECT body FROM {table} WHERE id=?"  # noqa: S608  # names of this module's own tables
+    for table in ("header", "root", "node", "history", "value")
+}
+_RECALL = "SELECT body, (SELECT body FROM root WHERE id=1) FROM value WHERE id=?"
+
+_MAX_NODES = 4096
+_MAX_LINKS = 32_768
+_LOOK_SECONDS = 1.0
+
+Highest = dict[int, tuple[int, bytes]]
+"""Epoch -> the highest count of commits that this process saw, and the root row that had it."""
+
+
+class StaleSessionError(Exception):
+    """The file behind the session is another one by now, or under another key; open it anew."""
+
+
+class State:
+    """What was verified at one root. Nodes are known by their tags, so a known one is right for ever."""
+
+    __slots__ = ("body", "links", "nodes", "root")
+
+    def __init__(self, body: bytes, root: Root) -> None:
+        self.body = body
+        self.root = root
+        self.nodes: dict[bytes, Node] = {}
+        self.links: dict[str, tuple[int, bytes, bytes]] = {}
+
+    def keep(self, tag: bytes, node: Node) -> None:
+        if len(self.nodes) >= _MAX_NODES:
+            self.nodes.clear()
+        self.nodes[tag] = node
+
+    def remember(self, key: str, link: tuple[int, bytes, bytes]) -> None:
+        if len(self.links) >= _MAX_LINKS:
+            self.links.clear()
+        self.links[key] = link
+
+
+class View:
+    """The store within one transaction: everything it gives was verified up to the root."""
+
+    def __init__(self, cursor: sqlite3.Cursor, sealer: Sealer, state: State) -> None:
+        self.cursor = cursor
+        self.sealer = sealer
+        self.state = state
+        self.root = state.root
+        self.top = Link(state.root.node, state.root.tag)
+
+    def body(self, table: str, row: int) -> bytes | None:
+        """Return a row as it lies in the file."""
+        found = self.cursor.execute(SELECT[table], (row,)).fetchone()
+        return found[0] if found is not None else None
+
+    def load(self, row: int, tag: bytes) -> Node:
+        node = self.state.nodes.get(tag)
+        if node is None:
+            node = self.load_fresh(row, tag)
+            self.state.keep(tag, node)
+        return node
+
+    def load_fresh(self, row: int, tag: bytes) -> Node:
+        body = self.body("node", row)
+        return Node.unpack(self.sealer.open_row(NODE, row, body, tag, "a node of the index"))
+
+    def entry(self, name: bytes) -> Entry | None:
+        found = find(self.load, self.top, name)
+        return Entry.unpack(found) if found is not None else None
+
+    def leaves(self, prefix: bytes) -> Iterator[Node]:
+        # Walked past the cache: a long list would drive out what reads need.
+        return leaves(self.load_fresh, self.top, prefix)
+
+    def value(self, name: bytes, row: int, tag: bytes) -> str:
+        body = self.body("value", row)
+        return self.sealer.open_row(VALUE, row, body, tag, "the value", name).decode()
+
+
+class Session:
+    """One open store of this process. Readers share a connection, writers another one.
+
+    `reading` guards the first, `writing` the second; who needs both takes `writing` first.
+    """
+
+    def __init__(self, path: Path, timeout: float, source: KeySource, highest: Highest) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.reading = threading.Lock()
+        self.writing = threading.Lock()
+        self._highest = highest
+        self._writer: sqlite3.Connection | None = None
+        self.read_only = not files.is_writable(path)
+        self._identity = _identity(path, self.read_only)
+        self._looked = time.monotonic()
+        opened = database.connect_read_only if self.read_only else database.connect
+        with translated():
+            self.reader = opened(path, timeout)
+        try:
+            with translated():
+                database.check_schema(self.reader, path)
+                self.header, self.header_body, self.sealer = self._unlock(source)
+                if not self.read_only:
+                    database.use_log(self.reader)
+                self._cursor = self.reader.cursor()
+                self.state = State(b"", Root(0, b"", 0, 0, 0, 0, 0))
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def _unlock(self, source: KeySource) -> tuple[Header, bytes, Sealer]:
+        found = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
+        if found is None:
+            raise tampered("the header is gone")
+        header = open_header(found[0])
+        for material in source.candidates():
+            if header.is_opened_by(material, found[0]):
+                if not self.read_only:
+                    source.replace(material)
+                return header, found[0], header.sealer(material)
+        raise wrong_key(self.path)
+
+    def recall(self, key: str) -> str | None:
+        """Return the value of a key that was read before and has not changed; None says: look it up.
+
+        The root is read together with the value: the same root means that there was no write at all.
+        """
+        state = self.state
+        link = state.links.get(key)
+        if link is None:
+            return None
+        found = self._cursor.execute(_RECALL, (link[0],)).fetchone()
+        if found is None or found[1] != state.body:
+            return None
+        body: bytes = found[0]
+        if type(body) is not bytes or body[-16:] != link[1] or self._is_old():
+            return None
+        data = self.sealer.open(body, link[2])
+        return data.decode() if data is not None else None
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._looked > _LOOK_SECONDS
+
+    def look(self) -> None:
+        """Raise `StaleSessionError` where the path leads to another file by now."""
+        if _identity(self.path, self.read_only) != self._identity:
+            raise StaleSessionError
+        self._looked = time.monotonic()
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """Give the store as it is now, unchanged until the end of the block; hold `reading` meanwhile."""
+        self.look()
+        cursor = self._cursor
+        floor = self._highest.copy()  # before the snapshot: a writer may add to it meanwhile
+        with translated():
+            cursor.execute("BEGIN")
+            try:
+                body = self._root_body(cursor)
+                if not self._unchanged(cursor) or body != self.state.body:
+                    self.state = self._verified(cursor, body, floor)
+                yield View(cursor, self.sealer, self.state)
+            finally:
+                with suppress(sqlite3.Error):
+                    cursor.execute("ROLLBACK")
+
+    def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
+        """Tell whether no other connection has written since this was asked last."""
+        (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        same = version == self._data_version
+        self._data_version = version
+        return bool(same)
+
+    _data_version = -1
+
+    @staticmethod
+    def _root_body(cursor: sqlite3.Cursor) -> bytes:
+        found = cursor.execute(SELECT["root"], (ROW,)).fetchone()
+        if found is None:
+            raise tampered("the root is gone")
+        body = found[0]
+        if not isinstance(body, bytes):
+            raise tampered("the root is damaged")
+        return body
+
+    def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: Highest) -> State:
+        data = self.sealer.open(body, self.sealer.bound(ROOT, ROW))
+        if data is None:
+            header = cursor.execute(SELECT["header"], (ROW,)).fetchone()
+            if header is None or header[0] != self.header_body:
+                raise StaleSessionError
+            raise tampered("the root is damaged")
+        root = Root.unpack(data)
+        commits, newest = floor.get(root.epoch, (0, body))
+        if root.commits < commits or (root.commits == commits and body != newest):
+            raise tampered("it was put back to an older state")
+        self._saw(root, body)
+        return State(body, root)
+
+    def _saw(self, root: Root, body: bytes) -> None:
+        known = self._highest.get(root.epoch)
+        if known is None or known[0] < root.commits:
+            self._highest[root.epoch] = (root.commits, body)
+
+    @contextmanager
+    def transaction(self) -> Iterator[tuple[View, Callable[[State, list[str]], None]]]:
+        """Give the store to change, and a function to hand over the new state; commit at the end of the block.
+
+        Whatever is raised within the block undoes everything. Writers of other processes are waited for.
+        """
+        with self.writing:
+            with translated():
+                cursor = self._write_cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+            floor = self._highest.copy()
+            outcome: list[tuple[State, list[str]]] = []
+            try:
+                self.look()
+                with translated():
+                    body = self._root_body(cursor)
+                    state = self.state
+                    if body != state.body:
+                        state = self._verified(cursor, body, floor)
+                    yield View(cursor, self.sealer, state), lambda new, keys: outcome.append((new, keys))
+                    cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+            for new, keys in outcome:
+                self._publish(new, keys)
+
+    def _write_cursor(self) -> sqlite3.Cursor:
+        if self._writer is None:
+            self._writer = database.connect(self.path, self.timeout)
+            self._writing_cursor = self._writer.cursor()
+        return self._writing_cursor
+
+    def _publish(self, state: State, keys: list[str]) -> None:
+        """Let readers go on from what was just written, unless another process has written since."""
+        self._saw(state.root, state.body)
+        with self.reading:
+            try:
+                self._cursor.execute("BEGIN")
+                try:
+                    if self._root_body(self._cursor) != state.body:
+                        return
+                    self._unchanged(self._cursor)
+                finally:
+                    self._cursor.execute("ROLLBACK")
+            except sqlite3.Error:
+                return  # the write is done; the next read finds out for itself
+            if state.links:
+                for key in keys:
+                    state.links.pop(key, None)
+            self.state = state
+
+    def close(self) -> None:
+        """Close both connections; the last process to do so leaves one file behind."""
+        with self.writing, self.reading:
+            for connection in (self._writer, self.reader):
+                if connection is not None:
+                    with suppress(sqlite3.Error):
+                        connection.close()
+            self._writer = None
+
+    def abandon(self) -> list[object]:
+        """Return the connections without closing them: after a fork they are the parent's."""
+        return [connection for connection in (self._writer, self.reader) if connection is not None]
+
+
+def _identity(path: Path, read_only: bool) -> tuple[int, ...]:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return ()
+    if read_only:  # nobody tells of changes there
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino

@@ -1,0 +1,178 @@
+"""A B+-tree of nodes that are never changed in place: how to find, walk, and draft changes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+
+from strongroom_file.layout import LINK, MAX_NODE_BYTES, Link, Node
+
+__all__ = ["Draft", "Load", "find", "leaves"]
+
+Load = Callable[[int, bytes], Node]
+"""Give the verified node of a link."""
+
+_MIN_NODE_BYTES = MAX_NODE_BYTES // 4
+_MERGED_BYTES = MAX_NODE_BYTES * 3 // 4
+
+
+def _child(node: Node, name: bytes) -> int:
+    return max(bisect_right(node.names, name) - 1, 0)
+
+
+def find(load: Load, root: Link, name: bytes) -> bytes | None:
+    """Return the entry of `name`; None is proven, for every node on the way was verified."""
+    node = load(*root)
+    while not node.leaf:
+        node = load(*node.link(_child(node, name)))
+    place = bisect_left(node.names, name)
+    if place < len(node.names) and node.names[place] == name:
+        return node.item(place)
+    return None
+
+
+def leaves(load: Load, root: Link, prefix: bytes) -> Iterator[Node]:
+    """Give the leaves that can hold names with `prefix`, in order."""
+    stack = [root]
+    while stack:
+        node = load(*stack.pop())
+        if node.leaf:
+            yield node
+            continue
+        first = _child(node, prefix)
+        last = first
+        while last + 1 < len(node.names) and _reaches(node.names[last + 1], prefix):
+            last += 1
+        stack += reversed([node.link(place) for place in range(first, last + 1)])
+
+
+def _reaches(bound: bytes, prefix: bytes) -> bool:
+    return bound <= prefix or bound.startswith(prefix)
+
+
+class Draft:
+    """The changes of one transaction, made in memory and sealed once at its end.
+
+    Args:
+        load: Gives nodes that the transaction has not touched.
+        root: The topmost node.
+        allot: Gives ids for new rows.
+    """
+
+    def __init__(self, load: Load, root: Link, allot: Callable[[], int]) -> None:
+        self.root = root
+        self.touched: dict[int, Node] = {}
+        self.gone: set[int] = set()
+        self._load = load
+        self._allot = allot
+
+    def node(self, row: int, tag: bytes) -> Node:
+        """Give a node as this transaction sees it; `tag` counts only for untouched ones."""
+        touched = self.touched.get(row)
+        return touched if touched is not None else self._load(row, tag)
+
+    def put(self, name: bytes, entry: bytes) -> None:
+        """Set the entry of `name`."""
+        grown = self._put(self.root, name, entry)
+        if grown is not None:
+            bound, right = grown
+            top = Node(False, [b"", bound], LINK.pack(*self.root) + LINK.pack(*right))
+            self.root = self._new(top)
+
+    def remove(self, name: bytes) -> None:
+        """Take `name` out of the tree, where it must be."""
+        self._remove(self.root, name)
+        top = self.touched[self.root.id]
+        if not top.leaf and not top.names:
+            top = self.touched[self.root.id] = Node(True, [], b"")
+        while not top.leaf and len(top.names) == 1:
+            self._drop(self.root.id)
+            self.root = top.link(0)
+            top = self.node(*self.root)
+
+    def seal(self, write: Callable[[int, Node], bytes]) -> Link:
+        """Write what was touched, children first; `write` returns the new tag. Return the new root."""
+        return Link(self.root.id, self._seal(self.root, write))
+
+    def _seal(self, link: Link, write: Callable[[int, Node], bytes]) -> bytes:
+        node = self.touched.get(link.id)
+        if node is None:
+            return link.tag
+        if not node.leaf:
+            for place, child in enumerate(node.links()):
+                if child.id in self.touched:
+                    node = node.replaced(place, LINK.pack(child.id, self._seal(child, write)))
+        return write(link.id, node)
+
+    def _new(self, node: Node) -> Link:
+        row = self._allot()
+        self.touched[row] = node
+        return Link(row, bytes(16))
+
+    def _drop(self, row: int) -> None:
+        self.touched.pop(row, None)
+        self.gone.add(row)
+
+    def _put(self, link: Link, name: bytes, entry: bytes) -> tuple[bytes, Link] | None:
+        """Set the entry below `link`; return the bound and link of a new right neighbour if it was split."""
+        node = self.node(*link)
+        appended = False
+        if node.leaf:
+            place = bisect_left(node.names, name)
+            if place < len(node.names) and node.names[place] == name:
+                node = node.replaced(place, entry)
+            else:
+                appended = place == len(node.names)
+                node = node.inserted(place, name, entry)
+        else:
+            place = _child(node, name)
+            grown = self._put(node.link(place), name, entry)
+            if grown is not None:
+                bound, right = grown
+                appended = place + 1 == len(node.names)
+                node = node.inserted(place + 1, bound, LINK.pack(*right))
+        least = 1 if node.leaf else 2
+        if len(node.names) < 2 * least or node.size <= MAX_NODE_BYTES:
+            self.touched[link.id] = node
+            return None
+        # Keys that come in order fill their leaves instead of leaving half of each empty.
+        cut = len(node.names) - least if appended else _middle(node, least)
+        self.touched[link.id] = node.part(0, cut)
+        return node.names[cut], self._new(node.part(cut, len(node.names)))
+
+    def _remove(self, link: Link, name: bytes) -> None:
+        node = self.node(*link)
+        if node.leaf:
+            self.touched[link.id] = node.removed(bisect_left(node.names, name))
+            return
+        place = _child(node, name)
+        child = node.link(place)
+        self._remove(child, name)
+        shrunk = self.touched[child.id]
+        if not shrunk.names:
+            self._drop(child.id)
+            node = node.removed(place)
+        elif shrunk.size < _MIN_NODE_BYTES and len(node.names) > 1:
+            node = self._merged(node, place)
+        self.touched[link.id] = node
+
+    def _merged(self, node: Node, place: int) -> Node:
+        """Join the child at `place` with a neighbour, where both together leave room for more."""
+        left = place - 1 if place else place
+        first, second = node.link(left), node.link(left + 1)
+        joined = self.node(*first).joined(self.node(*second))
+        if joined.size > _MERGED_BYTES:
+            return node
+        self.touched[first.id] = joined
+        self._drop(second.id)
+        return node.removed(left + 1)
+
+
+def _middle(node: Node, least: int) -> int:
+    """Return where to cut a node so that both parts have about as many bytes."""
+    half, seen = node.size // 2, 0
+    for place, name in enumerate(node.names):
+        seen += len(name) + 1 + node.width
+        if seen >= half:
+            return min(max(place, least), len(node.names) - least)
+    return len(node.names) - least

@@ -1,0 +1,25 @@
+"""The file store passes the conformance kit."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.encryption.keys import generate_key
+from strongroom.testing import ProviderConformance
+from strongroom_file import FileSecretProvider
+
+KEY = generate_key()
+
+
+class TestFile(ProviderConformance):
+    sdk_modules = ("sqlite3", "cryptography", "pydantic", "pluggy")
+    construction = "from strongroom_file import FileSecretProvider; FileSecretProvider('secrets.enc', key_file='app.key')"
+
+    @pytest.fixture
+    def provider(self, tmp_path):
+        with FileSecretProvider(tmp_path / "secrets.enc", KEY) as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, tmp_path):
+        with FileSecretProvider(tmp_path / "secrets.enc", KEY) as provider:
+            yield provider
