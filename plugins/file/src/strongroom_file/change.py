@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from itertools import count
 
-from strongroom.errors import ConflictError, SecretNotFoundError, show_key
+from strongroom.errors import ConflictError, show_key
 
 from strongroom_file import history as packed_history
 from strongroom_file.faults import TYPE_NAME
 from strongroom_file.history import PENDING, PREVIOUS
-from strongroom_file.layout import EMPTY_ENTRY, Entry, Link, Node, Root, StoredVersion, version_id
-from strongroom_file.sealing import HISTORY, NODE, ROOT, VALUE, check_seals
+from strongroom_file.layout import (
+    EMPTY_ENTRY,
+    HISTORY,
+    NODE,
+    ROOT,
+    VALUE,
+    Entry,
+    Link,
+    Node,
+    Root,
+    StoredVersion,
+    version_id,
+)
+from strongroom_file.reads import find_version, no_such_version, not_found, read_history
+from strongroom_file.sealing import check_seals
 from strongroom_file.session import ROW, State, View
 from strongroom_file.tree import Draft, find
 
@@ -102,7 +115,7 @@ class Change:
         name = key.encode()
         entry = self.entry(name)
         if entry is None or not entry.value:
-            raise SecretNotFoundError(key, provider=TYPE_NAME)
+            raise not_found(key)
         rows = [
             entry.value,
             *(version.value for version in packed_history.versions(self.history(name, entry))),
@@ -214,7 +227,7 @@ class Change:
     def _pending(self, key: str, name: bytes, version: str) -> tuple[Entry, bytes, StoredVersion]:
         entry = self.entry(name)
         if entry is None:
-            raise SecretNotFoundError(key, provider=TYPE_NAME)
+            raise not_found(key)
         packed = self.history(name, entry)
         found = find_version(entry, packed, version)
         if found is None:
@@ -225,28 +238,3 @@ class Change:
                 f"version {version} of {show_key(key)} is {state}, not pending", key=key, provider=TYPE_NAME
             )
         return entry, packed, found
-
-
-def read_history(view: View, name: bytes, entry: Entry) -> bytes:
-    """Return the packed versions of a key besides the current one."""
-    if not entry.history:
-        return b""
-    body = view.body("history", entry.history)
-    return view.sealer.open_row(
-        HISTORY, entry.history, body, entry.history_tag, "the history of a secret", name
-    )
-
-
-def find_version(entry: Entry, packed: bytes, version: str) -> StoredVersion | None:
-    """Return the version that callers know as `version`, the current one too."""
-    if entry.value and version_id(entry.epoch, entry.value) == version:
-        return StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, PREVIOUS)
-    for found in packed_history.versions(packed):
-        if version_id(found.epoch, found.value) == version:
-            return found
-    return None
-
-
-def no_such_version(key: str) -> SecretNotFoundError:
-    """Return the error for an unknown version of `key`."""
-    return SecretNotFoundError(key, f"secret {show_key(key)} has no such version", provider=TYPE_NAME)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from strongroom.errors import DecryptionError, TamperedError
 
-__all__ = ["TYPE_NAME", "tampered", "wrong_key"]
+__all__ = ["TYPE_NAME", "StaleSessionError", "tampered", "wrong_key"]
 
 TYPE_NAME = "file"
 _DAMAGED_HINT = "restore a backup; `strongroom doctor` lists what is wrong"
+
+
+class StaleSessionError(Exception):
+    """The file behind the session is another one by now, or under another key; it is opened anew."""
 
 
 def tampered(what: str, key: str | None = None) -> TamperedError:

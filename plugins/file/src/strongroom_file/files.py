@@ -37,8 +37,25 @@ SIDE_FILES = ("-wal", "-shm")
 """What SQLite keeps beside an open store."""
 
 _NETWORK = frozenset(
-    "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs "
-    "nfs nfs4 smb3 smbfs".split()
+    [
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    ]
 )
 _MOUNTS = Path("/proc/self/mountinfo")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from strongroom.encryption.keys import KeyMaterial, generate_key, read_key
+from strongroom.encryption.keys import KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import ConfigurationError
 
 from strongroom_file.faults import TYPE_NAME
@@ -42,6 +42,20 @@ class GivenKey:
     def replace(self, material: KeyMaterial) -> None:
         self._material = material
 
+    def prepare(self, material: KeyMaterial | None) -> KeyMaterial:
+        """Return the next key, which the caller has to give.
+
+        Raises:
+            ConfigurationError: None is given, and nobody but this process would know a generated one.
+        """
+        if material is None:
+            raise ConfigurationError(
+                "this store's key is not in a key file: give the new one",
+                provider=TYPE_NAME,
+                hint="make a key with `strongroom keygen`",
+            )
+        return material
+
 
 class FileKey:
     """A key in a file. While a rekey is on its way the next one lies beside it."""
@@ -55,7 +69,9 @@ class FileKey:
         Raises:
             ConfigurationError: There is no key file, or it holds no key.
         """
-        found = [read_key_file(path) for path in (self.path, next_key_file(self.path))]
+        # The next one first: a rekey moves it to the key file's place, and between two looks it must not vanish.
+        waiting = read_key_file(next_key_file(self.path))
+        found = [read_key_file(self.path), waiting]
         known = [material for material in found if material is not None]
         if not known:
             raise ConfigurationError(
@@ -83,8 +99,36 @@ class FileKey:
             with translated_os(self.path, "replace"):
                 replace(waiting, self.path)
 
+    def prepare(self, material: KeyMaterial | None) -> KeyMaterial:
+        """Put the next key in safety beside the key file, and return it.
+
+        With none given it is the one that an earlier rekey left there, or a new one.
+        """
+        waiting = next_key_file(self.path)
+        found = read_key_file(waiting)
+        if found is not None and material in {None, found}:
+            return found
+        with translated_os(waiting, "make"):
+            waiting.unlink(missing_ok=True)
+        write_key_file(waiting, generate_key() if material is None else key_text(material))
+        written = read_key_file(waiting)
+        if written is None or (material is not None and written != material):
+            raise ConfigurationError(
+                "the new key cannot be kept in a key file",
+                provider=TYPE_NAME,
+                hint="choose one without line ends",
+            )
+        return written
+
 
 KeySource = GivenKey | FileKey
+
+
+def key_text(material: KeyMaterial) -> str:
+    """Return the text of a key for a key file."""
+    if material.kind == "passphrase":
+        return material.secret.decode()
+    return format_key(material.secret)
 
 
 def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> KeySource:

@@ -7,14 +7,18 @@ from typing import Final, NamedTuple
 
 __all__ = [
     "APPLICATION_ID",
+    "EMPTY_ENTRY",
     "ENTRY",
     "FORMAT_VERSION",
+    "HISTORY",
     "LINK",
     "MAX_NODE_BYTES",
-    "NO_LINK",
+    "NODE",
+    "ROOT",
     "SCHEMA",
     "STATES",
     "TABLES",
+    "VALUE",
     "VERSION",
     "Entry",
     "Link",
@@ -39,9 +43,11 @@ SCHEMA: Final = tuple(
 MAX_NODE_BYTES: Final = 3900
 """Beyond it a node is split; sealed it then still fits into one page of 4096 bytes."""
 
+NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"R"
+"""The kinds of sealed rows, bound to each."""
+
 LINK: Final = Struct(">Q16s")
 """A row and the tag of its ciphertext."""
-NO_LINK: Final = LINK.pack(0, bytes(16))
 ENTRY: Final = Struct(">IQ16sqqqQ16s")
 VERSION: Final = Struct(">IQ16sqB")
 _ROOT: Final = Struct(">Q16sIQQQQ")

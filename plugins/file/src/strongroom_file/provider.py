@@ -3,25 +3,26 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from strongroom.errors import (
     ConfigurationError,
     ConflictError,
     DecryptionError,
-    SecretNotFoundError,
     SecretTooLargeError,
     TamperedError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
+from strongroom.keys import check_key, check_prefix, check_value
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
-from strongroom_file.keysource import key_source
+from strongroom_file import reads
+from strongroom_file.faults import StaleSessionError
+from strongroom_file.keysource import FileKey, key_source
+from strongroom_file.reads import not_found
 
 if TYPE_CHECKING:
     from strongroom_file.change import Change
@@ -32,8 +33,6 @@ __all__ = ["MAX_VALUE_BYTES", "FileSecretProvider"]
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 """The longest value, in bytes of UTF-8."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _REOPENINGS = 3
 
 Result = TypeVar("Result")
@@ -41,10 +40,6 @@ Result = TypeVar("Result")
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + microseconds * _MICROSECOND
 
 
 class FileSecretProvider(BaseProvider):
@@ -100,60 +95,27 @@ class FileSecretProvider(BaseProvider):
                 value = session.recall(key) if session is self._session else None
             if value is not None:
                 return value
-        return self._read(lambda view: _get(view, key), key, lambda: _missing(key))
+        return self._read(lambda view: reads.get(view, key), key, lambda: _missing(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = [check_key(key) for key in keys]
-
-        def read(view: View) -> dict[str, str]:
-            found: dict[str, str] = {}
-            for key in asked:
-                with _about(key):
-                    value = _find(view, key)
-                if value is not None:
-                    found[key] = value
-            return found
-
-        return self._read(read, None, dict)
+        return self._read(lambda view: reads.get_many(view, asked), None, dict)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        start = check_prefix(prefix).encode()
-        return self._read(lambda view: _list(view, start), None, list)
+        check_prefix(prefix)
+        return self._read(lambda view: reads.list_keys(view, prefix), None, list)
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        from strongroom_file.layout import version_id
-
         check_key(key)
-
-        def read(view: View) -> SecretMetadata:
-            entry = view.entry(key.encode())
-            if entry is None or not entry.value:
-                raise _not_found(key)
-            version = version_id(entry.epoch, entry.value)
-            return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
-
-        return self._read(read, key, lambda: _missing(key))
+        return self._read(lambda view: reads.describe(view, key), key, lambda: _missing(key))
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
-        return self._read(lambda view: _versions(view, key), key, lambda: _missing(key))
+        return self._read(lambda view: reads.list_versions(view, key), key, lambda: _missing(key))
 
     def get_secret_version(self, key: str, version: str) -> str:
         check_key(key)
-
-        def read(view: View) -> str:
-            from strongroom_file.change import find_version, no_such_version, read_history
-
-            name = key.encode()
-            entry = view.entry(name)
-            if entry is None:
-                raise _not_found(key)
-            found = find_version(entry, read_history(view, name, entry), version)
-            if found is None:
-                raise no_such_version(key)
-            return view.value(name, found.value, found.tag)
-
-        return self._read(read, key, lambda: _missing(key))
+        return self._read(lambda view: reads.get_version(view, key, version), key, lambda: _missing(key))
 
     # --- writing ---
 
@@ -168,8 +130,7 @@ class FileSecretProvider(BaseProvider):
 
         def write(change: Change) -> None:
             for key, data in encoded.items():
-                with _about(key):
-                    change.write(key, data)
+                change.write(key, data)
 
         self._write(write, None)
 
@@ -210,6 +171,120 @@ class FileSecretProvider(BaseProvider):
 
     # --- the store itself ---
 
+    def verify(self, anchor: str | None = None) -> list[str]:
+        """Read everything and return what is wrong, a line each; nothing where the store is whole or absent.
+
+        Args:
+            anchor: What `anchor` returned earlier, kept elsewhere: an older file put back is then told too.
+
+        Raises:
+            DecryptionError: The key is a wrong one.
+        """
+
+        def read(view: View) -> list[str]:
+            from strongroom_file.verification import problems_of
+
+            return problems_of(view, anchor)
+
+        absent = ["there is no store, and there was one at the anchor"] if anchor is not None else []
+        try:
+            return self._read(read, None, lambda: absent)
+        except TamperedError as error:
+            return [error.message]
+
+    def anchor(self) -> str:
+        """Return the store's state in one line without secrets, to be kept elsewhere and given to `verify`.
+
+        Raises:
+            ConfigurationError: There is no store yet.
+        """
+
+        def read(view: View) -> str:
+            from strongroom_file.verification import anchor_of
+
+            return anchor_of(view)
+
+        return self._read(read, None, self._no_store)
+
+    def rekey(
+        self,
+        new_key: str | bytes | None = None,
+        *,
+        new_key_file: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Encrypt everything under a new key, and let it take the place of the key file at last.
+
+        A crash at any point leaves a store that opens with its key file as it is; call it again then.
+
+        Args:
+            new_key: The new key. Without one, and with a key file, a new one is made.
+            new_key_file: A file to take the new key from; it is made where it is missing.
+            progress: Called with the secrets done and the secrets in all.
+
+        Raises:
+            ConfigurationError: There is no store, two new keys, or none that anybody would know.
+            TamperedError: Something is wrong with the store, which stays as it is.
+        """
+        from strongroom.encryption.keys import KeyMaterial, read_key
+
+        if new_key is not None and new_key_file is not None:
+            raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
+        given = read_key(new_key) if new_key is not None else None
+        if new_key_file is not None:
+            given = FileKey(Path(new_key_file)).create()
+        if given is not None and given.kind == "fernet":
+            given = KeyMaterial("raw", given.secret)  # here the same, and with one text form
+
+        def attempt(session: Session) -> None:
+            from strongroom_file.rekeying import rekey
+
+            session.require_writable()
+            material = rekey(session, lambda: self._source.prepare(given), progress)
+            self._source.replace(material)
+            self._drop(session)
+
+        if self._with_session(attempt) is None:
+            self._no_store()
+
+    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a copy of the store to one file, 0600 and whole or not at all, while others read and write.
+
+        The copy is verified before it gets its name, and needs the same key.
+
+        Raises:
+            ConfigurationError: There is no store.
+            ConflictError: There is a file at `path`, and `overwrite` is not set.
+            TamperedError: Something is wrong with the store.
+        """
+
+        def attempt(session: Session) -> None:
+            from strongroom_file.backups import backup
+
+            backup(session, Path(path), self._source, overwrite=overwrite)
+
+        if self._with_session(attempt) is None:
+            self._no_store()
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Put a backup in the place of the store. Version ids begin a new epoch, so none is used twice.
+
+        A damaged store is moved aside and kept.
+
+        Raises:
+            ConfigurationError: There is no backup.
+            DecryptionError: The key opens the backup or the present store not.
+            TamperedError: The backup is damaged; the store stays as it is.
+        """
+        from strongroom_file.backups import restore
+
+        try:
+            restore(self._path, Path(path), self._source, self._timeout, self._reopened, self._clock())
+        except StaleSessionError:
+            raise self._unsteady() from None
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Close the store; the last process to do so leaves a single file. Any call opens it again."""
         with self._opening:
@@ -222,13 +297,11 @@ class FileSecretProvider(BaseProvider):
 
     def _read(self, read: Callable[[View], Result], key: str | None, absent: Callable[[], Result]) -> Result:
         """Return what `read` makes of the store, or `absent` where there is no store."""
-
-        def attempt(session: Session) -> Result:
-            with session.reading, session.view() as view:
-                return read(view)
-
-        with _about(key):
-            found = self._with_session(attempt)
+        try:
+            found = self._with_session(lambda session: session.read(read))
+        except DecryptionError as error:
+            error.key = error.key or key
+            raise
         return absent() if found is None else found[0]
 
     def _write(
@@ -238,21 +311,22 @@ class FileSecretProvider(BaseProvider):
 
         def attempt(session: Session) -> Result:
             from strongroom_file.change import Change
-            from strongroom_file.maintenance import require_writable
 
-            require_writable(session)
+            session.require_writable()
             with session.transaction() as (view, hand_over):
-                now = (self._clock() - _EPOCH) // _MICROSECOND
-                change = Change(view, self._max_versions, now)
+                change = Change(view, self._max_versions, reads.microseconds(self._clock()))
                 result = write(change)
                 hand_over(change.seal(), change.keys)
             return result
 
-        with _about(key):
+        try:
             found = self._with_session(attempt)
             if found is None and absent is None:
                 self._create()
                 found = self._with_session(attempt)
+        except DecryptionError as error:
+            error.key = error.key or key
+            raise
         if found is not None:
             return found[0]
         if absent is not None:
@@ -261,17 +335,20 @@ class FileSecretProvider(BaseProvider):
 
     def _with_session(self, attempt: Callable[[Session], Result]) -> tuple[Result] | None:
         """Return what `attempt` returns, opening the store anew where another one stands in its place."""
-        from strongroom_file.session import StaleSessionError
-
         for _ in range(_REOPENINGS):
-            session = self._session or self._open()
+            session = self._session
+            if session is None:
+                session = self._open()
             if session is None:
                 return None
             try:
                 return (attempt(session),)
             except StaleSessionError:
                 self._drop(session)
-        raise ConflictError(
+        raise self._unsteady()
+
+    def _unsteady(self) -> ConflictError:
+        return ConflictError(
             f"{self._path} is being replaced again and again", provider=self.type_name, hint="try again"
         )
 
@@ -293,6 +370,17 @@ class FileSecretProvider(BaseProvider):
                 files.check_local(self._path, found.st_dev)
                 self._session = Session(self._path, self._timeout, self._source, self._highest)
             return self._session
+
+    def _reopened(self) -> Session | None:
+        """Open the store as it is now, past what this process has known of it."""
+        self.close()
+        self._highest.clear()
+        return self._open()
+
+    def _no_store(self) -> NoReturn:
+        raise ConfigurationError(
+            f"there is no store {self._path}", provider=self.type_name, hint="the first `set` makes it"
+        )
 
     def _create(self) -> None:
         from strongroom_file.creation import create_store, prepare_folder
@@ -322,75 +410,8 @@ def _encoded(key: str, value: str) -> bytes:
     return data
 
 
-def _not_found(key: str) -> SecretNotFoundError:
-    return SecretNotFoundError(key, provider=FileSecretProvider.type_name)
-
-
-def _missing(key: str) -> Any:
-    raise _not_found(key)
-
-
-@contextmanager
-def _about(key: str | None) -> Iterator[None]:
-    """Let errors about the store's state name the key that was asked for."""
-    try:
-        yield
-    except (DecryptionError, SecretTooLargeError) as error:
-        if key is not None and not error.key:
-            error.key = key
-        raise
-
-
-def _get(view: View, key: str) -> str:
-    value = _find(view, key)
-    if value is None:
-        raise _not_found(key)
-    return value
-
-
-def _find(view: View, key: str) -> str | None:
-    from strongroom_file.sealing import VALUE
-
-    name = key.encode()
-    entry = view.entry(name)
-    if entry is None or not entry.value:
-        return None
-    value = view.value(name, entry.value, entry.tag)
-    view.state.remember(key, (entry.value, entry.tag, view.sealer.bound(VALUE, entry.value, name)))
-    return value
-
-
-def _list(view: View, prefix: bytes) -> list[str]:
-    from strongroom_file.layout import ENTRY
-
-    found: list[str] = []
-    for leaf in view.leaves(prefix):
-        names = b"\0".join(leaf.names).decode().split("\0") if leaf.names else []
-        start = prefix.decode()
-        for name, entry in zip(names, ENTRY.iter_unpack(leaf.items), strict=True):
-            if entry[1] and name.startswith(start) and not is_reserved(name):
-                found.append(name)
-    return found
-
-
-def _versions(view: View, key: str) -> list[SecretVersion]:
-    from strongroom_file import history
-    from strongroom_file.change import read_history
-    from strongroom_file.layout import STATES, StoredVersion, version_id
-
-    name = key.encode()
-    entry = view.entry(name)
-    if entry is None:
-        raise _not_found(key)
-    kept = history.versions(read_history(view, name, entry))
-    states: dict[int, VersionState] = {version.value: STATES[version.state] for version in kept}
-    if entry.value:
-        kept.append(StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, 0))
-        states[entry.value] = "current"
-    return [
-        SecretVersion(version_id(version.epoch, version.value), _time(version.made), states[version.value])
-        for version in sorted(kept, key=lambda version: version.value, reverse=True)
-    ]
+def _missing(key: str) -> NoReturn:
+    raise not_found(key)
 
 
 _providers: weakref.WeakSet[FileSecretProvider] = weakref.WeakSet()

@@ -27,8 +27,6 @@ __all__ = ["MAX_SEALS", "Header", "Sealer", "new_header", "open_header"]
 MAX_SEALS: Final = 2**32
 """Encryptions under one data key: NIST SP 800-38D, section 8.3, for random nonces of 96 bits."""
 
-NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"R"
-
 _NONCE: Final = 12
 _TAG: Final = 16
 _OVERHEAD: Final = _NONCE + _TAG
@@ -146,9 +144,7 @@ class Sealer:
         except (InvalidTag, ValueError, TypeError):
             return None
 
-    def open_row(
-        self, kind: bytes, row: int, body: object, tag: bytes | None, what: str, name: bytes = b""
-    ) -> bytes:
+    def open_row(self, body: object, bound: bytes, tag: bytes | None, what: str) -> bytes:
         """Return what a row holds.
 
         Raises:
@@ -160,7 +156,7 @@ class Sealer:
             raise tampered(f"{what} is damaged")
         if tag is not None and body[-_TAG:] != tag:
             raise tampered(f"{what} is another one than was written last")
-        data = self.open(body, self.bound(kind, row, name))
+        data = self.open(body, bound)
         if data is None:
             raise tampered(f"{what} is damaged")
         return data

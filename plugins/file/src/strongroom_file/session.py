@@ -9,23 +9,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+from strongroom.errors import ReadOnlyError
 
 from strongroom_file import database, files
-from strongroom_file.errors import translated
-from strongroom_file.faults import tampered, wrong_key
+from strongroom_file.errors import translate, translated
+from strongroom_file.faults import TYPE_NAME, StaleSessionError, tampered, wrong_key
 from strongroom_file.keysource import KeySource
-from strongroom_file.layout import Entry, Link, Node, Root
-from strongroom_file.sealing import NODE, ROOT, VALUE, Header, Sealer, open_header
+from strongroom_file.layout import NODE, ROOT, TABLES, VALUE, Entry, Link, Node, Root
+from strongroom_file.sealing import Header, Sealer, open_header
 from strongroom_file.tree import find, leaves
 
-__all__ = ["ROW", "Highest", "Session", "StaleSessionError", "State", "View"]
+__all__ = ["ROW", "Highest", "Session", "State", "View"]
+
+Result = TypeVar("Result")
 
 ROW = 1
 """The id of the one row in `header` and in `root`."""
 
 SELECT = {
     table: f"SELECT body FROM {table} WHERE id=?"  # noqa: S608  # names of this module's own tables
-    for table in ("header", "root", "node", "history", "value")
+    for table in TABLES
 }
 _RECALL = "SELECT body, (SELECT body FROM root WHERE id=1) FROM value WHERE id=?"
 
@@ -35,10 +40,6 @@ _LOOK_SECONDS = 1.0
 
 Highest = dict[int, tuple[int, bytes]]
 """Epoch -> the highest count of commits that this process saw, and the root row that had it."""
-
-
-class StaleSessionError(Exception):
-    """The file behind the session is another one by now, or under another key; open it anew."""
 
 
 class State:
@@ -87,7 +88,8 @@ class View:
 
     def load_fresh(self, row: int, tag: bytes) -> Node:
         body = self.body("node", row)
-        return Node.unpack(self.sealer.open_row(NODE, row, body, tag, "a node of the index"))
+        bound = self.sealer.bound(NODE, row)
+        return Node.unpack(self.sealer.open_row(body, bound, tag, "a node of the index"))
 
     def entry(self, name: bytes) -> Entry | None:
         found = find(self.load, self.top, name)
@@ -99,7 +101,7 @@ class View:
 
     def value(self, name: bytes, row: int, tag: bytes) -> str:
         body = self.body("value", row)
-        return self.sealer.open_row(VALUE, row, body, tag, "the value", name).decode()
+        return self.sealer.open_row(body, self.sealer.bound(VALUE, row, name), tag, "the value").decode()
 
 
 class Session:
@@ -108,15 +110,18 @@ class Session:
     `reading` guards the first, `writing` the second; who needs both takes `writing` first.
     """
 
-    def __init__(self, path: Path, timeout: float, source: KeySource, highest: Highest) -> None:
+    def __init__(
+        self, path: Path, timeout: float, source: KeySource, highest: Highest, *, read_only: bool = False
+    ) -> None:
         self.path = path
         self.timeout = timeout
         self.reading = threading.Lock()
         self.writing = threading.Lock()
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
-        self.read_only = not files.is_writable(path)
-        self._identity = _identity(path, self.read_only)
+        self.read_only = read_only or not files.is_writable(path)
+        self._place = str(path)
+        self._identity = _identity(self._place, self.read_only)
         self._looked = time.monotonic()
         opened = database.connect_read_only if self.read_only else database.connect
         with translated():
@@ -168,26 +173,39 @@ class Session:
 
     def look(self) -> None:
         """Raise `StaleSessionError` where the path leads to another file by now."""
-        if _identity(self.path, self.read_only) != self._identity:
+        if _identity(self._place, self.read_only) != self._identity:
             raise StaleSessionError
         self._looked = time.monotonic()
 
-    @contextmanager
-    def view(self) -> Iterator[View]:
-        """Give the store as it is now, unchanged until the end of the block; hold `reading` meanwhile."""
-        self.look()
-        cursor = self._cursor
-        floor = self._highest.copy()  # before the snapshot: a writer may add to it meanwhile
-        with translated():
-            cursor.execute("BEGIN")
+    def read(self, function: Callable[[View], Result]) -> Result:
+        """Return what `function` makes of the store as it is now, which does not change meanwhile."""
+        with self.reading:
+            if self.read_only or self._is_old():
+                self.look()
+            cursor = self._cursor
+            floor = self._highest.copy()  # before the snapshot: a writer may add to it meanwhile
             try:
-                body = self._root_body(cursor)
-                if not self._unchanged(cursor) or body != self.state.body:
-                    self.state = self._verified(cursor, body, floor)
-                yield View(cursor, self.sealer, self.state)
-            finally:
-                with suppress(sqlite3.Error):
+                cursor.execute("BEGIN")
+                try:
+                    self._refresh(cursor, floor)
+                    return function(View(cursor, self.sealer, self.state))
+                finally:
                     cursor.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise translate(error) from error
+
+    def _refresh(self, cursor: sqlite3.Cursor, floor: Highest) -> None:
+        """Verify the root where it is another one than before."""
+        body = self._root_body(cursor)
+        unchanged = self._unchanged(cursor)
+        known = self.state
+        if body != known.body:
+            self.state = self._verified(cursor, body, floor)
+            # Nodes are known by their tags: those that the new root leads to by the same tag are the same.
+            self.state.nodes = known.nodes
+        elif not unchanged:
+            # Somebody wrote, and not strongroom, which always writes the root: look at everything anew.
+            self.state = State(body, known.root)
 
     def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
         """Tell whether no other connection has written since this was asked last."""
@@ -221,6 +239,15 @@ class Session:
             raise tampered("it was put back to an older state")
         self._saw(root, body)
         return State(body, root)
+
+    def verified(self, cursor: sqlite3.Cursor) -> State:
+        """Return what is true in the transaction of `cursor`, which is on a connection of its own."""
+        return self._verified(cursor, self._root_body(cursor), self._highest.copy())
+
+    def require_writable(self) -> None:
+        """Raise `ReadOnlyError` where the store was opened for reading only."""
+        if self.read_only:
+            raise ReadOnlyError(f"{self.path} or its folder is read-only", provider=TYPE_NAME)
 
     def _saw(self, root: Root, body: bytes) -> None:
         known = self._highest.get(root.epoch)
@@ -294,9 +321,9 @@ class Session:
         return [connection for connection in (self._writer, self.reader) if connection is not None]
 
 
-def _identity(path: Path, read_only: bool) -> tuple[int, ...]:
+def _identity(path: str, read_only: bool) -> tuple[int, ...]:
     try:
-        found = os.stat(path, follow_symlinks=False)
+        found = os.lstat(path)
     except OSError:
         return ()
     if read_only:  # nobody tells of changes there

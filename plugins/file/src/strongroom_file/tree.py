@@ -99,9 +99,11 @@ class Draft:
         if node is None:
             return link.tag
         if not node.leaf:
-            for place, child in enumerate(node.links()):
-                if child.id in self.touched:
-                    node = node.replaced(place, LINK.pack(child.id, self._seal(child, write)))
+            touched = self.touched
+            places = [place for place, (row, _) in enumerate(LINK.iter_unpack(node.items)) if row in touched]
+            for place in places:
+                child = node.link(place)
+                node = node.replaced(place, LINK.pack(child.id, self._seal(child, write)))
         return write(link.id, node)
 
     def _new(self, node: Node) -> Link:

@@ -1,0 +1,172 @@
+"""Copies of a store, taken while it is in use, and putting one back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.errors import ConfigurationError, ConflictError, TamperedError
+
+from strongroom_file import database, files
+from strongroom_file.creation import new_epoch, prepare_folder
+from strongroom_file.errors import translated
+from strongroom_file.faults import TYPE_NAME, tampered
+from strongroom_file.keysource import KeySource
+from strongroom_file.layout import ROOT, TABLES, Root
+from strongroom_file.session import ROW, Session
+from strongroom_file.verification import problems_of
+
+if TYPE_CHECKING:
+    from strongroom_file.sealing import Sealer
+
+__all__ = ["backup", "restore"]
+
+_LEFTOVERS = ("", "-journal", "-wal", "-shm")
+
+
+def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> None:
+    """Write one file with the store as it is now; readers and writers go on meanwhile.
+
+    Raises:
+        ConflictError: There is a file already, and it may not be overwritten.
+        TamperedError: Something is wrong with the store; no copy is left.
+    """
+    if files.check_file(target) is not None and not overwrite:
+        raise _there(target)
+    prepare_folder(target)
+    with _copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
+        _examine(copy, source, session.timeout)
+        with files.translated_os(target, "write"):
+            if overwrite:
+                files.replace(copy, target)
+            elif not files.place_new(copy, target):
+                raise _there(target)
+
+
+def restore(  # noqa: PLR0917  # one caller, which names them all
+    path: Path,
+    origin: Path,
+    source: KeySource,
+    timeout: float,
+    opened: Callable[[], Session | None],
+    now: datetime,
+) -> None:
+    """Put the backup `origin` in the place of the store at `path`; version ids begin a new epoch.
+
+    A store that can be opened is changed in one transaction, under the eyes of its readers. A damaged one is
+    moved aside, and never deleted.
+
+    Raises:
+        ConfigurationError: There is no backup.
+        DecryptionError: The key opens the backup or the store not.
+        TamperedError: The backup is damaged.
+    """
+    if files.check_file(origin) is None:
+        raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
+    prepare_folder(path)
+    with _copied(origin, path, timeout, read_only=not files.is_writable(origin)) as copy:
+        _examine(copy, source, timeout)
+        try:
+            session = opened()
+        except TamperedError:
+            session = None
+            _move_aside(path, now)
+        if session is None:
+            _begin_epoch(copy, source, timeout)
+            with files.translated_os(path, "restore"):
+                if not files.place_new(copy, path):
+                    raise _there(path)
+            return
+        session.require_writable()
+        with session.writing:
+            _replace_rows(session, copy, source)
+
+
+def _there(path: Path) -> ConflictError:
+    return ConflictError(f"there is a file {path} already", provider=TYPE_NAME, hint="choose another name")
+
+
+@contextmanager
+def _copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> Iterator[Path]:
+    """Give a copy of `origin` under a temporary name beside `target`."""
+    with files.translated_os(target, "write"):
+        copy = files.temporary_beside(target)
+    try:
+        opened = database.connect_read_only if read_only else database.connect
+        with translated(), closing(opened(origin, timeout)) as connection:
+            database.check_schema(connection, origin)
+            # One read transaction: a consistent copy, without what lies in free pages.
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        yield copy
+    finally:
+        for ending in _LEFTOVERS:
+            with suppress(OSError):
+                Path(f"{copy}{ending}").unlink(missing_ok=True)
+
+
+def _examine(copy: Path, source: KeySource, timeout: float) -> None:
+    """Raise `TamperedError` unless everything in a copy is right."""
+    # Read-only, so that the copy stays a single file: one with SQLite's log turned on cannot be read without more.
+    with closing(Session(copy, timeout, source, {}, read_only=True)) as session:
+        problems = session.read(problems_of)
+    if problems:
+        raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
+
+
+def _move_aside(path: Path, now: datetime) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S%fZ}")
+    with files.translated_os(path, "move aside"):
+        for side in files.SIDE_FILES:
+            with suppress(FileNotFoundError):
+                Path(f"{path}{side}").rename(f"{aside}{side}")
+        path.rename(aside)
+
+
+def _begin_epoch(copy: Path, source: KeySource, timeout: float) -> None:
+    with closing(Session(copy, timeout, source, {})) as session, session.writing, translated():
+        cursor = session.reader.cursor()
+        root = session.verified(cursor).root
+        _write_root(cursor, session.sealer, root, root)
+
+
+def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
+    with translated(), closing(database.connect(session.path, session.timeout)) as connection:
+        cursor = connection.cursor()
+        with closing(Session(copy, session.timeout, source, {}, read_only=True)) as copied:
+            restored = copied.verified(copied.reader.cursor()).root
+            sealer = copied.sealer
+        cursor.execute("ATTACH ? AS restored", (str(copy),))
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            for table in TABLES:
+                cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables
+                cursor.execute(f"INSERT INTO main.{table} SELECT id, body FROM restored.{table}")  # noqa: S608  # own tables
+            _write_root(cursor, sealer, restored, _last_known(session, restored))
+            cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("DETACH restored")
+
+
+def _last_known(session: Session, otherwise: Root) -> Root:
+    """Return the root of the store that is being replaced, as far as it can be read."""
+    try:
+        return session.read(lambda view: view.root)
+    except TamperedError:
+        return otherwise
+
+
+def _write_root(cursor: sqlite3.Cursor, sealer: Sealer, restored: Root, replaced: Root) -> None:
+    root = restored._replace(
+        epoch=new_epoch(),
+        last_id=max(restored.last_id, replaced.last_id),
+        commits=max(restored.commits, replaced.commits) + 1,
+        seals=max(restored.seals, replaced.seals) + 1,
+    )
+    cursor.execute("UPDATE root SET body=? WHERE id=?", (sealer.seal(ROOT, ROW, root.pack()), ROW))

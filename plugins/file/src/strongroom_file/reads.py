@@ -1,0 +1,153 @@
+"""What reads make of a store; importing this needs neither sqlite3 nor cryptography."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import DecryptionError, SecretNotFoundError, show_key
+from strongroom.keys import is_reserved
+from strongroom.providers import SecretMetadata, SecretVersion, VersionState
+
+from strongroom_file import history as packed_history
+from strongroom_file.faults import TYPE_NAME
+from strongroom_file.layout import ENTRY, HISTORY, STATES, VALUE, Entry, StoredVersion, version_id
+
+if TYPE_CHECKING:
+    from strongroom_file.session import View
+
+__all__ = [
+    "describe",
+    "find_version",
+    "get",
+    "get_many",
+    "get_version",
+    "list_keys",
+    "list_versions",
+    "microseconds",
+    "no_such_version",
+    "not_found",
+    "read_history",
+]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def microseconds(time: datetime) -> int:
+    """Return an aware time as it is stored."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _time(stored: int) -> datetime:
+    return _EPOCH + stored * _MICROSECOND
+
+
+def not_found(key: str) -> SecretNotFoundError:
+    return SecretNotFoundError(key, provider=TYPE_NAME)
+
+
+def no_such_version(key: str) -> SecretNotFoundError:
+    return SecretNotFoundError(key, f"secret {show_key(key)} has no such version", provider=TYPE_NAME)
+
+
+def get(view: View, key: str) -> str:
+    value = _find(view, key)
+    if value is None:
+        raise not_found(key)
+    return value
+
+
+def get_many(view: View, keys: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key in keys:
+        try:
+            value = _find(view, key)
+        except DecryptionError as error:
+            error.key = key
+            raise
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _find(view: View, key: str) -> str | None:
+    name = key.encode()
+    entry = view.entry(name)
+    if entry is None or not entry.value:
+        return None
+    value = view.value(name, entry.value, entry.tag)
+    view.state.remember(key, (entry.value, entry.tag, view.sealer.bound(VALUE, entry.value, name)))
+    return value
+
+
+def list_keys(view: View, prefix: str) -> list[str]:
+    found: list[str] = []
+    for leaf in view.leaves(prefix.encode()):
+        # One decoding for all names of a leaf; the order of UTF-8 is the order of Python's text.
+        names = b"\0".join(leaf.names).decode().split("\0") if leaf.names else []
+        found += [
+            name
+            for name, entry in zip(names, ENTRY.iter_unpack(leaf.items), strict=True)
+            if entry[1] and name.startswith(prefix) and not is_reserved(name)
+        ]
+    return found
+
+
+def describe(view: View, key: str) -> SecretMetadata:
+    entry = view.entry(key.encode())
+    if entry is None or not entry.value:
+        raise not_found(key)
+    version = version_id(entry.epoch, entry.value)
+    return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
+
+
+def list_versions(view: View, key: str) -> list[SecretVersion]:
+    name = key.encode()
+    entry = view.entry(name)
+    if entry is None:
+        raise not_found(key)
+    kept = packed_history.versions(read_history(view, name, entry))
+    states: dict[int, VersionState] = {version.value: STATES[version.state] for version in kept}
+    if entry.value:
+        kept.append(_current(entry))
+        states[entry.value] = "current"
+    return [
+        SecretVersion(version_id(version.epoch, version.value), _time(version.made), states[version.value])
+        for version in sorted(kept, key=lambda version: version.value, reverse=True)
+    ]
+
+
+def get_version(view: View, key: str, version: str) -> str:
+    name = key.encode()
+    entry = view.entry(name)
+    if entry is None:
+        raise not_found(key)
+    found = find_version(entry, read_history(view, name, entry), version)
+    if found is None:
+        raise no_such_version(key)
+    return view.value(name, found.value, found.tag)
+
+
+def read_history(view: View, name: bytes, entry: Entry) -> bytes:
+    """Return the packed versions of a key besides the current one."""
+    if not entry.history:
+        return b""
+    body = view.body("history", entry.history)
+    bound = view.sealer.bound(HISTORY, entry.history, name)
+    return view.sealer.open_row(body, bound, entry.history_tag, "the history of a secret")
+
+
+def find_version(entry: Entry, packed: bytes, version: str) -> StoredVersion | None:
+    """Return the version that callers know as `version`, the current one too."""
+    if entry.value and version_id(entry.epoch, entry.value) == version:
+        return _current(entry)
+    for found in packed_history.versions(packed):
+        if version_id(found.epoch, found.value) == version:
+            return found
+    return None
+
+
+def _current(entry: Entry) -> StoredVersion:
+    return StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, packed_history.PREVIOUS)

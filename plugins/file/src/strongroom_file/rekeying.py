@@ -1,0 +1,143 @@
+"""A new key for everything, in one transaction that readers do not notice.
+
+The order makes every crash harmless: first the next key lies beside the key file, then the transaction
+commits, then the next key takes the key file's place. Whoever opens the store tries both.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+
+from strongroom.encryption.keys import KeyMaterial
+
+from strongroom_file import database, history
+from strongroom_file.errors import translated
+from strongroom_file.faults import StaleSessionError, tampered
+from strongroom_file.layout import (
+    HISTORY,
+    LINK,
+    NODE,
+    ROOT,
+    VALUE,
+    Entry,
+    Link,
+    Node,
+    Root,
+    StoredVersion,
+    pack_history,
+)
+from strongroom_file.reads import read_history
+from strongroom_file.sealing import Sealer, new_header
+from strongroom_file.session import ROW, SELECT, Session, View
+from strongroom_file.verification import problems_of
+
+__all__ = ["Progress", "rekey"]
+
+Progress = Callable[[int, int], None]
+"""Called with the secrets done and the secrets in all."""
+
+
+def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progress | None) -> KeyMaterial:
+    """Seal everything anew, under the key that `next_key` puts in safety; return that key.
+
+    `next_key` is called while other writers wait, so that two rekeys do not mix up their keys.
+
+    Raises:
+        TamperedError: Something is wrong with the store, which stays as it is.
+    """
+    with (
+        session.writing,
+        translated(),
+        closing(database.connect(session.path, session.timeout)) as connection,
+    ):
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            view = _checked(cursor, session)
+            material = next_key()
+            _Rekeying(view, material, progress).run()
+            cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK")
+            raise
+        # What is left of the old key in the log goes with it. While somebody reads an older state it cannot
+        # be emptied; the last close does it then.
+        with suppress(sqlite3.Error):
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return material
+
+
+def _checked(cursor: sqlite3.Cursor, session: Session) -> View:
+    """Return the store as it is, provided that the session's key is still the right one and nothing is wrong."""
+    found = cursor.execute(SELECT["header"], (ROW,)).fetchone()
+    if found is None or found[0] != session.header_body:
+        raise StaleSessionError
+    view = View(cursor, session.sealer, session.verified(cursor))
+    problems = problems_of(view)
+    if problems:
+        raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
+    return view
+
+
+class _Rekeying:
+    def __init__(self, view: View, material: KeyMaterial, progress: Progress | None) -> None:
+        self._view = view
+        self._cursor = view.cursor
+        self._material = material
+        self._header = new_header(material, view.sealer.store)
+        self._sealer: Sealer = self._header.sealer(material)
+        self._progress = progress
+        self._done = 0
+        self._seals = 0
+
+    def run(self) -> None:
+        before = self._view.root
+        top = Link(before.node, self._node(self._view.top))
+        root = Root(
+            top.id, top.tag, before.epoch, before.last_id, before.commits + 1, self._seals + 1, before.secrets
+        )
+        self._update("root", ROW, self._sealer.seal(ROOT, ROW, root.pack()))
+        self._update("header", ROW, self._header.pack(self._material))
+
+    def _node(self, link: Link) -> bytes:
+        node = self._view.load_fresh(*link)
+        if node.leaf:
+            items = b"".join(
+                self._entry(name, Entry.unpack(node.item(place))).pack()
+                for place, name in enumerate(node.names)
+            )
+        else:
+            items = b"".join(LINK.pack(child.id, self._node(child)) for child in node.links())
+        return self._seal("node", NODE, link.id, Node(node.leaf, node.names, items).pack())
+
+    def _entry(self, name: bytes, entry: Entry) -> Entry:
+        if entry.history:
+            kept = [
+                version._replace(tag=self._value(name, version.value, version.tag))
+                for version in history.versions(read_history(self._view, name, entry))
+            ]
+            entry = entry._replace(history_tag=self._history(name, entry.history, kept))
+        if entry.value:
+            entry = entry._replace(tag=self._value(name, entry.value, entry.tag))
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._view.root.secrets)
+        return entry
+
+    def _history(self, name: bytes, row: int, kept: list[StoredVersion]) -> bytes:
+        return self._seal("history", HISTORY, row, pack_history(kept), name)
+
+    def _value(self, name: bytes, row: int, tag: bytes) -> bytes:
+        return self._seal("value", VALUE, row, self._view.value(name, row, tag).encode(), name)
+
+    def _seal(self, table: str, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
+        body = self._sealer.seal(kind, row, data, name)
+        self._seals += 1
+        self._update(table, row, body)
+        return body[-16:]
+
+    def _update(self, table: str, row: int, body: bytes) -> None:
+        self._cursor.execute(f"UPDATE {table} SET body=? WHERE id=?", (body, row))  # noqa: S608  # own tables
