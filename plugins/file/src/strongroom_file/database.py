@@ -67,7 +67,7 @@ def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
         for step in _FIRST_STEPS:
             connection.execute(step).fetchall()
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection

@@ -17,7 +17,7 @@ from strongroom.errors import (
 
 from strongroom_file.faults import TYPE_NAME, tampered
 
-__all__ = ["RESULT_CODES", "translate", "translated"]
+__all__ = ["RESULT_CODES", "SQLITE_ERRORS", "translate", "translated"]
 
 RESULT_CODES: dict[int, type[StrongroomError]] = {
     sqlite3.SQLITE_ERROR: TamperedError,  # "no such table" in a store whose tables were right when it was made
@@ -59,8 +59,14 @@ _HINTS = {
 }
 
 
-def translate(error: sqlite3.Error) -> StrongroomError:
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises: its own errors, and one about decoding where a damaged file got into their message."""
+
+
+def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
     """Return our error for one of SQLite's."""
+    if isinstance(error, UnicodeDecodeError):
+        return tampered("SQLite cannot even say what is wrong with it")
     # The module's own errors (a closed connection, a wrong type of column) carry no code.
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
@@ -82,5 +88,5 @@ def translated() -> Iterator[None]:
     """Raise our errors for SQLite's; parameters are no part of SQLite's messages, so they may be the cause."""
     try:
         yield
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise translate(error) from error

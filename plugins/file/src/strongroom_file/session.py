@@ -14,7 +14,7 @@ from typing import TypeVar
 from strongroom.errors import ReadOnlyError
 
 from strongroom_file import database, files
-from strongroom_file.errors import translate, translated
+from strongroom_file.errors import SQLITE_ERRORS, translate, translated
 from strongroom_file.faults import TYPE_NAME, StaleSessionError, tampered, wrong_key
 from strongroom_file.keysource import KeySource
 from strongroom_file.layout import NODE, ROOT, TABLES, VALUE, Entry, Link, Node, Root
@@ -157,13 +157,13 @@ class Session:
         """
         state = self.state
         link = state.links.get(key)
-        if link is None:
+        if link is None or self.read_only or self._is_old():
             return None
         found = self._cursor.execute(_RECALL, (link[0],)).fetchone()
         if found is None or found[1] != state.body:
             return None
         body: bytes = found[0]
-        if type(body) is not bytes or body[-16:] != link[1] or self._is_old():
+        if type(body) is not bytes or body[-16:] != link[1]:
             return None
         data = self.sealer.open(body, link[2])
         return data.decode() if data is not None else None
@@ -191,7 +191,7 @@ class Session:
                     return function(View(cursor, self.sealer, self.state))
                 finally:
                     cursor.execute("ROLLBACK")
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise translate(error) from error
 
     def _refresh(self, cursor: sqlite3.Cursor, floor: Highest) -> None:
@@ -284,6 +284,7 @@ class Session:
 
     def _write_cursor(self) -> sqlite3.Cursor:
         if self._writer is None:
+            self.look()  # another file in the store's place is opened by another session
             self._writer = database.connect(self.path, self.timeout)
             self._writing_cursor = self._writer.cursor()
         return self._writing_cursor

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import struct
 
 from strongroom.errors import TamperedError, show_key
 
 from strongroom_file import history
-from strongroom_file.errors import translate
+from strongroom_file.errors import SQLITE_ERRORS, translate
 from strongroom_file.layout import Entry, Link, Node, Root, version_id
 from strongroom_file.reads import read_history
 from strongroom_file.session import ROW, View
@@ -60,7 +59,7 @@ class Verification:
         for step in (self._sqlite, self._walk, self._unmet, lambda: self._compare(anchor)):
             try:
                 step()
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 self._problems.append(translate(error).message)
         return self._problems
 

@@ -1,0 +1,209 @@
+"""Copies taken while the store is in use, and put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+
+import pytest
+from strongroom.encryption.keys import generate_key
+from strongroom.errors import (
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    SecretNotFoundError,
+    TamperedError,
+)
+from strongroom_file import FileSecretProvider
+
+KEY = generate_key()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def provider(store):
+    with FileSecretProvider(store, KEY) as provider:
+        provider.set_secrets({f"key/{number}": f"value {number}" for number in range(100)})
+        provider.set_secret("key/1", "second")
+        yield provider
+
+
+def test_a_backup_is_a_store(provider, tmp_path):
+    """The copy is one file, 0600, and opens like the original, in the midst of its use."""
+    copy = tmp_path / "copy"
+    mask = os.umask(0)
+    try:
+        provider.backup(copy)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["copy", "store", "store-shm", "store-wal"]
+    provider.set_secret("key/1", "third")
+    with FileSecretProvider(copy, KEY) as other:
+        assert other.get_secret("key/1") == "second"
+        assert len(other.list_versions("key/1")) == 2
+        assert other.verify() == []
+
+
+def test_a_backup_overwrites_only_when_told(provider, tmp_path):
+    """A file that is there stays, unless `overwrite` says otherwise."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    before = copy.read_bytes()
+    provider.set_secret("key/1", "third")
+    with pytest.raises(ConflictError):
+        provider.backup(copy)
+    assert copy.read_bytes() == before
+    provider.backup(copy, overwrite=True)
+    with FileSecretProvider(copy, KEY) as other:
+        assert other.get_secret("key/1") == "third"
+
+
+def test_a_backup_while_others_write(provider, tmp_path):
+    """A backup is one moment of a store that is being written."""
+    stop = threading.Event()
+
+    def write():
+        turn = 0
+        while not stop.is_set():
+            provider.set_secrets({"pair/a": str(turn), "pair/b": str(turn)})
+            turn += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(5):
+            provider.backup(tmp_path / f"copy{number}")
+    finally:
+        stop.set()
+        thread.join()
+    for number in range(5):
+        with FileSecretProvider(tmp_path / f"copy{number}", KEY) as copy:
+            assert copy.verify() == []
+            pair = copy.get_secrets(["pair/a", "pair/b"])
+            assert pair.get("pair/a") == pair.get("pair/b")
+
+
+def test_restore_in_use(provider, store, tmp_path):
+    """Another provider on the store sees what was restored, and version ids begin a new epoch."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    kept = provider.describe_secret("key/1")
+    with FileSecretProvider(store, KEY) as other:
+        provider.set_secret("key/1", "third")
+        ids = {version.version for version in provider.list_versions("key/1")}
+        provider.delete_secret("key/5")
+        assert other.get_secret("key/1") == "third"
+        provider.restore(copy)
+        assert provider.get_secret("key/1") == other.get_secret("key/1") == "second"
+        assert other.get_secret("key/5") == "value 5"
+        assert provider.describe_secret("key/1") == kept
+        other.set_secret("key/1", "fourth")
+        assert provider.describe_secret("key/1").version not in ids
+        assert provider.verify() == other.verify() == []
+    assert sorted(name for name in os.listdir(tmp_path) if "-" not in name) == ["copy", "store"]
+
+
+def test_restoring_twice_gives_two_epochs(provider, tmp_path):
+    """The same backup put back twice does not lead to the same ids."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    ids = set()
+    for _ in range(3):
+        provider.restore(copy)
+        provider.set_secret("key/1", "new")
+        ids.add(provider.describe_secret("key/1").version)
+    assert len(ids) == 3
+
+
+def test_restore_where_nothing_is(provider, tmp_path):
+    """On a new machine the backup becomes the store."""
+    copy, new = tmp_path / "copy", tmp_path / "elsewhere" / "store"
+    provider.backup(copy)
+    with FileSecretProvider(new, KEY) as other:
+        other.restore(copy)
+        assert other.get_secret("key/1") == "second"
+        assert other.verify() == []
+    assert os.listdir(new.parent) == ["store"]
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "empty", "root", "header"])
+def test_restore_over_a_damaged_store(provider, store, tmp_path, damage):
+    """A store that cannot be opened is moved aside and kept; another damaged one is repaired in its place."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    provider.close()
+    if damage in {"rubbish", "empty"}:
+        store.write_bytes(b"rubbish" * 1000 if damage == "rubbish" else b"")
+    else:
+        with closing(sqlite3.connect(store)) as connection:
+            connection.execute(f"UPDATE {damage} SET body=zeroblob(90)")
+            connection.commit()
+    with FileSecretProvider(store, KEY) as again:
+        with pytest.raises(TamperedError):
+            again.get_secret("key/1")
+        again.restore(copy)
+        assert again.get_secret("key/1") == "second"
+        assert again.verify() == []
+        again.set_secret("key/1", "third")
+    aside = [name for name in os.listdir(tmp_path) if "damaged" in name]
+    assert len(aside) == (0 if damage == "root" else 1)
+
+
+def test_restore_refuses(provider, store, tmp_path):
+    """No backup, a damaged one, one under another key, or a store under another key: nothing changes."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    broken = tmp_path / "broken"
+    shutil.copy(copy, broken)
+    with closing(sqlite3.connect(broken)) as connection:
+        connection.execute("DELETE FROM value WHERE id=(SELECT min(id) FROM value)")
+        connection.commit()
+    provider.set_secret("key/1", "third")
+    with FileSecretProvider(tmp_path / "foreign", generate_key()) as foreign:
+        foreign.set_secret("key/1", "foreign")
+        with pytest.raises(DecryptionError):
+            foreign.restore(copy)
+        assert foreign.get_secret("key/1") == "foreign"
+    for origin, error in (
+        (tmp_path / "absent", ConfigurationError),
+        (broken, TamperedError),
+        (tmp_path / "foreign", DecryptionError),
+    ):
+        with pytest.raises(error):
+            provider.restore(origin)
+        assert provider.get_secret("key/1") == "third"
+    other = tmp_path / "other"
+    shutil.copy(tmp_path / "foreign", other)
+    before = other.read_bytes()
+    with FileSecretProvider(other, KEY) as wrong, pytest.raises(DecryptionError):
+        wrong.restore(copy)
+    assert other.read_bytes() == before
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+
+
+def test_no_store_no_backup(tmp_path):
+    """What is not there cannot be copied."""
+    with FileSecretProvider(tmp_path / "store", KEY) as provider:
+        for call in (lambda: provider.backup(tmp_path / "copy"), provider.anchor):
+            with pytest.raises(ConfigurationError):
+                call()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_restored_store_forgets_what_was_newer(provider, tmp_path):
+    """What was written after the backup is gone, and said to be."""
+    copy = tmp_path / "copy"
+    provider.backup(copy)
+    provider.set_secret("late", "value")
+    provider.restore(copy)
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("late")

@@ -1,0 +1,633 @@
+"""What is special about the file store: keys, files, permissions, and what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from strongroom.encryption.keys import generate_key, read_key
+from strongroom.errors import (
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+)
+from strongroom.providers import CAPABILITIES, capabilities
+from strongroom_file import FileSecretProvider, files, keysource, provider as provider_module
+from strongroom_file.config import FileConfig
+from strongroom_file.plugin import strongroom_providers
+from strongroom_file.sealing import MAX_SEALS, check_seals, new_header, open_header
+
+KEY = generate_key()
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def provider(store):
+    with FileSecretProvider(store, KEY) as provider:
+        yield provider
+
+
+def _every_call(provider):
+    return {
+        "get": lambda: provider.get_secret("key"),
+        "set": lambda: provider.set_secret("key", "new"),
+        "delete": lambda: provider.delete_secret("key"),
+        "list": provider.list_secrets,
+        "get many": lambda: provider.get_secrets(["key"]),
+        "set many": lambda: provider.set_secrets({"key": "new"}),
+        "describe": lambda: provider.describe_secret("key"),
+        "versions": lambda: provider.list_versions("key"),
+        "version": lambda: provider.get_secret_version("key", "1"),
+        "set if": lambda: provider.set_secret_if("key", "new", None),
+        "stage": lambda: provider.stage_secret("key", "new"),
+        "promote": lambda: provider.promote_version("key", "1", expected_version=None),
+        "discard": lambda: provider.discard_version("key", "1"),
+        "verify": provider.verify,
+        "anchor": provider.anchor,
+        "rekey": lambda: provider.rekey(generate_key()),
+    }
+
+
+# --- construction and keys ---
+
+
+def test_it_has_every_capability(provider):
+    """The embedded store lacks nothing."""
+    assert capabilities(provider) == set(CAPABILITIES)
+
+
+def test_config_and_constructor_agree(tmp_path):
+    """The options of the descriptor are the constructor's own, and its `repr` shows no key."""
+    (plugin,) = strongroom_providers()
+    config = FileConfig(file_path=tmp_path / "store", encryption_key="hunter2-passphrase")
+    assert set(FileConfig.model_fields) == set(inspect.signature(FileSecretProvider).parameters) - {"clock"}
+    for name, field in FileConfig.model_fields.items():
+        if not field.is_required():
+            assert field.default == inspect.signature(FileSecretProvider).parameters[name].default
+    with plugin.load()(**config.model_dump()) as provider:
+        assert "hunter2" not in f"{provider!r}{config!r}"
+    assert plugin.name == provider.type_name == "file"
+
+
+def test_constructing_and_reading_make_nothing(tmp_path):
+    """Before the first write there is neither a store nor a key file nor a folder."""
+    folder = tmp_path / "new"
+    with FileSecretProvider(folder / "store", key_file=folder / "app.key") as provider:
+        assert provider.list_secrets() == []
+        assert provider.get_secrets(["a"]) == {}
+        assert provider.verify() == []
+        provider.set_secrets({})
+        for call in (
+            provider.get_secret,
+            provider.delete_secret,
+            provider.describe_secret,
+            provider.list_versions,
+        ):
+            with pytest.raises(SecretNotFoundError):
+                call("a")
+        with pytest.raises(ConflictError):
+            provider.set_secret_if("a", "b", "1")
+        for call in (
+            lambda: provider.promote_version("a", "1", expected_version=None),
+            lambda: provider.discard_version("a", "1"),
+        ):
+            with pytest.raises(SecretNotFoundError):
+                call()
+    assert not folder.exists()
+
+
+def test_the_first_write_makes_both_files(tmp_path):
+    """Store and key file come into being together, for their owner only, whatever the umask."""
+    folder = tmp_path / "deep" / "folder"
+    mask = os.umask(0)
+    try:
+        with FileSecretProvider(folder / "store", key_file=folder / "app.key") as provider:
+            provider.set_secret("key", "value")
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    finally:
+        os.umask(mask)
+    assert modes == dict.fromkeys(["app.key", "store", "store-shm", "store-wal"], 0o600)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sorted(os.listdir(folder)) == ["app.key", "store"]
+    assert read_key((folder / "app.key").read_text().strip()).kind == "raw"
+
+
+def test_a_strict_umask_does_not_lock_out_the_owner(tmp_path):
+    """Nor does a umask that takes everything."""
+    mask = os.umask(0o777)
+    try:
+        with FileSecretProvider(tmp_path / "store", key_file=tmp_path / "app.key") as provider:
+            provider.set_secret("key", "value")
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(mask)
+    assert modes == {0o600}
+
+
+def test_an_existing_key_file_is_used(tmp_path):
+    """The first write of a store takes the key file that is there."""
+    (tmp_path / "app.key").write_text(f"{KEY}\n")
+    with FileSecretProvider(tmp_path / "store", key_file=tmp_path / "app.key") as provider:
+        provider.set_secret("key", "value")
+    with FileSecretProvider(tmp_path / "store", KEY) as provider:
+        assert provider.get_secret("key") == "value"
+
+
+def test_a_missing_key_file_beside_a_store(tmp_path):
+    """It is an error on every call, and no new key is made."""
+    key = tmp_path / "app.key"
+    with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
+        provider.set_secret("key", "value")
+    key.rename(tmp_path / "lost")
+    with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
+        for call in _every_call(provider).values():
+            with pytest.raises(ConfigurationError):
+                call()
+    assert not key.exists()
+
+
+def test_the_environment_gives_the_key(store, monkeypatch):
+    """With neither key nor key file, STRONGROOM_ENCRYPTION_KEY counts; without it construction fails."""
+    monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
+    with FileSecretProvider(store) as provider:
+        provider.set_secret("key", "value")
+    monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", generate_key())
+    with FileSecretProvider(store, KEY) as provider:
+        assert provider.get_secret("key") == "value"
+    monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", "")
+    with pytest.raises(ConfigurationError):
+        FileSecretProvider(store)
+    monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY")
+    with pytest.raises(ConfigurationError, match="strongroom keygen") as caught:
+        FileSecretProvider(store)
+    assert caught.value.provider == "file"
+
+
+@pytest.mark.parametrize("options", [{"encryption_key": ""}, {"encryption_key": b"x" * 31}, {"encryption_key": "srk1_x"},
+    {"encryption_key": "a", "key_file": "b"}, {"encryption_key": "a", "max_versions": 0},
+    {"encryption_key": "a", "max_versions": 1001}, {"encryption_key": "a", "timeout": 0}])  # fmt: skip
+def test_what_construction_refuses(store, options):
+    """Bad options are told at once."""
+    with pytest.raises(ConfigurationError) as caught:
+        FileSecretProvider(store, **options)
+    assert caught.value.provider == "file"
+
+
+@pytest.mark.parametrize("key", ["correct horse battery staple", "пароль", b"k" * 32, "A" * 43 + "="])
+def test_every_kind_of_key(store, key):
+    """A passphrase, raw bytes and a Fernet key open what they made, and nothing else does."""
+    with FileSecretProvider(store, key) as provider:
+        provider.set_secret("key", "value")
+    with FileSecretProvider(store, key) as provider:
+        assert provider.get_secret("key") == "value"
+    for other in (generate_key(), "another passphrase"):
+        with FileSecretProvider(store, other) as provider, pytest.raises(DecryptionError):
+            provider.get_secret("key")
+
+
+def test_a_wrong_key_changes_nothing(store, provider):
+    """It is a `DecryptionError` on every call, told apart from damage, and the file stays as it is."""
+    provider.set_secret("key", "value")
+    provider.close()
+    before, stamp = store.read_bytes(), store.stat().st_mtime_ns
+    with FileSecretProvider(store, generate_key()) as wrong:
+        for call in _every_call(wrong).values():
+            with pytest.raises(DecryptionError) as caught:
+                call()
+            assert type(caught.value) is DecryptionError
+    assert (store.read_bytes(), store.stat().st_mtime_ns) == (before, stamp)
+    assert os.listdir(store.parent) == ["store"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"srk1_rubbish", b"\xff\xfe", b"x" * 5000])
+def test_key_files_that_hold_no_key(tmp_path, content):
+    """They are an error that names the file and does not show what is in it."""
+    key = tmp_path / "app.key"
+    key.write_bytes(content)
+    with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
+        with pytest.raises(ConfigurationError, match="app.key") as caught:
+            provider.set_secret("key", "value")
+    assert "rubbish" not in f"{caught.value}{caught.value.__context__!r}"
+    assert key.read_bytes() == content
+
+
+# --- versions ---
+
+
+def test_oldest_versions_are_dropped(store):
+    """Beyond `max_versions` the oldest ones go, also from the file; pending ones stay."""
+    with FileSecretProvider(store, KEY, max_versions=3) as provider:
+        provider.set_secret("key", "0")
+        pending = provider.stage_secret("key", "pending")
+        for turn in range(1, 8):
+            provider.set_secret("key", str(turn))
+        versions = provider.list_versions("key")
+        assert [version.state for version in versions] == ["current", "previous", "pending"]
+        assert provider.get_secret_version("key", pending) == "pending"
+        assert provider.verify() == []
+        provider.delete_secret("key")
+        provider.close()
+    with closing(sqlite3.connect(store)) as connection:
+        assert connection.execute(
+            "SELECT (SELECT count(*) FROM value), (SELECT count(*) FROM history)"
+        ).fetchone() == (0, 0)
+
+
+def test_version_ids_are_never_used_twice(provider):
+    """Not after a delete, not after a discard, not after the store was closed."""
+    seen = set()
+    for turn in range(5):
+        seen.add(provider.set_secret_if("key", str(turn), None))
+        pending = provider.stage_secret("key", "pending")
+        seen.add(pending)
+        provider.discard_version("key", pending)
+        provider.delete_secret("key")
+        provider.close()
+    assert len(seen) == 10
+
+
+def test_times_come_from_the_clock(store):
+    """Creation, update and promotion are when they were; a clock that goes back makes nothing older."""
+    now = NOON
+    with FileSecretProvider(store, KEY, clock=lambda: now) as provider:
+        provider.set_secret("key", "one")
+        now = NOON + timedelta(hours=1, microseconds=1)
+        pending = provider.stage_secret("key", "two")
+        before = provider.describe_secret("key")
+        assert before.updated_at == NOON
+        now = NOON + timedelta(days=1)
+        provider.promote_version("key", pending, expected_version=before.version)
+        described = provider.describe_secret("key")
+        assert (described.created_at, described.updated_at) == (NOON, now)
+        assert provider.list_versions("key")[0].created_at == NOON + timedelta(hours=1, microseconds=1)
+        now = NOON - timedelta(days=1)
+        provider.set_secret("key", "three")
+        assert provider.describe_secret("key").updated_at == NOON
+
+
+def test_batches_are_one_transaction(provider):
+    """A batch that fails writes nothing of it."""
+    provider.set_secret("a", "old")
+    with pytest.raises(TypeError):
+        provider.set_secrets({"a": "new", "b": 7})
+    assert provider.get_secrets(["a", "b"]) == {"a": "old"}
+
+
+def test_a_value_that_is_too_large(provider, monkeypatch):
+    """Beyond the limit it is `SecretTooLargeError`, and the old value stays."""
+    provider.set_secret("key", "old")
+    monkeypatch.setattr(provider_module, "MAX_VALUE_BYTES", 10)
+    with pytest.raises(SecretTooLargeError) as caught:
+        provider.set_secret("key", "ключключ")
+    assert caught.value.key == "key"
+    assert provider.get_secret("key") == "old"
+
+
+def test_a_large_value(provider):
+    """A megabyte is nothing special."""
+    value = "ö" * 500_000
+    provider.set_secret("key", value)
+    provider.close()
+    assert provider.get_secret("key") == value
+
+
+# --- files ---
+
+
+def test_one_file_after_the_last_close(store):
+    """While others have it open SQLite's files lie beside it; after the last close it is complete alone."""
+    first, second = FileSecretProvider(store, KEY), FileSecretProvider(store, KEY)
+    first.set_secret("a", "1")
+    second.set_secret("b", "2")
+    first.close()
+    assert second.get_secret("a") == "1"
+    second.close()
+    assert os.listdir(store.parent) == ["store"]
+    copy = store.with_name("copy")
+    shutil.copy(store, copy)
+    with FileSecretProvider(copy, KEY) as provider:
+        assert provider.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
+
+
+def test_any_call_opens_again(provider):
+    """A closed provider is not used up."""
+    provider.set_secret("key", "value")
+    provider.close()
+    assert provider.get_secret("key") == "value"
+
+
+def _link(path):
+    target = path.with_name("target")
+    with FileSecretProvider(target, KEY) as provider:
+        provider.set_secret("key", "value")
+    path.symlink_to(target)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [_link, Path.mkdir, os.mkfifo, _socket, lambda path: path.symlink_to("nowhere")],
+                         ids=["link", "folder", "pipe", "socket", "dangling link"])  # fmt: skip
+def test_what_is_no_plain_file(store, make, monkeypatch):
+    """Links, folders, pipes and sockets are refused, as store and as key file, without waiting for anybody."""
+    monkeypatch.chdir(store.parent)  # a socket's path must be short
+    make(Path("store"))
+    with FileSecretProvider("store", KEY) as provider:
+        for call in _every_call(provider).values():
+            with pytest.raises(ConfigurationError):
+                call()
+    with FileSecretProvider("other", key_file="store") as provider, pytest.raises(ConfigurationError):
+        provider.set_secret("key", "value")
+    assert not Path("other").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_others(store, provider):
+    """Files of another user are refused: the store, the key file, and SQLite's own beside the store."""
+    provider.set_secret("key", "value")
+    provider.close()
+    os.chown(store, 12345, -1)
+    with pytest.raises(ConfigurationError, match="another user"):
+        provider.get_secret("key")
+    os.chown(store, 0, -1)
+    log = Path(f"{store}-wal")
+    log.touch()
+    os.chown(log, 12345, -1)
+    with pytest.raises(ConfigurationError, match="another user"):
+        provider.get_secret("key")
+    log.unlink()
+    key = store.with_name("app.key")
+    key.write_text(KEY)
+    os.chown(key, 12345, -1)
+    with (
+        FileSecretProvider(store, key_file=key) as other,
+        pytest.raises(ConfigurationError, match="another user"),
+    ):
+        other.get_secret("key")
+
+
+def test_a_link_in_the_place_of_the_log(store, provider):
+    """Nobody can make SQLite write elsewhere."""
+    provider.set_secret("key", "value")
+    provider.close()
+    victim = store.with_name("victim")
+    victim.write_text("precious")
+    Path(f"{store}-wal").symlink_to(victim)
+    with pytest.raises(ConfigurationError):
+        provider.set_secret("key", "new")
+    assert victim.read_text() == "precious"
+
+
+def test_a_database_of_another_program(store, provider):
+    """It is refused and not touched; so is a store of a newer format."""
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("CREATE TABLE precious (data)")
+        connection.commit()
+    before = store.read_bytes()
+    for call in _every_call(provider).values():
+        with pytest.raises(ConfigurationError, match="no strongroom store"):
+            call()
+    assert store.read_bytes() == before
+    store.unlink()
+    provider.set_secret("key", "value")
+    provider.close()
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA user_version=2")
+    before = store.read_bytes()
+    for call in _every_call(provider).values():
+        with pytest.raises(ConfigurationError, match="format 2"):
+            call()
+    assert store.read_bytes() == before
+
+
+def test_a_store_that_was_replaced_is_noticed(store, provider):
+    """When `restore` moves a damaged store aside, who has it open reads and writes the new one."""
+    provider.set_secret("key", "value")
+    provider.backup(store.with_name("copy"))
+    provider.set_secret("key", "newer")
+    assert provider.get_secret("key") == provider.get_secret("key") == "newer"
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("UPDATE header SET body=zeroblob(70)")
+        connection.commit()
+    with FileSecretProvider(store, KEY) as other:
+        other.restore(store.with_name("copy"))
+    provider._session._looked -= 2  # a second later
+    assert provider.get_secret("key") == "value"
+    provider.set_secret("new", "written to the new one")
+    provider.close()
+    assert provider.get_secrets(["key", "new"]) == {"key": "value", "new": "written to the new one"}
+    assert provider.verify() == []
+
+
+def test_a_write_is_never_lost_in_a_replaced_store(store, provider):
+    """A write looks first, however recently a read did."""
+    provider.set_secret("key", "value")
+    provider.backup(store.with_name("copy"))
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("UPDATE header SET body=zeroblob(70)")
+        connection.commit()
+    with FileSecretProvider(store, KEY) as other:
+        other.restore(store.with_name("copy"))
+        provider.set_secret("key", "new")
+        assert other.get_secret("key") == "new"
+
+
+def test_network_file_systems_are_refused(store, provider, tmp_path, monkeypatch):
+    """What Linux calls a network file system is no place for a store; what cannot be told is."""
+    provider.set_secret("key", "value")
+    provider.close()
+    device = store.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    monkeypatch.setattr(files, "_MOUNTS", mounts)
+    line = f"36 35 {os.major(device)}:{os.minor(device)} / /mnt rw,noatime shared:1 - {{}} server:/x rw\n"
+    mounts.write_text("1 2 0:0 / / rw - tmpfs tmpfs rw\n" + line.format("nfs4"))
+    with pytest.raises(ConfigurationError, match="network file system"):
+        provider.get_secret("key")
+    with FileSecretProvider(store.with_name("new"), KEY) as new, pytest.raises(ConfigurationError):
+        new.set_secret("key", "value")
+    mounts.write_text(line.format("ext4"))
+    assert provider.get_secret("key") == "value"
+    provider.close()
+    mounts.unlink()
+    assert provider.get_secret("key") == "value"
+
+
+# --- reading only ---
+
+
+def _read_only_folder(folder):
+    """Let `folder` be read-only; root may write despite permissions, so it takes a mount of its own."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        return
+    done = subprocess.run(["mount", "--bind", str(folder), str(folder)], capture_output=True, check=False)
+    if done.returncode == 0:
+        done = subprocess.run(
+            ["mount", "-o", "remount,ro,bind", str(folder)], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            subprocess.run(["umount", str(folder)], check=False)
+    if done.returncode != 0:
+        pytest.skip(f"root cannot be kept from writing here: no bind mounts ({done.stderr.decode().strip()})")
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A read-only folder with a store and its key file."""
+    folder = tmp_path / "folder"
+    with FileSecretProvider(folder / "store", key_file=folder / "app.key") as provider:
+        provider.set_secret("key", "one")
+        provider.set_secret("key", "value")
+    _read_only_folder(folder)
+    yield folder
+    if os.geteuid() == 0:
+        subprocess.run(["umount", str(folder)], check=True)
+    else:
+        folder.chmod(0o755)
+
+
+def test_a_read_only_folder_can_be_read(read_only):
+    """A mounted secret opens for reading; writes are `ReadOnlyError`."""
+    writes = {"set", "delete", "set many", "set if", "stage", "promote", "discard", "rekey"}
+    with FileSecretProvider(read_only / "store", key_file=read_only / "app.key") as provider:
+        assert provider.get_secret("key") == provider.get_secret("key") == "value"
+        assert provider.list_secrets() == ["key"]
+        assert len(provider.list_versions("key")) == 2
+        assert provider.verify() == []
+        for name, call in _every_call(provider).items():
+            if name in writes:
+                with pytest.raises(ReadOnlyError):
+                    call()
+        provider.backup(read_only.parent / "copy")
+        with pytest.raises(ReadOnlyError):
+            provider.restore(read_only.parent / "copy")
+    with FileSecretProvider(read_only / "new", KEY) as new:
+        assert new.list_secrets() == []
+        with pytest.raises(ReadOnlyError):
+            new.set_secret("key", "value")
+    assert sorted(os.listdir(read_only)) == ["app.key", "store"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another view of the folder, which only root can make")
+def test_a_read_only_view_follows_changes(tmp_path):
+    """Who sees the folder read-only sees what others replace there."""
+    real, seen = tmp_path / "real", tmp_path / "seen"
+    real.mkdir()
+    seen.mkdir()
+    with FileSecretProvider(real / "store", KEY) as writer:
+        writer.set_secret("key", "one")
+    if subprocess.run(["mount", "--bind", str(real), str(seen)], capture_output=True, check=False).returncode:
+        pytest.skip("no bind mounts here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(seen)], check=True)
+        with FileSecretProvider(seen / "store", KEY) as reader:
+            assert reader.get_secret("key") == "one"
+            with FileSecretProvider(real / "store", KEY) as writer:
+                writer.set_secret("key", "two")
+            assert reader.get_secret("key") == "two"
+    finally:
+        subprocess.run(["umount", str(seen)], check=True)
+
+
+def test_system_errors_are_translated(tmp_path):
+    """The operating system's refusals become errors of the right class."""
+    import errno
+
+    for number, expected in (
+        (errno.EACCES, PermissionDeniedError),
+        (errno.EROFS, ReadOnlyError),
+        (errno.ENOSPC, ConnectionError),
+    ):
+        with pytest.raises(expected) as caught, files.translated_os(tmp_path, "read"):
+            raise OSError(number, os.strerror(number))
+        assert caught.value.provider == "file"
+
+
+# --- the pieces ---
+
+
+def test_headers_out_of_bounds(store):
+    """A header that asks for too much or too little of the derivation is refused before it is done."""
+    from strongroom.encryption.keys import Argon2Parameters
+    from strongroom.errors import TamperedError
+
+    material = read_key("passphrase")
+    header = new_header(material)
+    body = header._replace(cost=Argon2Parameters(2, 19_456, 1)).pack(material)
+    assert open_header(body).is_opened_by(material, body)
+    for offset, value in ((33, 200), (37, 0x7FFFFFFF), (33, 0)):
+        import hashlib
+
+        forged = bytearray(body[:-8])
+        forged[offset : offset + 4] = value.to_bytes(4, "big")
+        with pytest.raises(TamperedError, match="out of bounds"):
+            open_header(bytes(forged) + hashlib.blake2b(forged, digest_size=8).digest())
+
+
+def test_the_key_wears_out(provider):
+    """After 2^32 encryptions under one key a new one is asked for."""
+    from strongroom.errors import EncryptionError
+
+    check_seals(MAX_SEALS - 1)
+    with pytest.raises(EncryptionError, match="rekey"):
+        check_seals(MAX_SEALS)
+    assert MAX_SEALS == 2**32
+    provider.set_secret("key", "value")
+    before = provider._session.read(lambda view: view.root.seals)
+    provider.set_secret("key", "value")
+    assert provider._session.read(lambda view: view.root.seals) - before == 4
+
+
+def test_importing_loads_little(tmp_path):
+    """The provider's module needs neither sqlite3 nor cryptography; a read needs no more than these two."""
+    code = f"""
+import sys
+import strongroom_file.provider
+assert not sys.modules.keys() & {{"sqlite3", "cryptography", "pydantic", "yaml", "pluggy"}}
+provider = strongroom_file.FileSecretProvider({str(tmp_path / "store")!r}, {KEY!r})
+provider.list_secrets()
+assert "ctypes" not in sys.modules
+assert not sys.modules.keys() & {{"asyncio", "logging", "pydantic", "cryptography.fernet", "cryptography.x509"}}
+"""
+    with FileSecretProvider(tmp_path / "store", KEY) as provider:
+        provider.set_secret("key", "value")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_two_make_the_key_file_at_once(tmp_path, monkeypatch):
+    """Who comes second takes the key of who came first."""
+    key = tmp_path / "app.key"
+    real = keysource.generate_key
+
+    def slow():
+        key.write_text(f"{KEY}\n")
+        return real()
+
+    monkeypatch.setattr(keysource, "generate_key", slow)
+    with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
+        provider.set_secret("key", "value")
+    assert key.read_text() == f"{KEY}\n"
+    with FileSecretProvider(tmp_path / "store", KEY) as provider:
+        assert provider.get_secret("key") == "value"
+    assert sorted(os.listdir(tmp_path)) == ["app.key", "store"]

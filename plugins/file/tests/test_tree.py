@@ -1,0 +1,168 @@
+"""The tree does what a sorted dictionary does, whatever is put into it and taken out."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strongroom_file import history
+from strongroom_file.layout import ENTRY, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
+from strongroom_file.tree import Draft, find, leaves
+
+ENTRY_BYTES = ENTRY.size
+
+
+class Store:
+    """Nodes in a dictionary; a tag is a running number, so a stale link is found at once."""
+
+    def __init__(self):
+        self.rows = {1: (self.tag(0), Node(True, [], b""))}
+        self.top = Link(1, self.tag(0))
+        self.ids = count(2)
+        self.tags = count(1)
+
+    @staticmethod
+    def tag(number):
+        return number.to_bytes(16, "big")
+
+    def load(self, row, tag):
+        found, node = self.rows[row]
+        assert found == tag
+        return node
+
+    def write(self, row, node):
+        tag = self.tag(next(self.tags))
+        self.rows[row] = (tag, Node.unpack(node.pack()))
+        return tag
+
+    def commit(self, draft):
+        for row in draft.gone:
+            self.rows.pop(row, None)
+        self.top = draft.seal(self.write)
+
+    def draft(self):
+        return Draft(self.load, self.top, lambda: next(self.ids))
+
+    def names(self, prefix=b""):
+        return [
+            name
+            for leaf in leaves(self.load, self.top, prefix)
+            for name in leaf.names
+            if name.startswith(prefix)
+        ]
+
+    def reachable(self, link, low=b"", high=None):
+        node = self.load(*link)
+        yield link.id
+        assert node.names == sorted(set(node.names))
+        assert all(low <= name and (high is None or name < high) for name in node.names)
+        if not node.leaf:
+            assert node.names[0] == low
+            bounds = [*node.names, high]
+            for place, child in enumerate(node.links()):
+                yield from self.reachable(child, bounds[place], bounds[place + 1])
+
+
+def entry(number):
+    return number.to_bytes(ENTRY_BYTES, "big")
+
+
+names = st.one_of(
+    st.integers(0, 60).map(lambda number: f"app/{number:03d}".encode()),
+    st.integers(0, 99).map(lambda number: (f"{number:02d}/" + "x" * 1500).encode()),
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8).map(str.encode),
+)
+steps = st.lists(
+    st.tuples(st.sampled_from(["put", "put", "remove", "commit"]), names), min_size=40, max_size=300
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
+@given(steps)
+def test_it_is_a_sorted_dictionary(done):
+    """After any steps the tree holds what a dictionary holds, in order, and no row that nothing leads to."""
+    store, model = Store(), {}
+    draft = store.draft()
+    for turn, (what, name) in enumerate(done):
+        if what == "put":
+            draft.put(name, entry(turn))
+            model[name] = entry(turn)
+        elif what == "remove" and name in model:
+            draft.remove(name)
+            del model[name]
+        elif what == "commit":
+            store.commit(draft)
+            draft = store.draft()
+    store.commit(draft)
+    assert store.names() == sorted(model)
+    for name in {name for _, name in done}:
+        assert find(store.load, store.top, name) == model.get(name)
+    for prefix in (b"app/0", b"1", b"app/03", b"nothing"):
+        assert store.names(prefix) == sorted(name for name in model if name.startswith(prefix))
+    assert sorted(store.reachable(store.top)) == sorted(store.rows)
+
+
+def test_it_stays_shallow_and_shrinks():
+    """Ten thousand keys, put and removed in an awkward order, leave no empty or overfull node behind."""
+    store = Store()
+    draft = store.draft()
+    order = [(number * 7919) % 10_007 for number in range(10_007)]
+    for number in order:
+        draft.put(f"key/{number:05d}".encode(), entry(number))
+    store.commit(draft)
+    assert store.names() == [f"key/{number:05d}".encode() for number in range(10_007)]
+    assert all(node.size <= MAX_NODE_BYTES for _, node in store.rows.values())
+    depth, link = 1, store.top
+    while not (node := store.load(*link)).leaf:
+        depth, link = depth + 1, node.link(0)
+    assert depth <= 3
+    full = len(store.rows)
+    draft = store.draft()
+    for number in order[:9_900]:
+        draft.remove(f"key/{number:05d}".encode())
+    store.commit(draft)
+    assert len(store.rows) < full / 10
+    assert len(store.names()) == 107
+
+
+def test_keys_in_order_fill_their_leaves():
+    """Keys that come in order leave full leaves, not half-empty ones."""
+    store = Store()
+    draft = store.draft()
+    for number in range(5_000):
+        draft.put(f"key/{number:05d}".encode(), entry(number))
+    store.commit(draft)
+    sizes = [node.size for _, node in store.rows.values() if node.leaf]
+    assert sum(sizes) / len(sizes) > MAX_NODE_BYTES * 0.9
+    assert LINK.size < ENTRY_BYTES
+
+
+def version(value, state=history.PREVIOUS):
+    return StoredVersion(7, value, bytes(16), value, state)
+
+
+def test_history_keeps_its_order():
+    """Versions are sorted by id in whatever order they come."""
+    packed = b""
+    for value in (3, 1, 5, 4, 2):
+        packed = history.added(packed, version(value))
+    assert [found.value for found in history.versions(packed)] == [1, 2, 3, 4, 5]
+    assert [found.value for found in history.versions(history.without(packed, 3))] == [1, 2, 4, 5]
+    assert history.without(packed, 9) == packed
+
+
+def test_trimming_drops_the_oldest_previous_ones():
+    """Pending versions are never dropped."""
+    packed = b""
+    for value, state in (
+        (1, history.PENDING),
+        (2, history.PREVIOUS),
+        (3, history.PREVIOUS),
+        (4, history.PENDING),
+    ):
+        packed = history.added(packed, version(value, state))
+    kept, dropped = history.trimmed(packed, 1)
+    assert [found.value for found in history.versions(kept)] == [1, 4]
+    assert dropped == [2, 3]
+    assert history.trimmed(packed, 4) == (packed, [])
