@@ -180,10 +180,14 @@ class MaskingStream:
         return self._advance(self._masker.undecided(self._held))
 
     @property
+    def pending(self) -> int:
+        """How many bytes are held that were not given out."""
+        return len(self._held) - self._given
+
+    @property
     def holds(self) -> bool:
         """Whether a tail is held that `release` would give out."""
-        tail = self._held[self._given :]
-        return bool(tail) and _characters(self._held) < MIN_CHARACTERS
+        return self.pending > 0 and _characters(self._held) < MIN_CHARACTERS
 
     def release(self) -> bytes:
         """Give out the undecided tail unless 4 characters of a value are in it.
@@ -223,8 +227,12 @@ class MaskingStream:
         return b"".join(pieces)
 
 
+# Every byte of UTF-8 but those that continue a character.
+_NOT_CONTINUING = bytes((*range(0x80), *range(0xC0, 0x100)))
+
+
 def _characters(data: bytes) -> int:
-    return sum(byte & 0xC0 != 0x80 for byte in data)
+    return len(data) - len(data.translate(None, _NOT_CONTINUING)) if not data.isascii() else len(data)
 
 
 def _trie(words: Iterable[bytes]) -> bytes:

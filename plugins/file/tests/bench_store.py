@@ -80,7 +80,7 @@ def tell(what: str, ours: float, theirs: float) -> None:
 
 def measure(folder: Path, size: int) -> None:
     sys.stdout.write(f"--- {size} secrets{'store':>34} {'SQLCipher':>10}\n")
-    chance = random.Random(size)  # noqa: S311  # the same keys in every run
+    chance = random.Random(size)  # the same keys in every run
     ours_path, theirs_path = folder / f"ours-{size}", folder / f"theirs-{size}"
     ours, theirs = FileSecretProvider(ours_path, KEY), SQLCipher(theirs_path, "passphrase")
     values = {name(number): "v" * 32 for number in range(size)}

@@ -26,7 +26,8 @@ from strongroom.errors import (
     SecretTooLargeError,
 )
 from strongroom.providers import CAPABILITIES, capabilities
-from strongroom_file import FileSecretProvider, files, keysource, provider as provider_module
+from strongroom_file import FileSecretProvider, files, keysource
+from strongroom_file import provider as provider_module
 from strongroom_file.config import FileConfig
 from strongroom_file.plugin import strongroom_providers
 from strongroom_file.sealing import MAX_SEALS, check_seals, new_header, open_header

@@ -151,28 +151,35 @@ class Node:
     and its item the link to it. Names hold no NUL, so one `split` reads them all.
     """
 
-    __slots__ = ("items", "leaf", "names", "width")
+    __slots__ = ("_joined", "items", "leaf", "names", "width")
 
-    def __init__(self, leaf: bool, names: list[bytes], items: bytes) -> None:
+    def __init__(self, leaf: bool, names: list[bytes], items: bytes, joined: bytes | None = None) -> None:
         self.leaf = leaf
         self.names = names
         self.items = items
         self.width = ENTRY.size if leaf else LINK.size
+        # Kept, because most changes replace an item and leave the names alone.
+        self._joined = b"\0".join(names) if joined is None else joined
 
     @classmethod
     def unpack(cls, data: bytes) -> Node:
         leaf, count, names_length = _NODE_HEAD.unpack_from(data)
         end = _NODE_HEAD.size + names_length
-        names = data[_NODE_HEAD.size : end].split(b"\0") if count else []
-        return cls(bool(leaf), names, data[end:])
+        joined = data[_NODE_HEAD.size : end]
+        return cls(bool(leaf), joined.split(b"\0") if count else [], data[end:], joined)
 
     def pack(self) -> bytes:
-        names = b"\0".join(self.names)
-        return _NODE_HEAD.pack(self.leaf, len(self.names), len(names)) + names + self.items
+        joined = self._joined
+        return _NODE_HEAD.pack(self.leaf, len(self.names), len(joined)) + joined + self.items
+
+    @property
+    def keys(self) -> list[str]:
+        """The names as text, decoded at once."""
+        return self._joined.decode().split("\0") if self.names else []
 
     @property
     def size(self) -> int:
-        return _NODE_HEAD.size + sum(map(len, self.names)) + len(self.names) * (self.width + 1)
+        return _NODE_HEAD.size + len(self._joined) + len(self.items)
 
     def item(self, place: int) -> bytes:
         width = self.width
@@ -192,7 +199,8 @@ class Node:
 
     def replaced(self, place: int, item: bytes) -> Node:
         cut = place * self.width
-        return Node(self.leaf, self.names, self.items[:cut] + item + self.items[cut + self.width :])
+        items = self.items[:cut] + item + self.items[cut + self.width :]
+        return Node(self.leaf, self.names, items, self._joined)
 
     def removed(self, place: int) -> Node:
         """Return the node without one item; an inner node keeps its own lower bound."""

@@ -84,12 +84,10 @@ def _find(view: View, key: str) -> str | None:
 
 def list_keys(view: View, prefix: str) -> list[str]:
     found: list[str] = []
-    for leaf in view.leaves(prefix.encode()):
-        # One decoding for all names of a leaf; the order of UTF-8 is the order of Python's text.
-        names = b"\0".join(leaf.names).decode().split("\0") if leaf.names else []
+    for leaf in view.leaves(prefix.encode()):  # in the order of UTF-8, which is that of Python's text
         found += [
             name
-            for name, entry in zip(names, ENTRY.iter_unpack(leaf.items), strict=True)
+            for name, entry in zip(leaf.keys, ENTRY.iter_unpack(leaf.items), strict=True)
             if entry[1] and name.startswith(prefix) and not is_reserved(name)
         ]
     return found

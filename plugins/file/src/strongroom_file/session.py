@@ -203,9 +203,10 @@ class Session:
             self.state = self._verified(cursor, body, floor)
             # Nodes are known by their tags: those that the new root leads to by the same tag are the same.
             self.state.nodes = known.nodes
-        elif not unchanged:
+        elif not unchanged and not self._wrote:
             # Somebody wrote, and not strongroom, which always writes the root: look at everything anew.
             self.state = State(body, known.root)
+        self._wrote = False
 
     def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
         """Tell whether no other connection has written since this was asked last."""
@@ -215,6 +216,7 @@ class Session:
         return bool(same)
 
     _data_version = -1
+    _wrote = False
 
     @staticmethod
     def _root_body(cursor: sqlite3.Cursor) -> bytes:
@@ -290,23 +292,14 @@ class Session:
         return self._writing_cursor
 
     def _publish(self, state: State, keys: list[str]) -> None:
-        """Let readers go on from what was just written, unless another process has written since."""
+        """Let readers go on from what was just written; another root in the file tells them of others' writes."""
         self._saw(state.root, state.body)
         with self.reading:
-            try:
-                self._cursor.execute("BEGIN")
-                try:
-                    if self._root_body(self._cursor) != state.body:
-                        return
-                    self._unchanged(self._cursor)
-                finally:
-                    self._cursor.execute("ROLLBACK")
-            except sqlite3.Error:
-                return  # the write is done; the next read finds out for itself
             if state.links:
                 for key in keys:
                     state.links.pop(key, None)
             self.state = state
+            self._wrote = True
 
     def close(self) -> None:
         """Close both connections; the last process to do so leaves one file behind."""

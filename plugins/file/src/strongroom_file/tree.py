@@ -99,12 +99,14 @@ class Draft:
         if node is None:
             return link.tag
         if not node.leaf:
-            touched = self.touched
-            places = [place for place, (row, _) in enumerate(LINK.iter_unpack(node.items)) if row in touched]
-            for place in places:
+            for place in self._touched_places(node):
                 child = node.link(place)
                 node = node.replaced(place, LINK.pack(child.id, self._seal(child, write)))
         return write(link.id, node)
+
+    def _touched_places(self, node: Node) -> list[int]:
+        touched = self.touched
+        return [place for place, (row, _) in enumerate(LINK.iter_unpack(node.items)) if row in touched]
 
     def _new(self, node: Node) -> Link:
         row = self._allot()

@@ -26,7 +26,7 @@ class Deadline:
     def __init__(self, seconds: float | None, within: Deadline | None = None) -> None:
         now = time.monotonic()
         end = float("inf") if seconds is None else now + seconds
-        self.end = end if within is None else min(end, within.end)
+        self.end: float = end if within is None else min(end, within.end)
 
     def remaining(self) -> float:
         """Return the seconds that are left, or raise `OutOfTimeError`."""
@@ -55,8 +55,9 @@ class Runner:
     """Runs calls on threads of its own and waits for each no longer than it may take.
 
     requests' timeouts bound each read from a socket, not the call: a server that drips, a name service that
-    hangs or a token endpoint that is tried again and again would outlast any deadline. A call that outlasts its
-    deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` are under way.
+    hangs or a token endpoint that is tried again and again would outlast any deadline. A call that outlasts
+    its deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` calls are
+    under way at once.
     """
 
     def __init__(self, most: int = 64) -> None:

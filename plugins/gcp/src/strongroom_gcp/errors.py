@@ -83,7 +83,7 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     auth.DefaultCredentialsError: AuthenticationError,
     auth.MalformedError: ConfigurationError,
     auth.InvalidResource: ConfigurationError,
-    auth.InvalidOperation: ConfigurationError,
+    auth.InvalidOperation: AuthenticationError,  # a login was refused and is of a kind that cannot be renewed
     auth.InvalidValue: ConfigurationError,
     auth.InvalidType: ConfigurationError,
     auth.OSError: ConfigurationError,
@@ -116,6 +116,8 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     grpc.RpcError: BackendUnavailableError,
     json_format.Error: BackendUnavailableError,
     json.decoder.JSONDecodeError: BackendUnavailableError,
+    AttributeError: BackendUnavailableError,  # the REST transport's, where an error's JSON has another shape
+    ValueError: BackendUnavailableError,  # gRPC's, where another thread has closed the channel
     OutOfTimeError: BackendUnavailableError,
 }
 """Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
@@ -153,6 +155,7 @@ _PLUGIN_FAILED = "Getting metadata from plugin failed"
 _NETWORK_TROUBLE = re.compile(
     r"Max retries|timed out|Failed to (establish|retrieve)|Connection|unavailable", re.IGNORECASE
 )
+_NO_ANSWER = (json_format.Error, json.decoder.JSONDecodeError, http.JSONDecodeError, AttributeError)
 _MESSAGE_CHARACTERS = 300
 
 _HINTS: dict[type[StrongroomError], str] = {
@@ -162,9 +165,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     "or check the service account and this machine's clock",
     ThrottledError: "ask less often, cache, or raise the project's quota",
 }
-_OPTIONS_HINT = (
-    "check project_id and the other options, and that the project has the Secret Manager API and billing"
-)
+_OPTIONS_HINT = "check project_id and the other options, and that the project has Secret Manager and billing"
 
 
 def translate(
@@ -236,8 +237,8 @@ def message_of(error: Exception) -> str:
     """Return what `error` says, without request and response, shortened."""
     if isinstance(error, OutOfTimeError):
         return "no answer before the deadline"
-    if isinstance(error, json_format.Error | json.decoder.JSONDecodeError | http.JSONDecodeError):
-        return "the answer is not Secret Manager's"  # their texts hold pieces of the payload
+    if isinstance(error, _NO_ANSWER):
+        return "the answer is not Secret Manager's"  # these errors' texts hold pieces of it
     if isinstance(error, core.GoogleAPICallError):
         said = str(_answer(error).get("message") or error.message)
         status = getattr(error, "grpc_status_code", None)

@@ -38,17 +38,17 @@ class GCPSecretProvider(BaseProvider):
     """Secrets in Google Cloud Secret Manager.
 
     A key is a secret, a write adds a version, a read gets the newest one (`latest`), a delete removes the
-    secret with all its versions for good. Reading a secret whose newest version is disabled or destroyed raises
-    `SecretNotFoundError` with that reason, as the service itself does not fall back to an older one.
+    secret with all its versions for good. Reading a secret whose newest version is disabled or destroyed
+    raises `SecretNotFoundError` with that reason, as the service does not fall back to an older one.
 
-    The service has no conditional write of a version (`AddSecretVersion` takes no etag) and shows a new version
-    to readers at once, so the provider has neither `set_secret_if` nor staging.
+    The service has no conditional write of a version (`AddSecretVersion` takes no etag) and shows a new
+    version to readers at once, so the provider has neither `set_secret_if` nor staging.
 
     Args:
         project_id: Id or number of the project.
         location: Region of regional secrets, such as `europe-west3`; None for global ones.
-        credentials: A `google.auth` credentials object, or the JSON (text or mapping) of a service account's key
-            or an authorised user. None: Application Default Credentials, found at the first call.
+        credentials: A `google.auth` credentials object, or the JSON (text or mapping) of a service account's
+            key or an authorised user. None: Application Default Credentials, found at the first call.
         credentials_file: File with that JSON; not together with `credentials`.
         client_options: What the SDK's client takes, such as `{"api_endpoint": …, "quota_project_id": …}`.
         transport: `"grpc"`, `"rest"`, or a ready transport of the SDK, which then brings its own login and

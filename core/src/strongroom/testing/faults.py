@@ -1,0 +1,116 @@
+"""A TCP proxy on the loopback address that spoils what goes through it, for tests of network providers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from types import TracebackType
+from typing import Final, Literal, Self
+
+__all__ = ["FaultProxy", "Mode"]
+
+Mode = Literal["pass", "black_hole", "reset", "drip", "half", "refuse"]
+_DRIP_SECONDS: Final = 0.05
+
+
+class FaultProxy:
+    """Passes on to `target`, a port of 127.0.0.1, and does what `mode` says from then on.
+
+    Attributes:
+        port: Where it listens on 127.0.0.1.
+        mode: `pass`; `black_hole` takes everything and answers nothing; `reset` answers with RST; `drip`
+            lets the answer through a byte each 50 ms; `half` ends after half of an answer; `refuse` closes
+            each new connection at once.
+        latency: Seconds that each piece of an answer waits, in mode `pass`.
+        connections: How many connections have been opened so far.
+    """
+
+    def __init__(self, target: int, *, latency: float = 0.0) -> None:
+        self.mode: Mode = "pass"
+        self.latency = latency
+        self.connections = 0
+        self._target = target
+        self._stop = threading.Event()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End all connections and stop listening."""
+        self._stop.set()
+        for held in [self._listener, *self._open]:
+            with contextlib.suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+            held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while not self._stop.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(client)
+            if self.mode == "reset":
+                _reset(client)
+            elif self.mode == "refuse":
+                client.close()
+            elif self.mode != "black_hole":
+                self._join(client)
+
+    def _join(self, client: socket.socket) -> None:
+        try:
+            upstream = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            client.close()
+            return
+        self._open.append(upstream)
+        for held in (client, upstream):
+            held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for source, sink, back in ((client, upstream, False), (upstream, client, True)):
+            threading.Thread(target=self._pump, args=(source, sink, back), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+        with contextlib.suppress(OSError):  # either side may go away at any time: that is what it is for
+            while data := source.recv(65_536):
+                mode = self.mode
+                if mode == "black_hole":
+                    continue
+                if mode == "reset":
+                    _reset(sink)
+                    return
+                if back and mode == "half":
+                    sink.sendall(data[: len(data) // 2])
+                    break
+                if back and mode == "drip":
+                    if not self._drip(sink, data):
+                        return
+                    continue
+                if back and self.latency and self._stop.wait(self.latency):
+                    return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def _drip(self, sink: socket.socket, data: bytes) -> bool:
+        for at in range(len(data)):
+            if self._stop.wait(_DRIP_SECONDS):
+                return False
+            sink.sendall(data[at : at + 1])
+        return True
+
+
+def _reset(held: socket.socket) -> None:
+    # Closing with a linger of 0 sends RST instead of FIN.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    held.close()

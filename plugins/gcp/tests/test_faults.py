@@ -1,0 +1,191 @@
+"""Servers and wires that misbehave: every call ends before its deadline plus half a second, with the right error."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from gcp_store import Refusal
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2
+from strongroom.errors import BackendUnavailableError, ConfigurationError, SecretNotFoundError, ThrottledError
+
+DEADLINE = 0.6
+SLACK = 0.5
+
+
+def _ends_in_time(operation, expected=BackendUnavailableError, seconds=DEADLINE):
+    started = time.monotonic()
+    with pytest.raises(expected) as caught:
+        operation()
+    assert time.monotonic() - started < seconds + SLACK
+    return caught.value
+
+
+def _operations(provider):
+    return [
+        lambda: provider.get_secret("k"),
+        lambda: provider.set_secret("k", "v4lue"),
+        lambda: provider.delete_secret("k"),
+        provider.list_secrets,
+        lambda: provider.get_secrets(["k", "l", "m"]),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
+def test_a_wire_that_fails_from_the_start(bench, mode):
+    bench.proxy.mode = mode
+    provider = bench.provider(proxied=True, timeout=DEADLINE)
+    for operation in _operations(provider):
+        error = _ends_in_time(operation)
+        assert error.retryable
+        assert "v4lue" not in f"{error} {error!r} {error.__cause__!r}"
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
+def test_a_wire_that_fails_and_heals(bench, mode):
+    provider = bench.provider(proxied=True, timeout=5)
+    provider.set_secret("k", "x" * 2000)
+    short = bench.provider(proxied=True, timeout=DEADLINE)
+    assert short.get_secret("k") == "x" * 2000
+    bench.proxy.mode = mode
+    _ends_in_time(lambda: short.get_secret("k"))
+    bench.proxy.mode = "pass"
+    assert bench.provider(proxied=True, timeout=5).get_secret("k") == "x" * 2000
+
+
+def test_nobody_listens(bench):
+    provider = bench.provider(proxied=True, timeout=DEADLINE)
+    bench.proxy.close()
+    _ends_in_time(lambda: provider.get_secret("k"))
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+def test_a_burst_is_waited_out(bench, code):
+    provider = bench.provider()
+    provider.set_secret("k", "x")
+    bench.store.fail("AccessSecretVersion", Refusal(code, "Not now."), times=2)
+    assert provider.get_secret("k") == "x"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("UNAVAILABLE", BackendUnavailableError), ("RESOURCE_EXHAUSTED", ThrottledError)]
+)
+def test_a_burst_that_does_not_end(bench, code, expected):
+    """The client's own retries would go on for 60 s, whatever the timeout."""
+    provider = bench.provider(timeout=DEADLINE)
+    for rpc in ("AccessSecretVersion", "AddSecretVersion", "DeleteSecret", "ListSecrets"):
+        bench.store.fail(rpc, Refusal(code, "Not now."))
+    for operation in _operations(provider):
+        assert type(_ends_in_time(operation, expected)) is expected
+
+
+def test_a_write_is_not_repeated_when_its_answer_was_lost(bench):
+    provider = bench.provider(timeout=DEADLINE)
+    provider.set_secret("k", "x")
+    bench.store.calls.clear()
+    bench.store.fail("AddSecretVersion", Refusal("UNAVAILABLE", "Not now."))
+    bench.store.fail("DeleteSecret", Refusal("UNAVAILABLE", "Not now."))
+    _ends_in_time(lambda: provider.set_secret("k", "y"))
+    _ends_in_time(lambda: provider.delete_secret("k"))
+    assert bench.store.calls == ["AddSecretVersion", "DeleteSecret"]
+
+
+def test_a_throttled_write_is_repeated(bench):
+    provider = bench.provider()
+    bench.store.fail("AddSecretVersion", Refusal("RESOURCE_EXHAUSTED", "Not now."), times=1)
+    provider.set_secret("k", "x")
+    assert provider.get_secret("k") == "x"
+
+
+def test_the_wait_that_the_service_asks_for(bench):
+    wait = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=30))
+    bench.store.fail("AccessSecretVersion", Refusal("RESOURCE_EXHAUSTED", "Not now.", [wait]))
+    provider = bench.provider(timeout=DEADLINE)
+    error = _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
+    assert error.retry_after == 30
+    assert bench.store.calls == ["AccessSecretVersion"]
+
+
+def test_a_slow_server(bench):
+    provider = bench.provider(timeout=DEADLINE)
+    provider.set_secret("k", "x")
+    bench.store.delay = DEADLINE + SLACK + 0.3
+    for operation in _operations(provider):
+        _ends_in_time(operation)
+
+
+def test_latency_is_no_fault(bench):
+    provider = bench.provider()
+    bench.store.delay = 0.05
+    provider.set_secret("k", "x")
+    assert provider.get_secret("k") == "x"
+
+
+def test_deadline_bounds_the_whole_of_a_list_and_a_batch(bench):
+    provider = bench.provider(deadline=DEADLINE, max_workers=1)
+    for number in range(8):
+        provider.set_secret(f"k{number}", "x")
+    bench.store.largest_page = 1
+    bench.store.delay = 0.2
+    _ends_in_time(provider.list_secrets)
+    _ends_in_time(lambda: provider.get_secrets(f"k{number}" for number in range(8)))
+    patient = bench.provider(timeout=DEADLINE)
+    assert len(patient.list_secrets()) == 8
+
+
+def test_many_threads_and_one_connection(bench):
+    provider = bench.provider()
+    wanted = {f"k{number}": str(number) for number in range(8)}
+    failures = []
+
+    def work(key, value):
+        try:
+            for _ in range(5):
+                provider.set_secret(key, value)
+                assert provider.get_secret(key) == value
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=item) for item in wanted.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert provider.get_secrets(wanted) == wanted
+
+
+@pytest.mark.parametrize("bench", ["rest"], indirect=True)
+class TestStrangersAnswers:
+    """Something that is not Secret Manager answers at its address."""
+
+    @pytest.mark.parametrize(
+        ("status", "body", "expected"),
+        [
+            (200, b"<html>log in, please</html>", BackendUnavailableError),
+            (200, b'{"payload": {"data": "c2VjcmV0LX', BackendUnavailableError),
+            (404, b"<html>no such page</html>", ConfigurationError),
+            (404, b'{"error": {"code": 404, "message": "No.", "status": "NOT_FOUND"}}', SecretNotFoundError),
+            (500, b"", BackendUnavailableError),
+            (500, b'{"error": "text"}', BackendUnavailableError),
+            (502, b"<html>bad gateway</html>", BackendUnavailableError),
+        ],
+    )
+    def test_answers(self, bench, status, body, expected):
+        bench.server.can(status, body)
+        provider = bench.provider(timeout=DEADLINE)
+        error = _ends_in_time(lambda: provider.get_secret("k"), expected)
+        assert type(error) is expected
+        assert "c2VjcmV0" not in f"{error} {error!r} {error.__cause__!r}"
+        assert error.__context__ is None
+
+    def test_retry_after_header(self, bench):
+        bench.server.can(429, b"{}", **{"Retry-After": "7"})
+        error = _ends_in_time(lambda: bench.provider(timeout=DEADLINE).get_secret("k"), ThrottledError)
+        assert error.retry_after == 7
+
+    def test_a_redirect_somewhere_is_followed_nowhere_useful(self, bench):
+        bench.server.can(302, b"", Location="/elsewhere")
+        _ends_in_time(lambda: bench.provider(timeout=5).get_secret("k"), ConfigurationError, seconds=5)
