@@ -9,11 +9,11 @@ import random
 import time
 
 import pytest
-
 from strongroom.errors import ConfigurationError, SpecError
-from strongroom.spec.document import Document, read_document
-from strongroom.spec.loading import Source, _Loader
 from strongroom.plugins import finder
+from strongroom.spec.document import Document, read_document
+from strongroom.spec.loading import _Loader
+from strongroom.spec.source import Source
 
 SEED = 20_261_124
 SPEC = rb"""# a sample
@@ -96,18 +96,21 @@ def load(data: bytes, folder: object, profile: str | None) -> None:
 
 def run_mutations(first: int, count: int, tmp_path) -> None:
     for number in range(first, first + count):
-        random_ = random.Random(SEED + number)  # noqa: S311  # reproducible, not secret
+        random_ = random.Random(SEED + number)  # reproducible, not secret
         data = mutated(random_)
         profile = random_.choice([None, "test"])
-        started = time.perf_counter()
+        started = time.thread_time()
+        refused = None
         try:
             load(data, tmp_path, profile)
-        except SpecError as error:
-            assert error.problems, number
-            assert "hunter2-secret" not in str(error), number
-        except ConfigurationError as error:
-            assert "no profile" in str(error), number  # noqa: PT017  # only that is no SpecError
-        assert time.perf_counter() - started < 1, f"mutation {number} took too long"
+        except (SpecError, ConfigurationError) as error:
+            refused = error
+        if isinstance(refused, SpecError):
+            assert refused.problems, number
+            assert "hunter2-secret" not in str(refused), number
+        elif refused is not None:
+            assert "no profile" in str(refused), number  # only that is no SpecError
+        assert time.thread_time() - started < 1, f"mutation {number} took too long"
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -149,11 +152,11 @@ def test_ten_thousand_mutated_specs(part, tmp_path):
     ids=range(14),
 )
 def test_bombs_are_refused_within_a_second(bomb, tmp_path):
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         load(bomb, tmp_path, None)
     except SpecError:
         pass
     else:
         assert b"type: memory" in bomb
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1

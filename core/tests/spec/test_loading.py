@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.spec import load_plan, load_spec
 
@@ -155,7 +154,7 @@ def test_the_default_of_a_reference_serves_unset_and_empty(tmp_path, monkeypatch
 def test_a_broken_reference_is_told_without_its_text(tmp_path, reference):
     text = f"version: 1\npipelines:\n  app: {{provider: {{type: env, prefix: 'topsecret{reference}'}}}}\n"
     (found,) = problems(tmp_path, text)
-    assert found.startswith("3:37: pipelines.app.provider.prefix: ")
+    assert found.startswith("3:39: pipelines.app.provider.prefix: ")
     assert "topsecret" not in found
 
 
@@ -234,7 +233,7 @@ def test_profiles_merge_deeply_and_replace_lists_and_changed_types(tmp_path):
 def test_problems_of_a_profile_point_into_the_profile(tmp_path):
     text = MEMORY + "profiles:\n  t: {pipelines: {app: {provider: {tipe: x}}}}\n"
     assert problems(tmp_path, text, profile="t")[0].startswith(
-        "5:37: pipelines.app.provider.tipe: unknown key"
+        "5:36: pipelines.app.provider.tipe: unknown key"
     )
 
 

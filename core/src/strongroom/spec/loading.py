@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from strongroom.errors import ConfigurationError, PluginError, SpecError, UntrustedSpecError
+from strongroom.errors import ConfigurationError, PluginError, SpecError
 from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, finder, nearest
 from strongroom.spec import models, references
-from strongroom.spec.document import MAX_BYTES, Document, Node, Problem, node_of, read_document, show_path
+from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.models import Spec
 from strongroom.spec.options import OptionsError, check_options, complaints_of, prepare_options, unknown_key
@@ -22,89 +20,17 @@ from strongroom.spec.plan import (
     FallbackPlan,
     PipelinePlan,
     Plan,
-    Position,
     RoutePlan,
     SecretPlan,
+    circles,
 )
 from strongroom.spec.references import BadReferenceError, Reference
+from strongroom.spec.source import Source, read_source
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Source", "load_plan", "load_spec", "read_source", "read_trusted"]
-
-_WORLD_MAY_WRITE = stat.S_IWOTH
-
-
-class Source:
-    """A spec as it was found: its bytes or data, its name for messages and the folder of its paths."""
-
-    def __init__(self, name: str, folder: Path, document: Document) -> None:
-        self.name = name
-        self.folder = folder
-        self.document = document
-
-    def position(self, line: int, column: int) -> Position:
-        """Return a position in this source."""
-        return Position(self.name, line, column)
-
-
-def read_trusted(path: Path) -> bytes:
-    """Return the bytes of a spec file.
-
-    Raises:
-        ConfigurationError: It is missing, unreadable or no regular file.
-        UntrustedSpecError: Others own it or may write it, and `STRONGROOM_TRUST_SPEC` is not 1.
-    """
-    try:
-        # Non-blocking, so that a FIFO in the spec's place cannot hold the program up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        what = (
-            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        )
-        raise ConfigurationError(
-            f"the spec file {path} {what}", hint="run `strongroom init`, or name another with --spec"
-        ) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"the spec {path} is no regular file")
-        _refuse_untrusted(path, status)
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123  # an open descriptor, not a path
-            return file.read(MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-
-
-def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
-    if os.environ.get("STRONGROOM_TRUST_SPEC") == "1":
-        return
-    hint = "set STRONGROOM_TRUST_SPEC=1 if that is meant"
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise UntrustedSpecError(
-            f"the spec {path} belongs to user {status.st_uid}, not to you or root",
-            hint=f"chown it, or {hint}",
-        )
-    if status.st_mode & _WORLD_MAY_WRITE:
-        raise UntrustedSpecError(f"everybody may write the spec {path}", hint=f"chmod o-w it, or {hint}")
-
-
-def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Source:
-    """Return the source of a spec given as path, mapping or `Spec`."""
-    if isinstance(spec, Spec):
-        return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
-    if isinstance(spec, Mapping):
-        return Source("spec", Path.cwd(), _document_of(spec))
-    path = Path(spec)
-    return Source(str(path), path.absolute().parent, read_document(read_trusted(path)))
-
-
-def _document_of(spec: Mapping[str, Any]) -> Document:
-    try:
-        return Document(node_of(dict(spec)), [])
-    except TypeError as error:
-        return Document(None, [Problem(0, 0, "", str(error))])
+__all__ = ["load_plan", "load_spec"]
 
 
 def load_spec(spec: str | os.PathLike[str] | Mapping[str, Any], *, profile: str | None = None) -> Spec:
@@ -425,16 +351,17 @@ class _Loader:
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
+        known = plan.pipelines.keys()
         for name, pipeline in plan.pipelines.items():
             node = root.at(("pipelines", name))
-            for needed in sorted(pipeline.needs() - set(plan.pipelines)):
+            for needed in sorted(pipeline.needs() - known):
                 self.note(node, ("pipelines", name), _unknown_pipeline(needed, plan.pipelines))
         for hook in plan.hooks:
             for needed in hook.reads:
                 # Reading from a pipeline for a hook that watches it would have to watch itself.
                 said = f"a hook of every pipeline cannot read from one of them ({needed!r})"
                 self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
-        for circle in _circles({name: one.needs() for name, one in plan.pipelines.items()}):
+        for circle in circles({name: one.needs() for name, one in plan.pipelines.items()}):
             node = root.at(("pipelines", circle[0]))
             self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 
@@ -500,25 +427,3 @@ def _fields_at(loc: NodePath) -> set[str]:
     if loc[-1] == "generate":
         return set(models.Generate.model_fields)
     return set(places[str(loc[0])].model_fields) if loc[0] in places else set()
-
-
-def _circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
-    """Return a circle for each edge that closes one, in time linear in the number of edges."""
-    circles: list[tuple[str, ...]] = []
-    done: set[str] = set()
-    for start in needs:
-        if start in done:
-            continue
-        trail = [start]
-        waiting = [iter(sorted(needs[start]))]
-        while waiting:
-            name = next(waiting[-1], None)
-            if name is None:
-                waiting.pop()
-                done.add(trail.pop())
-            elif name in trail:
-                circles.append(tuple(trail[trail.index(name) :]))
-            elif name in needs and name not in done:
-                trail.append(name)
-                waiting.append(iter(sorted(needs[name])))
-    return circles

@@ -9,7 +9,16 @@ from typing import Any
 
 from strongroom.spec.references import Reference
 
-__all__ = ["ComponentPlan", "FallbackPlan", "PipelinePlan", "Plan", "Position", "RoutePlan", "SecretPlan"]
+__all__ = [
+    "ComponentPlan",
+    "FallbackPlan",
+    "PipelinePlan",
+    "Plan",
+    "Position",
+    "RoutePlan",
+    "SecretPlan",
+    "circles",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +147,29 @@ class Plan:
         """Return the environment variables that the spec reads: its credentials, mostly."""
         components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
         return frozenset(name for part in (*components, *self.hooks) for name in part.environment)
+
+
+def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
+    """Return a circle for each edge that closes one, in time linear in the number of edges."""
+    found: list[tuple[str, ...]] = []
+    done: set[str] = set()
+    for start in needs:
+        if start in done:
+            continue
+        trail = [start]
+        on_trail = {start}
+        waiting = [iter(sorted(needs[start]))]
+        while waiting:
+            name = next(waiting[-1], None)
+            if name is None:
+                waiting.pop()
+                left = trail.pop()
+                on_trail.discard(left)
+                done.add(left)
+            elif name in on_trail:
+                found.append(tuple(trail[trail.index(name) :]))
+            elif name in needs and name not in done:
+                trail.append(name)
+                on_trail.add(name)
+                waiting.append(iter(sorted(needs[name])))
+    return found
