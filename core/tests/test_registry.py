@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 import strongroom
 from strongroom import SecretHook, SecretProviderRegistry, TenantContext
 from strongroom.errors import (
@@ -55,7 +54,7 @@ def test_a_registry_is_a_provider_with_every_capability():
     version = registry.describe_secret("a/b").version
     assert registry.get_secret_version("a/b", version) == "1"
     new = registry.set_secret_if("a/b", "2", version)
-    assert [one.version for one in registry.list_versions("a/b")][0] == new
+    assert registry.list_versions("a/b")[0].version == new
     registry.delete_secret("a/b")
     with pytest.raises(SecretNotFoundError) as caught:
         registry.get_secret("a/b")

@@ -224,9 +224,11 @@ def test_key_files_that_hold_no_key(tmp_path, content):
     """They are an error that names the file and does not show what is in it."""
     key = tmp_path / "app.key"
     key.write_bytes(content)
-    with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
-        with pytest.raises(ConfigurationError, match="app.key") as caught:
-            provider.set_secret("key", "value")
+    with (
+        FileSecretProvider(tmp_path / "store", key_file=key) as provider,
+        pytest.raises(ConfigurationError, match=r"app\.key") as caught,
+    ):
+        provider.set_secret("key", "value")
     assert "rubbish" not in f"{caught.value}{caught.value.__context__!r}"
     assert key.read_bytes() == content
 

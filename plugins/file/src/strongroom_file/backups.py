@@ -110,7 +110,7 @@ def _copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> I
 
 def _examine(copy: Path, source: KeySource, timeout: float) -> None:
     """Raise `TamperedError` unless everything in a copy is right."""
-    # Read-only, so that the copy stays a single file: one with SQLite's log turned on cannot be read without more.
+    # Read-only, so that the copy stays a single file: with SQLite's log on it could not be read alone.
     with closing(Session(copy, timeout, source, {}, read_only=True)) as session:
         problems = session.read(problems_of)
     if problems:

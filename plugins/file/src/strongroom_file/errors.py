@@ -20,7 +20,7 @@ from strongroom_file.faults import TYPE_NAME, tampered
 __all__ = ["RESULT_CODES", "SQLITE_ERRORS", "translate", "translated"]
 
 RESULT_CODES: dict[int, type[StrongroomError]] = {
-    sqlite3.SQLITE_ERROR: TamperedError,  # "no such table" in a store whose tables were right when it was made
+    sqlite3.SQLITE_ERROR: TamperedError,  # "no such table", though they were there when it was made
     sqlite3.SQLITE_INTERNAL: BackendUnavailableError,
     sqlite3.SQLITE_PERM: PermissionDeniedError,
     sqlite3.SQLITE_ABORT: BackendUnavailableError,
@@ -85,7 +85,7 @@ def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise our errors for SQLite's; parameters are no part of SQLite's messages, so they may be the cause."""
+    """Raise our errors for SQLite's, whose messages hold no parameters: they may be the cause."""
     try:
         yield
     except SQLITE_ERRORS as error:

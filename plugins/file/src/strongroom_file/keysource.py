@@ -69,7 +69,7 @@ class FileKey:
         Raises:
             ConfigurationError: There is no key file, or it holds no key.
         """
-        # The next one first: a rekey moves it to the key file's place, and between two looks it must not vanish.
+        # The next one first: a rekey moves it to the key file's place, and it must not vanish in between.
         waiting = read_key_file(next_key_file(self.path))
         found = [read_key_file(self.path), waiting]
         known = [material for material in found if material is not None]
@@ -176,7 +176,7 @@ def read_key_file(path: Path) -> KeyMaterial | None:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             data = file.read(_MAX_KEY_FILE_BYTES + 1)
     text = _text(data)
     if text is None:

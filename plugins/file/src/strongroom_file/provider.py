@@ -307,7 +307,7 @@ class FileSecretProvider(BaseProvider):
     def _write(
         self, write: Callable[[Change], Result], key: str | None, absent: Callable[[], Result] | None = None
     ) -> Result:
-        """Change the store by `write` in one transaction. Where there is no store, make it or ask `absent`."""
+        """Change the store by `write` in one transaction; where there is none, make it or ask `absent`."""
 
         def attempt(session: Session) -> Result:
             from strongroom_file.change import Change
@@ -395,7 +395,7 @@ class FileSecretProvider(BaseProvider):
         session.close()
 
     def _abandon(self) -> list[object]:
-        """Forget the parent's connections and locks, after a fork; return them, for they must not be closed."""
+        """Forget the parent's connections and locks after a fork; return them, for none may be closed."""
         session, self._session = self._session, None
         self._opening = threading.Lock()
         return session.abandon() if session is not None else []

@@ -71,7 +71,7 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
 
 
 def _checked(cursor: sqlite3.Cursor, session: Session) -> View:
-    """Return the store as it is, provided that the session's key is still the right one and nothing is wrong."""
+    """Return the store as it is, provided that the session's key is the right one and nothing is wrong."""
     found = cursor.execute(SELECT["header"], (ROW,)).fetchone()
     if found is None or found[0] != session.header_body:
         raise StaleSessionError

@@ -258,7 +258,7 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[View, Callable[[State, list[str]], None]]]:
-        """Give the store to change, and a function to hand over the new state; commit at the end of the block.
+        """Give the store to change, and a function to hand over the new state; commit at the block's end.
 
         Whatever is raised within the block undoes everything. Writers of other processes are waited for.
         """
@@ -292,7 +292,7 @@ class Session:
         return self._writing_cursor
 
     def _publish(self, state: State, keys: list[str]) -> None:
-        """Let readers go on from what was just written; another root in the file tells them of others' writes."""
+        """Let readers go on from what was just written; another root tells them of others' writes."""
         self._saw(state.root, state.body)
         with self.reading:
             if state.links:
