@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: help setup demo test lint types floors unit torture bench schema dist clean
+.PHONY: help setup demo test lint types floors unit torture bench docs schema dist clean
 
 help:            ## list the commands
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +43,9 @@ torture: $(READY) ## the thousands of kills, edits and mutations of which `make 
 
 bench: $(READY)  ## speed, as ratios against peers measured in the same run
 	$(BIN)/python tests/benchmarks/run.py
+
+docs: $(READY)   ## write docs/reference/ anew from the code
+	$(BIN)/python scripts/write_reference.py
 
 schema: $(READY) ## write schemas/ anew from the models
 	$(BIN)/python scripts/write_schema.py

@@ -15,6 +15,7 @@ _REFERENCE = {
     "pattern": r"^\$\{(env|file|secret):[^}]+\}$",
     "description": "A reference: ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}.",
 }
+_TYPE = "The type name of the component; its other options depend on it."
 _DEFINITIONS: dict[Kind, str] = {"provider": "Provider", "middleware": "MiddlewareComponent", "hook": "Hook"}
 
 
@@ -82,10 +83,14 @@ def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
 def _choice(name: str, rows: list[ListedPlugin]) -> dict[str, Any]:
     """Return the schema that picks a component's options by its type."""
     if not rows:
-        return {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
+        return {
+            "type": "object",
+            "properties": {"type": {"type": "string", "description": _TYPE}},
+            "required": ["type"],
+        }
     return {
         "type": "object",
-        "properties": {"type": {"enum": [row.name for row in rows]}},
+        "properties": {"type": {"enum": [row.name for row in rows], "description": _TYPE}},
         "required": ["type"],
         "allOf": [
             {
