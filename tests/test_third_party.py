@@ -1,0 +1,90 @@
+"""A stranger's plugin, written outside the repository with nothing but the documentation, works from YAML."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "tutorials" / "write-a-plugin.md"
+_FILE = re.compile(r'^```\w+ title="(?P<name>[^"]+)"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+STRONGROOM = Path(sys.executable).with_name("strongroom")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Write the page's files, and install them as a distribution into a folder of their own."""
+    folder = tmp_path_factory.mktemp("acme")
+    site = tmp_path_factory.mktemp("site")
+    for match in _FILE.finditer(PAGE.read_text(encoding="utf-8")):
+        path = folder / match["name"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(match["text"])
+    uv = Path(sys.executable).with_name("uv")
+    install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python", sys.executable]
+    done = subprocess.run(
+        [uv, *install, "--target", site, "."], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, site
+
+
+@pytest.fixture
+def strongroom(installed, tmp_path):
+    folder, site = installed
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text((folder / "strongroom.yaml").read_text())
+
+    def run(*args, stdin=None, **environment):
+        return subprocess.run(
+            [STRONGROOM, *args],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(site), "HOME": str(tmp_path)} | environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_provider_middleware_and_hook_work_from_yaml(strongroom):
+    stored = strongroom("set", "greeting", stdin="quiet")
+    assert (stored.returncode, stored.stderr) == (0, "set greeting: ok\n")
+    read = strongroom("get", "greeting")
+    assert (read.stdout, read.stderr) == ("QUIET!!", "get greeting: ok\n")
+    absent = strongroom("get", "nothing")
+    assert absent.returncode == 3
+    assert absent.stderr.startswith("get nothing: not_found\nerror: ")
+
+
+def test_it_is_listed_and_explained(strongroom):
+    rows = json.loads(strongroom("plugins", "--json").stdout)["plugins"]
+    found = {row["name"]: (row["kind"], row["distribution"], row["error"]) for row in rows}
+    assert found["acme"] == ("provider", "strongroom-acme", None)
+    assert found["acme.shout"] == ("middleware", "strongroom-acme", None)
+    assert found["acme.diary"] == ("hook", "strongroom-acme", None)
+    told = strongroom("explain", "greeting").stdout
+    assert "acme.shout" in told
+    assert "acme.diary" in told
+
+
+def test_its_options_are_checked_and_in_the_schema(strongroom, tmp_path):
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(spec.read_text().replace("times: 2", "tims: 2"))
+    refused = strongroom("get", "greeting")
+    assert refused.returncode == 2
+    assert "middleware[0].tims: unknown key; did you mean 'times'?" in refused.stderr
+    assert '"acme.shout"' in strongroom("schema").stdout
+
+
+def test_the_allow_list_shuts_it_out(strongroom):
+    refused = strongroom("get", "greeting", STRONGROOM_PLUGINS="strongroom-memory")
+    assert refused.returncode == 2
+    assert "acme" in refused.stderr
