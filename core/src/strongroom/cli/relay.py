@@ -1,0 +1,104 @@
+"""One stream of a child on its way to one of ours, masked."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+from strongroom.masking import HELD_SECONDS
+
+if TYPE_CHECKING:
+    from strongroom.masking import MaskingStream
+
+__all__ = ["Relay", "write_all"]
+
+_CHUNK = 1 << 18
+_PIPE_BYTES = 1 << 20  # fewer, larger pieces
+
+
+class Relay:
+    """Reads what a child writes to `source` and writes it, masked, to the descriptor `target`."""
+
+    def __init__(self, source: int, target: int, stream: MaskingStream) -> None:
+        self.source = source
+        self.open = True
+        with contextlib.suppress(OSError, AttributeError):  # a terminal has no such size, nor has macOS
+            fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._target = target
+        self._stream = stream
+        self._release_at: float | None = None
+
+    def forward(self) -> bool:
+        """Pass on what there is; return whether something came."""
+        try:
+            data = os.read(self.source, _CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last program on the terminal's other side has closed it
+            data = b""
+        if not data:
+            self.close()
+            return False
+        self._write(self._stream.feed(data))
+        self._schedule(len(data))
+        return True
+
+    def wait_seconds(self) -> float | None:
+        """Return how long nothing has to be done for this stream; None is for ever."""
+        return None if self._release_at is None else max(0.0, self._release_at - time.monotonic())
+
+    def release_due(self) -> None:
+        """Give out an undecided tail that was held long enough."""
+        if self._release_at is not None and time.monotonic() >= self._release_at:
+            self._release_at = None
+            self._write(self._stream.release())
+
+    def drain(self, wait_seconds: float = 0.0) -> None:
+        """Pass on all that is left, waiting no longer than this for each next piece, and close."""
+        if self.open:
+            os.set_blocking(self.source, False)
+        while self.open:
+            if not self.forward() and self.open:
+                ready, _, _ = select.select([self.source], [], [], wait_seconds)
+                if not ready:
+                    break
+        self.close()
+
+    def close(self) -> None:
+        """Give out the rest and close the source."""
+        if self.open:
+            self._write(self._stream.finish())
+        self._shut()
+
+    def _shut(self) -> None:
+        if self.open:
+            self.open = False
+            self._release_at = None
+            os.close(self.source)
+
+    def _schedule(self, new: int) -> None:
+        if not self._stream.holds:
+            self._release_at = None
+        elif self._release_at is None or self._stream.pending <= new:
+            self._release_at = time.monotonic() + HELD_SECONDS
+
+    def _write(self, data: bytes) -> None:
+        try:
+            write_all(self._target, data)
+        except OSError:
+            # Nobody reads us any more; with its own end closed the child learns of it as it always would.
+            self._shut()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, also where the descriptor does not block."""
+    left = memoryview(data)
+    while left:
+        with contextlib.suppress(BlockingIOError):
+            left = left[os.write(descriptor, left) :]
+            continue
+        select.select([], [descriptor], [])

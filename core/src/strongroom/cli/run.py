@@ -1,0 +1,103 @@
+"""`strongroom run`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from strongroom.cli.app import command
+from strongroom.cli.child import run_child
+from strongroom.cli.declared import choose, read
+from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
+from strongroom.cli.failures import UsageError
+from strongroom.cli.files import SecretFiles
+from strongroom.cli.process import refuse_start, replace_by
+from strongroom.masking import MIN_CHARACTERS, Masker, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from strongroom.cli.frame import Settings
+    from strongroom.resolve import Found
+
+_NEVER_MASKED = frozenset({"integer", "boolean", "port"})
+
+
+@command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--group", metavar="G", help="Only the declared secrets of this group.")
+@click.option("--only", metavar="A,B", help="Only these declared secrets.")
+@click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
+@click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
+@click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
+@click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run_command(
+    settings: Settings,
+    *,
+    group: str | None,
+    only: str | None,
+    no_mask: bool,
+    replace: bool,
+    keep_env: Sequence[str],
+    words: Sequence[str],
+) -> int:
+    """Run CMD with the declared secrets in its environment, and nowhere else.
+
+    Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit
+    code is CMD's own, or 128+N after signal N.
+
+    Example: strongroom run -- python app.py
+    """
+    with SecretFiles() as files:
+        with settings.registry() as registry:
+            chosen = choose(registry.plan, group=group, only=only)
+            refuse_dangerous(chosen)
+            found = read(registry, chosen)
+            credentials = registry.plan.environment()
+        given = {one.plan.name: one.text for one in found.values() if one.text is not None}
+        variables = {
+            name: files.add(name, text) if chosen[name].as_file else text for name, text in given.items()
+        }
+        refuse_unholdable(variables)
+        environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
+        if replace:
+            _become(words, environment, [name for name in given if chosen[name].as_file])
+        masker = None if no_mask else _masker(settings, found)
+        return run_child(words, environment, masker)
+
+
+def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequence[str]) -> NoReturn:
+    if files:
+        raise UsageError(
+            f"--replace would leave these files behind: {', '.join(files)}",
+            hint="leave it out, or `as_file` in the spec: nobody is left to remove them",
+        )
+    try:
+        replace_by(words, environment)
+    except OSError as error:
+        number = error.errno or 0
+    refuse_start(words[0], environment, number)
+
+
+def _masker(settings: Settings, found: Mapping[str, Found]) -> Masker | None:
+    texts = []
+    for one in found.values():
+        if one.text is None:
+            continue
+        reason = _why_not(one)
+        if reason is None:
+            texts += [one.text, *leaves(one.text)]
+        else:
+            settings.warn(f"{one.plan.name} is not masked: {reason}")
+    return Masker(texts) or None
+
+
+def _why_not(one: Found) -> str | None:
+    if not one.plan.mask:
+        return "the spec says `mask: false`"
+    if one.plan.type in _NEVER_MASKED:
+        return f"it is of type {one.plan.type}"
+    if len(one.text or "") < MIN_CHARACTERS:
+        return f"it has fewer than {MIN_CHARACTERS} characters"
+    return None

@@ -1,0 +1,95 @@
+"""Which signals a child gets from us, and the descriptor that tells when one has come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, Self
+
+__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "tell_sent"]
+
+
+def _known(*names: str) -> frozenset[int]:
+    return frozenset(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+# Not those that nobody can catch, that tell of a fault or of a child of this process itself, and not
+# those by which a terminal stops and continues its jobs.
+PASSED_ON = frozenset(map(int, signal.valid_signals())) - _known(
+    *("SIGKILL", "SIGSTOP", "SIGCHLD", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT", "SIGPIPE", "SIGURG"),
+    *("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT", "SIGSYS", "SIGXCPU", "SIGXFSZ", "SIGIO"),
+)
+"""Signals to this process that are meant for the child."""
+FROM_THE_KEYBOARD = frozenset({int(signal.SIGINT), int(signal.SIGQUIT)})
+"""What a terminal sends to all programs of a job by itself."""
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+@contextlib.contextmanager
+def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals while the block runs; what is ignored stays ignored, for the child too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+    try:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                with contextlib.suppress(OSError, ValueError):  # the C library keeps some to itself
+                    before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
+def tell_sent(numbers: frozenset[int], tell: Callable[[int], object]) -> None:
+    """Call `tell`, in a thread, for each of these signals that another process sends, from now on.
+
+    Those that a terminal sends are dropped: they reach the whole job anyway. Where the system does not
+    tell the two apart (macOS), nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "sigwaitinfo"):
+        return
+    numbers = frozenset(number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN)
+    if not numbers:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def wait() -> None:
+        while True:
+            info = signal.sigwaitinfo(numbers)
+            if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
+                tell(info.si_signo)
+
+    threading.Thread(target=wait, name="strongroom-signals", daemon=True).start()
+
+
+class Wakeup:
+    """A descriptor that becomes readable as a signal comes in."""
+
+    def __enter__(self) -> Self:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+        self.works = threading.current_thread() is threading.main_thread()
+        if self.works:
+            self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.works:
+            signal.set_wakeup_fd(self._before)
+        os.close(self.reader)
+        os.close(self._writer)
+
+    def clear(self) -> None:
+        """Forget the signals that came."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.reader, 4096):
+                pass

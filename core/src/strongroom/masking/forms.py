@@ -1,0 +1,159 @@
+"""The encodings under which a value may turn up in output, files and logs."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+__all__ = ["MIN_CHARACTERS", "forms", "leaves"]
+
+MIN_CHARACTERS = 4
+"""Shorter values would mask ordinary text, and are not looked for."""
+# What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's, Java's.
+_URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "*")
+_SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+_WRAPPED_AT = (64, 76)  # base64's usual line lengths: PEM, and MIME with the `base64` program
+_ENOUGH = 16  # a shorter piece of a wrapped encoding would be an accident
+_HEX_ESCAPE = re.compile("%[0-9A-F]{2}")
+_NEVER_ESCAPED = re.compile("[A-Za-z0-9_.-]+")
+_SHELL_SPECIAL = re.compile(r"([^A-Za-z0-9_@%+=:,./\n-])")
+_SHELL_IN_DOUBLE_QUOTES = re.compile(r'([$`"\\])')
+_MAX_LEAVES = 1000
+
+
+def forms(value: str, *, min_line: int = MIN_CHARACTERS) -> dict[bytes, str]:
+    """Return the bytes under which `value` is looked for, each with the name of its encoding.
+
+    Args:
+        value: The secret. Under `MIN_CHARACTERS` there are no forms.
+        min_line: Lines of a multi-line value that are shorter are not looked for by themselves.
+    """
+    found: dict[bytes, str] = {}
+    for kind, form in _all_forms(value, min_line):
+        if len(form) >= MIN_CHARACTERS:
+            found.setdefault(form, kind)
+    return found
+
+
+def leaves(value: str) -> list[str]:
+    """Return the texts inside a JSON object or array: whoever takes it apart shows these, not the whole."""
+    if value.lstrip()[:1] not in {"{", "["}:
+        return []
+    try:
+        waiting = [json.loads(value)]
+    except (ValueError, RecursionError):
+        return []
+    found: list[str] = []
+    while waiting and len(found) < _MAX_LEAVES:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return found
+
+
+def _all_forms(value: str, min_line: int) -> Iterator[tuple[str, bytes]]:
+    if len(value) < MIN_CHARACTERS:
+        return
+    yield from _encodings(value)
+    lines = value.splitlines()
+    if lines != [value]:
+        # A line without its indentation is found in the indented one too; one of blanks is no secret.
+        for line in dict.fromkeys(line.strip() for line in lines):
+            if len(line) >= min_line:
+                yield from _encodings(line)
+
+
+def _encodings(text: str) -> Iterator[tuple[str, bytes]]:
+    raw = text.encode(errors="surrogatepass")
+    yield "plain", raw
+    yield from (("base64", form) for form in _base64_forms(raw))
+    yield "hex", raw.hex().encode()
+    yield "hex", raw.hex().upper().encode()
+    if _NEVER_ESCAPED.fullmatch(text):
+        return
+    # A terminal turns each line feed into CR LF.
+    yield "plain", raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    for kind, escaped in (
+        ("URL", _url_forms(text)),
+        ("JSON", _json_forms(text)),
+        ("shell", _shell_forms(text)),
+        ("Python", _python_forms(text, raw)),
+        ("HTML", _html_forms(text)),
+    ):
+        for form in escaped:
+            yield kind, form.encode(errors="surrogatepass")
+
+
+def _base64_forms(raw: bytes) -> Iterator[bytes]:
+    for offset, undecided in ((0, 0), (1, 2), (2, 3)):
+        # Characters that also depend on the bytes before or behind cannot be known.
+        whole = base64.b64encode(bytes(offset) + raw).rstrip(b"=")[undecided:]
+        sure = whole if (offset + len(raw)) % 3 == 0 else whole[:-1]
+        for form in (sure, whole):
+            yield form
+            yield form.translate(_TO_URL_ALPHABET)
+    whole = base64.b64encode(raw).rstrip(b"=")
+    for width in _WRAPPED_AT:
+        if len(whole) > width:
+            pieces = [whole[start : start + width] for start in range(0, len(whole), width)]
+            yield from (piece for piece in pieces if len(piece) >= _ENOUGH)
+
+
+def _url_forms(text: str) -> Iterator[str]:
+    data = text.encode(errors="surrogatepass")
+    for form in {*(quote(data, safe=safe) for safe in _URL_SAFE), quote_plus(data)}:
+        yield form
+        yield _HEX_ESCAPE.sub(lambda escape: escape[0].lower(), form)
+
+
+def _json_forms(text: str) -> Iterator[str]:
+    for ascii_only in (True, False):
+        plain = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        for form in (plain, plain.replace("/", "\\/"), plain.translate(_SCRIPT_ESCAPES)):
+            yield form
+            # JSON inside JSON, as structured logs have it.
+            yield json.dumps(form, ensure_ascii=ascii_only)[1:-1]
+
+
+def _shell_forms(text: str) -> Iterator[str]:
+    yield shlex.quote(text).removeprefix("'").removesuffix("'")
+    yield text.replace("'", "'\\''")
+    yield _SHELL_IN_DOUBLE_QUOTES.sub(r"\\\1", text)
+    # `printf %q`: backslashes, or $'…' where there is a control character.
+    yield _SHELL_SPECIAL.sub(r"\\\1", text).replace("\n", "'\n'")
+    yield _ansi_c(text)
+
+
+def _ansi_c(text: str) -> str:
+    names = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", "'": "\\'", "\x1b": "\\E"}
+    return "".join(names.get(one) or (f"\\{ord(one):03o}" if one < " " else one) for one in text)
+
+
+def _python_forms(text: str, raw: bytes) -> Iterator[str]:
+    # The double quote makes Python choose single ones, so that inner ones are escaped.
+    for form in (repr(text + '"')[1:-2], ascii(text + '"')[1:-2], repr(raw + b'"')[2:-2]):
+        yield form
+        yield form.replace("\\'", "'")
+
+
+def _html_forms(text: str) -> Iterable[str]:
+    partly = html.escape(text, quote=False)
+    whole = html.escape(text)
+    return (
+        partly,
+        whole,
+        whole.replace("&#x27;", "&#39;"),
+        whole.replace("&#x27;", "&apos;"),
+        partly.replace('"', "&quot;"),
+        whole.replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    )

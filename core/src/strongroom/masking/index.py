@@ -1,0 +1,166 @@
+"""Finds any of many byte strings in linear time, and takes new ones at any moment.
+
+Data is looked at as 32-bit numbers, four bytes each and none overlapping, which Python walks through at
+the speed of C. A pattern of seven or more bytes holds a whole such number wherever it stands, and which
+one it is depends only on where it stands modulo four: so four numbers for each pattern, at four
+consecutive places of it, are enough to miss none. Where such a number turns up, the bytes around it
+are compared. `docs/decisions/0020-masking.md` has the measurements.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import chain
+from operator import length_hint
+
+__all__ = ["Find", "Index"]
+
+Find = tuple[int, int]
+"""Where something begins and where it ends."""
+Shape = tuple[int, int]
+"""How far before its number a pattern begins, and how long it is."""
+_GRAM = 4
+_SHORT = 2 * _GRAM - 1  # the shortest pattern that holds an aligned gram wherever it stands
+_FEW = 24  # up to so many short patterns, searching for each is faster than walking through all places
+_PLACES_TRIED = 5
+_COMMON = b"etaoinshrdlcum .-_/\"':=,\t\n0AEg="
+
+
+class Index:
+    """Byte strings that are looked for, each with a label. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.labels: dict[bytes, object] = {}
+        self.longest = 0
+        self._shapes: dict[int, tuple[Shape, ...]] = {}
+        self._grams: set[int] = set()
+        self._short: set[bytes] = set()
+        self._short_shapes: dict[int, tuple[Shape, ...]] = {}
+        self._starts: set[bytes] = set()
+        self._ordered: list[bytes] | None = []
+        self._interned: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def add(self, pattern: bytes, label: object = None) -> None:
+        """Look for `pattern`, of 4 bytes or more, from now on; the first label of a pattern stays."""
+        with self._lock:
+            if pattern in self.labels:
+                return
+            self.labels[pattern] = label
+            self.longest = max(self.longest, len(pattern))
+            self._starts.add(pattern[:_GRAM])
+            self._ordered = None
+            if len(pattern) < _SHORT:
+                self._add_short(pattern)
+            else:
+                self._add_long(pattern)
+
+    def finds(self, data: bytes) -> list[Find]:
+        """Return every find, in order of its beginning; they may overlap."""
+        found = [*self._long_finds(data), *self._short_finds(data)]
+        found.sort()
+        return found
+
+    def undecided(self, data: bytes) -> int:
+        """Return where the tail begins that more data could turn into a find."""
+        end = len(data)
+        first = max(0, end - self.longest + 1)
+        places: list[int] = []
+        whole = end - _GRAM + 1
+        if whole > first:
+            starts = self._starts
+            places = [at for at in range(first, whole) if data[at : at + _GRAM] in starts]
+        for at in chain(places, range(max(first, whole, 0), end)):
+            if self._begins_one(data[at:]):
+                return at
+        return end
+
+    def _begins_one(self, tail: bytes) -> bool:
+        ordered = self._ordered
+        if ordered is None:
+            with self._lock:
+                ordered = self._ordered = sorted(self.labels)
+        # In sorted order, patterns that begin with the tail stand right behind it.
+        place = bisect_right(ordered, tail)
+        return place < len(ordered) and ordered[place].startswith(tail)
+
+    # --- patterns of seven bytes and more ---
+
+    def _long_finds(self, data: bytes) -> Iterator[Find]:
+        for at, number in _met(self._grams, data, 0):
+            yield from self._checked(data, at, self._shapes[number])
+
+    def _checked(self, data: bytes, at: int, shapes: tuple[Shape, ...]) -> Iterator[Find]:
+        for offset, length in shapes:
+            start = at - offset
+            end = start + length
+            if start >= 0 and end <= len(data) and data[start:end] in self.labels:
+                yield start, end
+
+    def _add_long(self, pattern: bytes) -> None:
+        place = self._best_place(pattern)
+        for offset in range(place, place + _GRAM):
+            gram, shape = _number(pattern, offset), (offset, len(pattern))
+            shapes = self._shapes.get(gram, ())
+            if shape not in shapes:
+                wider = (*shapes, shape)
+                # Few distinct ones exist, so they are shared.
+                self._shapes[gram] = self._interned.setdefault(wider, wider)
+                self._grams.add(gram)
+
+    def _best_place(self, pattern: bytes) -> int:
+        """Return the place whose numbers are rarest: least like text, and least used by others."""
+        last = len(pattern) - _SHORT
+        step = max(1, last // _PLACES_TRIED)
+        return min(range(0, last + 1, step), key=lambda place: self._commonness(pattern, place))
+
+    def _commonness(self, pattern: bytes, place: int) -> int:
+        shapes = self._shapes
+        shared = sum(len(shapes.get(_number(pattern, offset), ())) for offset in range(place, place + _GRAM))
+        window = pattern[place : place + _SHORT]
+        return 8 * shared - 4 * len(set(window)) - len(window.translate(None, _COMMON))
+
+    # --- shorter ones ---
+
+    def _short_finds(self, data: bytes) -> Iterator[Find]:
+        if len(self._short) > _FEW:
+            grams = set(self._short_shapes)
+            for shift in range(_GRAM):
+                for at, number in _met(grams, data, shift):
+                    yield from self._checked(data, at, self._short_shapes[number])
+            return
+        for pattern in tuple(self._short):
+            at = data.find(pattern)
+            while at >= 0:
+                yield at, at + len(pattern)
+                at = data.find(pattern, at + 1)
+
+    def _add_short(self, pattern: bytes) -> None:
+        gram = _number(pattern, 0)
+        self._short.add(pattern)
+        self._short_shapes[gram] = tuple({*self._short_shapes.get(gram, ()), (0, len(pattern))})
+
+
+def _met(grams: set[int], data: bytes, shift: int) -> Iterator[tuple[int, int]]:
+    """Yield where one of `grams` stands at a place that is `shift` modulo four, and which."""
+    if not grams:
+        return
+    whole = (len(data) - shift) // _GRAM * _GRAM
+    if whole <= 0:
+        return
+    numbers = memoryview(data)[shift : shift + whole].cast("I").tolist()
+    waiting = iter(numbers)
+    # `isdisjoint` stops at the first that it meets, and the iterator knows how many are left.
+    while not grams.isdisjoint(waiting):
+        place = len(numbers) - length_hint(waiting) - 1
+        yield place * _GRAM + shift, numbers[place]
+
+
+def _number(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + _GRAM], sys.byteorder)

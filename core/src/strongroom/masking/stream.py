@@ -1,0 +1,146 @@
+"""Masks streams of bytes, whatever the pieces they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from strongroom.masking.forms import MIN_CHARACTERS, forms
+from strongroom.masking.index import Find, Index
+
+__all__ = ["HELD_SECONDS", "MARK", "Masker", "MaskingStream"]
+
+HELD_SECONDS = 0.05
+"""How long a stream's user may hold an undecided tail before calling `MaskingStream.release`."""
+MARK = b"********"
+
+
+class Masker:
+    """Knows values, and masks bytes and text. Safe to share between threads.
+
+    Args:
+        values: The secrets. Those under 4 characters are left out.
+        mark: What takes the place of a find.
+    """
+
+    def __init__(self, values: Iterable[str] = (), *, mark: bytes = MARK) -> None:
+        self.mark = mark
+        self.index = Index()
+        for value in values:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Mask `value` too from now on."""
+        for form, kind in forms(value).items():
+            self.index.add(form, kind)
+
+    def __bool__(self) -> bool:
+        return len(self.index) > 0
+
+    def __repr__(self) -> str:
+        return f"<Masker of {len(self.index)} patterns>"
+
+    def mask(self, data: bytes) -> bytes:
+        """Return `data`, complete as it is, with every find masked."""
+        spans = joined(self.index.finds(data))
+        pieces: list[bytes] = []
+        given = 0
+        for start, stop in spans:
+            pieces += (data[given:start], self.mark)
+            given = stop
+        return b"".join((*pieces, data[given:])) if pieces else data
+
+    def mask_text(self, text: str) -> str:
+        """Return `text` with every find masked; the same object where there is none."""
+        data = text.encode(errors="surrogatepass")
+        masked = self.mask(data)
+        return text if masked is data else masked.decode(errors="surrogatepass")
+
+    def stream(self) -> MaskingStream:
+        """Return a new stream."""
+        return MaskingStream(self)
+
+
+def joined(finds: Iterable[Find]) -> Iterator[Find]:
+    """Yield `finds`, in order, those that overlap as one: how many there are tells nothing."""
+    start = stop = -1
+    for begin, end in finds:
+        if begin < stop:
+            stop = max(stop, end)
+            continue
+        if stop > 0:
+            yield start, stop
+        start, stop = begin, end
+    if stop > 0:
+        yield start, stop
+
+
+class MaskingStream:
+    """Masks one stream. What was fed and not yet decided is held."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self._held = b""
+        # How much of `_held` was dealt with already, and up to where it stands under a mark.
+        self._given = 0
+        self._marked = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take `data` and return what can be shown by now."""
+        self._held += data
+        return self._advance(self._masker.index.undecided(self._held))
+
+    @property
+    def pending(self) -> int:
+        """How many bytes are held that were not given out."""
+        return len(self._held) - self._given
+
+    @property
+    def holds(self) -> bool:
+        """Whether a tail is held that `release` would give out."""
+        return self.pending > 0 and _characters(self._held[self._marked :]) < MIN_CHARACTERS
+
+    def release(self) -> bytes:
+        """Give out the undecided tail unless 4 characters of a value are in it.
+
+        If a value turns out to begin in what was given out, the rest of it is still masked.
+        """
+        if not self.holds:
+            return b""
+        tail, self._given = self._held[self._given :], len(self._held)
+        return tail
+
+    def finish(self) -> bytes:
+        """Return the rest, at the end of the stream."""
+        return self._advance(len(self._held))
+
+    def _advance(self, end: int) -> bytes:
+        """Give out what stands before `end`, and the marks of finds that begin there or follow at once."""
+        data, given, marked = self._held, self._given, self._marked
+        pieces: list[bytes] = []
+        for start, stop in joined(self._masker.index.finds(data)):
+            # Behind `end` a longer find may still come, but what is found is found.
+            if start >= end and start > given:
+                break
+            if stop <= marked:
+                continue
+            if start > given:
+                pieces.append(data[given:start])
+            if start >= marked:
+                pieces.append(self._masker.mark)
+            marked = stop
+            given = max(stop, given)
+        if given < end:
+            pieces.append(data[given:end])
+            given = end
+        self._held = data[end:]
+        self._given = max(0, given - end)
+        self._marked = max(0, marked - end)
+        return b"".join(pieces)
+
+
+# The bytes that continue a character of UTF-8.
+_CONTINUING = bytes(range(0x80, 0xC0))
+
+
+def _characters(data: bytes) -> int:
+    return len(data.translate(None, _CONTINUING))
