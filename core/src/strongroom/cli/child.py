@@ -6,14 +6,14 @@ import contextlib
 import os
 import selectors
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 from strongroom.cli import monitor
 from strongroom.cli.process import refuse_start, start
 from strongroom.cli.relay import Relay
-from strongroom.cli.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, tell_sent
+from strongroom.cli.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, told_apart
 from strongroom.cli.terminal import Terminal, is_controlled
 from strongroom.masking import Masker
 
@@ -51,12 +51,17 @@ class _Child:
         self.failure: int | None = None
         self.early: list[int] = []
         self.relays: list[Relay] = []
+        self.prepare: Callable[[], object] | None = None
         # Programs of one job share the terminal: a group of its own would be in the background, and be
         # stopped as soon as it asked for a password. There the terminal itself sends Ctrl-C to all.
         self.own_group = not is_controlled()
 
     def run(self) -> int:
-        with Wakeup() as wakeup, handled(self._handlers()):
+        with contextlib.ExitStack() as stack:
+            wakeup = stack.enter_context(Wakeup())
+            stack.enter_context(handled(self._handlers()))
+            if not self.own_group:
+                self.prepare = stack.enter_context(told_apart(FROM_THE_KEYBOARD, self._send))
             ends: list[int] = []
             try:
                 self._start(ends)
@@ -79,7 +84,7 @@ class _Child:
             err = out if _same_file() else self._pipe(self.masker, _STDERR, ends)
             streams = {"stdout": out, "stderr": err}
         group = 0 if self.own_group else None
-        process = start(self.command, self.environment, streams=streams, group=group)
+        process = start(self.command, self.environment, streams=streams, group=group, prepare=self.prepare)
         process.returncode = 0  # reaped here, with everybody else's children
         self._started(process.pid)
 
@@ -91,11 +96,8 @@ class _Child:
 
     def _started(self, pid: int) -> None:
         self.pid = pid
-        for number in self.early:
-            self._pass_on(number)
-        self.early.clear()
-        if not self.own_group:
-            tell_sent(FROM_THE_KEYBOARD, self._send)
+        while self.early:
+            self._send(self.early.pop(0))
 
     # --- while it runs ---
 
@@ -153,14 +155,12 @@ class _Child:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.pid is None:
-            self.early.append(number)
-        else:
-            self._pass_on(number)
+        if self.own_group or number not in FROM_THE_KEYBOARD:
+            self._send(number)
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self._pass_on(number)
+        self._send(number)
         self._suspend()
 
     def _suspend(self) -> None:
@@ -169,17 +169,14 @@ class _Child:
         # Where no shell could continue us, the kernel lets us go on at once.
         os.killpg(0, signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, before)
-        self._pass_on(signal.SIGCONT)
-
-    def _pass_on(self, number: int) -> None:
-        if self.own_group or number not in FROM_THE_KEYBOARD:
-            self._send(number)
+        self._send(signal.SIGCONT)
 
     def _send(self, number: int) -> None:
-        if self.pid is None or self._is_over:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            (os.killpg if self.own_group else os.kill)(self.pid, number)
+        if self.pid is None:
+            self.early.append(number)
+        elif not self._is_over:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                (os.killpg if self.own_group else os.kill)(self.pid, number)
 
 
 class _OnTerminal(_Child):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "tell_sent"]
+__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "told_apart"]
 
 
 def _known(*names: str) -> frozenset[int]:
@@ -48,18 +48,19 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
             signal.signal(number, old if old is not None else signal.SIG_DFL)
 
 
-def tell_sent(numbers: frozenset[int], tell: Callable[[int], object]) -> None:
-    """Call `tell`, in a thread, for each of these signals that another process sends, from now on.
+@contextlib.contextmanager
+def told_apart(numbers: frozenset[int], tell: Callable[[int], object]) -> Iterator[Callable[[], object]]:
+    """Call `tell`, in a thread, for each of these signals that another process sends, while the block runs.
 
     Those that a terminal sends are dropped: they reach the whole job anyway. Where the system does not
-    tell the two apart (macOS), nothing is changed.
+    tell the two apart (macOS), nothing is changed. The block gets what a new process has to call, so
+    that it does not inherit the waiting.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "sigwaitinfo"):
-        return
     numbers = frozenset(number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN)
-    if not numbers:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not numbers or not in_main_thread or not hasattr(signal, "sigwaitinfo"):
+        yield lambda: None
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
     def wait() -> None:
         while True:
@@ -67,7 +68,12 @@ def tell_sent(numbers: frozenset[int], tell: Callable[[int], object]) -> None:
             if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
                 tell(info.si_signo)
 
-    threading.Thread(target=wait, name="strongroom-signals", daemon=True).start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        threading.Thread(target=wait, name="strongroom-signals", daemon=True).start()
+        yield lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Wakeup:

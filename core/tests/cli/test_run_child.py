@@ -1,0 +1,384 @@
+"""A program under `run` ends, and is signalled, as if it had been started directly."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+VALUE = "hunter22-geheim"
+DRIVER = """
+import fcntl, os, sys, termios
+if sys.argv[1] == "terminal":
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from strongroom.cli.child import run_child
+from strongroom.cli.failures import UsageError
+from strongroom.masking import Masker
+masker = Masker([os.environ["VALUE"]]) if sys.argv[2] == "masked" else None
+try:
+    code = run_child(sys.argv[3:], os.environ, masker)
+except UsageError as error:
+    print(error.message, file=sys.stderr)
+    code = error.code
+sys.exit(code)
+"""
+READY = "echo ready; "
+WAIT = f"{READY}read nothing"
+PYTHON_COUNTS = """
+import os, signal, sys
+count = 0
+def met(number, frame):
+    global count
+    count += 1
+    print("met", signal.Signals(number).name, count, flush=True)
+signal.signal(signal.SIGINT, met)
+signal.signal(signal.SIGWINCH, met)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(count))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+class Running:
+    """A driver with a child, on pipes or on a terminal of its own; waits end by themselves."""
+
+    def __init__(self, command, *, on_terminal=False, masked=True, cwd=None, wrap=(), environment=()):
+        self.master = None
+        words = [sys.executable, "-c", DRIVER, "terminal" if on_terminal and not wrap else "pipes"]
+        words = [*words, "masked" if masked else "bare", *command]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        if on_terminal:
+            self.master, slave = pty.openpty()
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            streams = dict.fromkeys(streams, slave)
+        self.process = subprocess.Popen(
+            [*wrap, *words],
+            env={**os.environ, "VALUE": VALUE, "PS1": "", **dict(environment)},
+            start_new_session=True,
+            cwd=cwd,
+            **streams,
+        )
+        if on_terminal:
+            os.close(slave)
+        self.seen = b""
+        self.source = self.master if on_terminal else self.process.stdout.fileno()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.master is not None:
+            os.close(self.master)
+        else:
+            self.process.stdout.close()
+            self.process.stdin.close()
+
+    def read(self):
+        ready, _, _ = select.select([self.source], [], [], 30)
+        assert ready, self.seen
+        try:
+            return os.read(self.source, 4096)
+        except OSError:  # the terminal's other side is closed
+            return b""
+
+    def until(self, text):
+        """Read until `text` comes and return what came before it."""
+        while text not in self.seen:
+            data = self.read()
+            assert data, self.seen
+            self.seen += data
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def type(self, data):
+        os.write(self.master if self.master is not None else self.process.stdin.fileno(), data)
+
+    def end(self):
+        """Read to the end and return the exit code and what was read."""
+        while data := self.read():
+            self.seen += data
+        return self.process.wait(30), self.seen
+
+
+def sh(script):
+    return ["sh", "-c", script]
+
+
+MODES = {
+    "masked": (False, True),
+    "bare": (False, False),
+    "terminal": (True, True),
+    "bare-terminal": (True, False),
+}
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    on_terminal, masked = MODES[request.param]
+    return {"on_terminal": on_terminal, "masked": masked}
+
+
+ENDS = {
+    "success": (sh("exit 0"), 0),
+    "failure": (sh("exit 1"), 1),
+    "own code": (sh("exit 7"), 7),
+    "highest code": (sh("exit 255"), 255),
+    "code like a shell's": (sh("exit 127"), 127),
+    "code like a signal's": (sh("exit 143"), 143),
+    "killed by TERM": (sh("kill -TERM $$"), 143),
+    "killed by KILL": (sh("kill -KILL $$"), 137),
+    "killed by INT": (sh("kill -INT $$"), 130),
+    "killed by HUP": (sh("kill -HUP $$"), 129),
+    "killed by ABRT": (sh("ulimit -c 0; kill -ABRT $$"), 134),
+    "killed by SEGV": (sh("ulimit -c 0; kill -SEGV $$"), 139),
+    "killed by PIPE": (sh("kill -PIPE $$"), 141),
+    "killed by USR1": (sh("kill -USR1 $$"), 138),
+    "no such command": (["no-such-command-here"], 127),
+    "no such path": (["./no-such-command-here"], 127),
+    "a folder": (["/"], 126),
+    "not executable": (["./data"], 126),
+    "no interpreter": (["./lost"], 126),
+    "script without a first line": (["./bare"], 5),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_exit_code_is_the_childs(case, mode, tmp_path):
+    command, expected = ENDS[case]
+    for name, text, rights in (
+        ("data", "x", 0o644),
+        ("lost", "#!/no/such/interpreter\n", 0o755),
+        ("bare", "exit 5\n", 0o755),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(rights)
+    with Running(command, cwd=tmp_path, **mode) as running:
+        assert running.end()[0] == expected
+
+
+SENT = {
+    "TERM": (WAIT, signal.SIGTERM, 143),
+    "INT": (WAIT, signal.SIGINT, 130),
+    "HUP": (WAIT, signal.SIGHUP, 129),
+    "QUIT": (f"ulimit -c 0; {WAIT}", signal.SIGQUIT, 131),
+    "USR1": (WAIT, signal.SIGUSR1, 138),
+    "TERM, trapped": (f"trap 'exit 3' TERM; {WAIT}", signal.SIGTERM, 3),
+    "INT, trapped": (f"trap 'exit 4' INT; {WAIT}", signal.SIGINT, 4),
+    "USR2, trapped": (f"trap 'exit 5' USR2; {WAIT}", signal.SIGUSR2, 5),
+    "HUP, trapped": (f"trap 'exit 6' HUP; {WAIT}", signal.SIGHUP, 6),
+}
+
+
+@pytest.mark.parametrize("case", SENT)
+def test_signals_are_passed_on(case, mode):
+    script, number, expected = SENT[case]
+    with Running(sh(script), **mode) as running:
+        running.until(b"ready")
+        running.process.send_signal(number)
+        assert running.end()[0] == expected
+
+
+def test_a_signal_reaches_the_whole_group_of_a_child_without_a_terminal():
+    inner = "trap 'echo inner; exit' TERM; echo ready; read nothing <&3"
+    script = f"exec 3<&0; trap 'wait; exit 9' TERM; ({inner}) & wait"
+    with Running(sh(script)) as running:
+        running.until(b"ready")
+        running.process.send_signal(signal.SIGTERM)
+        code, seen = running.end()
+        assert (code, b"inner" in seen) == (9, True)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_key_of_the_terminal_reaches_the_child_once(masked):
+    with Running([sys.executable, "-c", PYTHON_COUNTS], on_terminal=True, masked=masked) as running:
+        running.until(b"ready")
+        running.type(b"\x03")
+        running.until(b"met SIGINT 1")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.end()[0] == 1
+
+
+def test_the_childs_terminal_has_our_size_and_follows_it():
+    script = "import os; print(os.get_terminal_size())\n" + PYTHON_COUNTS
+    with Running([sys.executable, "-c", script], on_terminal=True) as running:
+        running.until(b"columns=80, lines=24")
+        running.until(b"ready")
+        fcntl.ioctl(running.master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+        running.until(b"met SIGWINCH 1")
+
+
+def test_a_change_of_size_is_passed_on_without_a_terminal():
+    with Running([sys.executable, "-c", PYTHON_COUNTS]) as running:
+        running.until(b"ready")
+        running.process.send_signal(signal.SIGWINCH)
+        running.until(b"met SIGWINCH 1")
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_job_is_stopped_and_continued_by_its_shell(masked):
+    """Ctrl-Z gives the terminal back to the shell, `fg` to the child, and `bg` lets it run without."""
+    child = sh("echo ready; read line; echo got:$line; read line; echo got:$line")
+    with Running(child, on_terminal=True, masked=masked, wrap=[sys.executable, "-c", SHELL]) as running:
+        running.until(b"ready")
+        running.type(b"\x1a")
+        running.until(b"job stopped, echo on")
+        running.type(b"\n")
+        running.until(b"continued")
+        running.type(b"hello\n")
+        running.until(b"got:hello")
+        running.type(b"\x1a")
+        running.until(b"job stopped, echo on")
+        running.type(b"\n")
+        running.until(b"continued")
+        running.type(b"again\n")
+        running.until(b"got:again")
+        running.until(b"job ended with 0")
+
+
+# What a shell does with one job.
+SHELL = """
+import fcntl, os, signal, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+modes = termios.tcgetattr(0)
+def states(group):
+    told = subprocess.run(["ps", "-eo", "pgid=,stat="], check=True, capture_output=True, text=True).stdout
+    return [line.split()[1][0] for line in told.splitlines() if int(line.split()[0]) == group]
+def foreground():
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+job = subprocess.Popen(sys.argv[1:], process_group=0, preexec_fn=foreground)
+while True:
+    _, status = os.waitpid(job.pid, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        break
+    # A real shell would not wait for all of them, but then who gets the next key would be chance.
+    while any(state not in "TZ" for state in states(job.pid)):
+        pass
+    os.tcsetpgrp(0, os.getpgrp())
+    echo = bool(termios.tcgetattr(0)[3] & termios.ECHO)
+    print("job stopped, echo", "on" if echo else "off", flush=True)
+    input()
+    print("continued", flush=True)
+    os.tcsetpgrp(0, job.pid)
+    os.killpg(job.pid, signal.SIGCONT)
+os.tcsetpgrp(0, os.getpgrp())
+print("job ended with", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_what_a_child_prints_on_a_terminal_is_masked_there():
+    with Running(sh('test -t 0 && test -t 1 && test -t 2 && echo "<$VALUE>"'), on_terminal=True) as running:
+        assert running.end() == (0, b"<********>\r\n")
+
+
+def test_what_is_piped_in_comes_in_and_streams_stay_apart(tmp_path):
+    with Running(sh('cat; echo "$VALUE" >&2'), cwd=tmp_path) as running:
+        running.process.stdin.write(b"from outside ")
+        running.process.stdin.close()
+        assert running.end() == (0, b"from outside ********\n")
+
+
+def test_a_prompt_that_could_begin_a_value_is_shown_before_its_answer():
+    with Running(sh(f"printf 'go {VALUE[:3]}'; read answer; echo $answer")) as running:
+        running.until(b"go " + VALUE[:3].encode())
+        running.type(b"yes\n")
+        running.until(b"yes")
+
+
+def test_four_characters_of_a_value_are_held_back_until_what_follows_decides():
+    with Running(sh(f"printf 'go {VALUE[:4]}'; read answer; echo $answer")) as running:
+        assert running.until(b"go ") + running.seen == b""
+        running.type(b"yes\n")
+        assert running.end() == (0, VALUE[:4].encode() + b"yes\n")
+
+
+def test_what_outlives_the_child_is_not_waited_for():
+    with Running(sh("(read never) <&- & read x & echo done; exit 3")) as running:
+        assert running.end() == (3, b"done\n")
+
+
+def test_a_reader_that_goes_away_ends_the_child_as_usual():
+    script = "import sys\ntry:\n while True: print('x' * 4096)\nexcept BrokenPipeError: sys.exit(11)"
+    command = [
+        sys.executable,
+        "-c",
+        "import signal; signal.signal(signal.SIGPIPE, signal.SIG_IGN)\n" + script,
+    ]
+    with Running(command) as running:
+        running.read()
+        running.process.stdout.close()
+        assert running.process.wait(30) in {11, 120}  # 120: Python could not flush either
+
+
+def test_orphans_are_reaped_where_nobody_else_does():
+    """As process 1 of a container, which this process's adoption of orphans stands for."""
+    adopt = (
+        "import ctypes, os, sys\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\nos.execv(sys.argv[1], sys.argv[1:])"
+    )
+    orphan = (
+        "pid=$(sh -c 'true & echo $!')\n"
+        "for i in $(seq 1000); do kill -0 $pid 2>/dev/null || { echo reaped; exit 0; }; sleep 0.01; done"
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux lets a process adopt orphans")
+    with Running(sh(orphan), wrap=[sys.executable, "-c", adopt]) as running:
+        assert running.end() == (0, b"reaped\n")
+
+
+def test_it_is_process_1_of_a_container():
+    if not sys.platform.startswith("linux"):
+        pytest.skip("process 1 is made by Linux's name spaces")
+    wrap = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*wrap, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us make a name space")
+    with Running(sh(f"trap 'exit 3' TERM; echo parent:$PPID; {WAIT}"), wrap=wrap) as running:
+        running.until(b"parent:1\n")
+        running.until(b"ready")
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(running.process.pid)], check=True, capture_output=True
+        ).stdout
+        os.kill(int(children), signal.SIGTERM)
+        assert running.end()[0] == 3
+
+
+def test_what_we_ignore_the_child_ignores():
+    command = [
+        "sh",
+        "-c",
+        f"trap '' HUP; exec {sys.executable} -c \"$0\" pipes masked sh -c '{WAIT}'",
+        DRIVER,
+    ]
+    with subprocess.Popen(
+        command, env={**os.environ, "VALUE": VALUE}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(b"still here\n")
+        process.stdin.flush()
+        assert process.wait(30) == 0
+
+
+def test_output_split_at_every_point_is_masked():
+    """The child writes one byte at a time, and cannot be outrun."""
+    script = (
+        "import os, sys\nfor byte in ('<' + os.environ['VALUE'] + '>').encode(): os.write(1, bytes([byte]))"
+    )
+    started = time.monotonic()
+    with Running([sys.executable, "-c", script]) as running:
+        assert running.end() == (0, b"<********>")
+    assert time.monotonic() - started < 30
