@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
-@command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--group", metavar="G", help="Only the declared secrets of this group.")
 @click.option("--only", metavar="A,B", help="Only these declared secrets.")
 @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")

@@ -1,0 +1,183 @@
+"""`strongroom run`: what the child gets, what it does not get, and when it does not start."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPEC = """
+version: 1
+pipelines:
+  app: {provider: {type: env, prefix: "T_"}}
+  other: {provider: {type: vault, url: "https://vault.invalid", token: "${env:VAULT_LOGIN:-none}"}}
+default: app
+secrets:
+"""
+STRONGROOM = [sys.executable, "-m", "strongroom"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Return a function that runs the command line in a folder with a spec that declares what it is given."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(declared, *words, values=None, environment=None, options=()):
+        Path("strongroom.yaml").write_text(SPEC + "".join(f"  {line}\n" for line in declared))
+        variables = {**os.environ, **{f"T_{name}": value for name, value in (values or {}).items()}}
+        return subprocess.run(
+            [*STRONGROOM, *options, "run", *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**variables, **(environment or {})},
+        )
+
+    return call
+
+
+PASSWORD = ["PASSWORD: {key: password}"]
+VALUE = {"PASSWORD": "hunter22-geheim"}
+
+
+def test_the_child_gets_the_declared_secrets_and_we_keep_ours(run):
+    seen = run(
+        PASSWORD,
+        "--",
+        "sh",
+        "-c",
+        'test "$PASSWORD" = hunter22-geheim && test -z "$VAULT_LOGIN$STRONGROOM_ENCRYPTION_KEY" && echo "$OTHER"',
+        values=VALUE,
+        environment={"VAULT_LOGIN": "s.login", "STRONGROOM_ENCRYPTION_KEY": "k", "OTHER": "kept"},
+    )
+    assert (seen.returncode, seen.stdout, seen.stderr) == (0, "kept\n", "")
+
+
+def test_a_credential_that_is_asked_for_is_kept(run):
+    seen = run(
+        PASSWORD,
+        "--keep-env",
+        "VAULT_LOGIN",
+        "--",
+        "sh",
+        "-c",
+        'echo "$VAULT_LOGIN"',
+        values=VALUE,
+        environment={"VAULT_LOGIN": "s.login"},
+    )
+    assert seen.stdout == "s.login\n"
+
+
+@pytest.mark.parametrize("options", [["--no-mask"], ["--replace"]])
+def test_without_masking_the_output_is_the_childs_own(run, options):
+    seen = run(PASSWORD, *options, "--", "sh", "-c", 'echo "$PASSWORD"; exit 4', values=VALUE)
+    assert (seen.returncode, seen.stdout) == (4, "hunter22-geheim\n")
+
+
+def test_values_are_masked_on_both_streams(run):
+    seen = run(PASSWORD, "--", "sh", "-c", 'echo "$PASSWORD"; echo "<$PASSWORD>" >&2', values=VALUE)
+    assert (seen.stdout, seen.stderr) == ("********\n", "<********>\n")
+
+
+def test_the_members_of_a_json_secret_are_masked_too(run):
+    value = json.dumps({"user": "karl-otto", "pass": ["correct-horse"]})
+    seen = run(["DB: {key: db, type: json}"], "--", "echo", "karl-otto:correct-horse", values={"DB": value})
+    assert seen.stdout == "********:********\n"
+
+
+def test_nothing_starts_while_a_required_secret_is_missing(run, tmp_path):
+    seen = run([*PASSWORD, "TOKEN: {key: token}", "KEY: {key: key}"], "--", "touch", "started", values=VALUE)
+    assert seen.returncode == 3
+    assert "TOKEN" in seen.stderr
+    assert "KEY" in seen.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_absent_optional_secret_is_left_out(run):
+    seen = run(["TOKEN: {key: token, required: false}"], "--", "sh", "-c", "echo ${TOKEN-unset}")
+    assert seen.stdout == "unset\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "LD_PRELOAD", "PYTHONPATH", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH"],
+)
+def test_names_that_decide_what_runs_are_refused(run, name, tmp_path):
+    seen = run([f"{name}: {{key: password}}"], "--", "touch", "started", values=VALUE)
+    assert (seen.returncode, name in seen.stderr) == (2, True)
+    assert not (tmp_path / "started").exists()
+
+
+def test_only_the_asked_ones_are_read_and_given(run):
+    declared = ["A: {key: a, groups: [web]}", "B: {key: b, groups: [web, worker]}", "C: {key: c}"]
+    shown = ["--", "sh", "-c", "echo ${A+A}${B+B}${C+C}"]
+    assert run(declared, "--group", "web", *shown, values={"A": "aaaa", "B": "bbbb"}).stdout == "AB\n"
+    assert run(declared, "--only", "C,B", *shown, values={"C": "cccc", "B": "bbbb"}).stdout == "BC\n"
+    assert run(declared, "--group", "worker", "--only", "A", *shown).returncode == 2
+
+
+def test_a_name_that_is_not_declared_is_refused(run):
+    seen = run(PASSWORD, "--only", "PASWORD", "--", "true", values=VALUE)
+    assert (seen.returncode, "did you mean PASSWORD" in seen.stderr) == (2, True)
+
+
+def test_what_is_not_masked_is_told(run):
+    declared = [
+        "PORT: {key: port, type: port}",
+        "COUNT: {key: count, type: integer}",
+        "FLAG: {key: flag, type: boolean}",
+        "PIN: {key: pin}",
+        "OPEN: {key: open, mask: false}",
+        *PASSWORD,
+    ]
+    values = {"PORT": "54321", "COUNT": "123456", "FLAG": "true", "PIN": "123", "OPEN": "open-value"}
+    seen = run(
+        declared, "--", "sh", "-c", "echo $PORT $COUNT $FLAG $PIN $OPEN $PASSWORD", values=VALUE | values
+    )
+    assert seen.stdout == "54321 123456 true 123 open-value ********\n"
+    assert [line.split()[1] for line in seen.stderr.splitlines()] == ["PORT", "COUNT", "FLAG", "PIN", "OPEN"]
+    assert all(line.startswith("warning: ") for line in seen.stderr.splitlines())
+
+
+def test_a_file_is_private_holds_the_value_and_is_gone_at_the_end(run):
+    script = 'echo "$CERT"; stat -c %a "$CERT"; test "$(cat "$CERT")" = hunter22-geheim && cat "$CERT"'
+    seen = run(["CERT: {key: password, as_file: true}"], "--", "sh", "-c", script, values=VALUE)
+    path, rights, content = seen.stdout.splitlines()
+    assert (rights, content) == (f"{stat.S_IRUSR | stat.S_IWUSR:o}", "********")
+    assert path.endswith("/CERT")
+    assert not Path(path).parent.exists()
+
+
+def test_a_file_and_replace_do_not_go_together(run):
+    seen = run(["CERT: {key: password, as_file: true}"], "--replace", "--", "true", values=VALUE)
+    assert (seen.returncode, "CERT" in seen.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("options", [[], ["--replace"], ["--no-mask"]])
+def test_a_command_that_is_not_there_is_told_as_a_shell_does(run, options):
+    seen = run(PASSWORD, *options, "--", "no-such-command", values=VALUE)
+    assert (seen.returncode, seen.stderr) == (127, "error: no-such-command: command not found\n")
+
+
+def test_the_childs_own_options_are_its_own(run):
+    seen = run(PASSWORD, "--", "echo", "--json", "--", "-x", values=VALUE)
+    assert seen.stdout == "--json -- -x\n"
+
+
+def test_errors_are_json_where_that_is_asked_for(run):
+    seen = run(PASSWORD, "--", "true", options=["--json"])
+    assert (seen.returncode, json.loads(seen.stderr)["error"]["type"]) == (3, "SecretNotFoundError")
+
+
+def test_without_a_command_there_is_nothing_to_run(run):
+    assert run(PASSWORD, values=VALUE).returncode == 2
+
+
+def test_an_unknown_option_is_not_taken_for_the_command(run):
+    seen = run(PASSWORD, "--no-masks", "--", "true", values=VALUE)
+    assert (seen.returncode, "--no-mask" in seen.stderr) == (2, True)
