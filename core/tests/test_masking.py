@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import random
+import shlex
+import shutil
+import subprocess
+from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from strongroom.masking import MARK, MIN_CHARACTERS, Masker, forms
+from strongroom.masking import MARK, MIN_CHARACTERS, Masker, forms, leaves
 
 VALUE = 'p@ss "w/rd"\t<ü>&~'
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n"
@@ -42,6 +47,15 @@ def test_leaves_everything_else_as_it_is():
         quote(VALUE, safe="").lower().replace("%c3%bc", "%c3%bc"),
         quote_plus(VALUE),
         quote(VALUE, safe="!'()*~"),
+        VALUE.encode().hex(),
+        VALUE.encode().hex().upper(),
+        repr(VALUE)[1:-1],
+        ascii(VALUE)[1:-1],
+        repr(VALUE.encode())[2:-1],
+        repr(["it's", VALUE])[len("""["it's", '""") : -2],
+        html.escape(VALUE),
+        html.escape(VALUE, quote=False),
+        html.escape(VALUE).replace("&quot;", "&#34;"),
     ],
 )
 def test_masks_escaped_forms(encoded):
@@ -94,7 +108,7 @@ def test_how_a_stream_is_cut_changes_nothing(values, chosen, cuts):
         part if isinstance(part, bytes) else values[part % len(values)].encode() for part in chosen
     )
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    pieces = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(places)]
     masker = Masker(values)
     assert streamed(masker, pieces) == masker.mask(data)
 
@@ -172,3 +186,110 @@ def test_each_form_is_long_enough_to_be_no_accident():
 def test_long_values_do_not_make_it_slow_or_deep():
     value = "".join(chr(33 + index * 7 % 90) for index in range(65_536))
     assert streamed(Masker([value]), [value[:30_000].encode(), value[30_000:].encode()]) == MARK
+
+
+QUOTED = "a b'c\"d\\e$f`g!h\tn"
+
+
+@pytest.mark.parametrize(
+    "quoted", [shlex.quote(QUOTED)[1:-1], QUOTED.replace("'", "'\\''"), "a b'c\\\"d\\\\e\\$f\\`g!h\tn"]
+)
+def test_masks_shell_quoted_forms(quoted):
+    assert Masker([QUOTED]).mask(f"<{quoted}>".encode()) == b"<" + MARK + b">"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    "value", [QUOTED, "plain-value", "two words", "line one\nline 'two'", "tab\tand $HOME"]
+)
+@pytest.mark.parametrize("way", ["printf %q", 'x() { printf %s "${1@Q}"; }; x', "set -x; :"])
+def test_masks_what_bash_quotes(value, way):
+    told = subprocess.run(["bash", "-c", f'{way} "$1"', "bash", value], capture_output=True, check=True)
+    shown = Masker([value]).mask(told.stdout + told.stderr)
+    assert MARK in shown
+    assert len(shown.replace(MARK, b"")) <= len(b"+ set -x; :\n+ : $''\n")
+
+
+@pytest.mark.parametrize("width", [64, 76])
+@pytest.mark.parametrize("length", [48, 57, 58, 100, 300])
+def test_masks_base64_that_is_wrapped(width, length):
+    value = random.Random(length).randbytes(length).hex()[:length]
+    whole = base64.b64encode(value.encode()).decode()
+    lines = "\n".join(whole[start : start + width] for start in range(0, len(whole), width))
+    left = Masker([value]).mask(lines.encode()).replace(MARK, b"").replace(b"\n", b"").rstrip(b"=")
+    assert len(left) < 16
+
+
+def test_a_new_value_is_masked_at_once():
+    masker = Masker(["first-value"])
+    stream = masker.stream()
+    assert stream.feed(b"first-value second-value ") == MARK + b" second-value "
+    masker.add("second-value")
+    assert stream.feed(b"first-value second-value ") == MARK + b" " + MARK + b" "
+
+
+def test_a_find_is_masked_at_once_though_a_longer_one_may_come():
+    """The first line of a multi-line value must not wait for the second one."""
+    stream = Masker(["line one\nline two"]).stream()
+    assert stream.feed(b"line one\n") == MARK
+    assert stream.release() == b"\n"
+    assert stream.feed(b"line") == b""
+    assert stream.feed(b" two.") + stream.finish() in {b".", MARK + b"."}
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "abcdefghijklmnop", "aaaaaaab\n"])
+@pytest.mark.parametrize("sizes", [(4, 6), (4, 12), (7, 40)])
+@pytest.mark.parametrize("count", [1, 40])
+def test_finds_all_that_a_search_for_each_one_finds(alphabet, sizes, count):
+    chance = random.Random(f"{alphabet}{sizes}{count}")
+    values = {"".join(chance.choices(alphabet, k=chance.randint(*sizes))) for _ in range(count)}
+    masker = Masker(values)
+    for _ in range(20):
+        data = "".join(chance.choices(alphabet, k=300)).encode()
+        expected = {
+            (at, at + len(form))
+            for form in masker.index.labels
+            for at in range(len(data))
+            if data.startswith(form, at)
+        }
+        assert set(masker.index.finds(data)) == expected
+
+
+def test_a_stream_can_be_cut_at_every_point():
+    masker = Masker([VALUE, PEM, "hunter22"])
+    data = f"a {VALUE} hunter22 b64 {base64.b64encode(VALUE.encode()).decode()} {PEM} end hunter2".encode()
+    whole = masker.mask(data)
+    for cut in range(len(data) + 1):
+        assert streamed(masker, [data[:cut], data[cut:]]) == whole
+    assert streamed(masker, [data[at : at + 1] for at in range(len(data))]) == whole
+
+
+def test_whoever_releases_after_every_byte_still_sees_less_than_four_characters():
+    stream = Masker(["hunter22"]).stream()
+    shown = b""
+    for byte in b"say hunter22 now":
+        shown += stream.feed(bytes([byte])) + stream.release()
+    assert shown + stream.finish() == b"say hun" + MARK + b" now"
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.torture)])
+def test_many_values_are_all_found(count):
+    chance = random.Random(count)
+    values = [f"prefix-{chance.randbytes(9).hex()}" for _ in range(count)]
+    masker = Masker(values)
+    data = "\n".join(chance.sample(values, count)).encode()
+    assert masker.mask(data) == b"\n".join([MARK] * count)
+
+
+def test_names_the_encoding_of_each_form():
+    named = forms("pass word")
+    assert named[b"pass word"] == "plain"
+    assert named[b"pass%20word"] == "URL"
+    assert named[b"cGFzcyB3b3Jk"] == "base64"
+    assert named[b"7061737320776f7264"] == "hex"
+
+
+def test_texts_in_json_are_found_for_themselves():
+    value = json.dumps({"user": "karl", "more": [{"key": "geheim"}, 1, None], "n": {"deep": "tief"}})
+    assert sorted(leaves(value)) == ["geheim", "karl", "tief"]
+    assert leaves("plain") == leaves("[broken") == leaves("[" * 100_000) == []

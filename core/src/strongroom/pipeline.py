@@ -115,11 +115,23 @@ class Pipeline(Middleware):
         self.name = name
         self._get = self.inner.get_secret
         self._hooks: tuple[SecretHook, ...] = ()
+        self._seen: Callable[[str], object] | None = None
         self.watch(hooks)
 
     def watch(self, hooks: Sequence[SecretHook]) -> None:
         """Replace the hooks."""
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
+
+    def tell_values(self, seen: Callable[[str], object]) -> None:
+        """Give `seen` every value that is read from now on, before whoever asked gets it."""
+        read = self.inner.get_secret
+        self._seen = seen
+        self._get = lambda key: self._told(read(key))
+
+    def _told(self, value: str) -> str:
+        if self._seen is not None:
+            self._seen(value)
+        return value
 
     def get_secret(self, key: str) -> str:
         if self._hooks:
@@ -161,7 +173,7 @@ class Pipeline(Middleware):
         return self._run("history", key, self.inner.list_versions)
 
     def get_secret_version(self, key: str, version: str) -> str:
-        return self._run("get", key, self.inner.get_secret_version, version)
+        return self._told(self._run("get", key, self.inner.get_secret_version, version))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         return self._run("set", key, self.inner.set_secret_if, value, expected_version)
@@ -185,7 +197,7 @@ class Pipeline(Middleware):
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:
             check_user_key(key)
-        return self.inner.get_secrets(keys)
+        return {key: self._told(value) for key, value in self.inner.get_secrets(keys).items()}
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self._watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,6 +104,7 @@ class SecretProviderRegistry(BaseProvider):
         self._assembly = Assembly(self._plan, only=pipeline)
         self._lock = threading.RLock()
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
+        self._seen: Callable[[str], object] | None = None
         self._registered: dict[str, Any] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._only = pipeline
@@ -199,6 +200,13 @@ class SecretProviderRegistry(BaseProvider):
             for route, pipeline in self._stripped.items():
                 pipeline.watch(self._hooks_of(route.pipeline))
 
+    def tell_values(self, seen: Callable[[str], object]) -> None:
+        """Give `seen` every value that is read from now on; `strongroom.masking.install` asks for it."""
+        with self._lock:
+            self._seen = seen
+            for pipeline in (*self._pipelines.values(), *self._stripped.values()):
+                pipeline.tell_values(seen)
+
     def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
         """Add a provider made in Python as the pipeline `name`.
 
@@ -234,7 +242,7 @@ class SecretProviderRegistry(BaseProvider):
             with self._lock:
                 found = self._pipelines.get(name)
                 if found is None:
-                    found = Pipeline(self._chain(name), name=name, hooks=self._hooks_of(name))
+                    found = self._assembled(self._chain(name), name)
                     self._pipelines[name] = found
         return found
 
@@ -311,7 +319,7 @@ class SecretProviderRegistry(BaseProvider):
                 found = self._stripped.get(route)
                 if found is None:
                     chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)
-                    found = Pipeline(chain, name=route.pipeline, hooks=self._hooks_of(route.pipeline))
+                    found = self._assembled(chain, route.pipeline)
                     self._stripped[route] = found
         return found
 
@@ -343,6 +351,12 @@ class SecretProviderRegistry(BaseProvider):
             if close
             else f"there are: {', '.join(self.pipelines()) or 'none'}",
         )
+
+    def _assembled(self, chain: Any, name: str) -> Pipeline:
+        made = Pipeline(chain, name=name, hooks=self._hooks_of(name))
+        if self._seen is not None:
+            made.tell_values(self._seen)
+        return made
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._assembly.own_hooks(name) if name not in self._registered else ()
