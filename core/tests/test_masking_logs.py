@@ -173,6 +173,7 @@ def test_what_holds_no_value_is_the_same_object(masker):
 def test_what_cannot_be_shown_is_not_shown(masker, log):
     assert mask([Broken()], masker=masker) == ["<Broken that cannot be shown>"]
     log.error("token %s", Broken())
+    log.error(Broken())
     assert "hunter" not in log.shown()
 
 

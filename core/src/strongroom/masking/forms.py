@@ -7,7 +7,7 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 __all__ = ["MIN_CHARACTERS", "forms", "leaves"]
@@ -27,15 +27,16 @@ _SHELL_IN_DOUBLE_QUOTES = re.compile(r'([$`"\\])')
 _MAX_LEAVES = 1000
 
 
-def forms(value: str, *, min_line: int = MIN_CHARACTERS) -> dict[bytes, str]:
+def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[bytes, str]:
     """Return the bytes under which `value` is looked for, each with the name of its encoding.
 
     Args:
         value: The secret. Under `MIN_CHARACTERS` there are no forms.
-        min_line: Lines of a multi-line value that are shorter are not looked for by themselves.
+        counts: Whether a line of a multi-line value is a secret by itself; by default each one is that
+            has `MIN_CHARACTERS`.
     """
     found: dict[bytes, str] = {}
-    for kind, form in _all_forms(value, min_line):
+    for kind, form in _all_forms(value, counts or _long_enough):
         if len(form) >= MIN_CHARACTERS:
             found.setdefault(form, kind)
     return found
@@ -61,15 +62,19 @@ def leaves(value: str) -> list[str]:
     return found
 
 
-def _all_forms(value: str, min_line: int) -> Iterator[tuple[str, bytes]]:
-    if len(value) < MIN_CHARACTERS:
+def _long_enough(text: str) -> bool:
+    return len(text) >= MIN_CHARACTERS
+
+
+def _all_forms(value: str, counts: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    if not _long_enough(value):
         return
     yield from _encodings(value)
     lines = value.splitlines()
     if lines != [value]:
         # A line without its indentation is found in the indented one too; one of blanks is no secret.
         for line in dict.fromkeys(line.strip() for line in lines):
-            if len(line) >= min_line:
+            if counts(line):
                 yield from _encodings(line)
 
 

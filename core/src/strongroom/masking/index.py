@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 from operator import length_hint
+from typing import Any
 
 __all__ = ["Find", "Index"]
 
@@ -33,7 +34,7 @@ class Index:
     """Byte strings that are looked for, each with a label. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self.labels: dict[bytes, object] = {}
+        self.labels: dict[bytes, Any] = {}
         self.longest = 0
         self._shapes: dict[int, tuple[Shape, ...]] = {}
         self._grams: set[int] = set()
@@ -47,7 +48,7 @@ class Index:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def add(self, pattern: bytes, label: object = None) -> None:
+    def add(self, pattern: bytes, label: Any = None) -> None:
         """Look for `pattern`, of 4 bytes or more, from now on; the first label of a pattern stays."""
         with self._lock:
             if pattern in self.labels:
