@@ -1,0 +1,92 @@
+"""`strongroom scan`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import failures, output
+from strongroom.cli.app import command
+from strongroom.cli.haystack import Unreadable, files, hooks_folder, staged
+from strongroom.cli.needles import Finding, look_through, needles
+from strongroom.registry import SPEC_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strongroom.cli.frame import Settings
+
+_COMMAND = "scan --staged"
+
+
+@command("scan")
+@click.argument("paths", metavar="[PATH...]", nargs=-1)
+@click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
+@click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")
+def scan_command(settings: Settings, *, paths: Sequence[str], only_staged: bool, install_hook: bool) -> int:
+    """Look for the stored values themselves, also encoded, in files; exit 7 where there are any.
+
+    Without PATH the current folder is looked through. What git ignores is left out, unless it is named.
+    Never shows a value.
+
+    Example: strongroom scan --staged
+    """
+    if install_hook:
+        _install(settings)
+        return 0
+    with settings.registry() as registry:
+        masker = needles(registry, settings.warn)
+    findings: list[Finding] = []
+    count = 0
+    for one in staged(paths) if only_staged else files(paths or ["."]):
+        if isinstance(one, Unreadable):
+            settings.warn(f"{one.path} is not looked through: {one.why}")
+        else:
+            count += 1
+            findings += look_through(*one, masker)
+    _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count)
+    return failures.FOUND_SOMETHING if findings else 0
+
+
+def _tell(settings: Settings, findings: Sequence[Finding], count: int) -> None:
+    if settings.json:
+        told = [asdict(one) for one in findings]
+        output.as_json({"ok": not findings, "files": count, "findings": told})
+        return
+    output.lines(
+        f"{_printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})" for one in findings
+    )
+    found = {0: "nothing", 1: "1 place"}.get(len(findings), f"{len(findings)} places")
+    output.lines([f"{found} in {count} file{'' if count == 1 else 's'}"])
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() else ascii(path)
+
+
+def _install(settings: Settings) -> None:
+    hook = hooks_folder() / "pre-commit"
+    spec = settings.spec or (SPEC_FILE if Path(SPEC_FILE).exists() else None)
+    options = [f"--spec={Path(spec).absolute()}"] if spec is not None else []
+    options += [f"--profile={settings.profile}"] if settings.profile else []
+    # The interpreter by its path: whoever commits need not have this environment's commands at hand.
+    words = [sys.executable, "-m", "strongroom", *options, *_COMMAND.split()]
+    script = f"#!/bin/sh\n# Refuses a commit that holds a stored secret.\nexec {shlex.join(words)}\n"
+    if hook.exists():
+        if _COMMAND in hook.read_text(errors="replace"):
+            output.lines([f"{hook} does it already"])
+            return
+        raise failures.UsageError(
+            f"{hook} is there already",
+            code=failures.CONFLICT,
+            hint=f"add this line to it: {shlex.join(words)}",
+        )
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    hook.write_text(script)
+    hook.chmod(0o755)
+    output.lines([f"wrote {hook}"])

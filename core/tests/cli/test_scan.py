@@ -1,0 +1,259 @@
+"""`strongroom scan` finds the stored values, in whatever encoding, and shows none of them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+from strongroom.cli.needles import look_through
+from strongroom.masking import Masker, forms
+
+SPEC = """
+version: 1
+pipelines:
+  app: {provider: {type: env, prefix: "T_"}}
+secrets:
+  PASSWORD: {key: password}
+  COUNT: {key: count, type: integer, required: false}
+  OPEN: {key: open, mask: false, required: false}
+  DEFAULTED: {key: defaulted, default: default-in-the-spec}
+"""
+VALUE = "p@ss word/+ü-geheim"
+PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n"
+STORED = {
+    "PASSWORD": VALUE,
+    "UNDECLARED": "undeclared-value",
+    "CERT": PEM,
+    "PIN": "12345",
+    "COUNT": "123456789",
+}
+WHERE = {
+    "plain": VALUE,
+    "base64": base64.b64encode(VALUE.encode()).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(f"x{VALUE}".encode()).decode(),
+    "base64 in a login": base64.b64encode(f"me:{VALUE}@host".encode()).decode(),
+    "hex": VALUE.encode().hex(),
+    "HEX": VALUE.encode().hex().upper(),
+    "URL": quote(VALUE, safe=""),
+    "form": quote_plus(VALUE),
+    "JSON": json.dumps({"password": VALUE}),
+    "JSON in JSON": json.dumps(json.dumps({"password": VALUE})),
+    "shell": shlex.quote(VALUE),
+    "Python": ascii(VALUE),
+    "HTML": html.escape(VALUE),
+    "a line of a key": "  key: 9w0BAQEFAASCBKcwggSj",
+    "a key": PEM,
+    "not declared": "token=undeclared-value;",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty git work tree with a spec."""
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    git("init", "--quiet")
+    git("config", "user.email", "a@example.com")
+    git("config", "user.name", "a")
+    return tmp_path
+
+
+def git(*words):
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
+
+
+def scan(*words, options=(), stored=None):
+    return subprocess.run(
+        [sys.executable, "-m", "strongroom", *options, "scan", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(stored),
+    )
+
+
+def environment(stored=None):
+    return os.environ | {f"T_{name}": value for name, value in (STORED if stored is None else stored).items()}
+
+
+def test_finds_every_encoding_and_shows_none(folder):
+    for number, text in enumerate(WHERE.values()):
+        Path(f"file{number:02}").write_text(f"first line\n  some = {text}\nlast\n")
+    seen = scan(options=["--json"])
+    told = json.loads(seen.stdout)
+    assert (seen.returncode, told["ok"]) == (7, False)
+    assert {one["path"] for one in told["findings"]} == {f"file{number:02}" for number in range(len(WHERE))}
+    assert {one["line"] for one in told["findings"] if one["path"] != "file14"} == {2}
+    for value in STORED.values():
+        assert not any(
+            form.decode(errors="replace") in seen.stdout + seen.stderr
+            for form in forms(value)
+            if len(form) > 6
+        )
+
+
+def test_says_where_and_what(folder):
+    Path("a.env").write_text(f"A=1\nB=2\nPW={VALUE}\n")
+    seen = scan("a.env")
+    assert seen.stdout == "a.env:3:4: PASSWORD (plain)\n1 place in 1 file\n"
+
+
+def test_finds_nothing_where_there_is_nothing(folder):
+    Path("a.txt").write_text("12345 123456789 -----BEGIN KEY----- default-in-the-spec open\n")
+    seen = scan(stored=STORED | {"OPEN": "open"})
+    assert (seen.returncode, seen.stdout) == (0, "nothing in 2 files\n")
+    told = [line.split()[1] for line in seen.stderr.splitlines()]
+    assert sorted(told) == ["COUNT", "OPEN", "pin"]
+
+
+def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatch):
+    size = 1 << 20
+    for shift in range(0, len(VALUE) + 1, 3):
+        Path("big").write_bytes(
+            b"x" * 1000 + b"\n" + b"y" * (size - 1001 - shift) + VALUE.encode() + b"\nend" * size
+        )
+        seen = scan("big", options=["--json"])
+        assert [(one["line"], one["column"]) for one in json.loads(seen.stdout)["findings"]] == [
+            (2, size - 1000 - shift)
+        ]
+
+
+def test_looks_into_binary_files_and_utf_16(folder):
+    Path("binary").write_bytes(bytes(range(256)) * 9 + VALUE.encode() + b"\0\xff")
+    Path("windows.txt").write_text(f"one\n{VALUE}", encoding="utf-16")
+    told = json.loads(scan(options=["--json"]).stdout)["findings"]
+    assert {one["path"] for one in told} == {"binary", "windows.txt"}
+
+
+def test_leaves_out_what_git_ignores_unless_it_is_named(folder):
+    Path(".gitignore").write_text("*.env\nbuild/\n")
+    Path("build").mkdir()
+    for name in ("a.env", "build/out"):
+        Path(name).write_text(VALUE)
+    assert scan().returncode == 0
+    assert scan("a.env").returncode == 7
+    assert scan("build").returncode == 7
+
+
+def test_looks_through_a_folder_that_is_no_work_tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("deep/.git").mkdir(parents=True)
+    Path("deep/er").write_text(VALUE)
+    Path("deep/.git/config").write_text(VALUE)
+    seen = scan("deep")
+    assert seen.stdout.splitlines()[0] == "deep/er:1:1: PASSWORD (plain)"
+    assert seen.stdout.splitlines()[1:] == ["1 place in 1 file"]
+
+
+def test_does_not_follow_links_nor_wait_for_pipes(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    outside.write_text(VALUE)
+    Path("link").symlink_to(outside)
+    os.mkfifo("pipe")
+    assert scan().returncode == 0
+    assert scan("link").returncode == 7
+
+
+def test_a_name_that_is_a_value_is_found_and_not_shown(folder):
+    Path("undeclared-value.txt").write_text("harmless")
+    seen = scan()
+    assert seen.stdout == "********.txt:0:0: undeclared (plain)\n1 place in 2 files\n"
+
+
+def test_a_path_that_is_not_there_is_an_error(folder):
+    assert scan("missing").returncode == 2
+
+
+def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder):
+    Path("clean").write_text("harmless")
+    git("add", ".")
+    Path("clean").write_text(VALUE)  # changed since
+    Path("untracked").write_text(VALUE)
+    assert scan("--staged").returncode == 0
+    git("add", "clean")
+    Path("clean").write_text("harmless again")
+    seen = scan("--staged")
+    assert (seen.returncode, seen.stdout.splitlines()[0]) == (7, "clean:1:1: PASSWORD (plain)")
+    assert scan("--staged", "strongroom.yaml").returncode == 0
+
+
+def test_staged_knows_odd_names_and_deletions(folder):
+    names = ["with space", "new\nline", "ümläut", "-dash"]
+    Path("gone").write_text("x")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "m")
+    git("rm", "--quiet", "gone")
+    for name in names:
+        Path(name).write_text(VALUE)
+    git("add", ".")
+    told = json.loads(scan("--staged", options=["--json"]).stdout)
+    assert {one["path"] for one in told["findings"]} == set(names)
+
+
+def test_staged_outside_of_a_work_tree_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    seen = scan("--staged")
+    assert (seen.returncode, "git" in seen.stderr) == (2, True)
+
+
+def test_the_hook_refuses_a_commit_with_a_value(folder):
+    assert scan("--install-hook").returncode == 0
+    assert "already" in scan("--install-hook").stdout
+    Path("a").write_text("harmless")
+    git("add", ".")
+    subprocess.run(["git", "commit", "--quiet", "-m", "m"], check=True, env=environment())
+    Path("a").write_text(VALUE)
+    git("add", ".")
+    refused = subprocess.run(
+        ["git", "commit", "-m", "m"], check=False, env=environment(), capture_output=True, text=True
+    )
+    assert refused.returncode
+    assert "a:1:1: PASSWORD (plain)" in refused.stdout + refused.stderr
+
+
+def test_another_hook_is_left_alone(folder):
+    Path(".git/hooks").mkdir(exist_ok=True)
+    Path(".git/hooks/pre-commit").write_text("#!/bin/sh\nmake lint\n")
+    seen = scan("--install-hook")
+    assert (seen.returncode, "scan --staged" in seen.stderr) == (8, True)
+    assert Path(".git/hooks/pre-commit").read_text() == "#!/bin/sh\nmake lint\n"
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.torture)])
+def test_every_planted_value_is_found(count):
+    """Any value, in any encoding, at any place of any surroundings."""
+    from io import BytesIO
+
+    chance = random.Random(count)
+    alphabet = "abcXYZ019+/-_=&%$'\"\\ <>ü\n"
+    encode = [
+        lambda v: v,
+        lambda v: base64.b64encode((chance.choice(["", "a", "ab"]) + v).encode()).decode(),
+        lambda v: base64.urlsafe_b64encode((chance.choice(["", "a", "ab"]) + v + "c").encode()).decode(),
+        lambda v: v.encode().hex(),
+        lambda v: quote(v, safe=""),
+        quote_plus,
+        json.dumps,
+        repr,
+        html.escape,
+        shlex.quote,
+    ]
+    for _ in range(count):
+        value = "".join(chance.choices(alphabet, k=chance.randint(8, 60)))
+        masker = Masker()
+        for form, kind in forms(value).items():
+            masker.index.add(form, ("S", kind))
+        noise = "".join(chance.choices("abc 019\n", k=chance.randint(0, 40)))
+        planted = noise + " " + chance.choice(encode)(value) + " " + noise
+        assert list(look_through("f", BytesIO(planted.encode()), masker)), value
