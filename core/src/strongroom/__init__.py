@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strongroom.events import SecretEvent, SecretHook
+    from strongroom.explanation import Explanation
     from strongroom.hookspecs import hookimpl
     from strongroom.passwords import generate_password
     from strongroom.plugins import Plugin
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
         StagedWriter,
         VersionReader,
     )
-    from strongroom.registry import Explanation, SecretProviderRegistry
+    from strongroom.registry import SecretProviderRegistry
     from strongroom.tenancy import TenantContext, current_tenant
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "events": ("SecretEvent", "SecretHook"),
+    "explanation": ("Explanation",),
     "hookspecs": ("hookimpl",),
     "passwords": ("generate_password",),
     "plugins": ("Plugin",),
@@ -49,7 +51,7 @@ _HOMES = {
         "StagedWriter",
         "VersionReader",
     ),
-    "registry": ("Explanation", "SecretProviderRegistry"),
+    "registry": ("SecretProviderRegistry",),
     "tenancy": ("TenantContext", "current_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

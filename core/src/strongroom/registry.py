@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.assembly import Assembly
 from strongroom.errors import ConfigurationError
 from strongroom.events import SecretHook
+from strongroom.explanation import Explanation, by_length, explain, no_default
 from strongroom.fields import member_of
 from strongroom.middleware.prefix import StripPrefixMiddleware
-from strongroom.pipeline import Pipeline, check_user_key, read_many
+from strongroom.pipeline import Pipeline, read_many
 from strongroom.plugins import nearest
 from strongroom.providers import (
     BaseProvider,
@@ -40,39 +40,6 @@ __all__ = ["Explanation", "SecretProviderRegistry"]
 
 T = TypeVar("T")
 SPEC_FILE = "strongroom.yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """How a key is answered: no values, and nothing was asked to find it out.
-
-    Attributes:
-        key: The key as asked.
-        stored_key: The key as the pipeline sees it, after the route.
-        pipeline: The pipeline that answers.
-        source: Where the pipeline is written, `file:line:column`.
-        file: The spec file, or what stands for it.
-        line: The line of the pipeline in it, 0 where there is no file.
-        profile: The profile that was chosen.
-        route: The prefix of the route that matched, None for the default pipeline.
-        provider: The type name of the provider; None for a fallback.
-        middleware: The types of its middleware, outermost first.
-        hooks: The types of the hooks that see the operation, in the order they are entered.
-        fallback: The explanations of the pipelines that a fallback asks, in order.
-    """
-
-    key: str
-    stored_key: str
-    pipeline: str
-    source: str
-    file: str
-    line: int
-    profile: str | None
-    route: str | None
-    provider: str | None
-    middleware: tuple[str, ...]
-    hooks: tuple[str, ...]
-    fallback: tuple[Explanation, ...] = ()
 
 
 class SecretProviderRegistry(BaseProvider):
@@ -109,7 +76,7 @@ class SecretProviderRegistry(BaseProvider):
         self._pipelines: dict[str, Pipeline] = {}
         self._only = pipeline
         self._default = pipeline if pipeline is not None else self._plan.default
-        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else _ordered(self._plan.routes)
+        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else by_length(self._plan.routes)
         self._stripped: dict[RoutePlan, Pipeline] = {}
 
     # --- reading and writing ---
@@ -227,7 +194,7 @@ class SecretProviderRegistry(BaseProvider):
                 raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
             self._registered[name] = guarded
             if prefix:
-                self._routes = _ordered((*self._routes, RoutePlan(prefix, name)))
+                self._routes = by_length((*self._routes, RoutePlan(prefix, name)))
             elif prefix is not None:
                 self._default = name
 
@@ -256,14 +223,10 @@ class SecretProviderRegistry(BaseProvider):
         Raises:
             ConfigurationError: No route matches and there is no default pipeline.
         """
-        route = self._matching(check_user_key(key))
-        name = route.pipeline if route is not None else self._default
-        if name is None:
-            raise self._no_default(key)
-        stored = key
-        if route is not None and route.strip_prefix:
-            stored = key[len(route.prefix) :]
-        return self._explained(name, key, stored, route, self._plan.hooks)
+        registered = {
+            name: provider.type_name or type(provider).__name__ for name, provider in self._registered.items()
+        }
+        return explain(self._plan, key, routes=self._routes, default=self._default, registered=registered)
 
     def resolve(self, group: str | None = None) -> ResolvedSecrets:
         """Return what `secrets:` declares, typed and checked; see `strongroom.resolve`.
@@ -363,40 +326,7 @@ class SecretProviderRegistry(BaseProvider):
         return [*self._hooks, *own]
 
     def _no_default(self, key: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"no route matches {key!r}, and {self._plan.source} has no default pipeline",
-            hint=f"add `default:` to the spec; there are: {', '.join(self.pipelines()) or 'no pipelines'}",
-        )
-
-    def _explained(
-        self, name: str, key: str, stored: str, route: RoutePlan | None, hooks: Iterable[ComponentPlan]
-    ) -> Explanation:
-        plan = self._plan.pipelines.get(name)
-        if plan is None:  # registered from Python
-            plan = PipelinePlan(name, Position("registered in Python"), provider=None, fallback=None)
-        types = [hook.type for hook in (*hooks, *plan.hooks)]
-        provider = plan.provider.type if plan.provider is not None else None
-        if name in self._registered:
-            provider = self._registered[name].type_name or type(self._registered[name]).__name__
-        members = plan.fallback.pipelines if plan.fallback is not None else ()
-        return Explanation(
-            key=key,
-            stored_key=stored,
-            pipeline=name,
-            source=str(plan.position),
-            file=plan.position.file,
-            line=plan.position.line,
-            profile=self._plan.profile,
-            route=route.prefix if route is not None else None,
-            provider=provider,
-            middleware=tuple(component.type for component in plan.middleware),
-            hooks=tuple(types),
-            fallback=tuple(self._explained(member, stored, stored, None, ()) for member in members),
-        )
-
-
-def _ordered(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
-    return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
+        return no_default(self._plan, key, self.pipelines())
 
 
 def _innermost(provider: Any) -> Any:

@@ -9,8 +9,8 @@ from strongroom.masking.index import Find, Index
 
 __all__ = ["HELD_SECONDS", "MARK", "Masker", "MaskingStream"]
 
-HELD_SECONDS = 0.05
-"""How long a stream's user may hold an undecided tail before calling `MaskingStream.release`."""
+HELD_SECONDS = 0.03
+"""How long an undecided tail is held before `MaskingStream.release`; 50 ms are promised, reading included."""
 MARK = b"********"
 
 

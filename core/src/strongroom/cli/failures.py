@@ -1,0 +1,130 @@
+"""Errors as lines on stderr and as exit codes. No value is ever among them.
+
+An error of strongroom tells its own message, which holds no value. Of any other exception only the
+type is told, because its message may hold anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+
+from strongroom import errors
+
+__all__ = ["UsageError", "exit_code", "tell", "tell_warning"]
+
+UNEXPECTED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE, DECRYPTION, FOUND_SOMETHING, CONFLICT = range(1, 9)
+
+# The first class that fits counts; what is not here is unexpected.
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (errors.SecretNotFoundError, NOT_FOUND),
+    (errors.ConfigurationError, USAGE),
+    (errors.InvalidKeyError, USAGE),
+    (errors.InvalidTenantError, USAGE),
+    (errors.SecretTooLargeError, USAGE),
+    (errors.ValidationError, USAGE),
+    (errors.PermissionDeniedError, DENIED),
+    (errors.AuthenticationError, DENIED),
+    (errors.ReadOnlyError, DENIED),
+    (errors.TenantContextError, DENIED),
+    (errors.BackendUnavailableError, UNAVAILABLE),
+    (errors.EncryptionError, DECRYPTION),
+    (errors.ConflictError, CONFLICT),
+    (errors.UnsupportedOperationError, USAGE),
+    (FileNotFoundError, USAGE),
+    (IsADirectoryError, USAGE),
+    (FileExistsError, CONFLICT),
+)
+
+
+class UsageError(errors.StrongroomError):
+    """The command was not understood, or cannot be carried out as it was given."""
+
+    def __init__(self, message: str, *, code: int = USAGE, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that `error` stands for."""
+    if isinstance(error, UsageError):
+        return error.code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
+
+
+def tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
+    """Write `error` to stderr and return its exit code."""
+    if debug:
+        for line in _traceback(error):
+            _write(line)
+    name, message, hint = _described(error)
+    if as_json:
+        import json
+
+        _write(json.dumps({"error": {"type": name, "message": message, "hint": hint}}))
+    else:
+        for line in _lines(error, message, hint):
+            _write(line)
+    return exit_code(error)
+
+
+def tell_warning(message: str, *, as_json: bool) -> None:
+    """Write a warning to stderr."""
+    if as_json:
+        import json
+
+        _write(json.dumps({"warning": {"message": message}}))
+    else:
+        _write(f"warning: {_one_line(message)}")
+
+
+def _described(error: BaseException) -> tuple[str, str, str | None]:
+    name = type(error).__name__
+    if isinstance(error, errors.StrongroomError):
+        return name, error.message, error.hint
+    if isinstance(error, OSError) and error.filename is not None:
+        # Paths and the system's own words hold no value.
+        return name, f"{error.filename}: {error.strerror}", None
+    return name, f"unexpected {name}", "run it again with --debug to see where"
+
+
+def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str]:
+    if isinstance(error, errors.SpecError):
+        # Lines that begin with `file:line:column` are what editors jump by.
+        yield from map(_one_line, error.problems)
+    else:
+        yield f"error: {_one_line(f'{message}; {hint}' if hint else message)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stderr.write(line + "\n")
+    except UnicodeEncodeError:  # a lone surrogate, out of a path or an argument
+        sys.stderr.write(ascii(line) + "\n")
+    sys.stderr.flush()
+
+
+def _traceback(error: BaseException) -> Iterator[str]:
+    """Yield where `error` and what led to it were raised: places and names, never code or values."""
+    if error.__cause__ is not None:
+        yield from _traceback(error.__cause__)
+        yield "which led to:"
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield from _traceback(error.__context__)
+        yield "and while that was handled:"
+    yield "Traceback (most recent call last):"
+    yield from _places(error.__traceback__)
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    yield f"{name}: {_one_line(str(error))}" if isinstance(error, errors.StrongroomError) else name
+
+
+def _places(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        yield f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_qualname}'
+        trace = trace.tb_next

@@ -1,0 +1,97 @@
+"""What every command stands in: the global options, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from strongroom.cli import failures
+
+if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.plan import Plan
+
+__all__ = ["INTERRUPTED", "Settings", "guarded"]
+
+INTERRUPTED = 128 + signal.SIGINT
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+class Settings:
+    """The global options of one call."""
+
+    __slots__ = ("debug", "json", "pipeline", "profile", "spec")
+
+    def __init__(
+        self,
+        *,
+        spec: str | None = None,
+        profile: str | None = None,
+        pipeline: str | None = None,
+        json: bool = False,
+        debug: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.profile = profile
+        self.pipeline = pipeline
+        self.json = json
+        self.debug = debug
+
+    def registry(self) -> SecretProviderRegistry:
+        """Return the registry that the options ask for; the caller closes it."""
+        from strongroom.registry import SecretProviderRegistry
+
+        return SecretProviderRegistry(self.spec, profile=self.profile, pipeline=self.pipeline)
+
+    def plan(self, *, look_up: bool = False) -> Plan:
+        """Return the plan of the spec; without `look_up` no variable and no other file is read."""
+        from strongroom.registry import find_plan
+
+        return find_plan(self.spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
+
+    def warn(self, message: str) -> None:
+        """Tell `message` on stderr."""
+        failures.tell_warning(message, as_json=self.json)
+
+
+def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
+    """Run `command` and return its exit code, having told whatever it raises.
+
+    Args:
+        settings: Read only after a failure, so the command may still fill them in.
+        command: Returns its exit code, or None for 0.
+    """
+    try:
+        code = command() or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
+        return _told(error, settings)
+    return code
+
+
+def _told(error: Exception, settings: Settings) -> int:
+    try:
+        return failures.tell(error, as_json=settings.json, debug=settings.debug)
+    except BrokenPipeError:  # nobody reads stderr either
+        return failures.exit_code(error)
+
+
+def _reader_is_gone() -> int:
+    # Python flushes stdout once more as it exits, and would complain.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return _PIPE_CLOSED
+
+
+def wants_json(args: Sequence[str]) -> bool:
+    """Tell whether `args` ask for JSON, for errors that come before they are understood."""
+    own = args[: args.index("--")] if "--" in args else args
+    return "--json" in own

@@ -1,0 +1,66 @@
+"""Writing to stdout: values byte for byte, JSON, and tables that are plain where nobody watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+__all__ = ["as_json", "colour", "lines", "table", "value"]
+
+
+def value(text: str) -> None:
+    """Write a secret's value as UTF-8 whatever the locale; a newline follows only on a terminal."""
+    raw(text.encode())
+    if sys.stdout.isatty():
+        raw(b"\n")
+
+
+def raw(data: bytes) -> None:
+    """Write bytes."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def as_json(answer: object) -> None:
+    """Write one JSON object; non-ASCII is escaped, so that the locale does not matter."""
+    import json
+
+    raw((json.dumps(answer, indent=2 if sys.stdout.isatty() else None) + "\n").encode())
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Write lines, as UTF-8."""
+    raw("".join(f"{text}\n" for text in texts).encode(errors="backslashreplace"))
+
+
+def colour() -> bool:
+    """Tell whether stdout is a terminal that wants colour (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table: drawn on a terminal, plain columns two blanks apart elsewhere."""
+    body = [list(map(str, row)) for row in rows]
+    if sys.stdout.isatty():
+        _drawn(headings, body)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
+    lines(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in ([heading.upper() for heading in headings], *body)
+    )
+
+
+def _drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        # Text, not markup: a key may hold square brackets.
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(no_color=not colour()).print(drawn)

@@ -1,0 +1,120 @@
+"""How a key is answered, told from the plan alone: nothing is assembled, looked up or asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from strongroom.errors import ConfigurationError
+from strongroom.pipeline import check_user_key
+from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
+
+__all__ = ["Explanation", "by_length", "explain", "no_default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a key is answered: no values, and nothing was asked to find it out.
+
+    Attributes:
+        key: The key as asked.
+        stored_key: The key as the pipeline sees it, after the route.
+        pipeline: The pipeline that answers.
+        source: Where the pipeline is written, `file:line:column`.
+        file: The spec file, or what stands for it.
+        line: The line of the pipeline in it, 0 where there is no file.
+        profile: The profile that was chosen.
+        route: The prefix of the route that matched, None for the default pipeline.
+        provider: The type name of the provider; None for a fallback.
+        middleware: The types of its middleware, outermost first.
+        hooks: The types of the hooks that see the operation, in the order they are entered.
+        fallback: The explanations of the pipelines that a fallback asks, in order.
+    """
+
+    key: str
+    stored_key: str
+    pipeline: str
+    source: str
+    file: str
+    line: int
+    profile: str | None
+    route: str | None
+    provider: str | None
+    middleware: tuple[str, ...]
+    hooks: tuple[str, ...]
+    fallback: tuple[Explanation, ...] = ()
+
+
+def explain(
+    plan: Plan,
+    key: str,
+    *,
+    routes: Sequence[RoutePlan],
+    default: str | None,
+    registered: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Return how `key` is answered.
+
+    Args:
+        plan: The validated spec.
+        key: The key as asked.
+        routes: Longest prefix first; none where one pipeline answers all.
+        default: The pipeline for keys that no route matches.
+        registered: Pipelines made in Python, with the type of their provider.
+
+    Raises:
+        InvalidKeyError: The key breaks the rules.
+        ConfigurationError: No route matches and there is no default pipeline.
+    """
+    check_user_key(key)
+    made = registered or {}
+    route = next((one for one in routes if key.startswith(one.prefix)), None)
+    name = route.pipeline if route is not None else default
+    if name is None:
+        raise no_default(plan, key, [*plan.pipelines, *made])
+    stored = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
+    return _explained(plan, name, key, stored, registered=made, route=route, hooks=plan.hooks)
+
+
+def by_length(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
+    """Return routes with the longest prefix first, so that the first that matches is the one."""
+    return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
+
+
+def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationError:
+    """Return the error for a key that no pipeline answers."""
+    return ConfigurationError(
+        f"no route matches {key!r}, and {plan.source} has no default pipeline",
+        hint=f"add `default:` to the spec; there are: {', '.join(pipelines) or 'no pipelines'}",
+    )
+
+
+def _explained(
+    plan: Plan,
+    name: str,
+    key: str,
+    stored: str,
+    *,
+    registered: Mapping[str, str],
+    route: RoutePlan | None = None,
+    hooks: Iterable[ComponentPlan] = (),
+) -> Explanation:
+    pipeline = plan.pipelines.get(name)
+    if pipeline is None:
+        pipeline = PipelinePlan(name, Position("registered in Python"), provider=None, fallback=None)
+    provider = pipeline.provider.type if pipeline.provider is not None else registered.get(name)
+    members = pipeline.fallback.pipelines if pipeline.fallback is not None else ()
+    return Explanation(
+        key=key,
+        stored_key=stored,
+        pipeline=name,
+        source=str(pipeline.position),
+        file=pipeline.position.file,
+        line=pipeline.position.line,
+        profile=plan.profile,
+        route=route.prefix if route is not None else None,
+        provider=provider,
+        middleware=tuple(component.type for component in pipeline.middleware),
+        hooks=tuple(hook.type for hook in (*hooks, *pipeline.hooks)),
+        fallback=tuple(_explained(plan, member, stored, stored, registered=registered) for member in members),
+    )

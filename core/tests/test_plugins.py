@@ -1,0 +1,214 @@
+"""Discovery: lazily, by metadata, with every way it can go wrong told by name.
+
+The plugins here are real distributions: folders with metadata on the path of a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+GOOD = """
+import strongroom
+from pydantic import BaseModel
+
+class Config(BaseModel):
+    model_config = {"extra": "allow"}
+    size: int = 3
+
+class Provider(dict):
+    def __init__(self, size): self.size = size
+    def get_secret(self, key): return f"{key}:{self.size}"
+    def set_secret(self, key, value): self[key] = value
+    def delete_secret(self, key): del self[key]
+    def list_secrets(self, prefix=""): return []
+
+@strongroom.hookimpl
+def strongroom_providers():
+    yield strongroom.Plugin(name="NAME", summary="One.", config=Config, factory=Provider)
+    yield strongroom.Plugin(name="NAME.part", summary="Two.", config=Config, factory="MODULE:Provider")
+"""
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Put a distribution with one entry point on the path."""
+
+    def add(distribution, name, source, version="1.0"):
+        module = distribution.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(
+            textwrap.dedent(source).replace("NAME", name).replace("MODULE", module)
+        )
+        info = tmp_path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[strongroom]\n{name} = {module}\n")
+
+    return add
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run code with the installed distributions in a fresh interpreter; return what it prints as JSON."""
+
+    def go(code, **environ):
+        import os
+
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **environ}
+        done = subprocess.run(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return go
+
+
+PRELUDE = """
+import json, sys
+from strongroom import SecretProviderRegistry, errors
+from strongroom.plugins import finder
+
+def load(**provider):
+    return SecretProviderRegistry({"version": 1, "pipelines": {"app": {"provider": provider}}})
+
+def failure(**provider):
+    try:
+        load(**provider)
+    except errors.StrongroomError as error:
+        return [type(error).__name__, str(error)]
+"""
+
+
+def test_a_third_partys_provider_works_by_its_name_and_by_its_parts(install, run):
+    install("acme-strong", "acme", GOOD)
+    out = run("""
+        print(json.dumps([load(type="acme").get_secret("k"), load(type="acme.part", size=7).get_secret("k")]))
+    """)
+    assert out == ["k:3", "k:7"]
+
+
+def test_only_the_plugins_that_a_spec_names_are_imported(install, run):
+    install("acme-strong", "acme", GOOD)
+    install("other-strong", "other", GOOD)
+    out = run("""
+        load(type="acme")
+        print(json.dumps(sorted(name for name in sys.modules if name.endswith("_strong") or name.startswith("strongroom_"))))
+    """)
+    assert out == ["acme_strong"]
+
+
+def test_unknown_options_are_refused_even_where_the_model_would_allow_them(install, run):
+    install("acme-strong", "acme", GOOD)
+    kind, message = run('print(json.dumps(failure(type="acme", szie=3)))')
+    assert kind == "SpecError"
+    assert "did you mean 'size'" in message
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("raise RuntimeError('at import')", "RuntimeError: at import"),
+        ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    raise OSError('in the hook')", "OSError"),
+        ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    return [3]", "gave a int"),
+        ("import strongroom\n@strongroom.hookimpl\ndef strongroom_provider():\n    return []", "did you mean 'strongroom_providers'"),
+        ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers(extra):\n    return []", "PluginValidationError"),
+    ],
+)  # fmt: skip
+def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, told):
+    install("acme-strong", "acme", source)
+    install("good-strong", "good", GOOD)
+    out = run("""
+        rows = {row.name: row.error for row in finder.listed()}
+        print(json.dumps([load(type="good").get_secret("k"), failure(type="acme"), rows["acme"], rows["good"]]))
+    """)
+    assert out[0] == "k:3"
+    assert out[1][0] == "PluginError"
+    assert told in out[1][1]
+    assert "acme-strong 1.0" in out[1][1]
+    assert out[2] is not None
+    assert out[3] is None
+
+
+def test_twins_are_told_by_both_distributions_and_settled_by_the_allow_list(install, run):
+    install("acme-strong", "acme", GOOD)
+    install("acme-other", "acme", GOOD.replace("{key}:", "other:{key}:"), version="2.0")
+    install("good-strong", "good", GOOD)
+    kind, message = run('load(type="good"); print(json.dumps(failure(type="acme")))')
+    assert kind == "PluginError"
+    assert "acme-other 2.0 and acme-strong 1.0" in message
+    out = run('print(json.dumps(load(type="acme").get_secret("k")))', STRONGROOM_PLUGINS="Acme_Other")
+    assert out == "other:k:3"
+
+
+def test_the_allow_list_shuts_out_all_but_the_listed_and_core(install, run):
+    install("acme-strong", "acme", GOOD)
+    out = run(
+        """
+        spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "acme"}, "middleware": [{"type": "retry"}]}}}
+        print(json.dumps([SecretProviderRegistry(spec).get_secret("k"), failure(type="memory")]))
+        """,
+        STRONGROOM_PLUGINS="acme-strong",
+    )
+    assert out[0] == "k:3"
+    assert out[1][0] == "SpecError"
+    assert "add strongroom-memory" in out[1][1]
+
+
+def test_a_name_that_does_not_begin_with_its_entry_points_is_unusable(install, run):
+    install("acme-strong", "acme", GOOD.replace('name="NAME.part"', 'name="intruder"'))
+    out = run("""
+        rows = {row.name: row.error for row in finder.listed()}
+        print(json.dumps([rows["intruder"], failure(type="intruder"), failure(type="acme.part"), load(type="acme").get_secret("k")]))
+    """)
+    assert "its name must be 'acme'" in out[0]
+    assert out[1][0] == "SpecError"
+    assert out[2][0] == "SpecError"
+    assert out[3] == "k:3"
+
+
+def test_a_known_type_that_is_not_installed_gets_its_install_line(tmp_path, run):
+    out = run("""
+        import strongroom.plugins as plugins
+        real = plugins.PluginFinder._all_entries
+        finder._entries = [entry for entry in real(finder) if entry.name != "vault"]
+        print(json.dumps([failure(type="vault"), failure(type="valt"), failure(type="zzz")]))
+    """)
+    assert out[0] == [
+        "SpecError",
+        "spec: pipelines.app.provider.type: provider 'vault' is not installed; pip install strongroom-vault",
+    ]
+    assert "did you mean 'vault'" in out[1][1]
+    assert "known here: " in out[2][1]
+
+
+def test_a_factory_that_cannot_be_imported_or_fails_is_told_without_its_options(install, run):
+    install("acme-strong", "acme", GOOD.replace("MODULE:Provider", "no_such_module:X"))
+    install("fails-strong", "fails", GOOD.replace("self.size = size", "raise ValueError(f'bad {size}')"))
+    out = run('print(json.dumps([failure(type="acme.part"), failure(type="fails", size=987654)]))')
+    assert out[0][0] == "PluginError"
+    assert "no_such_module" in out[0][1]
+    assert out[1][0] == "PluginError"
+    assert "987654" not in out[1][1]
+
+
+def test_a_plugins_validator_cannot_put_a_value_into_an_error(install, run):
+    source = GOOD.replace(
+        "    size: int = 3",
+        "    size: int = 3\n    token: str = ''\n    @__import__('pydantic').field_validator('token')\n"
+        "    def check(cls, value):\n        raise ValueError(f'bad token {value}')",
+    )
+    install("acme-strong", "acme", source)
+    kind, message = run('print(json.dumps(failure(type="acme", token="hunter2-secret")))')
+    assert kind == "SpecError"
+    assert "bad token" in message
+    assert "hunter2" not in message
