@@ -25,10 +25,14 @@ _NEVER_ESCAPED = re.compile("[A-Za-z0-9_.-]+")
 _SHELL_SPECIAL = re.compile(r"([^A-Za-z0-9_@%+=:,./\n-])")
 _SHELL_IN_DOUBLE_QUOTES = re.compile(r'([$`"\\])')
 _MAX_LEAVES = 1000
+_LONGEST = 128
+_CONTINUES = 0x80
 
 
 def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[bytes, str]:
     """Return the bytes under which `value` is looked for, each with the name of its encoding.
+
+    No form has more than 128 bytes: longer ones are looked for in overlapping pieces.
 
     Args:
         value: The secret. Under `MIN_CHARACTERS` there are no forms.
@@ -38,8 +42,34 @@ def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[by
     found: dict[bytes, str] = {}
     for kind, form in _all_forms(value, counts or _long_enough):
         if len(form) >= MIN_CHARACTERS:
-            found.setdefault(form, kind)
+            for piece in _pieces(form):
+                found.setdefault(piece, kind)
     return found
+
+
+def _pieces(form: bytes) -> Iterator[bytes]:
+    """Yield `form`, or where it is long, pieces of it that overlap, so that finds of all are one.
+
+    That bounds what one comparison costs and how much of a stream is held, and finds parts too.
+    """
+    start, size = 0, len(form)
+    while size - start > _LONGEST:
+        end = start + _LONGEST
+        # Not within a character of UTF-8: what is left has to be text.
+        while form[end] & 0xC0 == _CONTINUES:
+            end -= 1
+        yield form[start:end]
+        start = end - 1
+        while form[start] & 0xC0 == _CONTINUES:
+            start -= 1
+    yield form[start:] if start == 0 else form[_begin_of_last(form) :]
+
+
+def _begin_of_last(form: bytes) -> int:
+    start = len(form) - _LONGEST
+    while form[start] & 0xC0 == _CONTINUES:
+        start += 1
+    return start
 
 
 def leaves(value: str) -> list[str]:

@@ -119,7 +119,7 @@ class Index:
         """Return the place whose numbers are rarest: least like text, and least used by others."""
         last = len(pattern) - _SHORT
         step = max(1, last // _PLACES_TRIED)
-        return min(range(0, last + 1, step), key=lambda place: self._commonness(pattern, place))
+        return min((*range(0, last, step), last), key=lambda place: self._commonness(pattern, place))
 
     def _commonness(self, pattern: bytes, place: int) -> int:
         shapes = self._shapes
