@@ -312,6 +312,21 @@ def test_what_outlives_the_child_is_not_waited_for():
         assert running.end() == (3, b"done\n")
 
 
+def test_what_outlives_the_child_and_goes_on_printing_does_not_keep_us():
+    with Running(sh("while :; do echo more; done & exit 3")) as running:
+        code, seen = running.end()
+        assert (code, seen.replace(b"more\n", b"").strip(b"more\n")) == (3, b"")
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_all_that_the_child_printed_is_passed_on_to_a_slow_reader(on_terminal):
+    script = "import os, sys; sys.stdout.write('x' * 63 + '\\n')\nfor i in range(20000): print('y' * 63)"
+    with Running([sys.executable, "-c", script], on_terminal=on_terminal) as running:
+        running.until(b"x" * 63)
+        code, seen = running.end()
+        assert (code, seen.count(b"y" * 63)) == (0, 20000)
+
+
 def test_a_reader_that_goes_away_ends_the_child_as_usual():
     script = "import sys\ntry:\n while True: print('x' * 4096)\nexcept BrokenPipeError: sys.exit(11)"
     command = [

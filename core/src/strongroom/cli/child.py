@@ -20,7 +20,7 @@ from strongroom.masking import Masker
 __all__ = ["run_child"]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_QUIET_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], masker: Masker | None) -> int:
@@ -114,12 +114,12 @@ class _Child:
                 self._act(ready)
                 self._reap()
         for relay in self.relays:
-            relay.drain(_QUIET_SECONDS)
+            relay.drain()
 
     def _patience(self, wakeup: Wakeup) -> float | None:
         waits = [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
-            waits.append(_QUIET_SECONDS)  # nothing else tells a thread that the child has ended
+            waits.append(_POLL_SECONDS)  # nothing else tells a thread that the child has ended
         return min(waits, default=None)
 
     def _wanted(self) -> dict[int, int]:

@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import os
 import select
+import sys
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ __all__ = ["Relay", "write_all"]
 
 _CHUNK = 1 << 18
 _PIPE_BYTES = 1 << 20  # fewer, larger pieces
+_PAUSE_SECONDS = 0.05
+_MOMENT_SECONDS = 0.5
 
 
 class Relay:
@@ -32,20 +36,20 @@ class Relay:
         self._stream = stream
         self._release_at: float | None = None
 
-    def forward(self) -> bool:
-        """Pass on what there is; return whether something came."""
+    def forward(self) -> int:
+        """Pass on what there is; return how many bytes came."""
         try:
             data = os.read(self.source, _CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: the last program on the terminal's other side has closed it
             data = b""
         if not data:
             self.close()
-            return False
+            return 0
         self._write(self._stream.feed(data))
         self._schedule(len(data))
-        return True
+        return len(data)
 
     def wait_seconds(self) -> float | None:
         """Return how long nothing has to be done for this stream; None is for ever."""
@@ -57,15 +61,21 @@ class Relay:
             self._release_at = None
             self._write(self._stream.release())
 
-    def drain(self, wait_seconds: float = 0.0) -> None:
-        """Pass on all that is left, waiting no longer than this for each next piece, and close."""
+    def drain(self) -> None:
+        """Pass on all that was written by now, and what follows without a pause for a moment, and close."""
         if self.open:
             os.set_blocking(self.source, False)
-        while self.open:
-            if not self.forward() and self.open:
-                ready, _, _ = select.select([self.source], [], [], wait_seconds)
-                if not ready:
-                    break
+            owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
+            until = time.monotonic() + _MOMENT_SECONDS
+            # Without an end in time, a process that was left behind and goes on printing would keep us.
+            while self.open and (owed > 0 or time.monotonic() < until):
+                came = self.forward()
+                owed -= came
+                if not came and self.open:
+                    owed = 0
+                    ready, _, _ = select.select([self.source], [], [], _PAUSE_SECONDS)
+                    if not ready:
+                        break
         self.close()
 
     def close(self) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import quote, quote_plus
 
 __all__ = ["MIN_CHARACTERS", "forms", "leaves"]
 
@@ -145,6 +143,8 @@ def _base64_forms(raw: bytes) -> Iterator[bytes]:
 
 
 def _url_forms(text: str) -> Iterator[str]:
+    from urllib.parse import quote, quote_plus  # most values need neither this nor `html`
+
     data = text.encode(errors="surrogatepass")
     for form in {*(quote(data, safe=safe) for safe in _URL_SAFE), quote_plus(data)}:
         yield form
@@ -182,6 +182,8 @@ def _python_forms(text: str, raw: bytes) -> Iterator[str]:
 
 
 def _html_forms(text: str) -> Iterable[str]:
+    import html
+
     partly = html.escape(text, quote=False)
     whole = html.escape(text)
     return (

@@ -119,11 +119,14 @@ class Index:
         """Return the place whose numbers are rarest: least like text, and least used by others."""
         last = len(pattern) - _SHORT
         step = max(1, last // _PLACES_TRIED)
-        return min((*range(0, last, step), last), key=lambda place: self._commonness(pattern, place))
+        best: int = min((*range(0, last, step), last), key=lambda place: self._commonness(pattern, place))
+        return best
 
     def _commonness(self, pattern: bytes, place: int) -> int:
         shapes = self._shapes
-        shared = sum(len(shapes.get(_number(pattern, offset), ())) for offset in range(place, place + _GRAM))
+        shared: int = sum(
+            len(shapes.get(_number(pattern, offset), ())) for offset in range(place, place + _GRAM)
+        )
         window = pattern[place : place + _SHORT]
         return 8 * shared - 4 * len(set(window)) - len(window.translate(None, _COMMON))
 
