@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from strongroom.resolve import ResolvedSecrets
     from strongroom.spec.models import Spec
 
-__all__ = ["Explanation", "SecretProviderRegistry"]
+__all__ = ["SecretProviderRegistry", "find_plan", "innermost"]
 
 T = TypeVar("T")
 SPEC_FILE = "strongroom.yaml"
@@ -213,6 +213,16 @@ class SecretProviderRegistry(BaseProvider):
                     self._pipelines[name] = found
         return found
 
+    def default_pipeline(self) -> str:
+        """Return the name of the pipeline that answers keys which no route matches.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if self._default is None:
+            raise self._no_default("")
+        return self._default
+
     def pipelines(self) -> list[str]:
         """Return the names of all pipelines."""
         return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
@@ -296,7 +306,7 @@ class SecretProviderRegistry(BaseProvider):
     def _able(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
         provider = self._route(key)
         if not isinstance(provider, protocol):
-            error = unsupported(operation, _innermost(provider), key)
+            error = unsupported(operation, innermost(provider), key)
             error.pipeline = provider.name
             raise error
         able: Any = provider  # it has what the protocol asks for, and the caller uses no more
@@ -329,7 +339,8 @@ class SecretProviderRegistry(BaseProvider):
         return no_default(self._plan, key, self.pipelines())
 
 
-def _innermost(provider: Any) -> Any:
+def innermost(provider: Any) -> Any:
+    """Return the provider itself, below all middleware."""
     while hasattr(provider, "inner"):
         provider = provider.inner
     return provider

@@ -7,7 +7,8 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    UnsupportedOperationError,
     ValidationError,
 )
 from strongroom.fields import member_of
@@ -25,7 +27,16 @@ from strongroom.spec.plan import Plan, SecretPlan
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
 
-__all__ = ["Found", "ResolvedSecrets", "Status", "check_text", "find_all", "resolve", "selected"]
+__all__ = [
+    "Found",
+    "ResolvedSecrets",
+    "Status",
+    "check_text",
+    "find_all",
+    "mark_due",
+    "resolve",
+    "selected",
+]
 
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
@@ -131,6 +142,36 @@ def find_all(registry: SecretProviderRegistry, secrets: Mapping[str, SecretPlan]
     """Return every one of `secrets` as it is found, whatever is wrong with it."""
     values, failures = _read([secret.key for secret in secrets.values()], registry)
     return {name: _found(secret, values, failures) for name, secret in secrets.items()}
+
+
+def mark_due(
+    registry: SecretProviderRegistry, found: Mapping[str, Found], now: datetime | None = None
+) -> dict[str, Found]:
+    """Return `found` with the status `due` for good secrets that are older than their `rotate_days`.
+
+    Args:
+        registry: Asked for the age of those secrets that have `rotate_days`, and of no others.
+        found: Secrets as `find_all` returned them.
+        now: An aware time; without it the present.
+    """
+    at = now or datetime.now(UTC)
+    return {name: _aged(registry, one, at) for name, one in found.items()}
+
+
+def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
+    days = one.plan.rotate_days
+    if days is None or one.status != "ok" or one.text is None:
+        return one
+    try:
+        updated = registry.describe_secret(one.plan.key).updated_at
+    except (UnsupportedOperationError, SecretNotFoundError):  # the latter: it has its default
+        return one
+    except StrongroomError as error:
+        return replace(one, status=_status(error), problem=str(error), error=error)
+    if updated is None or now - updated < timedelta(days=days):
+        return one
+    age = (now - updated).days
+    return replace(one, status="due", problem=f"it is {age} days old, to be rotated after {days}")
 
 
 def _read(

@@ -11,7 +11,7 @@ from strongroom.cli.app import command
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
-    from strongroom.registry import Explanation
+    from strongroom.explanation import Explanation
 
 
 @command("explain")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -96,7 +96,8 @@ def delete_command(settings: Settings, keys: Sequence[str]) -> int:
 
 @command("list")
 @click.argument("prefix", required=False, default="")
-def list_command(settings: Settings, prefix: str) -> None:
+@click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
+def list_command(settings: Settings, *, prefix: str, tree: bool) -> None:
     """List the keys, or those that begin with PREFIX, one a line.
 
     Example: strongroom list database/
@@ -106,7 +107,25 @@ def list_command(settings: Settings, prefix: str) -> None:
     if settings.json:
         output.as_json({"keys": keys})
     else:
-        output.lines(keys)
+        output.lines(_tree(keys) if tree else keys)
+
+
+def _tree(keys: Sequence[str]) -> list[str]:
+    nested: dict[str, Any] = {}
+    for key in keys:
+        level = nested
+        for segment in key.split("/"):
+            level = level.setdefault(segment, {})
+    return _branches(nested, "")
+
+
+def _branches(level: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for place, (segment, below) in enumerate(level.items(), 1):
+        last = place == len(level)
+        lines.append(f"{indent}{'└── ' if last else '├── '}{segment}")
+        lines += _branches(below, indent + ("    " if last else "│   "))
+    return lines
 
 
 @command("history")

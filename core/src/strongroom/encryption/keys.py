@@ -138,7 +138,8 @@ def _read_generated(key: str) -> bytes:
         if _check_sum(raw) == check:
             return raw
     raise ConfigurationError(
-        f"the encryption key begins with {KEY_PREFIX!r} but is no generated key: its length or check sum is wrong",
+        f"the encryption key begins with {KEY_PREFIX!r} but is no generated key: "
+        "its length or check sum is wrong",
         hint="copy it again, whole and without blanks or line ends",
     )
 

@@ -247,6 +247,11 @@ class FileSecretProvider(BaseProvider):
         if self._with_session(attempt) is None:
             self._no_store()
 
+    def create(self) -> None:
+        """Make the store and its key file where there is no store yet; the first write does it otherwise."""
+        if self._with_session(lambda _: None) is None:
+            self._create()
+
     def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a copy of the store to one file, 0600 and whole or not at all, while others read and write.
 

@@ -1,0 +1,126 @@
+"""`strongroom export`: secrets in the format of another tool, exactly or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shlex
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import output
+from strongroom.cli.app import command
+from strongroom.cli.failures import UsageError
+
+if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
+
+
+@command("export")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["env", "json", "yaml", "docker", "github"]),
+    required=True,
+    help="env for sh, json, yaml, docker for --env-file, github for $GITHUB_ENV.",
+)
+@click.option("--prefix", metavar="P", help="All keys that begin with P, in place of the declared secrets.")
+@click.option("--group", metavar="G", help="Only the declared secrets of this group.")
+def export_command(settings: Settings, *, form: str, prefix: str | None, group: str | None) -> None:
+    """Print the declared secrets by name, or all keys under a prefix; keys become names such as DATABASE_URL.
+
+    What a format cannot hold, such as a newline in docker's, is refused, and nothing is printed.
+
+    Example: strongroom export --format json
+    """
+    if prefix is not None and group is not None:
+        raise UsageError("--prefix takes keys, --group declared secrets: choose one")
+    with settings.registry() as registry:
+        if prefix is None:
+            values = registry.resolve(group).as_env()
+        else:
+            values = registry.get_secrets(registry.list_secrets(prefix))
+    if prefix is not None and form in {"env", "docker", "github"}:
+        values = _named(values)
+    output.raw(_FORMATS[form](values).encode())
+
+
+def _named(values: Mapping[str, str]) -> dict[str, str]:
+    """Give keys the names of variables: `database/password` is DATABASE_PASSWORD."""
+    named: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    for key, value in values.items():
+        name = _NO_VARIABLE.sub("_", key).upper()
+        name = f"_{name}" if name[0].isdigit() else name
+        if name in named:
+            raise UsageError(f"{keys[name]!r} and {key!r} would both be {name}", hint="use json or yaml")
+        named[name], keys[name] = value, key
+    return named
+
+
+def as_env(values: Mapping[str, str]) -> str:
+    """Return assignments that `sh` reads back exactly."""
+    for name, value in values.items():
+        _refuse(name, value, "\0", "NUL")
+    return "".join(f"{_variable(name)}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def as_docker(values: Mapping[str, str]) -> str:
+    """Return lines for `docker run --env-file`, which knows neither quotes nor escapes."""
+    for name, value in values.items():
+        for character, told in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
+            _refuse(name, value, character, told)
+    return "".join(f"{_variable(name)}={value}\n" for name, value in values.items())
+
+
+def as_github(values: Mapping[str, str]) -> str:
+    """Return lines for the file that GITHUB_ENV names, each value between delimiters that are not in it."""
+    lines = []
+    for name, value in values.items():
+        _refuse(name, value, "\0", "NUL")
+        _refuse(name, value, "\r", "a carriage return")
+        delimiter = f"EOF_{secrets.token_hex(8)}"
+        lines.append(f"{_variable(name)}<<{delimiter}\n{value}\n{delimiter}\n")
+    return "".join(lines)
+
+
+def as_json(values: Mapping[str, str]) -> str:
+    """Return one JSON object."""
+    return json.dumps(dict(values), indent=2) + "\n"
+
+
+def as_yaml(values: Mapping[str, str]) -> str:
+    """Return a YAML mapping of text to text."""
+    import yaml
+
+    # Quoted throughout, so that no reader takes `on` or `0123` for anything but text.
+    text: str = yaml.safe_dump(
+        dict(values), default_style='"', allow_unicode=False, width=1 << 30, sort_keys=False
+    )
+    return text
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a variable", hint="use json or yaml")
+    return name
+
+
+def _refuse(name: str, value: str, character: str, told: str) -> None:
+    if character in value:
+        raise UsageError(f"{name} holds {told}, which this format cannot hold", hint="use json or yaml")
+
+
+_FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "env": as_env,
+    "docker": as_docker,
+    "github": as_github,
+    "json": as_json,
+    "yaml": as_yaml,
+}

@@ -1,0 +1,162 @@
+"""`strongroom init`: a spec, an encrypted store and its key."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import output
+from strongroom.cli.app import command
+from strongroom.cli.failures import UsageError
+from strongroom.cli.writing import refuse_existing, write_whole
+
+if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
+
+SPEC, STORE, KEY = "strongroom.yaml", "secrets.enc", "app.key"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROVIDER = {"type": "file", "file_path": STORE, "key_file": KEY}
+
+_HEAD = f"""\
+# What strongroom assembles. Reference: docs/reference/spec.md, or `strongroom schema` for an editor.
+version: 1
+
+pipelines:
+  app:
+    # An encrypted store in one file. Keep its key away from its backups.
+    provider: {{type: file, file_path: {STORE}, key_file: {KEY}}}
+    middleware:                       # outermost first, the order a read meets them
+      - {{type: retry, attempts: 3}}
+"""
+_FOUND = {
+    "VAULT_ADDR": """\
+  # VAULT_ADDR is set, so there is a Vault or OpenBao (pip install 'strongroom[vault]'):
+  # vault:
+  #   provider: {type: vault, url: "${env:VAULT_ADDR}", token: "${env:VAULT_TOKEN}"}
+""",
+    "AWS_PROFILE AWS_ACCESS_KEY_ID AWS_DEFAULT_REGION": """\
+  # This machine has AWS credentials (pip install 'strongroom[aws]'):
+  # aws:
+  #   provider: {type: aws, region_name: "${env:AWS_DEFAULT_REGION:-us-east-1}"}
+""",
+    "GOOGLE_CLOUD_PROJECT GOOGLE_APPLICATION_CREDENTIALS": """\
+  # This machine has Google Cloud credentials (pip install 'strongroom[gcp]'):
+  # gcp:
+  #   provider: {type: gcp, project_id: "${env:GOOGLE_CLOUD_PROJECT}"}
+""",
+    "AZURE_CLIENT_ID AZURE_TENANT_ID": """\
+  # This machine has Azure credentials (pip install 'strongroom[azure]'):
+  # azure:
+  #   provider: {type: azure, vault_url: "https://NAME.vault.azure.net"}
+""",
+}
+_TAIL = """
+profiles:
+  test:                               # `strongroom --profile test …`: nothing is stored
+    pipelines:
+      app: {provider: {type: memory}}
+"""
+_NO_SECRETS = """
+# What the application needs; `strongroom check` looks, `strongroom run -- CMD` hands it over.
+# secrets:
+#   DATABASE_PASSWORD: {key: database/password, min_length: 12, generate: {length: 32}}
+"""
+
+
+@command("init")
+@click.option("--from", "source", metavar=".env", help="Take over the names and values of this file.")
+@click.option("--force", is_flag=True, help="Write the spec anew where there is one; never a store or key.")
+def init_command(settings: Settings, source: str | None, force: bool) -> None:
+    """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.
+
+    Example: strongroom init --from .env
+    """
+    from strongroom.cli.tables import read_dotenv
+
+    spec = Path(settings.spec or SPEC)
+    refuse_existing(spec, overwrite=force, hint="use it as it is, or write it anew with --force")
+    values = read_dotenv(Path(source)) if source is not None else {}
+    for name in values:
+        if not _VARIABLE.fullmatch(name):
+            raise UsageError(
+                f"{source}: {name!r} is no name of a variable", hint="rename it, or leave it out"
+            )
+    _fill_store(spec.absolute().parent, values)
+    write_whole(spec, _spec_text(list(values)).encode(), mode=0o644)
+    ignored = _ignore(spec.absolute().parent)
+    if settings.json:
+        output.as_json(
+            {
+                "spec": str(spec),
+                "store": STORE,
+                "key_file": KEY,
+                "imported": sorted(values),
+                "ignored": ignored,
+            }
+        )
+        return
+    output.lines(_told(spec, source, values))
+
+
+def _fill_store(folder: Path, values: dict[str, str]) -> None:
+    from strongroom.registry import SecretProviderRegistry, innermost
+
+    provider: dict[str, Any] = {
+        **_PROVIDER,
+        "file_path": str(folder / STORE).replace("${", "$${"),
+        "key_file": str(folder / KEY).replace("${", "$${"),
+    }
+    with SecretProviderRegistry({"version": 1, "pipelines": {"app": {"provider": provider}}}) as registry:
+        innermost(registry.pipeline("app")).create()
+        present = registry.get_secrets(values)
+        changed = sorted(name for name, value in present.items() if value != values[name])
+        if changed:
+            raise UsageError(
+                f"the store holds other values of {', '.join(changed)}",
+                code=8,
+                hint="delete them there, or leave them out of the file",
+            )
+        missing = {name: value for name, value in values.items() if name not in present}
+        if missing:
+            registry.set_secrets(missing)
+
+
+def _spec_text(names: list[str]) -> str:
+    found = [
+        text for variables, text in _FOUND.items() if any(os.environ.get(one) for one in variables.split())
+    ]
+    text = _HEAD + "".join(found) + "default: app\n"
+    if not names:
+        return text + _NO_SECRETS + _TAIL
+    declared = "".join(f"  {name}: {{key: {name}}}\n" for name in names)
+    told = "\n# What the application needs: rules such as `min_length: 12` or `type: port` go here.\n"
+    return f"{text}{told}secrets:\n{declared}{_TAIL}"
+
+
+def _ignore(folder: Path) -> list[str]:
+    """Add store and key to `.gitignore`, where they are not in it already."""
+    path = folder / ".gitignore"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # Beside the store lie SQLite's own files, beside the key for a moment the next one.
+    present = {line.strip().removeprefix("/") for line in text.splitlines()}
+    missing = [line for line in (STORE, f"{STORE}-*", KEY, f"{KEY}.*") if line not in present]
+    if missing:
+        gap = "" if not text or text.endswith("\n") else "\n"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(gap + "".join(f"{line}\n" for line in missing))
+    return missing
+
+
+def _told(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
+    lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
+    if source is not None:
+        lines.append(
+            f"took over {len(values)} secrets from {source}; it still holds them in clear: delete it"
+        )
+    elif Path(".env").is_file():
+        lines.append("there is a .env file: `strongroom import .env` takes its values over")
+    return lines
