@@ -55,8 +55,8 @@ def test_long_names_are_told_apart():
 
 
 def test_the_key_is_the_documented_one():
-    found = key_for("https://upload.pypi.org/legacy/", "__token__")
-    assert found == "keyring/https:%2F%2Fupload.pypi.org%2Flegacy%2F/__token__"
+    found = key_for("https://packages.example.com/", "__token__")
+    assert found == "keyring/https:%2F%2Fpackages.example.com%2F/__token__"
 
 
 def test_without_a_user_name_the_services_first_one_answers(backend):

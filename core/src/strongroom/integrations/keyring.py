@@ -5,7 +5,7 @@ Chosen by asking for it, never by itself: the environment variable `PYTHON_KEYRI
 
 The password of a user name in a service is the secret `keyring/SERVICE/USERNAME`. In both names `%`,
 `/`, spaces, control characters and a leading `.` are percent-encoded (UTF-8), so that different names
-have different keys: PyPI's is `keyring/https:%2F%2Fupload.pypi.org%2Flegacy%2F/__token__`. A name that is
+have different keys: an index may have `keyring/https:%2F%2Fpackages.example.com%2F/__token__`. A name that is
 empty is written `%`; one of more than 200 characters `%sha256-` and its hash.
 """
 

@@ -101,7 +101,7 @@ class Index:
         for offset, length in shapes:
             start = at - offset
             end = start + length
-            if data[start:end] in self.labels:
+            if start >= 0 and end <= len(data) and data[start:end] in self.labels:
                 yield start, end
 
     def _add_long(self, pattern: bytes) -> None:
