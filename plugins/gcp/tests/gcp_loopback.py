@@ -100,7 +100,7 @@ class GrpcServer:
                 status = status_pb2.Status(
                     code=refusal.code.value[0], message=refusal.message, details=_packed(refusal.details)
                 )
-            context.abort_with_status(rpc_status.to_status(status))
+            return context.abort_with_status(rpc_status.to_status(status))
 
         return grpc.unary_unary_rpc_method_handler(answer, request.deserialize, _encode)
 

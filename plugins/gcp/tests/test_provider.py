@@ -332,9 +332,12 @@ def test_refusals_by_class(bench, code, expected, retryable):
     }
     for key, several in operations.items():
         for operation in several:
-            with pytest.raises(expected, match="the reason in words") as caught:
+            with pytest.raises(expected) as caught:
                 operation()
             error = caught.value
+            # Over REST a 401 makes google-auth renew the login, and it tells of that; the test's cannot be.
+            renewed = code == "UNAUTHENTICATED" and bench.transport == "rest"
+            assert ("cannot be refreshed" if renewed else "the reason in words") in str(error)
             assert type(error) is expected
             assert (error.provider, error.retryable) == ("gcp", retryable)
             assert error.key in {key, "l"} if key else error.key is None

@@ -7,7 +7,6 @@ import time
 
 import hvac.exceptions
 import pytest
-
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -69,19 +68,19 @@ def test_conditional_write_conflicts(provider):
 
 
 def test_wrong_mount_is_configuration(server):
-    with VaultSecretProvider(server.url, server.token, "nowhere") as provider:
-        with pytest.raises(ConfigurationError):
-            provider.get_secret("k")
+    with (
+        VaultSecretProvider(server.url, server.token, "nowhere") as provider,
+        pytest.raises(ConfigurationError),
+    ):
+        provider.get_secret("k")
 
 
 def test_denied_and_not_logged_in_differ(server, mount):
     token = server.client.auth.token.create(policies=["default"])["auth"]["client_token"]
-    with VaultSecretProvider(server.url, token, mount) as denied:
-        with pytest.raises(PermissionDeniedError):
-            denied.get_secret("k")
-    with VaultSecretProvider(server.url, "bogus", mount) as bogus:
-        with pytest.raises(AuthenticationError):
-            bogus.get_secret("k")
+    with VaultSecretProvider(server.url, token, mount) as denied, pytest.raises(PermissionDeniedError):
+        denied.get_secret("k")
+    with VaultSecretProvider(server.url, "bogus", mount) as bogus, pytest.raises(AuthenticationError):
+        bogus.get_secret("k")
 
 
 def test_dead_token_leads_to_a_new_login(server, mount):

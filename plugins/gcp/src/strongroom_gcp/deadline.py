@@ -56,8 +56,8 @@ class Runner:
 
     requests' timeouts bound each read from a socket, not the call: a server that drips, a name service that
     hangs or a token endpoint that is tried again and again would outlast any deadline. A call that outlasts
-    its deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` calls are
-    under way at once.
+    its deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` calls
+    are under way at once.
     """
 
     def __init__(self, most: int = 64) -> None:

@@ -204,6 +204,8 @@ def translate(
 def kind_of(error: Exception) -> type[StrongroomError]:
     """Return the class of strongroom's error for `error`."""
     kind = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), StrongroomError)
+    if _is_cut_short(error):
+        return BackendUnavailableError
     said = message_of(error)
     if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or _NO_PROJECT.search(said)):
         return ConfigurationError
@@ -286,6 +288,13 @@ def _from_service(error: Exception) -> bool:
     """Tell whether a 404 is Secret Manager's own, and not that of something else at its address."""
     response = getattr(error, "response", None)
     return response is None or not hasattr(response, "json") or bool(_answer(error))
+
+
+def _is_cut_short(error: Exception) -> bool:
+    """Tell whether a REST answer ended within its head: whatever its status says, nobody has read the rest."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    told = {name.lower() for name in headers or ()}
+    return headers is not None and not told & {"content-length", "transfer-encoding"}
 
 
 def _reason(error: Exception) -> str | None:

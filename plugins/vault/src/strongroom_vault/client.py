@@ -33,10 +33,12 @@ class VaultClient:
 
         def send(verb: str, where: str, *, token: str | None, **more: Any) -> Any:
             about = None if where != path else key
-            return self._send(call, verb, where, token, "login" if about is None else what, about, **more)
+            return self._send(
+                call, verb, where, token, what="login" if about is None else what, key=about, **more
+            )
 
         def ask(token: str) -> Any:
-            return self._send(call, method, path, token, what, key, **kwargs)
+            return self._send(call, method, path, token, what=what, key=key, **kwargs)
 
         token = self.login.token(send)
         try:
@@ -68,7 +70,7 @@ class VaultClient:
     def _alive(self, call: Any, token: str) -> bool:
         # The server says 403 to a dead token and to a missing permission alike.
         try:
-            self._send(call, "get", "/v1/auth/token/lookup-self", token, "look up the token", None)
+            self._send(call, "get", "/v1/auth/token/lookup-self", token, what="look up the token", key=None)
         except PermissionDeniedError:
             return False
         return True
@@ -101,7 +103,15 @@ class VaultClient:
         return adapter, session
 
     def _send(
-        self, call: Any, method: str, path: str, token: str | None, what: str, key: str | None, **kwargs: Any
+        self,
+        call: Any,
+        method: str,
+        path: str,
+        token: str | None,
+        *,
+        what: str,
+        key: str | None,
+        **kwargs: Any,
     ) -> Any:
         adapter, session = self._made()
         headers = {"X-Vault-Token": token} if token else {}

@@ -40,7 +40,7 @@ TABLE: dict[str, type[StrongroomError]] = {
 
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in anew: give a valid token, or `auth` so that it is renewed",
-    PermissionDeniedError: "the token's policies lack this path; the docs page of vault has a policy to paste",
+    PermissionDeniedError: "the token's policies lack this path; the docs page of vault has one to paste",
     BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
     ThrottledError: "ask again later, or raise the quota",
 }
