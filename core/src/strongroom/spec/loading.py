@@ -305,12 +305,13 @@ class _Loader:
             yield RoutePlan(str(prefix.value), str(target.value), bool(strip is not None and strip.value))
 
     def secret(self, name: str, node: Node) -> SecretPlan | None:
+        path: NodePath = ("secrets", name)
+        self.check_key(name, node, path)
         try:
             model = models.Secret.model_validate(node.data())
         except ValidationError:
             return None  # the frame has told
-        path: NodePath = ("secrets", name)
-        self.check_secret(name, model, node, path)
+        self.check_secret(model, node, path)
         generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
         values = {
             field: getattr(model, field)
@@ -323,11 +324,22 @@ class _Loader:
         position = self.source.position(*_key_position(self.source.document.root, path, node))
         return SecretPlan(name=name, key=model.key or name, position=position, generate=generate, **values)
 
-    def check_secret(self, name: str, model: models.Secret, node: Node, path: NodePath) -> None:
-        import re
-
+    def check_key(self, name: str, node: Node, path: NodePath) -> None:
         from strongroom.errors import InvalidKeyError
         from strongroom.keys import check_key, is_reserved
+
+        given = node.mapping.get("key")
+        key = given.value if given is not None and isinstance(given.value, str) else name
+        try:
+            reserved = is_reserved(check_key(key))
+        except InvalidKeyError as error:
+            self.note(node.at(("key",)), (*path, "key"), str(error))
+        else:
+            if reserved:
+                self.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
+
+    def check_secret(self, model: models.Secret, node: Node, path: NodePath) -> None:
+        import re
 
         if model.pattern is not None:
             try:
@@ -336,12 +348,6 @@ class _Loader:
                 self.note(
                     node.at(("pattern",)), (*path, "pattern"), "no regular expression that Python's re takes"
                 )
-        try:
-            check_key(model.key or name)
-        except InvalidKeyError as error:
-            self.note(node.at(("key",)), (*path, "key"), str(error))
-        if is_reserved(model.key or name):
-            self.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
         if (
             model.min_length is not None
             and model.max_length is not None

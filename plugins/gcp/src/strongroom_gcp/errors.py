@@ -291,7 +291,7 @@ def _from_service(error: Exception) -> bool:
 
 
 def _is_cut_short(error: Exception) -> bool:
-    """Tell whether a REST answer ended within its head: whatever its status says, nobody has read the rest."""
+    """Tell whether a REST answer ended within its head: its status alone says nothing."""
     headers = getattr(getattr(error, "response", None), "headers", None)
     told = {name.lower() for name in headers or ()}
     return headers is not None and not told & {"content-length", "transfer-encoding"}
