@@ -65,7 +65,7 @@ def told_apart(numbers: frozenset[int], tell: Callable[[int], object]) -> Iterat
     def wait() -> None:
         while True:
             info = signal.sigwaitinfo(numbers)
-            if info.si_code > 0:  # SI_USER and its like; the kernel's own are positive
+            if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
                 tell(info.si_signo)
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
