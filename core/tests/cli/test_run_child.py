@@ -14,6 +14,8 @@ import termios
 import time
 
 import pytest
+from strongroom.cli.relay import Relay
+from strongroom.masking import Masker
 
 VALUE = "hunter22-geheim"
 DRIVER = """
@@ -325,6 +327,18 @@ def test_all_that_the_child_printed_is_passed_on_to_a_slow_reader(on_terminal):
         running.until(b"x" * 63)
         code, seen = running.end()
         assert (code, seen.count(b"y" * 63)) == (0, 20000)
+
+
+def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_path):
+    monkeypatch.setattr("strongroom.cli.relay._MOMENT_SECONDS", 0)
+    monkeypatch.setattr("strongroom.cli.relay._CHUNK", 1000)
+    reader, writer = os.pipe()
+    with (tmp_path / "out").open("wb") as out:
+        relay = Relay(reader, out.fileno(), Masker(["hunter22"]).stream())
+        os.write(writer, b"x" * 50_000 + b"hunter22")
+        relay.drain()
+    os.close(writer)
+    assert (tmp_path / "out").read_bytes() == b"x" * 50_000 + b"********"
 
 
 def test_a_reader_that_goes_away_ends_the_child_as_usual():
