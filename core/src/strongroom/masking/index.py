@@ -4,7 +4,8 @@ Data is looked at as 32-bit numbers, four bytes each and none overlapping, which
 the speed of C. A pattern of seven or more bytes holds a whole such number wherever it stands, and which
 one it is depends only on where it stands modulo four: so four numbers for each pattern, at four
 consecutive places of it, are enough to miss none. Where such a number turns up, the bytes around it
-are compared. `docs/decisions/0020-masking.md` has the measurements.
+are compared. Shorter patterns need the data to be read at two or all four alignments.
+`docs/decisions/0020-masking.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ class Index:
         self.labels: dict[bytes, Any] = {}
         self.longest = 0
         self._shapes: dict[int, tuple[Shape, ...]] = {}
-        self._grams: set[int] = set()
-        self._short: set[bytes] = set()
-        self._short_shapes: dict[int, tuple[Shape, ...]] = {}
+        # What is looked for at each of the four alignments, and the short patterns while they are few.
+        self._grams: tuple[set[int], ...] = tuple(set() for _ in range(_GRAM))
+        self._short: tuple[bytes, ...] = ()
+        self._few = True
         self._starts: set[bytes] = set()
         self._ordered: list[bytes] | None = []
         self._interned: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
@@ -57,14 +59,28 @@ class Index:
             self.longest = max(self.longest, len(pattern))
             self._starts.add(pattern[:_GRAM])
             self._ordered = None
-            if len(pattern) < _SHORT:
-                self._add_short(pattern)
-            else:
-                self._add_long(pattern)
+            if len(pattern) >= _SHORT or not self._few:
+                self._register(pattern)
+                return
+            self._short += (pattern,)
+            if len(self._short) > _FEW:
+                for short in self._short:
+                    self._register(short)
+                self._few, self._short = False, ()
 
     def finds(self, data: bytes) -> list[Find]:
         """Return every find, in order of its beginning; they may overlap."""
-        found = [*self._long_finds(data), *self._short_finds(data)]
+        found = [
+            find
+            for alignment, grams in enumerate(self._grams)
+            for at, number in _met(grams, data, alignment)
+            for find in self._checked(data, at, self._shapes[number])
+        ]
+        for pattern in self._short:
+            at = data.find(pattern)
+            while at >= 0:
+                found.append((at, at + len(pattern)))
+                at = data.find(pattern, at + 1)
         found.sort()
         return found
 
@@ -91,12 +107,6 @@ class Index:
         place = bisect_right(ordered, tail)
         return place < len(ordered) and ordered[place].startswith(tail)
 
-    # --- patterns of seven bytes and more ---
-
-    def _long_finds(self, data: bytes) -> Iterator[Find]:
-        for at, number in _met(self._grams, data, 0):
-            yield from self._checked(data, at, self._shapes[number])
-
     def _checked(self, data: bytes, at: int, shapes: tuple[Shape, ...]) -> Iterator[Find]:
         for offset, length in shapes:
             start = at - offset
@@ -104,16 +114,20 @@ class Index:
             if start >= 0 and end <= len(data) and data[start:end] in self.labels:
                 yield start, end
 
-    def _add_long(self, pattern: bytes) -> None:
-        place = self._best_place(pattern)
-        for offset in range(place, place + _GRAM):
+    def _register(self, pattern: bytes) -> None:
+        # How many numbers a pattern holds at places that follow each other tells how often to look.
+        places = min(len(pattern) - _GRAM + 1, _GRAM)
+        places = places if places != 3 else 2  # noqa: PLR2004  # alignments come in powers of two
+        first = self._best_place(pattern) if places == _GRAM else 0
+        for offset in range(first, first + places):
             gram, shape = _number(pattern, offset), (offset, len(pattern))
             shapes = self._shapes.get(gram, ())
             if shape not in shapes:
                 wider = (*shapes, shape)
                 # Few distinct ones exist, so they are shared.
                 self._shapes[gram] = self._interned.setdefault(wider, wider)
-                self._grams.add(gram)
+            for alignment in range(0, _GRAM, places):
+                self._grams[alignment].add(gram)
 
     def _best_place(self, pattern: bytes) -> int:
         """Return the place whose numbers are rarest: least like text, and least used by others."""
@@ -130,40 +144,20 @@ class Index:
         window = pattern[place : place + _SHORT]
         return 8 * shared - 4 * len(set(window)) - len(window.translate(None, _COMMON))
 
-    # --- shorter ones ---
 
-    def _short_finds(self, data: bytes) -> Iterator[Find]:
-        if len(self._short) > _FEW:
-            grams = set(self._short_shapes)
-            for shift in range(_GRAM):
-                for at, number in _met(grams, data, shift):
-                    yield from self._checked(data, at, self._short_shapes[number])
-            return
-        for pattern in tuple(self._short):
-            at = data.find(pattern)
-            while at >= 0:
-                yield at, at + len(pattern)
-                at = data.find(pattern, at + 1)
-
-    def _add_short(self, pattern: bytes) -> None:
-        gram = _number(pattern, 0)
-        self._short.add(pattern)
-        self._short_shapes[gram] = tuple({*self._short_shapes.get(gram, ()), (0, len(pattern))})
-
-
-def _met(grams: set[int], data: bytes, shift: int) -> Iterator[tuple[int, int]]:
-    """Yield where one of `grams` stands at a place that is `shift` modulo four, and which."""
+def _met(grams: set[int], data: bytes, alignment: int) -> Iterator[tuple[int, int]]:
+    """Yield where one of `grams` stands at a place that is `alignment` modulo four, and which."""
     if not grams:
         return
-    whole = (len(data) - shift) // _GRAM * _GRAM
+    whole = (len(data) - alignment) // _GRAM * _GRAM
     if whole <= 0:
         return
-    numbers = memoryview(data)[shift : shift + whole].cast("I").tolist()
+    numbers = memoryview(data)[alignment : alignment + whole].cast("I").tolist()
     waiting = iter(numbers)
     # `isdisjoint` stops at the first that it meets, and the iterator knows how many are left.
     while not grams.isdisjoint(waiting):
         place = len(numbers) - length_hint(waiting) - 1
-        yield place * _GRAM + shift, numbers[place]
+        yield place * _GRAM + alignment, numbers[place]
 
 
 def _number(data: bytes, at: int) -> int:

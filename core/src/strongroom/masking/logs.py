@@ -89,8 +89,8 @@ class MaskingFilter(logging.Filter):
 def install(*registries: TellsValues) -> None:
     """Mask from now on what this process logs and the tracebacks that it shows at its end.
 
-    Call it when logging is configured, and again when handlers were added. Hooks of error reporters
-    belong behind it: whoever replaces `sys.excepthook` later gets exceptions as they are.
+    Call it when logging is configured, and again when handlers were added. It takes the place of an
+    error reporter's hooks: one that is installed later gets exceptions as they are.
 
     Args:
         registries: Their values are remembered as they are read. Others: `remember`.
