@@ -73,6 +73,7 @@ class Index:
         found = [
             find
             for alignment, grams in enumerate(self._grams)
+            if grams
             for at, number in _met(grams, data, alignment)
             for find in self._checked(data, at, self._shapes[number])
         ]
@@ -147,8 +148,6 @@ class Index:
 
 def _met(grams: set[int], data: bytes, alignment: int) -> Iterator[tuple[int, int]]:
     """Yield where one of `grams` stands at a place that is `alignment` modulo four, and which."""
-    if not grams:
-        return
     whole = (len(data) - alignment) // _GRAM * _GRAM
     if whole <= 0:
         return
