@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from strongroom.cli import main
+from strongroom.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

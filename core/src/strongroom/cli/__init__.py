@@ -1,4 +1,4 @@
-"""The command line. `main` is what the `strongroom` script calls; each command is a module of its own.
+"""The command line. `script` is what the `strongroom` command calls; each command is a module of its own.
 
 Only the module of the command that is asked for is imported, and for the plain forms of `get`, which
 scripts call in loops, not even click.
@@ -6,10 +6,25 @@ scripts call in loops, not even click.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["main", "script"]
+
+
+def script() -> None:
+    """Run the command line as a process, and end the process with its exit code."""
+    from strongroom.cli.quick import quick_get
+
+    if quick_get(sys.argv[1:]) is None:
+        sys.exit(main())
+    import gc
+
+    # A `get` is over before anything is worth collecting, and all that it opened is closed by then: the
+    # interpreter's clearing up would take longer than the reading.
+    gc.disable()
+    os._exit(main())
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ that there is one place that explains them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from strongroom.cli.frame import Settings
 
@@ -18,11 +18,14 @@ _FLAGS = frozenset({"--json", "--debug"})
 _OWN_VALUES = frozenset({"--field", "--version"})
 
 
-class QuickGet(NamedTuple):
+class QuickGet:
     """A call of `get` that was understood."""
 
-    settings: Settings
-    options: dict[str, Any]
+    __slots__ = ("options", "settings")
+
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        self.settings = settings
+        self.options = options
 
 
 def quick_get(args: Sequence[str]) -> QuickGet | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -151,7 +150,7 @@ def is_writable(path: Path) -> bool:
 
 def temporary_beside(path: Path) -> Path:
     """Make an empty file, 0600 whatever the umask, in the folder of `path`; it can take its place at once."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, MODE)
     try:
         os.fchmod(descriptor, MODE)

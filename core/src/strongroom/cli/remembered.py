@@ -1,0 +1,150 @@
+"""What a validated spec came to, remembered by its hash, so that `get` need not load YAML and pydantic again.
+
+Only the plainest outcome is remembered: every key goes to one provider whose options are paths, nothing
+watches it, and no middleware changes what is read. The record holds paths and no secret. Whatever differs
+from the time it was made (the spec's bytes, the program, its plugins, the settings in the environment) makes
+it worthless, and whatever goes wrong on this way is done again on the whole one, which tells the error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+from strongroom import __version__
+
+if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["recall", "remember"]
+
+_SPEC = "strongroom.yaml"
+_MAX_SPEC_BYTES = 1 << 20
+_HARMLESS = frozenset({"STRONGROOM_ACTOR", "STRONGROOM_AUDIT_KEY", "STRONGROOM_ENCRYPTION_KEY"})
+_PLACES = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+_SAME_READS = frozenset({"retry"})
+"""Middleware that never changes what a read that succeeds returns."""
+
+
+def recall(settings: Settings) -> tuple[Any, str] | None:
+    """Return the provider that answers every key and its pipeline, or None where that may have changed."""
+    name = _fingerprint(settings)
+    if name is None:
+        return None
+    try:
+        with open(_folder() + name, encoding="utf-8") as file:  # noqa: PTH123  # pathlib costs more than the reading
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                return None
+            pipeline, factory, *options = file.read().split("\n")
+    except (OSError, ValueError):
+        return None
+    module, _, attribute = factory.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
+        return None
+    return made(**dict(option.split("=", 1) for option in options)), pipeline
+
+
+def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
+    """Keep what the spec came to, where it is plain enough and there is a place to keep it."""
+    name = _fingerprint(settings)
+    lines = _record(registry) if name is not None else None
+    if name is None or lines is None or any("\n" in line for line in lines):
+        return
+    from pathlib import Path
+
+    from strongroom.cli.writing import write_whole
+
+    folder = Path(_folder())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in folder.iterdir():  # a record a spec is enough; an older one is of no use to anybody
+            if old.name.startswith(name[:_OWNER_DIGITS]):
+                old.unlink()
+        write_whole(folder / name, "\n".join(lines).encode())
+    except OSError:
+        return  # a read-only home: the next call takes the whole way, as this one did
+
+
+def _record(registry: SecretProviderRegistry) -> list[str] | None:
+    from pathlib import Path
+
+    from strongroom.plugins import finder
+
+    plan = registry.plan
+    plain = plan.default is not None and not plan.routes and not plan.hooks
+    pipeline = plan.pipelines[plan.default] if plain and plan.default is not None else None
+    if pipeline is None or pipeline.provider is None or pipeline.hooks:
+        return None
+    part = pipeline.provider
+    if part.reads or part.environment or {one.type for one in pipeline.middleware} - _SAME_READS:
+        return None
+    if not isinstance(part.factory, str):
+        return None
+    options = dict(part.options or {}) if part.prepare is None else dict(part.prepare(_unused))
+    defaults = {
+        name: info.default for name, info in finder.find("provider", part.type).config.model_fields.items()
+    }
+    told = {name: value for name, value in options.items() if name not in defaults or value != defaults[name]}
+    if not told or not all(isinstance(value, Path) for value in told.values()):
+        return None
+    return [pipeline.name, part.factory, *(f"{name}={value}" for name, value in told.items())]
+
+
+def _unused(reference: object) -> str:
+    raise AssertionError(reference)  # a part that reads secrets was left out above
+
+
+def _folder() -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # as above
+    return f"{base}/strongroom/specs/"
+
+
+_OWNER_DIGITS = 16
+
+
+def _fingerprint(settings: Settings) -> str | None:
+    """Return the name of the record for this call: of its spec, then of all that decides what it comes to."""
+    if settings.profile is not None or settings.pipeline is not None:
+        return None
+    if any(name.startswith("STRONGROOM_") and name not in _HARMLESS for name in os.environ):
+        return None
+    path = settings.spec or (_SPEC if os.path.lexists(_SPEC) else "")
+    spec = _trusted(path) if path else "\0".join(os.environ.get(name, "") for name in _PLACES).encode()
+    if spec is None:
+        return None
+    where = os.path.abspath(path).encode(errors="surrogateescape") if path else b"embedded"  # noqa: PTH100  # as above
+    # What is installed shows in the times of the folders that modules come from; the first is the script's.
+    told = [__version__, sys.version, sys.prefix, *(f"{one}:{_changed(one)}" for one in sys.path[1:])]
+    whole = b"\0".join([where, spec, "\0".join(told).encode(errors="surrogateescape")])
+    return f"{hashlib.sha256(where).hexdigest()[:_OWNER_DIGITS]}-{hashlib.sha256(whole).hexdigest()}"
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns if folder else 0  # noqa: PTH116  # as above
+    except OSError:
+        return 0
+
+
+def _trusted(path: str) -> bytes | None:
+    """Return the bytes of a spec that nobody else owns or may write."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        mine = status.st_uid in {os.geteuid(), 0} and not status.st_mode & stat.S_IWOTH
+        if not mine or not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SPEC_BYTES:
+            return None
+        return os.read(descriptor, _MAX_SPEC_BYTES)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""`strongroom get`, on the whole way and on the remembered one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPEC = """
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: secrets.enc, key_file: app.key}
+    middleware: [{type: retry}]
+"""
+STRONGROOM = [sys.executable, "-m", "strongroom"]
+
+
+@pytest.fixture
+def strongroom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.yaml").chmod(0o644)
+
+    def run(*words, stdin=None, **environment):
+        return subprocess.run(
+            [*STRONGROOM, *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env={**os.environ, **environment},
+        )
+
+    assert run("set", "a/b", stdin="value").returncode == 0
+    return run
+
+
+def records():
+    return sorted((Path.home() / ".cache" / "strongroom" / "specs").glob("*"))
+
+
+def modules_of_a_get(*words):
+    code = (
+        "import sys; from strongroom.cli import main; main(sys.argv[1:]);"
+        "print(' '.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "get", *words], check=False, capture_output=True, text=True
+    )
+    return done.stdout, set(done.stderr.split())
+
+
+def test_the_second_call_needs_neither_yaml_nor_pydantic(strongroom):
+    assert "pydantic" in modules_of_a_get("a/b")[1]
+    value, modules = modules_of_a_get("a/b")
+    assert value == "value"
+    assert not modules & {"yaml", "pydantic", "click", "strongroom.registry", "importlib_metadata"}
+    (record,) = records()
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert "value" not in record.read_text()
+    assert Path("app.key").read_text().strip() not in record.read_text()
+
+
+def test_another_spec_is_not_taken_for_the_remembered_one(strongroom):
+    assert strongroom("get", "a/b").stdout == "value"
+    Path("strongroom.yaml").write_text(SPEC.replace("secrets.enc", "other.enc"))
+    assert strongroom("get", "a/b").returncode == 3
+    Path("strongroom.yaml").write_text(SPEC.replace("file_path", "file_pth"))
+    assert strongroom("get", "a/b").returncode == 2
+
+
+def test_a_spec_that_others_may_write_is_refused_all_the_same(strongroom):
+    assert strongroom("get", "a/b").returncode == 0
+    Path("strongroom.yaml").chmod(0o666)
+    refused = strongroom("get", "a/b")
+    assert refused.returncode == 2
+    assert "everybody may write" in refused.stderr
+
+
+def test_a_record_that_others_may_write_is_not_believed(strongroom, tmp_path):
+    strongroom("get", "a/b")
+    (record,) = records()
+    record.write_text(record.read_text().replace("secrets.enc", "nowhere.enc"))
+    record.chmod(0o666)
+    assert strongroom("get", "a/b").stdout == "value"
+
+
+def test_errors_are_those_of_the_whole_way(strongroom):
+    strongroom("get", "a/b")
+    absent = strongroom("get", "no/such")
+    assert (absent.returncode, absent.stdout) == (3, "")
+    assert strongroom("get", "/bad").returncode == 2
+    assert strongroom("get", "a/.rotation/b").returncode == 2
+    told = strongroom("get", "no/such", "--json")
+    assert json.loads(told.stderr)["error"]["type"] == "SecretNotFoundError"
+
+
+def test_json_and_fields_are_the_same_on_both_ways(strongroom):
+    strongroom("set", "j", stdin='{"user": {"name": "amy"}}')
+    expected = {"key": "j", "value": "amy", "pipeline": "app"}
+    for _ in range(2):
+        assert json.loads(strongroom("get", "j", "--field", "user.name", "--json").stdout) == expected
+
+
+def test_a_pipeline_with_a_hook_is_not_remembered(strongroom):
+    Path("strongroom.yaml").write_text(SPEC.replace("[{type: retry}]", "[{type: validation, max_length: 9}]"))
+    assert strongroom("get", "a/b").stdout == "value"
+    assert records() == []
+
+
+def test_settings_in_the_environment_take_the_whole_way(strongroom):
+    strongroom("get", "a/b")
+    refused = strongroom("get", "a/b", STRONGROOM_PROFILE="nope")
+    assert refused.returncode == 2
+    refused = strongroom("get", "a/b", STRONGROOM_PLUGINS="strongroom-memory")
+    assert refused.returncode == 2
