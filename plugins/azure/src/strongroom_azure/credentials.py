@@ -1,0 +1,98 @@
+"""Logins described by a mapping, as in YAML: which credential of azure-identity each method stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from strongroom.errors import ConfigurationError
+
+PUBLIC_CLOUD = "login.microsoftonline.com"
+
+
+class Method(NamedTuple):
+    """A class of azure-identity, the members it needs and those it may have."""
+
+    class_name: str
+    needed: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+
+METHODS: dict[str, Method] = {
+    "default": Method(
+        "DefaultAzureCredential", (), ("managed_identity_client_id", "workload_identity_client_id")
+    ),
+    "client_secret": Method(
+        "ClientSecretCredential", ("tenant_id", "client_id", "client_secret"), ("authority",)
+    ),
+    "client_certificate": Method(
+        "CertificateCredential",
+        ("tenant_id", "client_id"),
+        ("certificate", "certificate_path", "password", "send_certificate_chain", "authority"),
+    ),
+    "managed_identity": Method("ManagedIdentityCredential", (), ("client_id", "object_id", "resource_id")),
+    "workload_identity": Method(
+        "WorkloadIdentityCredential", (), ("tenant_id", "client_id", "token_file_path", "authority")
+    ),
+    "azure_cli": Method("AzureCliCredential", (), ("tenant_id",)),
+}
+_SECRET_MEMBERS = ("client_secret", "certificate", "password")
+
+
+def problem(given: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a described login, or None; no text of it holds a member's value."""
+    name = given.get("method")
+    method = METHODS.get(name) if isinstance(name, str) else None
+    if method is None:
+        return f"credential needs a method, one of {', '.join(METHODS)}"
+    unknown = sorted(str(member) for member in given.keys() - {"method", *method.needed, *method.allowed})
+    if unknown:
+        known = ", ".join((*method.needed, *method.allowed))
+        return f"credential of method {name}: unknown {', '.join(unknown)}; it takes {known}"
+    missing = [member for member in method.needed if not given.get(member)]
+    if missing:
+        return f"credential of method {name} needs {', '.join(missing)}"
+    if name == "client_certificate" and bool(given.get("certificate")) == bool(given.get("certificate_path")):
+        return "credential of method client_certificate needs one of certificate and certificate_path"
+    if name == "managed_identity" and sum(bool(given.get(member)) for member in method.allowed) > 1:
+        return "credential of method managed_identity takes one of client_id, object_id and resource_id"
+    return None
+
+
+def build(given: Mapping[str, Any]) -> Any:
+    """Return azure-identity's credential for a described login without problems.
+
+    Raises:
+        ConfigurationError: azure-identity refuses a member.
+    """
+    import azure.identity
+
+    members = {name: value for name, value in given.items() if name != "method" and value is not None}
+    kind: Callable[..., Any] = getattr(azure.identity, METHODS[given["method"]].class_name)
+    secrets = [str(members[name]) for name in _SECRET_MEMBERS if members.get(name)]
+    try:
+        return kind(**_arguments(given["method"], members))
+    except Exception as error:  # noqa: BLE001  # whatever it is, its text may hold the secret
+        said = f"{type(error).__name__}: {error}"
+    if any(secret in said for secret in secrets):
+        said = said.partition(":")[0]
+    raise ConfigurationError(
+        f"azure: credential of method {given['method']}: {' '.join(said.split())}",
+        provider="azure",
+        hint="check its members; `az login --service-principal` takes the same ones",
+    )
+
+
+def _arguments(method: str, members: dict[str, Any]) -> dict[str, Any]:
+    if method in ("client_secret", "client_certificate"):
+        # azure-identity would look at AZURE_AUTHORITY_HOST, and options beat the environment.
+        members.setdefault("authority", PUBLIC_CLOUD)
+    if "certificate" in members:
+        members["certificate_data"] = str(members.pop("certificate")).encode()
+    if method == "managed_identity":
+        found = {
+            name: members.pop(name) for name in ("object_id", "resource_id") if members.get(name) is not None
+        }
+        if found:
+            members["identity_config"] = found
+    return members

@@ -1,0 +1,60 @@
+"""What `strongroom doctor` tells of a vault."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from strongroom.errors import PermissionDeniedError
+
+from strongroom_azure.deadline import Deadline
+from strongroom_azure.service import Service
+
+_CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")
+"""Members of a token that say whom it is for, the most telling first."""
+
+
+class _Seen:
+    """Looks at an exchange as it passes the client: who asked, and what time the service has."""
+
+    def __init__(self) -> None:
+        self.identity = "unknown: the token does not tell"
+        self.skew: float | None = None
+
+    def __call__(self, exchange: Any) -> None:
+        self.identity = identity(exchange.http_request.headers.get("Authorization", "")) or self.identity
+        date = exchange.http_response.headers.get("Date")
+        try:
+            self.skew = parsedate_to_datetime(date).timestamp() - time.time() if date else None
+        except ValueError:
+            self.skew = None
+
+
+def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
+    """Return who is logged in and what works, by one page of the list; the token itself is never shown."""
+    seen = _Seen()
+    pages = service.client.list_properties_of_secrets(max_page_size=1, raw_response_hook=seen).by_page()
+    try:
+        service.call(lambda: next(pages, None), deadline, doing="listing secrets")
+        can_list = "yes"
+    except PermissionDeniedError:
+        # The service knows the caller and answers: those who only read by name need no more.
+        can_list = "no"
+    told = {"reachable": "yes", "identity": seen.identity, "can_list": can_list}
+    return told if seen.skew is None else {**told, "clock_skew": f"{seen.skew:.0f}"}
+
+
+def identity(authorization: str) -> str | None:
+    """Return whom the token in a header `Authorization` is for, as far as it can be read."""
+    parts = authorization.removeprefix("Bearer ").split(".")
+    if len(parts) != 3:  # noqa: PLR2004  # a JWT: header, claims, signature
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return None
+    found = (claims.get(name) for name in _CLAIMS) if isinstance(claims, dict) else ()
+    return next((text for text in found if isinstance(text, str) and text), None)

@@ -1,0 +1,295 @@
+"""The SDK's errors as strongroom's: one table from class to class, one from status to class.
+
+Classes stand by their names, so nothing of the SDK is loaded for this. A test walks the exception classes of
+azure-core and azure-identity and fails where one is not in `TABLE`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+    show_key,
+)
+
+TABLE: dict[str, type[StrongroomError]] = {
+    # azure.core.exceptions
+    "AzureError": BackendUnavailableError,
+    "ServiceRequestError": BackendUnavailableError,
+    "ServiceRequestTimeoutError": BackendUnavailableError,
+    "ServiceResponseError": BackendUnavailableError,
+    "ServiceResponseTimeoutError": BackendUnavailableError,
+    "HttpResponseError": BackendUnavailableError,
+    "DecodeError": BackendUnavailableError,
+    "IncompleteReadError": BackendUnavailableError,
+    "ResourceExistsError": ConflictError,
+    "ResourceNotFoundError": SecretNotFoundError,
+    "ClientAuthenticationError": AuthenticationError,
+    "ResourceModifiedError": ConflictError,
+    "ResourceNotModifiedError": ConfigurationError,
+    "TooManyRedirectsError": ConfigurationError,
+    "ODataV4Error": BackendUnavailableError,
+    "StreamConsumedError": BackendUnavailableError,
+    "StreamClosedError": BackendUnavailableError,
+    "ResponseNotReadError": BackendUnavailableError,
+    "SerializationError": ConfigurationError,
+    "DeserializationError": BackendUnavailableError,
+    # azure.core.polling
+    "BadStatus": BackendUnavailableError,
+    "BadResponse": BackendUnavailableError,
+    "OperationFailed": BackendUnavailableError,
+    # azure.identity
+    "CredentialUnavailableError": AuthenticationError,
+    "AuthenticationRequiredError": AuthenticationError,
+    # what lies below both, where they pass it on as it is
+    "RequestException": BackendUnavailableError,
+    "ConnectionError": BackendUnavailableError,
+    "TimeoutError": BackendUnavailableError,
+    "gaierror": BackendUnavailableError,
+    "OSError": ConfigurationError,  # a file that an option names: a CA's, a certificate's, a token's
+    "JSONDecodeError": BackendUnavailableError,
+    "AttributeError": BackendUnavailableError,  # JSON of another shape
+    "ValueError": ConfigurationError,  # what the SDK and azure-identity refuse before any request
+    "TypeError": ConfigurationError,  # a credential or client option that does not fit the SDK
+    "NotImplementedError": ConfigurationError,  # an api_version that the SDK does not know
+    "OutOfTimeError": BackendUnavailableError,
+}
+"""Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
+
+STATUSES: dict[int, type[StrongroomError]] = {
+    400: ConfigurationError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: SecretNotFoundError,
+    405: ConfigurationError,
+    408: BackendUnavailableError,
+    409: ConflictError,
+    412: ConflictError,
+    413: ConfigurationError,
+    429: ThrottledError,
+}
+"""Ours for each status of an answer; 5xx is unavailable, every other one is configuration."""
+
+
+class BusyError(BackendUnavailableError):
+    """The name is being deleted, purged or recovered, or waits for one of these: status 409.
+
+    Attributes:
+        deleted: Whether the service said that it may be recovered; None where it said nothing precise.
+    """
+
+    deleted: bool | None = None
+
+
+_DELETED = "ObjectIsDeletedButRecoverable"
+_BUSY = frozenset({"ObjectIsBeingDeleted", "ObjectIsBeingRecovered", "ObjectIsBeingPurged"})
+_DENIALS = frozenset(
+    {
+        "AccessDenied",
+        "ForbiddenByPolicy",
+        "ForbiddenByRbac",
+        "ForbiddenByFirewall",
+        "ForbiddenByConnection",
+        "ForbiddenByNsp",
+    }
+)
+_DISABLED = re.compile(r"\bdisabled secret\b|\bsecret\b[^.]*\bis disabled\b", re.IGNORECASE)
+_PURGE_PROTECTION = re.compile(r"purge protection", re.IGNORECASE)
+_CLOSED = re.compile(r"already been closed|No session available", re.IGNORECASE)
+_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
+_NO_SUCH_HOST = re.compile(r"Name or service not known|nodename nor servname|No address associated")
+_NO_ANSWER = frozenset(
+    {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
+)
+_MESSAGE_CHARACTERS = 300
+_DENIED, _CONFLICT, _SERVER_ERROR = 403, 409, 500
+_TROUBLE = frozenset({408, 429, *range(500, 600)})
+
+_HINTS: dict[type[StrongroomError], str] = {
+    PermissionDeniedError: "grant 'Key Vault Secrets Officer' (to read only: 'Key Vault Secrets User') on "
+    "the vault, or the permission in its access policy; the docs page of azure has the commands",
+    AuthenticationError: "run 'az login', give the option credential, "
+    "or check the identity and this machine's clock",
+    ThrottledError: "ask less often, cache, or spread the secrets over more vaults",
+    ConfigurationError: "check vault_url and the other options",
+}
+
+
+def translate(
+    error: Exception, *, doing: str, key: str | None = None, hidden: str | None = None
+) -> StrongroomError:
+    """Return strongroom's error for `error`; its cause is a copy that holds neither value nor token.
+
+    Args:
+        error: What a call raised.
+        doing: The operation, for the message.
+        key: The key it was about.
+        hidden: A value that was sent and must not appear in any text.
+    """
+    kind = kind_of(error)
+    if kind is SecretNotFoundError and key is None:
+        kind = ConfigurationError  # what a list does not find is no secret
+    said = message_of(error)
+    if hidden and hidden in said:
+        said = "(its message holds the value and is left out)"
+    about = f"azure: {doing}" + (f" {show_key(key)}" if key is not None else "")
+    ours: StrongroomError
+    if kind is SecretNotFoundError:
+        ours = SecretNotFoundError(key or "", provider="azure")
+    elif kind is ThrottledError:
+        wait = retry_after(error)
+        ours = ThrottledError(
+            f"{about}: {said}", retry_after=wait, key=key, provider="azure", hint=_HINTS[kind]
+        )
+    else:
+        ours = kind(f"{about}: {said}", key=key, provider="azure", hint=_hint(error, kind))
+    if isinstance(ours, BusyError):
+        code = inner_code(error)
+        ours.deleted = True if code == _DELETED else False if code in _BUSY else None
+    ours.__cause__ = _clean(error, said)
+    return ours
+
+
+def kind_of(error: Exception) -> type[StrongroomError]:
+    """Return the class of strongroom's error for `error`."""
+    kind = next(
+        (TABLE[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in TABLE), StrongroomError
+    )
+    status = status_of(error)
+    if status is None:
+        # Another thread has closed the client; every other ValueError is about an option.
+        return BackendUnavailableError if isinstance(error, ValueError) and _is_closed(error) else kind
+    if kind is AuthenticationError and status not in _TROUBLE:
+        return kind  # of the login: the token endpoint's 400 is no wrong option
+    return _kind_of_answer(error, status)
+
+
+def _kind_of_answer(error: Exception, status: int) -> type[StrongroomError]:
+    if status >= _SERVER_ERROR:
+        return BackendUnavailableError
+    if status == _CONFLICT and inner_code(error) in _BUSY | {_DELETED, None}:
+        return BusyError
+    kind = STATUSES.get(status, ConfigurationError)
+    if kind is SecretNotFoundError and _told(error) is None:
+        return ConfigurationError  # the 404 of something else at that address
+    if kind is PermissionDeniedError and _PURGE_PROTECTION.search(message_of(error)):
+        return ConfigurationError
+    return kind
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the status of the answer that `error` stands for, or None where there was none."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def inner_code(error: Exception) -> str | None:
+    """Return the service's own code for the cause, such as `SecretDisabled`."""
+    inner = getattr(_told(error), "innererror", None)
+    code = inner.get("code") if isinstance(inner, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def is_disabled(error: Exception) -> bool:
+    """Tell whether `error` says that the secret is disabled, which comes as 403 like a denial."""
+    return status_of(error) == _DENIED and (
+        inner_code(error) == "SecretDisabled" or bool(_DISABLED.search(message_of(error)))
+    )
+
+
+def may_be_disabled(error: Exception) -> bool:
+    """Tell whether `error` is a 403 that does not say what it is."""
+    return status_of(error) == _DENIED and inner_code(error) not in _DENIALS
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
+    said = str(error)
+    return _CERTIFICATE in said or bool(_NO_SUCH_HOST.search(said))
+
+
+def was_not_sent(error: Exception) -> bool:
+    """Tell whether the request certainly never reached the service."""
+    return any(cls.__name__ == "ServiceRequestError" for cls in type(error).__mro__)
+
+
+def message_of(error: Exception) -> str:
+    """Return what `error` says in one line, without request and response, shortened."""
+    name = type(error).__name__
+    told = _told(error)
+    if name == "OutOfTimeError":
+        return "no answer before the deadline"
+    if told is not None:
+        said = f"{inner_code(error) or told.code}: {told.message}"
+    elif (status := status_of(error)) is not None:
+        said = f"HTTP {status}, not in Key Vault's words"
+    elif name in _NO_ANSWER:
+        return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
+    else:
+        said = f"{name}: {getattr(error, 'message', None) or error}"
+    said = " ".join(said.split())
+    return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
+
+
+def retry_after(error: Exception) -> float | None:
+    """Return the seconds that the service asked to wait, from `Retry-After`: a number or a date."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    text = headers.get("Retry-After") if headers is not None else None
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None  # then the usual back-off does
+
+
+def _told(error: Exception) -> Any:
+    """Return the member `error` of an answer in Key Vault's words, None where there is none."""
+    told = getattr(error, "error", None)
+    return told if getattr(told, "code", None) else None
+
+
+def _is_closed(error: Exception) -> bool:
+    return bool(_CLOSED.search(str(error)))
+
+
+def _hint(error: Exception, kind: type[StrongroomError]) -> str | None:
+    said = message_of(error)
+    if kind is PermissionDeniedError and inner_code(error) in (
+        "ForbiddenByFirewall",
+        "ForbiddenByConnection",
+        "ForbiddenByNsp",
+    ):
+        return "the vault's network rules refuse this machine: add its address, or use the private endpoint"
+    if kind is ConfigurationError and _PURGE_PROTECTION.search(said):
+        return "the secret is deleted, recoverable until its retention ends; leave out purge"
+    if "challenge resource" in said:
+        return (
+            "check vault_url; only for an emulator set client_options to {verify_challenge_resource: false}"
+        )
+    if kind is BackendUnavailableError and is_lasting(error):
+        return "check vault_url, the network's name service, and client_options' connection_verify (the CA)"
+    return _HINTS.get(kind)
+
+
+def _clean(error: Exception, said: str) -> Exception:
+    """Return an error of the same class with just a text: the original may hold requests and their tokens."""
+    try:
+        return type(error)(said)
+    except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
+        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")

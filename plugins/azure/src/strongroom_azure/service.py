@@ -1,0 +1,278 @@
+"""Microsoft's client, kept to a deadline: every request of the provider goes through `Service.call`.
+
+Importing this module imports the SDK.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from azure.core.pipeline.transport import RequestsTransport
+from azure.keyvault.secrets import SecretClient
+from requests.adapters import HTTPAdapter
+from strongroom.errors import (
+    BackendUnavailableError,
+    NotFoundReason,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+    show_key,
+)
+from urllib3.util.retry import Retry
+
+from strongroom_azure import errors
+from strongroom_azure.deadline import Deadline, OutOfTimeError, Runner
+from strongroom_azure.versions import newest_first
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+CONNECTIONS = 64
+"""Kept connections: as many as a batch may have readers, where requests would keep 10."""
+
+
+def make_client(
+    vault_url: str, credential: Any, client_options: Mapping[str, Any], timeout: float
+) -> SecretClient:
+    """Return the official client, without retries of its own: they would know no deadline."""
+    options: dict[str, Any] = {
+        "retry_total": 0,
+        "connection_timeout": timeout,
+        "read_timeout": timeout,
+        **client_options,
+    }
+    if "transport" not in options:
+        transport = RequestsTransport(**options)
+        transport.open()
+        if transport.session is not None and "session" not in options:
+            once = Retry(total=False, redirect=False, raise_on_status=False)
+            transport.session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=once))
+        options["transport"] = transport
+    return SecretClient(vault_url, credential, **options)
+
+
+class Service:
+    """The calls that the provider makes, each within a deadline and with strongroom's errors."""
+
+    def __init__(self, client: Any, runner: Runner, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.client = client
+        self._runner = runner
+        self.pause = sleep
+
+    def read(self, name: str, key: str, deadline: Deadline, version: str | None = None) -> Any:
+        """Return a secret with its value and tags.
+
+        Raises:
+            SecretNotFoundError: It is disabled; or there is none, absent or deleted (`reason_for` tells).
+        """
+
+        def unreadable(error: Exception) -> StrongroomError | None:
+            if version is not None and errors.status_of(error) == 400:  # noqa: PLR2004  # no version has that form
+                return SecretNotFoundError(key, provider="azure")
+            disabled = errors.is_disabled(error) or (
+                errors.may_be_disabled(error) and self._is_disabled(name, version, deadline)
+            )
+            return SecretNotFoundError(key, reason="disabled", provider="azure") if disabled else None
+
+        return self.call(
+            lambda: self.client.get_secret(name, version),
+            deadline,
+            key=key,
+            doing="reading",
+            explain=unreadable,
+        )
+
+    def reason_for(self, name: str, deadline: Deadline) -> NotFoundReason:
+        """Return why a secret is not found: the answer itself does not tell deleted from absent."""
+        try:
+            self._runner.run(lambda: self.client.get_deleted_secret(name), deadline)
+        except Exception:  # noqa: BLE001  # not there, or not for us to know
+            return "absent"
+        return "deleted"
+
+    def write(self, name: str, value: str, tags: dict[str, str], deadline: Deadline, **about: Any) -> None:
+        """Add a version; a deleted secret of that name is recovered first, as the service asks for it."""
+        recovered = False
+
+        def add() -> None:
+            # Not repeated when its answer was lost: it might put back what somebody else has replaced since.
+            self.call(
+                lambda: self.client.set_secret(name, value, tags=tags),
+                deadline,
+                repeatable=False,
+                doing="writing",
+                **about,
+            )
+
+        def recover(busy: errors.BusyError) -> bool:
+            nonlocal recovered
+            if busy.deleted is False:
+                return False  # on its way to be deleted, purged or recovered: only time helps
+            try:
+                self.call(
+                    lambda: self.client.begin_recover_deleted_secret(name),
+                    deadline,
+                    doing="recovering",
+                    key=about["key"],
+                )
+            except (SecretNotFoundError, errors.BusyError):
+                return False
+            first, recovered = not recovered, True
+            return first
+
+        try:
+            self._when_free(add, deadline, about["key"], "writing", recover)
+        except StrongroomError as error:
+            if recovered:
+                error.hint = (
+                    "the deleted secret has been recovered, and so readers get its old value: set it again"
+                )
+            raise
+
+    def delete(self, name: str, key: str, deadline: Deadline, *, purge: bool) -> None:
+        """Delete a secret and, where `purge` says so, wait until it can be purged and do that."""
+
+        def delete() -> bool:
+            # Not repeated when its answer was lost: the repetition would say that there is nothing to delete.
+            poller = self.call(
+                lambda: self.client.begin_delete_secret(name),
+                deadline,
+                key=key,
+                doing="deleting",
+                repeatable=False,
+            )
+            return poller.result().recovery_id is not None  # else the vault keeps no deleted secrets
+
+        try:
+            kept = self._when_free(delete, deadline, key, "deleting")
+        except SecretNotFoundError:
+            if not purge:
+                raise
+            # Deleted before, perhaps by a call that had no time left to purge.
+            self._when_free(lambda: self._purge(name, key, deadline), deadline, key, "purging")
+            return
+
+        def purge_now() -> None:
+            try:
+                self._purge(name, key, deadline)
+            except SecretNotFoundError as error:
+                not_yet = errors.BusyError(error.message, key=key, provider="azure")
+            else:
+                return
+            raise not_yet
+
+        if purge and kept:
+            self._when_free(purge_now, deadline, key, "purging")
+
+    def pages(
+        self, listing: Callable[..., Any], deadline: Callable[[], Deadline], **about: Any
+    ) -> Iterator[Any]:
+        """Yield all items of a list, each of its pages with a deadline of its own."""
+        pages = listing().by_page()
+        while (page := self.call(lambda: _next(pages), deadline(), **about)) is not None:
+            yield from page
+
+    def call(
+        self,
+        send: Callable[[], T],
+        deadline: Deadline,
+        *,
+        doing: str,
+        key: str | None = None,
+        repeatable: bool = True,
+        hidden: str | None = None,
+        explain: Callable[[Exception], StrongroomError | None] = lambda _: None,
+    ) -> T:
+        """Make a call, again after a growing pause where that may help and there is time for it.
+
+        Args:
+            send: Calls the client.
+            deadline: When to give up.
+            doing: The operation, for messages.
+            key: The key it is about.
+            repeatable: Whether it may be sent again when it is not known whether it took effect.
+            hidden: A value that is sent and must not appear in any text.
+            explain: Gives a better error for what the call raised, or None.
+        """
+        pauses: Iterator[float] | None = None
+        while True:
+            try:
+                return self._runner.run(send, deadline)
+            except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
+                failed = error
+            ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
+            if not _may_help(failed, ours, repeatable=repeatable):
+                raise ours
+            pauses = pauses or _pauses()
+            pause = max(next(pauses), errors.retry_after(failed) or 0.0)
+            if not deadline.allows(pause):
+                raise ours
+            del failed, ours
+            self.pause(pause)
+
+    def _when_free(
+        self,
+        attempt: Callable[[], T],
+        deadline: Deadline,
+        key: str,
+        doing: str,
+        free: Callable[[errors.BusyError], bool] = lambda _: False,
+    ) -> T:
+        """Return what `attempt` returns once the name is free; `free` tells whether it helped that on."""
+        pauses = _pauses()
+        while True:
+            try:
+                return attempt()
+            except errors.BusyError as error:
+                busy = error
+            if free(busy):
+                pause = 0.0
+            elif deadline.allows(pause := next(pauses)):
+                self.pause(pause)
+            else:
+                break
+        said = BackendUnavailableError(
+            f"azure: {doing} {show_key(key)}: Key Vault is still deleting, purging or recovering it",
+            key=key,
+            provider="azure",
+            hint="call again in a few seconds, or raise timeout",
+        )
+        raise said from busy.__cause__
+
+    def _purge(self, name: str, key: str, deadline: Deadline) -> None:
+        self.call(lambda: self.client.purge_deleted_secret(name), deadline, key=key, doing="purging")
+
+    def _is_disabled(self, name: str, version: str | None, deadline: Deadline) -> bool:
+        """Ask whether a version is disabled, where the refusal did not tell it in the usual words."""
+        try:
+            found = self._runner.run(
+                lambda: newest_first(self.client.list_properties_of_secret_versions(name)), deadline
+            )
+        except Exception:  # noqa: BLE001  # then the first error stands
+            return False
+        asked = [item for item in found if version in (None, item.version)]
+        return bool(asked) and asked[0].enabled is False
+
+
+def _next(pages: Iterator[Any]) -> list[Any] | None:
+    page = next(pages, None)
+    return None if page is None else list(page)
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
+    """Tell whether a call that failed may be made again."""
+    if not isinstance(ours, BackendUnavailableError) or isinstance(ours, errors.BusyError):
+        return False
+    if isinstance(failed, OutOfTimeError) or errors.is_lasting(failed):
+        return False
+    return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

@@ -1,0 +1,47 @@
+"""The kit, over HTTPS with the official client."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.testing import ProviderConformance
+from strongroom_azure.names import MARKER
+from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
+
+
+class TestAzure(ProviderConformance):
+    max_value_bytes = MAX_BYTES
+    hostile_keys = (
+        f"a{MARKER}2f",
+        f"A{MARKER}b",
+        f"{MARKER}h{'0' * 64}",
+        f"a-0{MARKER}x",
+        "k" * 127,
+        "k" * 128,
+    )
+    hostile_values = (EMPTY_MARK, EMPTY_MARK * 2, f"{EMPTY_MARK}x")
+    sdk_modules = ("azure", "requests", "msal")
+    construction = (
+        "from strongroom_azure import AzureSecretProvider; AzureSecretProvider('https://127.0.0.1:1')"
+    )
+
+    @pytest.fixture
+    def provider(self, bench):
+        return bench.provider()
+
+    @pytest.fixture
+    def reopened(self, bench):
+        return bench.provider()
+
+    @pytest.fixture
+    def request_count(self, bench):
+        return lambda: bench.server.requests
+
+
+class TestAzureThatPurges(ProviderConformance):
+    """With `purge` a deleted key is gone for good, and set again as if it had never been."""
+
+    max_value_bytes = MAX_BYTES
+
+    @pytest.fixture
+    def provider(self, bench):
+        return bench.provider(purge=True)
