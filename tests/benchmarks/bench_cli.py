@@ -1,0 +1,68 @@
+"""Whole processes: `strongroom get` beside `keyring get`, and the cost of `import strongroom`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from timing import processor_seconds, row
+
+BIN = Path(sys.executable).parent
+ROUNDS = 15
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the rows; each command is run in turns with its peer."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        environment = {
+            "HOME": folder,
+            "PATH": f"{BIN}:/usr/bin:/bin",
+            "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+        }
+
+        def run(*words: str, value: bytes = b"") -> None:
+            subprocess.run(
+                [str(BIN / words[0]), *words[1:]],
+                input=value,
+                env=environment,
+                check=True,
+                capture_output=True,
+            )
+
+        run("keyring", "set", "service", "user", value=b"value")
+        run("strongroom", "set", "a/key", value=b"value")  # the user's own store
+        own, theirs = _turns(environment, "strongroom get a/key", "keyring get service user")
+        run("strongroom", "init")
+        run("strongroom", "set", "a/key", value=b"value")
+        spec, _ = _turns(environment, "strongroom get a/key", "keyring get service user")
+        Path("many.json").write_text(
+            "{" + ", ".join(f'"many/key-{number}": "value-{number}"' for number in range(10_000)) + "}"
+        )
+        run("strongroom", "import", "many.json")
+        many, _ = _turns(environment, "strongroom get many/key-5000", "keyring get service user")
+        ours, bare = _turns(environment, "python -c pass", "python -c pass")
+        imported, _ = _turns(environment, ["python", "-c", "import strongroom"], "python -c pass")
+        return [
+            row("strongroom get, own store / keyring get", own, theirs, 0.7),
+            row("strongroom get, with a spec / keyring get", spec, theirs, 0.7),
+            row("strongroom get among 10,000 / among few", many, spec, 1.15),
+            row("import strongroom / python -c pass", imported, min(ours, bare), 5),
+        ]
+
+
+def _turns(environment: dict[str, str], *commands: str | list[str]) -> list[float]:
+    words = [command.split() if isinstance(command, str) else command for command in commands]
+    lines = [[str(BIN / one[0]), *one[1:]] for one in words]
+    taken: list[list[float]] = [[] for _ in lines]
+    for line in lines:  # once for what later calls find in place
+        processor_seconds(line, environment)
+    for _ in range(ROUNDS):
+        for at, line in enumerate(lines):
+            taken[at].append(processor_seconds(line, environment))
+    return [statistics.median(one) for one in taken]
