@@ -14,7 +14,14 @@ from strongroom.spec import models, references
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.models import Spec
-from strongroom.spec.options import OptionsError, check_options, complaints_of, prepare_options, unknown_key
+from strongroom.spec.options import (
+    OptionsError,
+    check_options,
+    complaints_of,
+    prepare_options,
+    unknown_key,
+    with_nearest,
+)
 from strongroom.spec.plan import (
     ComponentPlan,
     FallbackPlan,
@@ -157,7 +164,8 @@ class _Loader:
             parent, key = root.at(loc[:-1]), str(loc[-1])
             self.note(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
         else:
-            self.note(root.at(loc), loc, message)
+            node = root.at(loc)
+            self.note(node, loc, with_nearest(kind, message, node.value))
 
     def assemble(self, root: Node) -> Plan:
         pipelines = {

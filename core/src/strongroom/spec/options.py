@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,18 @@ from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.references import BadReferenceError, Reference, UnresolvedError
 
-__all__ = ["Complaint", "OptionsError", "check_options", "complaints_of", "prepare_options"]
+__all__ = [
+    "Complaint",
+    "OptionsError",
+    "check_options",
+    "complaints_of",
+    "prepare_options",
+    "unknown_key",
+    "with_nearest",
+]
 
 _MIN_MASKED = 3
+_QUOTED = re.compile(r"'([^']+)'")
 Complaint = tuple[NodePath, str]
 """Where below the component, and what is wrong."""
 
@@ -45,7 +55,7 @@ def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
         at = node.at(loc)
         if references.has_reference(at.value) and not _wrong_even_so(at.value, kind):
             continue
-        complaints.append((loc, _scrubbed(kind, message, data)))
+        complaints.append((loc, with_nearest(kind, _scrubbed(kind, message, data), at.value)))
     return complaints
 
 
@@ -117,6 +127,14 @@ def unknown_key(key: str, names: set[str]) -> str:
         f"did you mean {close!r}?" if close else f"expected one of: {', '.join(sorted(names)) or 'nothing'}"
     )
     return f"unknown key; {known}"
+
+
+def with_nearest(kind: str, message: str, value: object) -> str:
+    """Add the name that was most likely meant to a message that lists the names allowed."""
+    if kind not in {"literal_error", "enum"} or not isinstance(value, str):
+        return message
+    close = nearest(value, _QUOTED.findall(message))
+    return f"{message}; did you mean {close!r}?" if close else message
 
 
 def _wrong_even_so(value: object, kind: str) -> bool:

@@ -1,0 +1,332 @@
+"""What each command prints, how it ends, and that errors are a line each without a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+HOSTILE = "a'b\"c $HOME `id` \\ #x =é\tend"
+
+
+def test_set_takes_stdin_an_argument_or_makes_a_value(strongroom):
+    strongroom("set", "a", stdin="one\n")
+    assert strongroom("get", "a").stdout == "one"
+    strongroom("set", "a", "--raw", stdin="one\n")
+    assert strongroom("get", "a").stdout == "one\n"
+    warned = strongroom("set", "a", "two")
+    assert warned.stderr.startswith("warning: ")
+    assert "two" not in warned.stderr
+    strongroom("set", "database/password", "--generate")
+    assert len(strongroom("get", "database/password").stdout) == 24
+    strongroom("set", "a", "three", "--generate", expected=2)
+
+
+def test_exit_codes_and_one_line_an_error(strongroom):
+    for words, code in (
+        (["get", "absent"], 3),
+        (["get", "/bad"], 2),
+        (["get", "a/.rotation/b"], 2),
+        (["nonsense"], 2),
+        (["get"], 2),
+        (["--spec", "nowhere.yaml", "list"], 2),
+        (["--profile", "nope", "list"], 2),
+        (["--pipeline", "nope", "list"], 2),
+        (["delete", "absent"], 3),
+        (["history", "absent"], 3),
+    ):
+        told = strongroom(*words, expected=code).stderr
+        assert told.count("\n") == 1, told
+        assert told.startswith("error: "), told
+
+
+def test_a_wrong_key_is_a_decryption_error(strongroom):
+    strongroom("set", "a", stdin="value")
+    Path("app.key").write_text(strongroom("keygen").stdout)
+    assert "value" not in strongroom("get", "a", expected=6).stderr
+
+
+def test_json_answers_and_errors_before_and_after_the_command(strongroom):
+    strongroom("set", "a/b", stdin="value")
+    for words in (["--json", "get", "a/b"], ["get", "a/b", "--json"]):
+        assert json.loads(strongroom(*words).stdout) == {"key": "a/b", "value": "value", "pipeline": "app"}
+    assert json.loads(strongroom("list", "--json").stdout) == {"keys": ["a/b"]}
+    refused = strongroom("--json", "get", "absent", expected=3)
+    assert refused.stdout == ""
+    error = json.loads(refused.stderr)["error"]
+    assert error["type"] == "SecretNotFoundError"
+    assert set(error) == {"type", "message", "hint"}
+
+
+def test_debug_shows_places_and_no_value(strongroom):
+    told = strongroom("--debug", "set", "/bad", "hunter2-value", expected=2).stderr
+    assert "Traceback" in told
+    assert "hunter2-value" not in told
+
+
+def test_list_delete_and_history(strongroom):
+    for key in ("a/b", "a/c", "d"):
+        strongroom("set", key, stdin="1")
+    strongroom("set", "a/b", stdin="2")
+    assert strongroom("list", "a/").stdout == "a/b\na/c\n"
+    assert strongroom("list", "--tree").stdout == "├── a\n│   ├── b\n│   └── c\n└── d\n"
+    versions = json.loads(strongroom("history", "a/b", "--json").stdout)["versions"]
+    assert [one["state"] for one in versions] == ["current", "previous"]
+    assert strongroom("get", "a/b", "--version", versions[1]["version"]).stdout == "1"
+    told = strongroom("delete", "a/b", "nope", "d", expected=3)
+    assert "nope" in told.stderr
+    assert strongroom("list").stdout == "a/c\n"
+
+
+def test_init_makes_spec_store_and_key_and_keeps_them_out_of_git(strongroom):
+    Path("strongroom.yaml").unlink()
+    Path(".env").write_text(f"A=value-of-a\nexport B='{HOSTILE.replace(chr(39), '')}'\nC=\n")
+    Path(".gitignore").write_text("mine")
+    strongroom("init", "--from", ".env")
+    for name in ("secrets.enc", "app.key"):
+        assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
+    ignored = Path(".gitignore").read_text().splitlines()
+    assert ignored[0] == "mine"
+    assert {"secrets.enc", "app.key"} <= set(ignored)
+    assert "value-of-a" not in Path("strongroom.yaml").read_text()
+    assert strongroom("list").stdout == "A\nB\nC\n"
+    assert strongroom("get", "B").stdout == HOSTILE.replace("'", "")
+    assert "already" in strongroom("init", expected=8).stderr
+    strongroom("init", "--force")
+    assert strongroom("get", "A").stdout == "value-of-a"
+    assert Path(".gitignore").read_text().splitlines() == ignored
+
+
+def test_init_refuses_a_broken_env_file_and_leaves_nothing(strongroom):
+    Path("strongroom.yaml").unlink()
+    Path(".env").write_text("GOOD=1\nhunter2-secret no assignment\n")
+    told = strongroom("init", "--from", ".env", expected=2).stderr
+    assert ".env:2" in told
+    assert "hunter2" not in told
+    assert sorted(os.listdir()) == [".env"]
+
+
+def test_check_tells_fixes_and_ends_with_seven(strongroom):
+    found = json.loads(strongroom("check", "--json", expected=7).stdout)
+    assert found["ok"] is False
+    assert [(one["name"], one["key"], one["status"]) for one in found["secrets"]] == [
+        ("PASSWORD", "database/password", "missing"),
+        ("PORT", "database/port", "ok"),
+    ]
+    strongroom("check", "--fix")
+    assert len(strongroom("get", "database/password").stdout) == 24
+    strongroom("set", "database/password", stdin="short")
+    invalid = json.loads(strongroom("check", "--fix", "--json", expected=7).stdout)["secrets"][0]
+    assert invalid["status"] == "invalid"
+    assert "short" not in invalid["problem"]
+    assert strongroom("get", "database/password").stdout == "short"
+    assert "<failure" in strongroom("check", "--format", "junit", expected=7).stdout
+    sarif = json.loads(strongroom("check", "--format", "sarif", expected=7).stdout)
+    assert sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] == 9
+
+
+def test_check_offline_asks_nobody_and_needs_no_variable(strongroom):
+    spec = Path("strongroom.yaml")
+    spec.write_text(spec.read_text() + "  X: {key: x}\n")
+    spec.write_text(
+        spec.read_text().replace(
+            "{type: file, file_path: other.enc, key_file: app.key}", "{type: env, prefix: '${env:NOPE}'}"
+        )
+    )
+    strongroom("check", "--offline")
+    strongroom("check", expected=2)
+    assert not Path("secrets.enc").exists()
+    spec.write_text(spec.read_text().replace("type: port", "type: prt"))
+    told = strongroom("check", "--offline", expected=2).stderr
+    assert told.startswith("strongroom.yaml:10:36: secrets.PORT.type: ")
+    assert "did you mean 'port'?" in told
+
+
+def test_rotation_that_is_due(strongroom):
+    spec = Path("strongroom.yaml")
+    strongroom("set", "database/password", stdin="long enough")
+    spec.write_text(spec.read_text().replace("generate: {length: 24}", "rotate_days: 1"))
+    strongroom("check")
+    from datetime import UTC, datetime, timedelta
+
+    from strongroom import SecretProviderRegistry
+    from strongroom.resolve import find_all, mark_due
+
+    with SecretProviderRegistry() as registry:
+        found = find_all(registry, registry.plan.secrets)
+        late = mark_due(registry, found, datetime.now(UTC) + timedelta(days=2))
+    assert [one.status for one in late.values()] == ["due", "ok"]
+
+
+def test_explain_needs_neither_store_nor_variables(strongroom):
+    told = json.loads(strongroom("explain", "database/password", "--json").stdout)
+    assert (told["pipeline"], told["provider"], told["line"]) == ("app", "file", 4)
+    assert not Path("secrets.enc").exists()
+    strongroom("--pipeline", "other", "explain", "k")
+    strongroom("explain", "/bad", expected=2)
+
+
+def test_env_export_is_read_back_by_sh(strongroom):
+    import subprocess
+
+    strongroom("set", "database/password", stdin=HOSTILE + "\nsecond line")
+    Path("out").write_text(strongroom("export", "--format", "env").stdout)
+    shown = subprocess.run(["sh", "-c", '. ./out; printf %s "$PASSWORD"'], check=True, capture_output=True)
+    assert shown.stdout.decode() == HOSTILE + "\nsecond line"
+
+
+def test_json_yaml_docker_and_github_exports(strongroom):
+    import yaml
+
+    value = HOSTILE + "\nno: 0123"
+    strongroom("set", "database/password", stdin=value)
+    assert json.loads(strongroom("export", "--format", "json").stdout) == {"PASSWORD": value, "PORT": "5432"}
+    assert yaml.safe_load(strongroom("export", "--format", "yaml").stdout) == {
+        "PASSWORD": value,
+        "PORT": "5432",
+    }
+    refused = strongroom("export", "--format", "docker", expected=2)
+    assert refused.stdout == ""
+    assert "second" not in refused.stderr
+    name, rest = strongroom("export", "--format", "github").stdout.split("<<", 1)
+    delimiter, rest = rest.split("\n", 1)
+    assert (name, rest.split(f"\n{delimiter}\n")[0]) == ("PASSWORD", value)
+
+
+def test_export_of_a_prefix_names_variables_and_refuses_twins(strongroom):
+    for key in ("db/pass-word", "db/user"):
+        strongroom("set", key, stdin=key)
+    told = strongroom("export", "--format", "env", "--prefix", "db/").stdout
+    assert told == "DB_PASS_WORD=db/pass-word\nDB_USER=db/user\n"
+    assert json.loads(strongroom("export", "--format", "json", "--prefix", "db/").stdout) == {
+        "db/pass-word": "db/pass-word",
+        "db/user": "db/user",
+    }
+    strongroom("set", "db_user", stdin="1")
+    strongroom("export", "--format", "env", "--prefix", "db", expected=2)
+
+
+def test_import_puts_declared_names_to_their_keys(strongroom):
+    Path("in.env").write_text("PASSWORD=long enough\nOTHER=1\n")
+    strongroom("import", "in.env", "--prefix", "old/")
+    assert strongroom("list").stdout == "database/password\nold/OTHER\n"
+    strongroom("import", "in.env", "--prefix", "old/")
+    Path("in.env").write_text("PASSWORD=another one\nNEW=1\n")
+    conflict = strongroom("import", "in.env", expected=8)
+    assert "another one" not in conflict.stderr + conflict.stdout
+    assert strongroom("list").stdout == "database/password\nold/OTHER\n"
+    strongroom("import", "in.env", "--overwrite")
+    assert strongroom("get", "database/password").stdout == "another one"
+
+
+def test_import_of_json_and_yaml_keeps_text_as_it_is(strongroom):
+    Path("in.yaml").write_text("a: 0123\nb: no\nc: {d: on}\n")
+    strongroom("import", "in.yaml")
+    Path("in.json").write_text('{"e": "x", "f": 1.5, "g": true}')
+    strongroom("import", "in.json")
+    assert [strongroom("get", key).stdout for key in ("a", "b", "c/d", "e", "f", "g")] == [
+        "0123", "no", "on", "x", "1.5", "true",
+    ]  # fmt: skip
+    Path("bad.json").write_text('{"a": hunter2}')
+    assert "hunter2" not in strongroom("import", "bad.json", expected=2).stderr
+
+
+def test_copy_verifies_before_it_deletes(strongroom):
+    for number in range(3):
+        strongroom("set", f"k/{number}", stdin=str(number))
+    planned = json.loads(strongroom("copy", "app", "other", "--dry-run", "--json").stdout)
+    assert planned == {"dry_run": True, "new": ["k/0", "k/1", "k/2"], "same": [], "other": []}
+    assert strongroom("--pipeline", "other", "list").stdout == ""
+    strongroom("--pipeline", "other", "set", "k/1", stdin="different")
+    strongroom("copy", "app", "other", "--delete-source", expected=8)
+    assert strongroom("list").stdout == "k/0\nk/1\nk/2\n"
+    strongroom("copy", "app", "other", "--delete-source", "--overwrite")
+    assert strongroom("list").stdout == ""
+    assert strongroom("--pipeline", "other", "get", "k/1").stdout == "1"
+    strongroom("copy", "other", "other", "--delete-source", expected=2)
+
+
+def test_render_is_whole_private_and_sandboxed(strongroom):
+    strongroom("set", "database/password", stdin="long enough")
+    strongroom("set", "j", stdin='{"a": "<b>"}')
+    Path("t").write_text('{{ secret("j", field="a") }} {{ PASSWORD }} {{ PORT + 1 }}\n')
+    strongroom("render", "t", "-o", "out")
+    assert Path("out").read_text() == "<b> long enough 5433\n"
+    assert stat.S_IMODE(Path("out").stat().st_mode) == 0o600
+    for bad, code in (
+        ("{{ NOPE }}", 2),
+        ("{{ ''.__class__.__mro__ }}", 2),
+        ("{% for %}", 2),
+        ("{{ secret('nope') }}", 3),
+        ("{{ PASSWORD + 1 }}", 2),
+    ):
+        Path("t").write_text(bad)
+        refused = strongroom("render", "t", "-o", "out", expected=code)
+        assert "long enough" not in refused.stderr
+    assert Path("out").read_text() == "<b> long enough 5433\n"
+    assert not [name for name in os.listdir() if name.startswith(".out")]
+
+
+def test_backup_restore_and_rekey(strongroom):
+    strongroom("set", "a", stdin="1")
+    strongroom("backup", "copy.enc")
+    assert stat.S_IMODE(Path("copy.enc").stat().st_mode) == 0o600
+    strongroom("backup", "copy.enc", expected=8)
+    strongroom("set", "a", stdin="2")
+    strongroom("restore", "copy.enc")
+    assert strongroom("get", "a").stdout == "1"
+    before = Path("app.key").read_text()
+    strongroom("rekey")
+    assert Path("app.key").read_text() != before
+    assert strongroom("get", "a").stdout == "1"
+    spec = Path("strongroom.yaml")
+    spec.write_text(
+        spec.read_text()
+        .replace("default: app", "default: other")
+        .replace("{type: file, file_path: other.enc, key_file: app.key}", "{type: memory}")
+    )
+    assert "memory has no backup" in strongroom("backup", "x", expected=2).stderr
+
+
+def test_doctor_tells_what_is_wrong_and_what_to_do(strongroom):
+    strongroom("set", "a", stdin="1")
+    strongroom("doctor")
+    Path("app.key").chmod(0o644)
+    found = json.loads(strongroom("doctor", "--json", expected=7).stdout)
+    assert found["ok"] is False
+    assert any("chmod 600" in (one["hint"] or "") for one in found["findings"])
+
+
+def test_graph_keygen_completion_schema_and_plugins(strongroom):
+    assert 'p0["app"] --> p0_0["file"]' in strongroom("graph").stdout
+    from xml.etree import ElementTree as ET
+
+    ET.fromstring(strongroom("graph", "--format", "svg").stdout)
+    key = strongroom("keygen").stdout
+    assert key.startswith("srk1_")
+    assert key.count("\n") == 1
+    for shell in ("bash", "zsh", "fish"):
+        assert "strongroom" in strongroom("completion", shell).stdout
+    assert json.loads(strongroom("schema").stdout)["title"] == "strongroom spec"
+    rows = json.loads(strongroom("plugins", "--json").stdout)["plugins"]
+    assert {"name", "kind", "distribution", "version", "error"} == set(rows[0])
+    assert strongroom("--version").stdout.startswith("strongroom ")
+
+
+def test_plugins_new(strongroom):
+    strongroom("plugins", "new", "acme")
+    assert Path("strongroom-acme/pyproject.toml").is_file()
+    strongroom("plugins", "new", "acme", expected=2)
+    strongroom("plugins", "new", expected=2)
+
+
+@pytest.mark.parametrize("shell", ["bash"])
+def test_completion_completes(strongroom, shell):
+    told = strongroom(
+        _STRONGROOM_COMPLETE=f"{shell}_complete", COMP_WORDS="strongroom ex", COMP_CWORD="1"
+    ).stdout
+    assert "plain,explain" in told
+    assert "plain,export" in told
