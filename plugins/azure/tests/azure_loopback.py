@@ -82,11 +82,11 @@ class _HttpsServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def get_request(self):
-        connection, address = super().get_request()
-        # The handshake is left to the connection's own thread, at its first read.
-        wrapped = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        return wrapped, address
+    def finish_request(self, request, client_address):
+        """Run on the connection's own thread, so that a slow handshake holds up nobody else."""
+        request.getpeername()  # wrapping one whose other end is gone already would leave it open
+        with self.tls.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
 
     def handle_error(self, request, client_address):
         pass  # a client that goes away, as fault tests have it

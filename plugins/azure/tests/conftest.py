@@ -67,8 +67,8 @@ class Bench:
         return list(self.store.calls)
 
     def close(self):
-        for held in reversed(self._closing):
-            held.close()
+        while self._closing:
+            self._closing.pop().close()
         self.proxy.close()
         self.server.close()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-
 import pydantic
 import pytest
+import trustme
 from strongroom.errors import ConfigurationError
 from strongroom_azure import AzureSecretProvider
 from strongroom_azure.config import AzureConfig
@@ -111,7 +111,7 @@ def test_a_managed_identity_by_its_resource():
 
 
 def test_a_certificate_as_text_and_as_file(azure_authority, tmp_path):
-    leaf = azure_authority.certificate
+    leaf = azure_authority.ca.issue_cert("login", key_type=trustme.KeyType.RSA)
     pem = leaf.private_key_and_cert_chain_pem.bytes()
     (tmp_path / "login.pem").write_bytes(pem)
     common = {"method": "client_certificate", "tenant_id": "t", "client_id": "c"}

@@ -113,7 +113,7 @@ _NO_ANSWER = frozenset(
     {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
 )
 _MESSAGE_CHARACTERS = 300
-_DENIED, _CONFLICT, _SERVER_ERROR = 403, 409, 500
+_REDIRECTION, _DENIED, _CONFLICT, _SERVER_ERROR = 300, 403, 409, 500
 _TROUBLE = frozenset({408, 429, *range(500, 600)})
 
 _HINTS: dict[type[StrongroomError], str] = {
@@ -172,7 +172,8 @@ def kind_of(error: Exception) -> type[StrongroomError]:
         return BackendUnavailableError if isinstance(error, ValueError) and _is_closed(error) else kind
     if kind is AuthenticationError and status not in _TROUBLE:
         return kind  # of the login: the token endpoint's 400 is no wrong option
-    return _kind_of_answer(error, status)
+    # A success that the client does not understand is no answer of Key Vault's.
+    return _kind_of_answer(error, status) if status >= _REDIRECTION else kind
 
 
 def _kind_of_answer(error: Exception, status: int) -> type[StrongroomError]:

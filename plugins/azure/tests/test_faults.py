@@ -1,0 +1,309 @@
+"""Servers, logins and wires that misbehave: every call ends before its deadline plus half a second."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+
+import pytest
+import trustme
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure_store import Refusal
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretNotFoundError,
+    ThrottledError,
+)
+from strongroom_azure import AzureSecretProvider
+
+# Python's ssl leaves a socket open whose other end is reset before the handshake, here until the collector comes.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
+DEADLINE = 0.6
+SLACK = 0.5
+
+
+@pytest.fixture
+def wire(bench):
+    """Give the bench, and see to it that what a bad wire leaves behind is collected before the next test."""
+    yield bench
+    bench.close()
+    gc.collect()
+
+
+def _ends_in_time(operation, expected=BackendUnavailableError, seconds=DEADLINE):
+    started = time.monotonic()
+    with pytest.raises(expected) as caught:
+        operation()
+    assert time.monotonic() - started < seconds + SLACK
+    return caught.value
+
+
+def _operations(provider):
+    return [
+        lambda: provider.get_secret("k"),
+        lambda: provider.set_secret("k", "v4lue"),
+        lambda: provider.delete_secret("k"),
+        provider.list_secrets,
+        lambda: provider.get_secrets(["k", "l", "m"]),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half", "refuse"])
+def test_a_wire_that_fails_from_the_start(wire, mode):
+    wire.proxy.mode = mode
+    provider = wire.provider(proxied=True, timeout=DEADLINE)
+    for operation in _operations(provider):
+        error = _ends_in_time(operation)
+        assert error.retryable
+        assert "v4lue" not in f"{error} {error!r} {error.__cause__!r}"
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
+def test_a_wire_that_fails_and_heals(wire, mode):
+    provider = wire.provider(proxied=True, timeout=5)
+    provider.set_secret("k", "x" * 2000)
+    short = wire.provider(proxied=True, timeout=DEADLINE)
+    assert short.get_secret("k") == "x" * 2000
+    wire.proxy.mode = mode
+    _ends_in_time(lambda: short.get_secret("k"))
+    wire.proxy.mode = "pass"
+    assert wire.provider(proxied=True, timeout=5).get_secret("k") == "x" * 2000
+
+
+def test_a_reset_that_passes_is_not_noticed_by_a_read(wire):
+    wire.provider().set_secret("k", "x")
+    provider = wire.provider(proxied=True)
+    wire.proxy.mode = "reset"
+    threading.Timer(0.2, setattr, (wire.proxy, "mode", "pass")).start()
+    assert provider.get_secret("k") == "x"
+
+
+def test_nobody_listens(wire):
+    provider = wire.provider(proxied=True, timeout=DEADLINE)
+    wire.proxy.close()
+    for operation in _operations(provider):
+        _ends_in_time(operation)
+
+
+def test_a_vault_whose_name_does_not_resolve_is_unavailable(login):
+    with AzureSecretProvider("https://no-such-vault.invalid", credential=login(), timeout=2) as provider:
+        for operation in _operations(provider):
+            error = _ends_in_time(operation, seconds=2)
+            assert not isinstance(error, SecretNotFoundError)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_burst_is_waited_out(bench, status):
+    provider = bench.provider()
+    provider.set_secret("k", "x")
+    bench.store.fail("get", Refusal(status, "Busy", "Not now."), times=2)
+    assert provider.get_secret("k") == "x"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(503, BackendUnavailableError), (429, ThrottledError)])
+def test_a_burst_that_does_not_end(bench, status, expected):
+    provider = bench.provider(timeout=DEADLINE)
+    for operation in ("get", "set", "delete", "list"):
+        bench.store.fail(operation, Refusal(status, "Busy", "Not now."))
+    for operation in _operations(provider):
+        assert type(_ends_in_time(operation, expected)) is expected
+
+
+def test_a_page_that_fails_is_asked_for_again(bench):
+    provider = bench.provider()
+    bench.store.page = 2
+    keys = [f"k{number}" for number in range(5)]
+    for key in keys:
+        provider.set_secret(key, "x")
+    provider.list_secrets()
+    bench.store.fail("list", Refusal(503, "Busy", "Not now."), times=2)
+    assert provider.list_secrets() == keys
+
+
+def test_a_write_is_not_repeated_when_its_answer_was_lost(bench):
+    provider = bench.provider(timeout=DEADLINE)
+    provider.set_secret("k", "x")
+    bench.store.calls.clear()
+    bench.store.fail("set", Refusal(500, "InternalError", "Lost."))
+    bench.store.fail("delete", Refusal(500, "InternalError", "Lost."))
+    _ends_in_time(lambda: provider.set_secret("k", "y"))
+    _ends_in_time(lambda: provider.delete_secret("k"))
+    assert bench.store.calls == ["set", "delete"]
+
+
+def test_a_throttled_write_is_repeated(bench):
+    provider = bench.provider()
+    bench.store.fail("set", Refusal(429, "Throttled", "Not now."), times=1)
+    provider.set_secret("k", "x")
+    assert provider.get_secret("k") == "x"
+
+
+def test_retry_after_is_waited_for(bench):
+    provider = bench.provider()
+    provider.set_secret("k", "x")
+    bench.store.fail("get", Refusal(429, "Throttled", "Not now.", headers={"Retry-After": "1"}), times=1)
+    started = time.monotonic()
+    assert provider.get_secret("k") == "x"
+    assert 1 <= time.monotonic() - started < 2
+
+
+def test_retry_after_beyond_the_deadline_is_told_at_once(bench):
+    bench.store.fail("get", Refusal(429, "Throttled", "Not now.", headers={"Retry-After": "30"}))
+    provider = bench.provider(timeout=5)
+    error = _ends_in_time(lambda: provider.get_secret("k"), ThrottledError, seconds=0.5)
+    assert error.retry_after == 30
+    assert bench.store.calls == ["get"]
+
+
+def test_a_slow_server(bench):
+    provider = bench.provider(timeout=DEADLINE)
+    provider.set_secret("k", "x")
+    bench.store.delay = DEADLINE + SLACK + 0.3
+    for operation in _operations(provider):
+        _ends_in_time(operation)
+
+
+def test_latency_is_no_fault(wire):
+    provider = wire.provider(proxied=True)
+    wire.proxy.latency = 0.05
+    provider.set_secret("k", "x")
+    assert provider.get_secret("k") == "x"
+
+
+def test_a_deadline_bounds_a_whole_list_and_batch(bench):
+    provider = bench.provider(timeout=5, deadline=DEADLINE, max_workers=2)
+    bench.store.page = 1
+    for number in range(8):
+        provider.set_secret(f"k{number}", "x")
+    bench.store.delay = 0.2
+    _ends_in_time(provider.list_secrets)
+    _ends_in_time(lambda: provider.get_secrets([f"k{number}" for number in range(8)]))
+    bench.store.delay = 0
+    assert len(provider.list_secrets()) == 8
+
+
+def test_many_waiting_calls_all_end_in_time(wire):
+    wire.proxy.mode = "black_hole"
+    provider = wire.provider(proxied=True, timeout=DEADLINE)
+    failures = []
+
+    def call():
+        started = time.monotonic()
+        try:
+            provider.get_secret("k")
+        except BackendUnavailableError:
+            failures.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=call) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 100
+    assert max(failures) < DEADLINE + SLACK
+
+
+# --- certificates and logins ---
+
+
+def test_a_certificate_of_another_authority(bench, tmp_path):
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    options = {**bench.client_options, "connection_verify": str(tmp_path / "other.pem")}
+    provider = bench.provider(client_options=options, timeout=5)
+    error = _ends_in_time(lambda: provider.get_secret("k"), seconds=1)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+    assert "connection_verify" in error.hint
+    assert bench.server.requests == 0
+
+
+def test_a_certificate_file_that_is_not_there(bench):
+    options = {**bench.client_options, "connection_verify": "/nowhere/ca.pem"}
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        bench.provider(client_options=options).get_secret("k")
+
+
+def test_a_server_that_is_no_vault_of_the_cloud(bench):
+    """The SDK compares the challenge with the address, so that no token goes to a stranger."""
+    login_options = {"connection_verify": bench.ca}
+    with pytest.raises(ConfigurationError, match="challenge resource") as caught:
+        bench.provider(client_options=login_options).get_secret("k")
+    assert "verify_challenge_resource" in caught.value.hint
+    assert bench.store.tokens == []
+
+
+def test_nobody_logged_in(bench, login):
+    refused = login(error=ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."))
+    with pytest.raises(AuthenticationError, match="AADSTS7000215") as caught:
+        bench.provider(credential=refused).get_secret("k")
+    assert not caught.value.retryable
+
+
+def test_a_token_that_the_vault_refuses(bench, login):
+    provider = bench.provider(credential=login(token="stale-token"))
+    bench.server.refused.add("stale-token")
+    for operation in _operations(provider):
+        with pytest.raises(AuthenticationError) as caught:
+            operation()
+        assert "stale-token" not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_a_token_that_dies_is_replaced(bench, login):
+    credential = login(token="first-token")
+    provider = bench.provider(credential=credential)
+    provider.set_secret("k", "x")
+    bench.server.refused.add("first-token")
+    credential.token = "second-token"
+    assert provider.get_secret("k") == "x"
+    assert bench.store.tokens[-1] == "second-token"
+
+
+def test_a_token_endpoint_that_is_down(bench, login):
+    provider = bench.provider(credential=login(error=ServiceRequestError("no route")), timeout=DEADLINE)
+    _ends_in_time(lambda: provider.get_secret("k"))
+
+
+def test_a_token_endpoint_that_hangs(bench, login):
+    provider = bench.provider(credential=login(delay=DEADLINE + SLACK + 0.5), timeout=DEADLINE)
+    _ends_in_time(lambda: provider.get_secret("k"))
+
+
+# --- answers of something else ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b"<html>c2VjcmV0</html>", BackendUnavailableError),
+        (200, b"", BackendUnavailableError),
+        (200, b"{}", BackendUnavailableError),
+        (200, b"[]", BackendUnavailableError),
+        (200, b'{"value": "c2VjcmV0"}', BackendUnavailableError),
+        (204, b"", BackendUnavailableError),
+        (302, b"", ConfigurationError),
+        (401, b"", AuthenticationError),
+        (403, b"<html>c2VjcmV0</html>", None),
+        (404, b"<html>c2VjcmV0</html>", ConfigurationError),
+        (404, b'{"error": "c2VjcmV0"}', ConfigurationError),
+        (404, b'{"error": {"code": "SecretNotFound", "message": "No."}}', SecretNotFoundError),
+        (500, b"", BackendUnavailableError),
+        (502, b"<html>c2VjcmV0</html>", BackendUnavailableError),
+    ],
+)
+def test_answers_of_other_servers(bench, status, body, expected):
+    bench.server.can(status, body)
+    provider = bench.provider(timeout=DEADLINE)
+    error = _ends_in_time(lambda: provider.get_secret("k"), expected or Exception)
+    if expected is not None:
+        assert type(error) is expected
+    assert "c2VjcmV0" not in f"{error} {error!r} {error.__cause__!r}"
+    assert error.__context__ is None
+
+
+def test_a_redirect_takes_no_token_elsewhere(bench):
+    bench.server.can(302, b"", Location="https://127.0.0.1:1/elsewhere")
+    error = _ends_in_time(lambda: bench.provider(timeout=DEADLINE).get_secret("k"), Exception)
+    assert not isinstance(error, SecretNotFoundError)
