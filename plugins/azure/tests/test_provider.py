@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+import requests
 from azure_store import Refusal
 from strongroom.errors import (
     AuthenticationError,
@@ -583,6 +584,34 @@ def test_a_transport_of_the_callers_stays_open(bench):
         for _ in range(2):
             with bench.provider(client_options=options) as provider:
                 assert provider.list_secrets() == []
+
+
+def test_proxies_and_authorities_of_the_environment(bench, monkeypatch):
+    """The SDK's own way, but looked at once; options beat it."""
+    for name in ("https_proxy", "no_proxy", "NO_PROXY", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bench.ca)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    options = {"verify_challenge_resource": False}
+    proxied = bench.provider(client_options=options, timeout=0.3)
+    with pytest.raises(BackendUnavailableError, match="roxy"):
+        proxied.list_secrets()
+    for given in ({"proxies": {}}, {"use_env_settings": False, "connection_verify": bench.ca}):
+        assert bench.provider(client_options={**options, **given}).list_secrets() == []
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert bench.provider(client_options=options).list_secrets() == []
+
+
+def test_a_netrc_does_not_take_the_place_of_the_token(bench, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("default login somebody password something")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert bench.provider().list_secrets() == []
+    assert bench.store.tokens == ["loopback-token"]
+
+
+def test_a_session_of_the_callers(bench):
+    session = requests.Session()
+    assert bench.provider(client_options={**bench.client_options, "session": session}).list_secrets() == []
 
 
 def test_repr_is_harmless(provider, bench):

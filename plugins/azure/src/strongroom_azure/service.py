@@ -5,13 +5,16 @@ Importing this module imports the SDK.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import requests
 from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from strongroom.errors import (
     BackendUnavailableError,
     NotFoundReason,
@@ -45,13 +48,31 @@ def make_client(
         **client_options,
     }
     if "transport" not in options:
-        transport = RequestsTransport(**options)
-        transport.open()
-        if transport.session is not None and "session" not in options:
-            once = Retry(total=False, redirect=False, raise_on_status=False)
-            transport.session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=once))
-        options["transport"] = transport
+        session = options.pop("session", None) or _session(vault_url, options)
+        options["transport"] = RequestsTransport(session=session, **options)
     return SecretClient(vault_url, credential, **options)
+
+
+def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
+    """Return a session that has looked at the environment once, where requests would at each request.
+
+    It takes proxies and CAs from there, as the SDK does, unless `options` say otherwise; but no login from a
+    `.netrc`, which would take the place of the token.
+    """
+    session = requests.Session()
+    session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=_once()))
+    if options.get("use_env_settings", True):
+        if "proxies" not in options:
+            session.proxies.update(get_environ_proxies(vault_url))
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        if bundle and "connection_verify" not in options:
+            options["connection_verify"] = bundle
+    session.trust_env = False
+    return session
+
+
+def _once() -> Retry:
+    return Retry(total=False, redirect=False, raise_on_status=False)
 
 
 class Service:
