@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 import trustme
-from strongroom.errors import ConfigurationError
+from strongroom.errors import AuthenticationError, ConfigurationError
 from strongroom_azure import AzureSecretProvider
 from strongroom_azure.config import AzureConfig
 from strongroom_azure.credentials import METHODS, build, problem
@@ -133,6 +133,21 @@ def test_options_beat_the_environment(monkeypatch):
     made = build({"method": "client_secret", **MEMBERS["client_secret"]})
     assert "elsewhere" not in str(vars(made))
     made.close()
+
+
+def test_a_described_login_is_used(bench, monkeypatch):
+    """No token endpoint is reached here: that the login is used shows in its comparing the tenants."""
+    given = {"method": "azure_cli", "tenant_id": "00000000-0000-0000-0000-000000000000"}
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(AuthenticationError, match="tenant"):
+        bench.provider(credential=given).get_secret("k")
+
+
+def test_azures_standard_chain_is_found_at_the_first_call(bench, monkeypatch):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with bench.provider(credential=None) as provider, pytest.raises(AuthenticationError):
+        provider.get_secret("k")
 
 
 def test_no_login_is_shown():

@@ -35,6 +35,9 @@ class Connection:
         # Importing takes this machine's time and not the service's, so no deadline counts it.
         import strongroom_azure.service  # noqa: F401  # it imports the SDK
 
+        if not _is_ready(self._options.credential):
+            import azure.identity  # noqa: F401  # as above
+
         deadline = Deadline(self._options.timeout)
         return self._connect(deadline), deadline
 
@@ -82,7 +85,12 @@ class Connection:
 
     def _login(self) -> Any:
         given = self._options.credential
-        if given is not None and not isinstance(given, Mapping):
+        if _is_ready(given):
             return given
         self._own_login = logins.build(given if given is not None else {"method": "default"})
         return self._own_login
+
+
+def _is_ready(credential: Any) -> bool:
+    """Tell whether the login is an object that the caller made, and closes."""
+    return credential is not None and not isinstance(credential, Mapping)
