@@ -9,9 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from strongroom.encryption import (
+        AESGCMEncryption,
+        ChaCha20Encryption,
+        Encryption,
+        FernetEncryption,
+        KeyRing,
+        generate_key,
+    )
     from strongroom.events import SecretEvent, SecretHook
     from strongroom.explanation import Explanation
     from strongroom.hookspecs import hookimpl
+    from strongroom.middleware import (
+        EncryptionMiddleware,
+        PrefixMiddleware,
+        ReadOnlyMiddleware,
+        RetryMiddleware,
+        ValidationMiddleware,
+    )
     from strongroom.passwords import generate_password
     from strongroom.plugins import Plugin
     from strongroom.providers import (
@@ -33,6 +48,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "encryption": (
+        "AESGCMEncryption",
+        "ChaCha20Encryption",
+        "Encryption",
+        "FernetEncryption",
+        "KeyRing",
+        "generate_key",
+    ),
+    "middleware": (
+        "EncryptionMiddleware",
+        "PrefixMiddleware",
+        "ReadOnlyMiddleware",
+        "RetryMiddleware",
+        "ValidationMiddleware",
+    ),
     "events": ("SecretEvent", "SecretHook"),
     "explanation": ("Explanation",),
     "hookspecs": ("hookimpl",),
@@ -57,14 +87,23 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AESGCMEncryption",
     "BaseProvider",
     "BatchReader",
     "BatchWriter",
+    "ChaCha20Encryption",
     "Closeable",
     "ConditionalWriter",
     "Describer",
+    "Encryption",
+    "EncryptionMiddleware",
     "Explanation",
+    "FernetEncryption",
+    "KeyRing",
     "Plugin",
+    "PrefixMiddleware",
+    "ReadOnlyMiddleware",
+    "RetryMiddleware",
     "SecretEvent",
     "SecretHook",
     "SecretMetadata",
@@ -73,8 +112,10 @@ __all__ = [
     "SecretVersion",
     "StagedWriter",
     "TenantContext",
+    "ValidationMiddleware",
     "VersionReader",
     "current_tenant",
+    "generate_key",
     "generate_password",
     "hookimpl",
 ]

@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from strongroom.hookspecs import hookimpl
 from strongroom.plugins import Plugin
 
-__all__ = ["strongroom_middleware"]
+__all__ = ["strongroom_encryption", "strongroom_middleware"]
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class CipherConfig(_Config):
+    """Options of the ciphers."""
+
+    key: str = Field(
+        min_length=1, repr=False, description="A key of `strongroom keygen`, a Fernet key, or a passphrase."
+    )
+
+
+class EncryptionConfig(_Config):
+    """Options of the encryption middleware: an algorithm with its keys, or a cipher of its own."""
+
+    algorithm: Literal["aes-gcm", "chacha20", "fernet"] = Field(
+        default="aes-gcm", description="The cipher of `key` and `older_keys`."
+    )
+    key: str | None = Field(
+        default=None,
+        repr=False,
+        description="A key of `strongroom keygen`, a Fernet key, or a passphrase; else the variable "
+        "STRONGROOM_ENCRYPTION_KEY.",
+    )
+    older_keys: list[str] = Field(default=[], repr=False, description="Keys that still decrypt.")
+    cipher: Any = Field(
+        default=None,
+        json_schema_extra={"component": "encryption"},
+        description="A cipher plugin with its own options, in place of algorithm and keys.",
+    )
+    migrate: bool = Field(
+        default=False, description="Also read values that were stored before encryption, until rewritten."
+    )
+
+    @model_validator(mode="after")
+    def _one_cipher(self) -> EncryptionConfig:
+        if self.cipher is not None and (self.key is not None or self.older_keys):
+            message = "either key and older_keys, or a cipher with its own, not both"
+            raise ValueError(message)
+        return self
 
 
 class PrefixConfig(_Config):
@@ -55,7 +93,24 @@ class ValidationConfig(_Config):
 
 
 @hookimpl
+def strongroom_encryption() -> Iterable[Plugin]:
+    for name, told, cls in (
+        ("aes-gcm", "AES-256-GCM.", "AESGCMEncryption"),
+        ("chacha20", "ChaCha20-Poly1305.", "ChaCha20Encryption"),
+        ("fernet", "Fernet: AES-128-CBC with HMAC-SHA256.", "FernetEncryption"),
+    ):
+        factory = f"strongroom.encryption.ciphers:{cls}"
+        yield Plugin(name=name, summary=told, config=CipherConfig, factory=factory)
+
+
+@hookimpl
 def strongroom_middleware() -> Iterable[Plugin]:
+    yield Plugin(
+        name="encryption",
+        summary="Encrypts values, each bound to its key's name and the tenant.",
+        config=EncryptionConfig,
+        factory="strongroom.middleware.encryption:make_encryption_middleware",
+    )
     yield Plugin(
         name="prefix",
         summary="Puts a prefix before every key.",

@@ -6,11 +6,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from strongroom.encryption.ciphers import (
+        AESGCMEncryption,
+        ChaCha20Encryption,
+        Encryption,
+        FernetEncryption,
+    )
     from strongroom.encryption.keys import generate_key
+    from strongroom.encryption.ring import KeyRing
 
-__all__ = ["generate_key"]
+__all__ = [
+    "AESGCMEncryption",
+    "ChaCha20Encryption",
+    "Encryption",
+    "FernetEncryption",
+    "KeyRing",
+    "generate_key",
+]
 
-_HOMES = {"generate_key": "keys"}
+_HOMES = {
+    "AESGCMEncryption": "ciphers",
+    "ChaCha20Encryption": "ciphers",
+    "Encryption": "ciphers",
+    "FernetEncryption": "ciphers",
+    "KeyRing": "ring",
+    "generate_key": "keys",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strongroom.middleware.base import Middleware
+    from strongroom.middleware.encryption import EncryptionMiddleware
     from strongroom.middleware.prefix import PrefixMiddleware
     from strongroom.middleware.read_only import ReadOnlyMiddleware
     from strongroom.middleware.retry import RetryMiddleware
     from strongroom.middleware.validation import ValidationMiddleware
 
-__all__ = ["Middleware", "PrefixMiddleware", "ReadOnlyMiddleware", "RetryMiddleware", "ValidationMiddleware"]
+__all__ = [
+    "EncryptionMiddleware",
+    "Middleware",
+    "PrefixMiddleware",
+    "ReadOnlyMiddleware",
+    "RetryMiddleware",
+    "ValidationMiddleware",
+]
 
 _HOMES = {
+    "EncryptionMiddleware": "encryption",
     "Middleware": "base",
     "PrefixMiddleware": "prefix",
     "ReadOnlyMiddleware": "read_only",

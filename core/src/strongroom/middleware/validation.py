@@ -53,6 +53,11 @@ class ValidationMiddleware(Middleware):
         self._schema: Any = _schema_validator(json_schema) if json_schema is not None else None
         self._get = self.inner.get_secret
 
+    @property
+    def has_value_rules(self) -> bool:
+        """Whether it looks at values, and not at keys alone."""
+        return bool(self._min or self._max is not None or self._forbidden or self._schema is not None)
+
     def get_secret(self, key: str) -> str:
         self._check_key(key)
         value = self._get(key)

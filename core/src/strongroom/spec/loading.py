@@ -18,6 +18,7 @@ from strongroom.spec.options import (
     OptionsError,
     check_options,
     complaints_of,
+    parts_of,
     prepare_options,
     unknown_key,
     with_nearest,
@@ -82,6 +83,9 @@ def load_plan(
     loader = _Loader(read_source(spec), profile, plugins)
     loader.look_up, loader.only = look_up, pipeline
     return loader.plan()
+
+
+_VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
 class _Loader:
@@ -213,6 +217,7 @@ class _Loader:
             named = tuple(str(item.value) for item in _entries(fallback_node, "pipelines"))
             when = [str(item.value) for item in _entries(fallback_node, "when")] or ["not_found"]
             fallback = FallbackPlan(named, frozenset(when))
+        self.refuse_blind_rules(node, path)
         return PipelinePlan(
             name=name,
             position=self.source.position(node.line, node.column),
@@ -221,6 +226,17 @@ class _Loader:
             middleware=tuple(self.components("middleware", node, "middleware", path)),
             hooks=tuple(self.components("hook", node, "hooks", path)),
         )
+
+    def refuse_blind_rules(self, node: Node, path: NodePath) -> None:
+        """Note rules for values that stand inside encryption, where they would see ciphertext."""
+        encrypted = False
+        for index, child in enumerate(_entries(node, "middleware")):
+            kind = child.mapping.get("type")
+            name = kind.value if kind is not None else None
+            encrypted |= name == "encryption"
+            if encrypted and name == "validation" and {*child.mapping} & _VALUE_RULES:
+                said = "rules for values inside encryption would see ciphertext; put it before the encryption"
+                self.note(child, (*path, "middleware", index), said)
 
     def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
         for index, child in enumerate(_entries(node, member)):
@@ -246,6 +262,11 @@ class _Loader:
             return None
         for where, message in check_options(plugin, node):
             self.complain_option(node, path, where, message)
+        for name, inner in parts_of(plugin, node):
+            if not inner.type:
+                self.note(inner.node, (*path, name), "a component needs its `type`")
+            else:
+                self.component(inner.kind, inner.node, (*path, name))
         return self.component_plan(kind, plugin, node, path)
 
     def complain_option(self, node: Node, path: NodePath, where: NodePath, message: str) -> None:

@@ -11,11 +11,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from strongroom.plugins import Plugin, nearest
+from strongroom.errors import PluginError
+from strongroom.plugins import Kind, Plugin, finder, nearest
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
@@ -26,6 +27,7 @@ __all__ = [
     "OptionsError",
     "check_options",
     "complaints_of",
+    "parts_of",
     "prepare_options",
     "unknown_key",
     "with_nearest",
@@ -35,6 +37,17 @@ _MIN_MASKED = 3
 _QUOTED = re.compile(r"'([^']+)'")
 Complaint = tuple[NodePath, str]
 """Where below the component, and what is wrong."""
+
+
+class Part(NamedTuple):
+    """A component inside another one's options, its own options filled in: `make` makes it."""
+
+    plugin: Plugin
+    options: dict[str, Any]
+
+    def make(self) -> Any:
+        """Return the component."""
+        return self.plugin.load()(**self.options)
 
 
 class OptionsError(Exception):
@@ -90,7 +103,50 @@ def prepare_options(
     if unresolved:
         raise OptionsError(unresolved)
     model = _validated(plugin.config, data, lone)
-    return {name: _placed(getattr(model, name), folder) for name in plugin.config.model_fields}
+    options = {name: _placed(getattr(model, name), folder) for name in plugin.config.model_fields}
+    for name, inner in parts_of(plugin, node):
+        options[name] = _prepared_part(name, inner, environ, folder, read_secret)
+    return options
+
+
+def _prepared_part(
+    name: str,
+    inner: InnerPart,
+    environ: Mapping[str, str],
+    folder: Path,
+    read_secret: Callable[[Reference], str],
+) -> Part:
+    try:
+        found = finder.find(inner.kind, inner.type)
+    except PluginError as error:
+        raise OptionsError([((name, "type"), str(error))]) from error
+    try:
+        own = prepare_options(found, inner.node, environ=environ, folder=folder, read_secret=read_secret)
+    except OptionsError as error:
+        raise OptionsError([((name, *where), told) for where, told in error.complaints]) from error
+    return Part(found, own)
+
+
+class InnerPart(NamedTuple):
+    """Where a component stands inside another one's options."""
+
+    kind: Kind
+    type: str
+    node: Node
+
+
+def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
+    """Return the components that stand inside the options at `node`, by the option's name."""
+    found = []
+    for name, info in plugin.config.model_fields.items():
+        extra = info.json_schema_extra
+        inner = node.mapping.get(name)
+        if isinstance(extra, dict) and "component" in extra and inner is not None and inner.mapping:
+            type_node = inner.mapping.get("type")
+            told = type_node.value if type_node is not None else None
+            kind: Kind = str(extra["component"])  # type: ignore[assignment]  # a plugin's config says one of them
+            found.append((name, InnerPart(kind, told if isinstance(told, str) else "", inner)))
+    return found
 
 
 def complaints_of(error: ValidationError) -> list[tuple[NodePath, str, str]]:

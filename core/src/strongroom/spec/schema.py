@@ -16,7 +16,12 @@ _REFERENCE = {
     "description": "A reference: ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}.",
 }
 _TYPE = "The type name of the component; its other options depend on it."
-_DEFINITIONS: dict[Kind, str] = {"provider": "Provider", "middleware": "MiddlewareComponent", "hook": "Hook"}
+_DEFINITIONS: dict[Kind, str] = {
+    "provider": "Provider",
+    "middleware": "MiddlewareComponent",
+    "hook": "Hook",
+    "encryption": "Encryption",
+}
 
 
 def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
@@ -65,6 +70,9 @@ def _component(row: ListedPlugin, definitions: dict[str, Any]) -> dict[str, Any]
 
 def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
     """Allow a reference in place of an option of any type."""
+    if "component" in option:
+        name = _DEFINITIONS[option["component"]]
+        return {"description": option["description"], "$ref": f"#/$defs/{name}"}
     if option.get("type") == "string" and not {
         "pattern",
         "maxLength",

@@ -1,0 +1,305 @@
+"""Fernet, AES-256-GCM and ChaCha20-Poly1305 over `cryptography`'s primitives, one token format for all three.
+
+No cipher's key encrypts anything itself. A key for data is derived from it, from 16 random bytes that stand
+in the token, the algorithm and the active tenant (HKDF-Expand, RFC 5869, with SHA-256). A cipher draws these
+bytes when it first encrypts and anew after 2**20 tokens. So however many processes use one key, no key for
+data comes near the 2**32 encryptions with random nonces that NIST SP 800-38D (section 8.3) allows: nothing
+has to be counted between them. A forked child goes on with its parent's bytes, and with nonces of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import Any, ClassVar, Final, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+from strongroom.encryption.keys import ARGON2_DEFAULT, SALT_BYTES, derive_key, read_key
+from strongroom.encryption.tokens import PREFIX, Token, decode, derivation_head, encoded, parse, refused
+from strongroom.errors import DecryptionError, ValidationError
+from strongroom.tenancy import current_tenant
+
+__all__ = ["AESGCMEncryption", "ChaCha20Encryption", "Encryption", "FernetEncryption", "TokenEncryption"]
+
+_NONCE: Final = 12
+_TOKENS_A_KEY: Final = 1 << 20
+_KEPT: Final = 1024
+
+
+class Encryption(Protocol):
+    """Encrypts text to text that can be stored anywhere text can."""
+
+    def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
+        """Return a token of `plaintext`, which decrypts only with the same `context`."""
+        ...
+
+    def decrypt(self, token: str, *, context: bytes = b"") -> str:
+        """Return the plaintext, or raise `DecryptionError`."""
+        ...
+
+
+class _DataKey:
+    """The key that a number of tokens are encrypted with, and the primitive that was made of it."""
+
+    __slots__ = ("primitive", "salt", "uses")
+
+    def __init__(self, salt: bytes, primitive: Any) -> None:
+        self.salt = salt
+        self.primitive = primitive
+        self.uses = count(1)
+
+
+class _Key:
+    """A cipher's key with what follows from it: its id, the beginnings of tokens, and keys for data."""
+
+    __slots__ = (
+        "_after_salt",
+        "_before_salt",
+        "_make",
+        "_reading",
+        "_writing",
+        "beginning",
+        "bound",
+        "head",
+        "id",
+        "secret",
+    )
+
+    def __init__(self, algorithm: str, secret: bytes, head: bytes, make: Callable[[bytes], Any]) -> None:
+        name = algorithm.encode()
+        self.secret = secret
+        self.head = head
+        self.id = hmac.digest(secret, b"strongroom token 1 key id", "sha256")[:8].hex()
+        self.beginning = f"{PREFIX}{algorithm}.{self.id}."
+        self.bound = encoded([PREFIX.encode(), name, self.id.encode(), head])
+        self._make = make
+        self._before_salt = encoded([b"strongroom token 1", name])
+        self._after_salt = encoded([b"\0"]) + b"\1"
+        self._writing: dict[str | None, _DataKey] = {}
+        self._reading: dict[tuple[str | None, bytes], Any] = {}
+
+    def to_write(self) -> _DataKey:
+        tenant = current_tenant()
+        found = self._writing.get(tenant)
+        if found is None or next(found.uses) > _TOKENS_A_KEY:
+            salt = os.urandom(SALT_BYTES)
+            found = _DataKey(salt, self.to_read(salt))
+            _keep(self._writing, tenant, found)
+        return found
+
+    def to_read(self, salt: bytes) -> Any:
+        """Return the primitive for a token with this salt, under the active tenant."""
+        tenant = current_tenant()
+        found = self._reading.get((tenant, salt))
+        if found is None:
+            # The tenant is in the key: what one encrypted is to another, and to none, so many random bytes.
+            after = self._after_salt if tenant is None else encoded([b"\1", tenant.encode()]) + b"\1"
+            found = self._make(hmac.digest(self.secret, self._before_salt + salt + after, "sha256"))
+            _keep(self._reading, (tenant, salt), found)
+        return found
+
+    def associated(self, context: bytes) -> bytes:
+        return self.bound + len(context).to_bytes(8, "big") + context
+
+
+def _keep(table: dict[Any, Any], name: Any, value: Any) -> None:
+    if len(table) >= _KEPT:
+        table.clear()
+    table[name] = value
+
+
+class TokenEncryption:
+    """What the three ciphers have in common: keys, tokens, and one error for all that can be wrong.
+
+    Args:
+        key: Text of `generate_key`, 32 bytes, a standard Fernet key, or any other text as a passphrase.
+
+    Raises:
+        ConfigurationError: `key` is empty, of another length, or begins like a generated key and is none.
+    """
+
+    algorithm: ClassVar[str]
+
+    def __init__(self, key: str | bytes) -> None:
+        self._material = read_key(key)
+        self._writing: _Key | None = None
+        self._raw: _Key | None = None
+        self._derived: dict[bytes, _Key] = {}
+        if self._material.kind != "passphrase":
+            self._raw = self._writing = self._made(self._material.secret, derivation_head(None, b""))
+
+    def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
+        """Return a token of `plaintext` that decrypts only with the same `context`, under the same tenant.
+
+        Raises:
+            TypeError: `plaintext` is no text.
+            ValidationError: It holds a lone surrogate, which is no Unicode text.
+        """
+        key = self._writing or self._first()
+        data = _bytes_of(plaintext)
+        writing = key.to_write()
+        body = self._seal(writing.primitive, data, key.associated(context))
+        text = base64.urlsafe_b64encode(key.head + writing.salt + body)
+        return key.beginning + text.rstrip(b"=").decode()
+
+    def decrypt(self, token: str, *, context: bytes = b"") -> str:
+        """Return the plaintext of `token`.
+
+        Raises:
+            DecryptionError: It was changed, or made with another key or context or under another tenant.
+        """
+        found = parse(token)
+        key = self._key_of(found)
+        if key is None:
+            raise refused()
+        data = self._open(key.to_read(found.salt), found.body, key.associated(context))
+        if data is None:
+            raise refused()
+        return data.decode()
+
+    def wrote(self, token: str) -> bool:
+        """Tell whether `token` says that it was made by this algorithm with this key."""
+        try:
+            return self._key_of(parse(token)) is not None
+        except DecryptionError:
+            return False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def _first(self) -> _Key:
+        # One salt for all that this cipher writes, so that reading it back derives once.
+        salt = os.urandom(SALT_BYTES)
+        secret = derive_key(self._material.secret, salt)
+        self._writing = self._made(secret, derivation_head(ARGON2_DEFAULT, salt))
+        return self._writing
+
+    def _key_of(self, token: Token) -> _Key | None:
+        if token.algorithm != self.algorithm:
+            return None
+        key = self._raw
+        if (token.parameters is None) != (key is not None):
+            return None
+        writing = self._writing
+        if key is None and writing is not None and writing.head == token.head:
+            key = writing
+        if key is None and token.parameters is not None:
+            secret = derive_key(self._material.secret, token.kdf_salt, token.parameters)
+            key = self._derived.get(token.head)
+            if key is None:
+                key = self._made(secret, token.head)
+                _keep(self._derived, token.head, key)
+        return key if key is not None and key.id == token.key_id else None
+
+    def _made(self, secret: bytes, head: bytes) -> _Key:
+        return _Key(self.algorithm, secret, head, self._primitive)
+
+    def _seal(self, primitive: Any, data: bytes, associated: bytes) -> bytes:
+        nonce = os.urandom(_NONCE)
+        sealed: bytes = primitive.encrypt(nonce, data, associated)
+        return nonce + sealed
+
+    def _open(self, primitive: Any, body: bytes, associated: bytes) -> bytes | None:
+        try:
+            data: bytes = primitive.decrypt(body[:_NONCE], body[_NONCE:], associated)
+        except (InvalidTag, ValueError):
+            return None
+        return data
+
+    @staticmethod
+    def _primitive(key: bytes) -> Any:
+        raise AssertionError(len(key))  # each cipher has its own
+
+
+class AESGCMEncryption(TokenEncryption):
+    """AES-256-GCM (NIST SP 800-38D)."""
+
+    algorithm = "aes-gcm"
+    _primitive = AESGCM
+
+
+class ChaCha20Encryption(TokenEncryption):
+    """ChaCha20-Poly1305 (RFC 8439)."""
+
+    algorithm = "chacha20"
+    _primitive = ChaCha20Poly1305
+
+
+class FernetEncryption(TokenEncryption):
+    """Fernet (AES-128-CBC and HMAC-SHA256).
+
+    With a standard Fernet key, no context and no active tenant it writes and reads standard Fernet tokens.
+    Everything else is in strongroom's own format, where a token's key is derived from the context as well.
+    """
+
+    algorithm = "fernet"
+
+    def __init__(self, key: str | bytes) -> None:
+        super().__init__(key)
+        self._standard: Fernet | None = None
+        if self._material.kind == "fernet":
+            self._standard = Fernet(base64.urlsafe_b64encode(self._material.secret))
+
+    def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
+        if self._standard is not None and not context and current_tenant() is None:
+            return self._standard.encrypt(_bytes_of(plaintext)).decode()
+        return super().encrypt(plaintext, context=context)
+
+    def decrypt(self, token: str, *, context: bytes = b"") -> str:
+        if token.startswith(PREFIX):
+            return super().decrypt(token, context=context)
+        data = None
+        if not context and current_tenant() is None:
+            data = self._opened_standard(token)
+        if data is None:
+            raise refused()
+        return data.decode()
+
+    def wrote(self, token: str) -> bool:
+        if token.startswith(PREFIX):
+            return super().wrote(token)
+        return self._opened_standard(token) is not None
+
+    def _opened_standard(self, token: str) -> bytes | None:
+        # Fernet itself also takes other texts of the same bytes, with stray characters or spare bits set.
+        if self._standard is None or decode(token.rstrip("=")) is None or len(token) % 4:
+            return None
+        try:
+            return self._standard.decrypt(token)
+        except InvalidToken:
+            return None
+
+    @staticmethod
+    def _primitive(key: bytes) -> bytes:
+        return key
+
+    def _seal(self, primitive: Any, data: bytes, associated: bytes) -> bytes:
+        return base64.urlsafe_b64decode(_fernet(primitive, associated).encrypt(data))
+
+    def _open(self, primitive: Any, body: bytes, associated: bytes) -> bytes | None:
+        try:
+            return _fernet(primitive, associated).decrypt(base64.urlsafe_b64encode(body))
+        except InvalidToken:
+            return None
+
+
+def _fernet(key: bytes, associated: bytes) -> Fernet:
+    # Fernet authenticates no further data, so what it is bound to goes into its key.
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(key, b"strongroom fernet 1" + associated, "sha256")))
+
+
+def _bytes_of(plaintext: str) -> bytes:
+    if not isinstance(plaintext, str):
+        message = f"a plaintext is text, got {type(plaintext).__name__}"
+        raise TypeError(message)
+    try:
+        return plaintext.encode()
+    except UnicodeEncodeError:
+        pass  # raised below: the error's context would hold the plaintext
+    raise ValidationError("the plaintext holds a lone surrogate, which is no Unicode text")
