@@ -22,6 +22,7 @@ from strongroom.plugins import KINDS, finder
 from strongroom.spec import models
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
+_NOT_RUN = "<!-- not run: tests/test_third_party.py runs a plugin like it -->"
 _NOTICE = "<!-- Made from the code by `make docs`; changes here are lost. -->\n"
 
 
@@ -125,7 +126,8 @@ def _help(command: click.Command, parent: click.Context | None, name: str) -> st
 
 def plugins_page() -> Iterator[str]:
     """Yield the four doors, the descriptor, the protocols and the hook with exact signatures."""
-    yield f"# Plugins and hooks\n\n{inspect.cleandoc(hookspecs.__doc__ or '')}\n"
+    about = inspect.cleandoc(hookspecs.__doc__ or "").replace("```python", f"{_NOT_RUN}\n```python")
+    yield f"# Plugins and hooks\n\n{about}\n"
     for name in KINDS.values():
         found = getattr(hookspecs, name)
         yield f"## `{name}{inspect.signature(found)}`\n\n{inspect.cleandoc(found.__doc__ or '')}\n"
