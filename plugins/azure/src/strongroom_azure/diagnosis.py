@@ -44,7 +44,7 @@ def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
         # The service knows the caller and answers: those who only read by name need no more.
         can_list = "no"
     told = {"reachable": "yes", "identity": seen.identity, "can_list": can_list}
-    return told if seen.skew is None else {**told, "clock_skew": f"{seen.skew:.0f}"}
+    return told if seen.skew is None else {**told, "clock_skew": str(round(seen.skew))}
 
 
 def identity(authorization: str) -> str | None:

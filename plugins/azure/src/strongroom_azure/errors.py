@@ -121,6 +121,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     "the vault, or the permission in its access policy; the docs page of azure has the commands",
     AuthenticationError: "run 'az login', give the option credential, "
     "or check the identity and this machine's clock",
+    BackendUnavailableError: "check vault_url, the network and the proxy, or raise timeout",
     ThrottledError: "ask less often, cache, or spread the secrets over more vaults",
     ConfigurationError: "check vault_url and the other options",
 }
