@@ -242,7 +242,7 @@ SNIPPETS: dict[str, Case] = {
     "SecretProvider Protocol": Case(nothing),
     "SecretProviderRegistry": Case(own_store, registry_wrote),
     "HashiCorp Vault": Case(vault, secret_is("vault-password"), runs=False),
-    "AWS Secrets Manager": Case(aws, secret_is("aws-password"), runs=False),
+    "AWS Secrets Manager": Case(aws, secret_is("aws-password")),
     "GCP Secret Manager": Case(offline, runs=False),
     "Azure Key Vault": Case(offline, runs=False),
     "Environment Variables": Case(environment, secret_is("env-password")),

@@ -1,0 +1,64 @@
+"""The options of `type: aws` and `type: aws.parameters`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Account(BaseModel):
+    """What both services need: where, as whom, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    region_name: str | None = Field(
+        default=None, description="Region; by default the SDK's own chain tells it."
+    )
+    endpoint_url: str | None = Field(
+        default=None, description="Address of the service: a VPC endpoint, an emulator."
+    )
+    profile_name: str | None = Field(default=None, description="Profile of ~/.aws/config.")
+    access_key_id: str | None = Field(
+        default=None, repr=False, description="Access key; by default the SDK's chain."
+    )
+    secret_access_key: str | None = Field(default=None, repr=False, description="The access key's secret.")
+    session_token: str | None = Field(default=None, repr=False, description="Token of temporary credentials.")
+    role_arn: str | None = Field(default=None, description="Role to assume with those credentials.")
+    role_session_name: str = Field(
+        default="strongroom", description="Name of the role's session in CloudTrail."
+    )
+    external_id: str | None = Field(
+        default=None, repr=False, description="External id that the role asks for."
+    )
+    sts_endpoint_url: str | None = Field(
+        default=None, description="Address of STS; where endpoint_url is none of AWS's, that one."
+    )
+    verify: bool | Path = Field(default=True, description="Check certificates; a path names the CA's file.")
+    kms_key_id: str | None = Field(default=None, description="KMS key that encrypts what is created here.")
+    timeout: float = Field(
+        default=10.0, gt=0, description="Seconds for one get, set, delete or page, with retries."
+    )
+    deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept.")
+
+
+class AWSConfig(_Account):
+    """The constructor's parameters of `AWSSecretProvider`."""
+
+    recovery_window_days: int | None = Field(
+        default=None,
+        ge=7,
+        le=30,
+        description="Days in which a deleted secret can be restored; AWS's default is 30.",
+    )
+    force_delete: bool = Field(default=False, description="Delete at once, with no way back.")
+
+
+class AWSParameterConfig(_Account):
+    """The constructor's parameters of `AWSParameterProvider`."""
+
+    tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = Field(
+        default="Standard", description="Standard holds 4,096 bytes, the others 8,192 (Advanced costs)."
+    )
