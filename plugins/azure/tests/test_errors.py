@@ -11,6 +11,7 @@ import azure.core.polling.base_polling
 import azure.identity
 import azure.keyvault.secrets  # so that its classes are walked too
 import pytest
+from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -21,7 +22,6 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom_azure.deadline import OutOfTimeError
 from strongroom_azure.errors import (
     STATUSES,
     TABLE,

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import ConfigurationError
 
 from strongroom_azure import credentials as logins
 from strongroom_azure import errors
-from strongroom_azure.deadline import Deadline, Runner
 from strongroom_azure.options import Options
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from strongroom.deadlines import Deadline
 from strongroom.errors import PermissionDeniedError
 
-from strongroom_azure.deadline import Deadline
 from strongroom_azure.service import Service
 
 _CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")

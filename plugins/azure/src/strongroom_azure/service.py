@@ -15,6 +15,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+from strongroom.deadlines import Deadline, OutOfTimeError, Runner
 from strongroom.errors import (
     BackendUnavailableError,
     NotFoundReason,
@@ -26,7 +27,6 @@ from strongroom.errors import (
 from urllib3.util.retry import Retry
 
 from strongroom_azure import errors
-from strongroom_azure.deadline import Deadline, OutOfTimeError, Runner
 from strongroom_azure.versions import newest_first
 
 T = TypeVar("T")

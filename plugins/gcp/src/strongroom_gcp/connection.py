@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import ConfigurationError
 
 from strongroom_gcp import credentials as logins
-from strongroom_gcp.deadline import Deadline, Runner
 from strongroom_gcp.options import Options
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from google.api_core import exceptions as core
 from google.auth import exceptions as auth
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests import exceptions as http
+from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -26,8 +27,6 @@ from strongroom.errors import (
     ThrottledError,
     show_key,
 )
-
-from strongroom_gcp.deadline import OutOfTimeError
 
 TABLE: dict[type[Exception], type[StrongroomError]] = {
     # google.api_core: what the service, or its client, answers

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -21,7 +22,6 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, Ve
 from strongroom_gcp import credentials as logins
 from strongroom_gcp import payload
 from strongroom_gcp.connection import Connection
-from strongroom_gcp.deadline import Deadline
 from strongroom_gcp.names import ANNOTATION, Name, key_of, name_of
 from strongroom_gcp.options import bad, checked
 from strongroom_gcp.parallel import in_parallel

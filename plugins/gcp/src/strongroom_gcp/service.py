@@ -15,6 +15,7 @@ from google.cloud import secretmanager_v1 as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceTransport,
 )
+from strongroom.deadlines import Deadline, OutOfTimeError, Runner
 from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
@@ -23,7 +24,6 @@ from strongroom.errors import (
 )
 
 from strongroom_gcp import errors
-from strongroom_gcp.deadline import Deadline, OutOfTimeError, Runner
 from strongroom_gcp.options import bad
 from strongroom_gcp.payload import check_crc
 
