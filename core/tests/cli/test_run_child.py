@@ -80,8 +80,12 @@ class Running:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
+            self.process.terminate()  # it passes that on: a driver that was killed would leave its child behind
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
         if self.master is not None:
             os.close(self.master)
         else:
@@ -220,6 +224,8 @@ def test_the_childs_terminal_has_our_size_and_follows_it():
         running.until(b"ready")
         fcntl.ioctl(running.master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
         running.until(b"met SIGWINCH 1")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.end()[0] == 1
 
 
 def test_a_change_of_size_is_passed_on_without_a_terminal():
@@ -227,6 +233,8 @@ def test_a_change_of_size_is_passed_on_without_a_terminal():
         running.until(b"ready")
         running.process.send_signal(signal.SIGWINCH)
         running.until(b"met SIGWINCH 1")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.end()[0] == 1
 
 
 @pytest.mark.parametrize("masked", [True, False])
