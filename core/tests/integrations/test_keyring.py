@@ -60,9 +60,9 @@ def test_the_key_is_the_documented_one():
 
 
 def test_without_a_user_name_the_services_first_one_answers(backend):
-    backend.set_password("https://pypi.example/simple/", "bob", "2")
-    backend.set_password("https://pypi.example/simple/", "alice", "1")
-    found = backend.get_credential("https://pypi.example/simple/", None)
+    backend.set_password("https://packages.example/index/", "bob", "2")
+    backend.set_password("https://packages.example/index/", "alice", "1")
+    found = backend.get_credential("https://packages.example/index/", None)
     assert (found.username, found.password) == ("alice", "1")
 
 

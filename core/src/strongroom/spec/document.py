@@ -180,7 +180,8 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
         else:
-            text = part if _PLAIN_KEY.fullmatch(part) else ascii(part)[:80]
+            # A key that is no name may be a value that a forgotten quote has put there.
+            text = part if _PLAIN_KEY.fullmatch(part) else "'…'"
             shown += f".{text}" if shown else text
     return shown
 
