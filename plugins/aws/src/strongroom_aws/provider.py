@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_aws.connection import Connection
@@ -304,9 +303,7 @@ class AWSSecretProvider(BaseProvider):
             except SecretNotFoundError:
                 return None
 
-        with ThreadPoolExecutor(min(_PARALLEL, len(keys)), "strongroom-aws") as pool:
-            waiting = {key: pool.submit(copy_context().run, read, key) for key in keys}
-            values = {key: future.result() for key, future in waiting.items()}
+        values = dict(zip(keys, in_parallel(read, keys, _PARALLEL), strict=True))
         return {key: value for key, value in values.items() if value is not None}
 
     def _secrets(self, names: list[str], whole: Deadline) -> Iterator[dict[str, Any]]:

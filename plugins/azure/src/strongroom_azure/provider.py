@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_azure import payload, versions
 from strongroom_azure.connection import Connection
 from strongroom_azure.names import TAG, Name, belongs, key_of, name_of, tags_for
 from strongroom_azure.options import checked
-from strongroom_azure.parallel import in_parallel
 
 if TYPE_CHECKING:
     from strongroom_azure.service import Service

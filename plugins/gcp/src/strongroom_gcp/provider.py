@@ -17,6 +17,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_gcp import credentials as logins
@@ -24,7 +25,6 @@ from strongroom_gcp import payload
 from strongroom_gcp.connection import Connection
 from strongroom_gcp.names import ANNOTATION, Name, key_of, name_of
 from strongroom_gcp.options import bad, checked
-from strongroom_gcp.parallel import in_parallel
 
 if TYPE_CHECKING:
     from strongroom_gcp.service import Service

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+__all__ = ["in_parallel"]
+
 T = TypeVar("T")
 
 
@@ -16,7 +18,7 @@ def in_parallel(read: Callable[[str], T], keys: Sequence[str], most: int) -> lis
     """
     if len(keys) == 1 or most == 1:
         return [read(key) for key in keys]
-    pool = ThreadPoolExecutor(min(most, len(keys)), "strongroom-gcp-batch")
+    pool = ThreadPoolExecutor(min(most, len(keys)), "strongroom-batch")
     try:
         reads = [pool.submit(read, key) for key in keys]
         wait(reads, return_when=FIRST_EXCEPTION)
