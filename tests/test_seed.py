@@ -255,7 +255,7 @@ SNIPPETS: dict[str, Case] = {
     "ChaCha20": Case(nothing, decrypts),
     "Automatic Rotation": Case(rotating, runs=False),
     "Audit Logging": Case(with_registry, runs=False),
-    "Multi-Tenant Isolation": Case(tenants, secret_is("tenant-password"), runs=False),
+    "Multi-Tenant Isolation": Case(tenants, secret_is("tenant-password")),
     "Middleware": Case(with_provider, runs=False),
 }
 

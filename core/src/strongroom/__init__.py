@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         PrefixMiddleware,
         ReadOnlyMiddleware,
         RetryMiddleware,
+        TenantMiddleware,
+        TenantSecretProvider,
         ValidationMiddleware,
     )
     from strongroom.passwords import generate_password
@@ -61,6 +63,8 @@ _HOMES = {
         "PrefixMiddleware",
         "ReadOnlyMiddleware",
         "RetryMiddleware",
+        "TenantMiddleware",
+        "TenantSecretProvider",
         "ValidationMiddleware",
     ),
     "events": ("SecretEvent", "SecretHook"),
@@ -112,6 +116,8 @@ __all__ = [
     "SecretVersion",
     "StagedWriter",
     "TenantContext",
+    "TenantMiddleware",
+    "TenantSecretProvider",
     "ValidationMiddleware",
     "VersionReader",
     "current_tenant",

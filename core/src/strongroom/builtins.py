@@ -78,6 +78,15 @@ class RetryConfig(_Config):
     )
 
 
+class TenantConfig(_Config):
+    """Options of the tenant middleware."""
+
+    template: str = Field(
+        default="tenants/{tenant}/{key}",
+        description="Where a tenant's secrets are: segments, of which one is {tenant} and the last {key}.",
+    )
+
+
 class ValidationConfig(_Config):
     """Options of the validation middleware."""
 
@@ -128,6 +137,12 @@ def strongroom_middleware() -> Iterable[Plugin]:
         summary="Asks again where the backend is unavailable or throttles.",
         config=RetryConfig,
         factory="strongroom.middleware.retry:RetryMiddleware",
+    )
+    yield Plugin(
+        name="tenant",
+        summary="Keeps each tenant's secrets under names of its own.",
+        config=TenantConfig,
+        factory="strongroom.middleware.tenant:TenantMiddleware",
     )
     yield Plugin(
         name="validation",

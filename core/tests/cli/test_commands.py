@@ -330,3 +330,18 @@ def test_completion_completes(strongroom, shell):
     ).stdout
     assert "plain,explain" in told
     assert "plain,export" in told
+
+
+def test_a_tenant_is_named_before_the_command(strongroom):
+    spec = Path("strongroom.yaml")
+    spec.write_text(
+        spec.read_text().replace(
+            "key_file: app.key}\n  other", "key_file: app.key}\n    middleware: [{type: tenant}]\n  other"
+        )
+    )
+    strongroom("--tenant", "one", "set", "a", stdin="1")
+    assert strongroom("--tenant", "one", "get", "a").stdout == "1"
+    assert strongroom("--tenant", "two", "list").stdout == ""
+    assert "no tenant is active" in strongroom("get", "a", expected=4).stderr
+    strongroom("--tenant", "no/t", "list", expected=2)
+    assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr

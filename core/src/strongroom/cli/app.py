@@ -40,7 +40,7 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON Schema of specs."),
     "set": ("secrets", "Store a secret."),
 }
-_BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline")
+_BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant")
 
 
 class Command(click.Command):
@@ -104,6 +104,7 @@ class _Group(click.Group):
 @click.option("--spec", metavar="PATH", help="The spec file; else STRONGROOM_SPEC, else ./strongroom.yaml.")
 @click.option("--profile", metavar="NAME", help="The profile of the spec; else STRONGROOM_PROFILE.")
 @click.option("--pipeline", metavar="NAME", help="Ask this pipeline only, whatever the routes say.")
+@click.option("--tenant", metavar="ID", help="Act for this tenant.")
 @click.option("--json", "as_json", is_flag=True, help="Answer, and tell errors, as JSON.")
 @click.option("--debug", is_flag=True, help="Show where an error arose; never a value.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
@@ -111,6 +112,10 @@ class _Group(click.Group):
 def app(settings: Settings, /, **given: Any) -> None:
     """Read, write and hand over secrets through the pipelines of a YAML spec."""
     settings.spec, settings.profile, settings.pipeline = given["spec"], given["profile"], given["pipeline"]
+    if given["tenant"] is not None:
+        from strongroom.tenancy import TenantContext
+
+        click.get_current_context().with_resource(TenantContext(given["tenant"]))
     settings.json |= given["as_json"]
     settings.debug |= given["debug"]
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from strongroom.middleware.prefix import PrefixMiddleware
     from strongroom.middleware.read_only import ReadOnlyMiddleware
     from strongroom.middleware.retry import RetryMiddleware
+    from strongroom.middleware.tenant import TenantMiddleware, TenantSecretProvider
     from strongroom.middleware.validation import ValidationMiddleware
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "PrefixMiddleware",
     "ReadOnlyMiddleware",
     "RetryMiddleware",
+    "TenantMiddleware",
+    "TenantSecretProvider",
     "ValidationMiddleware",
 ]
 
@@ -28,6 +31,8 @@ _HOMES = {
     "PrefixMiddleware": "prefix",
     "ReadOnlyMiddleware": "read_only",
     "RetryMiddleware": "retry",
+    "TenantMiddleware": "tenant",
+    "TenantSecretProvider": "tenant",
     "ValidationMiddleware": "validation",
 }
 

@@ -1,0 +1,100 @@
+"""Secrets of the active tenant alone, each tenant's under names of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from strongroom.errors import ConfigurationError, InvalidKeyError, TenantContextError, show_key
+from strongroom.keys import check_key, check_prefix
+from strongroom.middleware.renaming import RenamingMiddleware
+from strongroom.tenancy import current_tenant
+
+__all__ = ["DEFAULT_TEMPLATE", "TenantMiddleware", "TenantSecretProvider"]
+
+DEFAULT_TEMPLATE = "tenants/{tenant}/{key}"
+
+
+class TenantMiddleware(RenamingMiddleware):
+    """Keeps each tenant's secrets under a prefix that `template` makes of its id.
+
+    Names in errors, descriptions and lists are the tenant's own, without the prefix. A key cannot lead out of
+    it: no key has an empty, `.` or `..` segment, and `{tenant}` is a whole segment.
+
+    Args:
+        inner: The provider that holds the secrets of all tenants.
+        template: Where they are: segments joined by `/`, of which one is `{tenant}` and the last `{key}`.
+
+    Raises:
+        ConfigurationError: The template is another one. Every method raises `TenantContextError` while no
+            tenant is active.
+    """
+
+    def __init__(self, inner: Any, *, template: str = DEFAULT_TEMPLATE) -> None:
+        super().__init__(inner)
+        self._before, self._after = _around_tenant(template)
+
+    def stored(self, key: str) -> str:
+        prefix = self._prefix()
+        try:
+            return check_key(prefix + check_key(key))
+        except InvalidKeyError as error:
+            if error.key == key:
+                raise
+            raise InvalidKeyError(
+                key, f"invalid key {show_key(key)}: too long with the tenant's prefix before it"
+            ) from None
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        own = self._prefix()
+        return [key[len(own) :] for key in self.inner.list_secrets(own + check_prefix(prefix))]
+
+    def tenant(self) -> str:
+        """Return the id of the tenant whose secrets are meant.
+
+        Raises:
+            TenantContextError: None is active.
+        """
+        active = current_tenant()
+        if active is None:
+            raise TenantContextError(
+                "no tenant is active", hint="enter `with TenantContext(tenant_id=…)`, or give --tenant"
+            )
+        return active
+
+    def _prefix(self) -> str:
+        return f"{self._before}{self.tenant()}{self._after}"
+
+
+class TenantSecretProvider(TenantMiddleware):
+    """`TenantMiddleware` under the name that says what it is around a single provider.
+
+    Args:
+        base_provider: The provider that holds the secrets of all tenants.
+        template: As of `TenantMiddleware`.
+    """
+
+    def __new__(cls, base_provider: Any, **_options: Any) -> Self:
+        return super().__new__(cls, base_provider)
+
+    def __init__(self, base_provider: Any, *, template: str = DEFAULT_TEMPLATE) -> None:
+        super().__init__(base_provider, template=template)
+
+
+def _around_tenant(template: str) -> tuple[str, str]:
+    """Return what stands before and behind the tenant's id in the prefix of its keys."""
+    segments = template.split("/")
+    others = [one for one in segments[:-1] if one != "{tenant}"]
+    right = segments.count("{tenant}") == 1 and segments[-1] == "{key}"
+    if not right or any("{" in one or "}" in one for one in others):
+        raise ConfigurationError(
+            f"tenant: the template {template!r} is not understood",
+            hint="write segments of which one is {tenant} and the last {key}, as in tenants/{tenant}/{key}",
+        )
+    at = segments.index("{tenant}")
+    before = "".join(f"{one}/" for one in segments[:at])
+    after = "".join(f"/{one}" for one in segments[at + 1 : -1]) + "/"
+    try:
+        check_key(f"{before}x{after}x")
+    except InvalidKeyError as error:
+        raise ConfigurationError(f"tenant: no key can come of the template {template!r}: {error}") from error
+    return before, after

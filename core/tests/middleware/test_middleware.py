@@ -1,0 +1,259 @@
+"""The plain middleware: what each lets pass, what it refuses, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strongroom import (
+    PrefixMiddleware,
+    ReadOnlyMiddleware,
+    RetryMiddleware,
+    SecretProviderRegistry,
+    TenantContext,
+    TenantMiddleware,
+    TenantSecretProvider,
+    ValidationMiddleware,
+)
+from strongroom.backends import MemorySecretProvider
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidKeyError,
+    InvalidTenantError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    SecretNotFoundError,
+    TenantContextError,
+    ValidationError,
+)
+from strongroom.events import SecretHook
+
+
+@pytest.fixture
+def inner():
+    return MemorySecretProvider()
+
+
+def test_a_prefix_is_put_before_and_taken_off(inner):
+    provider = PrefixMiddleware(inner, "team/")
+    provider.set_secret("a", "1")
+    inner.set_secret("other", "2")
+    assert inner.list_secrets() == ["other", "team/a"]
+    assert provider.list_secrets() == ["a"]
+    with pytest.raises(SecretNotFoundError) as absent:
+        provider.get_secret("other")
+    assert absent.value.key == "other"
+    assert "team/" not in str(absent.value)
+
+
+def test_read_only_refuses_every_write_and_nothing_else(inner):
+    inner.set_secret("a", "1")
+    provider = ReadOnlyMiddleware(inner)
+    version = provider.describe_secret("a").version
+    for write in (
+        lambda: provider.set_secret("a", "hunter2"),
+        lambda: provider.delete_secret("a"),
+        lambda: provider.set_secrets({"a": "hunter2"}),
+        lambda: provider.set_secret_if("a", "hunter2", version),
+        lambda: provider.stage_secret("a", "hunter2"),
+        lambda: provider.promote_version("a", "x", expected_version=version),
+        lambda: provider.discard_version("a", "x"),
+    ):
+        with pytest.raises(ReadOnlyError) as refused:
+            write()
+        assert "hunter2" not in str(refused.value)
+    assert provider.get_secrets(["a"]) == {"a": "1"}
+    assert len(provider.list_versions("a")) == 1
+
+
+def test_validation_checks_writes_reads_batches_and_conditional_writes(inner):
+    provider = ValidationMiddleware(
+        inner, key_pattern="app/.*", min_length=2, max_length=5, forbid=["Secret"], json_schema=None
+    )
+    provider.set_secret("app/a", "abc")
+    for write in (
+        lambda: provider.set_secret("app/a", "x"),
+        lambda: provider.set_secret("app/a", "too long"),
+        lambda: provider.set_secrets({"app/a": "ok", "app/b": "x"}),
+        lambda: provider.set_secret_if("app/c", "x", None),
+        lambda: provider.stage_secret("app/a", "x"),
+    ):
+        with pytest.raises(ValidationError):
+            write()
+    with pytest.raises(InvalidKeyError):
+        provider.set_secret("other/a", "abc")
+    assert inner.list_secrets() == ["app/a"]
+    assert inner.get_secret("app/a") == "abc"
+    inner.set_secret("app/a", "x")
+    for read in (lambda: provider.get_secret("app/a"), lambda: provider.get_secrets(["app/a"])):
+        with pytest.raises(ValidationError):
+            read()
+
+
+def test_a_json_schema_is_told_by_place_and_rule_without_the_value(inner):
+    rules = {"type": "object", "properties": {"user": {"type": "string"}}, "required": ["user"]}
+    provider = ValidationMiddleware(inner, json_schema=rules)
+    provider.set_secret("a", '{"user": "x"}')
+    for bad in ("hunter2", '{"user": 7777}', "{}"):
+        with pytest.raises(ValidationError) as refused:
+            provider.set_secret("a", bad)
+        assert "hunter2" not in str(refused.value)
+        assert "7777" not in str(refused.value)
+
+
+class Flaky:
+    """Fails as often as it is told, then answers."""
+
+    def __init__(self, error, times):
+        self.error, self.times, self.asked = error, times, 0
+
+    def get_secret(self, key):
+        self.asked += 1
+        if self.asked <= self.times:
+            raise self.error
+        return "value"
+
+    def set_secret(self, key, value): ...
+
+    def delete_secret(self, key): ...
+
+    def list_secrets(self, prefix=""):
+        return []
+
+
+def test_retry_asks_again_only_where_that_may_help():
+    down = Flaky(BackendUnavailableError("down"), 2)
+    assert RetryMiddleware(down, attempts=3, base_seconds=0).get_secret("a") == "value"
+    assert down.asked == 3
+    down = Flaky(BackendUnavailableError("down"), 9)
+    with pytest.raises(BackendUnavailableError):
+        RetryMiddleware(down, attempts=3, base_seconds=0).get_secret("a")
+    assert down.asked == 3
+    denied = Flaky(PermissionDeniedError("no"), 9)
+    with pytest.raises(PermissionDeniedError):
+        RetryMiddleware(denied, attempts=3, base_seconds=0).get_secret("a")
+    assert denied.asked == 1
+
+
+def test_tenants_see_their_own_secrets_by_their_own_names(inner):
+    provider = TenantSecretProvider(base_provider=inner)
+    for tenant in ("one", "two"):
+        with TenantContext(tenant_id=tenant):
+            provider.set_secret("database/password", tenant)
+    assert inner.list_secrets() == ["tenants/one/database/password", "tenants/two/database/password"]
+    with TenantContext("one"):
+        assert provider.get_secret("database/password") == "one"
+        assert provider.list_secrets() == ["database/password"]
+        assert provider.describe_secret("database/password").key == "database/password"
+        with pytest.raises(SecretNotFoundError) as absent:
+            provider.get_secret("nothing")
+        assert absent.value.key == "nothing"
+        assert "tenants/" not in str(absent.value)
+        with pytest.raises(InvalidKeyError) as too_long:
+            provider.get_secret("k" * 510)
+        assert "tenants/" not in str(too_long.value)
+
+
+def test_without_a_tenant_everything_is_refused_and_recorded_as_denied(inner):
+    provider = TenantMiddleware(inner)
+    for call in (
+        lambda: provider.get_secret("a"),
+        lambda: provider.set_secret("a", "hunter2"),
+        lambda: provider.delete_secret("a"),
+        provider.list_secrets,
+        lambda: provider.get_secrets(["a"]),
+        lambda: provider.set_secret_if("a", "x", None),
+    ):
+        with pytest.raises(TenantContextError):
+            call()
+    seen = []
+
+    class Diary(SecretHook):
+        def after(self, event):
+            seen.append((event.outcome, event.tenant))
+
+    spec = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "memory"}, "middleware": [{"type": "tenant"}]}},
+    }
+    with SecretProviderRegistry(spec) as registry:
+        registry.add_hook(Diary())
+        with pytest.raises(TenantContextError):
+            registry.get_secret("a")
+        with TenantContext("one"):
+            registry.set_secret("a", "1")
+    assert seen == [("denied", None), ("ok", "one")]
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["", "{key}", "{tenant}", "{tenant}{key}", "x{tenant}/{key}", "{key}/{tenant}", "{tenant}/{tenant}/{key}",
+     "{tenant}/{key}/x", "{tenant}/{other}/{key}", "/{tenant}/{key}", "a//{tenant}/{key}", "../{tenant}/{key}"],
+)  # fmt: skip
+def test_templates_that_are_refused(inner, template):
+    with pytest.raises(ConfigurationError):
+        TenantMiddleware(inner, template=template)
+
+
+def test_a_template_of_its_own(inner):
+    provider = TenantMiddleware(inner, template="{tenant}/app/{key}")
+    with TenantContext("one"):
+        provider.set_secret("a", "1")
+    assert inner.list_secrets() == ["one/app/a"]
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_id_and_no_key_leads_out_of_a_tenants_own_space(tenant, key):
+    asked = []
+
+    class Watched(MemorySecretProvider):
+        def get_secret(self, key):
+            asked.append(key)
+            return super().get_secret(key)
+
+    provider = TenantMiddleware(Watched())
+    try:
+        with TenantContext(tenant):
+            provider.get_secret(key)
+    except (InvalidTenantError, InvalidKeyError, SecretNotFoundError):
+        pass
+    assert all(one.startswith(f"tenants/{tenant}/") and ".." not in one.split("/") for one in asked)
+
+
+def test_tenants_do_not_meet_in_threads_and_tasks(inner):
+    provider = TenantMiddleware(inner)
+    tenants = [f"tenant-{number}" for number in range(16)]
+    for tenant in tenants:
+        with TenantContext(tenant):
+            provider.set_secret("who", tenant)
+    crossed = []
+
+    def look(seed):
+        chance = random.Random(seed)
+        for _ in range(200):
+            tenant = chance.choice(tenants)
+            with TenantContext(tenant):
+                crossed.append(provider.get_secret("who") != tenant)
+
+    threads = [threading.Thread(target=look, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    async def task(tenant):
+        async with TenantContext(tenant):
+            await asyncio.sleep(0)
+            crossed.append(provider.get_secret("who") != tenant)
+
+    async def all_tasks():
+        await asyncio.gather(*(task(tenant) for tenant in tenants * 20))
+
+    asyncio.run(all_tasks())
+    assert len(crossed) == 8 * 200 + 16 * 20
+    assert not any(crossed)
