@@ -1,0 +1,36 @@
+"""What `import strongroom` does not load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+HEAVY = {
+    "azure", "boto3", "botocore", "click", "cryptography", "google", "grpc", "hvac", "importlib_metadata", "jinja2",
+    "keyring", "pluggy", "pydantic", "pydantic_settings", "redis", "requests", "rich", "sqlite3", "yaml",
+}  # fmt: skip
+
+
+def modules_after(code):
+    """Return the top-level modules that `code` loads in a new process."""
+    told = "print(json.dumps(sorted(set(sys.modules) - before)))"
+    whole = f"import sys, json; before = set(sys.modules); {code}; {told}"
+    done = subprocess.run([sys.executable, "-c", whole], check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_importing_strongroom_loads_no_sdk_no_plugin_and_nothing_heavy():
+    loaded = modules_after("import strongroom, strongroom.backends, strongroom.errors")
+    assert "strongroom" in loaded
+    assert loaded & HEAVY == set()
+    assert {name for name in loaded if name.startswith("strongroom_")} == set()
+
+
+def test_the_registry_loads_no_settings_and_only_the_plugins_that_a_spec_names():
+    spec = "{'version': 1, 'pipelines': {'app': {'provider': {'type': 'memory'}}}}"
+    loaded = modules_after(
+        f"import strongroom; strongroom.SecretProviderRegistry({spec}).set_secret('a', '1')"
+    )
+    assert loaded & (HEAVY - {"pydantic", "pluggy", "importlib_metadata", "yaml"}) == set()
+    assert {name for name in loaded if name.startswith("strongroom_")} == {"strongroom_memory"}
