@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from azure.keyvault.secrets._shared import http_challenge_cache
 
 # pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -90,6 +91,8 @@ def azure_authority(tmp_path_factory):
 
 @pytest.fixture
 def bench(azure_authority):
+    # The SDK remembers challenges by address for the whole process, and a later server may get an earlier one's port.
+    http_challenge_cache.clear()
     made = Bench(azure_authority)
     yield made
     made.close()
