@@ -8,15 +8,16 @@ from typing import TypeVar
 
 __all__ = ["in_parallel"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
-def in_parallel(read: Callable[[str], T], keys: Sequence[str], most: int) -> list[T]:
+def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]:
     """Return what `read` gives for each of `keys`, in their order, with at most `most` reads at a time.
 
     The first failure is raised at once; reads that have not begun are dropped.
     """
-    if len(keys) == 1 or most == 1:
+    if len(keys) <= 1 or most == 1:
         return [read(key) for key in keys]
     pool = ThreadPoolExecutor(min(most, len(keys)), "strongroom-batch")
     try:

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import logging
+import sys
 import urllib.request
+from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from strongroom.testing.faults import FaultProxy
 from strongroom_aws import AWSSecretProvider
+
+# pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import aws_rules  # as above
 
 
 @pytest.fixture(scope="session")
-def moto():
+def moto_server():
     """The address of moto's server, one a worker."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -21,19 +29,34 @@ def moto():
 
 
 @pytest.fixture
-def options(moto):
-    """What reaches moto, emptied: it is one server a worker, and a worker runs one test at a time."""
-    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
-    return {
-        "region_name": "us-east-1",
-        "endpoint_url": moto,
-        "access_key_id": "testing",
-        "secret_access_key": "testing",
-    }
+def plain_moto(moto_server):
+    """The address of moto, emptied: a worker runs one test at a time."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")).close()
+    return moto_server
+
+
+@pytest.fixture
+def moto(plain_moto, monkeypatch):
+    """The address of moto, emptied, with AWS's rules where moto's are others."""
+    aws_rules.follow_aws(monkeypatch)
+    return plain_moto
+
+
+@pytest.fixture
+def keys():
+    """The login that moto takes."""
+    return {"access_key_id": "testing", "secret_access_key": "testing"}
+
+
+@pytest.fixture
+def options(moto, keys):
+    """What reaches moto."""
+    return {"region_name": "us-east-1", "endpoint_url": moto, **keys}
 
 
 @pytest.fixture
 def make(options):
+    """Return a function that makes providers, which are closed at the end."""
     made = []
 
     def provider(cls=AWSSecretProvider, **more):
@@ -46,14 +69,21 @@ def make(options):
 
 
 @pytest.fixture
-def bare(options):
+def bare(moto):
     """boto3's own client of the same account."""
     client = boto3.client(
         "secretsmanager",
-        region_name=options["region_name"],
-        endpoint_url=options["endpoint_url"],
-        aws_access_key_id=options["access_key_id"],
-        aws_secret_access_key=options["secret_access_key"],
+        region_name="us-east-1",
+        endpoint_url=moto,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
     )
     yield client
     client.close()
+
+
+@pytest.fixture
+def proxy(moto):
+    """A wire to moto that can be spoiled."""
+    with FaultProxy(int(moto.rpartition(":")[2])) as wire:
+        yield wire

@@ -1,4 +1,4 @@
-"""The kit, through real boto3 on moto's server."""
+"""The kit, through real boto3 on moto's server, which follows AWS's rules; whole also on moto as it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from strongroom_aws import AWSParameterProvider
 from strongroom_aws.names import MARKER
 from strongroom_aws.payload import BASE64_MARK, TEXT_MARK
 from strongroom_aws.provider import MAX_VALUE_BYTES
-
-TWO_VERSIONS = "AWS keeps a label on the current and the previous version, and may delete any older one"
 
 
 class TestSecretsManager(ProviderConformance):
@@ -21,33 +19,41 @@ class TestSecretsManager(ProviderConformance):
 
     @pytest.fixture
     def provider(self, make):
-        return make(force_delete=True)
+        return make()
 
     @pytest.fixture
     def reopened(self, make, provider):
+        return make()
+
+
+@pytest.mark.torture
+class TestDeletingAtOnce(TestSecretsManager):
+    """Without a recovery window."""
+
+    @pytest.fixture
+    def provider(self, make):
         return make(force_delete=True)
 
-    @pytest.mark.xfail(reason=TWO_VERSIONS)
-    def test_versions_newest_first(self, provider):
-        super().test_versions_newest_first(provider)
 
-    @pytest.mark.xfail(reason=TWO_VERSIONS)
-    def test_every_version_can_be_read(self, provider):
-        super().test_every_version_can_be_read(provider)
+@pytest.mark.torture
+class TestPlainMoto(TestSecretsManager):
+    """Whoever tries strongroom on moto meets moto's own rules."""
 
-    @pytest.mark.xfail(reason=TWO_VERSIONS)
-    def test_another_provider_reads_versions(self, provider, reopened):
-        super().test_another_provider_reads_versions(provider, reopened)
+    @pytest.fixture
+    def moto(self, plain_moto):
+        return plain_moto
 
-    @pytest.mark.xfail(
-        reason="moto gives the first version AWSCURRENT whatever labels are asked for; AWS does not"
-    )
-    def test_staging_a_new_key_does_not_create_it(self, provider):
-        super().test_staging_a_new_key_does_not_create_it(provider)
+
+@pytest.mark.torture
+class TestPlainMotoDeletingAtOnce(TestDeletingAtOnce):
+    @pytest.fixture
+    def moto(self, plain_moto):
+        return plain_moto
 
 
 class TestParameterStore(ProviderConformance):
     max_value_bytes = 4096
+    reuses_version_ids = True
     hostile_keys = ("aws/key", "ssm", "a-.2f", "a" + "/b" * 20, "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, "{{x}}", "{{")
     sdk_modules = ("boto3", "botocore", "urllib3")
@@ -60,7 +66,3 @@ class TestParameterStore(ProviderConformance):
     @pytest.fixture
     def reopened(self, make, provider):
         return make(AWSParameterProvider)
-
-    @pytest.mark.xfail(reason="the service numbers the versions of a parameter that was deleted from 1 again")
-    def test_version_ids_are_not_used_twice(self, provider):
-        super().test_version_ids_are_not_used_twice(provider)

@@ -35,7 +35,10 @@ class _Account(BaseModel):
     sts_endpoint_url: str | None = Field(
         default=None, description="Address of STS; where endpoint_url is none of AWS's, that one."
     )
-    verify: bool | Path = Field(default=True, description="Check certificates; a path names the CA's file.")
+    verify: bool | Path | None = Field(
+        default=None,
+        description="Check certificates; a path names the CA's file. By default the SDK's own chain.",
+    )
     kms_key_id: str | None = Field(default=None, description="KMS key that encrypts what is created here.")
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, with retries."
@@ -54,6 +57,7 @@ class AWSConfig(_Account):
         description="Days in which a deleted secret can be restored; AWS's default is 30.",
     )
     force_delete: bool = Field(default=False, description="Delete at once, with no way back.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of what is created here.")
 
 
 class AWSParameterConfig(_Account):

@@ -1,49 +1,88 @@
-"""boto3's client, made at the first call, with calls that end in time."""
+"""Calls of one service: retried while that may help, at its pace, and over by their deadline."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Any, NamedTuple
 
 from strongroom.deadlines import Deadline, OutOfTimeError, Runner
-from strongroom.errors import BackendUnavailableError, StrongroomError
+from strongroom.errors import BackendUnavailableError, StrongroomError, ThrottledError
 
-__all__ = ["Connection", "CutShortError"]
+from strongroom_aws.account import Account, client_of, session_of
 
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 2.0
+__all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
 
 
 class CutShortError(Exception):
-    """An answer that ended before it had told how long it is."""
+    """An answer that ended early; where that was within its head, botocore takes it for an empty one."""
+
+
+class Outcome(Enum):
+    """What a service refuses for, where that may be an answer and no error."""
+
+    ABSENT = "absent"
+    DELETED = "waiting for deletion"
+    DENIED = "denied"
+    EXISTS = "exists"
+    REFUSED = "refused"
+    UNKNOWN_OPERATION = "unknown operation"
+
+
+class Refusal(NamedTuple):
+    """An answer that says no; `retried` where an earlier try may have taken effect unnoticed."""
+
+    outcome: Outcome
+    retried: bool
+
+
+class Pace:
+    """How long calls hold back, all threads alike: longer with each throttled answer, shorter with others."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def throttled(self) -> None:
+        """Slow down."""
+        self.seconds = min(max(self.seconds * 2, FIRST_PAUSE), LONGEST_PAUSE)
+
+    def answered(self) -> None:
+        """Speed up."""
+        self.seconds = self.seconds / 2 if self.seconds > FIRST_PAUSE / 8 else 0.0
 
 
 class Connection:
-    """Calls of one service: retried while that may help, and over by their deadline.
+    """One service of one account, through boto3's client, which is made at the first call.
 
     Args:
         service: boto3's name of it.
         provider: The type name, for errors.
-        timeout: Seconds for one call, with its retries.
-        options: The credentials and addresses of the provider's constructor.
+        account: Where, as whom, and for how long.
     """
 
-    def __init__(self, service: str, provider: str, timeout: float, options: dict[str, Any]) -> None:
+    def __init__(self, service: str, provider: str, account: Account) -> None:
         self.provider = provider
-        self.timeout = timeout
+        self.pace = Pace()
+        self.pause = time.sleep
         self._service = service
-        self._options = options
+        self._account = account
         self._lock = threading.Lock()
         self._runner = Runner()
+        self._sending = threading.local()
+        self._session: Any = None
         self._client: Any = None
 
     def deadline(self, within: Deadline | None = None) -> Deadline:
         """Return the deadline of one call that begins now."""
-        return Deadline(self.timeout, within)
+        return Deadline(self._account.timeout, within)
 
     def call(
         self,
@@ -53,119 +92,115 @@ class Connection:
         *,
         key: str | None = None,
         hidden: str | None = None,
-        tolerate: Callable[[Exception], Any] | None = None,
+        accept: AbstractSet[Outcome] = frozenset(),
+        repeatable: bool = True,
         **parameters: Any,
     ) -> Any:
-        """Return the answer of an operation.
+        """Return the answer of an operation, or a `Refusal` for one of the outcomes in `accept`.
 
-        `tolerate` is asked about each error first; what it returns, other than None, is the answer.
-        Every write carries a client token or is the same when done twice, so all may be tried again.
+        Args:
+            operation: The client's method.
+            doing: The same in words, for messages.
+            deadline: When to give up.
+            key: The key it is about.
+            hidden: A value that is sent and must not appear in any text.
+            accept: What is an answer and no error.
+            repeatable: Whether it may be sent again when it is not known whether it took effect.
+            **parameters: The operation's own.
         """
-        pause = _FIRST_PAUSE
+        pause, retried, ours = FIRST_PAUSE, False, None
+        if self.pace.seconds:
+            self.hold_back(random.uniform(0, self.pace.seconds), deadline)  # noqa: S311  # spreads calls, keeps no secret
         while True:
-            failed, ours = None, None
             try:
-                return self._runner.run(lambda: self._run(operation, parameters), deadline)
+                answer = self._runner.run(lambda: self._send(operation, parameters, deadline), deadline)
             except Exception as error:  # noqa: BLE001  # botocore, urllib3 and the OS raise many kinds
                 failed = error
-            from strongroom_aws.errors import translate
-
-            answer = tolerate(failed) if tolerate is not None else None
-            if answer is not None:
+            else:
+                self.pace.answered()
                 return answer
-            ours = translate(failed, doing, self.provider, key=key, hidden=hidden)
-            if isinstance(failed, OutOfTimeError) or not self._again(ours, pause, deadline):
-                # Outside the `except` block: the SDK's error may hold the request.
-                raise ours
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            from strongroom_aws import errors
+
+            outcome = errors.outcome(failed)
+            if outcome is not None and outcome in accept:
+                return Refusal(outcome, retried)
+            if isinstance(failed, OutOfTimeError) and ours is not None:
+                raise ours  # what the service said before tells more than that time is up
+            ours = errors.translate(failed, doing, self.provider, key=key, hidden=hidden)
+            again = self._may_help(ours, failed) and (repeatable or errors.was_not_done(failed))
+            wait = max(pause, self.pace.seconds) * random.uniform(0.5, 1.0)  # noqa: S311  # as above
+            if not again or not self.hold_back(
+                max(wait, getattr(ours, "retry_after", None) or 0.0), deadline
+            ):
+                raise ours  # outside the `except` block: the SDK's error may hold the request
+            retried = retried or not errors.was_not_done(failed)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def hold_back(self, seconds: float, deadline: Deadline) -> bool:
+        """Wait, and return True; return False at once where the deadline does not allow that."""
+        if not deadline.allows(seconds):
+            return False
+        self.pause(seconds)
+        return True
 
     def client(self) -> Any:
         """Return boto3's client."""
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    self._client = _made(self._service, self.timeout, self._options)
+                    self._session = session_of(self._account)
+                    made = client_of(self._session, self._service, self._account)
+                    made.meta.events.register_last("before-send", self._check_time)
+                    made.meta.events.register("before-parse", _check_whole)
+                    self._client = made
         return self._client
 
-    def identity(self) -> str:
+    def identity(self, deadline: Deadline) -> str:
         """Return the ARN of who is logged in."""
-        deadline = self.deadline()
-        found = self._runner.run(
-            lambda: _made("sts", self.timeout, self._options).get_caller_identity(), deadline
-        )
-        return str(found["Arn"])
+        from strongroom_aws import errors
+
+        try:
+            return str(self._runner.run(self._ask_who, deadline))
+        except Exception as error:  # noqa: BLE001  # as in `call`
+            failed = error
+        raise errors.translate(failed, "asking who is logged in", self.provider)
 
     def close(self) -> None:
         """Give back the connections."""
         with self._lock:
-            client, self._client = self._client, None
+            client, self._client, self._session = self._client, None, None
         if client is not None:
             client.close()
         self._runner.close()
 
-    def _run(self, operation: str, parameters: dict[str, Any]) -> Any:
-        answer = getattr(self.client(), operation)(**parameters)
-        head = answer["ResponseMetadata"]["HTTPHeaders"]
-        if "content-length" not in head and "transfer-encoding" not in head:
-            raise CutShortError  # it ended within its head; to botocore that is an empty answer
-        return answer
+    def _ask_who(self) -> Any:
+        self.client()
+        with contextlib.closing(client_of(self._session, "sts", self._account)) as sts:
+            return sts.get_caller_identity()["Arn"]
 
-    @staticmethod
-    def _again(error: StrongroomError, pause: float, deadline: Deadline) -> bool:
-        if not isinstance(error, BackendUnavailableError):
-            return False
-        wait = pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, keeps no secret
-        if not deadline.allows(wait):
-            return False
-        time.sleep(wait)
-        return True
+    def _send(self, operation: str, parameters: dict[str, Any], deadline: Deadline) -> Any:
+        client = self.client()
+        self._sending.deadline = deadline
+        return getattr(client, operation)(**parameters)
 
+    def _check_time(self, **_: Any) -> None:
+        """Keep a request back that its caller has given up: logging in may have taken that long."""
+        self._sending.deadline.remaining()
 
-def _made(service: str, timeout: float, options: dict[str, Any]) -> Any:
-    import boto3
-    from botocore.config import Config
+    def _may_help(self, error: StrongroomError, failed: Exception) -> bool:
+        from strongroom_aws import errors
 
-    verify = options["verify"]
-    config = Config(
-        connect_timeout=timeout,
-        read_timeout=timeout,
-        retries={"total_max_attempts": 1, "mode": "standard"},  # the deadline decides, not a number
-        max_pool_connections=options["max_connections"],
-    )
-    session: Any = boto3.Session(
-        aws_access_key_id=options["access_key_id"],
-        aws_secret_access_key=options["secret_access_key"],
-        aws_session_token=options["session_token"],
-        region_name=options["region_name"],
-        profile_name=options["profile_name"],
-    )
-    address = options["sts_endpoint_url"] if service == "sts" else options["endpoint_url"]
-    more = {"config": config, "verify": str(verify) if isinstance(verify, Path) else verify}
-    if options["role_arn"] is not None and service != "sts":
-        session = _assumed(session, options, more)
-    return session.client(service, endpoint_url=address or options["endpoint_url"], **more)
+        if isinstance(error, ThrottledError):
+            self.pace.throttled()
+        lasting = isinstance(failed, OutOfTimeError) or errors.is_lasting(failed)
+        return isinstance(error, BackendUnavailableError) and not lasting
 
 
-def _assumed(session: Any, options: dict[str, Any], more: dict[str, Any]) -> Any:
-    """Return a session with a role's credentials, which botocore renews before they run out."""
-    import botocore.session
-    from boto3 import Session
-    from botocore.credentials import DeferredRefreshableCredentials
-
-    asked = {"RoleArn": options["role_arn"], "RoleSessionName": options["role_session_name"]}
-    if options["external_id"] is not None:
-        asked["ExternalId"] = options["external_id"]
-    address = options["sts_endpoint_url"] or options["endpoint_url"]
-
-    def renew() -> dict[str, str]:
-        found = session.client("sts", endpoint_url=address, **more).assume_role(**asked)["Credentials"]
-        return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
-        }
-
-    inner: Any = botocore.session.get_session()
-    inner._credentials = DeferredRefreshableCredentials(renew, "assume-role")  # noqa: SLF001  # botocore has no other way in
-    return Session(botocore_session=inner, region_name=options["region_name"] or session.region_name)
+def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Refuse an answer that is not as long as it says; of a chunked one the end is known by other means."""
+    head = response_dict["headers"]
+    told = head.get("content-length")
+    if told is None and "transfer-encoding" in head:
+        return
+    if told is None or ("content-encoding" not in head and told != str(len(response_dict["body"]))):
+        raise CutShortError

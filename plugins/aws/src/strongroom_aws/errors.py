@@ -1,12 +1,16 @@
-"""botocore's errors, and the services' error codes, as strongroom's."""
+"""botocore's errors, and the services' error codes, as strongroom's: two tables, and what is made of them.
+
+Importing this module imports the SDK.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import botocore.parsers
 from botocore import exceptions as boto
-from botocore.parsers import ResponseParserError
 from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
     AuthenticationError,
@@ -15,190 +19,287 @@ from strongroom.errors import (
     ConflictError,
     PermissionDeniedError,
     SecretNotFoundError,
-    SecretTooLargeError,
     StrongroomError,
     ThrottledError,
     show_key,
 )
 
-from strongroom_aws.connection import CutShortError
+from strongroom_aws.connection import CutShortError, Outcome
 
-__all__ = ["CODES", "TABLE", "code_of", "is_deleted", "kind_of", "translate"]
+__all__ = ["CODES", "TABLE", "kind_of", "outcome", "retry_after", "translate", "was_not_done"]
 
-TABLE: dict[type[Exception], type[StrongroomError]] = {
-    boto.BotoCoreError: ConfigurationError,
-    boto.ClientError: StrongroomError,  # told apart by its code
-    boto.HTTPClientError: BackendUnavailableError,
-    boto.ConnectionError: BackendUnavailableError,
-    boto.NoCredentialsError: AuthenticationError,
-    boto.PartialCredentialsError: AuthenticationError,
-    boto.CredentialRetrievalError: AuthenticationError,
-    boto.NoAuthTokenError: AuthenticationError,
-    boto.TokenRetrievalError: AuthenticationError,
-    boto.SSOError: AuthenticationError,
-    boto.SSOTokenLoadError: AuthenticationError,
-    boto.UnauthorizedSSOTokenError: AuthenticationError,
-    boto.RefreshWithMFAUnsupportedError: AuthenticationError,
-    boto.MetadataRetrievalError: AuthenticationError,
-    boto.EndpointConnectionError: BackendUnavailableError,
-    boto.IncompleteReadError: BackendUnavailableError,
-    ResponseParserError: BackendUnavailableError,
-    boto.ChecksumError: BackendUnavailableError,
-    boto.FlexibleChecksumError: BackendUnavailableError,
-    boto.EventStreamError: BackendUnavailableError,
-    boto.WaiterError: BackendUnavailableError,
-    boto.UndefinedModelAttributeError: ConfigurationError,
-    CutShortError: BackendUnavailableError,
-    OutOfTimeError: BackendUnavailableError,
+
+def _all(kind: type[StrongroomError], names: str) -> dict[str, type[StrongroomError]]:
+    return dict.fromkeys(names.split(), kind)
+
+
+TABLE: dict[str, type[StrongroomError]] = {
+    # no answer, or none that is whole
+    **_all(
+        BackendUnavailableError,
+        """
+            AwsChunkedWrapperError CapacityNotAvailableError ChecksumError ConnectTimeoutError
+            ConnectionClosedError ConnectionError CutShortError EndpointConnectionError
+            EndpointDiscoveryRefreshFailed EventStreamError FlexibleChecksumError HTTPClientError
+            IncompleteReadError OutOfTimeError ProxyConnectionError ReadTimeoutError
+            ResponseParserError ResponseStreamingError SSLError WaiterError
+        """,
+    ),
+    # no login, or one that is no longer good
+    **_all(
+        AuthenticationError,
+        """
+            CredentialRetrievalError LoginAuthorizationCodeError LoginError
+            LoginInsufficientPermissions LoginRefreshRequired LoginTokenLoadError
+            MetadataRetrievalError NoAuthTokenError NoCredentialsError PartialCredentialsError
+            RefreshWithMFAUnsupportedError SSOError SSOTokenLoadError TokenRetrievalError
+            UnauthorizedSSOTokenError
+        """,
+    ),
+    # an option, a profile, a variable or the SDK's own installation is wrong
+    **_all(
+        ConfigurationError,
+        """
+            AliasConflictParameterError ApiVersionNotFoundError BaseEndpointResolverError
+            BotoCoreError ConfigNotFound ConfigParseError DataNotFoundError
+            EndpointDiscoveryException EndpointDiscoveryRequired EndpointProviderError
+            EndpointResolutionError EndpointVariantError InfiniteLoopConfigError
+            InvalidChecksumConfigError InvalidConfigError InvalidDNSNameError InvalidDefaultsMode
+            InvalidEndpointConfigurationError InvalidEndpointDiscoveryConfigurationError
+            InvalidExpressionError InvalidHostLabelError InvalidIMDSEndpointError
+            InvalidIMDSEndpointModeError InvalidMaxRetryAttemptsError InvalidProxiesConfigError
+            InvalidRegionError InvalidRetryConfigurationError InvalidRetryModeError
+            InvalidS3AddressingStyleError InvalidS3UsEast1RegionalEndpointConfigError
+            InvalidSTSRegionalEndpointsConfigError MD5UnavailableError MissingDependencyException
+            MissingParametersError MissingServiceIdError NoRegionError OperationNotPageableError
+            PaginationError ParamValidationError ProfileNotFound RangeError ServiceNotInRegionError
+            StubAssertionError StubResponseError UnStubbedResponseError UndefinedModelAttributeError
+            UnknownClientMethodError UnknownCredentialError UnknownEndpointError
+            UnknownEndpointResolutionBuiltInName UnknownFIPSEndpointError UnknownKeyError
+            UnknownParameterError UnknownRegionError UnknownServiceError UnknownServiceStyle
+            UnknownSignatureVersionError UnknownTokenProviderError UnseekableStreamError
+            UnsupportedOutpostResourceError UnsupportedS3AccesspointConfigurationError
+            UnsupportedS3ArnError UnsupportedS3ConfigurationError UnsupportedS3ControlArnError
+            UnsupportedS3ControlConfigurationError UnsupportedServiceProtocolsError
+            UnsupportedSignatureVersionError ValidationError WaiterConfigError
+        """,
+    ),
+    "ClientError": StrongroomError,  # told apart by its code, below
 }
-"""Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
+"""Each class of error that a call can meet, by its name, and ours for it."""
 
 CODES: dict[str, type[StrongroomError]] = {
-    # Secrets Manager
-    "DecryptionFailure": PermissionDeniedError,
-    "EncryptionFailure": PermissionDeniedError,
-    "InternalServiceError": BackendUnavailableError,
-    "InvalidNextTokenException": BackendUnavailableError,
-    "InvalidParameterException": ConfigurationError,
-    "InvalidRequestException": ConfigurationError,
-    "LimitExceededException": ConfigurationError,
-    "MalformedPolicyDocumentException": ConfigurationError,
-    "PreconditionNotMetException": ConflictError,
-    "PublicPolicyException": ConfigurationError,
-    "ResourceExistsException": ConflictError,
-    "ResourceNotFoundException": SecretNotFoundError,
-    # Parameter Store
-    "HierarchyLevelLimitExceededException": ConfigurationError,
-    "HierarchyTypeMismatchException": ConfigurationError,
-    "InternalServerError": BackendUnavailableError,
-    "InvalidAllowedPatternException": ConfigurationError,
-    "InvalidFilterKey": ConfigurationError,
-    "InvalidFilterOption": ConfigurationError,
-    "InvalidFilterValue": ConfigurationError,
-    "InvalidKeyId": ConfigurationError,
-    "InvalidNextToken": BackendUnavailableError,
-    "InvalidPolicyAttributeException": ConfigurationError,
-    "InvalidPolicyTypeException": ConfigurationError,
-    "IncompatiblePolicyException": ConfigurationError,
-    "ParameterAlreadyExists": ConflictError,
-    "ParameterLimitExceeded": ConfigurationError,
-    "ParameterMaxVersionLimitExceeded": ConfigurationError,
-    "ParameterNotFound": SecretNotFoundError,
-    "ParameterPatternMismatchException": ConfigurationError,
-    "ParameterVersionNotFound": SecretNotFoundError,
-    "PoliciesLimitExceededException": ConfigurationError,
-    "TooManyUpdates": ThrottledError,
-    "UnsupportedParameterType": ConfigurationError,
-    # every service
-    "AccessDenied": PermissionDeniedError,
-    "AccessDeniedException": PermissionDeniedError,
-    "UnauthorizedOperation": PermissionDeniedError,
-    "ExpiredToken": AuthenticationError,
-    "ExpiredTokenException": AuthenticationError,
-    "IncompleteSignature": AuthenticationError,
-    "InvalidClientTokenId": AuthenticationError,
-    "InvalidSignatureException": AuthenticationError,
-    "MissingAuthenticationToken": AuthenticationError,
-    "NotAuthorized": AuthenticationError,
-    "OptInRequired": AuthenticationError,
-    "SignatureDoesNotMatch": AuthenticationError,
-    "UnrecognizedClientException": AuthenticationError,
-    "InternalFailure": BackendUnavailableError,
-    "ServiceUnavailable": BackendUnavailableError,
-    "ServiceUnavailableException": BackendUnavailableError,
-    "RequestExpired": AuthenticationError,
-    "RequestLimitExceeded": ThrottledError,
-    "RequestThrottled": ThrottledError,
-    "RequestThrottledException": ThrottledError,
-    "SlowDown": ThrottledError,
-    "Throttling": ThrottledError,
-    "ThrottlingException": ThrottledError,
-    "ThrottledException": ThrottledError,
-    "TooManyRequestsException": ThrottledError,
-    "ValidationException": ConfigurationError,
+    **_all(
+        SecretNotFoundError,
+        """
+            ParameterNotFound ParameterVersionNotFound ResourceNotFoundException
+        """,
+    ),
+    **_all(
+        ConflictError,
+        """
+            ParameterAlreadyExists PreconditionNotMetException ResourceExistsException
+        """,
+    ),
+    **_all(
+        PermissionDeniedError,
+        """
+            AccessDenied AccessDeniedException UnauthorizedOperation
+        """,
+    ),
+    **_all(
+        AuthenticationError,
+        """
+            ExpiredToken ExpiredTokenException IncompleteSignature InvalidAccessKeyId
+            InvalidClientTokenId InvalidSignatureException MissingAuthenticationToken
+            MissingAuthenticationTokenException NotAuthorized OptInRequired RequestExpired
+            SignatureDoesNotMatch UnrecognizedClientException
+        """,
+    ),
+    **_all(
+        ThrottledError,
+        """
+            ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled
+            RequestThrottledException SlowDown ThrottledException Throttling ThrottlingException
+            TooManyRequestsException TooManyUpdates
+        """,
+    ),
+    **_all(
+        BackendUnavailableError,
+        """
+            InternalFailure InternalServerError InternalServiceError InvalidNextToken
+            InvalidNextTokenException RequestTimeout RequestTimeoutException ServiceUnavailable
+            ServiceUnavailableException
+        """,
+    ),
+    # DecryptionFailure and EncryptionFailure are about the KMS key: it is missing or switched off
+    **_all(
+        ConfigurationError,
+        """
+            DecryptionFailure EncryptionFailure HierarchyLevelLimitExceededException
+            HierarchyTypeMismatchException IncompatiblePolicyException InvalidAction
+            InvalidAllowedPatternException InvalidContextAssertion InvalidFilterKey
+            InvalidFilterOption InvalidFilterValue InvalidKeyId InvalidParameterCombination
+            InvalidParameterException InvalidParameterValue InvalidPolicyAttributeException
+            InvalidPolicyTypeException InvalidRequestException InvalidResourceId InvalidResourceType
+            LimitExceededException MalformedPolicyDocument MalformedPolicyDocumentException
+            NotImplemented PackedPolicyTooLarge ParameterLimitExceeded
+            ParameterMaxVersionLimitExceeded ParameterPatternMismatchException
+            PoliciesLimitExceededException PublicPolicyException RegionDisabledException
+            UnknownOperationException UnsupportedOperation UnsupportedParameterType ValidationError
+            ValidationException
+        """,
+    ),
 }
-"""The codes that the two services and the front before them answer with."""
+"""The codes that the services and the front before them answer with, and ours for them."""
 
-_SERVER_ERRORS = 500
-_TOO_MANY = 429
-_MESSAGE_CHARACTERS = 300
+_OUTCOMES: dict[str, Outcome] = {
+    "AccessDenied": Outcome.DENIED,
+    "AccessDeniedException": Outcome.DENIED,
+    "InvalidAction": Outcome.UNKNOWN_OPERATION,
+    "InvalidParameterException": Outcome.REFUSED,
+    "InvalidRequestException": Outcome.REFUSED,
+    "NotImplemented": Outcome.UNKNOWN_OPERATION,
+    "ParameterNotFound": Outcome.ABSENT,
+    "ParameterVersionNotFound": Outcome.ABSENT,
+    "ResourceExistsException": Outcome.EXISTS,
+    "ResourceNotFoundException": Outcome.ABSENT,
+    "UnknownOperationException": Outcome.UNKNOWN_OPERATION,
+}
+_NEVER_SENT = (
+    boto.EndpointConnectionError,
+    boto.ConnectTimeoutError,
+    boto.ProxyConnectionError,
+    boto.SSLError,
+)
+_WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((OutOfTimeError,), "no answer before the deadline"),
+    ((boto.SSLError,), "no trusted connection: the certificate is none that is known here, see verify"),
+    (_NEVER_SENT, "the service was not reached"),
+    (
+        (boto.HTTPClientError, botocore.parsers.ResponseParserError, CutShortError),
+        "the connection failed, or its answer was no whole one",
+    ),
+    ((boto.ParamValidationError,), "the SDK refuses the request's parameters"),
+)
+"""What is said in place of the SDK's own words, which may quote what was sent."""
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in (`aws sso login`, `aws configure`), or check the credentials and the clock",
     PermissionDeniedError: "the docs page of aws has a policy to paste; the KMS key has a policy of its own",
     BackendUnavailableError: "check region_name and endpoint_url, and that the service can be reached",
-    ThrottledError: "ask less often, cache, or raise the quota",
-    ConfigurationError: "check region_name, endpoint_url, role_arn and the other options",
+    ThrottledError: "ask less often, cache, or have the quota raised",
+    ConfigurationError: "check region_name, endpoint_url, kms_key_id and the other options",
 }
+_TO_BE_DELETED = re.compile("marked for deletion|scheduled for deletion|marked deleted", re.IGNORECASE)
+_LASTING = re.compile(
+    "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
+)
+_CANONICAL = re.compile(r"[.\s]*The Canonical String.*", re.DOTALL)
+_MESSAGE_CHARACTERS = 300
+_SERVER_ERRORS, _TOO_MANY = 500, 429
 
 
 def code_of(error: Exception) -> str:
     """Return the service's error code, empty where there is none."""
-    if not isinstance(error, boto.ClientError):
-        return ""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, boto.ClientError) else ""
 
 
-def is_deleted(error: Exception) -> bool:
-    """Tell whether the service refuses because the secret waits for its deletion."""
-    return code_of(error) == "InvalidRequestException" and any(
-        word in _said(error) for word in ("marked for deletion", "scheduled for deletion", "marked deleted")
-    )
+def outcome(error: Exception) -> Outcome | None:
+    """Return what the service refuses for, where somebody may take that for an answer."""
+    code = code_of(error)
+    if code == "InvalidRequestException" and is_to_be_deleted(_said(error)):
+        return Outcome.DELETED
+    return _OUTCOMES.get(code)
+
+
+def is_to_be_deleted(message: str) -> bool:
+    """Tell whether a message says that the secret waits for its deletion."""
+    return _TO_BE_DELETED.search(message) is not None
+
+
+def was_not_done(error: Exception) -> bool:
+    """Tell whether the request certainly took no effect."""
+    return kind_of(error) is ThrottledError or isinstance(error, _NEVER_SENT)
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
+    return isinstance(error, boto.BotoCoreError) and bool(_LASTING.search(str(error.kwargs.get("error", ""))))
 
 
 def kind_of(error: Exception) -> type[StrongroomError]:
     """Return the class of strongroom's error for `error`."""
-    if isinstance(error, boto.ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        known = CODES.get(code_of(error))
-        if known is not None:
-            return known
-        if status == _TOO_MANY:
-            return ThrottledError
-        if code_of(error).isdigit():  # botocore puts the status there where the answer itself says nothing
-            return BackendUnavailableError
-        return BackendUnavailableError if status >= _SERVER_ERRORS else ConfigurationError
-    if isinstance(error, OSError):
-        return BackendUnavailableError
-    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), BackendUnavailableError)
+    if not isinstance(error, boto.ClientError):
+        known = next((TABLE[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in TABLE), None)
+        # What is in no table is the network's or the operating system's.
+        return known or BackendUnavailableError
+    code, status = code_of(error), _answer(error).get("HTTPStatusCode", 0)
+    if code in CODES:
+        return CODES[code]
+    if status == _TOO_MANY:
+        return ThrottledError
+    # botocore puts the status in place of the code where the answer itself says nothing.
+    return BackendUnavailableError if status >= _SERVER_ERRORS or code.isdigit() else ConfigurationError
+
+
+def retry_after(error: Exception) -> float | None:
+    """Return the seconds that the service asked to wait."""
+    told = _answer(error).get("HTTPHeaders", {}).get("retry-after", "")
+    return float(told) if told.isascii() and told.isdigit() else None
 
 
 def translate(
     error: Exception, doing: str, provider: str, *, key: str | None = None, hidden: str | None = None
 ) -> StrongroomError:
-    """Return strongroom's error for `error`; its cause is left out, for requests hold credentials.
+    """Return strongroom's error for `error`; its cause holds no request, for requests hold credentials.
 
     Args:
         error: What a call raised.
         doing: The operation, for the message.
         provider: The type name.
         key: The key it was about.
-        hidden: A value that was sent and must not appear in the message.
+        hidden: A value that was sent and must not appear in any text.
     """
     kind = kind_of(error)
-    if kind is SecretNotFoundError:
-        if key is None:
-            kind = ConfigurationError
-        else:
-            return SecretNotFoundError(key, provider=provider)
-    said = _said(error)[:_MESSAGE_CHARACTERS]
+    if kind is SecretNotFoundError and key is None:
+        kind = ConfigurationError  # nothing was asked for that could be absent
+    said = _said(error)
     if hidden and (hidden in said or json.dumps(hidden)[1:-1] in said):
         said = "(its message holds the value and is left out)"
+    said = said[:_MESSAGE_CHARACTERS]
     about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
     message = f"{about}: {code_of(error) or type(error).__name__}: {said}"
-    made: Any = kind
-    if issubclass(kind, SecretTooLargeError):
-        return made(key or "", message, provider=provider)  # type: ignore[no-any-return]  # an error of ours
-    return made(message, key=key, provider=provider, hint=_HINTS.get(kind))  # type: ignore[no-any-return]  # as above
+    ours: StrongroomError
+    if kind is SecretNotFoundError:
+        ours = SecretNotFoundError(key or "", provider=provider)
+    elif kind is ThrottledError:
+        wait = retry_after(error)
+        ours = ThrottledError(message, retry_after=wait, key=key, provider=provider, hint=_HINTS[kind])
+    else:
+        ours = kind(message, key=key, provider=provider, hint=_HINTS.get(kind))
+    ours.__cause__ = _clean(error, said)
+    return ours
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, OutOfTimeError):
-        return "no answer before the deadline"
+    """Return what `error` says, without what was sent: parameters, and the token within a signature."""
     if isinstance(error, boto.ClientError):
         found = error.response.get("Error", {})
-        return str(found.get("Message") or found.get("message") or "no message")
-    if isinstance(error, boto.HTTPClientError | ResponseParserError):
-        return "the connection failed, or its answer was no whole one"
-    if isinstance(error, boto.ParamValidationError):
-        return "the SDK refuses the request's parameters"  # its message quotes them
+        return _CANONICAL.sub("", str(found.get("Message") or found.get("message") or "no message"))
+    known = next((words for classes, words in _WORDS if isinstance(error, classes)), None)
+    if known is not None:
+        return known
     return str(error) if isinstance(error, boto.BotoCoreError) else type(error).__name__
+
+
+def _clean(error: Exception, said: str) -> Exception:
+    """Return an error of the same kind with just a text: the original may hold the request and its token."""
+    if isinstance(error, boto.ClientError):
+        told = {name: _answer(error).get(name) for name in ("RequestId", "HTTPStatusCode")}
+        shown: Any = {"Error": {"Code": code_of(error), "Message": said}, "ResponseMetadata": told}
+        return boto.ClientError(shown, error.operation_name)
+    return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")
+
+
+def _answer(error: Exception) -> Any:
+    return error.response.get("ResponseMetadata", {}) if isinstance(error, boto.ClientError) else {}

@@ -1,7 +1,7 @@
 """Keys as names of the Parameter Store and back: `a/b` is `/a/b`, and injective.
 
 A name is a path of `[A-Za-z0-9_.-]` with at most 15 levels, does not begin with `aws` or `ssm`, and has at
-most 1,011 characters long with the ARN before it
+most 1,011 characters, less where the ARN before it is long
 (https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html).
 
 - The marker is `-.`. Each byte (UTF-8) of another character becomes `-.` and two hexadecimal digits, and so
@@ -54,7 +54,7 @@ def folder_of(folder: str) -> str:
     """Return the deepest path that has all keys in `folder` (and perhaps others) below it."""
     path = ""
     for level, segment in enumerate(_escape_text(folder).split("/") if folder else (), 1):
-        if level >= MAX_LEVELS or len(path) + 1 + len(segment) > _MAX_FOLDER:
+        if not segment or level >= MAX_LEVELS or len(path) + 1 + len(segment) > _MAX_FOLDER:
             break
         path = f"{path}/{segment}"
     return path or "/"

@@ -1,24 +1,30 @@
+"""Secrets in AWS Systems Manager's Parameter Store."""
+
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from strongroom.deadlines import Deadline
-from strongroom.errors import PermissionDeniedError, SecretNotFoundError, show_key
+from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
 from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
-from strongroom_aws.connection import Connection
+from strongroom_aws.account import Account
+from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import Name, description_of
 from strongroom_aws.parameter_names import folder_of, is_hashed, parameter_key_of, parameter_name_of
 from strongroom_aws.payload import decode, encode
+from strongroom_aws.versions import in_utc
 
 __all__ = ["AWSParameterProvider"]
 
 _LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
 _BATCH = 10
 _HISTORY_PAGE = 50
+_PARALLEL = 8
 
 
 class AWSParameterProvider(BaseProvider):
@@ -40,13 +46,16 @@ class AWSParameterProvider(BaseProvider):
         role_session_name: Name of the role's session in CloudTrail.
         external_id: External id that the role asks for.
         sts_endpoint_url: Address of STS.
-        verify: Check certificates; a path names the CA's file.
+        verify: Whether to check certificates; a path names the CA's file; by default the SDK's own chain.
         timeout: Seconds for one get, set, delete or page, retries included.
         deadline: Seconds for a whole list or batch.
         max_connections: Connections that are kept.
+
+    Raises:
+        ConfigurationError: Options that do not go together, or a tier that does not exist.
     """
 
-    type_name = "aws.parameters"
+    type_name: ClassVar[str] = "aws.parameters"
 
     def __init__(
         self,
@@ -63,33 +72,38 @@ class AWSParameterProvider(BaseProvider):
         role_session_name: str = "strongroom",
         external_id: str | None = None,
         sts_endpoint_url: str | None = None,
-        verify: bool | str | Path = True,
+        verify: bool | str | Path | None = None,
         timeout: float = 10.0,
         deadline: float | None = None,
         max_connections: int = 16,
     ) -> None:
-        self._tier = tier
-        self._kms = kms_key_id
-        self._whole = deadline
-        self._connection = Connection(
-            "ssm",
-            self.type_name,
-            timeout,
-            {
-                "region_name": region_name,
-                "endpoint_url": endpoint_url,
-                "profile_name": profile_name,
-                "access_key_id": access_key_id,
-                "secret_access_key": secret_access_key,
-                "session_token": session_token,
-                "role_arn": role_arn,
-                "role_session_name": role_session_name,
-                "external_id": external_id,
-                "sts_endpoint_url": sts_endpoint_url,
-                "verify": verify,
-                "max_connections": max_connections,
-            },
+        account = Account(
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            profile_name=profile_name,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            session_token=session_token,
+            role_arn=role_arn,
+            role_session_name=role_session_name,
+            external_id=external_id,
+            sts_endpoint_url=sts_endpoint_url,
+            verify=verify,
+            timeout=timeout,
+            max_connections=max_connections,
         )
+        account.check(self.type_name)
+        if tier not in _LIMITS:
+            raise ConfigurationError(
+                f"there is no tier {tier!r}", provider=self.type_name, hint=f"one of {', '.join(_LIMITS)}"
+            )
+        self._connection = Connection("ssm", self.type_name, account)
+        self._written: dict[str, Any] = {"Type": "SecureString", "Tier": tier, "Overwrite": True}
+        if kms_key_id is not None:
+            self._written["KeyId"] = kms_key_id
+        self._limit = _LIMITS[tier]
+        self._whole = deadline
+        self._workers = min(_PARALLEL, max_connections)
 
     def get_secret(self, key: str) -> str:
         name = parameter_name_of(check_key(key))
@@ -97,58 +111,48 @@ class AWSParameterProvider(BaseProvider):
 
     def get_secret_version(self, key: str, version: str) -> str:
         name = parameter_name_of(check_key(key))
-        if not (version.isascii() and version.isdigit() and int(version[:18]) > 0):
+        if not (version.isascii() and version.isdigit() and int(version[:19]) > 0):
             raise self._no_version(key)
         return self._value(key, name, f"{name.text}:{version}", self._connection.deadline())
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(check_key(key) for key in keys))
         whole = Deadline(self._whole)
-        plain = {parameter_name_of(key).text: key for key in asked if not parameter_name_of(key).hashed}
-        names = list(plain)
+        alone = [key for key in asked if parameter_name_of(key).hashed]
+        plain = [key for key in asked if not parameter_name_of(key).hashed]
+        parts = [plain[start : start + _BATCH] for start in range(0, len(plain), _BATCH)]
         found: dict[str, str] = {}
-        for start in range(0, len(names), _BATCH):
-            answer = self._call(
-                "get_parameters",
-                "reading a batch",
-                self._connection.deadline(whole),
-                Names=names[start : start + _BATCH],
-                WithDecryption=True,
-            )
-            for one in answer.get("Parameters") or ():
-                key = plain[one["Name"]]
-                found[key] = decode(one["Value"], key, self.type_name)
-        for key in asked:
-            if parameter_name_of(key).hashed:
-                try:
-                    found[key] = self.get_secret(key)
-                except SecretNotFoundError:
-                    continue
+        for values, left in in_parallel(lambda part: self._batch(part, whole), parts, self._workers):
+            found |= values
+            alone += left
+        singly = in_parallel(lambda key: self._value_if_any(key, whole), alone, self._workers)
+        found |= {key: value for key, value in zip(alone, singly, strict=True) if value is not None}
         return {key: found[key] for key in asked if key in found}
 
     def set_secret(self, key: str, value: str) -> None:
-        text = encode(value, check_key(key), _LIMITS[self._tier], self.type_name, braces=False)
+        text = encode(value, check_key(key), self._limit, self.type_name, braces=False)
         name = parameter_name_of(key)
-        asked: dict[str, Any] = {
-            "Name": name.text,
-            "Value": text,
-            "Type": "SecureString",
-            "Tier": self._tier,
-            "Overwrite": True,
-        }
-        if name.hashed:
-            asked["Description"] = description_of(key)
-        if self._kms is not None:
-            asked["KeyId"] = self._kms
-        deadline = self._connection.deadline()
-        self._call("put_parameter", "writing", deadline, key=key, hidden=text, **asked)
+        described = {"Description": description_of(key)} if name.hashed else {}
+        self._call(
+            "put_parameter",
+            "writing",
+            self._connection.deadline(),
+            key=key,
+            hidden=text,
+            # The service has no client token: twice would put back what somebody else has replaced since.
+            repeatable=False,
+            Name=name.text,
+            Value=text,
+            **self._written,
+            **described,
+        )
 
     def delete_secret(self, key: str) -> None:
         name = parameter_name_of(check_key(key))
         deadline = self._connection.deadline()
         if name.hashed:
             self._described(key, name, deadline)
-        self._call("delete_parameter", "deleting", deadline, key=key, Name=name.text)
+        self._call("delete_parameter", "deleting", deadline, key=key, repeatable=False, Name=name.text)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
@@ -164,8 +168,26 @@ class AWSParameterProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         name = parameter_name_of(check_key(key))
-        told = self._described(key, name, self._connection.deadline())
-        return SecretMetadata(key, str(told["Version"]), None, told.get("LastModifiedDate"), {})
+        deadline = self._connection.deadline()
+        if name.hashed:
+            self._described(key, name, deadline)
+        # Without decryption: neither the value nor the permission to use the KMS key is asked for.
+        found = self._call("get_parameter", "looking at", deadline, key=key, Name=name.text)["Parameter"]
+        tags = self._call(
+            "list_tags_for_resource",
+            "reading the tags of",
+            deadline,
+            key=key,
+            ResourceType="Parameter",
+            ResourceId=name.text,
+        )
+        return SecretMetadata(
+            key,
+            str(found["Version"]),
+            None,
+            in_utc(found.get("LastModifiedDate")),
+            {tag["Key"]: tag["Value"] for tag in tags.get("TagList") or ()},
+        )
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         name = parameter_name_of(check_key(key))
@@ -185,20 +207,16 @@ class AWSParameterProvider(BaseProvider):
         rows.sort(key=lambda row: int(row["Version"]), reverse=True)
         return [
             SecretVersion(
-                str(row["Version"]), row.get("LastModifiedDate"), "previous" if place else "current"
+                str(row["Version"]), in_utc(row.get("LastModifiedDate")), "previous" if place else "current"
             )
             for place, row in enumerate(rows)
         ]
 
     def diagnose(self) -> dict[str, str]:
-        """Return `reachable`, `identity` and `can_list`, or raise our errors."""
-        try:
-            asked = {"Path": "/", "MaxResults": 1}
-            self._call("get_parameters_by_path", "listing parameters", self._connection.deadline(), **asked)
-            can_list = "yes"
-        except PermissionDeniedError:
-            can_list = "no"
-        return {"reachable": "yes", "identity": self._connection.identity(), "can_list": can_list}
+        """Return `reachable`, `identity`, `can_list` and `clock_skew`, or raise our errors."""
+        from strongroom_aws.diagnosis import diagnose
+
+        return diagnose(self._connection, "get_parameters_by_path", {"Path": "/", "MaxResults": 1})
 
     def close(self) -> None:
         self._connection.close()
@@ -211,6 +229,29 @@ class AWSParameterProvider(BaseProvider):
             self._described(key, name, deadline)
         answer = self._call("get_parameter", "reading", deadline, key=key, Name=asked, WithDecryption=True)
         return decode(answer["Parameter"]["Value"], key, self.type_name)
+
+    def _value_if_any(self, key: str, whole: Deadline) -> str | None:
+        name = parameter_name_of(key)
+        try:
+            return self._value(key, name, name.text, self._connection.deadline(whole))
+        except SecretNotFoundError:
+            return None
+
+    def _batch(self, keys: Sequence[str], whole: Deadline) -> tuple[dict[str, str], list[str]]:
+        """Return what one batch has of `keys`, and the keys that must be asked for one by one."""
+        by_name = {parameter_name_of(key).text: key for key in keys}
+        answer = self._call(
+            "get_parameters",
+            "reading a batch",
+            self._connection.deadline(whole),
+            accept={Outcome.DENIED},
+            Names=list(by_name),
+            WithDecryption=True,
+        )
+        if isinstance(answer, Refusal):
+            return {}, list(keys)  # denied for one of them, or for batches: each is asked for by itself
+        read = {by_name[one["Name"]]: one["Value"] for one in answer.get("Parameters") or ()}
+        return {key: decode(text, key, self.type_name) for key, text in read.items()}, []
 
     def _described(self, key: str, name: Name, deadline: Deadline) -> dict[str, Any]:
         told = self._metadata(name.text, deadline)

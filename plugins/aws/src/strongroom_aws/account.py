@@ -1,0 +1,129 @@
+"""Where, as whom and for how long: what both services need, and boto3's sessions and clients made of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from strongroom.errors import ConfigurationError
+
+__all__ = ["Account", "client_of", "session_of"]
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The options that both providers have; `config` says what each means."""
+
+    region_name: str | None = None
+    endpoint_url: str | None = None
+    profile_name: str | None = None
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    role_arn: str | None = None
+    role_session_name: str = "strongroom"
+    external_id: str | None = field(default=None, repr=False)
+    sts_endpoint_url: str | None = None
+    verify: bool | str | Path | None = None
+    timeout: float = 10.0
+    max_connections: int = 16
+
+    def check(self, provider: str) -> None:
+        """Raise `ConfigurationError` for options that do not go together."""
+        problem = None
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            problem = "access_key_id and secret_access_key belong together"
+        elif self.session_token is not None and self.access_key_id is None:
+            problem = "session_token belongs to an access_key_id and a secret_access_key"
+        elif self.external_id is not None and self.role_arn is None:
+            problem = "external_id belongs to a role_arn"
+        elif self.timeout <= 0:
+            problem = "timeout must be more than 0 seconds"
+        if problem is not None:
+            raise ConfigurationError(
+                problem, provider=provider, hint="give both, or neither and use the SDK's own chain"
+            )
+
+    @property
+    def sts_address(self) -> str | None:
+        """Where STS is: as told, at the same emulator, or at AWS's own address."""
+        if self.sts_endpoint_url is not None or self.endpoint_url is None:
+            return self.sts_endpoint_url
+        host = urlsplit(self.endpoint_url).hostname or ""
+        return None if host.endswith(_AWS_DOMAINS) else self.endpoint_url
+
+
+def session_of(account: Account) -> Any:
+    """Return boto3's session for `account`, with its role assumed at the first request."""
+    import boto3
+
+    session: Any = boto3.Session(
+        aws_access_key_id=account.access_key_id,
+        aws_secret_access_key=account.secret_access_key,
+        aws_session_token=account.session_token,
+        region_name=account.region_name,
+        profile_name=account.profile_name,
+        botocore_session=_inner(account),
+    )
+    return session if account.role_arn is None else _assumed(session, account)
+
+
+def client_of(session: Any, service: str, account: Account) -> Any:
+    """Return boto3's client of a service, which leaves retries to whoever knows the deadline."""
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=account.timeout,
+        read_timeout=account.timeout,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=account.max_connections,
+        user_agent_extra="strongroom",
+    )
+    verify = account.verify
+    return session.client(
+        service,
+        endpoint_url=account.sts_address if service == "sts" else account.endpoint_url,
+        config=config,
+        verify=str(verify) if isinstance(verify, Path) else verify,
+    )
+
+
+def _inner(account: Account) -> Any:
+    import botocore.session
+
+    told = account.access_key_id is not None and account.region_name is not None
+    if told and account.profile_name is None:
+        # Nothing is left to ask a profile for, and an AWS_PROFILE that does not exist must not matter.
+        return botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    return botocore.session.get_session()
+
+
+def _assumed(session: Any, account: Account) -> Any:
+    """Return a session with a role's credentials, which botocore renews before they run out."""
+    import boto3
+    from botocore.credentials import DeferredRefreshableCredentials
+
+    asked = {"RoleArn": account.role_arn, "RoleSessionName": account.role_session_name}
+    if account.external_id is not None:
+        asked["ExternalId"] = account.external_id
+
+    def renew() -> dict[str, str]:
+        with contextlib.closing(client_of(session, "sts", account)) as sts:
+            found = sts.assume_role(**asked)["Credentials"]
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
+
+    inner = _inner(account)
+    inner._credentials = DeferredRefreshableCredentials(renew, "assume-role")  # noqa: SLF001  # botocore has no other way in
+    return boto3.Session(
+        botocore_session=inner, region_name=session.region_name, profile_name=account.profile_name
+    )

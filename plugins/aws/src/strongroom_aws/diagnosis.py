@@ -1,0 +1,37 @@
+"""What `strongroom doctor` tells of an account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from strongroom.errors import BackendUnavailableError, PermissionDeniedError
+
+from strongroom_aws.connection import Connection
+
+
+def diagnose(connection: Connection, listing: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return who is logged in and what works, by one page of a list and one request to STS."""
+    deadline = connection.deadline()
+    told = {"reachable": "yes"}
+    date = None
+    before = time.time()
+    try:
+        answer = connection.call(listing, "listing", deadline, **parameters)
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        can_list = "yes"
+    except PermissionDeniedError:
+        # The service knows the caller: those who only read by name need no more.
+        can_list = "no"
+    after = time.time()
+    try:
+        told["identity"] = connection.identity(deadline)
+    except BackendUnavailableError:
+        told["identity"] = "unknown: STS is not reached, see sts_endpoint_url"
+    told["can_list"] = can_list
+    if date is not None:
+        # The header counts whole seconds.
+        told["clock_skew"] = f"{parsedate_to_datetime(date).timestamp() + 0.5 - (before + after) / 2:.0f}"
+    return told

@@ -1,0 +1,97 @@
+"""The versions of a secret in Secrets Manager: their labels, and what their ids tell.
+
+Each label is on one version at most. A version without a label goes on to be kept, by its id, until there are
+more than 100 and it is older than a day
+(https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html).
+Nothing tells whether such a version was ever the current one, so the ids of those that may not have been do:
+
+- `strongroom-staged-…`: written to be made current later, by a conditional write or a promotion;
+- `strongroom-vacant-…`: stands for "no value yet", since the service makes the first version of a secret the
+  current one, whatever labels are asked for.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.providers import SecretVersion, VersionState
+
+CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
+CANDIDATE = "strongroom-candidate"
+"""Label of the newest version of a conditional write. A secret has 20 labels: one serves all writers."""
+
+VACANT_VALUE = "strongroom: no value yet, one is staged"
+"""What other tools read of a vacant version."""
+
+_VACANT, _STAGED = "strongroom-vacant-", "strongroom-staged-"
+_STATES: Mapping[str, VersionState] = {CURRENT: "current", PENDING: "pending", PREVIOUS: "previous"}
+_ORDER: tuple[VersionState, ...] = ("pending", "current", "previous")
+_ID_LENGTHS = range(32, 65)
+
+
+def new_id() -> str:
+    """Return the id of a version that is current from the start."""
+    return str(uuid.uuid4())
+
+
+def staged_id() -> str:
+    """Return the id of a version that may become current."""
+    return _STAGED + str(uuid.uuid4())
+
+
+def vacant_id() -> str:
+    """Return the id of a version that stands for no value."""
+    return _VACANT + str(uuid.uuid4())
+
+
+def is_vacant(version: str | None) -> bool:
+    """Tell whether a version stands for no value."""
+    return version is not None and version.startswith(_VACANT)
+
+
+def is_id(version: object) -> bool:
+    """Tell whether the service could have such an id; it refuses all others as malformed."""
+    return isinstance(version, str) and len(version) in _ID_LENGTHS and version.isascii()
+
+
+def holder_of(told: Mapping[str, Any]) -> str | None:
+    """Return the id of the version with the label AWSCURRENT, of a description or an entry of a list."""
+    stages = told.get("VersionIdsToStages") or told.get("SecretVersionsToStages") or {}
+    return next((version for version, labels in stages.items() if CURRENT in labels), None)
+
+
+def current_of(told: Mapping[str, Any]) -> str | None:
+    """Return the id of the version that readers get, None where there is no value."""
+    holder = holder_of(told)
+    return None if is_vacant(holder) else holder
+
+
+def state_of(version: str, labels: Iterable[str]) -> VersionState | None:
+    """Return the state of a version, None for one that never was a value for readers."""
+    if is_vacant(version):
+        return None
+    present = set(labels)
+    state = next((state for label, state in _STATES.items() if label in present), None)
+    return state if state is not None or version.startswith(_STAGED) else "previous"
+
+
+def newest_first(versions: Iterable[Mapping[str, Any]]) -> list[SecretVersion]:
+    """Return the versions that are or were a value for readers, or are to be one."""
+    found = [
+        SecretVersion(one["VersionId"], in_utc(one.get("CreatedDate")), state)
+        for one in versions
+        if (state := state_of(one["VersionId"], one.get("VersionStages") or ())) is not None
+    ]
+    # Dates may be alike, on emulators to the second: then by state, and the later told is the newer.
+    found.reverse()
+    found.sort(key=lambda one: _ORDER.index(one.state))
+    found.sort(key=lambda one: one.created_at.timestamp() if one.created_at is not None else 0, reverse=True)
+    return found
+
+
+def in_utc(time: datetime | None) -> datetime | None:
+    """Return a time of botocore's, which is in this machine's zone, in UTC."""
+    return None if time is None else time.astimezone(UTC)

@@ -1,0 +1,330 @@
+"""Wires, servers and logins that misbehave: every call ends before its deadline plus half a second."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import sys
+import threading
+import time
+
+import pytest
+import trustme
+from aws_front import Front, refusal, success, value
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    ThrottledError,
+)
+from strongroom_aws import AWSParameterProvider, AWSSecretProvider
+from strongroom_aws.connection import FIRST_PAUSE, LONGEST_PAUSE, Pace
+
+# Python's ssl leaves a socket open whose other end goes away in the handshake, until the collector comes.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+
+PROVIDERS = [AWSSecretProvider, AWSParameterProvider]
+DEADLINE = 0.4
+SLACK = 0.5
+
+
+def _ends_in_time(operation, expected=BackendUnavailableError, seconds=DEADLINE):
+    started = time.monotonic()
+    with pytest.raises(expected) as caught:
+        operation()
+    assert time.monotonic() - started < seconds + SLACK
+    return caught.value
+
+
+def _operations(provider):
+    return [
+        lambda: provider.get_secret("k"),
+        lambda: provider.set_secret("k", "v4lue"),
+        lambda: provider.delete_secret("k"),
+        provider.list_secrets,
+        lambda: provider.get_secrets(["a", "b"]),
+    ]
+
+
+@pytest.fixture
+def fronted(keys):
+    """Return a function that makes a provider on a server with the answers given."""
+    opened = []
+
+    def make(*answers, cls=AWSSecretProvider, context=None, **more):
+        front = Front(*answers, context=context)
+        options = {"region_name": "us-east-1", "endpoint_url": front.url, "timeout": DEADLINE, **keys, **more}
+        provider = cls(**options)
+        provider._connection.pause = lambda seconds: time.sleep(min(seconds, 0.05))
+        opened.extend([provider, front])
+        return provider, front
+
+    yield make
+    for one in opened:
+        one.close()
+    gc.collect()
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half", "refuse"])
+@pytest.mark.parametrize("cls", PROVIDERS)
+def test_a_wire_that_fails_from_the_start(make, proxy, cls, mode):
+    proxy.mode = mode
+    provider = make(cls, endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=DEADLINE)
+    for operation in _operations(provider):
+        error = _ends_in_time(operation)
+        assert error.retryable
+        assert error.provider == cls.type_name
+        assert "v4lue" not in f"{error} {error!r} {error.__cause__!r} {error.__context__!r}"
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
+def test_a_wire_that_fails_and_heals(make, proxy, mode):
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=DEADLINE)
+    make().set_secret("k", "x" * 2000)
+    assert provider.get_secret("k") == "x" * 2000
+    proxy.mode = mode
+    _ends_in_time(lambda: provider.get_secret("k"))
+    proxy.mode = "pass"
+    assert provider.get_secret("k") == "x" * 2000
+
+
+def test_latency_below_the_deadline_is_no_failure(make, proxy):
+    proxy.latency = 0.05
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    provider.set_secret("k", "v")
+    assert provider.get_secret("k") == "v"
+
+
+def test_a_reset_that_passes_is_not_noticed(make, proxy):
+    make().set_secret("k", "v")
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    proxy.mode = "reset"
+    threading.Timer(0.1, setattr, (proxy, "mode", "pass")).start()
+    assert provider.get_secret("k") == "v"
+
+
+def test_a_write_whose_answer_is_lost_is_one_version(make, proxy):
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    provider.set_secret("k", "old")
+    proxy.mode = "half"
+    threading.Timer(0.2, setattr, (proxy, "mode", "pass")).start()
+    provider.set_secret("k", "new")
+    assert provider.get_secret("k") == "new"
+    assert len(provider.list_versions("k")) == 2
+
+
+def test_a_conditional_write_whose_answers_are_lost_is_no_conflict(make, proxy):
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    version = None
+    for value_ in ("first", "second"):
+        proxy.mode = "half"
+        threading.Timer(0.2, setattr, (proxy, "mode", "pass")).start()
+        version = provider.set_secret_if("k", value_, version)
+        assert provider.get_secret("k") == value_
+    assert len(provider.list_versions("k")) == 2
+
+
+def test_a_promotion_whose_answer_is_lost_is_no_conflict(make, monkeypatch):
+    provider = make()
+    provider.set_secret("k", "old")
+    before = provider.describe_secret("k").version
+    pending = provider.stage_secret("k", "new")
+    client = provider._connection.client()
+    moved = client.update_secret_version_stage
+    lost = []
+
+    def lose_once(**asked):
+        answer = moved(**asked)
+        if not lost:
+            lost.append(asked)
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(client, "update_secret_version_stage", lose_once)
+    provider.promote_version("k", pending, expected_version=before)
+    assert provider.get_secret("k") == "new"
+    assert lost[0]["VersionStage"] == "AWSCURRENT"
+
+
+def test_a_parameter_is_not_written_twice(make, proxy):
+    make(AWSParameterProvider).set_secret("other", "v")  # moto's first call takes a second
+    provider = make(AWSParameterProvider, endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=DEADLINE)
+    proxy.mode = "half"
+    _ends_in_time(lambda: provider.set_secret("k", "v"))
+    assert make(AWSParameterProvider).describe_secret("k").version == "1"
+
+
+def test_a_parameter_is_written_after_throttling(fronted):
+    throttled = refusal(400, "ThrottlingException")
+    provider, front = fronted(throttled, throttled, success(Version=1), cls=AWSParameterProvider, timeout=5)
+    provider.set_secret("k", "v")
+    assert front.operations == ["PutParameter"] * 3
+
+
+def test_nobody_listens(make, proxy):
+    proxy.close()
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=DEADLINE)
+    for operation in _operations(provider):
+        _ends_in_time(operation)
+
+
+def test_a_name_that_does_not_resolve_is_unavailable_at_once(keys):
+    with AWSSecretProvider(
+        "us-east-1", endpoint_url="https://no-such-service.invalid", timeout=5, **keys
+    ) as provider:
+        error = _ends_in_time(lambda: provider.get_secret("k"), seconds=4)
+        assert not isinstance(error, SecretNotFoundError)
+
+
+BURSTS = [
+    (400, "ThrottlingException", ThrottledError),
+    (429, "TooManyRequestsException", ThrottledError),
+    (429, "", ThrottledError),
+    (500, "InternalServiceError", BackendUnavailableError),
+    (503, "ServiceUnavailable", BackendUnavailableError),
+    (502, "", BackendUnavailableError),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "expected"), BURSTS)
+def test_a_burst_is_waited_out(fronted, status, code, expected):
+    provider, front = fronted(*[refusal(status, code)] * 3, value("v"), timeout=5)
+    assert provider.get_secret("k") == "v"
+    assert len(front.asked) == 4
+
+
+@pytest.mark.parametrize(("status", "code", "expected"), BURSTS)
+def test_a_burst_that_does_not_end(fronted, status, code, expected):
+    provider, front = fronted(refusal(status, code))
+    error = _ends_in_time(lambda: provider.get_secret("k"))
+    assert type(error) is expected
+    assert error.retryable
+    assert len(front.asked) > 1
+
+
+def test_retry_after_is_kept_and_told(fronted):
+    provider, front = fronted(refusal(429, "ThrottlingException", headers={"Retry-After": "30"}))
+    error = _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
+    assert error.retry_after == 30
+    assert len(front.asked) == 1  # another try within the deadline would come too soon
+
+
+def test_what_was_said_before_time_was_up_is_told(fronted, monkeypatch):
+    provider, _ = fronted(refusal(400, "ThrottlingException"))
+    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not time.sleep(DEADLINE))
+    _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
+
+
+def test_the_pace_falls_with_each_throttled_answer_and_rises_again():
+    pace = Pace()
+    seen = [pace.throttled() or pace.seconds for _ in range(8)]
+    assert seen[0] == FIRST_PAUSE
+    assert seen == sorted(seen)
+    assert seen[-1] == LONGEST_PAUSE
+    for _ in range(10):
+        pace.answered()
+    assert pace.seconds == 0
+
+
+def test_one_throttled_call_slows_the_others_down(fronted):
+    provider, _ = fronted(refusal(400, "ThrottlingException"), value("v"), timeout=5)
+    paused = []
+    provider._connection.pause = paused.append
+    for _ in range(3):
+        provider.get_secret("k")
+    assert len(paused) == 3  # the retry, and what the two calls after it held back
+    assert 0 <= paused[2] <= FIRST_PAUSE
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("AccessDeniedException", PermissionDeniedError),
+        ("UnrecognizedClientException", AuthenticationError),
+        ("ExpiredTokenException", AuthenticationError),
+        ("InvalidSignatureException", AuthenticationError),
+    ],
+)
+def test_refusals_are_not_tried_again(fronted, code, expected):
+    provider, front = fronted(refusal(400, code), timeout=5)
+    _ends_in_time(lambda: provider.get_secret("k"), expected)
+    assert len(front.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+def _context(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_certificate_of_an_unknown_authority_is_refused_at_once(fronted, authority, monkeypatch):
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    provider, front = fronted(value("v"), context=_context(authority), timeout=5)
+    error = _ends_in_time(lambda: provider.get_secret("k"), seconds=1)
+    assert "verify" in str(error)
+    assert front.asked == []
+
+
+def test_a_certificate_of_a_known_authority_is_taken(fronted, authority, tmp_path, monkeypatch):
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    told, _ = fronted(value("v"), context=_context(authority), verify=ca, timeout=5)
+    assert told.get_secret("k") == "v"
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(ca))
+    found, _ = fronted(value("v"), context=_context(authority), timeout=5)
+    assert found.get_secret("k") == "v"
+
+
+def test_nothing_is_sent_after_its_caller_has_given_up(tmp_path, monkeypatch):
+    """A login that takes longer than the deadline must not let a write through later."""
+    asked = tmp_path / "asked"
+    login = tmp_path / "login.py"
+    login.write_text(
+        "import json, pathlib, sys, time\n"
+        f"time.sleep({DEADLINE + 0.3})\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'a', 'SecretAccessKey': 'b'}), flush=True)\n"
+        f"pathlib.Path({str(asked)!r}).touch()\n"
+    )
+    config = tmp_path / "config"
+    config.write_text(f"[profile slow]\ncredential_process = {sys.executable} {login}\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with (
+        Front(success(VersionId="v" * 36)) as front,
+        AWSSecretProvider(endpoint_url=front.url, profile_name="slow", timeout=DEADLINE) as provider,
+    ):
+        _ends_in_time(lambda: provider.set_secret("k", "v"))
+        until = time.monotonic() + 10
+        while not asked.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert front.asked == []
+
+
+def test_a_call_that_is_let_go_does_not_keep_others(fronted, make, proxy):
+    """Many calls that hang at the same time all end in time."""
+    proxy.mode = "black_hole"
+    provider = make(endpoint_url=f"http://127.0.0.1:{proxy.port}", timeout=DEADLINE)
+    started = time.monotonic()
+    failed = []
+
+    def read(number):
+        try:
+            provider.get_secret(f"k{number}")
+        except BackendUnavailableError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failed) == 20
+    assert time.monotonic() - started < DEADLINE + SLACK
