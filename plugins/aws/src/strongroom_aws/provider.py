@@ -332,8 +332,6 @@ class AWSSecretProvider(BaseProvider):
         told = self._service.told(key, deadline)
         if told is None:
             return None
-        if version in (told.get("VersionIdsToStages") or {}):
-            return version  # the creation's answer was lost
         if told.get("DeletedDate") is not None:
             self._service.restore(key, deadline)
         elif current_of(told) is not None:
