@@ -313,7 +313,7 @@ class AWSSecretProvider(BaseProvider):
                 answer = self._put(key, text, version, CURRENT, deadline)
             if not isinstance(answer, Refusal):
                 return version
-            return version if self._service.create(key, text, version, deadline) else None
+            return self._service.create(key, text, version, deadline)
 
         self._until_steady(key, deadline, attempt)
 
@@ -326,9 +326,9 @@ class AWSSecretProvider(BaseProvider):
 
     def _write_first(self, key: str, text: str, deadline: Deadline) -> str | None:
         """Write a key that must have no value; None where it must be tried again."""
-        version = new_id()
-        if self._service.create(key, text, version, deadline):
-            return version
+        created = self._service.create(key, text, new_id(), deadline)
+        if created is not None:
+            return created
         told = self._service.told(key, deadline)
         if told is None:
             return None
@@ -361,17 +361,22 @@ class AWSSecretProvider(BaseProvider):
         """Add a pending version; None where it must be tried again."""
         told = self._service.told(key, deadline)
         if told is None:
-            if not self._service.create(key, VACANT_VALUE, vacant_id(), deadline):
+            if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
                 return None
         elif told.get("DeletedDate") is not None or holder_of(told) is None:
             # What was deleted does not come back by this, and a first version would be current at once.
             self._service.restore(key, deadline)
-            answer = self._service.put(key, VACANT_VALUE, vacant_id(), CURRENT, deadline)
-            if isinstance(answer, Refusal):
-                return None
+            self._vacate(key, holder_of(told), deadline)
         version = staged_id()
         answer = self._service.put(key, text, version, PENDING, deadline)
         return None if isinstance(answer, Refusal) else version
+
+    def _vacate(self, key: str, holder: str | None, deadline: Deadline) -> None:
+        """Take the value of `holder` from readers, unless somebody has written another one meanwhile."""
+        version = vacant_id()
+        answer = self._service.put(key, VACANT_VALUE, version, CANDIDATE, deadline)
+        if not isinstance(answer, Refusal) and CURRENT not in (answer.get("VersionStages") or ()):
+            self._service.move(key, CURRENT, deadline, to=version, of=holder)
 
     def _pending(self, key: str, version: str, deadline: Deadline) -> dict[str, Any]:
         """Return what is told of a secret whose `version` is pending."""

@@ -96,8 +96,8 @@ class SecretsManager:
         )
         return answer
 
-    def create(self, key: str, text: str, version: str, deadline: Deadline) -> bool:
-        """Create a secret; False where the name is taken, if only by one that waits for its deletion."""
+    def create(self, key: str, text: str, version: str, deadline: Deadline) -> str | None:
+        """Create a secret and return its version; None where the name is taken, if by one that is deleted."""
         name = name_of(key)
         asked: dict[str, Any] = {"Description": description_of(key)} if name.hashed else {}
         answer = self._connection.call(
@@ -113,7 +113,7 @@ class SecretsManager:
             **asked,
             **self._created,
         )
-        return not isinstance(answer, Refusal)
+        return None if isinstance(answer, Refusal) else str(answer["VersionId"])
 
     def restore(self, key: str, deadline: Deadline) -> None:
         """Call off the deletion of a secret, if it waits for one."""

@@ -75,6 +75,10 @@ def _once() -> Retry:
     return Retry(total=False, redirect=False, raise_on_status=False)
 
 
+_MOMENT = 0.01
+"""Seconds by which the client's own clock may end a call before its deadline."""
+
+
 class Service:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
@@ -219,11 +223,15 @@ class Service:
             explain: Gives a better error for what the call raised, or None.
         """
         pauses: Iterator[float] | None = None
+        said: StrongroomError | None = None
         while True:
             try:
                 return self._runner.run(send, deadline)
             except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
                 failed = error
+            out_of_time = isinstance(failed, OutOfTimeError) or not deadline.allows(_MOMENT)
+            if out_of_time and said is not None:
+                raise said  # what the service said before tells more than that time is up
             ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
             if not _may_help(failed, ours, repeatable=repeatable):
                 raise ours
@@ -231,6 +239,7 @@ class Service:
             pause = max(next(pauses), errors.retry_after(failed) or 0.0)
             if not deadline.allows(pause):
                 raise ours
+            said = ours
             del failed, ours
             self.pause(pause)
 

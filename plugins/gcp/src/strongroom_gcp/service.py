@@ -65,6 +65,10 @@ def find_credentials(quota_project_id: str | None) -> Any:
     return found
 
 
+_MOMENT = 0.01
+"""Seconds by which the client's own clock may end a call before its deadline."""
+
+
 class Service:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
@@ -150,11 +154,15 @@ class Service:
         """
         method = getattr(self.client, rpc)
         pauses: Iterator[float] | None = None
+        said: StrongroomError | None = None
         while True:
             try:
                 return self._send(method, request, deadline)
             except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
                 failed = error
+            out_of_time = isinstance(failed, OutOfTimeError) or not deadline.allows(_MOMENT)
+            if out_of_time and said is not None:
+                raise said  # what the service said before tells more than that time is up
             ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
             again = isinstance(ours, BackendUnavailableError) and (
                 repeatable or isinstance(ours, ThrottledError)
@@ -165,6 +173,7 @@ class Service:
             pause = max(next(pauses), getattr(ours, "retry_after", None) or 0.0)
             if not deadline.allows(pause):
                 raise ours
+            said = ours
             del failed, ours
             self.pause(pause)
 
