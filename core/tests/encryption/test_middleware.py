@@ -178,6 +178,8 @@ def test_algorithms_older_keys_and_a_cipher_of_its_own(tmp_path):
         ("{type: encryption, cipher: {type: fernt, key: y}}", "did you mean 'fernet'?"),
         ("{type: encryption, cipher: {type: fernet, kei: y}}", "did you mean 'key'?"),
         ("{type: encryption, cipher: {key: y}}", "needs its `type`"),
+        ("{type: encryption, cipher: chacha20}", "needs its `type`"),
+        ("{type: encryption, cipher: []}", "needs its `type`"),
         ("{type: encryption, key: x}, {type: validation, max_length: 3}", "would see ciphertext"),
         ("{type: encryption, key: '${env:NOPE}'}", "NOPE is not set"),
         ("{type: encryption, cipher: {type: fernet, key: '${env:NOPE}'}}", "NOPE is not set"),

@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PROVIDER = {"type": "file", "file_path": STORE, "key_file": KEY}
 
 _HEAD = f"""\
-# What strongroom assembles. Reference: docs/reference/spec.md, or `strongroom schema` for an editor.
+# What strongroom assembles; `strongroom schema` prints the JSON Schema of this file for an editor.
 version: 1
 
 pipelines:

@@ -283,7 +283,12 @@ class _Loader:
         def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
             try:
                 return prepare_options(
-                    plugin, node, environ=os.environ, folder=self.source.folder, read_secret=read_secret
+                    plugin,
+                    node,
+                    environ=os.environ,
+                    folder=self.source.folder,
+                    read_secret=read_secret,
+                    plugins=self.plugins,
                 )
             except OptionsError as error:
                 complaints = [(node.at(where), where, message) for where, message in error.complaints]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from strongroom.errors import PluginError
-from strongroom.plugins import Kind, Plugin, finder, nearest
+from strongroom.plugins import Kind, Plugin, PluginFinder, finder, nearest
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
@@ -79,6 +79,7 @@ def prepare_options(
     environ: Mapping[str, str],
     folder: Path,
     read_secret: Callable[[Reference], str],
+    plugins: PluginFinder = finder,
 ) -> dict[str, Any]:
     """Return the factory's keyword arguments, with references filled in and paths made whole.
 
@@ -105,23 +106,29 @@ def prepare_options(
     model = _validated(plugin.config, data, lone)
     options = {name: _placed(getattr(model, name), folder) for name in plugin.config.model_fields}
     for name, inner in parts_of(plugin, node):
-        options[name] = _prepared_part(name, inner, environ, folder, read_secret)
+        options[name] = _prepared_part(
+            name, inner, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
+        )
     return options
 
 
 def _prepared_part(
     name: str,
     inner: InnerPart,
+    *,
     environ: Mapping[str, str],
     folder: Path,
     read_secret: Callable[[Reference], str],
+    plugins: PluginFinder,
 ) -> Part:
     try:
-        found = finder.find(inner.kind, inner.type)
+        found = plugins.find(inner.kind, inner.type)
     except PluginError as error:
         raise OptionsError([((name, "type"), str(error))]) from error
     try:
-        own = prepare_options(found, inner.node, environ=environ, folder=folder, read_secret=read_secret)
+        own = prepare_options(
+            found, inner.node, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
+        )
     except OptionsError as error:
         raise OptionsError([((name, *where), told) for where, told in error.complaints]) from error
     return Part(found, own)
@@ -141,7 +148,7 @@ def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
     for name, info in plugin.config.model_fields.items():
         extra = info.json_schema_extra
         inner = node.mapping.get(name)
-        if isinstance(extra, dict) and "component" in extra and inner is not None and inner.mapping:
+        if isinstance(extra, dict) and "component" in extra and inner is not None and inner.value is not None:
             type_node = inner.mapping.get("type")
             told = type_node.value if type_node is not None else None
             kind: Kind = str(extra["component"])  # type: ignore[assignment]  # a plugin's config says one of them
