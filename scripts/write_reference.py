@@ -18,7 +18,7 @@ import strongroom
 from strongroom import errors, events, hookspecs, providers
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.failures import exit_code
-from strongroom.plugins import KINDS, finder
+from strongroom.plugins import KINDS, CachePlugin, finder
 from strongroom.spec import models
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -128,10 +128,11 @@ def plugins_page() -> Iterator[str]:
     """Yield the four doors, the descriptor, the protocols and the hook with exact signatures."""
     about = inspect.cleandoc(hookspecs.__doc__ or "").replace("```python", f"{_NOT_RUN}\n```python")
     yield f"# Plugins and hooks\n\n{about}\n"
-    for name in KINDS.values():
+    for name in dict.fromkeys(KINDS.values()):
         found = getattr(hookspecs, name)
         yield f"## `{name}{inspect.signature(found)}`\n\n{inspect.cleandoc(found.__doc__ or '')}\n"
     yield f"## `Plugin`\n\n{_described(strongroom.Plugin)}\n"
+    yield f"## `CachePlugin`\n\n{_described(CachePlugin)}\n"
     yield "## Capabilities of a provider\n\nA provider has one by having its methods.\n"
     for protocol in (providers.SecretProvider, *providers.CAPABILITIES):
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GROUP",
     "KINDS",
+    "CachePlugin",
     "Kind",
     "ListedPlugin",
     "Plugin",
@@ -36,12 +37,14 @@ __all__ = [
 
 GROUP = "strongroom"
 CORE = "strongroom-core"
-Kind = Literal["provider", "middleware", "hook", "encryption"]
+Kind = Literal["provider", "middleware", "hook", "encryption", "cache"]
 KINDS: dict[Kind, str] = {
     "provider": "strongroom_providers",
     "middleware": "strongroom_middleware",
     "hook": "strongroom_hooks",
     "encryption": "strongroom_encryption",
+    # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
+    "cache": "strongroom_middleware",
 }
 """Each kind of component with the hook that gives its descriptors."""
 
@@ -75,6 +78,14 @@ class Plugin:
         if not isinstance(self.factory, str):
             return self.factory
         return load_factory(self.factory, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlugin(Plugin):
+    """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
+
+    `strongroom_middleware()` gives it, among the descriptors of middleware.
+    """
 
 
 def load_factory(path: str, type_name: str) -> Callable[..., Any]:
@@ -330,12 +341,13 @@ class PluginFinder:
             except PluginError:
                 manager.unregister(module)
                 raise
-        for kind, hook_name in KINDS.items():
+        for hook_name in dict.fromkeys(KINDS.values()):
+            kind = next(one for one, name in KINDS.items() if name == hook_name)
             # Each implementation is called by itself: in a pluggy call one that raises stops its siblings.
             for implementation in getattr(manager.hook, hook_name).get_hookimpls():
                 if implementation.plugin is module:
                     for plugin in implementation.function():
-                        yield kind, plugin
+                        yield "cache" if isinstance(plugin, CachePlugin) else kind, plugin
 
     @staticmethod
     def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:

@@ -21,6 +21,7 @@ _DEFINITIONS: dict[Kind, str] = {
     "middleware": "MiddlewareComponent",
     "hook": "Hook",
     "encryption": "Encryption",
+    "cache": "CacheStore",
 }
 
 

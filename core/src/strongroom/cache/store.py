@@ -1,0 +1,77 @@
+"""What a cache shared by processes must offer: the protocol of the second level.
+
+A store holds bytes under names and knows nothing of secrets: names are keyed hashes, data is encrypted before
+it gets here. A name is `<namespace>:<hash>`; the namespace belongs to one pipeline, or one tenant of it.
+
+Two protocols are optional. A `FencedStore` refuses data whose fetch began before an invalidation. A
+`WatchableStore` tells of invalidations that come from other processes and hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
+
+from strongroom.providers import Closeable
+
+__all__ = ["CacheStore", "FencedStore", "Subscription", "WatchableStore"]
+
+
+@runtime_checkable
+class CacheStore(Protocol):
+    """A second level of a cache. Every method may raise `BackendUnavailableError`: caches live with it."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return the data under `name`, or None where there is none or its time is over."""
+
+    def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
+        """Keep `data` under `name` for `ttl_seconds`, in place of what is there."""
+
+    def delete(self, name: str) -> None:
+        """Drop `name`, and let every subscriber know; a name that is not there is dropped as well."""
+
+    def clear(self, namespace: str) -> None:
+        """Drop every name that begins with `namespace`, and let every subscriber know; "" means all."""
+
+    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> AbstractContextManager[int]:
+        """Return a lock on `name` that gives a fencing token as it is entered.
+
+        A token is greater than every token that `name` had before. The lock of a holder that died ends after
+        `ttl_seconds`; a holder that lived longer than that frees nobody else's lock as it leaves.
+
+        Raises:
+            ConflictError: Entering waited `wait_seconds` and another holds the lock still.
+        """
+
+
+@runtime_checkable
+class FencedStore(Protocol):
+    """A store that refuses what is out of date."""
+
+    def set_fenced(self, name: str, data: bytes, ttl_seconds: float, token: int) -> bool:
+        """Keep `data` unless `name` was dropped, cleared or locked again since its lock gave `token`.
+
+        Returns:
+            Whether it is kept.
+        """
+
+
+class Subscription(Closeable, Protocol):
+    """Ends at `close()`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether invalidations of others arrive at present."""
+
+
+@runtime_checkable
+class WatchableStore(Protocol):
+    """A store that tells of what others dropped."""
+
+    def subscribe(self, callback: Callable[[str | None], object]) -> Subscription:
+        """Call `callback` with each name that somebody dropped, from a thread of the store's own.
+
+        It is called with None where any name may have been dropped: after `clear`, as the channel is lost and
+        as it is back. A channel that is silent for a second counts as lost.
+        """
