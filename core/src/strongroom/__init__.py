@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
     from strongroom.encryption import (
         AESGCMEncryption,
         ChaCha20Encryption,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from strongroom.explanation import Explanation
     from strongroom.hookspecs import hookimpl
     from strongroom.middleware import (
+        CachingMiddleware,
         EncryptionMiddleware,
         PrefixMiddleware,
         ReadOnlyMiddleware,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cache": ("CacheStats", "CacheStore", "HierarchicalSecretCache", "SecretCache"),
     "encryption": (
         "AESGCMEncryption",
         "ChaCha20Encryption",
@@ -59,6 +62,7 @@ _HOMES = {
         "generate_key",
     ),
     "middleware": (
+        "CachingMiddleware",
         "EncryptionMiddleware",
         "PrefixMiddleware",
         "ReadOnlyMiddleware",
@@ -95,6 +99,9 @@ __all__ = [
     "BaseProvider",
     "BatchReader",
     "BatchWriter",
+    "CacheStats",
+    "CacheStore",
+    "CachingMiddleware",
     "ChaCha20Encryption",
     "Closeable",
     "ConditionalWriter",
@@ -103,11 +110,13 @@ __all__ = [
     "EncryptionMiddleware",
     "Explanation",
     "FernetEncryption",
+    "HierarchicalSecretCache",
     "KeyRing",
     "Plugin",
     "PrefixMiddleware",
     "ReadOnlyMiddleware",
     "RetryMiddleware",
+    "SecretCache",
     "SecretEvent",
     "SecretHook",
     "SecretMetadata",
@@ -139,7 +148,7 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-_SUBMODULES = frozenset({"backends", "encryption", "hookspecs", "middleware", "spec", "testing"})
+_SUBMODULES = frozenset({"backends", "cache", "encryption", "hookspecs", "middleware", "spec", "testing"})
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
@@ -16,7 +17,22 @@ from strongroom.providers import Closeable, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "Surroundings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a component is told of its pipeline, where its factory has `wants_surroundings`.
+
+    Attributes:
+        pipeline: The pipeline's name.
+        address: Text that is the same for the same backend, in every process: type and public options.
+        rotate_days: The declared secrets that are to be rotated, by key, each with its interval.
+    """
+
+    pipeline: str
+    address: str
+    rotate_days: Mapping[str, int]
 
 
 class Assembly:
@@ -92,13 +108,15 @@ class Assembly:
             assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
             chain = guard(self._make(plan.provider))
         for component in reversed(plan.middleware):
-            chain = self._make(component, chain)
+            chain = self._make(component, chain, plan=plan)
         self._own_hooks[plan.name] = hooks
         return chain
 
-    def _make(self, component: ComponentPlan, *inner: Any) -> Any:
+    def _make(self, component: ComponentPlan, *inner: Any, plan: PipelinePlan | None = None) -> Any:
         options = self._options(component)
         factory = self._factory(component)
+        if plan is not None and getattr(factory, "wants_surroundings", False):
+            options = {**options, "surroundings": self._surroundings(plan)}
         failure: StrongroomError
         try:
             made = factory(*inner, **options)
@@ -114,6 +132,18 @@ class Assembly:
         failure.message = f"{component.position}: {component.path}: {failure.message}"
         failure.__context__ = None
         raise failure
+
+    def _surroundings(self, plan: PipelinePlan) -> Surroundings:
+        providers = [self.plan.pipelines[name].provider for name in sorted(self.plan.used_by(plan.name))]
+        address = [(one.type, self._public(one)) for one in providers if one is not None]
+        days = {one.key: one.rotate_days for one in self.plan.secrets.values() if one.rotate_days is not None}
+        return Surroundings(plan.name, repr(address), days)
+
+    def _public(self, component: ComponentPlan) -> list[tuple[str, str]]:
+        options = self._options(component)
+        return sorted(
+            (name, one) for name, one in options.items() if name in component.public and isinstance(one, str)
+        )
 
     @staticmethod
     def _factory(component: ComponentPlan) -> Callable[..., Any]:

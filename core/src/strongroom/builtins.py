@@ -17,6 +17,49 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
+class CachingConfig(_Config):
+    """Options of the caching middleware."""
+
+    ttl_seconds: float = Field(default=300, ge=0, description="How long a value is fresh in this process.")
+    max_entries: int = Field(default=10_000, ge=1, description="Entries at most in this process.")
+    negative_ttl_seconds: float = Field(
+        default=0, ge=0, description="How long `not found` is remembered; 0 does not."
+    )
+    stale_if_error_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="How long past its time a value serves while the backend is unavailable.",
+    )
+    refresh_ahead: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The last part of a value's life in which a read has it fetched anew in the background.",
+    )
+    jitter: float = Field(default=0.0, ge=0, le=1, description="How much shorter a value's life may be.")
+    fetch_timeout_seconds: float | None = Field(
+        default=60, gt=0, description="How long a caller waits for a fetch; null without end."
+    )
+    l2: Any = Field(
+        default=None,
+        json_schema_extra={"component": "cache"},
+        description="A store that processes share: redis, file.cache, or a third party's.",
+    )
+    l2_ttl_seconds: float | None = Field(
+        default=None, ge=0, description="How long a value is fresh in `l2`; as long as in this process."
+    )
+    encryption: Any = Field(
+        default=None,
+        json_schema_extra={"component": "encryption"},
+        description="What encrypts for `l2`; else the key in STRONGROOM_ENCRYPTION_KEY.",
+    )
+    l2_timeout_seconds: float = Field(default=0.5, gt=0, description="How long `l2` may take for an answer.")
+    offline: bool = Field(default=False, description="Answer from `l2` alone and leave the backend alone.")
+    max_age_seconds: float | None = Field(
+        default=None, ge=0, description="How old a value may be that is given while offline."
+    )
+
+
 class CipherConfig(_Config):
     """Options of the ciphers."""
 
@@ -114,6 +157,12 @@ def strongroom_encryption() -> Iterable[Plugin]:
 
 @hookimpl
 def strongroom_middleware() -> Iterable[Plugin]:
+    yield Plugin(
+        name="caching",
+        summary="Remembers values, also through an outage, and asks once for all.",
+        config=CachingConfig,
+        factory="strongroom.middleware.caching:make_caching_middleware",
+    )
     yield Plugin(
         name="encryption",
         summary="Encrypts values, each bound to its key's name and the tenant.",

@@ -76,13 +76,17 @@ class SecretProviderRegistry(BaseProvider):
         self._pipelines: dict[str, Pipeline] = {}
         self._only = pipeline
         self._default = pipeline if pipeline is not None else self._plan.default
+        self._plain: Pipeline | None = None
+        """The default pipeline, as soon as it has been used: what a read without routes needs."""
         self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else by_length(self._plan.routes)
         self._stripped: dict[RoutePlan, Pipeline] = {}
 
     # --- reading and writing ---
 
     def get_secret(self, key: str) -> str:
-        return self._route(key).get_secret(key)
+        if self._routes or self._plain is None:
+            return self._route(key).get_secret(key)
+        return self._plain.get_secret(key)
 
     def set_secret(self, key: str, value: str) -> None:
         self._route(key).set_secret(key, value)
@@ -196,7 +200,7 @@ class SecretProviderRegistry(BaseProvider):
             if prefix:
                 self._routes = by_length((*self._routes, RoutePlan(prefix, name)))
             elif prefix is not None:
-                self._default = name
+                self._default, self._plain = name, None
 
     def pipeline(self, name: str) -> Pipeline:
         """Return the pipeline `name` as a provider.
@@ -281,7 +285,8 @@ class SecretProviderRegistry(BaseProvider):
             return self._routed(route)
         if self._default is None:
             raise self._no_default(key)
-        return self._pipelines.get(self._default) or self.pipeline(self._default)
+        self._plain = self.pipeline(self._default)
+        return self._plain
 
     def _routed(self, route: RoutePlan) -> Pipeline:
         if not route.strip_prefix:

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from strongroom.errors import ConfigurationError
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "read_settings", "required_encryption_key"]
 
 
 class Settings(BaseSettings):
@@ -45,3 +45,22 @@ def read_settings() -> Settings:
             for one in error.errors(include_input=False)
         )
     raise ConfigurationError(f"not understood: {', '.join(names)}")
+
+
+def required_encryption_key(message: str, option: str) -> str:
+    """Return the key that `STRONGROOM_ENCRYPTION_KEY` holds.
+
+    Args:
+        message: What the error says where there is none.
+        option: What could be given in its place.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    key = read_settings().encryption_key
+    if key is None:
+        raise ConfigurationError(
+            message,
+            hint=f"give `{option}`, or set STRONGROOM_ENCRYPTION_KEY to what `strongroom keygen` prints",
+        )
+    return key.get_secret_value()

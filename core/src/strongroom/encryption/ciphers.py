@@ -10,6 +10,7 @@ has to be counted between them. A forked child goes on with its parent's bytes, 
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import os
 from collections.abc import Callable
@@ -169,6 +170,17 @@ class TokenEncryption:
             return self._key_of(parse(token)) is not None
         except DecryptionError:
             return False
+
+    def derived(self, purpose: bytes) -> bytes:
+        """Return 32 bytes that follow from the key and `purpose` alone, the same in every process.
+
+        They tell nothing of the key, nor of what other purposes give (HKDF-Expand, RFC 5869). A passphrase is
+        first stretched with a salt made of `purpose`.
+        """
+        secret = self._material.secret
+        if self._material.kind == "passphrase":
+            secret = derive_key(secret, hashlib.sha256(b"strongroom salt 1" + purpose).digest())
+        return hmac.digest(secret, encoded([b"strongroom derived 1", purpose]) + b"\1", "sha256")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

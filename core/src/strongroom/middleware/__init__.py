@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strongroom.middleware.base import Middleware
+    from strongroom.middleware.caching import CachingMiddleware
     from strongroom.middleware.encryption import EncryptionMiddleware
     from strongroom.middleware.prefix import PrefixMiddleware
     from strongroom.middleware.read_only import ReadOnlyMiddleware
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from strongroom.middleware.validation import ValidationMiddleware
 
 __all__ = [
+    "CachingMiddleware",
     "EncryptionMiddleware",
     "Middleware",
     "PrefixMiddleware",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CachingMiddleware": "caching",
     "EncryptionMiddleware": "encryption",
     "Middleware": "base",
     "PrefixMiddleware": "prefix",

@@ -15,7 +15,7 @@ from strongroom.encryption.ciphers import (
 )
 from strongroom.encryption.ring import KeyRing
 from strongroom.encryption.tokens import encoded, looks_encrypted
-from strongroom.errors import ConfigurationError, DecryptionError
+from strongroom.errors import DecryptionError
 from strongroom.keys import check_key, check_value
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.validation import ValidationMiddleware
@@ -107,15 +107,9 @@ def _context(key: str) -> bytes:
 
 
 def _key_of_settings() -> str:
-    from strongroom.settings import read_settings
+    from strongroom.settings import required_encryption_key
 
-    key = read_settings().encryption_key
-    if key is None:
-        raise ConfigurationError(
-            "encryption: there is no key",
-            hint="give `key`, or set STRONGROOM_ENCRYPTION_KEY to what `strongroom keygen` prints",
-        )
-    return key.get_secret_value()
+    return required_encryption_key("encryption: there is no key", "key")
 
 
 def _warn_of_blind_rules(inner: Any) -> None:

@@ -313,6 +313,7 @@ class _Loader:
             prepare=prepare,
             reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
             environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
+            public=frozenset(name for name, told in plugin.config.model_fields.items() if told.repr),
         )
 
     def default(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> str | None:

@@ -54,6 +54,8 @@ class ComponentPlan:
     """The pipelines that its `${secret:…}` references read."""
     environment: tuple[str, ...] = ()
     """The environment variables that its `${env:…}` references read."""
+    public: frozenset[str] = frozenset()
+    """The names of options that are no secrets."""
 
 
 @dataclass(frozen=True, slots=True)

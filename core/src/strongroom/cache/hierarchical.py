@@ -1,0 +1,324 @@
+"""The cache in the process, with a second level behind it that processes share."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from strongroom.cache.flights import Fetched
+from strongroom.cache.memory import LoadMany, SecretCache, check_at_least
+from strongroom.cache.memory_store import MemoryCacheStore
+from strongroom.cache.sealing import Kept, Sealing, own_sealing, shared_sealing
+from strongroom.cache.shield import ShieldedStore
+from strongroom.cache.stats import CacheStats
+from strongroom.cache.store import CacheStore, Subscription, WatchableStore
+from strongroom.encryption.ciphers import Encryption
+from strongroom.errors import BackendUnavailableError, ValidationError, show_key
+from strongroom.parallel import in_parallel
+from strongroom.providers import Closeable
+from strongroom.tenancy import current_tenant
+
+__all__ = ["HierarchicalSecretCache"]
+
+_DEAF_SECONDS: Final = 1.0
+_PARALLEL: Final = 8
+_FEW: Final = 1024
+_caches: weakref.WeakSet[HierarchicalSecretCache] = weakref.WeakSet()
+
+
+class HierarchicalSecretCache:
+    """`SecretCache` in front of a store that several processes share, with one fetch among them all.
+
+    The store gets names that are hashed and values that are encrypted. One that is down, slow or holds
+    rubbish costs a fetch, never an error. What another process drops is dropped here as well where the store
+    is a `strongroom.cache.WatchableStore`; while it cannot tell, values live here for a second at most.
+
+    Args:
+        l1_ttl_seconds: How long a value is fresh in this process.
+        l2_ttl_seconds: How long it is fresh in the store.
+        l2: The store; without it one in memory, with a key of its own.
+        encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`.
+        namespace: What tells apart caches that share a store and a key: their backends differ.
+        max_entries: As of `SecretCache`, like the next five.
+        negative_ttl_seconds: Of this process alone.
+        stale_if_error_seconds: For both levels, each from the end of its own time to live.
+        refresh_ahead: Of this process.
+        jitter: Of this process.
+        fetch_timeout_seconds: How long a caller waits for a fetch, the other process's included.
+        l2_timeout_seconds: How long the store may take for an answer.
+        lock_seconds: How long a process may take for a fetch before another one tries.
+        offline: Ask the store alone, and never fetch.
+        max_age_seconds: How old a value may be that is given while `offline`; without it, as long as it is
+            fresh or may be stale.
+        clock: Monotonic seconds.
+        wall: Seconds since the epoch; without it the time of day, or `clock` where one is given.
+
+    Raises:
+        ConfigurationError: A number is out of its range, or a store that others share has no key.
+    """
+
+    def __init__(
+        self,
+        l1_ttl_seconds: float = 60,
+        l2_ttl_seconds: float = 300,
+        *,
+        l2: CacheStore | None = None,
+        encryption: Encryption | None = None,
+        namespace: str = "",
+        max_entries: int = 10_000,
+        negative_ttl_seconds: float = 0,
+        stale_if_error_seconds: float = 0,
+        refresh_ahead: float = 0.0,
+        jitter: float = 0.0,
+        fetch_timeout_seconds: float | None = 60,
+        l2_timeout_seconds: float = 0.5,
+        lock_seconds: float = 10,
+        offline: bool = False,
+        max_age_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
+        check_at_least(0, l2_ttl_seconds=l2_ttl_seconds, l2_timeout_seconds=l2_timeout_seconds)
+        check_at_least(0, lock_seconds=lock_seconds, max_age_seconds=max_age_seconds or 0)
+        self._l1 = SecretCache(
+            l1_ttl_seconds,
+            max_entries=max_entries,
+            negative_ttl_seconds=negative_ttl_seconds,
+            stale_if_error_seconds=0 if offline else stale_if_error_seconds,
+            refresh_ahead=refresh_ahead,
+            jitter=jitter,
+            fetch_timeout_seconds=fetch_timeout_seconds,
+            clock=clock,
+        )
+        store = l2 if l2 is not None else MemoryCacheStore(clock=clock)
+        own = isinstance(store, MemoryCacheStore) and encryption is None
+        self._sealing: Sealing = own_sealing(namespace) if own else shared_sealing(encryption, namespace)
+        self._store = ShieldedStore(
+            store, timeout_seconds=l2_timeout_seconds, lock_seconds=lock_seconds, clock=clock
+        )
+        self._ttl = l2_ttl_seconds
+        self._stale = stale_if_error_seconds
+        self._offline = offline
+        self._max_age = (
+            l2_ttl_seconds + stale_if_error_seconds if max_age_seconds is None else max_age_seconds
+        )
+        self._keep = max(l2_ttl_seconds + stale_if_error_seconds, max_age_seconds or 0)
+        self._wall = wall or (time.time if clock is time.monotonic else _wall_of(clock))
+        self._most_known = _FEW
+        self._known: dict[str, tuple[str | None, str]] = {}
+        self._subscription: Subscription | None = None
+        self._begin_anew()
+        _caches.add(self)
+
+    def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
+        """Return the value of `key`: from this process, else from the store, else what `fetch(key)` returns.
+
+        Raises:
+            BackendUnavailableError: The fetch did not end in time; or `offline`, and the store has nothing
+                that is young enough. Else whatever `fetch` raises.
+            TypeError: `fetch` returned something else than text.
+        """
+        return self.reader(lambda asked: Fetched(fetch(asked)))(key)
+
+    def reader(self, load: Callable[[str], Fetched]) -> Callable[[str], str]:
+        """Return a function of a key that reads through both levels: the fast path, bound once."""
+        return self._l1.reader(lambda key: self._bounded(self._through(key, load)))
+
+    def read_many(self, keys: list[str], load: LoadMany) -> dict[str, str]:
+        """Return the values of those of `keys` that are there; `load` is asked for what is missing, once."""
+        return self._l1.read_many(keys, lambda missing: self._through_many(missing, load))
+
+    def invalidate(self, key: str) -> None:
+        """Forget `key` of the active tenant, here at once, and wherever the store's drops are heard."""
+        tenant = current_tenant()
+        self._l1.forget(tenant, key)
+        self._store.drop(self._sealing.names(tenant, key))
+
+    def invalidate_prefix(self, prefix: str) -> None:
+        """Forget all keys of the active tenant that begin with `prefix`.
+
+        The store does not know which keys its names are of: it forgets all of the tenant's.
+        """
+        self._l1.invalidate_prefix(prefix)
+        self._store.clear(self._sealing.spaces(current_tenant()))
+
+    def clear(self) -> None:
+        """Forget everything of the active tenant, in the store as well."""
+        self.invalidate_prefix("")
+
+    def saw_version(self, key: str, version: str) -> None:
+        """Take note of the current version of `key`: what is of another version is forgotten."""
+        if self._l1.saw_version(key, version):
+            self._store.drop(self._sealing.names(current_tenant(), key))
+
+    def stats(self) -> CacheStats:
+        """Return the counts of this process; failures of the store are among the errors."""
+        return replace(self._l1.stats(), errors=self._l1.stats().errors + self._store.errors)
+
+    def close(self) -> None:
+        """Stop listening, and close the store; values in this process are forgotten."""
+        with self._lock:
+            self._listens = True  # no more
+        subscription = self._subscription
+        self._subscription = None
+        if subscription is not None:
+            subscription.close()
+        self._l1.close()
+        if isinstance(self._store.store, Closeable):
+            self._store.store.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self._store.store!r}>"
+
+    # --- one read, past the first level ---
+
+    def _through(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
+        self._listen()
+        tenant = current_tenant()
+        name = self._name(tenant, key)
+        kept = self._look(name)
+        if self._offline:
+            return self._given_offline(key, kept)
+        if kept is not None and self._wall() < kept.expires:
+            return self._second_hand(kept)
+        with self._store.holding(name) as token:
+            if token is not None:
+                # Whoever held the lock before has most likely fetched.
+                kept = self._look(name) or kept
+                if kept is not None and self._wall() < kept.expires:
+                    return self._second_hand(kept)
+            try:
+                fetched = load(key)
+            except BackendUnavailableError:
+                if kept is None or self._wall() >= kept.expires + self._stale:
+                    raise
+                return Fetched(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
+            if token is not None:
+                self._put(name, fetched, token)
+        return fetched
+
+    def _through_many(
+        self, keys: list[str], load: Callable[[list[str]], Mapping[str, Fetched]]
+    ) -> Mapping[str, Fetched]:
+        # Without locks: a batch would have to hold as many as it has keys.
+        self._listen()
+        tenant = current_tenant()
+        names = {key: self._name(tenant, key) for key in keys}
+        looked = in_parallel(lambda key: self._look(names[key]), keys, _PARALLEL)
+        kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
+        if self._offline:
+            return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
+        now = self._wall()
+        found = {key: self._second_hand(one) for key, one in kept.items() if now < one.expires}
+        missing = [key for key in keys if key not in found]
+        if missing:
+            fetched = load(missing)
+            for key, one in fetched.items():
+                self._put(names[key], one, None)
+            found |= fetched
+        return {key: self._bounded(one) for key, one in found.items()}
+
+    def _look(self, name: str) -> Kept | None:
+        data = self._store.get(name)
+        if data is None:
+            return None
+        kept = self._sealing.open(name, data)
+        if kept is None:
+            self._store.rubbish(name)
+        return kept
+
+    def _put(self, name: str, fetched: Fetched, token: int | None) -> None:
+        now = self._wall()
+        life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
+        try:
+            data = self._sealing.seal(name, Kept(fetched.value, now, now + life))
+        except ValidationError:
+            return  # no Unicode text: it cannot be stored, and is given all the same
+        self._store.set(name, data, self._keep, token)
+
+    def _second_hand(self, kept: Kept) -> Fetched:
+        return Fetched(kept.value, "l2", kept.expires - self._wall())
+
+    def _given_offline(self, key: str, kept: Kept | None) -> Fetched:
+        age = self._wall() - kept.fetched_at if kept is not None else None
+        if kept is None or age is None or age > self._max_age:
+            told = "nothing is kept" if age is None else f"what is kept is {age:.0f} s old"
+            raise BackendUnavailableError(
+                f"offline, and {told} of {show_key(key)}",
+                key=key,
+                hint="go online once, or allow a greater `max_age_seconds`",
+            )
+        return Fetched(kept.value, "l2", self._max_age - age)
+
+    def _bounded(self, fetched: Fetched) -> Fetched:
+        """Let what may have changed elsewhere without notice live for a second at most."""
+        subscription = self._subscription
+        if subscription is None or subscription.alive:
+            return fetched
+        life = _DEAF_SECONDS if fetched.life is None else min(fetched.life, _DEAF_SECONDS)
+        return Fetched(fetched.value, fetched.source, life)
+
+    # --- what other processes drop ---
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._listens = False
+        self._subscription = None
+
+    def _listen(self) -> None:
+        if self._listens:
+            return
+        with self._lock:
+            if self._listens:
+                return
+            self._listens = True
+        store = self._store.store
+        if isinstance(store, WatchableStore):
+            me = weakref.ref(self)
+            self._subscription = store.subscribe(lambda name: _heard(me, name))
+
+    def _name(self, tenant: str | None, key: str) -> str:
+        name = self._sealing.name(tenant, key)
+        with self._lock:
+            self._known[name] = (tenant, key)
+            if len(self._known) > self._most_known:
+                known = self._known.items()
+                self._known = {one: whose for one, whose in known if self._l1.holds(*whose)}
+                self._most_known = 2 * len(self._known) + _FEW
+        return name
+
+    def _dropped(self, name: str | None) -> None:
+        if name is None:
+            self._l1.forget_all()
+            return
+        known = self._known.get(name)
+        if known is not None:
+            self._l1.forget(*known)
+
+    def _after_fork(self) -> None:
+        self._begin_anew()
+        self._store.begin_anew()
+
+
+def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:
+    cache = me()
+    if cache is not None:
+        cache._dropped(name)  # noqa: SLF001  # the module's own
+
+
+def _wall_of(clock: Callable[[], float]) -> Callable[[], float]:
+    began, then = time.time(), clock()
+    return lambda: began + clock() - then
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache._after_fork()  # noqa: SLF001  # the module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)

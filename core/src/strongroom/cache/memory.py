@@ -1,0 +1,458 @@
+"""The cache in the process."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
+from typing import Final, TypeVar
+
+from strongroom.cache.entries import Entries, Entry
+from strongroom.cache.flights import Fetched, Flight, Suspended, turn
+from strongroom.cache.outage import Outage
+from strongroom.cache.stats import CacheStats
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    show_key,
+)
+from strongroom.events import observation, report_source
+from strongroom.keys import check_key
+from strongroom.parallel import Crew
+from strongroom.tenancy import current_tenant
+
+__all__ = ["SecretCache"]
+
+E = TypeVar("E", bound=BaseException)
+Load = Callable[[str], Fetched]
+LoadMany = Callable[[list[str]], Mapping[str, Fetched]]
+_REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
+_caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
+
+
+class SecretCache:
+    """Remembers values for a time, and asks for each key once however many callers want it.
+
+    A fetch runs on a thread of the cache's own, in the context of the caller that began it. Everybody who
+    wants the same key meanwhile waits for it and gets what it brought, or its error. What an invalidation
+    overtakes is given to those who wait, and not kept. Keys belong to the active tenant.
+
+    Args:
+        ttl_seconds: How long a value is fresh.
+        max_entries: Entries at most, over all tenants; those that were not read for longest leave first.
+        negative_ttl_seconds: How long "not found" is remembered; 0 does not.
+        stale_if_error_seconds: How long past its time a value is still given while the backend is
+            unavailable, and for no other error.
+        refresh_ahead: The last part of a value's life, between 0 and 1, in which a read gets it at once and
+            has it fetched anew in the background.
+        jitter: How much shorter a life may be, between 0 and 1, drawn for each value, so that what was
+            fetched together does not expire together.
+        fetch_timeout_seconds: How long a caller waits for a fetch; None without end.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        ttl_seconds: float = 300,
+        *,
+        max_entries: int = 10_000,
+        negative_ttl_seconds: float = 0,
+        stale_if_error_seconds: float = 0,
+        refresh_ahead: float = 0.0,
+        jitter: float = 0.0,
+        fetch_timeout_seconds: float | None = 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_at_least(0, ttl_seconds=ttl_seconds, negative_ttl_seconds=negative_ttl_seconds)
+        check_at_least(0, stale_if_error_seconds=stale_if_error_seconds)
+        check_at_least(1, max_entries=max_entries)
+        check_share(refresh_ahead=refresh_ahead, jitter=jitter)
+        self._ttl = ttl_seconds
+        self._negative_ttl = negative_ttl_seconds
+        self._stale = stale_if_error_seconds
+        self._ahead = refresh_ahead
+        self._jitter = jitter
+        self._timeout = fetch_timeout_seconds
+        self._clock = clock
+        self._entries = Entries(max_entries, stale_if_error_seconds)
+        self._hits = itertools.count()
+        self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
+        self._begin_anew()
+        _caches.add(self)
+
+    def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
+        """Return the value of `key`: the remembered one, else what `fetch(key)` returns.
+
+        Raises:
+            BackendUnavailableError: The fetch did not end in time. Else whatever `fetch` raises.
+            TypeError: `fetch` returned something else than text.
+        """
+        return self.reader(lambda asked: Fetched(fetch(asked)))(key)
+
+    def reader(self, load: Load) -> Callable[[str], str]:
+        """Return a function of a key that reads through the cache: the fast path, bound once."""
+        spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._slow
+        observed = observation.get
+
+        def read(key: str) -> str:
+            try:
+                entry = spaces[current_tenant()][key]
+            except (KeyError, TypeError):  # the latter: it cannot be hashed, and is no key
+                return slow(key, load)
+            value = entry.value
+            if value is not None and clock() < entry.fresh_until:
+                entry.used = True
+                next(hits)
+                current = observed()
+                if current is not None:
+                    current.source = "l1"
+                return value
+            return slow(key, load)
+
+        return read
+
+    def invalidate(self, key: str) -> None:
+        """Forget `key` of the active tenant; a fetch of it that is under way is not kept."""
+        self.forget(current_tenant(), key)
+
+    def invalidate_prefix(self, prefix: str) -> None:
+        """Forget all keys of the active tenant that begin with `prefix`."""
+        tenant = current_tenant()
+        with self._lock:
+            self._entries.drop_where(tenant, lambda key: key.startswith(prefix))
+            self._overtake(lambda one: one.tenant == tenant and one.key.startswith(prefix))
+
+    def clear(self) -> None:
+        """Forget everything of the active tenant."""
+        self.invalidate_prefix("")
+
+    def forget(self, tenant: str | None, key: str) -> None:
+        """Forget `key` of `tenant`."""
+        with self._lock:
+            self._entries.drop(tenant, key)
+            flight = self._flights.pop((tenant, key), None)
+            if flight is not None:
+                flight.kept = False
+
+    def forget_all(self) -> None:
+        """Forget everything of every tenant."""
+        with self._lock:
+            self._entries.drop_all()
+            self._overtake(lambda _: True)
+
+    def stats(self) -> CacheStats:
+        """Return the counts, over all tenants."""
+        with self._lock:
+            fast = int(repr(self._hits)[len("count(") : -1])  # the one way to read a counter and not move it
+            return CacheStats(
+                **{**self._counts, "hits": self._counts["hits"] + fast},
+                evictions=self._entries.evictions,
+                entries=len(self._entries),
+            )
+
+    def saw_version(self, key: str, version: str) -> bool:
+        """Take note of the current version of `key`; forget an entry of another one, and return whether."""
+        tenant = current_tenant()
+        with self._lock:
+            entry = self._entries.find(tenant, key)
+            if entry is None or entry.version in {None, version}:
+                if entry is not None:
+                    entry.version = version
+                return False
+        self.forget(tenant, key)
+        return True
+
+    def holds(self, tenant: str | None, key: str) -> bool:
+        """Tell whether there is an entry of `key`, or a fetch under way."""
+        with self._lock:
+            return (tenant, key) in self._flights or self._entries.find(tenant, key) is not None
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.forget_all()
+
+    def peek_many(self, keys: list[str]) -> tuple[dict[str, str], list[str]]:
+        """Return the fresh values among `keys`, and the keys to ask for; the known absent are in neither."""
+        found: dict[str, str] = {}
+        missing: list[str] = []
+        tenant, now = current_tenant(), self._clock()
+        with self._lock:
+            for key in keys:
+                entry = self._entries.find(tenant, key)
+                if entry is None or now >= entry.expires:
+                    missing.append(key)
+                elif entry.value is not None:
+                    found[key] = entry.value
+                    entry.used = True
+                    self._counts["hits"] += 1
+                else:
+                    self._counts["negative"] += 1
+        return found, missing
+
+    def read_many(
+        self, keys: list[str], load: Callable[[list[str]], Mapping[str, Fetched]]
+    ) -> dict[str, str]:
+        """Return the values of those of `keys` that are there; `load` is asked for what is missing, once.
+
+        Keys that another caller is fetching are waited for, and not asked for again.
+        """
+        found, missing = self.peek_many(keys)
+        if found:
+            report_source("l1")
+        if not missing:
+            return found
+        tenant = current_tenant()
+        mine: dict[str, Flight] = {}
+        waited: dict[str, Flight] = {}
+        with self._lock:
+            self._counts["misses"] += len(missing)
+            now = self._clock()
+            for key in missing:
+                flight = self._flights.get((tenant, key))
+                if flight is None:
+                    flight = mine[key] = self._new_flight(tenant, key, now)
+                waited[key] = flight
+        if mine:
+            self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
+        for key, flight in waited.items():
+            try:
+                found[key] = self._outcome(flight)
+            except SecretNotFoundError:
+                continue
+        return found
+
+    # --- the slow path ---
+
+    def _begin_anew(self) -> None:
+        """Make what a forked child cannot take over: locks that nobody holds, and no flights."""
+        self._lock = threading.Lock()
+        self._flights: dict[tuple[str | None, str], Flight] = {}
+        self._crew = Crew(name="strongroom-fetch")
+        self._outage = Outage()
+
+    def _slow(self, key: str, load: Load) -> str:
+        if not isinstance(key, str):
+            check_key(key)  # raises
+        tenant, current_turn = current_tenant(), turn.get()
+        flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
+        if flight is None:
+            with self._lock:
+                flight, answer, mine = self._decide(tenant, key)
+            if mine is not None:
+                self._crew.start(partial(copy_context().run, self._fly, mine, load))
+            if isinstance(answer, SecretNotFoundError):
+                raise answer
+            if answer is not None:
+                return answer
+            assert flight is not None  # noqa: S101  # there is an answer or a flight
+            if current_turn is not None:
+                raise Suspended(flight)
+        return self._outcome(flight)
+
+    def _decide(
+        self, tenant: str | None, key: str
+    ) -> tuple[Flight | None, str | SecretNotFoundError | None, Flight | None]:
+        """Return the flight to wait for or an answer, and the flight to launch."""
+        now = self._clock()
+        entry = self._entries.find(tenant, key)
+        flight = self._flights.get((tenant, key))
+        if entry is not None and now < entry.expires:
+            if entry.missing is not None:
+                self._counts["negative"] += 1
+                return None, again(entry.missing), None
+            entry.used = True
+            self._counts["hits"] += 1
+            report_source("l1")
+            ahead = flight is None and not self._outage.spares(now, asked=False)
+            return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
+        stale = entry is not None and self._is_stale(entry, now)
+        if entry is not None and stale and self._outage.spares(now, asked=flight is not None):
+            return None, self._given_stale(entry), None
+        self._counts["misses"] += 1
+        if flight is not None:
+            return flight, None, None
+        flight = self._new_flight(tenant, key, now)
+        if stale:
+            self._outage.probed_by(flight)
+        return flight, None, flight
+
+    def _new_flight(self, tenant: str | None, key: str, now: float) -> Flight:
+        flight = self._flights[tenant, key] = Flight(self, tenant, key, now)
+        return flight
+
+    def _is_stale(self, entry: Entry, now: float) -> bool:
+        return entry.value is not None and now < entry.expires + self._stale
+
+    def _given_stale(self, entry: Entry) -> str:
+        assert entry.value is not None  # noqa: S101  # the caller has seen it, under the lock
+        entry.used = True
+        self._counts["stale"] += 1
+        report_source("stale")
+        return entry.value
+
+    def _fly(self, flight: Flight, load: Load) -> None:
+        turn.set(None)  # this thread may wait
+        try:
+            fetched = checked(load(flight.key))
+        except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
+            self._failed(flight, error)
+        else:
+            self._landed(flight, fetched)
+
+    def _fly_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
+        turn.set(None)
+        try:
+            fetched = {key: checked(one) for key, one in load(list(flights)).items()}
+        except BaseException as error:  # noqa: BLE001  # as above
+            for flight in flights.values():
+                self._failed(flight, error)
+            return
+        for key, flight in flights.items():
+            if key in fetched:
+                self._landed(flight, fetched[key])
+            else:
+                self._failed(flight, SecretNotFoundError(key))
+
+    def _landed(self, flight: Flight, fetched: Fetched) -> None:
+        with self._lock:
+            now = self._settle(flight)
+            if fetched.source == "stale":
+                self._outage.failed(now, now - flight.started)
+            else:
+                self._outage.over()
+            if flight.kept:
+                self._keep(flight, fetched, now)
+        flight.future.set_result(fetched)
+
+    def _keep(self, flight: Flight, fetched: Fetched, now: float) -> None:
+        life = self._ttl * (1 - self._jitter * random.random())  # noqa: S311  # spreads load, hides nothing
+        if fetched.life is not None:
+            life = min(life, fetched.life)
+        if life + self._stale <= 0:
+            self._entries.drop(flight.tenant, flight.key)
+            return
+        entry = self._entries.put(flight.tenant, flight.key, now)
+        entry.expires = now + life
+        entry.fresh_until = now + life * (1 - self._ahead)
+        entry.value = fetched.value
+
+    def _failed(self, flight: Flight, error: BaseException) -> None:
+        with self._lock:
+            now = self._settle(flight)
+            if not isinstance(error, SecretNotFoundError):
+                self._counts["errors"] += 1
+            if isinstance(error, BackendUnavailableError):
+                self._outage.failed(now, now - flight.started, error)
+            elif isinstance(error, _REFUSALS):
+                # An answer: what was remembered is not true any more, and must not be given as stale.
+                self._outage.over()
+                if flight.kept:
+                    self._entries.drop(flight.tenant, flight.key)
+                    self._keep_missing(flight, error, now)
+        flight.future.set_exception(error)
+
+    def _keep_missing(self, flight: Flight, error: BaseException, now: float) -> None:
+        if self._negative_ttl > 0 and isinstance(error, SecretNotFoundError):
+            entry = self._entries.put(flight.tenant, flight.key, now)
+            entry.missing = again(error)
+            entry.expires = now + self._negative_ttl
+
+    def _settle(self, flight: Flight) -> float:
+        """Take the flight off the table, and return the time."""
+        if self._flights.get((flight.tenant, flight.key)) is flight:
+            del self._flights[flight.tenant, flight.key]
+        return self._clock()
+
+    def _outcome(self, flight: Flight) -> str:
+        """Wait for a flight, and return what came of it."""
+        error: BaseException | None
+        try:
+            error = flight.future.exception(self._timeout)  # waits, and returns what the fetch raised
+        except TimeoutError:
+            error = None if flight.future.done() else self._given_up(flight)
+        if error is None:
+            error = flight.future.exception()
+        if error is None:
+            fetched = flight.future.result()
+            report_source(fetched.source)
+            return fetched.value
+        if isinstance(error, BackendUnavailableError):
+            with self._lock:
+                entry = self._entries.find(flight.tenant, flight.key)
+                if entry is not None and self._is_stale(entry, self._clock()):
+                    return self._given_stale(entry)
+        raise again(error)
+
+    def _given_up(self, flight: Flight) -> BackendUnavailableError:
+        """Return the error for a fetch that does not end, and let the next caller try anew."""
+        with self._lock:
+            now = self._settle(flight)
+            flight.kept = False
+            self._outage.failed(now, self._timeout or 0)
+        return BackendUnavailableError(
+            f"fetching {show_key(flight.key)} did not end within {self._timeout:g} s",
+            key=flight.key,
+            hint="see whether the backend answers: `strongroom doctor`",
+        )
+
+    def _overtake(self, of: Callable[[Flight], bool]) -> None:
+        for name, flight in list(self._flights.items()):
+            if of(flight):
+                flight.kept = False
+                del self._flights[name]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(self._entries)} entries>"
+
+
+def again(error: E) -> E:
+    """Return an error that can be raised anew: several callers get it, and each adds to its own."""
+    if not isinstance(error, StrongroomError):
+        return error
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+def checked(fetched: Fetched) -> Fetched:
+    """Return `fetched`, which must hold text."""
+    if not isinstance(fetched.value, str):
+        message = f"a fetch returned a {type(fetched.value).__name__}, a value is text"
+        raise TypeError(message)
+    return fetched
+
+
+def check_at_least(least: float, **numbers: float) -> None:
+    """Raise `ConfigurationError` unless all of `numbers` are at least `least`."""
+    for name, number in numbers.items():
+        if not number >= least:
+            raise ConfigurationError(f"cache: {name} is at least {least:g}, got {number!r}")
+
+
+def check_share(**numbers: float) -> None:
+    """Raise `ConfigurationError` unless all of `numbers` are from 0 to 1."""
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise ConfigurationError(f"cache: {name} is from 0 to 1, got {number!r}")
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache._begin_anew()  # noqa: SLF001  # the module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,144 @@
+"""A second level in the memory of this process: for tests, and for caches of one process that share it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from strongroom.cache.store import Subscription
+from strongroom.errors import ConflictError
+
+__all__ = ["MemoryCacheStore"]
+
+_SWEEP_AT: Final = 1024
+
+
+class MemoryCacheStore:
+    """A `CacheStore` in memory, fenced and watchable.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._data: dict[str, tuple[bytes, float]] = {}
+        self._held: dict[str, tuple[int, float]] = {}
+        self._fences: dict[str, int] = {}
+        self._last_fence = 0
+        self._sweep_at = _SWEEP_AT
+        self._subscribers: list[_Subscriber] = []
+
+    def get(self, name: str) -> bytes | None:
+        """Return the data under `name`, or None."""
+        with self._changed:
+            found = self._data.get(name)
+            if found is None:
+                return None
+            data, expires = found
+            if self._clock() >= expires:
+                del self._data[name]
+                return None
+            return data
+
+    def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
+        """Keep `data` for `ttl_seconds`."""
+        with self._changed:
+            self._put(name, data, ttl_seconds)
+
+    def set_fenced(self, name: str, data: bytes, ttl_seconds: float, token: int) -> bool:
+        """Keep `data` unless `name` was dropped or locked since its lock gave `token`."""
+        with self._changed:
+            if self._fences.get(name) != token:
+                return False
+            self._put(name, data, ttl_seconds)
+            return True
+
+    def delete(self, name: str) -> None:
+        """Drop `name`."""
+        with self._changed:
+            self._data.pop(name, None)
+            self._fences.pop(name, None)
+        self._tell(name)
+
+    def clear(self, namespace: str) -> None:
+        """Drop every name that begins with `namespace`."""
+        with self._changed:
+            for table in (self._data, self._fences):
+                for name in [name for name in table if name.startswith(namespace)]:
+                    del table[name]
+        self._tell(None)
+
+    @contextmanager
+    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
+        """Hold `name` for the block, `ttl_seconds` at most.
+
+        Raises:
+            ConflictError: Another holder did not leave within `wait_seconds`.
+        """
+        token = self._acquire(name, ttl_seconds, wait_seconds)
+        try:
+            yield token
+        finally:
+            with self._changed:
+                if self._fences.get(name) == token:
+                    del self._fences[name]
+                if self._held.get(name, (0, 0.0))[0] == token:
+                    del self._held[name]
+                    self._changed.notify_all()
+
+    def subscribe(self, callback: Callable[[str | None], object]) -> Subscription:
+        """Call `callback` with each name that is dropped, from the thread that drops it."""
+        subscriber = _Subscriber(self._subscribers, callback)
+        self._subscribers.append(subscriber)
+        return subscriber
+
+    def __repr__(self) -> str:
+        return f"<MemoryCacheStore with {len(self._data)} entries>"
+
+    def _put(self, name: str, data: bytes, ttl_seconds: float) -> None:
+        now = self._clock()
+        if ttl_seconds > 0:
+            self._data[name] = (data, now + ttl_seconds)
+        if len(self._data) >= self._sweep_at:
+            for old in [old for old, (_, expires) in self._data.items() if now >= expires]:
+                del self._data[old]
+            self._sweep_at = max(_SWEEP_AT, 2 * len(self._data))
+
+    def _acquire(self, name: str, ttl_seconds: float, wait_seconds: float) -> int:
+        end = time.monotonic() + wait_seconds
+        with self._changed:
+            while True:
+                now = self._clock()
+                holder = self._held.get(name)
+                if holder is None or now >= holder[1]:
+                    self._last_fence += 1
+                    self._fences[name] = self._last_fence
+                    self._held[name] = (self._last_fence, now + ttl_seconds)
+                    return self._last_fence
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise ConflictError("the lock is held by another")
+                self._changed.wait(min(left, max(holder[1] - now, 0.001)))
+
+    def _tell(self, name: str | None) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber.callback(name)
+
+
+class _Subscriber:
+    def __init__(self, among: list[_Subscriber], callback: Callable[[str | None], object]) -> None:
+        self._among = among
+        self.callback = callback
+
+    @property
+    def alive(self) -> bool:
+        return self in self._among
+
+    def close(self) -> None:
+        if self in self._among:
+            self._among.remove(self)

@@ -1,0 +1,199 @@
+"""A second level that may be down, slow or full of rubbish, and costs its cache a moment at most."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from strongroom.cache.store import CacheStore, FencedStore
+from strongroom.errors import ConflictError
+from strongroom.parallel import Crew
+
+__all__ = ["ShieldedStore"]
+
+T = TypeVar("T")
+_log = logging.getLogger("strongroom.cache")
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
+_MOST_OWED: Final = 10_000
+
+
+class ShieldedStore:
+    """Bounds every call to a `CacheStore`, and raises nothing.
+
+    After a failure the store is left alone for a pause, which doubles up to half a minute while it fails.
+    What had to be dropped in the meantime is owed to it, and dropped before anything is read from it again.
+
+    Args:
+        store: The store.
+        timeout_seconds: How long a call may take.
+        lock_seconds: How long another process may hold a key's lock, and is waited for.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: CacheStore,
+        *,
+        timeout_seconds: float,
+        lock_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.errors = 0
+        self._timeout = timeout_seconds
+        self._lock_seconds = lock_seconds
+        self._clock = clock
+        self._pause = 0.0
+        self._closed_until = float("-inf")
+        self._owed: set[str] = set()
+        self._spaces: set[str] = set()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Make threads and locks of its own: after a fork."""
+        self._crew = Crew(name="strongroom-cache")
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Any:
+        """Return the data under `name`, or None where there is none or nobody can tell."""
+        return self._call(lambda: self.store.get(name))
+
+    def rubbish(self, name: str) -> None:
+        """Drop what cannot be read, and say so."""
+        _log.warning("the second level of the cache holds rubbish under %s", name)
+        self.errors += 1
+        self.drop([name])
+
+    def set(self, name: str, data: bytes, ttl_seconds: float, token: int | None) -> None:
+        """Keep `data`, unless it is out of date by `token`."""
+        store = self.store
+        if token is not None and isinstance(store, FencedStore):
+            self._call(lambda: store.set_fenced(name, data, ttl_seconds, token))
+        else:
+            self._call(lambda: store.set(name, data, ttl_seconds))
+
+    def drop(self, names: list[str]) -> None:
+        """Drop `names`, now or as soon as it can be done."""
+        with self._lock:
+            self._owed.update(names)
+        self._settle()
+
+    def clear(self, spaces: list[str]) -> None:
+        """Drop all names that begin with one of `spaces`, now or as soon as it can be done."""
+        with self._lock:
+            self._spaces.update(spaces)
+        self._settle()
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[int | None]:
+        """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""
+        entered: Future[int] = Future()
+        leave = threading.Event()
+
+        def hold() -> None:
+            # Entered and left by one thread: a lock may belong to the thread that took it.
+            try:
+                with self.store.lock(
+                    name, ttl_seconds=self._lock_seconds, wait_seconds=self._lock_seconds
+                ) as token:
+                    entered.set_result(token)
+                    leave.wait()
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                if not entered.done():
+                    entered.set_exception(error)
+
+        if not self._is_open():
+            yield None
+            return
+        self._crew.start(hold)
+        try:
+            yield self._entered(entered, name)
+        finally:
+            leave.set()
+
+    def _entered(self, entered: Future[int], name: str) -> int | None:
+        end = time.monotonic() + self._lock_seconds + self._timeout
+        while True:
+            try:
+                return entered.result(self._timeout)
+            except ConflictError:
+                return None  # another process fetches for longer than anybody waits
+            except TimeoutError:
+                if entered.done():
+                    return None
+                # Held by another, or does the store hang? It can be asked.
+                self.get(name)
+                if not self._is_open() or time.monotonic() > end:
+                    return None
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                self._failed(error)
+                return None
+
+    def _is_open(self) -> bool:
+        return self._clock() >= self._closed_until
+
+    def _call(self, call: Callable[[], T]) -> T | None:
+        """Return what `call` returns, None where it fails, takes too long, or is not tried."""
+        if not self._settle():
+            return None
+        return self._tried(call)[1]
+
+    def _settle(self) -> bool:
+        """Drop what is owed; tell whether nothing is any more, and the store may be asked."""
+        end = time.monotonic() + self._timeout
+        while self._is_open():
+            with self._lock:
+                if len(self._owed) > _MOST_OWED:
+                    self._spaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
+                    self._owed.clear()
+                space, name = next(iter(self._spaces), None), next(iter(self._owed), None)
+            if space is not None:
+                if self._tried(partial(self.store.clear, space))[0]:
+                    with self._lock:
+                        self._spaces.discard(space)
+            elif name is None:
+                return True
+            elif self._tried(partial(self.store.delete, name))[0]:
+                with self._lock:
+                    self._owed.discard(name)
+            if time.monotonic() > end:
+                break  # the next one goes on
+        return False
+
+    def _tried(self, call: Callable[[], T]) -> tuple[bool, T | None]:
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        self._crew.start(run)
+        try:
+            result = done.result(self._timeout)
+        except Exception as error:  # noqa: BLE001  # as above; or out of time
+            self._failed(error)
+            return False, None
+        if self._pause:
+            _log.warning("the second level of the cache answers again")
+        self._pause = 0.0
+        return True, result
+
+    def _failed(self, error: Exception) -> None:
+        self.errors += 1
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._closed_until = self._clock() + self._pause
+        _log.warning(
+            "the second level of the cache failed (%s); it is left alone for %g s",
+            type(error).__name__, self._pause,
+        )  # fmt: skip

@@ -1,0 +1,30 @@
+"""What a cache counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CacheStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """A cache's counts since it was made.
+
+    Attributes:
+        hits: Reads answered from memory with a value that was fresh.
+        misses: Reads that had to wait for a fetch, their own or another caller's.
+        stale: Reads answered with a value past its time, because the backend was unavailable.
+        negative: Reads answered from memory with "not found".
+        evictions: Entries that had to leave to make room.
+        errors: Fetches that failed, "not found" not among them, and failures of the second level.
+        entries: Entries that are there now.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    negative: int = 0
+    evictions: int = 0
+    errors: int = 0
+    entries: int = 0

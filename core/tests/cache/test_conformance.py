@@ -1,0 +1,27 @@
+"""The kit over memory behind the caching middleware."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.cache import MemoryCacheStore
+from strongroom.middleware import CachingMiddleware
+from strongroom.testing import ProviderConformance
+from strongroom_memory import MemorySecretProvider
+
+
+class TestCaching(ProviderConformance):
+    @pytest.fixture
+    def provider(self):
+        return CachingMiddleware(MemorySecretProvider())
+
+
+class TestCachingWithASecondLevel(ProviderConformance):
+    @pytest.fixture
+    def provider(self):
+        return CachingMiddleware(MemorySecretProvider(), l2=MemoryCacheStore())
+
+
+class TestCachingOfWhatIsAbsent(ProviderConformance):
+    @pytest.fixture
+    def provider(self):
+        return CachingMiddleware(MemorySecretProvider(), negative_ttl_seconds=300, refresh_ahead=0.5)
