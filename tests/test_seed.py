@@ -197,6 +197,13 @@ def with_provider(request: pytest.FixtureRequest) -> Names:
     return {"provider": memory(), "base_provider": memory(), "vault_provider": memory()}
 
 
+def with_a_key(request: pytest.FixtureRequest) -> Names:
+    from strongroom import generate_key
+
+    request.getfixturevalue("monkeypatch").setenv("STRONGROOM_ENCRYPTION_KEY", generate_key())
+    return with_provider(request)
+
+
 def rotating(request: pytest.FixtureRequest) -> Names:
     return with_provider(request) | {"generate_new_password": lambda: "new-password"}
 
@@ -234,6 +241,12 @@ def memory_holds(names: Names) -> None:
     assert names["provider"].get_secret("test/key") == "test-value"
 
 
+def chain_holds(names: Names) -> None:
+    names["provider"].set_secret("api/key", "my-api-key")
+    assert names["provider"].get_secret("api/key") == "my-api-key"
+    assert "my-api-key" not in names["base_provider"].get_secret("api/key")
+
+
 def decrypts(names: Names) -> None:
     assert names["encryption"].decrypt(names["encrypted"]) == "my-secret-value"
 
@@ -248,15 +261,15 @@ SNIPPETS: dict[str, Case] = {
     "Environment Variables": Case(environment, secret_is("env-password")),
     "Encrypted File": Case(nothing, runs=False),
     "Memory": Case(nothing, memory_holds),
-    "Caching": Case(with_provider, secret_is("memory-password"), runs=False),
-    "Hierarchical Caching": Case(nothing, runs=False),
+    "Caching": Case(with_provider, secret_is("memory-password")),
+    "Hierarchical Caching": Case(nothing),
     "Fernet": Case(nothing, decrypts),
     "AES-GCM": Case(nothing, decrypts),
     "ChaCha20": Case(nothing, decrypts),
     "Automatic Rotation": Case(rotating, runs=False),
     "Audit Logging": Case(with_registry, runs=False),
     "Multi-Tenant Isolation": Case(tenants, secret_is("tenant-password")),
-    "Middleware": Case(with_provider, runs=False),
+    "Middleware": Case(with_a_key, chain_holds),
 }
 
 

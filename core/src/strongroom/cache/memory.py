@@ -109,18 +109,20 @@ class SecretCache:
         observed = observation.get
 
         def read(key: str) -> str:
+            entry: Entry | None
             try:
                 entry = spaces[current_tenant()][key]
             except (KeyError, TypeError):  # the latter: it cannot be hashed, and is no key
-                return slow(key, load)
-            value = entry.value
-            if value is not None and clock() < entry.fresh_until:
-                entry.used = True
-                next(hits)
-                current = observed()
-                if current is not None:
-                    current.source = "l1"
-                return value
+                entry = None
+            if entry is not None:
+                value = entry.value
+                if value is not None and clock() < entry.fresh_until:
+                    entry.used = True
+                    next(hits)
+                    current = observed()
+                    if current is not None:
+                        current.source = "l1"
+                    return value
             return slow(key, load)
 
         return read

@@ -1,0 +1,73 @@
+"""What the tests of the caches share: a clock that is turned by hand, and a backend that counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from strongroom.errors import SecretNotFoundError
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Backend:
+    """Counts its calls, holds them up where told to, and fails where told to."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = dict(values)
+        self.calls: list[str] = []
+        self.fails: Callable[[], Exception] | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.at_once = 0
+        self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, key: str) -> str:
+        with self._lock:
+            self.calls.append(key)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        value, fails = self.values.get(key), self.fails
+        self.entered.release()
+        self.gate.wait(30)
+        with self._lock:
+            self.at_once -= 1
+        if fails is not None:
+            raise fails()
+        if value is None:
+            raise SecretNotFoundError(key)
+        return value
+
+
+def together(count: int, call: Callable[[], object]) -> list[object]:
+    """Run `call` in `count` threads that begin together; return what each returned or raised."""
+    outcomes: list[object] = [None] * count
+    ready = threading.Barrier(count)
+
+    def run(index: int) -> None:
+        ready.wait(30)
+        try:
+            outcomes[index] = call()
+        except Exception as error:  # handed over to the test
+            outcomes[index] = error
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    return outcomes

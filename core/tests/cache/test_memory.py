@@ -1,0 +1,568 @@
+"""The cache in the process: times, room, refusals, and one fetch for all."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+
+import pytest
+from cache_support import Backend, together
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strongroom import CacheStats, SecretCache, TenantContext
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    DecryptionError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    ThrottledError,
+)
+
+
+def down() -> Exception:
+    return BackendUnavailableError("down")
+
+
+class TestTimes:
+    def test_a_value_is_fetched_once_while_it_is_fresh(self, backend, clock):
+        cache = SecretCache(300, clock=clock)
+        assert [cache.get_or_fetch("key", backend) for _ in range(3)] == ["value"] * 3
+        clock.pass_by(299)
+        cache.get_or_fetch("key", backend)
+        assert backend.calls == ["key"]
+
+    def test_it_is_fetched_anew_when_its_time_is_over(self, backend, clock):
+        cache = SecretCache(300, clock=clock)
+        cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        clock.pass_by(300)
+        assert cache.get_or_fetch("key", backend) == "newer"
+
+    def test_the_time_of_day_does_not_matter(self, backend, monkeypatch):
+        cache = SecretCache(300)
+        cache.get_or_fetch("key", backend)
+        monkeypatch.setattr(time, "time", lambda: 1e12)
+        cache.get_or_fetch("key", backend)
+        assert backend.calls == ["key"]
+
+    def test_jitter_shortens_lives_and_never_lengthens_them(self, clock):
+        backend = Backend(**{str(i): "v" for i in range(200)})
+        cache = SecretCache(100, jitter=0.5, clock=clock)
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        clock.pass_by(49)
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        assert len(backend.calls) == 200
+        clock.pass_by(26)
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        assert 220 < len(backend.calls) < 380
+        clock.pass_by(100)
+        backend.calls.clear()
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        assert len(backend.calls) == 200
+
+    def test_no_time_to_live_means_a_fetch_for_each_read(self, backend, clock):
+        cache = SecretCache(0, clock=clock)
+        assert [cache.get_or_fetch("key", backend) for _ in range(3)] == ["value"] * 3
+        assert len(backend.calls) == 3
+        assert cache.stats().entries == 0
+
+    def test_refresh_ahead_gives_the_value_at_once_and_has_it_fetched_in_the_background(self, backend, clock):
+        cache = SecretCache(100, refresh_ahead=0.2, clock=clock)
+        cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        backend.gate.clear()
+        clock.pass_by(85)
+        assert cache.get_or_fetch("key", backend) == "value"
+        assert backend.entered.acquire(timeout=30)
+        assert backend.entered.acquire(timeout=30)
+        assert cache.get_or_fetch("key", backend) == "value"  # under way: no second one
+        backend.gate.set()
+        while cache.get_or_fetch("key", backend) != "newer":
+            time.sleep(0.001)
+        assert len(backend.calls) == 2
+
+
+class TestRefusals:
+    def test_not_found_is_not_remembered_unless_asked_to(self, backend, clock):
+        cache = SecretCache(300, clock=clock)
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError):
+                cache.get_or_fetch("none", backend)
+        assert backend.calls == ["none", "none"]
+
+    def test_not_found_is_remembered_for_its_own_time(self, backend, clock):
+        cache = SecretCache(300, negative_ttl_seconds=5, clock=clock)
+        errors = []
+        for _ in range(3):
+            with pytest.raises(SecretNotFoundError) as caught:
+                cache.get_or_fetch("none", backend)
+            errors.append(caught.value)
+        assert backend.calls == ["none"]
+        assert len({id(error) for error in errors}) == 3
+        assert [error.key for error in errors] == ["none"] * 3
+        clock.pass_by(5)
+        backend.values["none"] = "some"
+        assert cache.get_or_fetch("none", backend) == "some"
+
+    def test_its_reason_is_remembered_with_it(self, clock):
+        def fetch(key):
+            raise SecretNotFoundError(key, reason="deleted", provider="vault")
+
+        cache = SecretCache(300, negative_ttl_seconds=5, clock=clock)
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError) as caught:
+                cache.get_or_fetch("key", fetch)
+            assert (caught.value.reason, caught.value.provider) == ("deleted", "vault")
+
+    def test_a_failure_is_not_remembered(self, backend, clock):
+        cache = SecretCache(300, negative_ttl_seconds=300, clock=clock)
+        backend.fails = down
+        with pytest.raises(BackendUnavailableError):
+            cache.get_or_fetch("key", backend)
+        backend.fails = None
+        assert cache.get_or_fetch("key", backend) == "value"
+
+    def test_what_is_no_text_is_refused_without_showing_it(self, clock):
+        cache = SecretCache(300, clock=clock)
+        with pytest.raises(TypeError, match="returned a bytes") as caught:
+            cache.get_or_fetch("key", lambda _: b"hunter22")
+        assert "hunter22" not in str(caught.value)
+
+    @pytest.mark.parametrize("key", [None, 3])
+    def test_a_key_that_is_no_text_is_refused(self, key, backend):
+        with pytest.raises(InvalidKeyError):
+            SecretCache().get_or_fetch(key, backend)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"ttl_seconds": -1},
+            {"ttl_seconds": float("nan")},
+            {"max_entries": 0},
+            {"negative_ttl_seconds": -1},
+            {"stale_if_error_seconds": -1},
+            {"refresh_ahead": 1.5},
+            {"jitter": -0.1},
+        ],
+    )
+    def test_numbers_out_of_range_are_refused(self, options):
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            SecretCache(**options)
+
+
+class TestStale:
+    def test_an_unavailable_backend_leaves_the_old_value_in_use(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)
+        cache.get_or_fetch("key", backend)
+        backend.fails = down
+        for _ in range(59):
+            clock.pass_by(10)
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert cache.stats().stale == 59
+
+    def test_not_for_longer_than_allowed(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)
+        cache.get_or_fetch("key", backend)
+        backend.fails = down
+        clock.pass_by(610)
+        with pytest.raises(BackendUnavailableError):
+            cache.get_or_fetch("key", backend)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            SecretNotFoundError("key"),
+            PermissionDeniedError("no"),
+            DecryptionError("no"),
+            RuntimeError("no"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_no_other_error_does(self, error, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(10)
+        backend.fails = lambda: error
+        with pytest.raises(type(error)):
+            cache.get_or_fetch("key", backend)
+
+    def test_what_was_refused_is_not_stale_later(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(10)
+        backend.fails = lambda: PermissionDeniedError("no")
+        with pytest.raises(PermissionDeniedError):
+            cache.get_or_fetch("key", backend)
+        backend.fails = down
+        with pytest.raises(BackendUnavailableError):
+            cache.get_or_fetch("key", backend)
+
+    def test_the_first_answer_after_an_outage_is_used(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=600, clock=clock)
+        cache.get_or_fetch("key", backend)
+        backend.fails = down
+        clock.pass_by(10)
+        assert cache.get_or_fetch("key", backend) == "value"
+        backend.fails, backend.values["key"] = None, "newer"
+        assert cache.get_or_fetch("key", backend) == "newer"
+
+    def test_one_caller_at_a_time_finds_out_whether_it_is_back(self, clock):
+        backend = Backend(**{str(i): "v" for i in range(20)})
+        cache = SecretCache(10, stale_if_error_seconds=6000, clock=clock)
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        clock.pass_by(10)
+        backend.fails = down
+        assert cache.get_or_fetch("0", backend) == "v"
+        backend.most_at_once = 0
+        backend.gate.clear()
+        keys = iter(range(40))
+        threads = []
+        for _ in range(40):
+            key = str(next(keys) % 20)
+            threads.append(threading.Thread(target=cache.get_or_fetch, args=(key, backend)))
+            threads[-1].start()
+        # All but the one that asks are answered while it asks.
+        alive = threads
+        while len(alive) > 1:
+            alive = [thread for thread in alive if thread.is_alive()]
+        backend.gate.set()
+        for thread in threads:
+            thread.join(30)
+        assert backend.most_at_once == 1
+
+    def test_a_slow_failure_is_not_repeated_at_once(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=6000, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(10)
+
+        def hangs(key):
+            backend.calls.append(key)
+            clock.pass_by(2)
+            raise down()
+
+        backend.calls.clear()
+        for _ in range(10):
+            assert cache.get_or_fetch("key", hangs) == "value"
+            clock.pass_by(2.5)
+        # It took 2 s, so it is left alone for 20.
+        assert len(backend.calls) == 2
+
+    def test_a_backend_that_throttles_is_left_alone_for_as_long_as_it_says(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=6000, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(10)
+        backend.calls.clear()
+        backend.fails = lambda: ThrottledError("slowly", retry_after=30)
+        for _ in range(31):
+            cache.get_or_fetch("key", backend)
+            clock.pass_by(1)
+        assert len(backend.calls) == 2
+
+
+class TestOneFetch:
+    def test_a_thousand_threads_make_one(self, backend):
+        backend.gate.clear()
+        cache = SecretCache()
+        opener = threading.Timer(0.2, backend.gate.set)
+        opener.start()
+        assert together(1000, lambda: cache.get_or_fetch("key", backend)) == ["value"] * 1000
+        assert backend.calls == ["key"]
+        stats = cache.stats()
+        assert stats.hits + stats.misses == 1000
+
+    def test_its_failure_reaches_all_who_wait_each_as_an_error_of_its_own(self, backend):
+        backend.gate.clear()
+        backend.fails = down
+        cache = SecretCache()
+        threading.Timer(0.2, backend.gate.set).start()
+        outcomes = together(50, lambda: cache.get_or_fetch("key", backend))
+        assert {type(error) for error in outcomes} == {BackendUnavailableError}
+        assert len({id(error) for error in outcomes}) == 50
+        assert len(backend.calls) < 50
+        assert cache.stats().entries == 0
+
+    def test_different_keys_do_not_wait_for_each_other(self, backend):
+        cache = SecretCache()
+        backend.gate.clear()
+        stuck = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
+        stuck.start()
+        assert backend.entered.acquire(timeout=30)
+        assert cache.get_or_fetch("other", lambda _: "at once") == "at once"
+        backend.gate.set()
+        stuck.join(30)
+
+    def test_a_fetch_that_never_ends_holds_nobody_for_ever(self, backend):
+        cache = SecretCache(fetch_timeout_seconds=0.05)
+        backend.gate.clear()
+        with pytest.raises(BackendUnavailableError, match=r"did not end within 0\.05 s"):
+            cache.get_or_fetch("key", backend)
+        assert cache.get_or_fetch("key", lambda _: "another way") == "another way"
+        backend.values["key"] = "late"
+        backend.gate.set()
+        assert cache.get_or_fetch("key", lambda _: "unused") == "another way"
+
+    def test_a_fetch_may_read_through_the_same_cache(self, backend):
+        cache = SecretCache()
+        assert cache.get_or_fetch("key", lambda _: cache.get_or_fetch("other", backend)) == "another"
+
+    def test_a_forked_child_begins_with_the_values_and_without_the_flights(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("other", backend)
+        backend.gate.clear()
+        stuck = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
+        stuck.start()
+        assert backend.entered.acquire(timeout=30)
+        assert backend.entered.acquire(timeout=30)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:  # pragma: no cover  # coverage does not follow
+            told = cache.get_or_fetch("other", lambda _: "fetched again")
+            told += " " + cache.get_or_fetch("key", lambda _: "by the child")
+            os.write(write, told.encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as answer:
+            assert answer.read() == "another by the child"
+        os.waitpid(child, 0)
+        backend.gate.set()
+        stuck.join(30)
+
+
+class TestInvalidation:
+    def test_an_invalidated_key_is_fetched_anew(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("key", backend)
+        cache.invalidate("key")
+        cache.get_or_fetch("key", backend)
+        assert len(backend.calls) == 2
+
+    def test_a_prefix_takes_all_keys_that_begin_with_it_and_no_other(self, clock):
+        backend = Backend(**{"app/a": "1", "app/b": "2", "apple": "3"})
+        cache = SecretCache(clock=clock)
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        backend.calls.clear()
+        cache.invalidate_prefix("app/")
+        for key in backend.values:
+            cache.get_or_fetch(key, backend)
+        assert backend.calls == ["app/a", "app/b"]
+
+    def test_a_fetch_that_an_invalidation_overtakes_is_not_kept(self, backend):
+        cache = SecretCache()
+        backend.gate.clear()
+        before: list[str] = []
+        reader = threading.Thread(target=lambda: before.append(cache.get_or_fetch("key", backend)))
+        reader.start()
+        assert backend.entered.acquire(timeout=30)
+        cache.invalidate("key")
+        # Whoever asks from now on must not get what that fetch brings.
+        assert cache.get_or_fetch("key", lambda _: "newer") == "newer"
+        backend.gate.set()
+        reader.join(30)
+        assert before == ["value"]
+        assert cache.get_or_fetch("key", backend) == "newer"
+
+    @pytest.mark.parametrize("how", ["clear", "invalidate_prefix"])
+    def test_the_same_holds_for(self, how, backend):
+        cache = SecretCache()
+        backend.gate.clear()
+        reader = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
+        reader.start()
+        assert backend.entered.acquire(timeout=30)
+        cache.clear() if how == "clear" else cache.invalidate_prefix("k")
+        backend.gate.set()
+        reader.join(30)
+        assert cache.stats().entries == 0
+
+    def test_another_version_is_a_reason_to_forget(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("key", backend)
+        assert not cache.saw_version("key", "1")
+        assert not cache.saw_version("key", "1")
+        assert cache.saw_version("key", "2")
+        assert cache.stats().entries == 0
+
+
+class TestTenants:
+    def test_a_tenant_never_sees_what_another_one_or_none_has(self):
+        cache = SecretCache()
+        assert cache.get_or_fetch("key", lambda _: "nobody's") == "nobody's"
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                assert cache.get_or_fetch("key", lambda _, own=tenant: own) == tenant
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                assert cache.get_or_fetch("key", lambda _: "fetched again") == tenant
+
+    def test_the_fetch_runs_under_the_tenant_of_its_caller(self):
+        from strongroom import current_tenant
+
+        with TenantContext("a"):
+            assert SecretCache().get_or_fetch("key", lambda _: str(current_tenant())) == "a"
+
+    def test_invalidations_are_of_the_active_tenant(self):
+        cache = SecretCache()
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                cache.get_or_fetch("key", lambda _: "old")
+        with TenantContext("a"):
+            cache.clear()
+            assert cache.get_or_fetch("key", lambda _: "new") == "new"
+        with TenantContext("b"):
+            assert cache.get_or_fetch("key", lambda _: "new") == "old"
+
+
+class TestRoom:
+    def test_there_are_never_more_entries_than_allowed(self):
+        cache = SecretCache(max_entries=10)
+        for number in range(1000):
+            cache.get_or_fetch(str(number), str)
+            assert cache.stats().entries <= 10
+        assert cache.stats().evictions == 990
+
+    def test_what_is_read_again_and_again_stays(self, backend):
+        cache = SecretCache(max_entries=10)
+        for number in range(200):
+            cache.get_or_fetch("key", backend)
+            cache.get_or_fetch(str(number), str)
+        assert len(backend.calls) == 1
+
+    def test_what_leaves_is_not_in_memory_any_more(self):
+        value = str(10**30)  # made here, so that nothing else refers to it
+        before = sys.getrefcount(value)
+        cache = SecretCache(max_entries=2)
+        cache.get_or_fetch("key", lambda _: value)
+        assert sys.getrefcount(value) > before
+        for number in range(4):
+            cache.get_or_fetch(str(number), str)
+        gc.collect()
+        assert sys.getrefcount(value) == before
+
+    def test_what_nobody_asks_for_leaves_when_its_time_is_over(self, clock):
+        cache = SecretCache(10, clock=clock)
+        for number in range(100):
+            cache.get_or_fetch(str(number), str)
+        clock.pass_by(10)
+        for number in range(100):
+            cache.get_or_fetch(f"later {number}", str)
+        assert cache.stats().entries == 100
+
+    def test_a_hundred_thousand_take_at_most_twice_the_memory_of_a_dictionary_of_pairs(self):
+        import tracemalloc
+
+        def strings():
+            return [(f"service/{n:06}/password", f"value-{n:06}-{'x' * 20}") for n in range(20_000)]
+
+        tracemalloc.start()
+        plain = {key: (value, float(n)) for n, (key, value) in enumerate(strings())}
+        bare = tracemalloc.get_traced_memory()[0]
+        del plain
+        tracemalloc.stop()
+        gc.collect()
+        tracemalloc.start()
+        cache = SecretCache(max_entries=100_000)
+        cache.read_many([key for key, _ in strings()], _fetched)
+        ours = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert cache.stats().entries == 20_000
+        assert ours <= 2 * bare
+
+
+def _fetched(keys):
+    from strongroom.cache.flights import Fetched
+
+    return {key: Fetched(f"value-{key[8:14]}-{'x' * 20}") for key in keys}
+
+
+class TestCounts:
+    def test_all_of_them(self, backend, clock):
+        cache = SecretCache(
+            10, max_entries=2, negative_ttl_seconds=5, stale_if_error_seconds=100, clock=clock
+        )
+        cache.get_or_fetch("key", backend)  # a miss
+        cache.get_or_fetch("key", backend)  # a hit
+        for _ in range(2):  # a miss and a negative
+            with pytest.raises(SecretNotFoundError):
+                cache.get_or_fetch("none", backend)
+        cache.get_or_fetch("other", backend)  # a miss, and an eviction
+        backend.fails = down
+        clock.pass_by(10)
+        cache.get_or_fetch("other", backend)  # a miss, an error, a stale one
+        assert cache.stats() == CacheStats(
+            hits=1, misses=4, stale=1, negative=1, evictions=1, errors=1, entries=2
+        )
+
+    def test_hits_of_many_threads_are_all_counted(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("key", backend)
+        together(8, lambda: [cache.get_or_fetch("key", backend) for _ in range(5000)])
+        assert cache.stats().hits == 40_000
+
+    def test_its_repr_holds_no_value(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("key", backend)
+        assert "value" not in repr(cache)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.sampled_from("abc")),
+        st.tuples(st.just("write"), st.sampled_from("abc")),
+        st.tuples(st.just("delete"), st.sampled_from("abc")),
+        st.tuples(st.just("pass"), st.integers(1, 8)),
+        st.tuples(st.just("down"), st.booleans()),
+        st.tuples(st.just("clear"), st.just("")),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_whatever_happens_no_answer_is_older_than_allowed(steps):
+    """Against a model: each answer is a value that the key had no longer ago than its times allow."""
+    from cache_support import Clock
+
+    clock, backend = Clock(), Backend()
+    cache = SecretCache(5, max_entries=2, negative_ttl_seconds=3, stale_if_error_seconds=10, clock=clock)
+    history: dict[str, list[tuple[float, str | None]]] = {key: [(0.0, None)] for key in "abc"}
+    for number, (step, what) in enumerate(steps):
+        if step == "pass":
+            clock.pass_by(what)
+        elif step == "down":
+            backend.fails = down if what else None
+        elif step == "clear":
+            cache.clear()
+        elif step in {"write", "delete"}:
+            value = f"{what}{number}" if step == "write" else None
+            history[what].append((clock.now, value))
+            backend.values.pop(what, None)
+            if value is not None:
+                backend.values[what] = value
+            if number % 2:  # the others happen elsewhere, unseen
+                cache.invalidate(what)
+        else:
+            try:
+                answer: str | None = cache.get_or_fetch(what, backend)
+            except SecretNotFoundError:
+                answer = None
+            except BackendUnavailableError:
+                assert backend.fails is not None
+                continue
+            allowed = 15 if backend.fails is not None else 5
+            assert answer in _values_since(history[what], clock.now - allowed)
+
+
+def _values_since(history, since):
+    current = [value for at, value in history if at <= since][-1:]
+    return current + [value for at, value in history if at >= since]
