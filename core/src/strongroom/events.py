@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,47 @@ class SecretEvent:
     source: Source | None = None
     error_type: str | None = None
 
+    def ended(
+        self,
+        *,
+        duration: float,
+        outcome: Outcome,
+        source: Source | None,
+        error_type: str | None,
+        again: bool = True,
+    ) -> SecretEvent:
+        """Return the event as it is after the operation.
+
+        Args:
+            duration: Seconds.
+            outcome: How it ended.
+            source: Where the value came from.
+            error_type: The class name of the error.
+            again: Make another event; without it this one is filled in, which only its maker may do, and
+                only while nobody else has seen it.
+        """
+        # Not `dataclasses.replace`: this is on the path of every audited read.
+        if again:
+            return SecretEvent(
+                self.id,
+                self.operation,
+                self.key,
+                self.pipeline,
+                self.tenant,
+                self.actor,
+                self.started_at,
+                duration,
+                outcome,
+                source,
+                error_type,
+            )
+        fill = object.__setattr__
+        fill(self, "duration", duration)
+        fill(self, "outcome", outcome)
+        fill(self, "source", source)
+        fill(self, "error_type", error_type)
+        return self
+
 
 class SecretHook:
     """Sees every operation. Both methods do nothing; override either."""
@@ -56,6 +98,27 @@ class SecretHook:
 
     def after(self, event: SecretEvent) -> None:
         """See how it ended: once for each `before` that was entered, also one that raised."""
+
+
+class BatchHook(SecretHook):
+    """An audit hook that sees all events of one operation at once: a batch read has one for each key.
+
+    It must not keep the events of `before_all`: the same objects may come back in `after_all`, filled in.
+    """
+
+    audit: ClassVar[bool] = True
+
+    def before(self, event: SecretEvent) -> None:
+        self.before_all((event,))
+
+    def after(self, event: SecretEvent) -> None:
+        self.after_all((event,))
+
+    def before_all(self, events: Sequence[SecretEvent]) -> None:
+        """Do what `before` does, for all `events`; raising vetoes the operation."""
+
+    def after_all(self, events: Sequence[SecretEvent]) -> None:
+        """Do what `after` does, for all `events`."""
 
 
 class Observation:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from strongroom.audit.who import system_user
 from strongroom.errors import (
     AuditError,
     AuthenticationError,
@@ -25,7 +25,7 @@ from strongroom.errors import (
     TenantContextError,
     show_key,
 )
-from strongroom.events import Observation, Outcome, SecretEvent, SecretHook, observation
+from strongroom.events import BatchHook, Observation, Outcome, SecretEvent, SecretHook, observation
 from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.middleware.base import Middleware
 from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
@@ -47,20 +47,9 @@ def check_user_key(key: str) -> str:
     return key
 
 
-@lru_cache(maxsize=1)
-def _operating_system_user(pid: int) -> str:  # a fork may change its user
-    import pwd
-
-    del pid
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
 def actor() -> str:
     """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
-    return os.environ.get("STRONGROOM_ACTOR") or _operating_system_user(os.getpid())
+    return os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
 
 
 @contextmanager
@@ -135,12 +124,16 @@ class Pipeline(Middleware):
 
     def get_secret(self, key: str) -> str:
         if self._hooks:
-            return self._run("get", key, self._get)
+            return self._get_watched(key)
         try:
             return self._get(check_user_key(key))
         except StrongroomError as error:
             self._sign(error)
             raise
+
+    def _get_watched(self, key: str) -> str:
+        # A method of its own: a closure over `key` would slow down the reads that nobody watches.
+        return self._watched("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
         self._run("set", key, self.inner.set_secret, value)
@@ -243,34 +236,44 @@ class Pipeline(Middleware):
 
     def _event(self, operation: str, key: str) -> SecretEvent:
         return SecretEvent(
-            id=os.urandom(16).hex(),
-            operation=_operation.get() or operation,
-            key=key,
-            pipeline=self.name,
-            tenant=current_tenant(),
-            actor=actor(),
-            started_at=datetime.now(UTC),
+            os.urandom(16).hex(),
+            _operation.get() or operation,
+            key,
+            self.name,
+            current_tenant(),
+            actor(),
+            datetime.now(UTC),
         )
 
 
 class _Watch:
     """The hooks around one operation, which may have an event for each of several keys."""
 
-    def __init__(self, hooks: tuple[SecretHook, ...], events: list[SecretEvent]) -> None:
+    __slots__ = ("entered", "events", "hooks", "kept", "seen", "started", "token", "vetoed")
+
+    def __init__(self, hooks: tuple[SecretHook, ...], events: Sequence[SecretEvent]) -> None:
         self.hooks = hooks
         self.events = events
-        self.entered: list[tuple[SecretHook, SecretEvent]] = []
+        self.entered: list[tuple[SecretHook, int]] = []  # with the place of its event; a batch hook has all
         self.vetoed = False
+        self.kept = False  # whether a hook may hold on to the events as they were before
         self.seen = Observation()
         self.token = observation.set(self.seen) if hooks else None
         self.started = time.perf_counter()
 
     def enter(self) -> None:
         try:
-            for event in self.events:
+            for hook in self.hooks:
+                # These stand first, and see a batch as a whole before anybody can veto a part of it.
+                if isinstance(hook, BatchHook):
+                    self.entered.append((hook, 0))
+                    hook.before_all(self.events)
+            for at, event in enumerate(self.events):
                 for hook in self.hooks:
-                    self.entered.append((hook, event))
-                    hook.before(event)
+                    if not isinstance(hook, BatchHook):
+                        self.kept = True
+                        self.entered.append((hook, at))
+                        hook.before(event)
         except BaseException:
             self.vetoed = True
             raise
@@ -281,18 +284,22 @@ class _Watch:
             observation.reset(self.token)
         duration = time.perf_counter() - self.started
         refused: AuditError | None = None
-        ended: dict[str, SecretEvent] = {}
-        for hook, event in reversed(self.entered):
-            if event.id not in ended:
-                ended[event.id] = self._ended(event, outcomes, error, duration)
+        ended = [self._ended(event, outcomes, error, duration) for event in self.events]
+        for hook, at in reversed(self.entered):
             try:
-                hook.after(ended[event.id])
+                if isinstance(hook, BatchHook):
+                    hook.after_all(ended)
+                else:
+                    hook.after(ended[at])
             except AuditError as failed:
                 refused = failed
             except Exception as failed:  # noqa: BLE001  # a stranger's hook
                 # One hook's failure must not hide the result nor silence the other hooks.
                 _log.warning(
-                    "hook %s failed after %s: %s", type(hook).__name__, event.operation, type(failed).__name__
+                    "hook %s failed after %s: %s",
+                    type(hook).__name__,
+                    ended[at].operation,
+                    type(failed).__name__,
                 )
         if refused is not None:
             raise refused
@@ -304,16 +311,14 @@ class _Watch:
         error: BaseException | None,
         duration: float,
     ) -> SecretEvent:
-        outcome: Outcome = outcomes.get(event.key, "ok")
-        if error is not None:
-            outcome = "vetoed" if self.vetoed else _outcome(error)
+        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else _outcome(error)
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        return replace(
-            event,
+        return event.ended(
             duration=duration,
             outcome=outcome,
             source=(self.seen.source or "backend") if reads else None,
             error_type=type(error).__name__ if error is not None else None,
+            again=self.kept,
         )
 
 

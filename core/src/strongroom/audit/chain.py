@@ -1,0 +1,147 @@
+"""The chain that lines hang together by, and the head that anchors its end.
+
+A line ends with `"seq"`, `"prev"` (the MAC of the line before) and `"mac"`: HMAC-SHA256 over all bytes of
+the line before that member. The head is one record of fixed size: sequence number, MAC and end of
+the last line, and where the file's first line stands in the chain, under a MAC of its own: who cuts lines
+off the end cannot make the head that would fit. Lines and heads have different keys, both derived from one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
+
+GENESIS: Final = "0" * 64
+"""What stands as the MAC before the first line of all."""
+HEAD_BYTES: Final = 512
+"""One disk sector, so that it is written whole or not at all."""
+
+_TAIL = re.compile(rb',"seq":([0-9]{1,18}),"prev":"([0-9a-f]{64})","mac":"([0-9a-f]{64})"\}\Z')
+_TAIL_BYTES: Final = 7 + 18 + 9 + 64 + 9 + 64 + 2
+_MAC_BYTES: Final = 8 + 64 + 2
+_TAG = re.compile(rb'(.+),"tag":"([0-9a-f]{64})"\} *\n', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a line hangs in the chain."""
+
+    seq: int
+    prev: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a log, and its beginning.
+
+    Attributes:
+        seq: The number of the last line; 0 where there is none yet.
+        mac: Its MAC.
+        size: Bytes of the file up to the end of that line.
+        first: The number of the file's first line: 1, or more after a rotation of the log.
+        prev: The MAC of the line before the first.
+        file: Device and inode, by which a new file is told from one that was cut to nothing.
+    """
+
+    seq: int
+    mac: str
+    size: int
+    first: int
+    prev: str
+    file: str
+
+
+class Mac:
+    """HMAC-SHA256 (RFC 2104) with its key, ready to be used again and again.
+
+    The two keyed states are kept and copied: half the time of `hmac`'s own copies, whose bytes it gives.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        # `key` is a derived one of 32 bytes, so the case of keys longer than a block does not arise.
+        block = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def after(self, data: bytes) -> Mac:
+        """Return one for what begins with `data`, which is not worked through again."""
+        made = object.__new__(Mac)
+        made._inner, made._outer = self._inner.copy(), self._outer
+        made._inner.update(data)
+        return made
+
+    def of(self, data: bytes) -> str:
+        """Return the MAC of `data` in hexadecimal digits."""
+        inner = self._inner.copy()
+        inner.update(data)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+class Anchor:
+    """Makes the heads of one file, of which only the end changes from line to line."""
+
+    __slots__ = ("_begin", "_mac")
+
+    def __init__(self, mac: Mac, begin: bytes) -> None:
+        self._begin = begin
+        self._mac = mac.after(begin)
+
+    def pack(self, seq: int, mac: str, size: int) -> bytes:
+        """Return the record, `HEAD_BYTES` long, of a head with this end."""
+        end = f',"seq":{seq},"size":{size},"mac":"{mac}"'.encode("ascii")
+        tag = self._mac.of(end).encode("ascii")
+        return b"".join((self._begin, end, b',"tag":"', tag, b'"}')).ljust(HEAD_BYTES - 1) + b"\n"
+
+
+class Chain:
+    """Makes and checks the MACs of one log.
+
+    Args:
+        key: The key; any bytes, best 32 random ones.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._lines = Mac(hmac.digest(key, b"strongroom audit 1: lines", "sha256"))
+        self._heads = Mac(hmac.digest(key, b"strongroom audit 1: heads", "sha256"))
+
+    def seal(self, text: str, seq: int, prev: str) -> tuple[bytes, str]:
+        """Return the line for the unclosed JSON object `text`, its newline included, and its MAC."""
+        sealed = f'{text},"seq":{seq},"prev":"{prev}"'.encode("ascii")
+        mac = self._lines.of(sealed)
+        return sealed + f',"mac":"{mac}"}}\n'.encode("ascii"), mac
+
+    def link(self, line: bytes) -> Link | None:
+        """Return where `line`, without its newline, hangs; None where its MAC is not ours."""
+        found = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+        if found is None:
+            return None
+        seq, prev, mac = found.groups()
+        own = self._lines.of(line[:-_MAC_BYTES])
+        if not hmac.compare_digest(own.encode("ascii"), mac):
+            return None
+        return Link(int(seq), prev.decode("ascii"), own)
+
+    def anchor(self, first: int, prev: str, file: str) -> Anchor:
+        """Return what makes the heads of a file; the arguments are those members of `Head`."""
+        return Anchor(
+            self._heads, f'{{"head":1,"first":{first},"prev":"{prev}","file":"{file}"'.encode("ascii")
+        )
+
+    def unpack(self, record: bytes) -> Head | None:
+        """Return the head that `record` holds; None where its MAC is not ours."""
+        found = _TAG.fullmatch(record)
+        if found is None or not hmac.compare_digest(self._heads.of(found[1]).encode("ascii"), found[2]):
+            return None
+        members = json.loads(found[1] + b"}")
+        return Head(**{name: members[name] for name in Head.__dataclass_fields__})

@@ -1,0 +1,87 @@
+"""Audit lines through `logging`, without what makes logging unfit for it: that handlers fail in silence."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from strongroom.errors import AuditError
+
+__all__ = ["LOGGER", "AuditChannel"]
+
+LOGGER = "strongroom.audit"
+_log = logging.getLogger("strongroom.hooks")
+_failed = threading.local()
+
+
+class AuditChannel:
+    """A logger that audit lines go to, at INFO.
+
+    Args:
+        logger: The logger, or its name.
+    """
+
+    def __init__(self, logger: logging.Logger | str) -> None:
+        self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self._told = False
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Log `lines`.
+
+        Raises:
+            AuditError: A handler could not write one of them.
+        """
+        if not self._logger.isEnabledFor(logging.INFO):
+            self._tell_once()
+            return
+        for handler in _handlers(self._logger):
+            _watch(handler)
+        _failed.error = None
+        for line in lines:
+            self._logger.info(line)
+        error: BaseException | None = _failed.error
+        if error is not None:
+            raise AuditError(
+                f"a handler of the logger {self._logger.name!r} failed with {type(error).__name__}",
+                hint="repair it: audit lines that are lost are operations that are refused",
+            )
+
+    def _tell_once(self) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "audit lines go nowhere: the logger %r does not take INFO; configure logging, or give a path",
+                self._logger.name,
+            )
+
+    def __repr__(self) -> str:
+        return f"<AuditChannel {self._logger.name}>"
+
+
+def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
+    at: logging.Logger | None = logger
+    while at is not None:
+        yield from at.handlers
+        at = at.parent if at.propagate else None
+
+
+_watched: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+
+
+def _watch(handler: logging.Handler) -> None:
+    """Notice what `handler` fails with; it goes on to tell it in its own way."""
+    if handler in _watched:
+        return
+    _watched.add(handler)
+    tell: Any = handler.handleError
+
+    def handle_error(record: logging.LogRecord) -> None:
+        import sys
+
+        _failed.error = sys.exception()
+        tell(record)
+
+    handler.handleError = handle_error  # type: ignore[method-assign]  # the only place where logging tells of it

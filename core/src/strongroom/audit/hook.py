@@ -1,0 +1,203 @@
+"""The hook that records every operation."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from strongroom.audit.channel import LOGGER, AuditChannel
+from strongroom.audit.file import AuditFile
+from strongroom.audit.keys import KeySource
+from strongroom.audit.lines import acting, event_text, plain
+from strongroom.audit.who import current_reason
+from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
+from strongroom.events import BatchHook, SecretEvent
+
+__all__ = ["READS", "AuditLoggingHook"]
+
+READS = frozenset({"get", "list", "describe", "history"})
+_HARMLESS = frozenset({"ok", "not_found"})
+_CHAIN_BYTES = 256
+"""What the chain and the members that are null before an operation add to a line."""
+_SHOWN_KEYS = 3
+_log = logging.getLogger("strongroom.hooks")
+StrPath = str | os.PathLike[str]
+
+
+class AuditLoggingHook(BatchHook):
+    """Records who did what to which secret, with which outcome; never a value.
+
+    Without `path` each operation is a line of JSON to the logger `strongroom.audit` at INFO; with it, a line
+    of a file that shows by its chain of MACs when it was changed, see `strongroom.verify_audit_log`.
+
+    Args:
+        log_reads: Record reads that succeeded or found nothing; refused ones are recorded in any case.
+        log_writes: Record writes that succeeded or found nothing; refused ones as above.
+        path: The log, or several that are all written to, each with a chain of its own.
+        key: The key of the chain; without it that of `key_file`, else of the variable
+            STRONGROOM_AUDIT_KEY, else `<path>.key`, made at the first use.
+        logger: A logger or its name; with `path` lines go to both.
+        fail_closed: Refuse an operation that cannot be recorded; otherwise warn and go on.
+        reason: Why this program reads secrets, where the caller says nothing better.
+        key_file: The file that holds the key.
+        fsync: Return only when the line is on the disk; threads that wait share one call.
+        intents: Add a line ahead of each write, with an outcome of null.
+        require_reason: Refuse operations without a reason: `strongroom.audit.because`, `reason`, or the
+            variable STRONGROOM_REASON.
+        require: With several logs or a logger besides: whether `all` or at least `one` must take a line.
+        timeout: Seconds to wait for other writers of a log.
+
+    Raises:
+        ConfigurationError: The key is none, or no path is given in a list of them.
+    """
+
+    def __init__(
+        self,
+        log_reads: bool = True,
+        log_writes: bool = True,
+        *,
+        path: StrPath | Sequence[StrPath] | None = None,
+        key: str | bytes | None = None,
+        logger: logging.Logger | str | None = None,
+        fail_closed: bool = True,
+        reason: str | None = None,
+        key_file: StrPath | None = None,
+        fsync: bool = False,
+        intents: bool = False,
+        require_reason: bool = False,
+        require: Literal["all", "one"] = "all",
+        timeout: float = 10.0,
+    ) -> None:
+        self._log_reads, self._log_writes = log_reads, log_writes
+        self._fail_closed, self._intents = fail_closed, intents
+        self._reason, self._require_reason = reason, require_reason
+        self._one_is_enough = require == "one"
+        keys = KeySource(key, key_file)
+        self._files = [AuditFile(one, keys, fsync=fsync, timeout=timeout) for one in _paths(path)]
+        self._channel = None
+        if logger is not None or not self._files:
+            self._channel = AuditChannel(logger if logger is not None else LOGGER)
+        self._who, self._own_reason, self._pid = "", reason, -1
+
+    def before_all(self, events: Sequence[SecretEvent]) -> None:
+        """Refuse what has no reason; see that a write can be recorded."""
+        if self._pid != os.getpid():
+            self._look_up()
+        if self._require_reason and not (current_reason() or self._own_reason):
+            raise PermissionDeniedError(
+                "a reason is required here",
+                key=events[0].key if events else None,
+                hint="give --reason TEXT, set STRONGROOM_REASON, or use `with strongroom.audit.because(…)`",
+            )
+        if not self._log_writes or not events or events[0].operation in READS:
+            return
+        if self._intents:
+            self._record(events)
+        elif self._files:
+            size = sum(map(len, self._texts(events))) + _CHAIN_BYTES * len(events)
+            self._try([_checking(file, size) for file in self._files], others=self._channel is not None)
+
+    def after_all(self, events: Sequence[SecretEvent]) -> None:
+        """Record how they ended, in one write."""
+        chosen = events
+        if not (self._log_reads and self._log_writes):
+            chosen = [event for event in events if self._is_wanted(event)]
+        if not chosen:
+            return
+        failure: AuditError
+        try:
+            self._record(chosen)
+        except AuditError as error:
+            failure = error
+        else:
+            return
+        done = [event for event in chosen if event.outcome == "ok" and event.operation not in READS]
+        if done:
+            what = ", ".join(show_key(event.key) for event in done[:_SHOWN_KEYS])
+            more = "…" if len(done) > _SHOWN_KEYS else ""
+            failure.message = (
+                f"the {done[0].operation} of {what}{more} took effect, but it is not recorded: "
+                f"{failure.message}"
+            )
+        failure.key, failure.pipeline = chosen[0].key, chosen[0].pipeline
+        raise failure
+
+    def close(self) -> None:
+        """Close the logs; another use opens them again."""
+        for file in self._files:
+            file.close()
+
+    @property
+    def paths(self) -> list[str]:
+        """The logs, whole paths."""
+        return [file.path for file in self._files]
+
+    def __repr__(self) -> str:
+        return f"<AuditLoggingHook to {', '.join(self.paths) or self._channel!r}>"
+
+    def _is_wanted(self, event: SecretEvent) -> bool:
+        logged = self._log_reads if event.operation in READS else self._log_writes
+        return logged or event.outcome not in _HARMLESS
+
+    def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
+        reason = current_reason() or self._own_reason
+        batch = events[0].id if len(events) > 1 else None
+        return [event_text(event, self._who, reason, batch) for event in events]
+
+    def _look_up(self) -> None:
+        """Look up what does not change while a process lives."""
+        self._own_reason = self._reason or os.environ.get("STRONGROOM_REASON") or None
+        self._who, self._pid = acting(), os.getpid()
+
+    def _record(self, events: Sequence[SecretEvent]) -> None:
+        texts = self._texts(events)
+        if self._channel is None and len(self._files) == 1 and self._fail_closed:
+            self._files[0].append(texts)  # the usual case, without further ado
+            return
+        chained: list[str] = []
+
+        def writing(file: AuditFile) -> Callable[[], None]:
+            def write() -> None:
+                lines = file.append(texts)
+                if not chained:  # the logger gets the lines as the first log has them, MACs included
+                    chained.extend(line.decode("ascii").rstrip("\n") for line in lines)
+
+            return write
+
+        channel = self._channel
+        attempts = [writing(file) for file in self._files]
+        if channel is not None:
+            attempts.append(lambda: channel.append(chained or plain(texts)))
+        self._try(attempts)
+
+    def _try(self, attempts: Sequence[Callable[[], None]], *, others: bool = False) -> None:
+        """Make all `attempts`; raise where fewer of them succeed than have to."""
+        failures: list[AuditError] = []
+        for attempt in attempts:
+            try:
+                attempt()
+            except AuditError as error:
+                failures.append(error)
+            except Exception as error:  # noqa: BLE001  # a handler of logging may raise anything
+                failures.append(AuditError(f"an audit sink failed with {type(error).__name__}"))
+        enough = self._one_is_enough and (others or len(failures) < len(attempts))
+        if failures and self._fail_closed and not enough:
+            raise failures[0]
+        for failure in failures:
+            _log.warning("not recorded: %s", failure)
+
+
+def _checking(file: AuditFile, size: int) -> Callable[[], None]:
+    return lambda: file.check(size)
+
+
+def _paths(path: StrPath | Sequence[StrPath] | None) -> list[str]:
+    if path is None:
+        return []
+    given = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not given:
+        raise ConfigurationError("an empty list of audit logs", hint="leave `path` out to use a logger")
+    # Whole from the start: a program may change its folder later.
+    return list(dict.fromkeys(os.path.abspath(os.fspath(one)) for one in given))  # noqa: PTH100  # stays text

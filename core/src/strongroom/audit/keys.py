@@ -1,0 +1,151 @@
+"""Where the key of a log comes from: given, a key file, the environment, else `<log>.key`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from strongroom.encryption.keys import KEY_PREFIX, generate_key, read_key
+from strongroom.errors import AuditError, ConfigurationError
+
+__all__ = ["VARIABLE", "KeySource", "own_key_file"]
+
+VARIABLE = "STRONGROOM_AUDIT_KEY"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MAX_BYTES = 4096
+
+
+def own_key_file(log: str) -> str:
+    """Return the key file of a log that is given no other key."""
+    return f"{log}.key"
+
+
+class KeySource:
+    """Where the key of audit logs comes from, looked up when it is first needed.
+
+    Args:
+        key: The key itself; text counts as its UTF-8 bytes.
+        key_file: A file that holds it; a trailing newline is no part of it.
+
+    Raises:
+        ConfigurationError: The key is empty, or begins like a generated one and is none.
+    """
+
+    def __init__(
+        self, key: str | bytes | None = None, key_file: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._given = None if key is None else _checked(key, "the audit key")
+        self._file = None if key_file is None else os.path.abspath(os.fspath(key_file))  # noqa: PTH100  # stays text
+        if self._given is not None and self._file is not None:
+            raise ConfigurationError("either the audit key or its file, not both")
+
+    def find(self, log: str) -> bytes:
+        """Return the key for reading `log`.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        found = self._elsewhere()
+        if found is None:
+            found = _read(own_key_file(log))
+        if found is None:
+            raise ConfigurationError(
+                f"no key for {log}: there is no {own_key_file(log)}",
+                hint=f"give the key file, or set {VARIABLE}",
+            )
+        return found
+
+    def find_or_make(self, log: str, *, in_use: bool) -> bytes:
+        """Return the key for writing `log`; where nothing gives one, make its key file.
+
+        Args:
+            log: The path of the log.
+            in_use: Whether there are lines or a head already: then a key file that is missing is an error.
+
+        Raises:
+            AuditError: It is missing, or cannot be made.
+            ConfigurationError: What is there is no key.
+        """
+        path = own_key_file(log)
+        found = self._elsewhere() or _read(path)
+        if found is None and in_use:
+            # Another process may have made key and log since we looked.
+            found = _read(path)
+            if found is None:
+                raise AuditError(
+                    f"the key {path} of the audit log beside it is missing",
+                    hint="put it back, or move the log and its .head away to begin anew",
+                )
+        return found if found is not None else _make(path)
+
+    def _elsewhere(self) -> bytes | None:
+        if self._given is not None:
+            return self._given
+        if self._file is not None:
+            found = _read(self._file)
+            if found is None:
+                raise ConfigurationError(f"there is no audit key file {self._file}")
+            return found
+        text = os.environ.get(VARIABLE)
+        return _checked(text, VARIABLE) if text else None
+
+    def __repr__(self) -> str:
+        return "<KeySource>"
+
+
+def _checked(key: str | bytes, what: str) -> bytes:
+    if isinstance(key, str) and key.startswith(KEY_PREFIX):
+        read_key(key)  # its check sum finds what was mistyped
+    data: bytes | None = None
+    if isinstance(key, bytes | bytearray):
+        data = bytes(key)
+    elif isinstance(key, str):
+        with contextlib.suppress(UnicodeEncodeError):
+            data = key.encode()
+    if not data:
+        raise ConfigurationError(f"{what} must be text or bytes, and not empty", hint="strongroom keygen")
+    return data
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"the audit key {path} is no ordinary file")
+        if status.st_mode & _OTHERS:
+            raise ConfigurationError(f"others may read the audit key {path}", hint=f"chmod 600 {path}")
+        data = os.read(descriptor, _MAX_BYTES).strip(b"\r\n")
+    finally:
+        os.close(descriptor)
+    text: str | None = None
+    with contextlib.suppress(UnicodeDecodeError):
+        text = data.decode()
+    return _checked(data if text is None else text, f"the key in {path}")
+
+
+def _make(path: str) -> bytes:
+    key = generate_key()
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, f"{key}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        # A link is made or is not: nobody reads half a key, and of two processes one makes it.
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+    found = _read(path)
+    if found is None:
+        raise AuditError(f"the audit key {path} was removed as it was made")
+    return found

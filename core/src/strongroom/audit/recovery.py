@@ -1,0 +1,160 @@
+"""Finding the end of a log after a start, a crash, a rotation, or somebody else's hand.
+
+Nothing found here stops the writing: what was tampered with stays visible, because the chain goes on from
+the end that the head knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from strongroom.audit.chain import GENESIS, Chain, Head
+from strongroom.audit.lines import NOTE, acting, note_text
+from strongroom.audit.who import system_user
+from strongroom.errors import AuditError
+from strongroom.events import SecretEvent
+
+__all__ = ["Found", "find_end"]
+
+_log = logging.getLogger("strongroom.hooks")
+_BLOCK = 1 << 16
+_MAX_LINE = 1 << 20
+_SHOWN_BYTES = 4096
+
+
+@dataclass(slots=True)
+class Found:
+    """The end of the chain, with the size that the file has, and what is to be noted in it."""
+
+    end: Head
+    notes: list[str] = field(default_factory=list)
+
+
+def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
+    """Return where the chain goes on; a line that a crash cut short is taken off the file and noted.
+
+    Args:
+        descriptor: The log, open for reading and writing.
+        record: The bytes of its head file.
+        chain: The chain of the log's key.
+        path: The log's name, for messages.
+
+    Raises:
+        AuditError: The log has lines, and none of them was written under this key.
+    """
+    status = os.fstat(descriptor)
+    size = status.st_size
+    file = f"{status.st_dev}:{status.st_ino}"
+    head = chain.unpack(record)
+    if head is None:
+        return _without_head(descriptor, size, file, chain, path, missing=not record)
+    if size == 0 and head.size and file != head.file:
+        # A new file in place of the one that was renamed: the chain goes on in it.
+        return Found(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
+    head = replace(head, file=file)
+    found = Found(replace(head, size=size))
+    if size < head.size:
+        _log.error(
+            "the audit log %s was cut: entries are missing before number %d; run `strongroom audit verify`",
+            path,
+            head.seq + 1,
+        )
+    else:
+        found.end = _last(descriptor, head.size, size, chain, head)
+    return _closed(descriptor, found)
+
+
+def _without_head(descriptor: int, size: int, file: str, chain: Chain, path: str, *, missing: bool) -> Found:
+    begin = Head(0, GENESIS, 0, 1, GENESIS, file)
+    if size == 0 and missing:
+        return Found(begin)
+    end = begin
+    for line in _lines(descriptor, 0, size):
+        link = chain.link(line)
+        if link is not None and link.seq > end.seq:
+            first, prev = (link.seq, link.prev) if end.seq == 0 else (end.first, end.prev)
+            end = Head(link.seq, link.mac, size, first, prev, file)
+    if size and end.seq == 0:
+        raise AuditError(
+            f"no line of {path} was written under this audit key",
+            hint="give the key it was written under, or move the log, its .head and its .key away",
+        )
+    why = "missing" if missing else "changed"
+    _log.error("the head of the audit log %s is %s; run `strongroom audit verify`", path, why)
+    return _closed(descriptor, Found(end, [_note({"what": "head", "why": why})]))
+
+
+def _last(descriptor: int, start: int, size: int, chain: Chain, head: Head) -> Head:
+    """Return the end with the lines behind `start`, whose writer died before it updated the head."""
+    end = replace(head, size=size)
+    for line in _lines(descriptor, start, size):
+        link = chain.link(line)
+        if link is not None and link.seq > end.seq:
+            end = replace(end, seq=link.seq, mac=link.mac)
+    return end
+
+
+def _closed(descriptor: int, found: Found) -> Found:
+    """Take a line that was cut short off the end, and note what it held."""
+    size = found.end.size
+    whole = _end_of_last_line(descriptor, size)
+    if whole == size:
+        return found
+    piece = os.pread(descriptor, min(size - whole, _MAX_LINE), whole)
+    told = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
+    kept = False
+    try:
+        os.ftruncate(descriptor, whole)
+        size = whole
+    except PermissionError:  # an append-only file: the piece stays, on a line of its own
+        os.write(descriptor, b"\n")
+        size += 1
+        kept = True
+    found.end = replace(found.end, size=size)
+    if kept or piece.strip(b" "):  # blanks were but a trial of the disk
+        told |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
+        found.notes.append(_note(told))
+    return found
+
+
+def _end_of_last_line(descriptor: int, size: int) -> int:
+    at = size
+    while at > 0:
+        start = max(0, at - _BLOCK)
+        newline = os.pread(descriptor, at - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        at = start
+    return 0
+
+
+def _lines(descriptor: int, start: int, size: int) -> Iterator[bytes]:
+    """Yield the whole lines between two places, without their newlines."""
+    rest = b""
+    while start < size:
+        block = os.pread(descriptor, min(_BLOCK, size - start), start)
+        if not block:
+            return
+        start += len(block)
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+        if len(rest) > _MAX_LINE:  # no line of ours
+            rest = b""
+
+
+def _note(note: dict[str, object]) -> str:
+    event = SecretEvent(
+        id=os.urandom(16).hex(),
+        operation=NOTE,
+        key="",
+        pipeline=None,
+        tenant=None,
+        actor=os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid()),
+        started_at=datetime.now(UTC),
+    )
+    return note_text(event, acting(), note)
