@@ -108,7 +108,7 @@ class HierarchicalSecretCache:
             l2_ttl_seconds + stale_if_error_seconds if max_age_seconds is None else max_age_seconds
         )
         self._keep = max(l2_ttl_seconds + stale_if_error_seconds, max_age_seconds or 0)
-        self._wall = wall or (time.time if clock is time.monotonic else _wall_of(clock))
+        self._wall = wall or (time.time if clock is time.monotonic else clock)
         self._most_known = _FEW
         self._known: dict[str, tuple[str | None, str]] = {}
         self._subscription: Subscription | None = None
@@ -303,6 +303,17 @@ class HierarchicalSecretCache:
     def _after_fork(self) -> None:
         self._begin_anew()
         self._store.begin_anew()
+
+
+def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:
+    cache = me()
+    if cache is not None:
+        cache._dropped(name)  # noqa: SLF001  # the module's own
+
+
+def _after_fork(self) -> None:
+    self._begin_anew()
+    self._store.begin_anew()
 
 
 def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:

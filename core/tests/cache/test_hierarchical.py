@@ -1,0 +1,496 @@
+"""Two caches over one store are two processes: what they share, and what the store may do wrong."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+from cache_support import Backend, together
+from strongroom import HierarchicalSecretCache, KeyRing, TenantContext, generate_key
+from strongroom.cache import MemoryCacheStore
+from strongroom.encryption import AESGCMEncryption, ChaCha20Encryption, FernetEncryption
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+)
+from strongroom.events import Observation, observation
+
+KEY = generate_key()
+
+
+def down() -> Exception:
+    return BackendUnavailableError("down")
+
+
+def source_of(read):
+    """Return what `read` returns, and where the event says that it came from."""
+    seen = Observation()
+    token = observation.set(seen)
+    try:
+        return read(), seen.source
+    finally:
+        observation.reset(token)
+
+
+class OnlyTheContract:
+    """A store with the five methods of the contract, and nothing besides."""
+
+    def __init__(self) -> None:
+        inner = MemoryCacheStore()
+        self.get, self.set, self.delete = inner.get, inner.set, inner.delete
+        self.clear, self.lock = inner.clear, inner.lock
+
+
+class Wrong(MemoryCacheStore):
+    """A store whose every call does what `wrong` does."""
+
+    def __init__(self, wrong) -> None:
+        super().__init__()
+        self.wrong = wrong
+        self.calls = 0
+
+    def get(self, name):
+        return self._go(super().get, name)
+
+    def set_fenced(self, *args):
+        return self._go(super().set_fenced, *args)
+
+    def delete(self, name):
+        return self._go(super().delete, name)
+
+    def _go(self, method, *args):
+        self.calls += 1
+        if self.wrong is not None:
+            return self.wrong()
+        return method(*args)
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryCacheStore(clock=clock)
+
+
+@pytest.fixture
+def host(store, clock):
+    def made(**options):
+        return HierarchicalSecretCache(
+            60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock, **options
+        )
+
+    return made
+
+
+class TestLevels:
+    def test_by_default_the_second_level_is_in_memory_with_a_key_of_its_own(self, backend, clock):
+        cache = HierarchicalSecretCache(60, 300, clock=clock)
+        for seconds, source in ((0, "backend"), (0, "l1"), (61, "l2"), (0, "l1"), (240, "backend")):
+            clock.pass_by(seconds)
+            assert source_of(lambda: cache.get_or_fetch("key", backend)) == ("value", source)
+        assert len(backend.calls) == 2
+
+    def test_another_process_gets_what_the_first_one_fetched(self, host, backend):
+        assert host().get_or_fetch("key", backend) == "value"
+        assert source_of(lambda: host().get_or_fetch("key", backend)) == ("value", "l2")
+        assert len(backend.calls) == 1
+
+    def test_a_value_is_not_fresh_for_longer_because_it_changed_hands(self, host, backend, clock):
+        host().get_or_fetch("key", backend)
+        clock.pass_by(290)
+        second = host()
+        second.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        clock.pass_by(11)
+        assert second.get_or_fetch("key", backend) == "newer"
+
+    def test_a_store_of_the_contract_alone_is_enough(self, backend):
+        store = OnlyTheContract()
+        for _ in range(2):
+            cache = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(KEY))
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert len(backend.calls) == 1
+
+    def test_two_processes_that_ask_at_once_make_one_fetch(self, host, backend):
+        caches = [host() for _ in range(8)]
+        turns = iter(caches)
+        backend.gate.clear()
+        threading.Timer(0.2, backend.gate.set).start()
+        assert together(8, lambda: next(turns).get_or_fetch("key", backend)) == ["value"] * 8
+        assert backend.calls == ["key"]
+
+    def test_failures_are_not_kept_in_the_store(self, host, backend, store):
+        backend.fails = lambda: PermissionDeniedError("no")
+        with pytest.raises(PermissionDeniedError):
+            host().get_or_fetch("key", backend)
+        with pytest.raises(PermissionDeniedError):
+            host().get_or_fetch("key", backend)
+        assert repr(store) == "<MemoryCacheStore with 0 entries>"
+
+    def test_a_batch_asks_the_store_first_and_the_backend_for_the_rest(self, host, backend):
+        from strongroom.cache.flights import Fetched
+
+        asked: list[list[str]] = []
+
+        def load(keys):
+            asked.append(keys)
+            return {key: Fetched(backend.values[key]) for key in keys if key in backend.values}
+
+        host().get_or_fetch("key", backend)
+        found = host().read_many(["key", "other", "none"], load)
+        assert found == {"key": "value", "other": "another"}
+        assert asked == [["other", "none"]]
+        assert source_of(lambda: host().get_or_fetch("other", backend))[1] == "l2"
+
+
+class TestSecrecy:
+    def test_neither_names_nor_values_are_in_the_store(self, host, store):
+        host().get_or_fetch("database/password", lambda _: "hunter22hunter22")
+        with TenantContext("acme"):
+            host().get_or_fetch("database/password", lambda _: "hunter22hunter22")
+        (one, other) = store._data.items()
+        assert one[0] != other[0]
+        told = repr(store._data)
+        for word in ("database", "password", "hunter22", "acme"):
+            assert word not in told
+
+    def test_equal_values_look_different(self, host, store):
+        for key in ("a", "b"):
+            host().get_or_fetch(key, lambda _: "same")
+        one, other = store._data.values()
+        assert one[0] != other[0]
+
+    def test_data_moved_under_another_name_is_rubbish(self, host, store, backend, caplog):
+        host().get_or_fetch("key", backend)
+        host().get_or_fetch("other", backend)
+        (name, there), (other, _) = store._data.items()
+        store._data[other] = there
+        assert host().get_or_fetch("other", backend) == "another"
+        assert "rubbish" in caplog.text
+        assert name not in store._data or host().get_or_fetch("key", backend) == "value"
+
+    def test_another_key_finds_nothing(self, store, backend, host):
+        host().get_or_fetch("key", backend)
+        other = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(generate_key()))
+        other.get_or_fetch("key", backend)
+        assert len(backend.calls) == 2
+
+    def test_another_namespace_finds_nothing(self, host, backend):
+        host(namespace="one").get_or_fetch("key", backend)
+        host(namespace="two").get_or_fetch("key", backend)
+        assert len(backend.calls) == 2
+
+    def test_a_tenant_finds_nothing_of_another(self, host):
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                assert host().get_or_fetch("key", lambda _, own=tenant: own) == tenant
+        assert host().get_or_fetch("key", lambda _: "nobody's") == "nobody's"
+
+    @pytest.mark.parametrize("cipher", [AESGCMEncryption, ChaCha20Encryption, FernetEncryption])
+    def test_a_passphrase_serves_as_well_and_is_the_same_everywhere(self, cipher, store, backend):
+        for _ in range(2):
+            cache = HierarchicalSecretCache(l2=store, encryption=cipher("correct horse battery staple"))
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert len(backend.calls) == 1
+
+    def test_a_process_with_a_newer_key_still_drops_what_one_with_the_older_key_has(
+        self, store, backend, clock
+    ):
+        old, new = AESGCMEncryption(KEY), AESGCMEncryption(generate_key())
+        late = HierarchicalSecretCache(l2=store, encryption=old, clock=clock)
+        late.get_or_fetch("key", backend)
+        HierarchicalSecretCache(l2=store, encryption=KeyRing(new, old), clock=clock).invalidate("key")
+        backend.values["key"] = "newer"
+        assert late.get_or_fetch("key", backend) == "newer"
+
+    def test_a_store_that_others_share_needs_a_key(self, monkeypatch):
+        monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
+        with pytest.raises(ConfigurationError, match="STRONGROOM_ENCRYPTION_KEY"):
+            HierarchicalSecretCache(l2=OnlyTheContract())
+        monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
+        HierarchicalSecretCache(l2=OnlyTheContract())
+
+    def test_a_cipher_whose_key_is_out_of_reach_takes_the_one_for_names_from_the_environment(
+        self, monkeypatch, backend
+    ):
+        class Remote:
+            def encrypt(self, plaintext, *, context=b""):
+                return AESGCMEncryption(KEY).encrypt(plaintext, context=context)
+
+            def decrypt(self, token, *, context=b""):
+                return AESGCMEncryption(KEY).decrypt(token, context=context)
+
+        monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
+        store = OnlyTheContract()
+        with pytest.raises(ConfigurationError, match="names"):
+            HierarchicalSecretCache(l2=store, encryption=Remote())
+        monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
+        for _ in range(2):
+            cache = HierarchicalSecretCache(l2=store, encryption=Remote())
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert len(backend.calls) == 1
+
+
+class TestInvalidation:
+    def test_what_one_process_drops_the_others_drop(self, host, backend):
+        one, other = host(), host()
+        for cache in (one, other):
+            cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        one.invalidate("key")
+        assert other.get_or_fetch("key", backend) == "newer"
+        assert one.get_or_fetch("key", backend) == "newer"
+
+    @pytest.mark.parametrize("how", [lambda cache: cache.clear(), lambda cache: cache.invalidate_prefix("k")])
+    def test_so_for_prefixes_and_everything(self, how, host, backend):
+        one, other = host(), host()
+        for cache in (one, other):
+            cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        how(one)
+        assert other.get_or_fetch("key", backend) == "newer"
+
+    def test_clear_leaves_other_tenants_alone(self, host):
+        one = host()
+        for tenant in ("a", "b"):
+            with TenantContext(tenant):
+                one.get_or_fetch("key", lambda _: "old")
+        with TenantContext("a"):
+            one.clear()
+        with TenantContext("b"):
+            assert host().get_or_fetch("key", lambda _: "new") == "old"
+        with TenantContext("a"):
+            assert host().get_or_fetch("key", lambda _: "new") == "new"
+
+    def test_a_fetch_begun_before_another_process_wrote_reaches_no_level(self, host, backend):
+        one, other = host(), host()
+        backend.gate.clear()
+        reader = threading.Thread(target=one.get_or_fetch, args=("key", backend))
+        reader.start()
+        assert backend.entered.acquire(timeout=30)
+        backend.values["key"] = "newer"
+        other.invalidate("key")
+        backend.gate.set()
+        reader.join(30)
+        assert one.get_or_fetch("key", backend) == "newer"
+        assert host().get_or_fetch("key", backend) == "newer"
+
+    def test_while_nothing_is_heard_values_live_for_a_second(self, backend, clock):
+        class Deaf(MemoryCacheStore):
+            heard = False
+
+            def subscribe(self, callback):
+                subscription = super().subscribe(callback)
+
+                class Never:
+                    alive = property(lambda _: self.heard)
+                    close = staticmethod(subscription.close)
+
+                return Never()
+
+        store = Deaf(clock=clock)
+        cache = HierarchicalSecretCache(60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(0.9)
+        assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l1"
+        clock.pass_by(0.1)
+        assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l2"
+        store.heard = True
+        clock.pass_by(1)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(50)
+        assert source_of(lambda: cache.get_or_fetch("key", backend))[1] == "l1"
+
+    def test_a_lost_channel_empties_the_process(self, host, backend, store):
+        cache = host()
+        cache.get_or_fetch("key", backend)
+        for subscriber in store._subscribers:
+            subscriber.callback(None)
+        assert cache.stats().entries == 0
+
+    def test_names_that_are_not_needed_any_more_are_forgotten(self, host):
+        cache = host(max_entries=10)
+        for number in range(3000):
+            cache.get_or_fetch(str(number), str)
+        assert len(cache._known) <= 1100
+        cache.get_or_fetch("2999", str)
+        host().invalidate("2999")
+        assert cache.get_or_fetch("2999", lambda _: "newer") == "newer"
+
+
+class TestAnOutageOfTheBackend:
+    def test_the_store_s_value_serves_a_new_process_too(self, host, backend, clock):
+        host(stale_if_error_seconds=600).get_or_fetch("key", backend)
+        backend.fails = down
+        clock.pass_by(301)
+        fresh = host(stale_if_error_seconds=600)
+        for _ in range(3):
+            assert source_of(lambda: fresh.get_or_fetch("key", backend)) == ("value", "stale")
+        clock.pass_by(600)
+        with pytest.raises(BackendUnavailableError):
+            fresh.get_or_fetch("key", backend)
+
+    def test_never_after_a_refusal(self, host, backend, clock):
+        host(stale_if_error_seconds=600).get_or_fetch("key", backend)
+        backend.values.clear()
+        clock.pass_by(301)
+        with pytest.raises(SecretNotFoundError):
+            host(stale_if_error_seconds=600).get_or_fetch("key", backend)
+
+
+class TestOffline:
+    def test_the_store_answers_and_nobody_else_is_asked(self, host, backend, clock):
+        host(max_age_seconds=86400).get_or_fetch("key", backend)
+        clock.pass_by(80_000)
+        cache = host(offline=True, max_age_seconds=86400)
+        assert source_of(lambda: cache.get_or_fetch("key", backend)) == ("value", "l2")
+        assert len(backend.calls) == 1
+
+    def test_not_what_is_too_old_nor_what_is_not_there(self, host, backend, clock):
+        host(max_age_seconds=86400).get_or_fetch("key", backend)
+        cache = host(offline=True, max_age_seconds=3600)
+        clock.pass_by(3601)
+        with pytest.raises(BackendUnavailableError, match="is 3601 s old") as caught:
+            cache.get_or_fetch("key", backend)
+        assert "max_age_seconds" in caught.value.hint
+        with pytest.raises(BackendUnavailableError, match="nothing is kept"):
+            cache.get_or_fetch("other", backend)
+
+    def test_the_first_level_does_not_make_it_older(self, host, backend, clock):
+        host(max_age_seconds=86400).get_or_fetch("key", backend)
+        cache = host(offline=True, max_age_seconds=100, stale_if_error_seconds=1000)
+        clock.pass_by(90)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(11)
+        with pytest.raises(BackendUnavailableError):
+            cache.get_or_fetch("key", backend)
+
+
+class TestAStoreThatFails:
+    def test_one_that_raises_costs_a_fetch_and_is_left_alone(self, backend, clock, caplog):
+        def raises():
+            raise OSError("no route to hunter22")
+
+        store = Wrong(raises)
+        cache = HierarchicalSecretCache(0, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        for _ in range(5):
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert store.calls == 1
+        assert len(backend.calls) == 5
+        assert cache.stats().errors == 1
+        assert "OSError" in caplog.text
+        assert "hunter22" not in caplog.text
+
+    def test_it_is_asked_again_after_a_pause_that_doubles(self, backend, clock, caplog):
+        def raises():
+            raise OSError
+
+        store = Wrong(raises)
+        cache = HierarchicalSecretCache(0, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        calls = []
+        for _ in range(8):
+            cache.get_or_fetch("key", backend)
+            calls.append(store.calls)
+            clock.pass_by(1)
+        assert calls == [1, 2, 2, 3, 3, 3, 3, 4]
+        store.wrong = None
+        clock.pass_by(30)
+        with caplog.at_level(logging.WARNING):
+            cache.get_or_fetch("key", backend)
+        assert "answers again" in caplog.text
+
+    def test_one_that_hangs_costs_its_time_out_once(self, backend, clock):
+        gate = threading.Event()
+        store = Wrong(gate.wait)
+        cache = HierarchicalSecretCache(
+            0, 300, l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=0.05, clock=clock
+        )
+        for _ in range(20):
+            assert cache.get_or_fetch("key", backend) == "value"
+        assert store.calls == 1
+        gate.set()
+
+    def test_a_lock_that_hangs_does_so_too(self, backend):
+        gate = threading.Event()
+
+        class Hangs(MemoryCacheStore):
+            hung = 0
+
+            def lock(self, name, **_):
+                self.hung += 1
+                gate.wait(30)
+                raise AssertionError
+
+            def get(self, name):
+                if self.hung:
+                    gate.wait(30)
+                return super().get(name)
+
+        store = Hangs()
+        cache = HierarchicalSecretCache(
+            l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=0.05, lock_seconds=60
+        )
+        started = time.monotonic()
+        assert cache.get_or_fetch("key", backend) == "value"
+        assert time.monotonic() - started < 20
+        gate.set()
+
+    @pytest.mark.parametrize("rubbish", [b"", b"rubbish", b"\xff\xfe", "text", 3, object()])
+    def test_rubbish_costs_a_fetch_and_is_dropped(self, rubbish, host, store, backend, caplog):
+        host().get_or_fetch("key", backend)
+        (name,) = store._data
+        store._data[name] = (rubbish, float("inf"))
+        assert host().get_or_fetch("key", backend) == "value"
+        assert "rubbish" in caplog.text
+        assert store._data[name][0] != rubbish
+        assert len(backend.calls) == 2
+
+    def test_what_could_not_be_dropped_is_dropped_before_anything_is_read(self, backend, clock):
+        store = Wrong(None)
+        cache = HierarchicalSecretCache(60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        cache.get_or_fetch("key", backend)
+
+        def raises():
+            raise OSError
+
+        store.wrong = raises
+        cache.invalidate("key")
+        backend.values["key"] = "newer"
+        store.wrong = None
+        assert cache.get_or_fetch("key", backend) == "newer"  # the store is left alone still
+        clock.pass_by(31)
+        cache.get_or_fetch("other", backend)
+        fresh = HierarchicalSecretCache(60, 300, l2=store, encryption=AESGCMEncryption(KEY), clock=clock)
+        assert fresh.get_or_fetch("key", backend) == "newer"
+
+    def test_a_flush_in_mid_run_costs_a_fetch(self, host, store, backend):
+        host().get_or_fetch("key", backend)
+        store._data.clear()
+        assert host().get_or_fetch("key", backend) == "value"
+
+    def test_a_value_that_cannot_be_sealed_is_given_all_the_same(self, host, store):
+        assert host().get_or_fetch("key", lambda _: "\ud800") == "\ud800"
+        assert store._data == {}
+
+
+def test_it_closes_what_it_listens_on(host, store):
+    cache = host()
+    cache.get_or_fetch("key", lambda _: "v")
+    assert len(store._subscribers) == 1
+    cache.close()
+    assert store._subscribers == []
+
+
+def test_a_cache_that_is_not_used_any_more_can_go(host, store):
+    import gc
+    import weakref
+
+    cache = host()
+    cache.get_or_fetch("key", Backend(key="v"))
+    gone = weakref.ref(cache)
+    del cache
+    gc.collect()
+    assert gone() is None
+    store.delete("anything")

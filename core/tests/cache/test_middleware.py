@@ -1,0 +1,341 @@
+"""The caching middleware: what makes it forget, and that it hides nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from strongroom import (
+    CachingMiddleware,
+    EncryptionMiddleware,
+    SecretHook,
+    SecretProviderRegistry,
+    TenantContext,
+    ValidationMiddleware,
+    generate_key,
+)
+from strongroom.cache import MemoryCacheStore
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    SpecError,
+)
+from strongroom_memory import MemorySecretProvider
+
+
+class Counting(MemorySecretProvider):
+    """Memory that tells which keys were read, and fails where told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+        self.down = False
+
+    def get_secret(self, key):
+        self.read.append(key)
+        if self.down:
+            raise BackendUnavailableError("down")
+        return super().get_secret(key)
+
+    def get_secrets(self, keys):
+        asked = list(keys)
+        self.read += asked
+        return super().get_secrets(asked)
+
+
+@pytest.fixture
+def inner():
+    provider = Counting()
+    provider.set_secret("key", "value")
+    return provider
+
+
+@pytest.fixture(params=["one level", "two levels"])
+def cached(inner, request, clock):
+    l2 = MemoryCacheStore() if request.param == "two levels" else None
+    return CachingMiddleware(inner, 300, l2=l2, clock=clock)
+
+
+CHANGES = {
+    "set": lambda provider: provider.set_secret("key", "newer"),
+    "set of many": lambda provider: provider.set_secrets({"key": "newer", "x": "y"}),
+    "conditional set": lambda provider: provider.set_secret_if(
+        "key", "newer", provider.describe_secret("key").version
+    ),
+    "promotion": lambda provider: provider.promote_version(
+        "key",
+        provider.stage_secret("key", "newer"),
+        expected_version=provider.describe_secret("key").version,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_through_it_is_seen_at_once(change, cached):
+    assert cached.get_secret("key") == "value"
+    change(cached)
+    assert cached.get_secret("key") == "newer"
+
+
+def test_so_is_a_deletion(cached):
+    cached.get_secret("key")
+    cached.delete_secret("key")
+    with pytest.raises(SecretNotFoundError):
+        cached.get_secret("key")
+
+
+def test_a_creation_ends_what_was_remembered_as_absent(inner, clock):
+    cached = CachingMiddleware(inner, negative_ttl_seconds=300, clock=clock)
+    with pytest.raises(SecretNotFoundError):
+        cached.get_secret("new")
+    cached.set_secret("new", "there")
+    assert cached.get_secret("new") == "there"
+
+
+def test_a_staged_version_changes_nothing_until_it_is_promoted(cached):
+    cached.get_secret("key")
+    cached.discard_version("key", cached.stage_secret("key", "newer"))
+    assert cached.get_secret("key") == "value"
+    assert cached.inner.read == ["key"]
+
+
+@pytest.mark.parametrize("seen", ["describe", "history"])
+def test_a_version_that_changed_elsewhere_is_noticed_where_it_is_seen(seen, cached, inner):
+    def look():
+        if seen == "describe":
+            cached.describe_secret("key")
+        else:
+            cached.list_versions("key")
+
+    cached.get_secret("key")
+    look()
+    inner.set_secret("key", "newer")
+    assert cached.get_secret("key") == "value"
+    look()
+    assert cached.get_secret("key") == "newer"
+
+
+def test_a_conflict_says_that_somebody_changed_it(cached, inner):
+    cached.get_secret("key")
+    inner.set_secret("key", "newer")
+    with pytest.raises(ConflictError):
+        cached.set_secret_if("key", "mine", "of long ago")
+    assert cached.get_secret("key") == "newer"
+
+
+def test_a_write_that_failed_leaves_nothing_remembered(inner, clock):
+    class Lost(Counting):
+        def set_secret(self, key, value):
+            super().set_secret(key, value)
+            if value == "newer":
+                raise BackendUnavailableError("the answer was lost")
+
+    provider = Lost()
+    provider.set_secret("key", "value")
+    cached = CachingMiddleware(provider, clock=clock)
+    cached.get_secret("key")
+    with pytest.raises(BackendUnavailableError):
+        cached.set_secret("key", "newer")
+    assert cached.get_secret("key") == "newer"
+
+
+def test_a_batch_asks_only_for_what_is_missing(cached, inner):
+    inner.set_secret("other", "another")
+    cached.get_secret("key")
+    assert cached.get_secrets(["key", "other", "none"]) == {"key": "value", "other": "another"}
+    assert inner.read == ["key", "other", "none"]
+    assert cached.get_secrets(["key", "other"]) == {"key": "value", "other": "another"}
+    assert inner.read == ["key", "other", "none"]
+
+
+def test_a_batch_serves_stale_values_in_an_outage(clock):
+    class Down(Counting):
+        def get_secrets(self, keys):
+            if self.down:
+                raise BackendUnavailableError("down")
+            return super().get_secrets(keys)
+
+    provider = Down()
+    provider.set_secrets({"a": "1", "b": "2"})
+    cached = CachingMiddleware(provider, 10, stale_if_error_seconds=100, clock=clock)
+    cached.get_secrets(["a", "b"])
+    provider.down = True
+    clock.pass_by(11)
+    assert cached.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
+    with pytest.raises(BackendUnavailableError):
+        cached.get_secrets(["a", "c"])
+
+
+def test_old_versions_are_read_from_the_backend(cached, inner):
+    version = inner.describe_secret("key").version
+    inner.set_secret("key", "newer")
+    assert cached.get_secret_version("key", version) == "value"
+
+
+def test_offline_reads_and_nothing_else(inner):
+    store, key = MemoryCacheStore(), generate_key()
+    from strongroom import AESGCMEncryption
+
+    online = CachingMiddleware(inner, l2=store, encryption=AESGCMEncryption(key), max_age_seconds=1000)
+    online.get_secret("key")
+    inner.read.clear()
+    offline = CachingMiddleware(
+        inner, l2=store, encryption=AESGCMEncryption(key), offline=True, max_age_seconds=1000
+    )
+    assert offline.get_secret("key") == "value"
+    assert offline.get_secrets(["key"]) == {"key": "value"}
+    for call in (
+        lambda: offline.get_secret("other"),
+        lambda: offline.set_secret("key", "x"),
+        lambda: offline.delete_secret("key"),
+        offline.list_secrets,
+        lambda: offline.describe_secret("key"),
+        lambda: offline.list_versions("key"),
+        lambda: offline.get_secret_version("key", "1"),
+        lambda: offline.set_secret_if("key", "x", None),
+        lambda: offline.stage_secret("key", "x"),
+        lambda: offline.set_secrets({"key": "x"}),
+    ):
+        with pytest.raises(BackendUnavailableError, match="offline"):
+            call()
+    assert inner.read == []
+    assert inner.get_secret("key") == "value"
+
+
+@pytest.mark.parametrize("option", [{"offline": True}, {"l2_ttl_seconds": 5}, {"max_age_seconds": 5}])
+def test_options_of_a_second_level_need_one(option, inner):
+    with pytest.raises(ConfigurationError, match="second level"):
+        CachingMiddleware(inner, **option)
+
+
+def test_no_value_is_fresh_past_the_day_of_its_rotation(inner, clock):
+    due = {"key": datetime.now(UTC) + timedelta(seconds=30), "late": datetime.now(UTC) - timedelta(days=1)}
+    inner.set_secret("late", "overdue")
+    cached = CachingMiddleware(inner, 300, due_at=due.get, clock=clock)
+    for key in due:
+        cached.get_secret(key)
+    clock.pass_by(31)
+    for key in due:
+        cached.get_secret(key)
+    # One that is overdue may be rotated at any time; nobody can tell when.
+    assert inner.read == ["key", "late", "key"]
+
+
+def test_under_a_tenant_it_knows_that_tenant_s_values_alone(inner):
+    cached = CachingMiddleware(inner)
+    for tenant in ("a", "b"):
+        with TenantContext(tenant):
+            inner.set_secret("key", tenant)
+            assert cached.get_secret("key") == tenant
+    with TenantContext("a"):
+        assert cached.get_secret("key") == "a"
+
+
+def test_it_closes_what_is_inside_and_forgets(inner):
+    cached = CachingMiddleware(inner)
+    cached.get_secret("key")
+    cached.close()
+    assert cached.stats().entries == 0
+
+
+class TestFromASpec:
+    def spec(self, **caching):
+        return {
+            "version": 1,
+            "pipelines": {
+                "app": {
+                    "provider": {"type": "memory"},
+                    "middleware": [
+                        {"type": "caching", **caching},
+                        {"type": "validation", "max_length": 100},
+                        {"type": "encryption", "key": generate_key()},
+                    ],
+                }
+            },
+        }
+
+    def test_every_option_is_taken(self):
+        spec = self.spec(
+            ttl_seconds=60,
+            max_entries=10,
+            negative_ttl_seconds=5,
+            stale_if_error_seconds=600,
+            refresh_ahead=0.1,
+            jitter=0.1,
+            fetch_timeout_seconds=5,
+        )
+        with SecretProviderRegistry(spec) as registry:
+            registry.set_secret("key", "value")
+            assert registry.get_secret("key") == "value"
+            caching = registry.pipeline("app").inner
+            assert isinstance(caching, CachingMiddleware)
+            assert registry.get_secret("key") == "value"
+            assert (caching.stats().hits, caching.stats().misses) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("wrong", "where"),
+        [
+            ({"ttl_seconds": -1}, "ttl_seconds"),
+            ({"jitter": 2}, "jitter"),
+            ({"l2": {"type": "rediss"}}, "rediss"),
+            ({"l2": {"path": "x"}}, "type"),
+            ({"ttl": 3}, "ttl_seconds"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, wrong, where):
+        with pytest.raises(SpecError, match=where):
+            SecretProviderRegistry(self.spec(**wrong))
+
+    def test_a_reserved_or_invalid_key_is_refused_whatever_is_remembered(self):
+        with SecretProviderRegistry(self.spec()) as registry:
+            for key in ("a/.rotation", "../x", "", None):
+                with pytest.raises(InvalidKeyError):
+                    registry.get_secret(key)
+
+    def test_events_say_where_a_value_came_from(self):
+        seen: list[tuple[str, str | None]] = []
+
+        class Hook(SecretHook):
+            def after(self, event):
+                seen.append((event.operation, event.source))
+
+        with SecretProviderRegistry(self.spec()) as registry:
+            registry.add_hook(Hook())
+            registry.set_secret("key", "value")
+            registry.get_secret("key")
+            registry.get_secret("key")
+            registry.get_secrets(["key"])
+        assert seen == [("set", None), ("get", "backend"), ("get", "l1"), ("get", "l1")]
+
+    def test_the_life_of_a_declared_secret_is_bounded_by_its_rotation(self):
+        spec = self.spec()
+        spec["pipelines"]["app"]["middleware"][0:] = [{"type": "caching", "ttl_seconds": 10 * 86400}]
+        spec["secrets"] = {"PASSWORD": {"key": "key", "rotate_days": 1}}
+        with SecretProviderRegistry(spec) as registry:
+            registry.set_secret("key", "value")
+            registry.get_secret("key")
+            caching = registry.pipeline("app").inner
+            entry = caching.cache._entries.find(None, "key")
+            assert entry.expires - caching.cache._clock() <= 86400
+            registry.set_secret("free", "value")
+            registry.get_secret("free")
+            assert caching.cache._entries.find(None, "free").expires - caching.cache._clock() > 86400
+
+
+def test_the_whole_chain_of_the_seed(inner):
+    provider = CachingMiddleware(
+        EncryptionMiddleware(ValidationMiddleware(inner), _cipher()), ttl_seconds=300
+    )
+    provider.set_secret("api/key", "hunter22")
+    assert provider.get_secret("api/key") == "hunter22"
+    assert provider.get_secret("api/key") == "hunter22"
+    assert inner.read == ["api/key"]
+
+
+def _cipher():
+    from strongroom import AESGCMEncryption
+
+    return AESGCMEncryption(generate_key())
