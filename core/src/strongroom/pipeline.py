@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -25,7 +24,16 @@ from strongroom.errors import (
     TenantContextError,
     show_key,
 )
-from strongroom.events import BatchHook, Observation, Outcome, SecretEvent, SecretHook, observation
+from strongroom.events import (
+    BatchHook,
+    Observation,
+    Outcome,
+    SecretEvent,
+    SecretHook,
+    begun,
+    ended,
+    observation,
+)
 from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.middleware.base import Middleware
 from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
@@ -235,14 +243,13 @@ class Pipeline(Middleware):
         return result
 
     def _event(self, operation: str, key: str) -> SecretEvent:
-        return SecretEvent(
+        return begun(
             os.urandom(16).hex(),
             _operation.get() or operation,
             key,
             self.name,
             current_tenant(),
             actor(),
-            datetime.now(UTC),
         )
 
 
@@ -284,13 +291,13 @@ class _Watch:
             observation.reset(self.token)
         duration = time.perf_counter() - self.started
         refused: AuditError | None = None
-        ended = [self._ended(event, outcomes, error, duration) for event in self.events]
+        after = [self._ended(event, outcomes, error, duration) for event in self.events]
         for hook, at in reversed(self.entered):
             try:
                 if isinstance(hook, BatchHook):
-                    hook.after_all(ended)
+                    hook.after_all(after)
                 else:
-                    hook.after(ended[at])
+                    hook.after(after[at])
             except AuditError as failed:
                 refused = failed
             except Exception as failed:  # noqa: BLE001  # a stranger's hook
@@ -298,7 +305,7 @@ class _Watch:
                 _log.warning(
                     "hook %s failed after %s: %s",
                     type(hook).__name__,
-                    ended[at].operation,
+                    after[at].operation,
                     type(failed).__name__,
                 )
         if refused is not None:
@@ -313,13 +320,9 @@ class _Watch:
     ) -> SecretEvent:
         outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else _outcome(error)
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        return event.ended(
-            duration=duration,
-            outcome=outcome,
-            source=(self.seen.source or "backend") if reads else None,
-            error_type=type(error).__name__ if error is not None else None,
-            again=self.kept,
-        )
+        source = (self.seen.source or "backend") if reads else None
+        error_type = type(error).__name__ if error is not None else None
+        return ended(event, duration, outcome, source, error_type, again=self.kept)
 
 
 class FallbackProvider(Middleware):

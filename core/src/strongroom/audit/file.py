@@ -72,7 +72,7 @@ class AuditFile:
             self._begin()
             try:
                 lines = self._write(texts)
-                number = self._commit.written()
+                number = self._commit.written() if self._fsync else 0
             finally:
                 self._finish()
             if self._fsync:
@@ -226,16 +226,17 @@ class AuditFile:
         data = lines[0] if len(lines) == 1 else b"".join(lines)
         size = before + len(data)
         self._size = -1  # whatever stops us in between, the next writer looks at what is there
-        self._put(data, before)
+        done = os.write(self._log_fd, data)
+        if done != size - before:
+            self._put(data, before, done)
         os.pwrite(self._head_fd, anchor.pack(seq, mac, size), 0)
         self._seq, self._mac, self._size = seq, mac, size
         return lines
 
-    def _put(self, data: bytes, before: int) -> None:
-        done = 0
+    def _put(self, data: bytes, before: int, done: int = 0) -> None:
         try:
             while done < len(data):
-                done += os.write(self._log_fd, data[done:] if done else data)
+                done += os.write(self._log_fd, data[done:])
         except BaseException:
             with contextlib.suppress(OSError):  # else the next writer closes what is left of the line
                 os.ftruncate(self._log_fd, before)

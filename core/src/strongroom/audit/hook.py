@@ -143,7 +143,9 @@ class AuditLoggingHook(BatchHook):
 
     def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
         reason = current_reason() or self._own_reason
-        batch = events[0].id if len(events) > 1 else None
+        if len(events) == 1:
+            return [event_text(events[0], self._who, reason)]
+        batch = events[0].id if events else None
         return [event_text(event, self._who, reason, batch) for event in events]
 
     def _look_up(self) -> None:
