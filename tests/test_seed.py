@@ -267,7 +267,7 @@ SNIPPETS: dict[str, Case] = {
     "AES-GCM": Case(nothing, decrypts),
     "ChaCha20": Case(nothing, decrypts),
     "Automatic Rotation": Case(rotating, runs=False),
-    "Audit Logging": Case(with_registry, runs=False),
+    "Audit Logging": Case(with_registry),
     "Multi-Tenant Isolation": Case(tenants, secret_is("tenant-password")),
     "Middleware": Case(with_a_key, chain_holds),
 }

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
     from strongroom.encryption import (
         AESGCMEncryption,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "audit": ("AuditLoggingHook", "AuditReport", "verify_audit_log"),
     "cache": ("CacheStats", "CacheStore", "HierarchicalSecretCache", "SecretCache"),
     "encryption": (
         "AESGCMEncryption",
@@ -96,6 +98,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AESGCMEncryption",
+    "AuditLoggingHook",
+    "AuditReport",
     "BaseProvider",
     "BatchReader",
     "BatchWriter",
@@ -133,6 +137,7 @@ __all__ = [
     "generate_key",
     "generate_password",
     "hookimpl",
+    "verify_audit_log",
 ]
 
 
@@ -148,7 +153,7 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-_SUBMODULES = frozenset({"backends", "cache", "encryption", "hookspecs", "middleware", "spec", "testing"})
+_SUBMODULES = frozenset({"audit", "backends", "cache", "encryption", "hookspecs", "middleware", "spec", "testing"})
 
 
 def __dir__() -> list[str]:

@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from strongroom.hookspecs import hookimpl
 from strongroom.plugins import Plugin
 
-__all__ = ["strongroom_encryption", "strongroom_middleware"]
+__all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware"]
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class AuditConfig(_Config):
+    """Options of the audit hook."""
+
+    log_reads: bool = Field(
+        default=True, description="Record reads that succeeded or found nothing; refused ones always are."
+    )
+    log_writes: bool = Field(
+        default=True, description="Record writes that succeeded or found nothing; refused ones always are."
+    )
+    path: Path | Annotated[list[Path], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The log, or several, each with a chain of its own; without it lines go to a logger.",
+    )
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="The key of the chain; else that of `key_file`, else of the variable "
+        "STRONGROOM_AUDIT_KEY, else `<path>.key`, made at the first use.",
+    )
+    key_file: Path | None = Field(default=None, description="The file that holds the key.")
+    logger: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The logger that lines go to, at INFO, with a path besides it; strongroom.audit without.",
+    )
+    fail_closed: bool = Field(
+        default=True, description="Refuse an operation that cannot be recorded; else warn and go on."
+    )
+    reason: str | None = Field(
+        default=None, description="Why this program reads secrets, where nothing better is given."
+    )
+    require_reason: bool = Field(default=False, description="Refuse operations without a reason.")
+    fsync: bool = Field(default=False, description="Answer only when the line is on the disk.")
+    intents: bool = Field(default=False, description="Add a line ahead of each write.")
+    require: Literal["all", "one"] = Field(
+        default="all", description="How many of several logs, and the logger, must take a line."
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for other writers of a log.")
 
 
 class CachingConfig(_Config):
@@ -153,6 +195,16 @@ def strongroom_encryption() -> Iterable[Plugin]:
     ):
         factory = f"strongroom.encryption.ciphers:{cls}"
         yield Plugin(name=name, summary=told, config=CipherConfig, factory=factory)
+
+
+@hookimpl
+def strongroom_hooks() -> Iterable[Plugin]:
+    yield Plugin(
+        name="audit",
+        summary="Records every operation, in a log that shows when it was changed.",
+        config=AuditConfig,
+        factory="strongroom.audit.hook:AuditLoggingHook",
+    )
 
 
 @hookimpl
