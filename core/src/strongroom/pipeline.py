@@ -119,6 +119,10 @@ class Pipeline(Middleware):
         """Replace the hooks."""
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
 
+    def is_watched(self) -> bool:
+        """Tell whether any hook sees the operations."""
+        return bool(self._hooks)
+
     def tell_values(self, seen: Callable[[str], object]) -> None:
         """Give `seen` every value that is read from now on, before whoever asked gets it."""
         read = self.inner.get_secret

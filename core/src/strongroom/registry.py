@@ -217,6 +217,13 @@ class SecretProviderRegistry(BaseProvider):
                     self._pipelines[name] = found
         return found
 
+    def pipeline_at_hand(self, key: str) -> Pipeline | None:
+        """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
+        route = self._matching(key) if isinstance(key, str) else None
+        if route is None:
+            return self._pipelines.get(self._default or "")
+        return self._stripped.get(route) if route.strip_prefix else self._pipelines.get(route.pipeline)
+
     def default_pipeline(self) -> str:
         """Return the name of the pipeline that answers keys which no route matches.
 

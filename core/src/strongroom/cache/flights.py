@@ -65,28 +65,29 @@ class Flight:
 
 
 class Suspended(BaseException):  # no error, and nothing on the way may take it for one
-    """A read would have to wait for this flight. Raised only where the caller asked for it; see `Turn`."""
+    """A read would have to wait for this flight, so long at most. Raised only where asked for; see `Turn`."""
 
-    def __init__(self, flight: Flight) -> None:
+    def __init__(self, flight: Flight, timeout: float | None) -> None:
         super().__init__()
         self.flight = flight
+        self.timeout = timeout
 
 
 class Turn:
     """A read by a caller that must not wait: an event loop.
 
     With a turn set, a cache raises `Suspended` where it would wait for a flight. The caller awaits that
-    flight, and reads again with the flight in `ended`: the cache goes on from there, whatever came of it.
+    flight, and reads again with it in `waited_for`: the cache goes on from there, whatever came of it.
     """
 
-    __slots__ = ("ended",)
+    __slots__ = ("waited_for",)
 
     def __init__(self) -> None:
-        self.ended: list[Flight] = []
+        self.waited_for: list[Flight] = []
 
     def flight_of(self, owner: object, tenant: str | None, key: str) -> Flight | None:
-        """Return the flight for a key that has ended, if there is one."""
-        for flight in self.ended:
+        """Return the flight for a key that was waited for, if there is one."""
+        for flight in self.waited_for:
             if flight.owner is owner and flight.tenant == tenant and flight.key == key:
                 return flight
         return None

@@ -311,22 +311,6 @@ def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:
         cache._dropped(name)  # noqa: SLF001  # the module's own
 
 
-def _after_fork(self) -> None:
-    self._begin_anew()
-    self._store.begin_anew()
-
-
-def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:
-    cache = me()
-    if cache is not None:
-        cache._dropped(name)  # noqa: SLF001  # the module's own
-
-
-def _wall_of(clock: Callable[[], float]) -> Callable[[], float]:
-    began, then = time.time(), clock()
-    return lambda: began + clock() - then
-
-
 def _after_fork() -> None:
     for cache in list(_caches):
         cache._after_fork()  # noqa: SLF001  # the module's own

@@ -232,7 +232,7 @@ class SecretCache:
             self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
         for key, flight in waited.items():
             try:
-                found[key] = self._outcome(flight)
+                found[key] = self._outcome(flight, self._timeout)
             except SecretNotFoundError:
                 continue
         return found
@@ -262,8 +262,8 @@ class SecretCache:
                 return answer
             assert flight is not None  # noqa: S101  # there is an answer or a flight
             if current_turn is not None:
-                raise Suspended(flight)
-        return self._outcome(flight)
+                raise Suspended(flight, self._timeout)
+        return self._outcome(flight, self._timeout if current_turn is None else 0)
 
     def _decide(
         self, tenant: str | None, key: str
@@ -379,11 +379,11 @@ class SecretCache:
             del self._flights[flight.tenant, flight.key]
         return self._clock()
 
-    def _outcome(self, flight: Flight) -> str:
-        """Wait for a flight, and return what came of it."""
+    def _outcome(self, flight: Flight, timeout: float | None) -> str:
+        """Wait for a flight so long at most, and return what came of it."""
         error: BaseException | None
         try:
-            error = flight.future.exception(self._timeout)  # waits, and returns what the fetch raised
+            error = flight.future.exception(timeout)  # waits, and returns what the fetch raised
         except TimeoutError:
             error = None if flight.future.done() else self._given_up(flight)
         if error is None:

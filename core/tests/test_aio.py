@@ -1,0 +1,297 @@
+"""The registry for asyncio: no thread for what is remembered, one fetch for all, and nobody's cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+
+import pytest
+from strongroom import (
+    CachingMiddleware,
+    PrefixMiddleware,
+    RetryMiddleware,
+    SecretHook,
+    SecretProviderRegistry,
+    TenantContext,
+    TenantMiddleware,
+    ValidationMiddleware,
+)
+from strongroom.aio import AsyncSecretRegistry
+from strongroom.errors import BackendUnavailableError, ConflictError, InvalidKeyError, SecretNotFoundError
+from strongroom_memory import MemorySecretProvider
+
+SPEC = {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}}}}
+
+
+class Gated(MemorySecretProvider):
+    """Memory whose reads wait until the test lets them, and tell their thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.threads: list[str] = []
+
+    def get_secret(self, key):
+        self.threads.append(threading.current_thread().name)
+        self.entered.release()
+        assert self.gate.wait(30)
+        return super().get_secret(key)
+
+
+@pytest.fixture
+def backend():
+    provider = Gated()
+    for number in range(50):
+        provider.set_secret(f"key/{number}", f"value {number}")
+    return provider
+
+
+def registry_of(provider, **options):
+    registry = SecretProviderRegistry(SPEC)
+    registry.register("own", provider, prefix="")
+    return AsyncSecretRegistry(registry, **options)
+
+
+async def once_entered(backend):
+    assert await asyncio.to_thread(backend.entered.acquire, timeout=30)
+
+
+def test_a_remembered_value_is_answered_without_a_thread(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.get_secret("key/1")
+        backend.gate.clear()  # whoever went to the backend now would hang
+        before = threading.active_count()
+        assert [await own.get_secret("key/1") for _ in range(100)] == ["value 1"] * 100
+        assert threading.active_count() == before
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inner: ValidationMiddleware(CachingMiddleware(inner)),
+        lambda inner: PrefixMiddleware(CachingMiddleware(inner), "key/"),
+        lambda inner: TenantMiddleware(CachingMiddleware(inner)),
+    ],
+    ids=["validation", "prefix", "tenant"],
+)
+def test_so_it_is_behind_what_only_computes(around, backend):
+    async def main():
+        own = registry_of(around(backend))
+        with TenantContext("acme"):
+            await own.set_secret("one", "1")
+            await own.get_secret("one")
+            backend.gate.clear()
+            assert await own.get_secret("one") == "1"
+
+    asyncio.run(main())
+
+
+def test_what_may_sleep_or_ask_stays_out_of_the_loop(backend):
+    loop_thread = threading.current_thread().name
+    seen: list[str] = []
+
+    class Hook(SecretHook):
+        def after(self, event):
+            seen.append(threading.current_thread().name)
+
+    async def main():
+        for provider in (backend, RetryMiddleware(CachingMiddleware(backend))):
+            own = registry_of(provider)
+            for _ in range(2):
+                await own.get_secret("key/1")
+        watched = registry_of(CachingMiddleware(backend))
+        watched.add_hook(Hook())
+        for _ in range(2):
+            await watched.get_secret("key/1")
+
+    asyncio.run(main())
+    assert loop_thread not in backend.threads
+    assert seen
+    assert loop_thread not in seen
+
+
+def test_the_loop_goes_on_while_a_fetch_is_under_way(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.get_secret("key/2")
+        backend.entered = threading.Semaphore(0)
+        backend.gate.clear()
+        waiting = asyncio.create_task(own.get_secret("key/1"))
+        await once_entered(backend)
+        assert await own.get_secret("key/2") == "value 2"
+        assert not waiting.done()
+        backend.gate.set()
+        assert await waiting == "value 1"
+
+    asyncio.run(main())
+
+
+def test_a_thousand_tasks_make_one_fetch_though_a_third_of_them_is_cancelled(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.list_secrets()  # from now on it answers in the loop
+        await own.get_secret("key/0")
+        backend.threads.clear()
+        backend.entered = threading.Semaphore(0)
+        backend.gate.clear()
+        tasks = [asyncio.create_task(own.get_secret("key/1")) for _ in range(1000)]
+        await once_entered(backend)
+        await asyncio.sleep(0)
+        chosen = random.Random(1).sample(tasks, 300)
+        for task in chosen:
+            task.cancel()
+        backend.gate.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(backend.threads) == 1
+        assert sum(isinstance(one, asyncio.CancelledError) for one in outcomes) == 300
+        assert sum(one == "value 1" for one in outcomes) == 700
+
+    asyncio.run(main())
+
+
+def test_no_answer_goes_to_another_caller_whoever_is_cancelled(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend, ttl_seconds=0.0005))
+        chance = random.Random(2)
+
+        async def ask():
+            for _ in range(40):
+                number = chance.randrange(50)
+                task = asyncio.create_task(own.get_secret(f"key/{number}"))
+                await asyncio.sleep(0)
+                if chance.random() < 0.3:
+                    task.cancel()
+                try:
+                    assert await task == f"value {number}"
+                except asyncio.CancelledError:
+                    assert task.cancelled()
+
+        await asyncio.gather(*(ask() for _ in range(25)))
+
+    asyncio.run(main())
+
+
+def test_threads_and_tasks_share_a_fetch(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.get_secret("key/0")
+        backend.threads.clear()
+        backend.entered = threading.Semaphore(0)
+        backend.gate.clear()
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(own.registry.get_secret("key/1")))
+        thread.start()
+        await once_entered(backend)
+        task = asyncio.create_task(own.get_secret("key/1"))
+        await asyncio.sleep(0.01)
+        backend.gate.set()
+        assert await task == "value 1"
+        thread.join(30)
+        assert found == ["value 1"]
+        assert len(backend.threads) == 1
+
+    asyncio.run(main())
+
+
+def test_errors_are_those_of_the_sync_side(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError) as caught:
+                await own.get_secret("none")
+            assert caught.value.pipeline == "own"
+            with pytest.raises(InvalidKeyError):
+                await own.get_secret("../x")
+            with pytest.raises(InvalidKeyError):
+                await own.get_secret(None)
+
+    asyncio.run(main())
+
+
+def test_a_fetch_that_never_ends_is_given_up(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend, fetch_timeout_seconds=0.05))
+        await own.get_secret("key/0")
+        backend.gate.clear()
+        with pytest.raises(BackendUnavailableError, match="did not end"):
+            await own.get_secret("key/1")
+        backend.gate.set()
+
+    asyncio.run(main())
+
+
+def test_a_write_is_seen_by_the_next_read_though_an_older_fetch_is_under_way(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.get_secret("key/0")
+        backend.entered = threading.Semaphore(0)
+        backend.gate.clear()
+        older = asyncio.create_task(own.get_secret("key/1"))
+        await once_entered(backend)
+        await own.set_secret("key/1", "newer")
+        newer = asyncio.create_task(own.get_secret("key/1"))
+        await asyncio.sleep(0)
+        backend.gate.set()
+        assert await newer == "newer"
+        await older
+        assert await own.get_secret("key/1") == "newer"
+
+    asyncio.run(main())
+
+
+def test_every_method_of_the_registry_is_there():
+    names = {name for name in vars(SecretProviderRegistry) if not name.startswith("_")}
+    own = {name for name in vars(AsyncSecretRegistry) if not name.startswith("_")}
+    inner = {"default_pipeline", "pipeline_at_hand", "plan", "tell_values", "type_name"}
+    assert names - own <= inner
+
+
+def test_they_do_the_same():
+    async def main():
+        async with AsyncSecretRegistry(SPEC) as own:
+            await own.set_secret("a", '{"user": "me"}')
+            await own.set_secrets({"b": "2", "c": "3"})
+            assert await own.get_secrets(["a", "b", "none"]) == {"a": '{"user": "me"}', "b": "2"}
+            assert await own.get_field("a", "user") == "me"
+            assert await own.list_secrets() == ["a", "b", "c"]
+            version = (await own.describe_secret("b")).version
+            newer = await own.set_secret_if("b", "22", version)
+            with pytest.raises(ConflictError):
+                await own.set_secret_if("b", "x", version)
+            assert await own.get_secret_version("b", version) == "2"
+            staged = await own.stage_secret("b", "222")
+            await own.promote_version("b", staged, expected_version=newer)
+            await own.discard_version("b", await own.stage_secret("b", "2222"))
+            assert await own.get_secret("b") == "222"
+            assert len(await own.list_versions("b")) >= 3
+            await own.delete_secret("c")
+            assert own.explain("a").pipeline == "a"
+            assert own.pipelines() == ["a"]
+            assert dict(await own.resolve()) == {}
+            assert "222" not in repr(own)
+
+    asyncio.run(main())
+
+
+def test_a_shared_registry_is_not_closed_with_it(backend):
+    class Closing(MemorySecretProvider):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    async def main():
+        provider = Closing()
+        async with registry_of(provider) as own:
+            await own.set_secret("a", "1")
+        assert provider.closed == 0
+        own.registry.close()
+        assert provider.closed == 1
+
+    asyncio.run(main())
