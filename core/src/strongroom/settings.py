@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     """The key of ciphers and stores that are given none."""
     actor: str | None = None
     """Who acts, as events and the audit trail tell it."""
+    reason: str | None = None
+    """Why, as the audit trail tells it."""
+    audit_key: SecretStr | None = None
+    """The key of audit logs that are given none."""
     plugins: str | None = None
     """The allow-list of distributions, comma-separated."""
     trust_spec: bool = False

@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain, Head, Link
@@ -17,7 +17,7 @@ from strongroom.audit.keys import KeySource
 from strongroom.audit.lines import NOTE
 from strongroom.errors import AuditError, ConfigurationError
 
-__all__ = ["AuditReport", "verify_audit_log"]
+__all__ = ["AuditReport", "joined", "verify_audit_log"]
 
 _MAX_LINE = 1 << 20
 _NOTE_MARK = f'"operation":"{NOTE}"'.encode("ascii")
@@ -69,10 +69,12 @@ def verify_audit_log(
         expect_head: The `head` that an earlier report told: the chain must go through it.
 
     Raises:
-        ConfigurationError: There is no key.
+        ConfigurationError: There is no such log and no head of one, or no key.
         AuditError: The log cannot be read; that it is not there, though its head is, is in the report.
     """
     whole = os.path.abspath(os.fspath(path))  # noqa: PTH100  # stays text
+    if not any(map(os.path.lexists, (whole, f"{whole}.head"))):
+        raise ConfigurationError(f"there is no audit log {whole}")
     chain = Chain(KeySource(key, key_file).find(whole))
     try:
         with _snapshot(whole) as (descriptor, size, record):
@@ -80,6 +82,22 @@ def verify_audit_log(
     except OSError as error:
         told = os.strerror(error.errno) if error.errno else type(error).__name__
         raise AuditError(f"the audit log {whole} cannot be read: {told}") from error
+
+
+def joined(reports: Sequence[AuditReport]) -> list[AuditReport]:
+    """Return the reports on the pieces of one chain, the oldest first, each held against the one before."""
+    found = list(reports)
+    for at in range(1, len(found)):
+        earlier, later = found[at - 1], found[at]
+        if not (earlier.ok and later.ok):
+            continue
+        if (earlier.last + 1, earlier.head) == (later.first, later.before):
+            # Where a piece ends is known from how the next one begins.
+            found[at - 1] = replace(earlier, anchored=True, reason=None)
+        else:
+            told = f"it does not follow the log before it, which ends with entry {earlier.last}"
+            found[at] = replace(later, ok=False, first_bad_line=1, reason=told, anchored=False)
+    return found
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ __all__ = ["Command", "command", "run_app"]
 
 # The help stands here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
+    "audit": ("audit", "Verify and read the audit trail."),
     "backup": ("store", "Write a copy of the encrypted store."),
     "check": ("check", "Check that every declared secret is there, typed and fresh."),
     "completion": ("completion", "Print the completion script for a shell."),
@@ -40,7 +41,7 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON Schema of specs."),
     "set": ("secrets", "Store a secret."),
 }
-_BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant")
+_BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
 
 
 class Command(click.Command):
@@ -105,6 +106,7 @@ class _Group(click.Group):
 @click.option("--profile", metavar="NAME", help="The profile of the spec; else STRONGROOM_PROFILE.")
 @click.option("--pipeline", metavar="NAME", help="Ask this pipeline only, whatever the routes say.")
 @click.option("--tenant", metavar="ID", help="Act for this tenant.")
+@click.option("--reason", metavar="TEXT", help="Why, for the audit trail; else STRONGROOM_REASON.")
 @click.option("--json", "as_json", is_flag=True, help="Answer, and tell errors, as JSON.")
 @click.option("--debug", is_flag=True, help="Show where an error arose; never a value.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
@@ -116,6 +118,10 @@ def app(settings: Settings, /, **given: Any) -> None:
         from strongroom.tenancy import TenantContext
 
         click.get_current_context().with_resource(TenantContext(given["tenant"]))
+    if given["reason"]:
+        from strongroom.audit.who import because
+
+        click.get_current_context().with_resource(because(given["reason"]))
     settings.json |= given["as_json"]
     settings.debug |= given["debug"]
 

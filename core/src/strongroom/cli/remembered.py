@@ -25,7 +25,9 @@ __all__ = ["recall", "remember"]
 
 _SPEC = "strongroom.yaml"
 _MAX_SPEC_BYTES = 1 << 20
-_HARMLESS = frozenset({"STRONGROOM_ACTOR", "STRONGROOM_AUDIT_KEY", "STRONGROOM_ENCRYPTION_KEY"})
+_HARMLESS = frozenset(
+    {"STRONGROOM_ACTOR", "STRONGROOM_AUDIT_KEY", "STRONGROOM_ENCRYPTION_KEY", "STRONGROOM_REASON"}
+)
 _PLACES = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 _SAME_READS = frozenset({"retry"})
 """Middleware that never changes what a read that succeeds returns."""

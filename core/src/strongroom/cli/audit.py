@@ -1,0 +1,261 @@
+"""`strongroom audit`: verify the audit trail, and read it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.audit.reading import Entry, Filter, entries, follow, moment, read_since, started_at, uses
+from strongroom.audit.verify import AuditReport, joined
+from strongroom.cli import failures, output
+from strongroom.cli.app import COMMANDS, Command
+from strongroom.cli.audit_logs import AuditLog, chosen_logs
+
+if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
+
+_COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
+
+
+@click.group("audit", short_help=COMMANDS["audit"][1])
+def audit_command() -> None:
+    """Verify and read the audit trail; by default the logs of the spec's audit hooks.
+
+    Example: strongroom audit verify
+    """
+
+
+@audit_command.command(
+    "verify", cls=Command, short_help="Tell whether the logs are what was written to them."
+)
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
+@click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
+@click.option(
+    "--expect-head", metavar="HASH", help="An anchor kept elsewhere, that the chain must go through."
+)
+@click.pass_obj
+def verify_command(
+    settings: Settings,
+    *,
+    paths: Sequence[str],
+    key_file: Path | None,
+    allow_unanchored: bool,
+    expect_head: str | None,
+) -> int:
+    """Tell whether each log is what was written to it, and if not, the first line that is not.
+
+    Several PATHs are one chain in pieces, the oldest first, as logrotate leaves them. Ends with 6 where a
+    log does not verify, or where its end is not anchored.
+
+    Example: strongroom audit verify audit.jsonl.1 audit.jsonl
+    """
+    logs = chosen_logs(settings, paths, key_file)
+    reports = _verified(logs, expect_head, one_chain=bool(paths))
+    good = [report.ok and (report.anchored or allow_unanchored) for report in reports]
+    if settings.json:
+        told = [{"path": log.path, **asdict(report)} for log, report in zip(logs, reports, strict=True)]
+        first = told[good.index(False)] if False in good else told[-1]
+        summary = {name: first[name] for name in ("first_bad_line", "reason", "head")}
+        output.as_json(
+            {
+                "ok": all(report.ok for report in reports),
+                "entries": sum(report.entries for report in reports),
+                "anchored": all(report.anchored for report in reports),
+                **summary,
+                "logs": told,
+            }
+        )
+    else:
+        output.lines(f"{safe(log.path)}: {_told(report)}" for log, report in zip(logs, reports, strict=True))
+    return 0 if all(good) else failures.DECRYPTION
+
+
+def _verified(logs: Sequence[AuditLog], expected: str | None, *, one_chain: bool) -> list[AuditReport]:
+    if expected is None or not one_chain or len(logs) == 1:
+        reports = [log.verify(expected) for log in logs]
+        return joined(reports) if one_chain else reports
+    reports = joined([log.verify(None) for log in logs])
+    if all(report.ok for report in reports) and not any(log.verify(expected).ok for log in logs):
+        told = "the expected head is in none of these logs"
+        reports[-1] = replace(reports[-1], ok=False, reason=told, anchored=False)
+    return reports
+
+
+def _told(report: AuditReport) -> str:
+    if not report.ok:
+        where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
+        return f"NOT OK{where}: {report.reason}"
+    lines = f"{report.entries} entries" if report.entries != 1 else "1 entry"
+    if report.first > 1:
+        lines += f" from number {report.first} (earlier ones are in another file)"
+    if not report.anchored:
+        return f"ok, {lines}, but NOT ANCHORED: {report.reason}"
+    return f"ok, {lines}, head {report.head}"
+
+
+# --- reading ---
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose lines, and hand them over as one `Filter`."""
+    for option in reversed(
+        (
+            click.option("--key", metavar="KEY", help="Only this key; `app/*` means all that begin so."),
+            click.option("--tenant", "of_tenant", metavar="ID", help="Only what was done for this tenant."),
+            click.option("--actor", metavar="NAME", help="Only what this actor did."),
+            click.option(
+                "--operation", metavar="NAME", help="Only this operation: get, set, delete, list, …"
+            ),
+            click.option(
+                "--outcome", metavar="NAME", help="Only this outcome: ok, not_found, denied, error, vetoed."
+            ),
+            click.option("--since", metavar="TIME", help="ISO 8601, or how long ago: 30m, 2h, 7d."),
+            click.option("--until", metavar="TIME", help="As --since."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _filter(**given: str | None) -> Filter:
+    now = datetime.now(UTC)
+    times: dict[str, datetime | None] = {"since": None, "until": None}
+    for name in times:
+        text = given[name]
+        if text is not None:
+            try:
+                times[name] = moment(text, now)
+            except (ValueError, OverflowError) as error:
+                raise failures.UsageError(
+                    f"--{name}: {text!r} is no time",
+                    hint="say 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
+                ) from error
+    return Filter(
+        key=given["key"],
+        tenant=given["of_tenant"],
+        actor=given["actor"],
+        operation=given["operation"],
+        outcome=given["outcome"],
+        **times,
+    )
+
+
+@audit_command.command("show", cls=Command, short_help="Show lines of the audit trail.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@_filters
+@click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
+@click.pass_obj
+def show_command(settings: Settings, /, paths: Sequence[str], last: int | None, **given: str | None) -> None:
+    """Show the lines of the audit trail, those that the options choose; `verify` tells whether they are true.
+
+    Example: strongroom audit show --key 'database/*' --outcome denied --since 7d
+    """
+    found = deque(filter(_filter(**given), _all(settings, paths)), maxlen=last)
+    if settings.json:
+        output.as_json({"entries": list(found)})
+    else:
+        output.table([name.replace("started_at", "time") for name in _COLUMNS], map(_row, found))
+
+
+@audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
+@click.argument("path", required=False)
+@_filters
+@click.option("-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="Lines to begin with.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is added; ends on Ctrl-C.")
+@click.pass_obj
+def tail_command(
+    settings: Settings, /, *, path: str | None, last: int, following: bool, **given: str | None
+) -> None:
+    """Show the last lines of the audit trail, and with -f each one that is added; with --json as JSON lines.
+
+    Example: strongroom audit tail -f --outcome denied
+    """
+    logs = chosen_logs(settings, [path] if path is not None else [], None)
+    if len(logs) > 1:
+        raise failures.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
+    chosen = _filter(**given)
+    found: Iterator[Entry]
+    if following:
+        found = filter(chosen, follow(logs[0].path, last))
+    else:
+        found = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
+    for entry in found:
+        output.lines([json.dumps(entry) if settings.json else "  ".join(_row(entry)).rstrip()])
+
+
+@audit_command.command("stats", cls=Command, short_help="Count who did what to which secret.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@_filters
+@click.option(
+    "--never-read-days",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Instead the keys that are there, and that nobody read in N days.",
+)
+@click.pass_obj
+def stats_command(
+    settings: Settings, /, *, paths: Sequence[str], never_read_days: int | None, **given: str | None
+) -> None:
+    """Count who did what to which secret, and when last.
+
+    Example: strongroom audit stats --operation get --since 30d
+    """
+    if never_read_days is not None:
+        _never_read(settings, paths, never_read_days)
+        return
+    counted = uses(filter(_filter(**given), _all(settings, paths)))
+    rows = [
+        {**asdict(use), "last": use.last.isoformat() if use.last is not None else None} for use in counted
+    ]
+    if settings.json:
+        output.as_json({"uses": rows})
+        return
+    columns = ("count", "refused", "actor", "operation", "key", "tenant", "last")
+    output.table(columns, ([_cell(row[name]) for name in columns] for row in rows))
+
+
+def _never_read(settings: Settings, paths: Sequence[str], days: int) -> None:
+    from strongroom.tenancy import current_tenant
+
+    since = datetime.now(UTC) - timedelta(days=days)
+    found = _all(settings, paths)
+    first = next(found, None)
+    begin = started_at(first) if first is not None else None
+    if begin is None or begin > since:
+        told = f"it begins {begin:%Y-%m-%d %H:%M}" if begin is not None else "it is empty"
+        settings.warn(f"the audit trail does not go back {days} days: {told}")
+    read = read_since(itertools.chain([first] if first is not None else [], found), since)
+    with settings.registry() as registry:
+        tenant = current_tenant()
+        keys = [key for key in registry.list_secrets() if (tenant, key) not in read]
+    if settings.json:
+        output.as_json({"never_read": keys, "days": days})
+    else:
+        output.lines(map(safe, keys))
+
+
+def _all(settings: Settings, paths: Sequence[str]) -> Iterator[Entry]:
+    for log in chosen_logs(settings, paths, None):
+        yield from entries(log.path)
+
+
+def _row(entry: Entry) -> list[str]:
+    return [_cell(entry.get(name)) for name in _COLUMNS]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else safe(str(value))
+
+
+def safe(text: str) -> str:
+    """Return `text` without control characters: a key that was refused may hold some, to fool a terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]

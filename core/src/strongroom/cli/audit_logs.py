@@ -1,0 +1,99 @@
+"""Which audit logs a command is about, and where their keys are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from strongroom.audit.keys import VARIABLE, own_key_file
+from strongroom.audit.verify import AuditReport, verify_audit_log
+from strongroom.cli.failures import UsageError
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
+    from strongroom.spec.plan import ComponentPlan
+    from strongroom.spec.references import Reference
+
+__all__ = ["AuditLog", "chosen_logs"]
+
+
+class AuditLog(NamedTuple):
+    """A log, with what the spec or the caller says of its key."""
+
+    path: str
+    key: str | None = None
+    key_file: Path | None = None
+
+    def verify(self, expected: str | None) -> AuditReport:
+        """Return the report on it."""
+        return verify_audit_log(self.path, self.key, key_file=self.key_file, expect_head=expected)
+
+    def __repr__(self) -> str:
+        return f"<AuditLog {self.path}>"
+
+
+def chosen_logs(settings: Settings, paths: Sequence[str], key_file: Path | None) -> list[AuditLog]:
+    """Return the logs at `paths`, or where there are none, those of the spec's audit hooks.
+
+    Raises:
+        UsageError: There are neither.
+    """
+    if not paths:
+        logs = list(_of_spec(settings))
+        if not logs:
+            raise UsageError("no audit hook of the spec has a path", hint="name the log")
+        return [log._replace(key=None, key_file=key_file) for log in logs] if key_file is not None else logs
+    if key_file is not None:
+        return [AuditLog(path, None, key_file) for path in paths]
+    known: dict[str, AuditLog] = {}
+    with contextlib.suppress(StrongroomError):  # a log can be read without the spec that it came from
+        known = {log.path: log for log in _of_spec(settings)}
+    # The pieces that a rotation leaves have the key of the log that they were.
+    last = _with_key(paths[-1], known)
+    return [
+        log if log.key or log.key_file else last._replace(path=path)
+        for path, log in ((path, _with_key(path, known)) for path in paths)
+    ]
+
+
+def _with_key(path: str, known: dict[str, AuditLog]) -> AuditLog:
+    whole = os.path.abspath(path)  # noqa: PTH100  # stays text
+    found = known.get(whole)
+    if found is not None and (found.key or found.key_file):
+        return found._replace(path=path)
+    own = Path(own_key_file(whole))
+    return AuditLog(path, None, own if own.exists() and not os.environ.get(VARIABLE) else None)
+
+
+def _of_spec(settings: Settings) -> Iterator[AuditLog]:
+    plan = settings.plan()
+    parts = [*plan.hooks, *(hook for one in plan.pipelines.values() for hook in one.hooks)]
+    seen = set()
+    for part in parts:
+        if part.type == "audit":
+            for log in _of_hook(part):
+                if log.path not in seen:
+                    seen.add(log.path)
+                    yield log
+
+
+def _of_hook(part: ComponentPlan) -> Iterator[AuditLog]:
+    if part.reads:
+        raise UsageError(
+            f"{part.position}: the options of this audit hook are in a pipeline",
+            hint="name the log and its --key-file",
+        )
+    options = part.options if part.prepare is None else part.prepare(_unused)
+    told = options or {}
+    path = told.get("path")
+    paths = [] if path is None else path if isinstance(path, list) else [path]
+    for one in paths:
+        yield AuditLog(str(one), told.get("key"), told.get("key_file"))
+
+
+def _unused(reference: Reference) -> str:
+    raise AssertionError(reference.pipeline)  # a part that reads secrets was left out above
