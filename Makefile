@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: help setup demo test lint types floors unit torture bench docs schema dist clean
+.PHONY: help setup demo test lint types floors unit ratios torture bench docs schema dist clean
 
 help:            ## list the commands
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,7 +23,7 @@ $(READY): $(SETUP_FILES)
 demo: $(READY)   ## the main job, in a temporary folder, with the real command line
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-test: lint types floors unit  ## everything that CI checks
+test: lint types floors unit ratios  ## everything that CI checks
 
 lint: $(READY)   ## style
 	$(BIN)/ruff check
@@ -37,6 +37,9 @@ floors: $(READY) ## which module may import which
 
 unit: $(READY)   ## the tests, in parallel
 	$(BIN)/pytest
+
+ratios: $(READY) ## whether a cached read, or a pipeline's, got slower than the table says
+	$(BIN)/python tests/benchmarks/run.py --check cache pipeline
 
 torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction
 	$(BIN)/pytest -m torture

@@ -3,6 +3,9 @@
 Each module `bench_*.py` beside this file has a function `rows()` that returns a list of rows: `name`, `ratio`
 (ours divided by a peer's, measured in the same run), `limit` (what it must not exceed) and `detail`. Modules
 run one after the other, each in a process of its own. Arguments name modules, without `bench_` and `.py`.
+
+With `--check` nothing is stored: it ends with 1 where a ratio is worse than the table's by more than the slack,
+measured twice.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ BEGIN, END = "<!-- rows: written by `make bench` -->", "<!-- end of rows -->"
 _LOAD = (
     "import json, runpy, sys; rows = runpy.run_path(sys.argv[1])['rows'](); print('\\x1e' + json.dumps(rows))"
 )
+_SLACK = 1.75
 _WIDTH, _LINE, _LABEL = 640, 26, 360
 
 
@@ -71,15 +75,37 @@ def store(rows: list[dict[str, Any]]) -> None:
     TABLE.write_text(f"{before}{BEGIN}\n{table(merged)}\n{END}{rest.partition(END)[2]}")
 
 
+def show(row: dict[str, Any], *, bad: bool) -> None:
+    """Print a row."""
+    mark = "! " if bad else "  "
+    sys.stdout.write(
+        f"{mark}{row['ratio']:8.2f} (at most {row['limit']:g})  {row['name']}: {row['detail']}\n"
+    )
+
+
+def regressed(module: Path) -> bool:
+    """Run a module, print its rows, and tell whether one is worse than the table says."""
+    known = {row["name"]: row["ratio"] for row in json.loads(DATA.read_text())}
+    worse = False
+    for row in measured(module):
+        if row["name"] not in known:
+            sys.exit(f"{row['name']!r} is not in {DATA.name}: run `make bench`")
+        row["limit"] = known[row["name"]] * _SLACK
+        bad = row["ratio"] > row["limit"]
+        show(row, bad=bad)
+        worse |= bad
+    return worse
+
+
 def main(*chosen: str) -> int:
     """Run the chosen modules, or all."""
-    modules = [path for path in sorted(HERE.glob("bench_*.py")) if not chosen or path.stem[6:] in chosen]
+    names = [name for name in chosen if name != "--check"]
+    modules = [path for path in sorted(HERE.glob("bench_*.py")) if not names or path.stem[6:] in names]
+    if "--check" in chosen:
+        return int(any(regressed(module) and regressed(module) for module in modules))
     rows = [row for module in modules for row in measured(module)]
     for row in rows:
-        mark = "  " if row["ratio"] <= row["limit"] else "! "
-        sys.stdout.write(
-            f"{mark}{row['ratio']:8.2f} (at most {row['limit']:g})  {row['name']}: {row['detail']}\n"
-        )
+        show(row, bad=row["ratio"] > row["limit"])
     store(rows)
     return int(any(row["ratio"] > row["limit"] for row in rows))
 
