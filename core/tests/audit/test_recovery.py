@@ -1,0 +1,343 @@
+"""After a crash, a fork, a rotation or somebody else's hand the log goes on, and tells what happened."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+
+import pytest
+from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
+from strongroom.errors import AuditError
+
+SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+
+
+def notes(trail):
+    return [one["note"] for one in trail.entries() if one["operation"] == "note"]
+
+
+@pytest.mark.parametrize("piece", [b'{"id":"1","oper', b"{", b"\0" * 100, b"\xff\xfe", b'{"id":1}'])
+def test_a_line_that_was_cut_short_is_closed_and_noted(trail, piece):
+    trail.read(2)
+    with trail.path.open("ab") as file:
+        file.write(piece)
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 2)
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 4)
+    (note,) = notes(trail)
+    assert (note["what"], note["bytes"], note["kept"]) == ("cut short", len(piece), False)
+    assert note["text"] == piece.decode("ascii", "backslashreplace")
+
+
+def test_a_log_that_takes_nothing_away_keeps_the_piece_on_a_line_of_its_own(trail, monkeypatch):
+    """As under `chattr +a`."""
+    trail.read(2)
+    with trail.path.open("ab") as file:
+        file.write(b'{"id":"1","oper')
+
+    def refuse(descriptor, size):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    trail.registry.set_secret("a", "1")
+    assert len(trail.lines()) == 5
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 4)
+    lines = trail.lines()
+    trail.path.write_bytes(b"".join([*lines[:2], b'{"id":"2","oper\n', *lines[3:]]))
+    assert (trail.verify().ok, trail.verify().first_bad_line) == (False, 3)
+    trail.path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    assert trail.verify().ok  # the piece itself was nobody's entry
+
+
+def test_blanks_that_a_trial_of_the_disk_left_are_no_news(trail):
+    trail.read()
+    with trail.path.open("ab") as file:
+        file.write(b" " * 800)
+    trail.read()
+    assert notes(trail) == []
+    assert trail.verify().entries == 2
+
+
+@pytest.mark.parametrize("behind", [1, 2, 5])
+def test_a_head_that_a_crash_left_behind_is_brought_up(make_trail, behind):
+    trail = make_trail()
+    trail.read(3)
+    older = trail.head.read_bytes()
+    trail.read(behind)
+    trail.hook.close()
+    trail.head.write_bytes(older)
+    assert (trail.verify().ok, trail.verify().anchored) == (True, behind == 1)
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 4 + behind)
+
+
+def test_a_batch_that_is_ahead_of_its_head_is_one_append(trail):
+    trail.read()
+    older = trail.head.read_bytes()
+    trail.registry.get_secrets(["a", "b", "c"])
+    trail.head.write_bytes(older)
+    assert trail.verify().anchored
+
+
+def test_a_writer_that_died_before_the_head_moved_is_no_tampering(trail, monkeypatch):
+    trail.read(2)
+
+    class DiedError(BaseException):
+        pass
+
+    def die(*_args):
+        raise DiedError
+
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", die)
+    with pytest.raises(DiedError):
+        trail.read()
+    monkeypatch.setattr(os, "pwrite", real)
+    assert (trail.verify().ok, trail.verify().anchored, trail.verify().entries) == (True, True, 3)
+    trail.read()
+    assert (trail.verify().ok, trail.verify().anchored, trail.verify().entries) == (True, True, 4)
+
+
+def test_a_head_that_was_lost_is_made_anew_and_never_hides_it(make_trail, caplog):
+    trail = make_trail()
+    trail.read(3)
+    trail.hook.close()
+    trail.head.unlink()
+    trail.read(2)
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, False, 6)
+    assert "head was missing before line 4" in report.reason
+    assert notes(trail) == [{"what": "head", "why": "missing"}]
+    assert "strongroom audit verify" in caplog.text
+
+
+def test_a_head_that_was_changed_is_made_anew_and_never_hides_it(make_trail):
+    trail = make_trail()
+    trail.read(3)
+    trail.hook.close()
+    trail.head.write_bytes(b"x" * 512)
+    trail.read(2)
+    report = trail.verify()
+    assert (report.ok, report.anchored) == (True, False)
+    assert "head was changed before line 4" in report.reason
+
+
+def test_a_log_that_was_cut_stays_cut_whoever_writes_to_it(make_trail, caplog):
+    trail = make_trail()
+    trail.read(5)
+    trail.hook.close()
+    trail.path.write_bytes(b"".join(trail.lines()[:3]))
+    trail.read(2)
+    report = trail.verify()
+    assert (report.ok, report.first_bad_line, report.entries) == (False, 4, 3)
+    assert report.reason == "entries 4 to 5 are missing here: removed"
+    assert "was cut" in caplog.text
+
+
+def test_lines_that_somebody_appended_stay_visible(make_trail):
+    trail = make_trail()
+    trail.read(2)
+    with trail.path.open("ab") as file:
+        file.write(b'{"id":"forged"}\n')
+    trail.read()
+    assert (trail.verify().ok, trail.verify().first_bad_line) == (False, 3)
+
+
+# --- rotation ---
+
+
+@pytest.mark.parametrize("created", [True, False], ids=["create", "nocreate"])
+def test_logrotate_that_renames(trail, created):
+    trail.read(3)
+    moved = trail.path.with_name("audit.jsonl.1")
+    trail.path.rename(moved)
+    if created:
+        trail.path.touch(mode=0o644)
+    trail.read(2)
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries, report.first) == (True, True, 2, 4)
+    assert len(moved.read_bytes().splitlines()) == 3
+    assert trail.path.stat().st_mode & 0o777 in {0o640, 0o600, 0o644 & ~0o027}
+    assert not trail.path.stat().st_mode & 0o007
+
+
+def test_logrotate_that_copies_and_truncates_is_told_as_what_it_is(trail):
+    trail.read(3)
+    os.truncate(trail.path, 0)
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.first_bad_line) == (False, 1)
+    assert report.reason == "entries 1 to 3 are missing here: removed"
+
+
+def test_rotation_before_any_line_and_twice_in_a_row(trail):
+    trail.read(2)
+    trail.path.rename(trail.path.with_name("audit.jsonl.1"))
+    trail.path.touch()
+    assert not trail.verify().ok  # until the next writer takes the new file up, the end is missing
+    trail.read()
+    trail.path.rename(trail.path.with_name("audit.jsonl.2"))
+    trail.path.touch()
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.first, report.last) == (True, True, 4, 4)
+
+
+def test_two_writers_go_to_the_new_file_together(tmp_path, make_trail):
+    one, other = make_trail(), make_trail()
+    for _ in range(3):
+        one.read()
+        other.read()
+        one.path.rename(tmp_path / "moved.jsonl")
+        other.read()
+        one.read()
+        other.read()
+    report = one.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 3)
+
+
+def test_log_head_and_key_moved_away_begin_anew(trail):
+    trail.read(2)
+    for path in (trail.path, trail.head, trail.key):
+        path.rename(path.with_name(f"old-{path.name}"))
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.first, report.entries) == (True, True, 1, 1)
+
+
+# --- forks, threads, folders ---
+
+
+def test_a_child_writes_under_its_own_name_into_the_same_chain(trail):
+    trail.read()
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            try:
+                trail.read(2)
+            finally:
+                os._exit(0)
+        trail.read()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 10)
+    assert len({one["pid"] for one in trail.entries()}) == 4
+
+
+def test_a_child_of_a_process_that_is_writing_does_not_wait_for_ever(trail):
+    trail.read()
+    trail.hook._files[0]._mutex.acquire()
+    child = os.fork()
+    if child == 0:
+        try:
+            trail.read()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    trail.hook._files[0]._mutex.release()
+    assert trail.verify().entries == 2
+
+
+def test_threads_and_two_hooks_of_one_process_share_a_log(make_trail):
+    trails = [make_trail(), make_trail()]
+    threads = [threading.Thread(target=trail.read, args=(50,)) for trail in trails for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    report = trails[0].verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 400)
+    assert [one["seq"] for one in trails[0].entries()] == list(range(1, 401))
+
+
+def test_a_program_that_changes_its_folder_keeps_to_its_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hook = AuditLoggingHook(path="audit.jsonl")
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(hook)
+        registry.set_secret("a", "1")
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        registry.get_secret("a")
+    hook.close()
+    assert verify_audit_log(tmp_path / "audit.jsonl").entries == 2
+
+
+def test_closing_gives_back_what_was_open(trail):
+    before = len(os.listdir("/dev/fd"))
+    trail.read()
+    assert len(os.listdir("/dev/fd")) == before + 2
+    trail.hook.close()
+    assert len(os.listdir("/dev/fd")) == before
+    trail.read()
+    assert trail.verify().entries == 2
+
+
+# --- fsync ---
+
+
+def test_one_fsync_serves_all_threads_that_wait(make_trail, monkeypatch):
+    trail = make_trail(fsync=True)
+    trail.read()
+    count, real, gate = [0], os.fsync, threading.Event()
+
+    def fsync(descriptor):
+        count[0] += 1
+        gate.wait(30)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    threads = [threading.Thread(target=trail.read) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    while trail.verify().entries < 13:  # all have written, and wait
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert count[0] <= 6  # two rounds at most of log and head, with what was asked for before the gate
+    assert trail.verify().entries == 13
+
+
+def test_a_disk_that_does_not_take_it_refuses_all_who_wait(make_trail, monkeypatch):
+    trail = make_trail(fsync=True)
+    trail.read()
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(AuditError, match="Input/output error"):
+        trail.read()
+    monkeypatch.setattr(os, "fsync", real)
+    trail.read()
+
+
+def test_the_log_is_on_the_disk_before_its_head(make_trail, monkeypatch):
+    trail = make_trail(fsync=True)
+    trail.read()
+    order, real = [], os.fsync
+    names = {trail.path.stat().st_ino: "log", trail.head.stat().st_ino: "head"}
+
+    def fsync(descriptor):
+        order.append(names.get(os.fstat(descriptor).st_ino))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    trail.read()
+    assert order == ["log", "head"]
+
+
+def test_notes_and_lines_are_all_json(trail):
+    trail.read()
+    with trail.path.open("ab") as file:
+        file.write(b'{"id')
+    trail.read()
+    assert all(isinstance(json.loads(line), dict) for line in trail.lines())
