@@ -120,14 +120,13 @@ def follow(
         with file:
             rest, gone = b"", False
             while True:
-                lines = deque(file, maxlen=wanted)
+                lines = list(deque(file, maxlen=None if wanted is None else wanted + 1))
+                if lines:
+                    lines[0] = rest + lines[0]
+                    rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
+                shown = lines if wanted is None else lines[len(lines) - min(wanted, len(lines)) :]
                 wanted = None  # from now on all of them
-                for line in lines:
-                    whole = rest + line
-                    rest = b"" if whole.endswith(b"\n") else whole
-                    entry = _parsed(whole) if not rest else None
-                    if entry is not None:
-                        yield entry
+                yield from (entry for entry in map(_parsed, shown) if entry is not None)
                 if gone:
                     break
                 gone = _is_gone(path, file)  # then what was written to it meanwhile is read once more
@@ -176,7 +175,7 @@ def uses(found: Iterable[Entry]) -> list[Use]:
         at = started_at(entry)
         if at is not None and (use.last is None or at > use.last):
             use.last = at
-    return sorted(counted.values(), key=lambda use: (-use.count, use.key, use.actor))
+    return sorted(counted.values(), key=lambda use: (-use.count, use.key, use.operation, use.actor))
 
 
 def read_since(found: Iterable[Entry], since: datetime) -> set[tuple[str | None, str]]:

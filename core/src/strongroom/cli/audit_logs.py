@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from strongroom.spec.references import Reference
 
 __all__ = ["AuditLog", "chosen_logs"]
+
+_ROTATED = re.compile(r"[.-][0-9]+\Z")
+"""What logrotate adds to a name: a number, or with `dateext` a date."""
 
 
 class AuditLog(NamedTuple):
@@ -52,21 +56,19 @@ def chosen_logs(settings: Settings, paths: Sequence[str], key_file: Path | None)
     known: dict[str, AuditLog] = {}
     with contextlib.suppress(StrongroomError):  # a log can be read without the spec that it came from
         known = {log.path: log for log in _of_spec(settings)}
-    # The pieces that a rotation leaves have the key of the log that they were.
-    last = _with_key(paths[-1], known)
-    return [
-        log if log.key or log.key_file else last._replace(path=path)
-        for path, log in ((path, _with_key(path, known)) for path in paths)
-    ]
+    return [_with_key(path, known) for path in paths]
 
 
 def _with_key(path: str, known: dict[str, AuditLog]) -> AuditLog:
     whole = os.path.abspath(path)  # noqa: PTH100  # stays text
-    found = known.get(whole)
-    if found is not None and (found.key or found.key_file):
-        return found._replace(path=path)
-    own = Path(own_key_file(whole))
-    return AuditLog(path, None, own if own.exists() and not os.environ.get(VARIABLE) else None)
+    # The pieces that a rotation leaves have the key of the log that they were.
+    for name in (whole, _ROTATED.sub("", whole)):
+        found = known.get(name)
+        if found is not None and (found.key or found.key_file):
+            return found._replace(path=path)
+        if os.path.exists(own_key_file(name)) and not os.environ.get(VARIABLE):  # noqa: PTH110  # as above
+            return AuditLog(path, None, Path(own_key_file(name)))
+    return AuditLog(path)
 
 
 def _of_spec(settings: Settings) -> Iterator[AuditLog]:

@@ -1,0 +1,243 @@
+"""`strongroom audit` and `--reason`, as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from strongroom import AuditLoggingHook, SecretProviderRegistry, TenantContext
+from strongroom.audit import because
+from strongroom.audit.reading import Filter, entries, follow, moment, read_since, uses
+from strongroom.errors import AuditError, StrongroomError
+
+SPEC = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: secrets.enc, key_file: app.key}
+    hooks:
+      - {type: audit, log_reads: true, log_writes: true, path: logs/audit.jsonl}
+"""
+LOG = Path("logs/audit.jsonl")
+
+
+@pytest.fixture
+def audited(strongroom):
+    """A folder whose spec has an audit hook, with some operations recorded."""
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("logs").mkdir()
+    with SecretProviderRegistry("strongroom.yaml") as registry:
+        for key in ("database/password", "api/key", "never/read"):
+            registry.set_secret(key, "value")
+        with because("ticket 7"):
+            registry.get_secret("database/password")
+        for key in ("absent", "bad\x1b[31mkey"):
+            with pytest.raises(StrongroomError):
+                registry.get_secret(key)
+    return strongroom
+
+
+def test_verify_takes_the_logs_of_the_spec_and_ends_with_6_where_one_is_wrong(audited):
+    whole = audited("audit", "verify")
+    assert "ok, 6 entries, head " in whole.stdout
+    head = whole.stdout.split()[-1]
+    told = json.loads(audited("audit", "verify", "--json", "--expect-head", head).stdout)
+    assert {name: told[name] for name in ("ok", "entries", "first_bad_line", "reason", "anchored")} == {
+        "ok": True,
+        "entries": 6,
+        "first_bad_line": None,
+        "reason": None,
+        "anchored": True,
+    }
+    assert "NOT OK" in audited("audit", "verify", "--expect-head", "0" * 63 + "1", expected=6).stdout
+    lines = LOG.read_bytes().splitlines(keepends=True)
+    LOG.write_bytes(b"".join([lines[0], *lines[2:]]))
+    assert (
+        "NOT OK at line 2: entry 2 is missing here: removed" in audited("audit", "verify", expected=6).stdout
+    )
+    told = json.loads(audited("--json", "audit", "verify", str(LOG), expected=6).stdout)
+    assert (told["ok"], told["first_bad_line"], told["anchored"]) == (False, 2, False)
+
+
+def test_a_log_without_its_head_is_not_anchored(audited):
+    Path(f"{LOG}.head").unlink()
+    assert "NOT ANCHORED" in audited("audit", "verify", expected=6).stdout
+    audited("audit", "verify", "--allow-unanchored")
+
+
+def test_the_key_from_a_file_or_the_environment(audited):
+    key = Path(f"{LOG}.key").rename("audit.key")
+    audited("audit", "verify", expected=2)
+    audited("audit", "verify", str(LOG), "--key-file", str(key))
+    audited("audit", "verify", "--key-file", str(key))
+    audited("audit", "verify", str(LOG), STRONGROOM_AUDIT_KEY=key.read_text().strip())
+    audited("audit", "verify", str(LOG), STRONGROOM_AUDIT_KEY="another", expected=6)
+
+
+def test_the_pieces_of_a_rotated_log_are_verified_as_one_chain(audited):
+    moved = LOG.rename("logs/audit.jsonl.1")
+    audited("get", "api/key")
+    assert "from number 7" in audited("audit", "verify").stdout
+    told = json.loads(audited("audit", "verify", str(moved), str(LOG), "--json").stdout)
+    assert [one["anchored"] for one in told["logs"]] == [True, True]
+    assert told["entries"] == 7
+    audited("audit", "verify", str(LOG), str(moved), expected=6)
+    audited(
+        "audit", "verify", str(moved), expected=6, STRONGROOM_AUDIT_KEY=Path(f"{LOG}.key").read_text().strip()
+    )
+
+
+def test_where_there_is_no_log_it_says_so(strongroom):
+    assert "no audit hook" in strongroom("audit", "verify", expected=2).stderr
+    assert "there is no audit log" in strongroom("audit", "verify", "none.jsonl", expected=2).stderr
+    assert "No such file" in strongroom("audit", "show", "none.jsonl", expected=1).stderr
+
+
+def test_show_filters_and_shows_no_control_character(audited):
+    shown = audited("audit", "show").stdout
+    assert "\x1b" not in shown
+    assert "bad\\x1b[31mkey" in shown
+    assert "ticket 7" in shown
+    told = json.loads(audited("audit", "show", "--json", "--operation", "get", "--outcome", "ok").stdout)
+    assert [one["key"] for one in told["entries"]] == ["database/password"]
+    assert audited("audit", "show", "--since", "2000-01-01", "--key", "api/*").stdout.count("api/key") == 1
+    assert "no time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
+
+
+def test_tail_shows_the_last_and_follows(audited):
+    assert len(audited("audit", "tail", "-n", "2").stdout.splitlines()) == 2
+    command = [sys.executable, "-m", "strongroom", "audit", "tail", "-f", "-n", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert json.loads(running.stdout.readline())["outcome"] == "error"
+            with SecretProviderRegistry("strongroom.yaml") as registry:
+                registry.get_secret("api/key")
+            assert json.loads(running.stdout.readline())["key"] == "api/key"
+            LOG.rename("logs/audit.jsonl.1")
+            with SecretProviderRegistry("strongroom.yaml") as registry:
+                registry.get_secret("never/read")
+            assert json.loads(running.stdout.readline())["key"] == "never/read"
+        finally:
+            running.terminate()
+
+
+def test_stats_count_and_name_what_nobody_reads(audited):
+    told = json.loads(audited("audit", "stats", "--json", "--key", "database/password").stdout)
+    assert [(one["operation"], one["count"], one["refused"]) for one in told["uses"]] == [
+        ("get", 1, 0),
+        ("set", 1, 0),
+    ]
+    done = audited("audit", "stats", "--never-read-days", "7", "--json")
+    assert json.loads(done.stdout) == {"never_read": ["api/key", "never/read"], "days": 7}
+    assert "does not go back 7 days" in done.stderr
+
+
+def test_a_reason_is_recorded_and_may_be_required(audited):
+    audited("--reason", "to look", "get", "api/key")
+    Path("strongroom.yaml").write_text(SPEC.replace("log_reads: true", "require_reason: true"))
+    refused = audited("get", "api/key", expected=4)
+    assert "--reason TEXT" in refused.stderr
+    audited("get", "api/key", STRONGROOM_REASON="the job")
+    told = json.loads(audited("audit", "show", "--json", "--last", "3").stdout)["entries"]
+    assert [(one["outcome"], one["reason"]) for one in told] == [
+        ("ok", "to look"),
+        ("vetoed", None),
+        ("ok", "the job"),
+    ]
+
+
+# --- reading, without a process ---
+
+
+def test_times_are_iso_or_how_long_ago():
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert moment("2h", now) == now - timedelta(hours=2)
+    assert moment("7d", now) == now - timedelta(days=7)
+    assert moment("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert moment("2026-01-31T12:00:00+02:00", now) == now - timedelta(hours=2)
+    for wrong in ("yesterday", "7", "h", "2026-13-01"):
+        with pytest.raises(ValueError, match=r"(?i)iso|month"):
+            moment(wrong, now)
+
+
+ENTRY = {
+    "operation": "get",
+    "key": "database/password",
+    "tenant": "acme",
+    "actor": "me",
+    "outcome": "ok",
+    "started_at": "2026-01-31T12:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ({}, True),
+        ({"key": "database/password"}, True),
+        ({"key": "database"}, False),
+        ({"key": "database/*"}, True),
+        ({"key": "api/*"}, False),
+        ({"tenant": "acme"}, True),
+        ({"tenant": "other"}, False),
+        ({"actor": "you"}, False),
+        ({"operation": "set"}, False),
+        ({"outcome": "denied"}, False),
+        ({"since": datetime(2026, 1, 31, 12, tzinfo=UTC)}, True),
+        ({"since": datetime(2026, 1, 31, 13, tzinfo=UTC)}, False),
+        ({"until": datetime(2026, 1, 31, 11, tzinfo=UTC)}, False),
+    ],
+)
+def test_a_filter(wanted, fits):
+    assert Filter(**wanted)(ENTRY) is fits
+    assert Filter(since=datetime(2026, 1, 1, tzinfo=UTC))({**ENTRY, "started_at": "rubbish"}) is False
+
+
+def test_uses_are_counted_without_intents_and_notes():
+    later = {**ENTRY, "started_at": "2026-02-01T00:00:00+00:00", "outcome": "denied"}
+    found = uses([ENTRY, later, {**ENTRY, "outcome": None}, {**ENTRY, "operation": "note"}])
+    (use,) = found
+    assert (use.count, use.refused, use.last) == (2, 1, datetime(2026, 2, 1, tzinfo=UTC))
+    assert read_since([ENTRY, later], datetime(2026, 1, 1, tzinfo=UTC)) == {("acme", "database/password")}
+    assert read_since([ENTRY], datetime(2026, 2, 1, tzinfo=UTC)) == set()
+
+
+def test_lines_that_are_no_json_are_left_to_verify(tmp_path):
+    log = tmp_path / "audit.jsonl"
+    log.write_bytes(b'{"key":"a"}\n\xff\n[1]\n{"key":"b"}\n{"key":')
+    assert [one["key"] for one in entries(str(log))] == ["a", "b"]
+    with pytest.raises(AuditError):
+        list(entries(str(tmp_path / "none.jsonl")))
+
+
+def test_following_a_log_that_is_cut_and_one_that_comes_later(tmp_path):
+    log = tmp_path / "audit.jsonl"
+    steps = iter(
+        [
+            lambda: log.write_bytes(b'{"key":"a"}\n{"key":"b"}\n{"key":"c'),
+            lambda: log.write_bytes(b'{"key":"a"}\n{"key":"b"}\n{"key":"c"}\n'),
+            lambda: log.write_bytes(b'{"key":"d"}\n'),
+        ]
+    )
+    found = follow(str(log), 1, sleep=lambda seconds: next(steps)())
+    assert [next(found)["key"] for _ in range(3)] == ["b", "c", "d"]
+
+
+def test_never_read_asks_for_the_tenants_own_reads(audited):
+    Path("strongroom.yaml").write_text(
+        SPEC.replace("    hooks:", "    middleware: [{type: tenant}]\n    hooks:")
+    )
+    hook = AuditLoggingHook(path=LOG)
+    with SecretProviderRegistry("strongroom.yaml") as registry, TenantContext("acme"):
+        registry.set_secret("read", "1")
+        registry.set_secret("unread", "1")
+        registry.get_secret("read")
+    hook.close()
+    told = json.loads(
+        audited("--tenant", "acme", "audit", "stats", "--never-read-days", "1", "--json").stdout
+    )
+    assert told["never_read"] == ["unread"]
