@@ -8,7 +8,10 @@ import os
 import threading
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
+from strongroom.audit.verify import joined
 from strongroom.errors import AuditError
 
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
@@ -277,6 +280,96 @@ def test_closing_gives_back_what_was_open(trail):
     assert len(os.listdir("/dev/fd")) == before
     trail.read()
     assert trail.verify().entries == 2
+
+
+class Life:
+    """What may happen to a log that nobody tampers with, each as a method."""
+
+    def __init__(self, folder):
+        self.path, self.pieces = folder / "audit.jsonl", []
+        self.head = folder / "audit.jsonl.head"
+        self.hook = AuditLoggingHook(path=self.path, key="key")
+        self.registry = SecretProviderRegistry(SPEC)
+        self.registry.set_secret("a", "1")
+        self.registry.add_hook(self.hook)
+        self.read()
+
+    def read(self):
+        self.registry.get_secret("a")
+
+    def batch(self):
+        self.registry.get_secrets(["a", "b"])
+
+    def write(self):
+        self.registry.set_secret("a", "2")
+
+    def close(self):
+        self.hook.close()
+
+    def cut_short(self):
+        """A writer dies in the middle of a line."""
+        with self.path.open("ab") as file:
+            file.write(b'{"id":"12')
+
+    def left_behind(self):
+        """A writer dies between a line, or the lines of a batch, and the head."""
+        self.read()
+        head = self.head.read_bytes()
+        self.registry.get_secrets(["a", "b", "c"])
+        self.hook.close()
+        self.head.write_bytes(head)
+
+    def fork(self):
+        child = os.fork()
+        if child == 0:
+            try:
+                self.read()
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def rename(self):
+        self.pieces.append(self.path.with_name(f"audit.jsonl.{len(self.pieces)}"))
+        self.path.rename(self.pieces[-1])
+        self.read()
+
+    def rename_and_create(self):
+        self.pieces.append(self.path.with_name(f"audit.jsonl.{len(self.pieces)}"))
+        self.path.rename(self.pieces[-1])
+        self.path.touch()
+        self.read()
+
+
+ACTIONS = [name for name, member in vars(Life).items() if callable(member) and not name.startswith("_")]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from(ACTIONS), max_size=12))
+@example(["left_behind", "rename"])
+@example(["cut_short", "rename_and_create", "cut_short", "fork"])
+def test_a_log_that_nobody_touched_verifies_whatever_happened(tmp_path_factory, actions):
+    life = Life(tmp_path_factory.mktemp("untouched"))
+    for action in actions:
+        getattr(life, action)()
+        report = verify_audit_log(life.path, "key")
+        assert (report.ok, report.anchored) == (True, True), (action, report)
+    life.hook.close()
+    life.registry.close()
+    reports = joined([verify_audit_log(one, "key") for one in (*life.pieces, life.path)])
+    assert [(one.ok, one.anchored) for one in reports] == [(True, True)] * len(reports), reports
+
+
+def test_a_log_verifies_while_it_is_written(trail):
+    trail.read()
+    writers = [threading.Thread(target=trail.read, args=(100,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for _ in range(20):
+        report = trail.verify()
+        assert (report.ok, report.anchored) == (True, True)
+    for writer in writers:
+        writer.join()
+    assert trail.verify().entries == 301
 
 
 # --- fsync ---

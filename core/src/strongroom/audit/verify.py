@@ -40,6 +40,8 @@ class AuditReport:
         last: The number of the last line that verified.
         before: The MAC of the line before the first, which the file before this one ends with.
         head: The MAC of the last line that verified: an anchor, to be kept elsewhere.
+        settled: Number and MAC of the last line before the last append, whose writer may have died before the
+            head knew of it.
     """
 
     ok: bool
@@ -51,6 +53,7 @@ class AuditReport:
     last: int = 0
     before: str = GENESIS
     head: str = GENESIS
+    settled: tuple[int, str] = (0, GENESIS)
 
 
 def verify_audit_log(
@@ -91,7 +94,8 @@ def joined(reports: Sequence[AuditReport]) -> list[AuditReport]:
         earlier, later = found[at - 1], found[at]
         if not (earlier.ok and later.ok):
             continue
-        if (earlier.last + 1, earlier.head) == (later.first, later.before):
+        begins = later.first - 1, later.before
+        if begins in {(earlier.last, earlier.head), earlier.settled}:
             # Where a piece ends is known from how the next one begins.
             found[at - 1] = replace(earlier, anchored=True, reason=None)
         else:
@@ -144,7 +148,9 @@ class _Checker:
         self.before = self.head.prev if self.head is not None else GENESIS
         self.seq, self.mac = self.first - 1, self.before  # -1: the first line tells where the file begins
         self.mac_at_head: str | None = self.before if self.head and self.head.seq == self.seq else None
-        self.behind: list[str | None] = []
+        self.append: bytes | None = None  # the batch of the last line
+        self.settled = (self.seq, self.mac)  # the end before the last append
+        self.behind = 0  # appends that the head does not know
         self.seen_expected = self.expected in {None, self.mac}
         self.lost_head: str | None = None
         self.closing: tuple[int, str] | None = None
@@ -198,13 +204,14 @@ class _Checker:
             self._bad(f"this line is entry {link.seq} again: a copy, or moved from elsewhere")
         if link.prev != self.mac:
             self._bad("this line does not follow the one before: one of them belongs to another log")
+        batch = _batch_of(line)
+        if batch is None or batch != self.append:
+            self.append, self.settled = batch, (self.seq, self.mac)
+            self.behind += self.head is not None and link.seq > self.head.seq
         self.seq, self.mac = link.seq, link.mac
         self.entries += 1
-        if self.head is not None:
-            if link.seq == self.head.seq:
-                self.mac_at_head = link.mac
-            elif link.seq > self.head.seq:
-                self.behind.append(json.loads(line).get("batch"))
+        if self.head is not None and link.seq == self.head.seq:
+            self.mac_at_head = link.mac
         self.seen_expected = self.seen_expected or link.mac == self.expected
         if _NOTE_MARK in line and _note_of(line).get("what") == "head":
             self.lost_head = f"its head was {_note_of(line).get('why')} before line {self.line}"
@@ -230,9 +237,9 @@ class _Checker:
             reason = "it has no head: whether entries were cut off its end is not known"
             if self.first > 1:
                 reason += f"; it begins with entry {self.first}"
-        elif len(self.behind) > 1 and (None in self.behind or len(set(self.behind)) > 1):
+        elif self.behind > 1:
             # One append may be ahead of its head, where its writer died in between.
-            behind = len(self.behind)
+            behind = self.seq - self.head.seq
             reason = f"its head is {behind} entries behind: an older one was put back, or the power failed"
         return self._made(ok=True, bad=None, reason=reason, anchored=reason is None)
 
@@ -260,6 +267,7 @@ class _Checker:
             max(self.seq, 0),
             self.before,
             self.mac,
+            self.settled,
         )
 
 
@@ -274,6 +282,11 @@ def _lines(descriptor: int, size: int) -> Iterator[bytes]:
             yield (
                 line if line.endswith(b"\n") or left <= 0 else line + b"\n"
             )  # far too long: it verifies in no case
+
+
+def _batch_of(line: bytes) -> bytes | None:
+    at = line.rfind(b'"batch":"')  # no member's text can hold these bytes, for quotes in it are escaped
+    return line[at : line.find(b'"', at + 9)] if at >= 0 else None
 
 
 def _note_of(line: bytes) -> dict[str, Any]:
