@@ -205,6 +205,17 @@ def test_two_writers_go_to_the_new_file_together(tmp_path, make_trail):
     assert (report.ok, report.anchored, report.entries) == (True, True, 3)
 
 
+def test_a_copy_in_the_place_of_the_log_is_what_is_written_to(trail):
+    """As by `sed -i`, or a backup put back: the same size, another file."""
+    trail.read(2)
+    copy = trail.path.with_name("copy")
+    copy.write_bytes(trail.path.read_bytes())
+    copy.rename(trail.path)
+    trail.read()
+    report = trail.verify()
+    assert (report.ok, report.anchored, report.entries) == (True, True, 3)
+
+
 def test_log_head_and_key_moved_away_begin_anew(trail):
     trail.read(2)
     for path in (trail.path, trail.head, trail.key):
@@ -275,6 +286,9 @@ def test_a_program_that_changes_its_folder_keeps_to_its_log(tmp_path, monkeypatc
 def test_closing_gives_back_what_was_open(trail):
     before = len(os.listdir("/dev/fd"))
     trail.read()
+    for number in range(3):
+        trail.path.rename(trail.path.with_name(f"audit.jsonl.{number}"))
+        trail.read()
     assert len(os.listdir("/dev/fd")) == before + 2
     trail.hook.close()
     assert len(os.listdir("/dev/fd")) == before

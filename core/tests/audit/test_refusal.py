@@ -169,6 +169,25 @@ def test_a_folder_that_may_not_be_written(make_trail, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+def test_a_disk_that_takes_half_a_line_is_left_without_it(trail, monkeypatch):
+    trail.read()
+    before, real, calls = trail.path.read_bytes(), os.write, []
+
+    def half(descriptor, data):
+        if calls:
+            raise OSError(28, "No space left on device")
+        calls.append(descriptor)
+        return real(descriptor, data[: len(data) // 2])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(AuditError, match="No space"):
+        trail.read()
+    monkeypatch.undo()
+    assert trail.path.read_bytes() == before
+    trail.read()
+    assert trail.verify().entries == 2
+
+
 def test_where_it_fails_in_between_the_error_says_that_the_write_took_effect(trail, monkeypatch):
     trail.read()
     monkeypatch.setattr(trail.hook._files[0], "check", lambda size: None)
