@@ -14,7 +14,8 @@ class GroupCommit:
     """Counts appends, and tells up to which one they are on the disk."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._syncing = False
         self.last = 0
         self._synced = 0
         self._lost = 0
@@ -34,9 +35,13 @@ class GroupCommit:
         Raises:
             OSError: The disk did not take it.
         """
-        with self._turn:
-            if number > self._synced:
-                self._sync(*descriptors())
+        with self._changed:
+            while self._syncing and number > self._synced:
+                self._changed.wait()
+            leads = number > self._synced
+            self._syncing = self._syncing or leads
+        if leads:
+            self._sync(number, descriptors)
         if number <= self._lost:
             # After a failed fsync the kernel calls the pages clean: trying again would tell a lie.
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -48,18 +53,28 @@ class GroupCommit:
         except OSError:
             self._lost = self.last
 
-    def _sync(self, last: int, log: int, head: int) -> None:
-        if log < 0:  # closed in between, and synced as it was
-            self._synced = last
-            return
+    def _sync(self, number: int, descriptors: Callable[[], tuple[int, int, int]]) -> None:
+        last = number
         try:
-            # The log first: a head that is ahead of its log would look like a log that was cut.
-            os.fsync(log)
-            os.fsync(head)
-        except OSError:
+            last, log, head = descriptors()
+            if log >= 0:  # else it was closed in between, and synced as it was
+                _sync_both(log, head)
+        except BaseException as error:
             self._lost = last
-            raise
+            if not isinstance(error, OSError):  # that is raised for each who waits, by `wait`
+                raise
         finally:
-            self._synced = last
-            os.close(log)
-            os.close(head)
+            with self._changed:
+                self._synced = last
+                self._syncing = False
+                self._changed.notify_all()
+
+
+def _sync_both(log: int, head: int) -> None:
+    try:
+        # The log first: a head that is ahead of its log would look like a log that was cut.
+        os.fsync(log)
+        os.fsync(head)
+    finally:
+        os.close(log)
+        os.close(head)
