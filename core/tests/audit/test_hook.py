@@ -9,12 +9,19 @@ import logging
 import os
 import stat
 import urllib.parse
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strongroom import AuditLoggingHook, SecretHook, SecretProviderRegistry, TenantContext, verify_audit_log
+from strongroom import (
+    AuditLoggingHook,
+    SecretEvent,
+    SecretHook,
+    SecretProviderRegistry,
+    TenantContext,
+    verify_audit_log,
+)
 from strongroom.audit import because
 from strongroom.errors import (
     AuthenticationError,
@@ -58,6 +65,14 @@ def test_log_head_and_key_are_for_the_owner_alone(trail):
         os.umask(before)
     for path in (trail.path, trail.head, trail.key):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_event_of_ones_own_making_is_recorded_as_well(trail):
+    event = SecretEvent("1", "get", "a", None, None, "me", datetime.now(UTC), 0.5, "ok", "l2")
+    trail.hook.after(event)
+    trail.hook.before(event)
+    (entry,) = trail.entries()
+    assert (entry["id"], entry["source"], entry["duration"], entry["pid"]) == ("1", "l2", 0.5, os.getpid())
 
 
 def test_constructing_a_hook_touches_nothing(tmp_path):

@@ -177,12 +177,24 @@ class AuditFile:
         return any(sizes)
 
     def _find_the_end(self) -> None:
-        if self._was_replaced():
+        if self._is_replaced(self.head_path, self._head_fd):
             self._drop()
             self._open_head()
             self._wait_for_head()
-        self._close_log()
+        if self._log_fd < 0 or self._is_replaced(self.path, self._log_fd):
+            self._close_log()
+            self._open_log()
         assert self._chain is not None  # noqa: S101  # opening the head made it
+        record = os.pread(self._head_fd, HEAD_BYTES + 1, 0)
+        found = recovery.find_end(self._log_fd, record, self._chain, self.path)
+        end = found.end
+        self._anchor = self._chain.anchor(end.first, end.prev, end.file)
+        self._seq, self._mac, self._size = end.seq, end.mac, end.size
+        os.pwrite(self._head_fd, self._anchor.pack(end.seq, end.mac, end.size), 0)
+        if found.notes:
+            self._write(found.notes)
+
+    def _open_log(self) -> None:
         self._refuse_what_is_no_log()
         self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
         status = os.fstat(self._log_fd)
@@ -191,24 +203,17 @@ class AuditFile:
         if status.st_mode & _OTHERS_MAY:
             with contextlib.suppress(OSError):  # somebody else's file: what can be written is written
                 os.fchmod(self._log_fd, status.st_mode & ~_OTHERS_MAY)
-        self._inode, self._device, self._size = status.st_ino, status.st_dev, status.st_size
-        record = os.pread(self._head_fd, HEAD_BYTES + 1, 0)
-        found = recovery.find_end(self._log_fd, record, self._chain, self.path)
-        end = found.end
-        self._anchor = self._chain.anchor(end.first, end.prev, end.file)
-        self._seq, self._mac, self._size = end.seq, end.mac, end.size
-        os.pwrite(self._head_fd, self._anchor.pack(end.seq, end.mac, end.size), 0)
+        self._inode, self._device = status.st_ino, status.st_dev
         if self._fsync:
             _sync_folder(self.path)
-        if found.notes:
-            self._write(found.notes)
 
-    def _was_replaced(self) -> bool:
+    @staticmethod
+    def _is_replaced(path: str, descriptor: int) -> bool:
         try:
-            there = os.lstat(self.head_path)
+            there = os.lstat(path)
         except FileNotFoundError:
             return True
-        ours = os.fstat(self._head_fd)
+        ours = os.fstat(descriptor)
         return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev)
 
     # --- with the lock held ---

@@ -83,7 +83,7 @@ class AuditLoggingHook(BatchHook):
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Refuse what has no reason; see that a write can be recorded."""
-        if self._pid != os.getpid():
+        if self._require_reason and self._pid != os.getpid():
             self._look_up()
         if self._require_reason and not (current_reason() or self._own_reason):
             raise PermissionDeniedError(
@@ -142,6 +142,8 @@ class AuditLoggingHook(BatchHook):
         return logged or event.outcome not in _HARMLESS
 
     def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
+        if self._pid != os.getpid():
+            self._look_up()
         reason = current_reason() or self._own_reason
         if len(events) == 1:
             return [event_text(events[0], self._who, reason)]
