@@ -77,13 +77,13 @@ def test_a_folder_in_place_of_the_log_or_of_its_head(make_trail, tmp_path):
     refuses_everything(make_trail(path=tmp_path / "other.jsonl"))
 
 
-def test_a_key_that_others_may_read_or_that_is_none(make_trail, tmp_path):
+def test_a_key_file_that_holds_no_key_or_is_not_there(make_trail, tmp_path):
     trail = make_trail()
-    trail.key.write_text("key")
-    trail.key.chmod(0o644)
-    refuses_everything(trail)
-    trail.key.write_text("")
-    trail.key.chmod(0o600)
+    for wrong in ("", "\n", "srk1_mistyped"):
+        trail.key.write_text(wrong)
+        refuses_everything(trail)
+    trail.key.unlink()
+    os.mkfifo(trail.key)
     refuses_everything(trail)
     refuses_everything(make_trail(path=tmp_path / "b.jsonl", key_file=tmp_path / "absent.key"))
 

@@ -91,6 +91,15 @@ def test_the_pieces_of_a_rotated_log_are_verified_as_one_chain(audited):
     )
 
 
+def test_doctor_looks_at_the_logs_and_their_keys(audited):
+    assert "unchanged" in audited("doctor").stdout
+    Path(f"{LOG}.key").chmod(0o644)
+    assert "others may read" in audited("doctor", expected=7).stdout
+    Path(f"{LOG}.key").chmod(0o600)
+    Path(f"{LOG}.head").unlink()
+    assert "audit verify" in audited("doctor", expected=7).stdout
+
+
 def test_where_there_is_no_log_it_says_so(strongroom):
     assert "no audit hook" in strongroom("audit", "verify", expected=2).stderr
     assert "there is no audit log" in strongroom("audit", "verify", "none.jsonl", expected=2).stderr

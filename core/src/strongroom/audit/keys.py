@@ -13,7 +13,6 @@ from strongroom.errors import AuditError, ConfigurationError
 __all__ = ["VARIABLE", "KeySource", "own_key_file"]
 
 VARIABLE = "STRONGROOM_AUDIT_KEY"
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_BYTES = 4096
 
 
@@ -115,11 +114,8 @@ def _read(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigurationError(f"the audit key {path} is no ordinary file")
-        if status.st_mode & _OTHERS:
-            raise ConfigurationError(f"others may read the audit key {path}", hint=f"chmod 600 {path}")
         data = os.read(descriptor, _MAX_BYTES).strip(b"\r\n")
     finally:
         os.close(descriptor)
@@ -135,7 +131,8 @@ def _make(path: str) -> bytes:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, f"{key}\n".encode())
+            with os.fdopen(os.dup(descriptor), "w", encoding="ascii") as file:
+                file.write(f"{key}\n")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -85,6 +85,31 @@ def _spec_and_backends(settings: Settings) -> Iterator[Finding]:
         yield from _key_files(plan)
         for name in registry.pipelines():
             yield from _backend(registry, name)
+    yield from _audit_logs(settings)
+
+
+def _audit_logs(settings: Settings) -> Iterator[Finding]:
+    from strongroom.cli.audit_logs import chosen_logs
+
+    try:
+        logs = chosen_logs(settings, [], None)
+    except StrongroomError:  # none, or none whose key is known without asking a pipeline
+        return
+    for log in logs:
+        if not Path(log.path).exists() and not Path(f"{log.path}.head").exists():
+            continue  # nothing was recorded yet
+        subject, hint = f"audit log {log.path}", "run `strongroom audit verify`"
+        try:
+            report = log.verify(None)
+        except StrongroomError as error:
+            yield Finding(subject, False, error.message, error.hint)
+            continue
+        good = report.ok and report.anchored
+        told = f"{report.entries} entries, unchanged" if good else str(report.reason)
+        yield Finding(subject, good, told, None if good else hint)
+        for key in (log.key_file, Path(f"{log.path}.key")):
+            if key is not None and key.exists() and key.stat().st_mode & _OTHERS:
+                yield Finding(f"key of {log.path}", False, f"others may read {key}", f"chmod 600 {key}")
 
 
 def _key_files(plan: Plan) -> Iterator[Finding]:
