@@ -252,6 +252,11 @@ def test_names_of_the_package():
     """What is not there is an `AttributeError`; what is, is listed."""
     import strongroom.testing
 
-    assert dir(strongroom.testing) == ["ProviderConformance"]
+    assert dir(strongroom.testing) == [
+        "CacheStoreConformance",
+        "ProviderConformance",
+        "behind",
+        "behind_each",
+    ]
     with pytest.raises(AttributeError, match="Nothing"):
         strongroom.testing.Nothing  # noqa: B018 - the access is what is tested

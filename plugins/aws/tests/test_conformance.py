@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_aws import AWSParameterProvider
 from strongroom_aws.names import MARKER
 from strongroom_aws.payload import BASE64_MARK, TEXT_MARK
@@ -66,3 +66,7 @@ class TestParameterStore(ProviderConformance):
     @pytest.fixture
     def reopened(self, make, provider):
         return make(AWSParameterProvider)
+
+
+globals().update(behind_each(TestSecretsManager, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestParameterStore, alone=[pytest.mark.torture]))

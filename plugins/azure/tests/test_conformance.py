@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_azure.names import MARKER
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 
@@ -45,3 +45,6 @@ class TestAzureThatPurges(ProviderConformance):
     @pytest.fixture
     def provider(self, bench):
         return bench.provider(purge=True)
+
+
+globals().update(behind_each(TestAzure, alone=[pytest.mark.torture]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_env import EnvSecretProvider
 
 
@@ -32,3 +32,6 @@ class TestEnv(ProviderConformance):
     def reopened(self, provider):
         with EnvSecretProvider("KIT_OF_ENV_") as second:
             yield second
+
+
+globals().update(behind_each(TestEnv, alone=[pytest.mark.torture]))

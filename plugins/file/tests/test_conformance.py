@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom.encryption.keys import generate_key
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_file import FileSecretProvider
 
 KEY = generate_key()
@@ -23,3 +23,6 @@ class TestFile(ProviderConformance):
     def reopened(self, tmp_path):
         with FileSecretProvider(tmp_path / "secrets.enc", KEY) as provider:
             yield provider
+
+
+globals().update(behind_each(TestFile))

@@ -72,8 +72,13 @@ class Bench:
 
 
 @pytest.fixture(params=["grpc", "rest"])
-def bench(request):
-    made = Bench(request.param)
+def transport(request):
+    return request.param
+
+
+@pytest.fixture
+def bench(transport):
+    made = Bench(transport)
     yield made
     made.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_memory import MemorySecretProvider
 
 
@@ -15,3 +15,6 @@ class TestMemory(ProviderConformance):
     def provider(self):
         with MemorySecretProvider() as provider:
             yield provider
+
+
+globals().update(behind_each(TestMemory))

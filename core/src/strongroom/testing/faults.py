@@ -20,9 +20,10 @@ class FaultProxy:
 
     Attributes:
         port: Where it listens on 127.0.0.1.
-        mode: `pass`; `black_hole` takes everything and answers nothing; `reset` answers with RST; `drip`
-            lets the answer through a byte each 50 ms; `half` ends after half of an answer; `refuse` closes
-            each new connection at once.
+        mode: `pass`; `black_hole` takes everything and answers nothing; `reset` answers with RST, on a
+            connection that is open already as soon as anything goes over it; `drip` lets the answer
+            through a byte each 50 ms; `half` ends after half of an answer; `refuse` closes each new
+            connection at once.
         latency: Seconds that each piece of an answer waits, in mode `pass`.
         connections: How many connections have been opened so far.
     """
@@ -88,6 +89,7 @@ class FaultProxy:
                 if mode == "black_hole":
                     continue
                 if mode == "reset":
+                    _reset(source)
                     _reset(sink)
                     return
                 if back and mode == "half":
@@ -111,6 +113,9 @@ class FaultProxy:
 
 
 def _reset(held: socket.socket) -> None:
-    # Closing with a linger of 0 sends RST instead of FIN.
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with contextlib.suppress(OSError):  # it may be closed already
+        # Closing with a linger of 0 sends RST instead of FIN.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # A thread that waits to receive would keep the connection open: this wakes it.
+        held.shutdown(socket.SHUT_RD)
     held.close()

@@ -42,7 +42,8 @@ class KeyTests(ConformanceBase):
     def test_hostile_keys_of_this_backend_round_trip(self, provider: Any) -> None:
         """What the author named as special to the backend round-trips too."""
         for key in self.hostile_keys:
-            self._round_trip(provider, key)
+            if len(key) <= self.max_key_characters:
+                self._round_trip(provider, key)
 
     def test_keys_that_narrow_alphabets_confuse_stay_apart(self, provider: Any) -> None:
         """Keys that differ by case, punctuation, escapes or normalisation alone are different secrets."""

@@ -1,0 +1,162 @@
+"""The conformance kit once more, with middleware between it and a provider.
+
+```python
+from strongroom.testing import behind_each
+
+globals().update(behind_each(TestAcme))  # TestAcmeBehindPrefix, …, TestAcmeBehindAll
+```
+
+Each of them is the author's own kit, on the author's own fixtures.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from strongroom.encryption.ciphers import AESGCMEncryption
+from strongroom.encryption.keys import generate_key
+from strongroom.middleware import (
+    CachingMiddleware,
+    EncryptionMiddleware,
+    PrefixMiddleware,
+    RetryMiddleware,
+    TenantMiddleware,
+    ValidationMiddleware,
+)
+from strongroom.middleware.tenant import DEFAULT_TEMPLATE
+from strongroom.testing.conformance import ProviderConformance
+
+__all__ = ["CHAIN", "behind", "behind_each"]
+
+_PREFIX: Final = "some/prefix/"
+_TENANT: Final = "acme"
+
+
+class _OfOneTenant(TenantMiddleware):
+    """As under a tenant in every thread, for the kit's threads begin without one."""
+
+    def tenant(self) -> str:
+        return _TENANT
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A middleware, and what it leaves of what a backend can hold."""
+
+    wrap: Callable[[Any], Any]
+    longer_keys: int = 0
+    """Characters that it adds to each key."""
+    tokens: bool = False
+    """Whether the backend gets tokens instead of values."""
+    remembers: bool = False
+    """Whether reads may be older than what others wrote meanwhile."""
+
+
+_CIPHER: Final = AESGCMEncryption(generate_key())
+_LAYERS: Final[Mapping[str, _Layer]] = {
+    "caching": _Layer(CachingMiddleware, remembers=True),
+    "retry": _Layer(lambda inner: RetryMiddleware(inner, attempts=2, base_seconds=0)),
+    "validation": _Layer(lambda inner: ValidationMiddleware(inner, max_length=1 << 24, forbid=["changeme"])),
+    "tenant": _Layer(_OfOneTenant, len(DEFAULT_TEMPLATE.format(tenant=_TENANT, key=""))),
+    "prefix": _Layer(lambda inner: PrefixMiddleware(inner, _PREFIX), len(_PREFIX)),
+    "encryption": _Layer(lambda inner: EncryptionMiddleware(inner, _CIPHER), tokens=True),
+}
+
+CHAIN: Final[tuple[str, ...]] = tuple(_LAYERS)
+"""The middleware that the kit is run behind, outermost first: as types of the spec."""
+
+
+def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderConformance]:
+    """Return `kit` with `middleware` around what its fixtures `provider` and `reopened` give.
+
+    Args:
+        kit: A subclass of `ProviderConformance` with a fixture `provider`.
+        middleware: Names out of `CHAIN`, outermost first.
+
+    Raises:
+        ValueError: A name is not in `CHAIN`.
+    """
+    unknown = [name for name in middleware if name not in _LAYERS]
+    if unknown:
+        raise ValueError(f"no middleware of the kit: {', '.join(unknown)} (there are {', '.join(CHAIN)})")
+    layers = [_LAYERS[name] for name in middleware]
+
+    def wrapped(inner: Any) -> Any:
+        for layer in reversed(layers):
+            inner = layer.wrap(inner)
+        return inner
+
+    def provider(_self: Any, bare_provider: Any) -> Iterator[Any]:
+        yield from _closing(wrapped(bare_provider))
+
+    remembers = any(layer.remembers for layer in layers)
+
+    def reopened(_self: Any, bare_reopened: Any) -> Iterator[Any]:
+        yield from _closing(None if bare_reopened is None or remembers else wrapped(bare_reopened))
+
+    longer = sum(layer.longer_keys for layer in layers)
+    namespace: dict[str, Any] = {
+        "__doc__": f"`{kit.__name__}` behind {', '.join(middleware)}.",
+        "__module__": kit.__module__,
+        "bare_provider": inspect.getattr_static(kit, "provider"),
+        "bare_reopened": inspect.getattr_static(kit, "reopened"),
+        "provider": pytest.fixture(provider),
+        "reopened": pytest.fixture(reopened),
+        "max_key_characters": kit.max_key_characters - longer,
+        # How the provider itself is imported and made does not change with what stands before it.
+        "sdk_modules": (),
+        "construction": "",
+    }
+    if any(layer.tokens for layer in layers):
+        namespace["not_representable"] = ()
+        namespace["max_value_bytes"] = _room(kit.max_value_bytes)
+    return type(f"{kit.__name__}Behind{_title(middleware)}", (kit,), namespace)
+
+
+def behind_each(
+    kit: type[ProviderConformance], *, alone: Iterable[pytest.MarkDecorator] = ()
+) -> dict[str, type[ProviderConformance]]:
+    """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
+
+    Args:
+        kit: As of `behind`.
+        alone: Marks for those behind one middleware, where the backend is too slow to run them always.
+    """
+    made = [behind(kit, *CHAIN)]
+    for name in CHAIN:
+        one = behind(kit, name)
+        for mark in alone:
+            one = mark(one)
+        made.append(one)
+    return {one.__name__: one for one in made}
+
+
+def _closing(provider: Any) -> Iterator[Any]:
+    if provider is None:
+        yield None
+        return
+    with provider:
+        yield provider
+
+
+def _title(middleware: tuple[str, ...]) -> str:
+    return "All" if middleware == CHAIN else "".join(name.title() for name in middleware)
+
+
+def _room(limit: int | None) -> int | None:
+    """Return how many bytes a value may have whose token has no more than `limit`."""
+    if limit is None:
+        return None
+    fits, too_many = 0, limit + 1
+    while too_many - fits > 1:
+        size = (fits + too_many) // 2
+        if len(_CIPHER.encrypt("x" * size)) <= limit:
+            fits = size
+        else:
+            too_many = size
+    return fits

@@ -1,0 +1,104 @@
+"""`FaultProxy`: each way to spoil a wire, seen from the client's end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import pytest
+from strongroom.testing.faults import FaultProxy
+
+PATIENCE = 20  # seconds; nothing here comes near unless it is broken
+
+
+@pytest.fixture
+def port():
+    """The port of a server that answers everything with the same again, in capitals."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer(held):
+        with held, contextlib.suppress(OSError):
+            while data := held.recv(1024):
+                held.sendall(data.upper())
+
+    def serve():
+        while True:
+            try:
+                held, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(held,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listener.getsockname()[1]
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.fixture
+def proxy(port):
+    with FaultProxy(port) as wire:
+        yield wire
+
+
+def connected(proxy):
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE)
+
+
+def ask(client, text=b"hello"):
+    client.sendall(text)
+    return client.recv(1024)
+
+
+def test_pass(proxy):
+    with connected(proxy) as client:
+        assert ask(client) == b"HELLO"
+        assert ask(client, b"again") == b"AGAIN"
+    assert proxy.connections == 1
+
+
+def test_reset_of_a_new_connection(proxy):
+    proxy.mode = "reset"
+    with pytest.raises((ConnectionResetError, BrokenPipeError)), connected(proxy) as client:
+        ask(client)
+
+
+def test_reset_of_an_open_connection(proxy):
+    """A kept connection is reset at its next use, while nothing else waits for anything."""
+    with connected(proxy) as client:
+        assert ask(client) == b"HELLO"
+        proxy.mode = "reset"
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            ask(client)
+
+
+def test_black_hole(proxy):
+    proxy.mode = "black_hole"
+    with connected(proxy) as client:
+        client.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            ask(client)
+
+
+def test_half(proxy):
+    with connected(proxy) as client:
+        assert ask(client) == b"HELLO"
+        proxy.mode = "half"
+        assert ask(client, b"four") == b"FO"
+        assert client.recv(1024) == b""
+
+
+def test_drip(proxy):
+    with connected(proxy) as client:
+        assert ask(client) == b"HELLO"
+        proxy.mode = "drip"
+        assert ask(client, b"ab") == b"A"
+        assert client.recv(1024) == b"B"
+
+
+def test_refuse(proxy):
+    proxy.mode = "refuse"
+    with connected(proxy) as client:
+        assert client.recv(1024) == b""

@@ -1,0 +1,50 @@
+"""The kit, with the official client over gRPC and REST."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.testing import ProviderConformance, behind_each
+from strongroom_gcp.names import MARKER
+from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES
+
+
+class TestGrpc(ProviderConformance):
+    max_value_bytes = MAX_BYTES
+    reuses_version_ids = True
+    hostile_keys = (
+        f"a{MARKER}2f",
+        f"{MARKER}h{'0' * 64}",
+        f"-{MARKER}",
+        "latest",
+        "secrets/a/versions/1",
+        "k" * 255,
+        "k" * 256,
+    )
+    hostile_values = (EMPTY_MARK.decode(), EMPTY_MARK.decode() * 2, f"{EMPTY_MARK.decode()}x")
+    sdk_modules = ("google", "grpc", "proto")
+    construction = "from strongroom_gcp import GCPSecretProvider; GCPSecretProvider('my-project')"
+
+    @pytest.fixture
+    def transport(self):
+        return "grpc"
+
+    @pytest.fixture
+    def provider(self, bench):
+        return bench.provider()
+
+    @pytest.fixture
+    def reopened(self, bench):
+        return bench.provider()
+
+    @pytest.fixture
+    def request_count(self, bench):
+        return lambda: len(bench.store.calls)
+
+
+class TestRest(TestGrpc):
+    @pytest.fixture
+    def transport(self):
+        return "rest"
+
+
+globals().update(behind_each(TestGrpc, alone=[pytest.mark.torture]))
