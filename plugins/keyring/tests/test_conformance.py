@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("strongroom.testing", reason="core's conformance kit is not here")
 
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_keyring import KeyringSecretProvider
 
 
@@ -35,3 +35,7 @@ class TestSecretService(ProviderConformance):
     @pytest.fixture
     def reopened(self, provider, service):
         return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
+
+
+globals().update(behind_each(TestFileBackend, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestSecretService, alone=[pytest.mark.torture]))

@@ -26,8 +26,8 @@ def lock_file(service: str) -> str:
 
 
 @contextmanager
-def locked(service: str, *, writing: bool) -> Iterator[None]:
-    """Hold the lock of `service`: alone where `writing`, else together with other readers.
+def locked(service: str, *, writing: bool, alone: bool = False) -> Iterator[None]:
+    """Hold the lock of `service`: alone where `writing` or `alone`, else together with other readers.
 
     Raises:
         ConfigurationError: `writing`, and the lock file cannot be made.
@@ -44,7 +44,7 @@ def locked(service: str, *, writing: bool) -> Iterator[None]:
         return
     try:
         # Each call has an open file of its own, so this holds threads apart as it does processes.
-        fcntl.flock(descriptor, fcntl.LOCK_EX if writing else fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if writing or alone else fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)

@@ -20,7 +20,7 @@ def names(backend: Any, service: str) -> set[str]:
     scheme = backend.schemes[backend.scheme]
     collection = backend.get_preferred_collection()
     with closing(collection.connection):
-        found = [item.get_attributes() for item in collection.search_items({scheme["service"]: service})]
+        found = list(filter(None, map(_attributes, collection.search_items({scheme["service"]: service}))))
     return {attributes[scheme["username"]] for attributes in found if scheme["username"] in attributes}
 
 
@@ -36,5 +36,17 @@ def drop_twins(backend: Any, service: str, name: str) -> None:
         items = list(collection.search_items({scheme["service"]: service, scheme["username"]: name}))
         if len(items) > 1:
             for item in items:
-                if item.get_attributes().get("application") != backend.appid:
+                attributes = _attributes(item)
+                if attributes is not None and attributes.get("application") != backend.appid:
                     item.delete()
+
+
+def _attributes(item: Any) -> dict[str, str] | None:
+    """Return an item's attributes, or None where another tool has deleted it since the search."""
+    from secretstorage.exceptions import ItemNotFoundException
+
+    try:
+        found: dict[str, str] = item.get_attributes()
+    except ItemNotFoundException:
+        return None
+    return found

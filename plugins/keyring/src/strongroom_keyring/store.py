@@ -8,7 +8,7 @@ are the keyring library's own.
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 from strongroom.errors import ConfigurationError
@@ -76,8 +76,8 @@ class Store:
         return found
 
     def _reading(self) -> AbstractContextManager[None]:
-        # A Secret Service serialises by itself.
-        return locked(self._service, writing=False) if self._indexed else nullcontext()
+        # GNOME Keyring's daemon has died of several first calls at once: it is asked one thing at a time.
+        return locked(self._service, writing=False, alone=bool(self._searched))
 
     def _name(self, key: str) -> str:
         return name_of(key, folds_case=self._folds_case)
