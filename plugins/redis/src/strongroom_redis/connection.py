@@ -1,0 +1,195 @@
+"""A redis-py client out of a URL: one server, the master that sentinels name, or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+from strongroom.errors import ConfigurationError
+
+__all__ = ["Options", "check", "connect", "disconnect"]
+
+_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+_PORTS: Final = {"sentinel": 26379, "cluster": 6379}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to reach the server; the secrets among it are in no `repr`."""
+
+    url: str = field(repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    verify: bool = True
+    timeout: float = 0.4
+    retries: int = 1
+
+    def address(self) -> str:
+        """Return the URL without user and password."""
+        scheme, host, rest = _parted(self.url)
+        return f"{scheme}://{host}{rest}"
+
+
+def check(options: Options) -> None:
+    """Raise `ConfigurationError` where the URL is none that `connect` takes."""
+    scheme, host, rest = _parted(options.url)
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(
+            f"redis: the URL's scheme is {scheme!r}", hint=f"use one of {', '.join(_SCHEMES)}"
+        )
+    if scheme.endswith("+sentinel") and not rest.strip("/").split("/")[0]:
+        raise ConfigurationError(
+            "redis: the URL names no service",
+            hint="write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE",
+        )
+    if not host and scheme != "unix":
+        raise ConfigurationError("redis: the URL names no host", hint="write redis://HOST:PORT/DATABASE")
+    _hosts(host, 0)
+
+
+def connect(options: Options) -> Any:
+    """Return the client; it connects at its first call.
+
+    Raises:
+        ConfigurationError: The URL's numbers are none.
+    """
+    scheme, host, rest = _parted(options.url)
+    common = _common(options)
+    if scheme.endswith("+cluster"):
+        from redis.cluster import ClusterNode, RedisCluster
+
+        make: Any = ClusterNode  # redis-py's own types are not complete
+        nodes = [make(name, port) for name, port in _hosts(host, _PORTS["cluster"])]
+        return RedisCluster(startup_nodes=nodes, **common)
+    if scheme.endswith("+sentinel"):
+        return _behind_sentinels(options, _hosts(host, _PORTS["sentinel"]), rest, common)
+    import redis
+
+    if scheme != "rediss":
+        common = {name: one for name, one in common.items() if not name.startswith("ssl")}
+    try:
+        client = redis.Redis.from_url(_without_user(options.url), **common)
+    except ValueError:
+        client = None
+    if client is None:  # outside the `except` block: the cause may hold the URL
+        raise ConfigurationError(
+            "redis: the URL has a database or an option that redis-py does not take",
+            hint="write redis://HOST:PORT/DATABASE, and options as redis-py names them",
+        )
+    client.get_connection_kwargs()["decode_responses"] = False  # data is bytes, whatever the URL says
+    return client
+
+
+def disconnect(client: Any) -> None:
+    """Close a client's connections, also those that a call waits on; that call ends with an error."""
+    with contextlib.suppress(Exception):  # what cannot be closed is gone
+        if hasattr(client, "get_nodes"):
+            for node in client.get_nodes():
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
+        else:
+            client.connection_pool.disconnect()
+    with contextlib.suppress(Exception):  # as above
+        client.close()
+
+
+def _behind_sentinels(
+    options: Options, hosts: list[tuple[str, int]], rest: str, common: dict[str, Any]
+) -> Any:
+    from redis.sentinel import Sentinel
+
+    service, _, database = rest.strip("/").partition("/")
+    own = {name: one for name, one in common.items() if name not in {"username", "password"}}
+    make: Any = Sentinel  # as above
+    sentinel = make(
+        hosts,
+        sentinel_kwargs={
+            **own,
+            "username": options.sentinel_username,
+            "password": options.sentinel_password,
+        },
+        db=_number(database or "0"),
+        **common,
+    )
+    return sentinel.master_for(unquote(service))
+
+
+def _common(options: Options) -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    scheme, _, _ = _parted(options.url)
+    name, _, secret = _userinfo(options.url).partition(":")
+    found: dict[str, Any] = {
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.timeout,
+        # Once: a kept connection may have been closed meanwhile. All scripts may run twice.
+        "retry": Retry(NoBackoff(), options.retries),
+    }
+    given = {"username": options.username or unquote(name), "password": options.password or unquote(secret)}
+    found |= {name: one for name, one in given.items() if one}
+    if scheme.startswith("rediss"):
+        if "+" in scheme:
+            found["ssl"] = True
+        found |= _tls(options)
+    return found
+
+
+def _tls(options: Options) -> Mapping[str, Any]:
+    files = {
+        "ssl_ca_certs": options.ca_file,
+        "ssl_certfile": options.cert_file,
+        "ssl_keyfile": options.key_file,
+    }
+    found: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
+    if not options.verify:
+        found |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    return found
+
+
+def _userinfo(url: str) -> str:
+    return url.partition("://")[2].partition("?")[0].partition("/")[0].rpartition("@")[0]
+
+
+def _without_user(url: str) -> str:
+    scheme, _, after = url.partition("://")
+    return f"{scheme}://{after.removeprefix(_userinfo(url)).removeprefix('@')}"
+
+
+def _parted(url: str) -> tuple[str, str, str]:
+    """Return scheme, hosts and the rest of a URL, without user, password, query and fragment."""
+    scheme, _, after = url.partition("://")
+    after = after.partition("?")[0].partition("#")[0]
+    host, slash, path = after.partition("/")
+    return scheme.lower(), host.rpartition("@")[2], slash + path
+
+
+def _hosts(told: str, port: int) -> list[tuple[str, int]]:
+    found = []
+    for one in told.split(","):
+        name, colon, number = one.rpartition(":") if not one.endswith("]") else (one, "", "")
+        found.append(((name if colon else one).strip("[]"), _number(number) if colon else port))
+    return found
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ConfigurationError("redis: a port or database of the URL is no number")
+    return int(text)

@@ -1,0 +1,60 @@
+"""Leaving a server alone that does not answer, and finding out when it is back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from strongroom.errors import BackendUnavailableError
+
+__all__ = ["Gate"]
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+
+
+class Gate:
+    """Closed for a moment after a failure; then one call finds out whether the server is back.
+
+    The moment doubles up to two seconds while it is not. Calls that were under way at the first failure fail
+    with it and do not count again.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._probing = False
+        self._pause = 0.0
+        self._closed_until = float("-inf")
+
+    @contextmanager
+    def passage(self) -> Iterator[bool]:
+        """Give whether the block may call the server, and learn from how it ends."""
+        with self._lock:
+            closed = bool(self._pause) and (self._probing or self._clock() < self._closed_until)
+            probe = bool(self._pause) and not closed
+            self._probing = self._probing or probe
+        if closed:
+            yield False
+            return
+        failed = False
+        try:
+            yield True
+        except BackendUnavailableError:
+            failed = True
+            raise
+        finally:
+            # Any other answer, a refusal too, is one of a server that is there.
+            with self._lock:
+                if probe:
+                    self._probing = False
+                if not failed:
+                    self._pause = 0.0
+                elif probe or not self._pause:
+                    self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+                    self._closed_until = self._clock() + self._pause

@@ -1,0 +1,152 @@
+"""Hearing what others drop: a thread with a connection of its own, that notices at once when it is deaf."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from strongroom_redis.connection import disconnect
+
+__all__ = ["ALL", "SILENT_SECONDS", "Listener"]
+
+ALL: Final = b"*"
+"""What is published where any name may have been dropped; no name is this."""
+
+SILENT_SECONDS: Final = 0.7
+"""What is silent for longer counts as lost."""
+
+_log = logging.getLogger("strongroom.cache")
+_PING_SECONDS: Final = 0.2
+_CONNECT_SECONDS: Final = 5.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 0.5
+
+
+class Listener:
+    """A subscription to a channel of the server that ends at `close`.
+
+    It pings the server up to five times a second. One whose last answer was asked for more than 0.7 s ago
+    counts as lost: whoever listens is told that any name may have been dropped, once then and once more as
+    the channel is back.
+
+    Args:
+        connect: Makes a client.
+        channel: The channel's name.
+        callback: Called with each name, or with None for any.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Any], channel: str, callback: Callable[[str | None], object]
+    ) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._callback = callback
+        self._ended = threading.Event()
+        self._alive = False
+        self._asked = self._heard = float("-inf")
+        self._client: Any = None
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="strongroom-redis", daemon=True)
+        self._thread.start()
+        threading.Thread(target=self._watch, name="strongroom-redis-watch", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether drops of others arrive at present: never in a forked child, which has no thread."""
+        # By the time as well: the thread may be in a read that a server lets drip, or in a slow callback.
+        recent = time.monotonic() - self._heard <= SILENT_SECONDS
+        return self._alive and recent and not self._ended.is_set() and os.getpid() == self._process
+
+    def close(self) -> None:
+        """End it; a second call is harmless."""
+        self._ended.set()
+        if os.getpid() == self._process and threading.current_thread() is not self._thread:
+            self._thread.join(SILENT_SECONDS)
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._ended.is_set():
+            heard = False
+            try:
+                heard = self._listen()
+            except Exception:  # noqa: BLE001  # whatever ended it, it is tried again
+                heard = self._alive
+            if self._alive:
+                self._alive = False
+                self._tell(None)
+            pause = _FIRST_PAUSE if heard else min(pause * 2, _LONGEST_PAUSE)
+            self._ended.wait(pause)
+
+    def _watch(self) -> None:
+        """End a connection that the thread hangs on: a server that drips is never silent for long."""
+        while not self._ended.wait(_PING_SECONDS):
+            allowed = SILENT_SECONDS if self._alive else _CONNECT_SECONDS
+            if time.monotonic() - self._heard > allowed and self._client is not None:
+                disconnect(self._client)
+
+    def _listen(self) -> bool:
+        """Pass on what is published until the channel is lost; tell whether it was there at all."""
+        self._heard = time.monotonic()
+        client = self._client = self._connect()
+        try:
+            channel = _one_node(client).pubsub()
+            channel.subscribe(self._channel)
+            self._asked, waiting = time.monotonic(), True  # the subscription is an answer as well
+            self._heard = self._asked
+            while not self._ended.is_set():
+                now = time.monotonic()
+                if now - self._heard > SILENT_SECONDS:
+                    break
+                if not waiting and now - self._asked >= _PING_SECONDS:
+                    self._asked, waiting = now, True
+                    channel.ping()
+                message = channel.get_message(timeout=_PING_SECONDS)
+                if message is not None:
+                    waiting = not self._take(message) and waiting
+            return self._alive
+        finally:
+            disconnect(client)
+
+    def _take(self, message: dict[str, Any]) -> bool:
+        """Pass on a message; tell whether it is the answer that was waited for."""
+        if message["type"] in {"subscribe", "pong"}:
+            # All that was published before this was asked has arrived. A message tells nothing of the kind: a
+            # channel that falls behind has many.
+            self._heard = self._asked
+        if message["type"] == "subscribe":
+            # From here on nothing is missed; what was before, nobody knows.
+            self._alive = True
+            self._tell(None)
+        elif message["type"] == "message":
+            name = message["data"]
+            # What is no text names nothing, so that anything may be meant.
+            self._tell(None if name == ALL or not _is_text(name) else name.decode())
+        return message["type"] in {"subscribe", "pong"}
+
+    def _tell(self, name: str | None) -> None:
+        if self._ended.is_set():
+            return
+        try:
+            self._callback(name)
+        except Exception as error:  # noqa: BLE001  # of whoever listens; the next drop must arrive all the same
+            _log.warning("a listener of the redis cache failed: %s", type(error).__name__)
+
+
+def _one_node(client: Any) -> Any:
+    """Return a client of one node: on a cluster any, for each tells what is published on all of them."""
+    if not hasattr(client, "get_primaries"):
+        return client
+    return client.get_redis_connection(random.choice(client.get_primaries()))  # noqa: S311  # spreads the load
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

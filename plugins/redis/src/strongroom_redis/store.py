@@ -1,0 +1,331 @@
+"""`RedisCacheStore`: a second level of a cache in Redis 6 or newer, or in Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    StrongroomError,
+)
+
+from strongroom_redis.connection import Options, check, connect, disconnect
+from strongroom_redis.errors import translate
+from strongroom_redis.gate import Gate
+from strongroom_redis.listening import ALL, SILENT_SECONDS, Listener
+from strongroom_redis.scripts import CONFIRM, DROP, LOCK, SET_FENCED, UNLOCK
+
+__all__ = ["RedisCacheStore"]
+
+T = TypeVar("T")
+_FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
+_BATCH: Final = 500
+_stores: weakref.WeakSet[RedisCacheStore] = weakref.WeakSet()
+
+
+class RedisCacheStore:
+    """A `strongroom.cache.CacheStore`, fenced and watchable; also a lock for `SecretRotation`.
+
+    Keys of the server are `NAMESPACE:d:{NAME}` for data, `NAMESPACE:l:{NAME}` for locks and
+    `NAMESPACE:f:{NAME}` for fences; drops are published on `NAMESPACE:dropped`. No constructor connects.
+
+    After a failure the server is left alone for a moment, which grows to two seconds while it fails; then one
+    call at a time finds out whether it is back, and the others fail at once.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://` as redis-py takes them; for sentinels
+            `redis+sentinel://HOST:PORT,…/SERVICE/DATABASE`, for a cluster `redis+cluster://HOST:PORT,…`, and
+            both with `rediss` for TLS.
+        namespace: What the names of all keys and of the channel begin with.
+        username: ACL user; else the URL's.
+        password: Its password; else the URL's.
+        sentinel_username: ACL user of the sentinels themselves.
+        sentinel_password: Its password.
+        ca_file: The CA that signed the server's certificate.
+        cert_file: The client's certificate.
+        key_file: Its private key.
+        verify: Whether the server's certificate and host name are checked.
+        timeout_seconds: How long one call takes at most, connecting included.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigurationError: The URL is none of these.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "strongroom",
+        username: str | None = None,
+        password: str | None = None,
+        sentinel_username: str | None = None,
+        sentinel_password: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+        verify: bool = True,
+        timeout_seconds: float = 0.4,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = Options(
+            url,
+            username,
+            password,
+            sentinel_username,
+            sentinel_password,
+            ca_file=_path(ca_file),
+            cert_file=_path(cert_file),
+            key_file=_path(key_file),
+            verify=verify,
+            timeout=timeout_seconds,
+        )
+        check(self._options)
+        if not namespace or timeout_seconds <= 0:
+            raise ConfigurationError("redis: namespace is not empty, and timeout_seconds greater than 0")
+        self._namespace = namespace
+        self._channel = f"{namespace}:dropped"
+        self._timeout = timeout_seconds
+        self._clock = clock
+        self._client: Any = None
+        self._listeners: list[Listener] = []
+        self._begin_anew()
+        _stores.add(self)
+
+    def get(self, name: str) -> bytes | None:
+        """Return the data under `name`, or None.
+
+        Raises:
+            BackendUnavailableError: The server does not answer; `AuthenticationError` and
+                `PermissionDeniedError` where it refuses. So for all other methods.
+        """
+        found: bytes | None = self._call("reading", lambda client: _read(client, self._key("d", name)))
+        return found
+
+    def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
+        """Keep `data` for `ttl_seconds`, to the millisecond; not at all where that is nothing."""
+        key, life = self._key("d", name), _milliseconds(ttl_seconds)
+        if life > 0:
+            self._call("writing", lambda client: client.set(key, data, px=life))
+
+    def set_fenced(self, name: str, data: bytes, ttl_seconds: float, token: int) -> bool:
+        """Keep `data` unless `name` was dropped, cleared or locked since its lock gave `token`."""
+        keys, life = (self._key("d", name), self._key("f", name)), _milliseconds(ttl_seconds)
+        if life <= 0:
+            return False
+        kept = self._call("writing", lambda client: client.eval(SET_FENCED, 2, *keys, data, life, str(token)))
+        return bool(kept)
+
+    def delete(self, name: str) -> None:
+        """Drop `name`, and publish that."""
+        keys = self._key("d", name), self._key("f", name)
+        self._call(
+            "dropping",
+            lambda client: client.eval(DROP, 2, *keys, _FENCE_MILLISECONDS, self._channel, name),
+        )
+
+    def clear(self, namespace: str) -> None:
+        """Drop every name that begins with `namespace`, and publish that any may be gone.
+
+        "" and the store's own namespace mean all. The server is searched for them (`SCAN`), page by page, so
+        this takes the longer the more keys it has; each page has the time of a call.
+        """
+        prefix = "" if namespace == self._namespace else namespace
+        for kind in "fd":  # the fences first: what is under way must not come after
+            pattern = f"{_literal(self._namespace)}:{kind}:{{{_literal(prefix)}*}}"
+            for node in self._call("dropping", _nodes):
+                self._drop_pages(pattern, node)
+        self._call("dropping", lambda client: client.publish(self._channel, ALL))
+
+    @contextmanager
+    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
+        """Hold the lock of `name` for the block, `ttl_seconds` at most, and give its fencing token.
+
+        Raises:
+            ConflictError: Another held it for all of `wait_seconds`.
+        """
+        key, holder = self._key("l", name), os.urandom(16).hex()
+        token = self._acquire(name, holder, max(_milliseconds(ttl_seconds), 1), wait_seconds)
+        try:
+            yield token
+        finally:
+            with contextlib.suppress(StrongroomError):  # it ends by itself, and what was done is done
+                self._call("unlocking", lambda client: client.eval(UNLOCK, 1, key, holder))
+
+    def subscribe(self, callback: Callable[[str | None], object]) -> Listener:
+        """Call `callback` with each name that anybody drops, None for any, from a thread of its own."""
+        own = replace(self._options, retries=0, timeout=min(self._timeout, SILENT_SECONDS))
+        listener = Listener(lambda: connect(own), self._channel, callback)
+        self._listeners.append(listener)
+        return listener
+
+    def close(self) -> None:
+        """End all subscriptions and connections; a second call is harmless."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+        self._let_go()
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<RedisCacheStore {self._options.address()} {self._namespace!r}>"
+
+    def _begin_anew(self) -> None:
+        """Make what a forked child cannot share with its parent."""
+        self._client = None
+        self._runner = Runner()
+        self._lock = threading.Lock()
+        self._gate = Gate(self._clock)
+        self._listeners = []
+
+    def _key(self, kind: str, name: str) -> str:
+        return f"{self._namespace}:{kind}:{{{name}}}"
+
+    def _acquire(self, name: str, holder: str, life: int, wait_seconds: float) -> int:
+        keys = self._key("l", name), self._key("f", name)
+        end, pause = time.monotonic() + wait_seconds, _SHORTEST_WAIT
+        kept = max(_FENCE_MILLISECONDS, 2 * life)
+        # A server that hung may carry out what it was asked long after nobody waits for its answer: a lock is
+        # short until the answer has come.
+        first = min(life, _milliseconds(2 * self._timeout))
+
+        def ask(client: Any) -> Any:
+            token = client.eval(LOCK, 2, *keys, holder, first, kept)
+            if token and life > first and not client.eval(CONFIRM, 1, keys[0], holder, life):
+                return None
+            return token
+
+        while True:
+            token = self._call("locking", ask)
+            if token:
+                return int(token)
+            left = end - time.monotonic()
+            if left <= 0:
+                raise ConflictError(
+                    f"the lock was held by another for {wait_seconds:g} s", provider="redis",
+                    hint="try again later",
+                )  # fmt: skip
+            time.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311  # spreads the askers
+            pause = min(pause * 2, _LONGEST_WAIT)
+
+    def _drop_pages(self, pattern: str, node: Any) -> None:
+        """Drop what matches `pattern` on one node."""
+        where = {} if node is None else {"target_nodes": node}
+        cursor = 0
+
+        def page(client: Any) -> int:
+            following, keys = client.scan(cursor, match=pattern, count=_BATCH, **where)
+            _unlink(client, keys)
+            return int(following if node is None else following[node.name])
+
+        while True:
+            cursor = self._call("dropping", page)
+            if cursor == 0:
+                return
+
+    def _call(self, doing: str, call: Callable[[Any], T]) -> T:
+        """Return what `call` returns of the client, or raise strongroom's error; within the time-out."""
+        with self._gate.passage() as open_:
+            if not open_:
+                failure: StrongroomError = self._unavailable(f"{doing} was not tried: it failed a moment ago")
+            else:
+                try:
+                    return self._runner.run(lambda: call(self._connected()), Deadline(self._timeout))
+                except OutOfTimeError:
+                    failure = self._unavailable(f"{doing} did not end within {self._timeout:g} s")
+                    self._let_go()  # so that the call that is left behind ends too
+                except Exception as error:  # noqa: BLE001  # the table says what each is
+                    failure = translate(error, doing, self._options.address())
+                # Outside the `except` block: redis-py's errors may hold what was sent.
+                raise failure
+        raise failure
+
+    def _unavailable(self, what: str) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"redis: {what} ({self._options.address()})",
+            provider="redis",
+            hint="check that the server runs and can be reached",
+        )
+
+    def _connected(self) -> Any:
+        client = self._client
+        if client is None:
+            made = connect(self._options)  # a cluster's asks its nodes: outside the lock
+            with self._lock:
+                client = self._client = self._client or made
+            if client is not made:
+                disconnect(made)
+        return client
+
+    def _let_go(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            disconnect(client)
+
+
+def _path(told: str | os.PathLike[str] | None) -> Path | None:
+    return None if told is None else Path(told)
+
+
+def _read(client: Any, key: str) -> Any:
+    import redis
+
+    try:
+        return client.get(key)
+    except redis.ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+    client.unlink(key)  # somebody else's rubbish under our name: it would be in the way until it is gone
+    return None
+
+
+def _nodes(client: Any) -> list[Any]:
+    """Return the nodes of a cluster that hold keys; for another server None, which stands for itself."""
+    return list(client.get_primaries()) if hasattr(client, "get_primaries") else [None]
+
+
+def _unlink(client: Any, keys: list[Any]) -> None:
+    # One by one in a pipeline, for on a cluster they are on several nodes.
+    if keys:
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.unlink(key)
+            pipeline.execute()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(int(seconds * 1000), 1) if seconds > 0 else 0
+
+
+def _literal(text: str) -> str:
+    """Return `text` as a pattern of `SCAN` that stands for itself."""
+    return "".join(f"\\{one}" if one in r"*?[]^-\\" else one for one in text)
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._begin_anew()  # noqa: SLF001  # the module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)

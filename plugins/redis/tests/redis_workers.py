@@ -1,0 +1,55 @@
+"""What the tests run in processes of their own."""
+
+from __future__ import annotations
+
+import time
+
+from strongroom.cache import HierarchicalSecretCache
+from strongroom.encryption import AESGCMEncryption
+from strongroom_redis import RedisCacheStore
+
+
+def cache_on(url, key, **options):
+    return HierarchicalSecretCache(
+        l2=RedisCacheStore(url, timeout_seconds=10), encryption=AESGCMEncryption(key),
+        l2_timeout_seconds=10, lock_seconds=30, **options,
+    )  # fmt: skip
+
+
+def ask_at_once(url, key, count, ready, answers):
+    cache = cache_on(url, key)
+    cache.get_or_fetch("warm", lambda _: "up")
+
+    def fetch(_):
+        with count.get_lock():
+            count.value += 1
+        time.sleep(0.2)
+        return "value"
+
+    ready.wait(60)
+    answers.put(cache.get_or_fetch("key", fetch))
+
+
+def hold_in_turns(url, own, log):
+    store = RedisCacheStore(url, timeout_seconds=10)
+    for _ in range(10):
+        with store.lock("a:b", ttl_seconds=60, wait_seconds=60) as token:
+            log.put(("in", own, token))
+            log.put(("out", own, token))
+    log.put(("end", own, 0))
+
+
+def answer_writes(url, key, orders, told):
+    """The other host: reads until it sees each new value, and tells when."""
+    cache = cache_on(url, key, l1_ttl_seconds=3600, l2_ttl_seconds=3600)
+    current = {"value": ""}
+    cache.get_or_fetch("key", lambda _: "first")
+    while not cache._subscription.alive:
+        time.sleep(0.005)
+    told.put("ready")
+    for value in iter(orders.get, None):
+        current["value"] = value
+        told.put("told")
+        while cache.get_or_fetch("key", lambda _: current["value"]) != value:
+            pass
+        told.put(time.monotonic())

@@ -1,0 +1,665 @@
+"""A real Valkey that refuses, hangs, dies, comes back, or is reached by TLS, sentinels or as a cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import threading
+import time
+
+import pytest
+import trustme
+from redis_workers import answer_writes, ask_at_once, cache_on, hold_in_turns
+from strongroom.cache import HierarchicalSecretCache
+from strongroom.encryption import AESGCMEncryption, generate_key
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    PermissionDeniedError,
+)
+from strongroom.testing.faults import FaultProxy
+from strongroom_redis import RedisCacheStore
+from tls_front import TlsFront
+from valkey_server import free_port
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+SLACK = 5.0  # for a machine that is busy with other tests
+
+
+def within(seconds, call):
+    """Return what `call` raises, and check that it does so in time."""
+    started = time.monotonic()
+    with pytest.raises(BackendUnavailableError) as caught:
+        call()
+    assert time.monotonic() - started < seconds + SLACK
+    return caught.value
+
+
+def soon(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("http://host:1", "http"),
+            ("redis://", "no host"),
+            ("host:6379", "scheme"),
+            ("redis+sentinel://host:1", "no service"),
+            ("redis+cluster://host:port", "no number"),
+        ],
+    )
+    def test_a_url_that_is_none_is_refused_without_showing_it(self, url, told):
+        with pytest.raises(ConfigurationError, match=told):
+            RedisCacheStore(url)
+
+    def test_a_constructor_asks_nobody(self):
+        with RedisCacheStore("redis://192.0.2.1:1/0") as store:
+            assert "192.0.2.1" in repr(store)
+
+    def test_neither_user_nor_password_is_in_its_repr(self):
+        for url in ("redis://user:hunter22@host:1/0", "rediss+cluster://user:hunter22@a:1,b:2"):
+            store = RedisCacheStore(url, password="hunter33", sentinel_password="hunter44")
+            assert "hunter" not in repr(store)
+            assert "user" not in repr(store)
+
+    @pytest.mark.parametrize("query", ["?db=none", "?socket_timeout=soon"])
+    def test_options_of_the_url_that_are_none_are_refused_at_the_first_call(self, query):
+        with (
+            RedisCacheStore(f"redis://user:hunter22@127.0.0.1:1/0{query}") as store,
+            pytest.raises(ConfigurationError) as caught,
+        ):
+            store.get("a:b")
+        assert "hunter22" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
+
+    def test_data_is_bytes_whatever_the_url_says(self, server):
+        with RedisCacheStore(f"{server.url}?decode_responses=true", timeout_seconds=10) as store:
+            store.set("a:b", b"\xff", 60)
+            assert store.get("a:b") == b"\xff"
+
+    def test_a_socket_file_serves_as_well(self, start, tmp_path):
+        path = tmp_path / "s"
+        start("--unixsocket", str(path))
+        with RedisCacheStore(f"unix://{path}", timeout_seconds=10) as store:
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+
+
+class TestRefusals:
+    @pytest.fixture
+    def guarded(self, start):
+        server = start("--requirepass", "hunter22")
+        server.ask("AUTH", "hunter22")
+        return server
+
+    def test_no_password(self, guarded):
+        with RedisCacheStore(guarded.url, timeout_seconds=10) as store, pytest.raises(AuthenticationError):
+            store.get("a:b")
+
+    def test_a_wrong_password_is_in_no_error(self, guarded):
+        store = RedisCacheStore(guarded.url, password="hunter99", timeout_seconds=10)
+        with pytest.raises(AuthenticationError) as caught:
+            store.get("a:b")
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert "hunter" not in f"{error!r} {error}"
+            error = error.__cause__ or error.__context__
+        store.close()
+
+    def test_a_password_of_the_url_or_of_the_options(self, guarded):
+        url = guarded.url.replace("redis://", "redis://:hunter22@")
+        for store in (
+            RedisCacheStore(url, timeout_seconds=10),
+            RedisCacheStore(guarded.url, password="hunter22", timeout_seconds=10),
+            # The options come first.
+            RedisCacheStore(url.replace("22@", "99@"), password="hunter22", timeout_seconds=10),
+        ):
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+            store.close()
+
+    def test_the_rule_of_the_documentation_is_enough_and_no_more_is_allowed(self, start):
+        from pathlib import Path
+
+        page = Path(__file__).parents[3] / "docs" / "how-to" / "backends" / "redis.md"
+        (rule,) = [line for line in page.read_text().splitlines() if line.startswith("user strongroom ")]
+        acl = rule.replace("REPLACE-WITH-A-PASSWORD", "hunter22").split()[1:]
+        server = start()
+        server.ask("ACL", "SETUSER", *acl)
+        with RedisCacheStore(
+            server.url, username="strongroom", password="hunter22", timeout_seconds=10
+        ) as store:
+            heard: list[str | None] = []
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as token:
+                assert store.set_fenced("a:b", b"data", 60, token)
+            store.set("a:c", b"data", 60)
+            assert store.get("a:b") == b"data"
+            store.delete("a:b")
+            store.clear("a:")
+            soon(lambda: "a:b" in heard)
+        other = RedisCacheStore(
+            server.url, namespace="other", username="strongroom", password="hunter22", timeout_seconds=10
+        )
+        with pytest.raises(PermissionDeniedError):
+            other.get("a:b")
+        other.close()
+
+
+class TestOutages:
+    def test_nobody_there(self):
+        store = RedisCacheStore(f"redis://127.0.0.1:{free_port()}/0")
+        error = within(0.4, lambda: store.get("a:b"))
+        assert error.provider == "redis"
+        store.close()
+
+    @pytest.mark.parametrize("mode", ["black_hole", "drip", "half", "refuse"])
+    def test_a_server_that_spoils_its_answers(self, server, mode):
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=0.3)
+            store.set("a:b", b"d" * 10_000, 60)
+            proxy.mode = mode
+            if mode == "refuse":  # new connections alone
+                store._client.connection_pool.disconnect()
+            within(0.3, lambda: store.get("a:b"))
+            store.close()
+
+    def test_it_is_left_alone_for_a_moment_and_then_asked_by_one(self, server):
+        clock = Clock()
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=5, clock=clock)
+            store.set("a:b", b"data", 60)
+            proxy.mode = "refuse"
+            store._client.connection_pool.disconnect()
+            within(5, lambda: store.get("a:b"))
+            before = proxy.connections
+            for _ in range(10):
+                with pytest.raises(BackendUnavailableError, match="a moment ago"):
+                    store.get("a:b")
+            assert proxy.connections == before
+            proxy.mode = "pass"
+            clock.now += 0.15
+            assert store.get("a:b") == b"data"
+            assert store.get("a:b") == b"data"
+            store.close()
+
+    def test_a_restarted_server_is_used_again(self, start):
+        server = start()
+        store = RedisCacheStore(server.url, timeout_seconds=5)
+        store.set("a:b", b"data", 60)
+        server.stop()
+        within(5, lambda: store.get("a:b"))
+        server.begin()
+
+        def answers():
+            try:
+                return store.get("a:b") is None
+            except BackendUnavailableError:
+                return False
+
+        soon(answers, 20)
+        store.close()
+
+    def test_a_kept_connection_that_the_server_closed_is_no_failure(self, server):
+        store = RedisCacheStore(server.url, timeout_seconds=10)
+        store.set("a:b", b"data", 60)
+        server.ask("CLIENT", "KILL", "TYPE", "normal")
+        assert store.get("a:b") == b"data"
+        store.close()
+
+    def test_a_slow_server_that_answers_in_time_is_waited_for(self, server):
+        with (
+            FaultProxy(server.port, latency=0.05) as proxy,
+            RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=10) as store,
+        ):
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+
+    def test_calls_that_fail_together_count_once(self, server):
+        clock = Clock()
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=0.3, clock=clock)
+            store.set("a:b", b"data", 60)
+            proxy.mode = "black_hole"
+            threads = [
+                threading.Thread(target=within, args=(0.3, lambda: store.get("a:b"))) for _ in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            proxy.mode = "pass"
+            clock.now += 0.15  # longer than the first pause, and shorter than the second
+            assert store.get("a:b") == b"data"
+            store.close()
+
+    def test_a_lock_that_nobody_waits_for_any_more_ends_soon(self, start):
+        server = start()
+        store = RedisCacheStore(server.url, timeout_seconds=0.3)
+        store.get("a:b")
+        server.pause()
+        with pytest.raises(BackendUnavailableError):
+            store.lock("a:b", ttl_seconds=600, wait_seconds=0).__enter__()
+        server.resume()  # and now it does what it was asked
+        with (
+            RedisCacheStore(server.url, timeout_seconds=10) as other,
+            other.lock("a:b", ttl_seconds=600, wait_seconds=60),
+        ):
+            assert int(server.ask("PTTL", "strongroom:l:{a:b}")[1:]) > 300_000
+        store.close()
+
+    def test_what_ends_a_lock_that_the_server_refuses_is_no_error(self, start):
+        server = start()
+        store = RedisCacheStore(server.url, timeout_seconds=5)
+        with store.lock("a:b", ttl_seconds=60, wait_seconds=0):
+            server.stop()
+        store.close()
+
+    @pytest.mark.parametrize("rubbish", [("LPUSH",), ("SADD",), ("SET",), ("HSET", "field")])
+    def test_rubbish_in_its_place_is_in_nobody_s_way(self, server, rubbish):
+        command, *field = rubbish
+        for kind in "dlf":
+            server.ask(command, f"strongroom:{kind}:{{a:b}}", *field, "9e999")
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            assert store.get("a:b") == (b"9e999" if command == "SET" else None)
+            server.ask(command, "strongroom:d:{a:b}", *field, "9e999")
+            if command == "SET":
+                server.ask("DEL", "strongroom:l:{a:b}")
+            tokens = []
+            for _ in range(3):
+                with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as token:
+                    tokens.append(token)
+                    assert store.set_fenced("a:b", b"data", 60, token)
+            assert tokens == sorted(set(tokens))
+            assert store.get("a:b") == b"data"
+            store.delete("a:b")
+            assert store.get("a:b") is None
+
+    def test_a_flushed_server_has_forgotten_tokens_and_gives_greater_ones(self, server):
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as first:
+                server.ask("FLUSHALL")
+                assert not store.set_fenced("a:b", b"data", 60, first)
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as second:
+                assert second > first
+                assert store.set_fenced("a:b", b"data", 60, second)
+
+    def test_what_it_keeps_ends_by_itself(self, server):
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as token:
+                store.set_fenced("a:b", b"data", 0.5, token)
+                lives = [int(server.ask("PTTL", f"strongroom:{kind}:{{a:b}}")[1:]) for kind in "dlf"]
+            store.set("a:c", b"data", 7)
+            lives.append(int(server.ask("PTTL", "strongroom:d:{a:c}")[1:]))
+        day = 24 * 3600 * 1000
+        assert all(0 < life <= most for life, most in zip(lives, (500, 60_000, day, 7000), strict=True))
+
+
+class TestHearing:
+    @pytest.fixture
+    def heard(self):
+        return []
+
+    def test_a_lost_channel_is_noticed_within_a_second_and_found_again(self, start, heard):
+        server = start()
+        store = RedisCacheStore(server.url, timeout_seconds=5)
+        subscription = store.subscribe(heard.append)
+        soon(lambda: subscription.alive)
+        heard.clear()
+        server.pause()
+        paused = time.monotonic()
+        soon(lambda: not subscription.alive)
+        assert time.monotonic() - paused < 1 + SLACK
+        soon(lambda: heard == [None])
+        server.resume()
+        soon(lambda: subscription.alive)
+        soon(lambda: heard.count(None) >= 2)
+        store.close()
+
+    def test_so_is_one_whose_server_is_gone(self, start, heard):
+        server = start()
+        store = RedisCacheStore(server.url, timeout_seconds=5)
+        subscription = store.subscribe(heard.append)
+        soon(lambda: subscription.alive)
+        server.stop()
+        soon(lambda: not subscription.alive)
+        server.begin()
+        soon(lambda: subscription.alive, 20)
+        heard.clear()
+        store.delete("a:b")
+        soon(lambda: "a:b" in heard)
+        store.close()
+
+    @pytest.mark.parametrize("mode", ["black_hole", "reset", "drip"])
+    def test_so_is_one_that_is_spoilt_on_its_way(self, server, heard, mode):
+        with FaultProxy(server.port) as proxy:
+            store = RedisCacheStore(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=5)
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            heard.clear()
+            proxy.mode = mode
+            with RedisCacheStore(server.url, timeout_seconds=10) as other:
+                other.delete(1000 * "long")
+            soon(lambda: not subscription.alive)
+            soon(lambda: None in heard)
+            proxy.mode = "pass"
+            soon(lambda: subscription.alive)
+            with RedisCacheStore(server.url, timeout_seconds=10) as other:
+                other.delete("a:b")
+            soon(lambda: "a:b" in heard)
+            store.close()
+            assert not subscription.alive
+
+    def test_a_callback_that_fails_hears_what_follows(self, server, heard, caplog):
+        def fail(name):
+            heard.append(name)
+            raise KeyError(name)
+
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            subscription = store.subscribe(fail)
+            soon(lambda: subscription.alive)
+            for name in ("a:b", "a:c"):
+                store.delete(name)
+            soon(lambda: heard[-2:] == ["a:b", "a:c"])
+        assert "KeyError" in caplog.text
+        assert "a:b" not in caplog.text
+
+    def test_what_strangers_publish_harms_nobody(self, server, heard):
+        with RedisCacheStore(server.url, timeout_seconds=10) as store:
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            heard.clear()
+            with socket.create_connection(("127.0.0.1", server.port)) as raw:
+                raw.sendall(b"PUBLISH strongroom:dropped \xff\xfe\r\n")
+                soon(lambda: heard == [None])
+            store.delete("a:b")
+            soon(lambda: heard == [None, "a:b"])
+
+    @pytest.mark.parametrize("protocol", [2, 3])
+    def test_in_both_protocols(self, server, heard, protocol):
+        with RedisCacheStore(f"{server.url}?protocol={protocol}", timeout_seconds=10) as store:
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            store.delete("a:b")
+            soon(lambda: "a:b" in heard)
+
+
+class TestTls:
+    @pytest.fixture
+    def files(self, tmp_path):
+        authority = trustme.CA()
+        for name, certificate in (
+            ("server", authority.issue_cert("127.0.0.1")),
+            ("client", authority.issue_cert("client.example.com")),
+        ):
+            certificate.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+            certificate.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        return tmp_path
+
+    @pytest.fixture
+    def secure(self, server, files):
+        with TlsFront(server.port, files) as front:
+            yield f"rediss://127.0.0.1:{front.port}/0"
+
+    def test_with_the_client_s_certificate(self, secure, files):
+        with RedisCacheStore(
+            secure,
+            ca_file=files / "ca.pem",
+            cert_file=files / "client.pem",
+            key_file=files / "client.key",
+            timeout_seconds=10,
+        ) as store:
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+
+    @pytest.mark.parametrize("lacks", ["the authority", "the certificate"])
+    def test_not_without(self, lacks, secure, files):
+        options = {} if lacks == "the authority" else {"ca_file": files / "ca.pem"}
+        store = RedisCacheStore(secure, timeout_seconds=10, **options)
+        within(10, lambda: store.get("a:b"))
+        store.close()
+
+
+def test_behind_sentinels(start, tmp_path, binary):
+    server = start()
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor main 127.0.0.1 {server.port} 1\nsentinel down-after-milliseconds main 5000\n"
+    )
+    from valkey_server import ValkeyServer
+
+    sentinel = ValkeyServer.sentinel(binary, configuration)
+    try:
+        with RedisCacheStore(
+            f"redis+sentinel://127.0.0.1:{sentinel.port}/main/0", timeout_seconds=10
+        ) as store:
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+            with store.lock("a:b", ttl_seconds=5, wait_seconds=0) as token:
+                assert store.set_fenced("a:b", b"newer", 60, token)
+        missing = RedisCacheStore(f"redis+sentinel://127.0.0.1:{sentinel.port}/none/0", timeout_seconds=10)
+        within(10, lambda: missing.get("a:b"))
+        missing.close()
+    finally:
+        sentinel.stop()
+
+
+def test_on_a_cluster(start):
+    buses = [free_port() for _ in range(2)]
+    one, two = (start("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses)
+    one.ask("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+    two.ask("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+    one.ask("CLUSTER", "MEET", "127.0.0.1", str(two.port), str(buses[1]))
+    soon(lambda: all(b"cluster_state:ok" in each.ask("CLUSTER", "INFO") for each in (one, two)), 30)
+    with RedisCacheStore(f"redis+cluster://127.0.0.1:{one.port}", timeout_seconds=10) as store:
+        heard: list[str | None] = []
+        subscription = store.subscribe(heard.append)
+        soon(lambda: subscription.alive, 60)
+        names = [f"a:{number}" for number in range(20)]
+        for name in names:
+            with store.lock(name, ttl_seconds=60, wait_seconds=0) as token:
+                assert store.set_fenced(name, b"data", 60, token)
+        assert [store.get(name) for name in names] == [b"data"] * 20
+        assert int(one.ask("DBSIZE")[1:]) > 0
+        assert int(two.ask("DBSIZE")[1:]) > 0
+        store.delete("a:1")
+        soon(lambda: "a:1" in heard)
+        store.clear("a:")
+        assert [store.get(name) for name in names] == [None] * 20
+
+
+# --- several processes ---
+
+KEY = generate_key()
+# Forked from a process that has imported all of it and has no threads.
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload(["strongroom_redis.store", "strongroom.cache.hierarchical", "redis"])
+
+
+def test_eight_processes_that_ask_at_once_make_one_fetch(server):
+    count, ready, answers = SPAWN.Value("i", 0), SPAWN.Barrier(8), SPAWN.Queue()
+    workers = [
+        SPAWN.Process(target=ask_at_once, args=(server.url, KEY, count, ready, answers)) for _ in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=60) for _ in workers] == ["value"] * 8
+    for worker in workers:
+        worker.join(60)
+    assert count.value == 1
+
+
+def test_processes_hold_a_lock_one_at_a_time_and_its_tokens_grow(server):
+    log = SPAWN.Queue()
+    workers = [SPAWN.Process(target=hold_in_turns, args=(server.url, own, log)) for own in range(8)]
+    for worker in workers:
+        worker.start()
+    tokens, ended = {}, 0
+    while ended < 8:
+        what, own, token = log.get(timeout=60)
+        ended += what == "end"
+        if what == "in":
+            assert token not in tokens
+            tokens[token] = own
+    for worker in workers:
+        worker.join(60)
+    assert len(tokens) == 80
+
+
+def writes_seen(server, trials):
+    orders, told = SPAWN.Queue(), SPAWN.Queue()
+    other = SPAWN.Process(target=answer_writes, args=(server.url, KEY, orders, told))
+    other.start()
+    mine = cache_on(server.url, KEY)
+    assert told.get(timeout=60) == "ready"
+    taken = []
+    for number in range(trials):
+        orders.put(str(number))
+        assert told.get(timeout=60) == "told"
+        written = time.monotonic()
+        mine.invalidate("key")
+        taken.append(told.get(timeout=60) - written)
+    orders.put(None)
+    other.join(60)
+    mine.close()
+    return sorted(taken)[int(trials * 0.99) - 1]
+
+
+def test_a_write_here_is_seen_there_within_a_second(server):
+    assert writes_seen(server, 50) < 1
+
+
+@pytest.mark.torture
+def test_a_thousand_writes_here_are_seen_there_within_a_second(server):
+    assert writes_seen(server, 1000) < 1
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_makes_connections_of_its_own(server):
+    store = RedisCacheStore(server.url, timeout_seconds=10)
+    subscription = store.subscribe(lambda _: None)
+    soon(lambda: subscription.alive)
+    store.set("a:b", b"data", 60)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # coverage does not follow
+        told = b"%r %r" % (store.get("a:b"), subscription.alive)
+        os.write(write, told)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        assert answer.read() == b"b'data' False"
+    os.waitpid(child, 0)
+    assert store.get("a:b") == b"data"
+    store.close()
+
+
+class TestACacheWhoseServerFails:
+    """No read fails, and none waits for longer than the time-out and the fetch."""
+
+    def reads(self, cache, disturb, seconds=2.0):
+        stop, failures, slowest = threading.Event(), [], 0.0
+
+        def work():
+            nonlocal slowest
+            while not stop.is_set():
+                started = time.monotonic()
+                try:
+                    assert cache.get_or_fetch("key", lambda _: "value") == "value"
+                except Exception as error:  # handed over to the test
+                    failures.append(error)
+                slowest = max(slowest, time.monotonic() - started)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for act in disturb:
+            time.sleep(seconds / len(disturb) / 2)
+            act()
+            time.sleep(seconds / len(disturb) / 2)
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        return failures, slowest
+
+    def cache(self, server):
+        return HierarchicalSecretCache(
+            0.01, 0.02, l2=RedisCacheStore(server.url, timeout_seconds=0.2),
+            encryption=AESGCMEncryption(KEY), l2_timeout_seconds=0.3,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("how", ["killed", "hung", "flushed", "full of rubbish"])
+    def test_costs_fetches_and_no_errors(self, start, how):
+        server = start()
+        cache = self.cache(server)
+        cache.get_or_fetch("key", lambda _: "value")
+
+        def rubbish():
+            for line in server.ask("KEYS", "strongroom:d:*").split(b"\r\n"):
+                if line.startswith(b"strongroom"):
+                    server.ask("SET", line.decode(), "rubbish")
+
+        disturb = {
+            "killed": [server.stop, server.begin],
+            "hung": [server.pause, server.resume],
+            "flushed": [lambda: server.ask("FLUSHALL")] * 3,
+            "full of rubbish": [rubbish] * 5,
+        }[how]
+        failures, slowest = self.reads(cache, disturb)
+        assert failures == []
+        assert slowest < 0.3 + SLACK
+        cache.close()
+
+
+def test_a_spec_names_it(server, monkeypatch):
+    from strongroom import SecretProviderRegistry
+
+    monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
+    monkeypatch.setenv("CACHE_URL", server.url)
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "app": {
+                "provider": {"type": "memory"},
+                "middleware": [
+                    {
+                        "type": "caching",
+                        "l2": {"type": "redis", "url": "${env:CACHE_URL}", "timeout_seconds": 10},
+                        "l2_timeout_seconds": 10,
+                    }
+                ],
+            }
+        },
+    }
+    with SecretProviderRegistry(spec) as one, SecretProviderRegistry(spec) as other:
+        one.set_secret("key", "value")
+        assert one.get_secret("key") == "value"
+        assert other.get_secret("key") == "value"  # out of the cache: its own memory has nothing
+    assert b"value" not in server.ask("KEYS", "*")
+
+
+def test_it_is_a_lock_for_others_too(server):
+    with (
+        RedisCacheStore(server.url, timeout_seconds=10) as store,
+        RedisCacheStore(server.url, timeout_seconds=10) as other,
+        store.lock("rotation", ttl_seconds=60, wait_seconds=0),
+        pytest.raises(ConflictError),
+        other.lock("rotation", ttl_seconds=1, wait_seconds=0),
+    ):
+        pass
