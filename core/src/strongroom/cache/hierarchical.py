@@ -169,6 +169,7 @@ class HierarchicalSecretCache:
         if subscription is not None:
             subscription.close()
         self._l1.close()
+        self._store.close()
         if isinstance(self._store.store, Closeable):
             self._store.store.close()
 

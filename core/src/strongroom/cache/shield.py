@@ -20,15 +20,17 @@ __all__ = ["ShieldedStore"]
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.cache")
 _FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 5.0
+_REPLAY_SECONDS: Final = 0.25
 _MOST_OWED: Final = 10_000
 
 
 class ShieldedStore:
     """Bounds every call to a `CacheStore`, and raises nothing.
 
-    After a failure the store is left alone for a pause, which doubles up to half a minute while it fails.
-    What had to be dropped in the meantime is owed to it, and dropped before anything is read from it again.
+    After a failure the store is left alone for a pause, which doubles up to five seconds while it fails.
+    What had to be dropped in the meantime is owed to it: that is tried four times a second in the
+    background, and nothing is read from the store before it is done.
 
     Args:
         store: The store.
@@ -54,12 +56,14 @@ class ShieldedStore:
         self._closed_until = float("-inf")
         self._owed: set[str] = set()
         self._spaces: set[str] = set()
+        self._ended = threading.Event()
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Make threads and locks of its own: after a fork."""
         self._crew = Crew(name="strongroom-cache")
         self._lock = threading.Lock()
+        self._replaying = False
 
     def get(self, name: str) -> Any:
         """Return the data under `name`, or None where there is none or nobody can tell."""
@@ -83,19 +87,19 @@ class ShieldedStore:
         """Drop `names`, now or as soon as it can be done."""
         with self._lock:
             self._owed.update(names)
-        self._settle()
+        self._settle_or_replay()
 
     def clear(self, spaces: list[str]) -> None:
         """Drop all names that begin with one of `spaces`, now or as soon as it can be done."""
         with self._lock:
             self._spaces.update(spaces)
-        self._settle()
+        self._settle_or_replay()
 
     @contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
         """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""
         entered: Future[int] = Future()
-        leave = threading.Event()
+        leave, left = threading.Event(), threading.Event()
 
         def hold() -> None:
             # Entered and left by one thread: a lock may belong to the thread that took it.
@@ -108,6 +112,8 @@ class ShieldedStore:
             except Exception as error:  # noqa: BLE001  # of a stranger's store
                 if not entered.done():
                     entered.set_exception(error)
+            finally:
+                left.set()
 
         if not self._is_open():
             yield None
@@ -117,6 +123,8 @@ class ShieldedStore:
             yield self._entered(entered, name)
         finally:
             leave.set()
+            # A process that ended now would leave the others to wait until the lock does so by itself.
+            left.wait(self._timeout)
 
     def _entered(self, entered: Future[int], name: str) -> int | None:
         end = time.monotonic() + self._lock_seconds + self._timeout
@@ -141,31 +149,56 @@ class ShieldedStore:
 
     def _call(self, call: Callable[[], T]) -> T | None:
         """Return what `call` returns, None where it fails, takes too long, or is not tried."""
-        if not self._settle():
+        if not (self._is_open() and self._settle()):
             return None
         return self._tried(call)[1]
 
+    def close(self) -> None:
+        """Try no more."""
+        self._ended.set()
+
+    def _settle_or_replay(self) -> None:
+        if self._is_open() and self._settle():
+            return
+        with self._lock:
+            if self._replaying:
+                return
+            self._replaying = True
+        self._crew.start(self._replay)
+
+    def _replay(self) -> None:
+        """Try until nothing is owed: other processes must not read for long what was dropped here."""
+        try:
+            while not self._ended.wait(_REPLAY_SECONDS):
+                if self._settle():
+                    self._closed_until = float("-inf")
+                    return
+        finally:
+            self._replaying = False
+
     def _settle(self) -> bool:
-        """Drop what is owed; tell whether nothing is any more, and the store may be asked."""
+        """Drop what is owed; tell whether nothing is any more."""
         end = time.monotonic() + self._timeout
-        while self._is_open():
+        while True:
             with self._lock:
                 if len(self._owed) > _MOST_OWED:
                     self._spaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
                     self._owed.clear()
                 space, name = next(iter(self._spaces), None), next(iter(self._owed), None)
             if space is not None:
-                if self._tried(partial(self.store.clear, space))[0]:
-                    with self._lock:
-                        self._spaces.discard(space)
-            elif name is None:
+                done = self._tried(partial(self.store.clear, space))[0]
+            elif name is not None:
+                done = self._tried(partial(self.store.delete, name))[0]
+            else:
                 return True
-            elif self._tried(partial(self.store.delete, name))[0]:
-                with self._lock:
+            if not done:
+                return False
+            with self._lock:
+                self._spaces.discard(space or "")
+                if space is None and name is not None:
                     self._owed.discard(name)
             if time.monotonic() > end:
-                break  # the next one goes on
-        return False
+                return False  # the next one goes on
 
     def _tried(self, call: Callable[[], T]) -> tuple[bool, T | None]:
         done: Future[T] = Future()
