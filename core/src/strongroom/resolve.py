@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from strongroom.compose import compose, in_order, with_parts
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -22,6 +18,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.fields import member_of
+from strongroom.rules import check_text
 from strongroom.spec.plan import Plan, SecretPlan
 
 if TYPE_CHECKING:
@@ -39,20 +36,6 @@ __all__ = [
 ]
 
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")
-_PEM = re.compile(r"\s*-----BEGIN ([A-Z0-9 ]+)-----\s.*?\s-----END \1-----\s*", re.DOTALL)
-_BOOLEANS = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
-_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +48,8 @@ class Found:
     error: StrongroomError | None = None
     text: str | None = None
     value: Any = None
+    parts: tuple[Found, ...] = ()
+    """What it is composed of."""
 
     def __repr__(self) -> str:
         return f"<Found {self.plan.name}: {self.status}>"
@@ -139,9 +124,21 @@ def resolve(registry: SecretProviderRegistry, plan: Plan, *, group: str | None =
 
 
 def find_all(registry: SecretProviderRegistry, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:
-    """Return every one of `secrets` as it is found, whatever is wrong with it."""
-    values, failures = _read([secret.key for secret in secrets.values()], registry)
-    return {name: _found(secret, values, failures) for name, secret in secrets.items()}
+    """Return every one of `secrets` as it is found, whatever is wrong with it.
+
+    Where one is composed, its parts are read too, whether or not they are among `secrets`.
+    """
+    needed: Mapping[str, SecretPlan] = secrets
+    order: Iterable[str] = secrets
+    if any(secret.compose is not None for secret in secrets.values()):
+        needed = with_parts(secrets, registry.plan.secrets)
+        order = in_order(needed)
+    values, failures = _read([one.key for one in needed.values() if one.compose is None], registry)
+    found: dict[str, Found] = {}
+    for name in order:
+        secret = needed[name]
+        found[name] = _found(secret, values, failures) if secret.compose is None else _composed(secret, found)
+    return {name: found[name] for name in secrets}
 
 
 def mark_due(
@@ -214,9 +211,26 @@ def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str,
         field = f" field {secret.field!r}" if secret.field is not None else ""
         problem = f"missing: nothing is stored at {secret.key!r}{field}"
         return Found(secret, "missing", problem, SecretNotFoundError(secret.key))
-    value, problem_ = check_text(secret, text)
-    if problem_ is not None:
-        return Found(secret, "invalid", problem_)
+    return _checked(secret, text)
+
+
+def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:
+    made = compose(secret, found)
+    if made.absent and not secret.required:
+        return Found(secret, "ok")
+    if made.part is not None:
+        return Found(secret, made.part.status, made.problem, made.part.error)
+    if made.absent:
+        return Found(secret, "missing", made.problem, SecretNotFoundError(secret.name))
+    if made.text is None:
+        return Found(secret, "invalid", made.problem)
+    return replace(_checked(secret, made.text), parts=tuple(found[name] for name in secret.parts))
+
+
+def _checked(secret: SecretPlan, text: str) -> Found:
+    value, problem = check_text(secret, text)
+    if problem is not None:
+        return Found(secret, "invalid", problem)
     return Found(secret, "ok", text=text, value=value)
 
 
@@ -224,87 +238,3 @@ def _status(error: StrongroomError) -> Status:
     if isinstance(error, PermissionDeniedError | AuthenticationError):
         return "denied"
     return "unavailable" if isinstance(error, BackendUnavailableError) else "invalid"
-
-
-def check_text(secret: SecretPlan, text: str) -> tuple[Any, str | None]:
-    """Return the typed value of `text` and None, or None and what is wrong with it."""
-    problem = _broken_rule(secret, text)
-    if problem is not None:
-        return None, problem
-    try:
-        return _READERS[secret.type](text), None
-    except (ValueError, RecursionError):
-        return None, f"it is no {secret.type}"
-
-
-def _broken_rule(secret: SecretPlan, text: str) -> str | None:
-    if secret.min_length is not None and len(text) < secret.min_length:
-        return f"it has {len(text)} characters, at least {secret.min_length} are required"
-    if secret.max_length is not None and len(text) > secret.max_length:
-        return f"it has {len(text)} characters, at most {secret.max_length} are allowed"
-    if secret.pattern is not None and re.fullmatch(secret.pattern, text) is None:
-        return f"it does not match the pattern {secret.pattern}"
-    if secret.one_of is not None and text not in secret.one_of:
-        return f"it is none of the {len(secret.one_of)} values allowed"
-    if text.casefold() in {word.casefold() for word in secret.forbid}:
-        return "it is one of the forbidden values"
-    return None
-
-
-def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise ValueError
-    return int(text)
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise ValueError
-    return _BOOLEANS[text.lower()]
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    _ = parts.port  # raises where it is no number
-    if not parts.scheme or not (parts.netloc or parts.path) or re.search(r"\s", text):
-        raise ValueError
-    return text
-
-
-def _email(text: str) -> str:
-    if not _EMAIL.fullmatch(text):
-        raise ValueError
-    return text
-
-
-def _port(text: str) -> int:
-    port = _integer(text)
-    if not 0 < port <= _MAX_PORT:
-        raise ValueError
-    return port
-
-
-def _base64(text: str) -> bytes:
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error:
-        return base64.b64decode(text.translate({45: 43, 95: 47}) + "=" * (-len(text) % 4), validate=True)
-
-
-def _pem(text: str) -> str:
-    if not re.fullmatch(rf"(?:{_PEM.pattern})+", text, re.DOTALL):
-        raise ValueError
-    return text
-
-
-_READERS: Mapping[str, Callable[[str], Any]] = {
-    "string": str,
-    "integer": _integer,
-    "boolean": _boolean,
-    "url": _url,
-    "email": _email,
-    "port": _port,
-    "json": json.loads,
-    "base64": _base64,
-    "pem": _pem,
-}

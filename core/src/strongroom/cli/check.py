@@ -10,6 +10,7 @@ import click
 
 from strongroom.cli import failures, output
 from strongroom.cli.app import command
+from strongroom.cli.declared import warn_of_deprecated
 from strongroom.resolve import Found, Status, check_text, find_all, mark_due, selected
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
             found = mark_due(registry, find_all(registry, chosen))
             if fix:
                 found = _fixed(registry, found)
+    warn_of_deprecated(settings, found)
     good = all(one.status == "ok" for one in found.values())
     _tell(settings, found, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else failures.FOUND_SOMETHING
@@ -64,7 +66,8 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict
             status: Status = "ok" if problem is None else "invalid"
             told = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
             fixed[name] = replace(one, status=status, problem=told, text=made[one.plan.key], value=value)
-    return fixed
+    composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
+    return fixed | find_all(registry, composed) if made else fixed
 
 
 def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
@@ -85,7 +88,7 @@ def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
 
 def _rows(found: Mapping[str, Found]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "key": one.plan.key, "status": one.status, "problem": one.problem}
+        {"name": name, "key": one.plan.key or None, "status": one.status, "problem": one.problem}
         for name, one in found.items()
     ]
 
@@ -109,5 +112,5 @@ def _tell(settings: Settings, found: Mapping[str, Found], form: str, *, good: bo
     else:
         output.table(
             ["name", "key", "status", "problem"],
-            ([row["name"], row["key"], row["status"], row["problem"] or ""] for row in rows),
+            ([row["name"], row["key"] or "(composed)", row["status"], row["problem"] or ""] for row in rows),
         )

@@ -11,10 +11,11 @@ from strongroom.plugins import nearest
 from strongroom.resolve import Found, find_all, selected
 
 if TYPE_CHECKING:
+    from strongroom.cli.frame import Settings
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["choose", "read"]
+__all__ = ["choose", "read", "warn_of_deprecated"]
 
 
 def choose(plan: Plan, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
@@ -54,10 +55,18 @@ def read(registry: SecretProviderRegistry, chosen: Mapping[str, SecretPlan]) -> 
     missing = [one for one in wrong if one.status == "missing"]
     told = _told(wrong, len(found))
     if missing:
-        raise SecretNotFoundError(missing[0].plan.key, told, hint="`strongroom check` shows all of them")
+        first = missing[0].plan
+        raise SecretNotFoundError(first.key or first.name, told, hint="`strongroom check` shows all of them")
     if wrong:
         raise ValidationError(told, hint="`strongroom check` shows all of them")
     return found
+
+
+def warn_of_deprecated(settings: Settings, found: Mapping[str, Found]) -> None:
+    """Warn of each secret that is in use and ought not to be any more."""
+    for name, one in found.items():
+        if one.plan.deprecated is not None and (one.text is not None or one.status == "invalid"):
+            settings.warn(f"{name} is deprecated: {one.plan.deprecated}")
 
 
 def _told(wrong: Iterable[Found], count: int) -> str:

@@ -53,9 +53,13 @@ def import_command(settings: Settings, *, file: Path, prefix: str, overwrite: bo
     named = read_table(file)
     with settings.registry() as registry:
         declared = registry.plan.secrets
+        composed = [name for name in named if name in declared and declared[name].compose is not None]
+        for name in composed:
+            settings.warn(f"{name} is left out: the spec composes it of others")
         values = {
             check_user_key(declared[name].key if name in declared else prefix + name): value
             for name, value in named.items()
+            if name not in composed
         }
         plan = _move(settings, values, registry, overwrite=overwrite, dry_run=dry_run)
     _tell(settings, plan, dry_run=dry_run)

@@ -51,7 +51,7 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
     plans = dict(declared)
     known = {plan.key for plan in declared.values() if plan.field is None}
     plans |= {
-        key: SecretPlan(key, key, position=Position("stored"))
+        key: SecretPlan(key, key, position=Position("stored"), allow_placeholder=True)
         for key in _listed(registry, warn)
         if key not in known
     }

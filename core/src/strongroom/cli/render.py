@@ -45,20 +45,16 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
     Raises:
         UsageError: It is no template, or asks for what is not there; its lines are not quoted.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2 import TemplateError
 
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # configuration files are no HTML
-    )
-    environment.globals["secret"] = lambda key, field=None: (
-        registry.get_secret(key) if field is None else registry.get_field(key, field)
-    )
+    from strongroom.templating import environment
+
+    def secret(key: str, field: str | None = None) -> str:
+        return registry.get_secret(key) if field is None else registry.get_field(key, field)
+
     try:
-        made = environment.from_string(text)
-        declared = _needed(registry, environment, text)
+        made = environment().from_string(text, globals={"secret": secret})
+        declared = _needed(registry, text)
         return made.render(declared)
     except StrongroomError:
         raise
@@ -78,15 +74,17 @@ def _said(error: Exception) -> str:
     return str(error.args[0]) if known and error.args else "refused"
 
 
-def _needed(registry: SecretProviderRegistry, environment: Any, text: str) -> dict[str, Any]:
+def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
     """Return the declared secrets that the template names, and read no others."""
     from jinja2 import meta
 
     from strongroom.cli.declared import read
+    from strongroom.compose import template_value
+    from strongroom.templating import environment
 
-    names = meta.find_undeclared_variables(environment.parse(text))
+    names = meta.find_undeclared_variables(environment().parse(text))
     chosen = {name: plan for name, plan in registry.plan.secrets.items() if name in names}
-    return {name: found.value for name, found in read(registry, chosen).items()}
+    return {name: template_value(found) for name, found in read(registry, chosen).items()}
 
 
 def _source(template: Path) -> str:

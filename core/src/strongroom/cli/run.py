@@ -9,7 +9,7 @@ import click
 
 from strongroom.cli.app import command
 from strongroom.cli.child import run_child
-from strongroom.cli.declared import choose, read
+from strongroom.cli.declared import choose, read, warn_of_deprecated
 from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.failures import UsageError
 from strongroom.cli.files import SecretFiles
@@ -17,7 +17,7 @@ from strongroom.cli.process import refuse_start, replace_by
 from strongroom.masking import MIN_CHARACTERS, Masker, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from strongroom.cli.frame import Settings
     from strongroom.resolve import Found
@@ -54,6 +54,7 @@ def run_command(
             chosen = choose(registry.plan, group=group, only=only)
             refuse_dangerous(chosen)
             found = read(registry, chosen)
+            warn_of_deprecated(settings, found)
             credentials = registry.plan.environment()
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
         variables = {
@@ -90,7 +91,15 @@ def _masker(settings: Settings, found: Mapping[str, Found]) -> Masker | None:
             texts += [one.text, *leaves(one.text)]
         else:
             settings.warn(f"{one.plan.name} is not masked: {reason}")
+        # CMD sees what a composed secret was made of, whether or not it was given that too.
+        texts += [part.text for part in _made_of(one) if part.text is not None and _why_not(part) is None]
     return Masker(texts) or None
+
+
+def _made_of(one: Found) -> Iterator[Found]:
+    for part in one.parts:
+        yield part
+        yield from _made_of(part)
 
 
 def _why_not(one: Found) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
@@ -185,6 +186,7 @@ class _Loader:
         secrets = {
             name: secret for name, node in _members(root, "secrets") if (secret := self.secret(name, node))
         }
+        secrets = self.composed(root, secrets)
         plan = Plan(
             source=self.source.name,
             folder=self.source.folder,
@@ -357,7 +359,8 @@ class _Loader:
             field: tuple(value) if isinstance(value, list) else value for field, value in values.items()
         }
         position = self.source.position(*_key_position(self.source.document.root, path, node))
-        return SecretPlan(name=name, key=model.key or name, position=position, generate=generate, **values)
+        key = "" if model.compose is not None else model.key or name
+        return SecretPlan(name=name, key=key, position=position, generate=generate, **values)
 
     def check_key(self, name: str, node: Node, path: NodePath) -> None:
         from strongroom.errors import InvalidKeyError
@@ -389,6 +392,43 @@ class _Loader:
             and model.min_length > model.max_length
         ):
             self.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
+
+    def composed(self, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+        """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
+        own = tuple(str(node.value) for node in _entries(root, "placeholders"))
+        declared = dict(_members(root, "secrets"))
+        found = {name: replace(secret, placeholders=own) for name, secret in secrets.items()}
+        for name, secret in secrets.items():
+            if secret.compose is not None:
+                parts = self.parts(secret.compose, declared[name], ("secrets", name), declared)
+                found[name] = replace(found[name], parts=parts)
+        for circle in circles({name: frozenset(one.parts) for name, one in found.items()}):
+            path: NodePath = ("secrets", circle[0], "compose")
+            self.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
+        return found
+
+    def parts(
+        self, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
+    ) -> tuple[str, ...]:
+        """Return the declared names that `template` needs, having noted all that is wrong with it."""
+        from strongroom.templating import BadTemplateError, names_in
+
+        for other in ("key", "field", "default", "generate", "rotate_days"):
+            given = node.mapping.get(other)
+            if given is not None and given.value is not None:
+                said = "not for a secret that is composed: its parts have their own"
+                self.note(given, (*path, other), said)
+        at = node.at(("compose",))
+        try:
+            names = names_in(template)
+        except BadTemplateError as error:
+            self.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
+            return ()
+        for name in sorted(names - declared.keys()):
+            close = nearest(name, declared)
+            hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(declared) or 'none'}"
+            self.note(at, (*path, "compose"), f"no secret {name[:80]!r} is declared; {hint}")
+        return tuple(sorted(names & declared.keys()))
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""

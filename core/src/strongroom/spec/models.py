@@ -101,6 +101,15 @@ class Secret(_Model):
     pattern: str | None = Field(default=None, description="A regular expression for the whole value.")
     one_of: list[ScalarText] | None = Field(default=None, min_length=1, description="The values allowed.")
     forbid: list[ScalarText] = Field(default=[], description="Values refused, compared without case.")
+    allow_placeholder: bool = Field(
+        default=False,
+        description="Take values such as `changeme` and `<token>`, which are refused otherwise.",
+    )
+    compose: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A Jinja2 template that makes the value of other declared names; then there is no key.",
+    )
     generate: Generate | None = Field(
         default=None, description="Made and stored by `check --fix` where absent."
     )
@@ -108,6 +117,9 @@ class Secret(_Model):
     as_file: bool = Field(default=False, description="Hand over a 0600 file's path in place of the value.")
     mask: bool = Field(default=True, description="Mask the value in the output of `strongroom run`.")
     groups: list[str] = Field(default=[], description="Names to choose secrets by, as in `run --group web`.")
+    deprecated: str | None = Field(
+        default=None, min_length=1, description="What to use instead; `check` and `run` warn of it."
+    )
 
 
 class Spec(_Model):
@@ -123,6 +135,9 @@ class Spec(_Model):
     routes: list[Route] = Field(default=[], description="Which keys go to which pipeline.")
     secrets: dict[Annotated[str, Field(pattern=VARIABLE_NAME)], Secret] = Field(
         default={}, description="What the application needs, by the name of its environment variable."
+    )
+    placeholders: list[ScalarText] = Field(
+        default=[], description="Further values that are placeholders, compared without case."
     )
     profiles: dict[str, dict[str, Any]] = Field(
         default={}, description="Named changes, merged deeply over the rest when chosen."

@@ -103,6 +103,7 @@ class SecretPlan:
 
     name: str
     key: str
+    """Empty where it is composed of others."""
     position: Position
     required: bool = True
     default: str | None = field(default=None, repr=False)
@@ -119,6 +120,13 @@ class SecretPlan:
     as_file: bool = False
     mask: bool = True
     groups: tuple[str, ...] = ()
+    allow_placeholder: bool = False
+    placeholders: tuple[str, ...] = ()
+    """The spec's own, beside those that strongroom knows."""
+    deprecated: str | None = None
+    compose: str | None = None
+    parts: tuple[str, ...] = ()
+    """The declared names that `compose` needs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,34 @@
+"""Values that stand in for a value that somebody was to fill in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["is_placeholder"]
+
+# Whole values only, and only what nobody would choose: a false alarm stops an application from starting.
+_PLACEHOLDER = re.compile(
+    r"(?:change|replace|fill)[-_ ]?(?:me|this|it|in)"
+    r"|todo|fixme|tbd|placeholder|example|redacted"
+    r"|(?:your|my|insert|enter|some)[-_ ](?:[a-z0-9]+[-_ ])+here"
+    r"|your[-_ ](?:[a-z0-9]+[-_ ])*(?:key|token|password|secret|id|url)"
+    r"|xxx|x{3,}(?:[-_ ]x{3,})+|\*{3,}|\.{3,}|…"
+    r"|<[^<>=\n]{1,64}>"
+)
+_MAX_CHARACTERS = 128
+
+
+def is_placeholder(text: str, further: Iterable[str] = ()) -> bool:
+    """Tell whether `text` is a placeholder: `changeme`, `TODO`, `your-token-here`, `<password>` and such.
+
+    Case and surrounding blanks do not count.
+
+    Args:
+        text: The value.
+        further: Other values that are placeholders too.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        return False
+    plain = text.strip().casefold()
+    return _PLACEHOLDER.fullmatch(plain) is not None or plain in {one.strip().casefold() for one in further}

@@ -1,0 +1,72 @@
+"""Composed, deprecated and placeholder secrets on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SPEC = """\
+version: 1
+pipelines: {app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}}
+secrets:
+  URL: {compose: "postgresql://app:{{ PASSWORD | urlencode }}@db/app", type: url, groups: [web]}
+  PASSWORD: {key: database/password, generate: {length: 24}}
+  OLD: {required: false, deprecated: use URL}
+"""
+
+
+@pytest.fixture
+def spec(strongroom):
+    path = Path("strongroom.yaml")
+    path.write_text(SPEC)
+    strongroom("keygen")
+    key = strongroom("keygen").stdout
+    Path("app.key").write_text(key)
+    Path("app.key").chmod(0o600)
+    return strongroom
+
+
+def test_composed_secrets_in_each_command(spec):
+    """Missing with their parts, made with them, handed over, masked whole and in part."""
+    told = json.loads(spec("check", "--json", expected=7).stdout)["secrets"]
+    assert told[0] == {
+        "name": "URL",
+        "key": None,
+        "status": "missing",
+        "problem": "it is composed of PASSWORD, which is missing",
+    }
+    spec("run", "--group", "web", "--", "true", expected=3)
+    assert "URL" in spec("check", "--fix").stdout
+    spec("set", "database/password", stdin="p/4ssw@rd")
+    url = "postgresql://app:p%2F4ssw%40rd@db/app"
+    exported = json.loads(spec("export", "--format", "json").stdout)
+    assert exported == {"URL": url, "PASSWORD": "p/4ssw@rd"}
+    Path("t.j2").write_text('{{ URL }} {{ secret("database/password") | urlencode }}')
+    assert spec("render", "t.j2").stdout == f"{url} p%2F4ssw%40rd"
+    script = 'echo "$URL"; echo p/4ssw@rd; test "$PASSWORD" = ""'
+    done = spec("run", "--group", "web", "--", "sh", "-c", script)
+    assert "4ssw" not in done.stdout
+    assert done.stdout.count("\n") == 2
+
+
+def test_import_leaves_composed_names_out(spec):
+    Path(".env").write_text("URL=postgresql://x\nPASSWORD=sesame99\n")
+    assert "URL is left out" in spec("import", ".env").stderr
+    assert spec("list").stdout == "database/password\n"
+
+
+def test_deprecated_secrets_are_warned_of_where_they_are_there(spec):
+    spec("set", "database/password", stdin="sesame99")
+    assert "deprecated" not in spec("check").stderr
+    spec("set", "OLD", stdin="value")
+    assert "OLD is deprecated: use URL" in spec("check").stderr
+    assert "OLD is deprecated: use URL" in spec("run", "--", "true").stderr
+
+
+def test_placeholders_stop_a_run_and_are_found_by_a_scan(spec):
+    spec("set", "database/password", stdin="changeme")
+    done = spec("run", "--", "true", expected=2)
+    assert "PASSWORD: it is a placeholder" in done.stderr
+    assert "changeme" not in done.stderr
