@@ -157,7 +157,7 @@ def test_many_threads_and_one_connection(bench):
     assert provider.get_secrets(wanted) == wanted
 
 
-@pytest.mark.parametrize("bench", ["rest"], indirect=True)
+@pytest.mark.parametrize("transport", ["rest"], indirect=True)
 class TestStrangersAnswers:
     """Something that is not Secret Manager answers at its address."""
 
