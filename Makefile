@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: help setup demo test lint types floors unit ratios torture bench docs schema dist clean
+.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs schema dist clean
 
 help:            ## list the commands
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +43,9 @@ ratios: $(READY) ## whether a cached read, or a pipeline's, got slower than the 
 
 torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction
 	$(BIN)/pytest -m torture
+
+soak: $(READY)   ## a cache under writes, evictions, tenants and restarts of its second level, for five minutes
+	$(BIN)/python tests/soak.py
 
 bench: $(READY)  ## speed, as ratios against peers measured in the same run
 	$(BIN)/python tests/benchmarks/run.py

@@ -224,6 +224,8 @@ class ShieldedStore:
 
     def _failed(self, error: Exception) -> None:
         self.errors += 1
+        if not self._is_open():
+            return  # several calls were under way as it failed
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
         _log.warning(
