@@ -27,10 +27,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
     """A function that starts servers, with arguments of their command line; all end with the test."""
     running: list[ValkeyServer] = []
 
-    def started(*arguments: str, port: int | None = None) -> ValkeyServer:
+    def started(*arguments: str, oldest: bool = False) -> ValkeyServer:
         folder = tmp_path / f"valkey-{len(running)}"
         folder.mkdir()
-        running.append(ValkeyServer(BINARY, folder, *arguments, port=port))
+        running.append(ValkeyServer(OLDEST if oldest else BINARY, folder, *arguments))
         return running[-1]
 
     yield started

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trustme
@@ -50,6 +51,13 @@ def soon(condition, seconds=10.0):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def documented_rule(password):
+    """Return the ACL rule that the documentation gives, in words."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "backends" / "redis.md"
+    (rule,) = [line for line in page.read_text().splitlines() if line.startswith("user strongroom ")]
+    return rule.replace("REPLACE-WITH-A-PASSWORD", password).split()[1:]
 
 
 class TestAddresses:
@@ -132,14 +140,10 @@ class TestRefusals:
             assert store.get("a:b") == b"data"
             store.close()
 
-    def test_the_rule_of_the_documentation_is_enough_and_no_more_is_allowed(self, start):
-        from pathlib import Path
-
-        page = Path(__file__).parents[3] / "docs" / "how-to" / "backends" / "redis.md"
-        (rule,) = [line for line in page.read_text().splitlines() if line.startswith("user strongroom ")]
-        acl = rule.replace("REPLACE-WITH-A-PASSWORD", "hunter22").split()[1:]
-        server = start()
-        server.ask("ACL", "SETUSER", *acl)
+    @pytest.mark.parametrize("version", ["newest", "oldest"])
+    def test_the_rule_of_the_documentation_is_enough_and_no_more_is_allowed(self, start, version):
+        server = start(oldest=version == "oldest")
+        server.ask("ACL", "SETUSER", *documented_rule("hunter22"))
         with RedisCacheStore(
             server.url, username="strongroom", password="hunter22", timeout_seconds=10
         ) as store:
@@ -467,7 +471,10 @@ def test_on_a_cluster(start):
     two.ask("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
     one.ask("CLUSTER", "MEET", "127.0.0.1", str(two.port), str(buses[1]))
     soon(lambda: all(b"cluster_state:ok" in each.ask("CLUSTER", "INFO") for each in (one, two)), 30)
-    with RedisCacheStore(f"redis+cluster://127.0.0.1:{one.port}", timeout_seconds=10) as store:
+    for each in (one, two):
+        each.ask("ACL", "SETUSER", *documented_rule("hunter22"))
+    url = f"redis+cluster://strongroom:hunter22@127.0.0.1:{free_port()},127.0.0.1:{one.port}"
+    with RedisCacheStore(url, timeout_seconds=10) as store:
         heard: list[str | None] = []
         subscription = store.subscribe(heard.append)
         soon(lambda: subscription.alive, 60)
@@ -573,7 +580,7 @@ def test_a_forked_child_makes_connections_of_its_own(server):
 class TestACacheWhoseServerFails:
     """No read fails, and none waits for longer than the time-out and the fetch."""
 
-    def reads(self, cache, disturb, seconds=2.0):
+    def reads(self, cache, disturb, seconds=1.2):
         stop, failures, slowest = threading.Event(), [], 0.0
 
         def work():

@@ -20,8 +20,8 @@ def free_port() -> int:
 class ValkeyServer:
     """A server process; its data is in memory, and gone with it."""
 
-    def __init__(self, binary: Path, folder: Path, *arguments: str, port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(self, binary: Path, folder: Path, *arguments: str) -> None:
+        self.port = free_port()
         self._command = [
             str(binary), *arguments, "--port", "0" if "--tls-port" in arguments else str(self.port),
             "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder),
