@@ -230,13 +230,13 @@ class RedisCacheStore:
 
     def _drop_pages(self, pattern: str, node: Any) -> None:
         """Drop what matches `pattern` on one node."""
-        where = {} if node is None else {"target_nodes": node}
         cursor = 0
 
         def page(client: Any) -> int:
-            following, keys = client.scan(cursor, match=pattern, count=_BATCH, **where)
-            _unlink(client, keys)
-            return int(following if node is None else following[node.name])
+            own = client if node is None else client.get_redis_connection(node)
+            following, keys = own.scan(cursor, match=pattern, count=_BATCH)
+            _unlink(own, keys)
+            return int(following)
 
         while True:
             cursor = self._call("dropping", page)
@@ -306,7 +306,7 @@ def _nodes(client: Any) -> list[Any]:
 
 
 def _unlink(client: Any, keys: list[Any]) -> None:
-    # One by one in a pipeline, for on a cluster they are on several nodes.
+    # One by one in a pipeline: a cluster refuses a command whose keys have several slots.
     if keys:
         with client.pipeline(transaction=False) as pipeline:
             for key in keys:
