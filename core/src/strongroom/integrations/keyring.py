@@ -17,16 +17,6 @@ import threading
 from typing import ClassVar
 from urllib.parse import unquote
 
-from keyring.backend import KeyringBackend
-from keyring.credentials import Credential, SimpleCredential
-from keyring.errors import (
-    InitError,
-    KeyringError,
-    KeyringLocked,
-    PasswordDeleteError,
-    PasswordSetError,
-)
-
 from strongroom.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -34,7 +24,21 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.integrations.hosts import MissingHostError
 from strongroom.providers import SecretProvider
+
+try:
+    from keyring.backend import KeyringBackend
+    from keyring.credentials import Credential, SimpleCredential
+    from keyring.errors import (
+        InitError,
+        KeyringError,
+        KeyringLocked,
+        PasswordDeleteError,
+        PasswordSetError,
+    )
+except ModuleNotFoundError as _error:
+    raise MissingHostError("keyring", "keyring") from _error
 
 __all__ = ["StrongroomKeyring", "key_for"]
 

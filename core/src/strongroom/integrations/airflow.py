@@ -1,0 +1,116 @@
+"""A secrets backend for Airflow: connections, variables and configuration from strongroom.
+
+    [secrets]
+    backend = strongroom.integrations.airflow.StrongroomSecretsBackend
+    backend_kwargs = {"spec": "/etc/airflow/strongroom.yaml"}
+
+A connection's value is a URI, or a JSON object with Airflow's members, as for all of Airflow's backends.
+
+Airflow takes an error for "not here" and asks its next backend, the environment or its own database, where
+an older value may lie. Only `AirflowSecretsBackendAccessDenied` (task SDK 1.2.2 and later) makes it stop, so
+what this backend raises where it is refused or out of reach is that too.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    StrongroomError,
+)
+from strongroom.integrations.hosts import MissingHostError
+
+try:
+    try:
+        from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
+    except ModuleNotFoundError:
+        from airflow.secrets import BaseSecretsBackend  # Airflow 2
+except ModuleNotFoundError as _error:
+    raise MissingHostError("airflow", "apache-airflow") from _error
+try:
+    from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied as _Stop
+except ImportError:
+    _Stop = PermissionError
+
+__all__ = ["SecretsRefusedError", "StrongroomSecretsBackend"]
+
+
+class SecretsRefusedError(StrongroomError, _Stop):  # type: ignore[misc]  # Airflow has no types here
+    """Strongroom is refused, or cannot tell: Airflow must not ask its next backend. The cause says why."""
+
+
+class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as above
+    """Answers Airflow from a strongroom registry, which is made at the first look-up and kept.
+
+    Args:
+        spec: Path of the spec; without one, the usual.
+        profile: The spec's profile.
+        connections_prefix: What the keys of connections begin with; None: no connections.
+        variables_prefix: The same for variables.
+        config_prefix: The same for configuration (`sql_alchemy_conn_secret = NAME`).
+        go_on_when_unavailable: Let Airflow ask its next backend while the backend is away. Denied never does.
+        registry: Any provider, in place of the spec's (in Python only).
+    """
+
+    def __init__(
+        self,
+        spec: str | None = None,
+        *,
+        profile: str | None = None,
+        connections_prefix: str | None = "airflow/connections",
+        variables_prefix: str | None = "airflow/variables",
+        config_prefix: str | None = "airflow/config",
+        go_on_when_unavailable: bool = False,
+        registry: Any = None,
+        **_others: Any,
+    ) -> None:
+        super().__init__()
+        self._spec, self._profile = spec, profile
+        self._connections, self._variables, self._config = connections_prefix, variables_prefix, config_prefix
+        self._go_on = go_on_when_unavailable
+        self._registry = registry
+        self._opening = threading.Lock()
+
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
+        """Return the serialized connection, None where there is none.
+
+        Raises:
+            SecretsRefusedError: Denied, not logged in, out of reach, or broken.
+        """
+        return self._get(self._connections, conn_id, team_name)
+
+    def get_variable(self, key: str, team_name: str | None = None) -> str | None:
+        """Return the variable, None where there is none; raises as `get_conn_value`."""
+        return self._get(self._variables, key, team_name)
+
+    def get_config(self, key: str) -> str | None:
+        """Return a configuration option, None where there is none; raises as `get_conn_value`."""
+        return self._get(self._config, key, None)
+
+    def _get(self, prefix: str | None, name: str, team: str | None) -> str | None:
+        if prefix is None:
+            return None
+        try:
+            return self._read(f"{prefix}/{team}/{name}" if team else f"{prefix}/{name}")
+        except (SecretNotFoundError, InvalidKeyError):  # a name that can be no key is nowhere
+            return None
+        except BackendUnavailableError as error:
+            if self._go_on:
+                raise
+            problem: StrongroomError = error
+        except StrongroomError as error:
+            problem = error
+        raise SecretsRefusedError(str(problem), hint=problem.hint) from problem
+
+    def _read(self, key: str) -> str:
+        with self._opening:
+            if self._registry is None:
+                from strongroom.registry import SecretProviderRegistry
+
+                self._registry = SecretProviderRegistry(self._spec, profile=self._profile)
+        value: str = self._registry.get_secret(key)
+        return value

@@ -1,0 +1,101 @@
+"""Sets the tenant of each request, for any ASGI application; needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from strongroom.errors import ConfigurationError, InvalidTenantError
+from strongroom.tenancy import TenantContext
+
+__all__ = ["TenantMiddleware"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+TenantOf = Callable[[Scope], str | Awaitable[str | None] | None]
+
+DEFAULT_HEADER = "x-tenant-id"
+_POLICY_VIOLATION = 1008
+
+
+class TenantMiddleware:
+    """Runs each request and each websocket under the tenant that it says it is for.
+
+    A request whose tenant is no valid id is answered 400 and a websocket is refused before it is accepted;
+    so is one that names none, unless `required` is false. What the application does for a request,
+    background tasks and streamed answers included, runs under its tenant.
+
+    Args:
+        app: The application, or the next middleware.
+        header: Where the id stands. Only a proxy that callers cannot get around may set it: who may choose
+            the header chooses the tenant. A request that has it twice is refused.
+        tenant_of: Finds the id in place of the header: gets the ASGI scope and returns the id, or None
+            where there is none; plain or a coroutine function. It may raise `InvalidTenantError`.
+        required: Whether a request without a tenant is refused; where not, it runs under none.
+
+    Raises:
+        ConfigurationError: Both `header` and `tenant_of` are given.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        header: str | None = None,
+        tenant_of: TenantOf | None = None,
+        required: bool = True,
+    ) -> None:
+        if header is not None and tenant_of is not None:
+            raise ConfigurationError("TenantMiddleware: give either `header` or `tenant_of`, not both")
+        self.app = app
+        self._header = (header or DEFAULT_HEADER).lower().encode("latin-1")
+        self._tenant_of: TenantOf = tenant_of or self._of_header
+        self._required = required
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)  # lifespan: the application's own, no tenant's
+            return
+        try:
+            context = await self._context(scope)
+        except InvalidTenantError:
+            refused = "invalid tenant id"
+        else:
+            if context is not None:
+                async with context:
+                    await self.app(scope, receive, send)
+                return
+            if not self._required:
+                await self.app(scope, receive, send)
+                return
+            refused = "no tenant is named"
+        await _refuse(scope, receive, send, refused)
+
+    async def _context(self, scope: Scope) -> TenantContext | None:
+        found = self._tenant_of(scope)
+        tenant = await found if inspect.isawaitable(found) else found
+        return None if tenant is None else TenantContext(tenant)
+
+    def _of_header(self, scope: Scope) -> str | None:
+        found = [value for name, value in scope["headers"] if name.lower() == self._header]
+        if len(found) > 1:  # which one a proxy in front took is anybody's guess
+            raise InvalidTenantError("the header stands more than once")
+        return found[0].decode("latin-1") if found else None
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, reason: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # the `websocket.connect` that a close has to answer
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
+        return
+    body = f"{reason}\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,151 @@
+"""Secrets as dependencies of FastAPI's path operations.
+
+    app = FastAPI(lifespan=lifespan("strongroom.yaml"))
+    add_error_handlers(app)
+
+    @app.get("/")
+    async def home(password: Annotated[SecretStr, Depends(secret("database/password"))]): ...
+
+With `strongroom.integrations.asgi.TenantMiddleware` around the application each request reads its own
+tenant's secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from strongroom.aio import AsyncSecretRegistry
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidTenantError,
+    PermissionDeniedError,
+    StrongroomError,
+    TenantContextError,
+)
+from strongroom.integrations.hosts import MissingHostError
+from strongroom.tenancy import current_tenant
+
+try:
+    from fastapi import Depends, FastAPI, Request
+    from fastapi.requests import HTTPConnection
+    from fastapi.responses import JSONResponse
+    from pydantic import SecretStr
+except ModuleNotFoundError as _error:
+    raise MissingHostError("fastapi", "fastapi") from _error
+
+if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.resolve import ResolvedSecrets
+    from strongroom.spec.models import Spec
+
+__all__ = ["Registry", "add_error_handlers", "lifespan", "registry", "resolved", "secret", "tenant"]
+
+_RETRY_SECONDS = 5
+
+
+def lifespan(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | SecretProviderRegistry | None = None,
+    *,
+    profile: str | None = None,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that opens a registry for the application and closes it at the end.
+
+    Args:
+        spec: As of `AsyncSecretRegistry`; a registry is shared, and not closed.
+        profile: The spec's profile.
+    """
+
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncSecretRegistry(spec, profile=profile) as made:
+            app.state.strongroom = made
+            try:
+                yield
+            finally:
+                del app.state.strongroom
+
+    return opened
+
+
+def registry(connection: HTTPConnection) -> AsyncSecretRegistry:
+    """Return the application's registry: a dependency, also as the annotation `Registry`.
+
+    Raises:
+        ConfigurationError: The application has none.
+    """
+    found: AsyncSecretRegistry | None = getattr(connection.app.state, "strongroom", None)
+    if found is None:
+        raise ConfigurationError(
+            "this application has no registry",
+            hint="FastAPI(lifespan=strongroom.integrations.fastapi.lifespan(…)), or set app.state.strongroom",
+        )
+    return found
+
+
+Registry = Annotated[AsyncSecretRegistry, Depends(registry)]
+
+
+def secret(key: str, *, field: str | None = None) -> Callable[..., Awaitable[SecretStr]]:
+    """Return a dependency that reads `key` for each request, for the request's tenant.
+
+    Args:
+        key: The key.
+        field: The member of a JSON secret.
+    """
+
+    async def read(registry: Registry) -> SecretStr:
+        value = await (registry.get_secret(key) if field is None else registry.get_field(key, field))
+        return SecretStr(value)
+
+    # FastAPI looks the annotation's name up in the module; within a function it finds none.
+    read.__annotations__ = {"registry": Registry, "return": SecretStr}
+    return read
+
+
+def resolved(group: str | None = None) -> Callable[..., Awaitable[ResolvedSecrets]]:
+    """Return a dependency that gives what `secrets:` declares, typed and checked."""
+
+    async def read(registry: Registry) -> ResolvedSecrets:
+        return await registry.resolve(group)
+
+    read.__annotations__ = {"registry": Registry, "return": Any}
+    return read
+
+
+async def tenant() -> str:
+    """Return the id of the request's tenant: a dependency for what must not run without one.
+
+    Raises:
+        TenantContextError: There is none.
+    """
+    active = current_tenant()
+    if active is None:
+        raise TenantContextError(
+            "no tenant is active", hint="put asgi.TenantMiddleware around the application"
+        )
+    return active
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer strongroom's errors without a name of a secret in the answer.
+
+    400 where the request names no tenant or a bad one; 503 with `Retry-After` where the backend is away; 500
+    otherwise: a secret that is missing, or refused to this server, is no fault of the caller.
+    """
+    app.add_exception_handler(StrongroomError, _answer)
+
+
+async def _answer(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, InvalidTenantError | TenantContextError):
+        return JSONResponse({"detail": "no valid tenant"}, 400)
+    if isinstance(error, BackendUnavailableError):
+        return JSONResponse(
+            {"detail": "secrets are unavailable"}, 503, headers={"Retry-After": str(_RETRY_SECONDS)}
+        )
+    denied = isinstance(error, PermissionDeniedError | AuthenticationError)
+    return JSONResponse({"detail": "secrets are refused" if denied else "secrets are missing"}, 500)

@@ -1,0 +1,274 @@
+"""A source for pydantic-settings: the values of any `BaseSettings` from strongroom.
+
+A field gets the declared secret (`secrets:` of the spec) whose name its environment variable would have:
+aliases, `env_prefix`, `case_sensitive` and `env_nested_delimiter` mean what they mean for variables. Where
+nothing is declared, that name is the key.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+from strongroom.errors import ValidationError
+from strongroom.integrations.hosts import MissingHostError
+from strongroom.pipeline import read_many
+
+try:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic.fields import FieldInfo
+    from pydantic_core import core_schema
+    from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
+except ModuleNotFoundError as _error:
+    raise MissingHostError("pydantic_settings", "pydantic-settings") from _error
+
+if TYPE_CHECKING:
+    from strongroom.providers import SecretProvider
+
+__all__ = ["LazySecret", "StrongroomSettingsSource", "reload"]
+
+_MASK = "**********"
+
+
+class LazySecret:
+    """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
+
+    Give the registry a `caching` middleware, which bounds how often that reaches the backend.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, value: str | Callable[[], str]) -> None:
+        self._read = value if callable(value) else lambda: value
+
+    def get_secret_value(self) -> str:
+        """Return the value as it is now.
+
+        Raises:
+            StrongroomError: It is missing, refused or out of reach.
+        """
+        return self._read()
+
+    def __repr__(self) -> str:
+        return f"LazySecret('{_MASK}')"
+
+    def __str__(self) -> str:
+        return _MASK
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.union_schema(
+            [
+                core_schema.is_instance_schema(cls),
+                core_schema.no_info_after_validator_function(cls, core_schema.str_schema()),
+            ],
+            serialization=core_schema.to_string_ser_schema(),
+        )
+
+
+class StrongroomSettingsSource(EnvSettingsSource):
+    """Reads what the settings class asks for, in one batch, when an instance is made.
+
+    Secrets that are not there are left to the other sources and to pydantic, which tells what is missing.
+    Values that come from here are masked in pydantic's error messages.
+
+    Args:
+        settings_cls: The settings class.
+        registry: Any provider; without one, the registry of `spec`.
+        spec: As of `SecretProviderRegistry`.
+        profile: As of `SecretProviderRegistry`.
+        keys: Keys by the name that a field's variable would have, for fields that nothing is declared for.
+        options: Those of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`, `env_nested_delimiter`.
+
+    Raises:
+        StrongroomError: The backend refuses or is away, or a value breaks the rules of its declaration. Never
+            told as missing.
+    """
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        registry: SecretProvider | None = None,
+        *,
+        spec: Any = None,
+        profile: str | None = None,
+        keys: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(settings_cls, **options)
+        self._registry = registry
+        self._spec, self._profile = spec, profile
+        self._keys = {self._folded(name): key for name, key in (keys or {}).items()}
+        self._opening = threading.Lock()
+
+    def __call__(self) -> dict[str, Any]:
+        self.env_vars = self._values(self._names())
+        problem = None
+        try:
+            return {name: _masked(value) for name, value in super().__call__().items()}
+        except SettingsError as error:
+            problem = str(error)
+        finally:
+            self.env_vars = {}
+        raise SettingsError(problem)  # here, since the cause of the other one holds the value
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        if not _is_lazy(field):
+            return super().get_field_value(field, field_name)
+        # Nothing is read, so whether it is there is not known yet: where it may be, it is taken from here.
+        names = self._extract_field_info(field, field_name)
+        for key, name, _ in names:
+            if self._may_have(name):
+                return LazySecret(partial(self._read_one, name)), key, False
+        return None, names[0][0], False
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        if isinstance(value, LazySecret):
+            return value
+        return super().prepare_field_value(field_name, field, value, value_is_complex)
+
+    def __repr__(self) -> str:
+        return f"StrongroomSettingsSource({self._registry!r})"
+
+    # --- names: those that variables would have, folded as `case_sensitive` says ---
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {}  # the parent reads as it is made
+
+    def _folded(self, name: str) -> str:
+        return name if self.case_sensitive else name.lower()
+
+    def _names(self) -> tuple[set[str], tuple[str, ...]]:
+        """Return the names that the fields read eagerly have, and what names of their members begin with."""
+        names: set[str] = set()
+        for field_name, field in self.settings_cls.model_fields.items():
+            found = self._extract_field_info(field, field_name)
+            given = [self.current_state.get(key) for key in (field_name, *(key for key, _, _ in found))]
+            settled = any(value is not None and not isinstance(value, dict) for value in given)
+            if not settled and not _is_lazy(field):  # settled: a source before this one has it
+                names.update(name for _, name, _ in found)
+        delimiter = self.env_nested_delimiter
+        return names, tuple(f"{name}{delimiter}" for name in names) if delimiter else ()
+
+    def _declared(self) -> dict[str, str]:
+        """Return the declared names by their folded form; none where the registry is another provider."""
+        plan = getattr(self._open(), "plan", None)
+        return {self._folded(name): name for name in plan.secrets} if plan is not None else {}
+
+    def _may_have(self, name: str) -> bool:
+        declared = self._declared()
+        return name in self._keys or name in declared or not declared
+
+    # --- values ---
+
+    def _values(self, wanted: tuple[set[str], tuple[str, ...]]) -> dict[str, str | None]:
+        names, prefixes = wanted
+        if not names:
+            return {}
+        declared = self._declared()
+        asked = [name for name in (*self._keys, *declared) if name in names or name.startswith(prefixes)]
+        if not declared:
+            asked += sorted(names - set(asked))
+        found = self._read(dict.fromkeys(asked), declared)
+        return {name: text for name, text in found.items() if text or not self.env_ignore_empty}
+
+    def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
+        """Return the texts of those of `names` that are there."""
+        registry: Any = self._open()
+        found: dict[str, str] = {}
+        keys = {name: self._candidates(name) for name in names if name in self._keys or name not in declared}
+        if keys:
+            texts = read_many(registry, list(dict.fromkeys(key for some in keys.values() for key in some)))
+            for name, some in keys.items():
+                present = [texts[key] for key in some if key in texts]
+                if present:
+                    found[name] = present[0]
+        chosen = {declared[name]: name for name in names if name not in keys}
+        if chosen:
+            found |= _resolved(registry, chosen)
+        return found
+
+    def _read_one(self, name: str) -> str:
+        found = self._read([name], self._declared())
+        if name in found:
+            return found[name]
+        raise ValidationError(f"the secret of the setting {name!r} is missing")
+
+    def _candidates(self, name: str) -> list[str]:
+        if name in self._keys:
+            return [self._keys[name]]
+        return [name] if self.case_sensitive or name == name.upper() else [name, name.upper()]
+
+    def _open(self) -> SecretProvider:
+        with self._opening:
+            if self._registry is None:
+                from strongroom.registry import SecretProviderRegistry
+
+                made = SecretProviderRegistry(self._spec, profile=self._profile)
+                weakref.finalize(self, made.close)  # lazy fields keep this source, and so the registry
+                self._registry = made
+            return self._registry
+
+
+def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
+    """Read `settings` anew from all of its sources, in place; return the names of the fields that changed.
+
+    Whoever holds the object sees the new values, all at once. Where reading or validation fails, the error is
+    raised and the old values stay.
+
+    Args:
+        settings: The object.
+        given: What it was made with, such as `_env_file` or values of fields.
+    """
+    fresh = type(settings)(**given)
+    changed = {
+        name for name, value in fresh.__dict__.items() if _told(value) != _told(settings.__dict__.get(name))
+    }
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"):
+        object.__setattr__(settings, slot, getattr(fresh, slot))  # frozen models too
+    return frozenset(changed)
+
+
+def _told(value: Any) -> Any:
+    return type(value) if isinstance(value, LazySecret) else value
+
+
+def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
+    from strongroom.resolve import find_all
+
+    found = find_all(registry, {name: registry.plan.secrets[name] for name in chosen})
+    for one in found.values():
+        if one.status not in {"ok", "missing"} and one.error is not None:
+            raise one.error
+    wrong = [f"{name}: {one.problem}" for name, one in found.items() if one.status == "invalid"]
+    if wrong:
+        raise ValidationError(f"{len(wrong)} declared secrets are wrong: {'; '.join(wrong)}")
+    return {chosen[name]: one.text for name, one in found.items() if one.text is not None}
+
+
+def _is_lazy(field: FieldInfo) -> bool:
+    return field.annotation is LazySecret or LazySecret in get_args(field.annotation)
+
+
+class _Masked(str):
+    """Text that pydantic does not show in its messages; a field of type `str` gets plain text from it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(_MASK)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Masked(value)
+    if isinstance(value, dict):
+        return {name: _masked(one) for name, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list) else value

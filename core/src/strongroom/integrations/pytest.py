@@ -1,0 +1,139 @@
+"""A plugin for pytest: a registry in memory, and tests that fail when they print one of its values.
+
+Installed with strongroom; it does nothing for tests that ask for none of its fixtures.
+
+    @pytest.mark.strongroom(values={"database/password": "correct horse"})
+    def test_login(strongroom_registry): ...
+
+A test fails where a value that it stored or read stands in its captured output or log, in clear or in an
+encoding that masking knows; the report shows the output with the value masked. Values of fewer than 4
+characters are not looked for, and with `-s` there is no captured output to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from strongroom.masking import Masker
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["strongroom_registry", "strongroom_watch"]
+
+MARKER = "strongroom(spec=…, values=…, allow_output=False): what the fixture strongroom_registry is made with"
+IN_MEMORY: Mapping[str, Any] = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+_masker: pytest.StashKey[Masker] = pytest.StashKey()
+_told: pytest.StashKey[int] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+
+
+@pytest.fixture
+def strongroom_watch(request: pytest.FixtureRequest) -> Callable[[Any], None]:
+    """Return a function that makes the test fail where a value which a registry reads is printed."""
+    from strongroom.masking import Masker
+
+    masker = Masker()
+    if not _options(request.node).get("allow_output", False):
+        request.node.stash[_masker] = masker
+
+    def watch(registry: Any) -> None:
+        registry.tell_values(_adder(masker))
+
+    return watch
+
+
+@pytest.fixture
+def strongroom_registry(
+    request: pytest.FixtureRequest, strongroom_watch: Callable[[Any], None]
+) -> Generator[SecretProviderRegistry]:
+    """Return a registry in memory, or of the marker's `spec`, that holds the marker's `values`."""
+    options = _options(request.node)
+    registry_class = _watched(request.node.stash.get(_masker, None))
+    with registry_class(options.get("spec", IN_MEMORY)) as registry:
+        strongroom_watch(registry)
+        for key, value in options.get("values", {}).items():
+            registry.set_secret(key, value)
+        yield registry
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    masker = item.stash.get(_masker, None)
+    if masker:
+        _look(item, report, masker)
+    return report
+
+
+def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
+    masked = [(name, masker.mask_text(text)) for name, text in report.sections]
+    seen = item.stash.get(_told, 0)  # a later phase's report has the sections of the earlier ones
+    leaks = [name for (name, text), (_, clean) in zip(report.sections, masked, strict=True) if text != clean]
+    report.sections[:] = masked
+    if report.longrepr is not None:
+        text = str(report.longrepr)
+        clean = masker.mask_text(text)
+        if clean != text:
+            report.longrepr = clean  # an assertion shows what it compared
+    if len(leaks) > seen:
+        item.stash[_told] = len(leaks)
+        said = f"a secret's value stands in: {', '.join(leaks[seen:])} (masked below)"
+        report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
+        report.outcome = "failed"
+
+
+def _options(item: Any) -> Mapping[str, Any]:
+    marker = item.get_closest_marker("strongroom")
+    return marker.kwargs if marker is not None else {}
+
+
+def _adder(masker: Masker) -> Callable[[str], None]:
+    from strongroom.masking import leaves
+
+    def add(value: str) -> None:
+        for text in (value, *leaves(value)):
+            masker.add(text)
+
+    return add
+
+
+def _watched(masker: Masker | None) -> type[SecretProviderRegistry]:
+    """Return the registry's class, with writes that tell `masker` their values."""
+    from strongroom.registry import SecretProviderRegistry
+
+    if masker is None:
+        return SecretProviderRegistry
+    add = _adder(masker)
+
+    class Watched(SecretProviderRegistry):
+        def set_secret(self, key: str, value: str) -> None:
+            add(value)
+            super().set_secret(key, value)
+
+        def set_secrets(self, values: Mapping[str, str]) -> None:
+            _add_all(add, values.values())
+            super().set_secrets(values)
+
+        def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+            add(value)
+            return super().set_secret_if(key, value, expected_version)
+
+        def stage_secret(self, key: str, value: str) -> str:
+            add(value)
+            return super().stage_secret(key, value)
+
+    Watched.__name__ = Watched.__qualname__ = SecretProviderRegistry.__name__
+    return Watched
+
+
+def _add_all(add: Callable[[str], None], values: Iterable[str]) -> None:
+    for value in values:
+        add(value)

@@ -1,0 +1,326 @@
+"""The tenant of each request, in real Starlette and FastAPI applications."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import httpx2
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
+from strongroom import SecretProviderRegistry, TenantContext, current_tenant
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidTenantError,
+    PermissionDeniedError,
+)
+from strongroom.integrations.asgi import TenantMiddleware
+from strongroom.integrations.fastapi import (
+    Registry,
+    add_error_handlers,
+    lifespan,
+    resolved,
+    secret,
+    tenant,
+)
+
+TENANTS = [f"tenant-{number:02}" for number in range(64)]
+SPEC = {
+    "version": 1,
+    "pipelines": {
+        "app": {
+            "provider": {"type": "memory"},
+            "middleware": [{"type": "caching", "ttl_seconds": 300}, {"type": "tenant"}],
+        }
+    },
+    "secrets": {"PASSWORD": {"key": "database/password"}},
+}
+
+
+def filled(tenants=TENANTS):
+    registry = SecretProviderRegistry(SPEC)
+    for one in tenants:
+        with TenantContext(one):
+            registry.set_secret("database/password", f"password-of-{one}")
+    return registry
+
+
+def starlette(registry, after=None):
+    async def plain(request):
+        before = current_tenant()
+        await asyncio.sleep(0)
+        value = await asyncio.to_thread(registry.get_secret, "database/password")
+        return JSONResponse({"before": before, "value": value, "after": current_tenant()})
+
+    def threaded(request):
+        return PlainTextResponse(registry.get_secret("database/password"))
+
+    async def streamed(request):
+        async def parts():
+            for _ in range(3):
+                await asyncio.sleep(0)
+                yield f"{current_tenant()}\n"
+
+        def note():
+            if after is not None:
+                after.append(current_tenant())
+
+        return StreamingResponse(parts(), background=BackgroundTask(note))
+
+    async def socket(websocket):
+        await websocket.accept()
+        async for _ in websocket.iter_text():
+            await websocket.send_text(f"{current_tenant()} {registry.get_secret('database/password')}")
+
+    routes = [
+        *(Route("/plain", plain), Route("/threaded", threaded), Route("/streamed", streamed)),
+        WebSocketRoute("/socket", socket),
+    ]
+    return Starlette(routes=routes)
+
+
+def asked(app, requests, at_once=64):
+    """Return the answers to `requests` (path, headers), of which many are on their way at the same time."""
+
+    async def main():
+        limit = asyncio.Semaphore(at_once)
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+
+            async def one(path, headers):
+                async with limit:
+                    return await client.get(path, headers=headers)
+
+            return await asyncio.gather(*(one(*request) for request in requests))
+
+    return asyncio.run(main())
+
+
+def crossings(count, seed):
+    after = []
+    with filled() as registry:
+        app = TenantMiddleware(starlette(registry, after))
+        drawn = random.Random(seed)
+        plan = [
+            (drawn.choice(["/plain", "/threaded", "/streamed"]), drawn.choice(TENANTS)) for _ in range(count)
+        ]
+        answers = asked(app, [(path, {"X-Tenant-ID": one}) for path, one in plan])
+    right = {
+        "/plain": lambda one: f'{{"before":"{one}","value":"password-of-{one}","after":"{one}"}}',
+        "/threaded": lambda one: f"password-of-{one}",
+        "/streamed": lambda one: f"{one}\n" * 3,
+    }
+    wrong = [
+        (path, one, answer.text)
+        for (path, one), answer in zip(plan, answers, strict=True)
+        if answer.text != right[path](one)
+    ]
+    streamed = sorted(one for path, one in plan if path == "/streamed")
+    return wrong, sorted(after) == streamed
+
+
+def test_requests_of_64_tenants_at_once_do_not_meet():
+    """In coroutines, in threads, in streamed answers and in what runs after the answer."""
+    assert crossings(1000, seed=8) == ([], True)
+    assert current_tenant() is None
+
+
+@pytest.mark.torture
+def test_many_more_requests_do_not_meet_either():
+    assert crossings(50_000, seed=9) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "tenant_id", ["", "a/b", "..", "a b", "x" * 65, "a\x80", "%2e%2e", "tenant-00,tenant-01", "tenant-00 "]
+)
+def test_a_bad_id_is_refused_and_not_repeated(tenant_id):
+    with filled() as registry:
+        app = TenantMiddleware(starlette(registry))
+        [answer] = asked(app, [("/plain", [(b"x-tenant-id", tenant_id.encode("latin-1"))])])
+    assert (answer.status_code, answer.text) == (400, "invalid tenant id\n")
+
+
+def test_two_headers_are_refused():
+    """A proxy in front may have looked at the other one."""
+    with filled() as registry:
+        app = TenantMiddleware(starlette(registry))
+        headers = [("X-Tenant-ID", "tenant-00"), ("x-tenant-id", "tenant-01")]
+        [answer] = asked(app, [("/plain", headers)])
+    assert answer.status_code == 400
+
+
+def test_none_named():
+    """Refused, or without a tenant where that is allowed: never somebody's."""
+    with filled() as registry:
+        [answer] = asked(TenantMiddleware(starlette(registry)), [("/plain", {})])
+        assert (answer.status_code, answer.text) == (400, "no tenant is named\n")
+        [answer] = asked(TenantMiddleware(starlette(registry), required=False), [("/streamed", {})])
+        assert answer.text == "None\n" * 3
+
+
+def _by_host(scope):
+    host = dict(scope["headers"])[b"host"].decode()
+    if host.startswith("bad"):
+        raise InvalidTenantError("no such host")
+    return host.partition(".")[0] if "." in host else None
+
+
+async def _by_host_later(scope):
+    await asyncio.sleep(0)
+    return _by_host(scope)
+
+
+@pytest.mark.parametrize("tenant_of", [_by_host, _by_host_later])
+def test_a_function_finds_the_tenant(tenant_of):
+    with filled() as registry:
+        app = TenantMiddleware(starlette(registry), tenant_of=tenant_of)
+        hosts = ["tenant-07.example", "nobody", "bad.example", "a_é.example"]
+        answers = asked(app, [("/threaded", [(b"Host", host.encode())]) for host in hosts])
+    assert [answer.status_code for answer in answers] == [200, 400, 400, 400]
+    assert answers[0].text == "password-of-tenant-07"
+    with pytest.raises(ConfigurationError, match="not both"):
+        TenantMiddleware(app, header="X-Other", tenant_of=tenant_of)
+
+
+def test_another_header():
+    with filled() as registry:
+        app = TenantMiddleware(starlette(registry), header="X-Org")
+        headers = {"X-Tenant-ID": "tenant-01", "x-org": "tenant-02"}
+        [answer] = asked(app, [("/threaded", headers)])
+    assert answer.text == "password-of-tenant-02"
+
+
+def test_websockets():
+    """One for as long as it is open; refused before it is accepted."""
+    with filled() as registry, TestClient(TenantMiddleware(starlette(registry))) as client:
+        with (
+            client.websocket_connect("/socket", headers={"X-Tenant-ID": "tenant-01"}) as one,
+            client.websocket_connect("/socket", headers={"X-Tenant-ID": "tenant-02"}) as two,
+        ):
+            for socket, name in ((one, "tenant-01"), (two, "tenant-02"), (one, "tenant-01")):
+                socket.send_text("?")
+                assert socket.receive_text() == f"{name} password-of-{name}"
+        for headers in ({}, {"X-Tenant-ID": "a/b"}):
+            with (
+                pytest.raises(WebSocketDisconnect) as told,
+                client.websocket_connect("/socket", headers=headers),
+            ):
+                pass
+            assert told.value.code == 1008
+
+
+def test_the_lifespan_is_no_tenants():
+    seen = []
+
+    @asynccontextmanager
+    async def opened(app):
+        seen.append(current_tenant())
+        yield
+        seen.append(current_tenant())
+
+    with TestClient(TenantMiddleware(Starlette(lifespan=opened))):
+        pass
+    assert seen == [None, None]
+
+
+def fastapi(spec):
+    app = FastAPI(lifespan=lifespan(spec))
+    add_error_handlers(app)
+
+    @app.get("/secret")
+    async def one(password: Annotated[SecretStr, Depends(secret("database/password"))]):
+        return {"shown": password, "length": len(password), "tenant": current_tenant()}
+
+    @app.get("/field")
+    async def field(user: Annotated[SecretStr, Depends(secret("database", field="user"))]):
+        return user.get_secret_value()
+
+    @app.get("/threaded")
+    def threaded(registry: Registry, mine: Annotated[str, Depends(tenant)]):
+        return [mine, registry.registry.get_secret("database/password")]
+
+    @app.get("/declared")
+    async def declared(found: Annotated[object, Depends(resolved())]):
+        return len(found["PASSWORD"])
+
+    return app
+
+
+def test_fastapi_dependencies():
+    """A secret, a member of one, the registry and what is declared, each for the request's tenant."""
+    with filled(["a", "bb"]) as registry:
+        with TenantContext("a"):
+            registry.set_secret("database", '{"user": "app"}')
+        app = fastapi(registry)
+        app.add_middleware(TenantMiddleware)
+        with TestClient(app) as client:
+            a, b = {"X-Tenant-ID": "a"}, {"X-Tenant-ID": "bb"}
+            assert client.get("/secret", headers=a).json() == {
+                "shown": "**********",
+                "length": 13,
+                "tenant": "a",
+            }
+            assert client.get("/secret", headers=b).json()["length"] == 14
+            assert client.get("/field", headers=a).json() == "app"
+            assert client.get("/threaded", headers=b).json() == ["bb", "password-of-bb"]
+            assert client.get("/declared", headers=b).json() == 14
+            missing = client.get("/field", headers=b)
+            assert (missing.status_code, missing.json()) == (500, {"detail": "secrets are missing"})
+            assert "password" not in client.get("/openapi.json", headers=a).text.lower()
+        registry.get_secrets([])  # shared, so still open
+
+
+def test_fastapi_without_a_tenant_answers_400():
+    app = fastapi(SPEC)
+    with TestClient(app) as client:
+        for path in ("/secret", "/threaded"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()) == (400, {"detail": "no valid tenant"})
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def get_secret(self, key):
+        raise self.error
+
+    set_secret = delete_secret = get_secret
+
+    def list_secrets(self, prefix=""):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(PermissionDeniedError("database/x"), 500), (BackendUnavailableError("host x"), 503)],
+)
+def test_fastapi_answers_to_failures_name_nothing(error, status):
+    with SecretProviderRegistry({"version": 1, "pipelines": {}}) as registry:
+        registry.register("app", Failing(error), prefix="")
+        with TestClient(fastapi(registry)) as client:
+            answer = client.get("/secret")
+    assert answer.status_code == status
+    assert "database" not in answer.text
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+def test_fastapi_without_a_registry_says_what_to_do():
+    app = FastAPI()
+
+    @app.get("/secret")
+    async def one(password: Annotated[SecretStr, Depends(secret("a"))]):
+        return None
+
+    with TestClient(app) as client, pytest.raises(ConfigurationError, match="no registry"):
+        client.get("/secret")

@@ -1,0 +1,238 @@
+"""Settings classes of pydantic-settings, filled from strongroom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+
+import pytest
+from pydantic import AliasChoices, BaseModel, Field, SecretStr
+from pydantic import ValidationError as PydanticError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from strongroom import SecretProviderRegistry
+from strongroom.backends import MemorySecretProvider
+from strongroom.errors import BackendUnavailableError, PermissionDeniedError, ValidationError
+from strongroom.integrations.pydantic_settings import LazySecret, StrongroomSettingsSource, reload
+
+MEMORY = {"app": {"provider": {"type": "memory"}}}
+
+
+def declared(**secrets):
+    return SecretProviderRegistry({"version": 1, "pipelines": MEMORY, "secrets": secrets})
+
+
+def settings(fields, registry, *, config=None, **options):
+    """Return a settings class with `fields` that reads from `registry`."""
+
+    def customise(cls, settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings):
+        return init_settings, StrongroomSettingsSource(settings_cls, registry, **options), env_settings
+
+    annotations = {name: kind if not isinstance(kind, tuple) else kind[0] for name, kind in fields.items()}
+    defaults = {name: kind[1] for name, kind in fields.items() if isinstance(kind, tuple)}
+    return type(
+        "Settings",
+        (BaseSettings,),
+        {
+            "__annotations__": annotations,
+            **defaults,
+            "model_config": SettingsConfigDict(**(config or {})),
+            "settings_customise_sources": classmethod(customise),
+        },
+    )
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def get_secret(self, key):
+        raise self.error
+
+    set_secret = delete_secret = get_secret
+
+    def list_secrets(self, prefix=""):
+        raise self.error
+
+
+class Counting(MemorySecretProvider):
+    def __init__(self, values):
+        super().__init__()
+        self.set_secrets(values)
+        self.asked = []
+
+    def get_secret(self, key):
+        self.asked.append(key)
+        return super().get_secret(key)
+
+    def get_secrets(self, keys):
+        keys = list(keys)
+        self.asked += keys
+        return super().get_secrets(keys)
+
+
+def test_declared_secrets_by_the_names_of_variables(monkeypatch):
+    """Typed by pydantic, masked where the field is; variables come after."""
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("DEBUG", "true")
+    registry = declared(PASSWORD={"key": "database/password"}, PORT={"type": "port", "default": 5432})
+    registry.set_secret("database/password", "sesame99")
+    made = settings({"password": SecretStr, "port": int, "debug": bool}, registry)()
+    assert (made.password.get_secret_value(), made.port, made.debug) == ("sesame99", 5432, True)
+    assert type(made.password.get_secret_value()) is str
+    assert "sesame" not in repr(made)
+
+
+def test_aliases_prefix_and_case():
+    """As the library's own conventions have it."""
+    registry = declared(APP_TOKEN={"default": "a"}, OLD_NAME={"default": "b"}, exact={"default": "c"})
+    fields = {
+        "token": str,
+        "renamed": (str, Field(validation_alias=AliasChoices("new_name", "OLD_NAME"))),
+    }
+    made = settings(fields, registry, config={"env_prefix": "APP_"})()
+    assert (made.token, made.renamed) == ("a", "b")
+    assert settings({"exact": str}, registry, config={"case_sensitive": True})().exact == "c"
+    with pytest.raises(PydanticError, match="missing"):
+        settings({"EXACT": str}, registry, config={"case_sensitive": True})()
+
+
+class Database(BaseModel):
+    user: str
+    password: SecretStr
+    port: int = 5432
+
+
+def test_nested_models():
+    """From a JSON secret, and from names with the delimiter, which win."""
+    registry = declared(DB={"type": "json", "key": "db"}, DB__PASSWORD={"key": "db/password"})
+    registry.set_secret("db", '{"user": "app", "password": "old-password", "port": "6000"}')
+    registry.set_secret("db/password", "new-password")
+    made = settings({"db": Database}, registry, config={"env_nested_delimiter": "__"})()
+    assert (made.db.user, made.db.port) == ("app", 6000)
+    assert made.db.password.get_secret_value() == "new-password"
+
+
+def test_without_declarations_names_are_keys():
+    """Of any provider; `keys` names others."""
+    provider = Counting({"token": "a", "API_KEY": "b", "database/password": "c"})
+    fields = {"token": str, "api_key": str, "password": str, "extra": (str, "default")}
+    made = settings(fields, provider, keys={"password": "database/password"})()
+    assert (made.token, made.api_key, made.password, made.extra) == ("a", "b", "c", "default")
+
+
+def test_only_what_is_asked_for_and_not_given_is_read():
+    provider = Counting({"token": "a", "other": "b", "more": "c"})
+    settings({"token": str, "other": str}, provider)(other="given")
+    assert set(provider.asked) == {"token", "TOKEN"}
+
+
+def test_what_is_missing_is_pydantics_own_error():
+    registry = declared(PASSWORD={"required": True}, OPTION={"required": False})
+    fields = {"password": SecretStr, "option": (str, "none"), "unknown": (str, "there")}
+    with pytest.raises(PydanticError) as told:
+        settings(fields, registry)()
+    assert [one["loc"] for one in told.value.errors()] == [("password",)]
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("password"), BackendUnavailableError("down")])
+def test_denied_and_down_are_never_taken_for_missing(error):
+    """Also where the field has a default, and where only one of several keys is refused."""
+    with pytest.raises(type(error)):
+        settings({"password": (str, "default")}, Failing(error))()
+    registry = declared(PASSWORD={"key": "other/password", "default": "x"})
+    registry.register("other", Failing(error), prefix="other/")
+    with pytest.raises(type(error)):
+        settings({"password": (str, "default")}, registry)()
+
+
+def test_a_broken_rule_is_strongrooms_error():
+    registry = declared(PASSWORD={"min_length": 12}, PORT={"type": "port"})
+    registry.set_secrets({"PASSWORD": "canary-1", "PORT": "canary-2"})
+    with pytest.raises(ValidationError, match=r"2 declared secrets are wrong: PASSWORD: .*; PORT: ") as told:
+        settings({"password": str, "port": int}, registry)()
+    assert "canary" not in str(told.value)
+
+
+def test_no_value_in_any_error():
+    """Neither in pydantic's messages, nor in causes and contexts."""
+    provider = Counting({"port": "canary-port", "db": "canary-json", "other": '{"user": "canary-user"}'})
+    cases = [
+        ({"port": int}, PydanticError),
+        ({"db": Database}, SettingsError),
+        ({"other": Database, "absent": int}, PydanticError),
+    ]
+    for fields, kind in cases:
+        with pytest.raises(kind) as told:
+            settings(fields, provider)()
+        assert "canary" not in "".join(traceback.format_exception(told.value))
+        error = told.value.__cause__ or told.value.__context__
+        while error is not None:
+            assert "canary" not in repr(error.__dict__)
+            error = error.__cause__ or error.__context__
+
+
+def test_reload_changes_the_object_in_place():
+    """Whoever holds it sees the new values; one that fails leaves the old."""
+    provider = MemorySecretProvider()
+    provider.set_secrets({"token": "one", "port": "1"})
+    made = settings({"token": SecretStr, "port": int}, provider, config={"frozen": True})()
+    holder = made
+    provider.set_secret("token", "two")
+    assert reload(made) == {"token"}
+    assert holder.token.get_secret_value() == "two"
+    assert reload(made) == frozenset()
+    provider.set_secret("token", "three")
+    provider.set_secret("port", "no number")
+    with pytest.raises(PydanticError):
+        reload(made)
+    assert (holder.token.get_secret_value(), holder.port) == ("two", 1)
+
+
+def test_a_lazy_field_reads_when_it_is_asked():
+    """Not before, and again each time."""
+    provider = Counting({"token": "one"})
+    made = settings({"token": LazySecret, "none": (LazySecret | None, None), "n": (int, 1)}, provider)()
+    assert "token" not in provider.asked
+    assert made.token.get_secret_value() == "one"
+    provider.set_secret("token", "two")
+    assert made.token.get_secret_value() == "two"
+    assert "two" not in f"{made!r}{made.token}{made.model_dump_json()}"
+    provider.delete_secret("token")
+    with pytest.raises(ValidationError, match="'token' is missing"):
+        made.token.get_secret_value()
+
+
+def test_a_lazy_field_that_nothing_declares_is_missing():
+    registry = declared(TOKEN={"key": "t"})
+    made = settings({"token": LazySecret}, registry)()
+    registry.set_secret("t", "late")
+    assert made.token.get_secret_value() == "late"
+    with pytest.raises(PydanticError, match="missing"):
+        settings({"other": LazySecret}, registry)()
+    assert settings({"other": LazySecret}, registry)(other="given").other.get_secret_value() == "given"
+
+
+def test_a_spec_in_place_of_a_registry(tmp_path):
+    """The registry is made at the first read, and shut when nothing needs it any more."""
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(
+        "version: 1\npipelines: {app: {provider: {type: memory}}}\nsecrets: {TOKEN: {default: abc}}\n"
+    )
+    assert settings({"token": LazySecret}, None, spec=path)().token.get_secret_value() == "abc"
+
+
+def test_it_says_what_to_install():
+    """And strongroom itself needs no host."""
+    script = (
+        "import sys; sys.modules['pydantic_settings'] = sys.modules['fastapi'] = sys.modules['airflow'] = None\n"
+        "import strongroom\n"
+        "for name in ('pydantic_settings', 'fastapi', 'airflow'):\n"
+        "    try: __import__(f'strongroom.integrations.{name}')\n"
+        "    except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    for line, name in zip(
+        done.stdout.splitlines(), ["pydantic-settings", "fastapi", "apache-airflow"], strict=True
+    ):
+        assert f"pip install {name}" in line

@@ -1,0 +1,183 @@
+"""The plugin for pytest, in pytest runs of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+VALUE = "correct-horse-battery"
+
+
+@pytest.fixture
+def outcome(pytester):
+    """Return a function that runs a test module and gives its outcomes and its report."""
+
+    def run(text, *options, **expected):
+        pytester.makepyfile(text)
+        result = pytester.runpytest_subprocess("-p", "no:xdist", "-p", "no:randomly", "-rA", *options)
+        assert result.parseoutcomes() == expected, result.stdout.str()
+        report = result.stdout.str() + result.stderr.str()
+        assert VALUE not in report
+        return report
+
+    return run
+
+
+def test_a_test_that_prints_nothing_passes(outcome):
+    """With a registry of its own, which holds what the marker says, and is empty for the next test."""
+    outcome(
+        f"""
+        import pytest
+
+        @pytest.mark.strongroom(values={{"database/password": "{VALUE}"}})
+        def test_one(strongroom_registry):
+            assert len(strongroom_registry.get_secret("database/password")) == 21
+            print("nothing of it")
+
+        def test_two(strongroom_registry):
+            assert strongroom_registry.list_secrets() == []
+        """,
+        passed=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("leak", "where"),
+    [
+        ("print(value)", "Captured stdout call"),
+        ("print('a', value, file=__import__('sys').stderr)", "Captured stderr call"),
+        ("__import__('logging').getLogger('app').warning('it is %s', value)", "Captured log call"),
+        ("print(__import__('base64').b64encode(b'user:' + value.encode()).decode())", "Captured stdout call"),
+        ("__import__('os').system('echo ' + value)", "Captured stdout call"),
+    ],
+)
+def test_a_test_that_prints_a_value_fails(outcome, leak, where):
+    """The report says where, and masks it."""
+    report = outcome(
+        f"""
+        import pytest
+
+        @pytest.mark.strongroom(values={{"database/password": "{VALUE}"}})
+        def test_it(strongroom_registry):
+            value = strongroom_registry.get_secret("database/password")
+            {leak}
+        """,
+        "-p",
+        "no:cacheprovider",
+        failed=1,
+    )
+    assert f"a secret's value stands in: {where}" in report
+    assert "****" in report
+
+
+def test_a_value_that_was_only_written_counts(outcome):
+    outcome(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("write", [
+            lambda registry, value: registry.set_secret("a", value),
+            lambda registry, value: registry.set_secrets({{"a": value}}),
+            lambda registry, value: registry.set_secret_if("a", value, None),
+            lambda registry, value: registry.stage_secret("a", value),
+        ])
+        def test_it(strongroom_registry, write):
+            write(strongroom_registry, '{VALUE}')
+            print('{VALUE[::-1]}'[::-1])
+        """,
+        failed=4,
+    )
+
+
+def test_setup_and_teardown_count(outcome):
+    """Each phase that printed it fails, and none twice; after a setup that did, the test does not run."""
+    outcome(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def filled(strongroom_registry):
+            strongroom_registry.set_secret("a", "{VALUE}")
+            print(strongroom_registry.get_secret("a"))
+            yield
+            print("done")
+
+        def test_it(filled):
+            pass
+
+        @pytest.fixture
+        def late(strongroom_registry):
+            yield
+            strongroom_registry.set_secret("a", "{VALUE}")
+            print(strongroom_registry.get_secret("a"))
+
+        def test_late(late):
+            pass
+        """,
+        errors=2,
+        passed=1,
+    )
+
+
+def test_a_failure_shows_no_value(outcome):
+    """An assertion that compares it is masked."""
+    report = outcome(
+        f"""
+        def test_it(strongroom_registry):
+            strongroom_registry.set_secret("a", "{VALUE[:10]}" "{VALUE[10:]}")
+            assert strongroom_registry.get_secret("a") == "wrong"
+        """,
+        failed=1,
+    )
+    assert "wrong" in report
+
+
+def test_a_marker_allows_it(pytester):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.strongroom(values={{"a": "{VALUE}"}}, allow_output=True)
+        def test_it(strongroom_registry):
+            print(strongroom_registry.get_secret("a"))
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_a_spec_and_a_registry_of_ones_own(outcome):
+    outcome(
+        f"""
+        import pytest
+        from strongroom import SecretProviderRegistry
+
+        SPEC = {{"version": 1, "pipelines": {{"mine": {{"provider": {{"type": "memory"}}}}}}}}
+
+        @pytest.mark.strongroom(spec=SPEC)
+        def test_it(strongroom_registry):
+            assert strongroom_registry.pipelines() == ["mine"]
+
+        def test_watched(strongroom_watch):
+            with SecretProviderRegistry(SPEC) as registry:
+                strongroom_watch(registry)
+                registry.set_secret("a", "{VALUE}")
+                print(registry.get_secret("a"))
+        """,
+        passed=1,
+        failed=1,
+    )
+
+
+def test_the_plugin_costs_a_run_nothing_that_does_not_use_it():
+    """It is there by its entry point, knows its marker, and has loaded no spec, no pydantic, no plugin."""
+    script = (
+        "import sys, pytest, strongroom.integrations.pytest;"
+        "print([name for name in sys.modules if name.partition('.')[0] in"
+        " ('pydantic', 'yaml', 'strongroom_memory', 'cryptography', 'jinja2')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
