@@ -67,7 +67,7 @@ def _batch_row() -> dict[str, Any]:
         peer = [_timed(lambda: [client.get_secret(key) for key in keys], 1)]
         ours = [_timed(lambda: provider.get_secrets(keys), 1) for _ in range(3)]
     return _row(
-        f"azure: {_SECRETS} reads behind {_LATENCY * 1000:.0f} ms, batch / loop", ours, peer, 0.25, _SECRETS
+        f"azure: {_SECRETS} reads behind {_LATENCY * 1000:.0f} ms, batch / loop", ours, peer, 0.15, _SECRETS
     )
 
 

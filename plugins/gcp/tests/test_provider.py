@@ -451,3 +451,16 @@ def test_close_twice_and_use_again(bench):
 def test_repr_is_harmless(provider):
     provider.set_secret("k", "v4lue")
     assert repr(provider) == "<GCPSecretProvider projects/loopback>"
+
+
+@pytest.mark.parametrize("transport", ["rest"], indirect=True)
+def test_batches_keep_their_connections(bench):
+    """A second batch needs no more connections than the first has opened."""
+    provider = bench.provider(proxied=True, max_workers=24)
+    wanted = {f"k{number}": "value" for number in range(24)}
+    for key, value in wanted.items():
+        provider.set_secret(key, value)
+    bench.store.delay = 0.02
+    assert provider.get_secrets(wanted) == wanted
+    assert provider.get_secrets(wanted) == wanted
+    assert bench.proxy.connections <= 24

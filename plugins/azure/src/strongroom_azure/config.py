@@ -36,7 +36,7 @@ class AzureConfig(BaseModel):
         default=None, gt=0, description="Seconds for a whole list or batch; left out: as many as it needs."
     )
     max_workers: int = Field(
-        default=10, ge=1, le=64, description="How many secrets of one batch are read at the same time."
+        default=32, ge=1, le=64, description="How many secrets of one batch are read at the same time."
     )
     purge: bool = Field(
         default=False, description="Delete for good, instead of leaving the secret recoverable."

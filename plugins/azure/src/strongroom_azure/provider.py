@@ -60,7 +60,7 @@ class AzureSecretProvider(BaseProvider):
         client_options: Mapping[str, Any] | None = None,
         timeout: float = 10.0,
         deadline: float | None = None,
-        max_workers: int = 10,
+        max_workers: int = 32,
         purge: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> None:

@@ -44,7 +44,7 @@ class GCPConfig(BaseModel):
         default=None, gt=0, description="Seconds for a whole list or batch; left out: as many as it needs."
     )
     max_workers: int = Field(
-        default=10, ge=1, le=64, description="How many secrets of one batch are read at the same time."
+        default=32, ge=1, le=64, description="How many secrets of one batch are read at the same time."
     )
     replication: list[str] = Field(
         default_factory=list,

@@ -77,7 +77,7 @@ class GCPSecretProvider(BaseProvider):
         transport: Any = "grpc",
         timeout: float = 10.0,
         deadline: float | None = None,
-        max_workers: int = 10,
+        max_workers: int = 32,
         replication: Sequence[str] = (),
         kms_key_name: str | None = None,
         labels: Mapping[str, str] | None = None,

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import google_crc32c
+import requests
 from google.api_core.retry import exponential_sleep_generator
 from google.cloud import secretmanager_v1 as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceTransport,
 )
+from requests.adapters import HTTPAdapter
 from strongroom.deadlines import Deadline, OutOfTimeError, Runner
 from strongroom.errors import (
     BackendUnavailableError,
@@ -29,6 +31,7 @@ from strongroom_gcp.payload import check_crc
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+CONNECTIONS = 64
 PAGE_SIZE = 1000
 """Secrets a page: the service would give 25,000, some 10 MB, which a plain gRPC channel (4 MiB) refuses."""
 
@@ -44,15 +47,25 @@ def make_client(
         ConfigurationError: The ready transport is one that only works with asyncio.
     """
     if not isinstance(transport, SecretManagerServiceTransport):
-        return sm.SecretManagerServiceClient(
+        made = sm.SecretManagerServiceClient(
             credentials=credentials, transport=transport, client_options=dict(client_options)
         )
+        _keep_connections(made.transport)
+        return made
     if str(transport.kind) == "grpc_asyncio":
         raise bad(
             "the ready transport works with asyncio only",
             "use SecretManagerServiceGrpcTransport or SecretManagerServiceRestTransport",
         )
     return sm.SecretManagerServiceClient(transport=transport, client_options=dict(client_options))
+
+
+def _keep_connections(transport: Any) -> None:
+    """Let REST keep as many connections as a batch has readers; requests would drop all but 10."""
+    session = getattr(transport, "_session", None)
+    if isinstance(session, requests.Session):
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
 
 
 def find_credentials(quota_project_id: str | None) -> Any:
