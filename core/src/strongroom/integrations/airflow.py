@@ -13,8 +13,10 @@ what this backend raises where it is refused or out of reach is that too.
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -36,6 +38,9 @@ try:
 except ImportError:
     _Stop = PermissionError
 
+if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
+
 __all__ = ["SecretsRefusedError", "StrongroomSecretsBackend"]
 
 
@@ -45,6 +50,8 @@ class SecretsRefusedError(StrongroomError, _Stop):  # type: ignore[misc]  # Airf
 
 class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as above
     """Answers Airflow from a strongroom registry, which is made at the first look-up and kept.
+
+    Airflow makes a backend for each look-up; those of one process share the registry, and so its caches.
 
     Args:
         spec: Path of the spec; without one, the usual.
@@ -73,7 +80,6 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         self._connections, self._variables, self._config = connections_prefix, variables_prefix, config_prefix
         self._go_on = go_on_when_unavailable
         self._registry = registry
-        self._opening = threading.Lock()
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
         """Return the serialized connection, None where there is none.
@@ -107,10 +113,22 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         raise SecretsRefusedError(str(problem), hint=problem.hint) from problem
 
     def _read(self, key: str) -> str:
-        with self._opening:
-            if self._registry is None:
-                from strongroom.registry import SecretProviderRegistry
-
-                self._registry = SecretProviderRegistry(self._spec, profile=self._profile)
-        value: str = self._registry.get_secret(key)
+        registry = self._registry if self._registry is not None else _shared(self._spec, self._profile)
+        value: str = registry.get_secret(key)
         return value
+
+
+_registries: dict[tuple[object, ...], SecretProviderRegistry] = {}
+_opening = threading.Lock()
+
+
+def _shared(spec: str | None, profile: str | None) -> SecretProviderRegistry:
+    # Airflow forks: connections are not to be shared with the parent. The rest is what may choose the spec.
+    chosen_by = (os.environ.get("STRONGROOM_SPEC"), os.environ.get("STRONGROOM_PROFILE"), Path.cwd())
+    wanted = (os.getpid(), spec, profile, *chosen_by)
+    with _opening:
+        if wanted not in _registries:
+            from strongroom.registry import SecretProviderRegistry
+
+            _registries[wanted] = SecretProviderRegistry(spec, profile=profile)
+        return _registries[wanted]
