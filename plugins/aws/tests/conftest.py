@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 import sys
 import urllib.request
+from functools import lru_cache
 from pathlib import Path
 
 import boto3
+import botocore.session
 import pytest
 from moto.server import ThreadedMotoServer
 from strongroom.testing.faults import FaultProxy
@@ -15,6 +17,14 @@ from strongroom_aws import AWSSecretProvider
 sys.path.insert(0, str(Path(__file__).parent))
 
 import aws_rules  # as above
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sdk_read_once():
+    """Each session reads the SDK's descriptions of services anew, which takes longer than a test's requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lru_cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
