@@ -14,6 +14,7 @@ from strongroom.errors import InvalidKeyError, ValidationError, show_key
 __all__ = [
     "MAX_KEY_CHARACTERS",
     "ROTATION_SEGMENT",
+    "begins_no_key",
     "check_key",
     "check_prefix",
     "check_value",
@@ -58,6 +59,11 @@ def check_prefix(prefix: str) -> str:
     if len(prefix) > MAX_KEY_CHARACTERS or _FORBIDDEN.search(prefix):
         raise InvalidKeyError(prefix, f"invalid prefix {show_key(prefix)}")
     return prefix
+
+
+def begins_no_key(prefix: str) -> bool:
+    """Tell whether no key can begin with `prefix`, since a whole segment of it is empty, `.` or `..`."""
+    return not _BAD_SEGMENTS.isdisjoint(prefix.split("/")[:-1])
 
 
 def is_reserved(key: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, TenantContextError, show_key
-from strongroom.keys import check_key, check_prefix
+from strongroom.keys import begins_no_key, check_key, check_prefix
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.tenancy import current_tenant
 
@@ -46,7 +46,9 @@ class TenantMiddleware(RenamingMiddleware):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         own = self._prefix()
-        return [key[len(own) :] for key in self.inner.list_secrets(own + check_prefix(prefix))]
+        if begins_no_key(check_prefix(prefix)):
+            return []  # not asked for: a backend may take `..` for the folder above
+        return [key[len(own) :] for key in self.inner.list_secrets(own + prefix)]
 
     def tenant(self) -> str:
         """Return the id of the tenant whose secrets are meant.
