@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from strongroom.cli import output
 from strongroom.cli.app import command
 from strongroom.cli.failures import UsageError
+from strongroom.cli.surroundings import backends_found, likely_type
 from strongroom.cli.writing import refuse_existing, write_whole
 
 if TYPE_CHECKING:
@@ -32,28 +34,6 @@ pipelines:
     middleware:                       # outermost first, the order a read meets them
       - {{type: retry, attempts: 3}}
 """
-_FOUND = {
-    "VAULT_ADDR": """\
-  # VAULT_ADDR is set, so there is a Vault or OpenBao (pip install 'strongroom[vault]'):
-  # vault:
-  #   provider: {type: vault, url: "${env:VAULT_ADDR}", token: "${env:VAULT_TOKEN}"}
-""",
-    "AWS_PROFILE AWS_ACCESS_KEY_ID AWS_DEFAULT_REGION": """\
-  # This machine has AWS credentials (pip install 'strongroom[aws]'):
-  # aws:
-  #   provider: {type: aws, region_name: "${env:AWS_DEFAULT_REGION:-us-east-1}"}
-""",
-    "GOOGLE_CLOUD_PROJECT GOOGLE_APPLICATION_CREDENTIALS": """\
-  # This machine has Google Cloud credentials (pip install 'strongroom[gcp]'):
-  # gcp:
-  #   provider: {type: gcp, project_id: "${env:GOOGLE_CLOUD_PROJECT}"}
-""",
-    "AZURE_CLIENT_ID AZURE_TENANT_ID": """\
-  # This machine has Azure credentials (pip install 'strongroom[azure]'):
-  # azure:
-  #   provider: {type: azure, vault_url: "https://NAME.vault.azure.net"}
-""",
-}
 _TAIL = """
 profiles:
   test:                               # `strongroom --profile test …`: nothing is stored
@@ -86,7 +66,8 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
                 f"{source}: {name!r} is no name of a variable", hint="rename it, or leave it out"
             )
     _fill_store(spec.absolute().parent, values)
-    write_whole(spec, _spec_text(list(values)).encode(), mode=0o644)
+    beside = _names_beside(spec.absolute().parent) if source is None else {}
+    write_whole(spec, _spec_text(values, beside).encode(), mode=0o644)
     ignored = _ignore(spec.absolute().parent)
     if settings.json:
         output.as_json(
@@ -100,6 +81,18 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
         )
         return
     output.lines(_told(spec, source, values))
+
+
+def _names_beside(folder: Path) -> dict[str, str]:
+    """Return what the `.env` beside the spec holds, for its names; nothing where it cannot be read."""
+    from strongroom.cli.tables import read_dotenv
+
+    path = folder / ".env"
+    try:
+        found = read_dotenv(path) if path.is_file() else {}
+    except (UsageError, OSError):
+        return {}
+    return {name: value for name, value in found.items() if _VARIABLE.fullmatch(name)}
 
 
 def _fill_store(folder: Path, values: dict[str, str]) -> None:
@@ -125,16 +118,26 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
             registry.set_secrets(missing)
 
 
-def _spec_text(names: list[str]) -> str:
-    found = [
-        text for variables, text in _FOUND.items() if any(os.environ.get(one) for one in variables.split())
-    ]
-    text = _HEAD + "".join(found) + "default: app\n"
-    if not names:
-        return text + _NO_SECRETS + _TAIL
-    declared = "".join(f"  {name}: {{key: {name}}}\n" for name in names)
-    told = "\n# What the application needs: rules such as `min_length: 12` or `type: port` go here.\n"
-    return f"{text}{told}secrets:\n{declared}{_TAIL}"
+def _spec_text(values: Mapping[str, str], beside: Mapping[str, str]) -> str:
+    """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
+    text = _HEAD + "".join(backends_found(os.environ)) + "default: app\n"
+    if values:
+        told = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
+        return f"{text}{told}secrets:\n{_declared(values)}{_TAIL}"
+    if beside:
+        told = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
+        lines = _declared(beside).splitlines()
+        return f"{text}{told}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
+    return text + _NO_SECRETS + _TAIL
+
+
+def _declared(values: Mapping[str, str]) -> str:
+    """Return a declaration a name, with the type that name and value agree on."""
+    lines = []
+    for name, value in values.items():
+        kind = likely_type(name, value)
+        lines.append(f"  {name}: {{key: {name}{f', type: {kind}' if kind else ''}}}\n")
+    return "".join(lines)
 
 
 def _ignore(folder: Path) -> list[str]:

@@ -1,0 +1,112 @@
+"""What `strongroom init` finds around it and proposes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from strongroom.cli.surroundings import likely_type
+from strongroom.spec import load_plan
+
+
+@pytest.fixture
+def init(tmp_path):
+    """Return a function that runs `init` with an environment of its own, and gives the spec's text."""
+
+    def run(*words, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "strongroom", "init", *words],
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path / "home"), **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text = (tmp_path / "strongroom.yaml").read_text()
+        uncommented = text.replace("  # ", "  ").replace("\n# ", "\n")
+        return text, uncommented, done.stdout
+
+    (tmp_path / "home").mkdir()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "told", "kind"),
+    [
+        ({"VAULT_ADDR": "https://v"}, None, "VAULT_ADDR is set", "vault"),
+        ({"BAO_ADDR": "https://v"}, None, "BAO_ADDR is set", "vault"),
+        ({"AWS_PROFILE": "p"}, None, "AWS_PROFILE is set", "aws"),
+        ({}, ".aws/credentials", "~/.aws/credentials is there", "aws"),
+        (
+            {},
+            ".config/gcloud/application_default_credentials.json",
+            "default_credentials.json is there",
+            "gcp",
+        ),
+        ({"AZURE_CLIENT_ID": "i"}, None, "AZURE_CLIENT_ID is set", "azure"),
+    ],
+)
+def test_it_proposes_the_stores_that_are_there(init, tmp_path, environment, file, told, kind):
+    """Commented, with the reason; and what the comment holds is a spec's piece."""
+    if file is not None:
+        path = tmp_path / "home" / file
+        path.parent.mkdir(parents=True)
+        path.write_text("canary")
+    text, _, _ = init(**environment)
+    assert told in text
+    assert f"provider: {{type: {kind}," in text
+    assert "canary" not in text
+    assert list(load_plan(tmp_path / "strongroom.yaml", look_up=False).pipelines) == ["app"]
+    lines = text.replace("\n  # " + kind + ":", "\n  " + kind + ":").replace(
+        "\n  #   provider", "\n    provider"
+    )
+    (tmp_path / "strongroom.yaml").write_text(lines)
+    assert list(load_plan(tmp_path / "strongroom.yaml", look_up=False).pipelines) == ["app", kind]
+
+
+def test_with_nothing_around_it_proposes_nothing(init):
+    text, _, _ = init()
+    assert not any(word in text for word in ("vault", "aws", "gcp", "azure"))
+
+
+def test_it_proposes_declarations_for_a_dotenv_and_takes_no_value(init, tmp_path):
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=postgresql://u:canary@h/d\nPORT=5432\nTOKEN=canary\nbad-name=1\n"
+    )
+    text, _, told = init()
+    assert "canary" not in text
+    assert "strongroom import .env" in told
+    commented = text[text.index("# secrets:") : text.index("\nprofiles:")]
+    rest = text.replace(commented, commented.replace("# ", "", 1).replace("\n# ", "\n"))
+    (tmp_path / "strongroom.yaml").write_text(rest)
+    secrets = load_plan(tmp_path / "strongroom.yaml").secrets
+    assert {name: one.type for name, one in secrets.items()} == {
+        "DATABASE_URL": "url",
+        "PORT": "port",
+        "TOKEN": "string",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("DATABASE_URL", "postgresql://a@b/c", "url"),
+        ("SENTRY_DSN", "https://k@s.example/1", "url"),
+        ("CALLBACK_URL", "not a url", None),
+        ("DB_PORT", "5432", "port"),
+        ("PORT", "99999", None),
+        ("PASSPORT", "5432", None),
+        ("DEBUG", "yes", "boolean"),
+        ("DEBUG", "verbose", None),
+        ("MAX_CONNECTIONS_LIMIT", "10", "integer"),
+        ("PIN", "1234", None),
+        ("ADMIN_EMAIL", "a@b.example", "email"),
+        ("TLS_KEY", "-----BEGIN KEY-----\nYQ==\n-----END KEY-----\n", "pem"),
+        ("TOKEN", "12345678", None),
+        ("API_URL", "<your url>", None),
+    ],
+)
+def test_types_that_name_and_value_agree_on(name, value, expected):
+    """A password of digits stays text."""
+    assert likely_type(name, value) == expected
