@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import secretstorage
@@ -94,3 +95,39 @@ def test_without_a_bus_the_named_backend_cannot_be_used(service, monkeypatch):
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         KeyringSecretProvider(service, backend=BACKEND).get_secret("a")
+
+
+def test_an_entry_that_vanishes_while_it_is_listed_is_left_out(provider, monkeypatch):
+    provider.set_secret("a", "1")
+    provider.set_secret("b", "2")
+    original = secretstorage.Item.get_attributes
+
+    def meanwhile(item):
+        if original(item)["username"] == "a":
+            item.delete()
+        return original(item)
+
+    monkeypatch.setattr(secretstorage.Item, "get_attributes", meanwhile)
+    assert provider.list_secrets() == ["b"]
+
+
+def test_the_service_is_asked_one_thing_at_a_time(service):
+    """GNOME's daemon has died of several first calls at once, and with it the desktop's session of it."""
+    from keyring.backends import SecretService
+
+    inside, most = [], []
+
+    class Watched(SecretService.Keyring):
+        def get_password(self, *asked):
+            inside.append(asked)
+            most.append(len(inside))
+            try:
+                return super().get_password(*asked)
+            finally:
+                inside.remove(asked)
+
+    provider = KeyringSecretProvider(service, backend=Watched())
+    provider.set_secret("a", "1")
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(provider.get_secret, ["a"] * 24)) == ["1"] * 24
+    assert max(most) == 1
