@@ -76,11 +76,12 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
 
     Args:
         kit: A subclass of `ProviderConformance` with a fixture `provider`.
-        middleware: Names out of `CHAIN`, outermost first.
+        middleware: Names out of `CHAIN`, outermost first; without any, all of it.
 
     Raises:
         ValueError: A name is not in `CHAIN`.
     """
+    middleware = middleware or CHAIN
     unknown = [name for name in middleware if name not in _LAYERS]
     if unknown:
         raise ValueError(f"no middleware of the kit: {', '.join(unknown)} (there are {', '.join(CHAIN)})")
@@ -127,7 +128,7 @@ def behind_each(
         kit: As of `behind`.
         alone: Marks for those behind one middleware, where the backend is too slow to run them always.
     """
-    made = [behind(kit, *CHAIN)]
+    made = [behind(kit)]
     for name in CHAIN:
         one = behind(kit, name)
         for mark in alone:
