@@ -219,6 +219,25 @@ def test_websockets():
             assert told.value.code == 1008
 
 
+def test_a_request_leaves_no_tenant_behind():
+    """Not for the next one in the same task, and not where the application fails."""
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(current_tenant())
+        raise RuntimeError
+
+    async def main():
+        guarded = TenantMiddleware(app, required=False)
+        for headers in ([(b"x-tenant-id", b"acme")], []):
+            with pytest.raises(RuntimeError):
+                await guarded({"type": "http", "headers": headers}, None, None)
+            seen.append(current_tenant())
+
+    asyncio.run(main())
+    assert seen == ["acme", None, None, None]
+
+
 def test_the_lifespan_is_no_tenants():
     seen = []
 
