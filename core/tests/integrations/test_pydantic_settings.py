@@ -198,6 +198,7 @@ def test_a_lazy_field_reads_when_it_is_asked():
     provider.set_secret("token", "two")
     assert made.token.get_secret_value() == "two"
     assert "two" not in f"{made!r}{made.token}{made.model_dump_json()}"
+    assert type(made).model_json_schema()["properties"]["token"]["type"] == "string"
     provider.delete_secret("token")
     with pytest.raises(ValidationError, match="'token' is missing"):
         made.token.get_secret_value()

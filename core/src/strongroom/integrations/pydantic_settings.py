@@ -62,11 +62,10 @@ class LazySecret:
     def __get_pydantic_core_schema__(
         cls, _source: Any, _handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return core_schema.union_schema(
-            [
-                core_schema.is_instance_schema(cls),
-                core_schema.no_info_after_validator_function(cls, core_schema.str_schema()),
-            ],
+        of_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+        return core_schema.json_or_python_schema(
+            json_schema=of_text,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), of_text]),
             serialization=core_schema.to_string_ser_schema(),
         )
 
