@@ -120,3 +120,23 @@ def test_invalid_ids(tenant_id):
     with pytest.raises(InvalidTenantError, match="invalid tenant id"):
         TenantContext(tenant_id)
     assert current_tenant() is None
+
+
+def test_what_a_block_took_is_given_back():
+    """Contexts are made for each request: one that stayed in memory would fill it."""
+    import gc
+    import weakref
+
+    context = TenantContext("acme")
+    with context:
+        pass
+    gone = weakref.ref(context)
+    del context
+    gc.collect()
+    assert gone() is None
+    before = len([one for one in gc.get_objects() if type(one).__name__ == "ContextVar"])
+    for _ in range(100):
+        with TenantContext("acme"):
+            pass
+    after = len([one for one in gc.get_objects() if type(one).__name__ == "ContextVar"])
+    assert after == before

@@ -13,6 +13,11 @@ __all__ = ["TenantContext", "check_tenant_id", "current_tenant"]
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _tenant: ContextVar[str | None] = ContextVar("strongroom_tenant", default=None)
+# What each block puts back is itself kept in the context, so that every thread and task has its own stack. One
+# variable for all objects: a context never lets go of a variable that was once set in it.
+_entered: ContextVar[tuple[tuple[TenantContext, Token[str | None]], ...]] = ContextVar(
+    "strongroom_entered", default=()
+)
 
 
 def current_tenant() -> str | None:
@@ -40,21 +45,18 @@ class TenantContext:
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = check_tenant_id(tenant_id)
-        # What to put back is itself kept in the context: each thread and task has its own stack.
-        self._entered: ContextVar[tuple[Token[str | None], ...]] = ContextVar(
-            "strongroom_entered", default=()
-        )
 
     def __enter__(self) -> Self:
-        self._entered.set((*self._entered.get(), _tenant.set(self.tenant_id)))
+        _entered.set((*_entered.get(), (self, _tenant.set(self.tenant_id))))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        *rest, token = self._entered.get()
-        self._entered.set(tuple(rest))
-        _tenant.reset(token)
+        entered = _entered.get()
+        at = max(index for index, (one, _) in enumerate(entered) if one is self)
+        _entered.set(entered[:at] + entered[at + 1 :])
+        _tenant.reset(entered[at][1])
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
