@@ -154,9 +154,8 @@ def empty_table(connection, chance, _):
 
 
 def metadata(connection, chance, _):
-    connection.execute(
-        f"PRAGMA {chance.choice(['user_version', 'application_id'])}={chance.randrange(2, 1000)}"
-    )
+    number = chance.choice([1, *range(3, 1000)])  # format 1 is known too, and this is none
+    connection.execute(f"PRAGMA {chance.choice(['user_version', 'application_id'])}={number}")
 
 
 def trigger(connection, chance, _):

@@ -16,14 +16,15 @@ from strongroom_file.creation import new_epoch, prepare_folder
 from strongroom_file.errors import translated
 from strongroom_file.faults import TYPE_NAME, tampered
 from strongroom_file.keysource import KeySource
-from strongroom_file.layout import ROOT, TABLES, Root
+from strongroom_file.layout import ROOT, TABLES
+from strongroom_file.root import Root
 from strongroom_file.session import ROW, Session
 from strongroom_file.verification import problems_of
 
 if TYPE_CHECKING:
     from strongroom_file.sealing import Sealer
 
-__all__ = ["backup", "restore"]
+__all__ = ["backup", "copied", "restore", "write_root"]
 
 _LEFTOVERS = ("", "-journal", "-wal", "-shm")
 
@@ -38,7 +39,7 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
     if files.check_file(target) is not None and not overwrite:
         raise _there(target)
     prepare_folder(target)
-    with _copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
+    with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
         _examine(copy, source, session.timeout)
         with files.translated_os(target, "write"):
             if overwrite:
@@ -68,7 +69,7 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
     if files.check_file(origin) is None:
         raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
     prepare_folder(path)
-    with _copied(origin, path, timeout, read_only=not files.is_writable(origin)) as copy:
+    with copied(origin, path, timeout, read_only=not files.is_writable(origin)) as copy:
         _examine(copy, source, timeout)
         try:
             session = opened()
@@ -91,7 +92,7 @@ def _there(path: Path) -> ConflictError:
 
 
 @contextmanager
-def _copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> Iterator[Path]:
+def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> Iterator[Path]:
     """Give a copy of `origin` under a temporary name beside `target`."""
     with files.translated_os(target, "write"):
         copy = files.temporary_beside(target)
@@ -130,7 +131,9 @@ def _begin_epoch(copy: Path, source: KeySource, timeout: float) -> None:
     with closing(Session(copy, timeout, source, {})) as session, session.writing, translated():
         cursor = session.reader.cursor()
         root = session.verified(cursor).root
-        _write_root(cursor, session.sealer, root, root)
+        cursor.execute("BEGIN")
+        write_root(cursor, session.sealer, _restored(root, root))
+        cursor.execute("COMMIT")
 
 
 def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
@@ -145,7 +148,7 @@ def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
             for table in TABLES:
                 cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables
                 cursor.execute(f"INSERT INTO main.{table} SELECT id, body FROM restored.{table}")  # noqa: S608  # own tables
-            _write_root(cursor, sealer, restored, _last_known(session, restored))
+            write_root(cursor, sealer, _restored(restored, _last_known(session, restored)))
             cursor.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -162,11 +165,18 @@ def _last_known(session: Session, otherwise: Root) -> Root:
         return otherwise
 
 
-def _write_root(cursor: sqlite3.Cursor, sealer: Sealer, restored: Root, replaced: Root) -> None:
-    root = restored._replace(
+def _restored(restored: Root, replaced: Root) -> Root:
+    """Return the root of a restored store: a new epoch, and counts that no earlier state has."""
+    return restored._replace(
         epoch=new_epoch(),
         last_id=max(restored.last_id, replaced.last_id),
         commits=max(restored.commits, replaced.commits) + 1,
-        seals=max(restored.seals, replaced.seals) + 1,
+        seals=max(restored.seals, replaced.seals),
     )
-    cursor.execute("UPDATE root SET body=? WHERE id=?", (sealer.seal(ROOT, ROW, root.pack()), ROW))
+
+
+def write_root(cursor: sqlite3.Cursor, sealer: Sealer, root: Root) -> None:
+    """Replace the root by one of the present format."""
+    body = sealer.seal(ROOT, ROW, root._replace(seals=root.seals + 1).pack())
+    cursor.execute("UPDATE root SET body=? WHERE id=?", (body, ROW))
+    database.set_format(cursor)

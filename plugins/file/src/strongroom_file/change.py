@@ -1,28 +1,32 @@
-"""What a transaction does to the store: versions written, made current, dropped, and all of it sealed."""
+"""What a transaction does to the store: versions written, made current, dropped, and all of it sealed.
+
+Every transaction adds a value, or seals the topmost node anew. So a root that is put back alone is found: the
+newest value is one that it cannot know of, or the topmost node is another one.
+"""
 
 from __future__ import annotations
-
-from itertools import count
 
 from strongroom.errors import ConflictError, show_key
 
 from strongroom_file import history as packed_history
 from strongroom_file.faults import TYPE_NAME
-from strongroom_file.history import PENDING, PREVIOUS
+from strongroom_file.history import PENDING
 from strongroom_file.layout import (
     EMPTY_ENTRY,
     HISTORY,
+    MAX_NODE_BYTES,
     NODE,
     ROOT,
     VALUE,
     Entry,
     Link,
     Node,
-    Root,
     StoredVersion,
     version_id,
 )
 from strongroom_file.reads import find_version, no_such_version, not_found, read_history
+from strongroom_file.recent import NO_WRITES, Write, made_current, replayed
+from strongroom_file.root import Root
 from strongroom_file.sealing import check_seals
 from strongroom_file.session import ROW, State, View
 from strongroom_file.tree import Draft, find
@@ -41,6 +45,20 @@ class Change:
         now: Microseconds since 1970.
     """
 
+    __slots__ = (
+        "_cursor",
+        "_draft",
+        "_keep",
+        "_last_id",
+        "_now",
+        "_recent",
+        "_sealer",
+        "_seals",
+        "_secrets",
+        "keys",
+        "view",
+    )
+
     def __init__(self, view: View, keep: int, now: int) -> None:
         self.view = view
         self.keys: list[str] = []
@@ -49,16 +67,16 @@ class Change:
         self._cursor = view.cursor
         self._sealer = view.sealer
         root = view.root
-        self._ids = count(root.last_id + 1)
         self._last_id = root.last_id
         self._seals = root.seals
         self._secrets = root.secrets
+        self._recent = root.recent
         self._draft = Draft(view.load, view.top, self._allot)
 
     def entry(self, name: bytes) -> Entry | None:
-        """Return what the transaction knows of a key by now."""
-        found = find(self._draft.node, self._draft.root, name)
-        return Entry.unpack(found) if found is not None else None
+        """Return what the transaction knows of a key by now, but for its other versions."""
+        writes = self._recent.writes.get(name, ())
+        return replayed(self._in_tree(name), b"", writes)[0]
 
     def history(self, name: bytes, entry: Entry) -> bytes:
         return read_history(self.view, name, entry)
@@ -78,18 +96,30 @@ class Change:
     def write(self, key: str, value: bytes) -> str:
         """Add a version and make it the current one."""
         name = key.encode()
-        entry = self.entry(name) or EMPTY_ENTRY
-        version = self._add_value(name, value)
-        self._make_current(key, name, entry, version, self.history(name, entry))
-        return version_id(version.epoch, version.value)
+        # What the tree knows of it does not matter yet, but where that place is damaged a write is refused.
+        find(self._draft.node if self._draft.touched else self.view.load, self._draft.root, name)
+        row, tag = self._add_value(name, value)
+        epoch = self.view.root.epoch
+        self._recent = self._recent.added(name, Write(epoch, row, tag, self._now, self._keep))
+        if self._recent.size > MAX_NODE_BYTES:
+            self.settle()
+        self.keys.append(key)
+        return version_id(epoch, row)
+
+    def settle(self) -> None:
+        """Bring all writes that stand in the root into the tree."""
+        for name in self._recent.writes:
+            self._settle(name)
+        self._recent = NO_WRITES
 
     def stage(self, key: str, value: bytes) -> str:
         """Add a version that is pending."""
         name = key.encode()
-        entry = self.entry(name) or EMPTY_ENTRY
-        version = self._add_value(name, value)
+        entry = self._settled(name) or EMPTY_ENTRY
+        row, tag = self._add_value(name, value)
+        version = StoredVersion(self.view.root.epoch, row, tag, self._now, PENDING)
         packed = packed_history.added(self.history(name, entry), version)
-        self._put(name, self._with_history(name, entry, packed))
+        self._draft.put(name, self._with_history(name, entry, packed).pack())
         return version_id(version.epoch, version.value)
 
     def promote(self, key: str, version: str, expected: str | None) -> None:
@@ -97,7 +127,9 @@ class Change:
         name = key.encode()
         entry, packed, found = self._pending(key, name, version)
         self.expect(key, entry, expected)
-        self._make_current(key, name, entry, found, packed_history.without(packed, found.value))
+        packed = packed_history.without(packed, found.value)
+        self._put_current(name, entry, *made_current(entry, packed, found, self._now, self._keep))
+        self.keys.append(key)
 
     def discard(self, key: str, version: str) -> None:
         """Drop a pending version, and the key where it was the last one."""
@@ -106,14 +138,14 @@ class Change:
         self._drop("value", found.value)
         entry = self._with_history(name, entry, packed_history.without(packed, found.value))
         if entry.value or entry.history:
-            self._put(name, entry)
+            self._draft.put(name, entry.pack())
         else:
             self._draft.remove(name)
 
     def delete(self, key: str) -> None:
         """Drop a key with all of its versions."""
         name = key.encode()
-        entry = self.entry(name)
+        entry = self._settled(name)
         if entry is None or not entry.value:
             raise not_found(key)
         rows = [
@@ -128,8 +160,14 @@ class Change:
         self._secrets -= 1
         self.keys.append(key)
 
-    def seal(self) -> State:
-        """Write the nodes and the root; return what is true after the commit."""
+    def seal(self, *, limited: bool = True) -> State:
+        """Write the nodes and the root; return what is true after the commit.
+
+        Args:
+            limited: Whether to refuse where the key has been used as often as is safe.
+        """
+        if limited:
+            check_seals(self._seals)
         nodes: list[tuple[bytes, Node]] = []
 
         def write(row: int, node: Node) -> bytes:
@@ -137,14 +175,13 @@ class Change:
             nodes.append((tag, node))
             return tag
 
-        top = self._draft.seal(write)
+        top = self._draft.seal(write) if self._draft.touched else self._draft.root
         for row in self._draft.gone:
             self._drop("node", row)
         return self._seal_root(top, nodes)
 
     def _seal_root(self, top: Link, nodes: list[tuple[bytes, Node]]) -> State:
         before = self.view.root
-        check_seals(self._seals)
         root = Root(
             top.id,
             top.tag,
@@ -153,51 +190,51 @@ class Change:
             before.commits + 1,
             self._seals + 1,
             self._secrets,
+            self._recent,
         )
         body = self._sealer.seal(ROOT, ROW, root.pack())
         self._cursor.execute("UPDATE root SET body=? WHERE id=?", (body, ROW))
         state = State(body, root)
         state.nodes = self.view.state.nodes
         state.links = self.view.state.links
+        for tag in self._draft.replaced:
+            state.nodes.pop(tag, None)
         for tag, node in nodes:
             state.keep(tag, node)
         return state
 
     def _allot(self) -> int:
-        self._last_id = next(self._ids)
+        self._last_id += 1
         return self._last_id
 
-    def _add_value(self, name: bytes, value: bytes) -> StoredVersion:
+    def _add_value(self, name: bytes, value: bytes) -> tuple[int, bytes]:
         row = self._allot()
         body = self._sealer.seal(VALUE, row, value, name)
         self._seals += 1
         self._cursor.execute("INSERT INTO value VALUES (?, ?)", (row, body))
-        return StoredVersion(self.view.root.epoch, row, body[-16:], self._now, PENDING)
+        return row, body[-16:]
 
-    def _make_current(
-        self, key: str, name: bytes, entry: Entry, version: StoredVersion, packed: bytes
+    def _settled(self, name: bytes) -> Entry | None:
+        """Return the entry of a key after bringing into the tree what the root has of it."""
+        if name in self._recent.writes:
+            self._settle(name)
+            self._recent = self._recent.without(name)
+        return self._in_tree(name)
+
+    def _settle(self, name: bytes) -> None:
+        before = self._in_tree(name) or EMPTY_ENTRY
+        packed = self.history(name, before)
+        entry, packed, dropped = replayed(before, packed, self._recent.writes[name])
+        self._put_current(name, before, entry or before, packed, dropped)
+
+    def _put_current(
+        self, name: bytes, before: Entry, entry: Entry, packed: bytes, dropped: list[int]
     ) -> None:
-        if entry.value:
-            replaced = StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, PREVIOUS)
-            packed = packed_history.added(packed, replaced)
-        else:
+        if not before.value:
             self._secrets += 1
-        packed, dropped = packed_history.trimmed(packed, self._keep - 1)
         for row in dropped:
             self._drop("value", row)
-        created = entry.created if entry.value else self._now
-        current = Entry(
-            version.epoch,
-            version.value,
-            version.tag,
-            version.made,
-            created,
-            max(self._now, created),  # a clock that was set back makes no secret older than its creation
-            entry.history,
-            entry.history_tag,
-        )
-        self._put(name, self._with_history(name, current, packed))
-        self.keys.append(key)
+        self._draft.put(name, self._with_history(name, entry, packed).pack())
 
     def _with_history(self, name: bytes, entry: Entry, packed: bytes) -> Entry:
         """Store the other versions of a key; return its entry with the link to them."""
@@ -209,8 +246,9 @@ class Change:
         tag = self._write_row("history", HISTORY, row, packed, name)
         return entry._replace(history=row, history_tag=tag)
 
-    def _put(self, name: bytes, entry: Entry) -> None:
-        self._draft.put(name, entry.pack())
+    def _in_tree(self, name: bytes) -> Entry | None:
+        found = find(self._draft.node, self._draft.root, name)
+        return Entry.unpack(found) if found is not None else None
 
     def _write_row(self, table: str, kind: bytes, row: int, data: bytes, name: bytes = b"") -> bytes:
         body = self._sealer.seal(kind, row, data, name)
@@ -225,7 +263,7 @@ class Change:
         self._cursor.execute(f"DELETE FROM {table} WHERE id=?", (row,))  # noqa: S608  # own tables
 
     def _pending(self, key: str, name: bytes, version: str) -> tuple[Entry, bytes, StoredVersion]:
-        entry = self.entry(name)
+        entry = self._settled(name)
         if entry is None:
             raise not_found(key)
         packed = self.history(name, entry)

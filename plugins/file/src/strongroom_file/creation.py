@@ -13,7 +13,8 @@ from strongroom.errors import ReadOnlyError
 from strongroom_file import database, files
 from strongroom_file.errors import translated
 from strongroom_file.faults import TYPE_NAME
-from strongroom_file.layout import NODE, ROOT, Node, Root
+from strongroom_file.layout import NODE, ROOT, Node
+from strongroom_file.root import Root
 from strongroom_file.sealing import new_header
 from strongroom_file.session import ROW
 

@@ -8,9 +8,17 @@ from pathlib import Path
 from strongroom.errors import ConfigurationError
 
 from strongroom_file.faults import TYPE_NAME, tampered
-from strongroom_file.layout import APPLICATION_ID, FORMAT_VERSION, SCHEMA
+from strongroom_file.layout import APPLICATION_ID, FORMAT_VERSION, ROOT_KINDS, SCHEMA
 
-__all__ = ["check_schema", "connect", "connect_read_only", "create_schema", "use_log"]
+__all__ = [
+    "check_schema",
+    "connect",
+    "connect_read_only",
+    "create_schema",
+    "format_of",
+    "set_format",
+    "use_log",
+]
 
 _FIRST_STEPS = (
     # Nothing in the file may make SQLite run functions, and nothing deleted stays legible in free pages.
@@ -82,18 +90,29 @@ def create_schema(connection: sqlite3.Connection) -> None:
     for statement in SCHEMA:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    set_format(connection)
+
+
+def set_format(connection: sqlite3.Connection | sqlite3.Cursor) -> None:
+    """Say that the file is of the format that this code writes, as part of the transaction."""
     connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
 
 
-def check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that the file is a store of the format that this code knows, and nothing besides.
+def format_of(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
+    """Return the number of the format that the file says it is of."""
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """Make sure that the file is a store of a format that this code knows, and nothing besides; return which.
 
     Raises:
         ConfigurationError: It is another program's database, or of a newer format.
         TamperedError: Its tables are not those of a store.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = format_of(connection)
     found = sorted(sql or b"" for (sql,) in connection.execute("SELECT sql FROM sqlite_schema"))
     expected = sorted(statement.encode() for statement in SCHEMA)
     if application != APPLICATION_ID:
@@ -110,7 +129,8 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
             provider=TYPE_NAME,
             hint="upgrade strongroom-file",
         )
-    if version != FORMAT_VERSION:
+    if version not in ROOT_KINDS:
         raise tampered(f"its format is {version}")
     if found != expected:
         raise tampered("its tables are other ones")
+    return version

@@ -15,6 +15,7 @@ __all__ = [
     "MAX_NODE_BYTES",
     "NODE",
     "ROOT",
+    "ROOT_KINDS",
     "SCHEMA",
     "STATES",
     "TABLES",
@@ -23,7 +24,6 @@ __all__ = [
     "Entry",
     "Link",
     "Node",
-    "Root",
     "StoredVersion",
     "pack_history",
     "unpack_history",
@@ -32,7 +32,7 @@ __all__ = [
 
 APPLICATION_ID: Final = 0x53524D31
 """`SRM1`, in SQLite's header, for file(1) and friends."""
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """SQLite's `user_version`."""
 
 TABLES: Final = ("header", "root", "node", "history", "value")
@@ -41,16 +41,18 @@ SCHEMA: Final = tuple(
 )
 
 MAX_NODE_BYTES: Final = 3900
-"""Beyond it a node is split; sealed it then still fits into one page of 4096 bytes."""
+"""Beyond it a node is split, and the writes that stand in the root go into the tree. Sealed, both still fit
+into a page of 4096 bytes."""
 
-NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"R"
+NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"S"
 """The kinds of sealed rows, bound to each."""
+ROOT_KINDS: Final = {1: b"R", FORMAT_VERSION: ROOT}
+"""The kind of a root by format, so that no root is taken for one of another format."""
 
 LINK: Final = Struct(">Q16s")
 """A row and the tag of its ciphertext."""
 ENTRY: Final = Struct(">IQ16sqqqQ16s")
 VERSION: Final = Struct(">IQ16sqB")
-_ROOT: Final = Struct(">Q16sIQQQQ")
 _NODE_HEAD: Final = Struct(">BHI")
 
 STATES: Final = ("pending", "previous")
@@ -61,34 +63,6 @@ class Link(NamedTuple):
 
     id: int
     tag: bytes
-
-
-class Root(NamedTuple):
-    """What holds the whole set together: the one row that every commit replaces.
-
-    Attributes:
-        node, tag: The link to the topmost node.
-        epoch: Drawn when the store is made or restored; part of new version ids.
-        last_id: The last row id that was given out; ids are never given out again.
-        commits: Transactions since the store was made.
-        seals: Encryptions under this data key, bounded for the sake of random nonces.
-        secrets: Keys that have a current value.
-    """
-
-    node: int
-    tag: bytes
-    epoch: int
-    last_id: int
-    commits: int
-    seals: int
-    secrets: int
-
-    def pack(self) -> bytes:
-        return _ROOT.pack(*self)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Root:
-        return cls(*_ROOT.unpack(data))
 
 
 class Entry(NamedTuple):
@@ -199,7 +173,9 @@ class Node:
 
     def replaced(self, place: int, item: bytes) -> Node:
         cut = place * self.width
-        items = self.items[:cut] + item + self.items[cut + self.width :]
+        return self.with_items(self.items[:cut] + item + self.items[cut + self.width :])
+
+    def with_items(self, items: bytes) -> Node:
         return Node(self.leaf, self.names, items, self._joined)
 
     def removed(self, place: int) -> Node:

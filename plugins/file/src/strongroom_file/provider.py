@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -26,7 +27,7 @@ from strongroom_file.reads import not_found
 
 if TYPE_CHECKING:
     from strongroom_file.change import Change
-    from strongroom_file.session import Highest, Session, View
+    from strongroom_file.session import Highest, Session, State, View
 
 __all__ = ["MAX_VALUE_BYTES", "FileSecretProvider"]
 
@@ -317,12 +318,13 @@ class FileSecretProvider(BaseProvider):
         def attempt(session: Session) -> Result:
             from strongroom_file.change import Change
 
-            session.require_writable()
-            with session.transaction() as (view, hand_over):
+            def work(view: View) -> tuple[State, list[str], Result]:
                 change = Change(view, self._max_versions, reads.microseconds(self._clock()))
                 result = write(change)
-                hand_over(change.seal(), change.keys)
-            return result
+                return change.seal(), change.keys, result
+
+            session.require_writable()
+            return session.transaction(work)
 
         try:
             found = self._with_session(attempt)
@@ -359,7 +361,6 @@ class FileSecretProvider(BaseProvider):
 
     def _open(self) -> Session | None:
         from strongroom_file import files
-        from strongroom_file.session import Session
 
         with self._opening:
             if self._session is None:
@@ -373,8 +374,21 @@ class FileSecretProvider(BaseProvider):
                         )
                     return None
                 files.check_local(self._path, found.st_dev)
-                self._session = Session(self._path, self._timeout, self._source, self._highest)
+                self._session = self._opened()
             return self._session
+
+    def _opened(self) -> Session:
+        from strongroom_file.layout import FORMAT_VERSION
+        from strongroom_file.session import Session
+
+        session = Session(self._path, self._timeout, self._source, self._highest)
+        if session.format == FORMAT_VERSION or session.read_only:  # an older one can be read as it is
+            return session
+        from strongroom_file.migration import migrate
+
+        with closing(session):
+            migrate(session)
+        return Session(self._path, self._timeout, self._source, self._highest)
 
     def _reopened(self) -> Session | None:
         """Open the store as it is now, past what this process has known of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from strongroom.providers import SecretMetadata, SecretVersion, VersionState
 from strongroom_file import history as packed_history
 from strongroom_file.faults import TYPE_NAME
 from strongroom_file.layout import ENTRY, HISTORY, STATES, VALUE, Entry, StoredVersion, version_id
+from strongroom_file.recent import replayed
 
 if TYPE_CHECKING:
     from strongroom_file.session import View
@@ -74,12 +76,20 @@ def get_many(view: View, keys: Iterable[str]) -> dict[str, str]:
 
 def _find(view: View, key: str) -> str | None:
     name = key.encode()
-    entry = view.entry(name)
-    if entry is None or not entry.value:
+    writes = view.root.recent.writes.get(name)
+    found = writes[-1] if writes else view.entry(name)
+    if found is None or not found.value:
         return None
-    value = view.value(name, entry.value, entry.tag)
-    view.state.remember(key, (entry.value, entry.tag, view.sealer.bound(VALUE, entry.value, name)))
+    value = view.value(name, found.value, found.tag)
+    view.state.remember(key, (found.value, found.tag, view.sealer.bound(VALUE, found.value, name)))
     return value
+
+
+def _known(view: View, name: bytes) -> tuple[Entry | None, bytes]:
+    """Return the entry of a key and its other versions, with what the tree does not know yet."""
+    entry = view.entry(name)
+    packed = read_history(view, name, entry) if entry is not None else b""
+    return replayed(entry, packed, view.root.recent.writes.get(name, ()))[:2]
 
 
 def list_keys(view: View, prefix: str) -> list[str]:
@@ -90,11 +100,26 @@ def list_keys(view: View, prefix: str) -> list[str]:
             for name, entry in zip(leaf.keys, ENTRY.iter_unpack(leaf.items), strict=True)
             if entry[1] and name.startswith(prefix) and not is_reserved(name)
         ]
+    return _with_recent(found, view, prefix)
+
+
+def _with_recent(found: list[str], view: View, prefix: str) -> list[str]:
+    """Return sorted names with those that stand in the root only."""
+    before = len(found)
+    for written in view.root.recent.writes:
+        name = written.decode()
+        if name.startswith(prefix) and not is_reserved(name):
+            place = bisect_left(found, name, 0, before)
+            if place == before or found[place] != name:
+                found.append(name)
+    if len(found) > before:
+        found.sort()  # two runs in order, which takes no longer than looking at each name
     return found
 
 
 def describe(view: View, key: str) -> SecretMetadata:
-    entry = view.entry(key.encode())
+    name = key.encode()
+    entry, *_ = replayed(view.entry(name), b"", view.root.recent.writes.get(name, ()))
     if entry is None or not entry.value:
         raise not_found(key)
     version = version_id(entry.epoch, entry.value)
@@ -103,10 +128,10 @@ def describe(view: View, key: str) -> SecretMetadata:
 
 def list_versions(view: View, key: str) -> list[SecretVersion]:
     name = key.encode()
-    entry = view.entry(name)
+    entry, packed = _known(view, name)
     if entry is None:
         raise not_found(key)
-    kept = packed_history.versions(read_history(view, name, entry))
+    kept = packed_history.versions(packed)
     states: dict[int, VersionState] = {version.value: STATES[version.state] for version in kept}
     if entry.value:
         kept.append(_current(entry))
@@ -119,10 +144,10 @@ def list_versions(view: View, key: str) -> list[SecretVersion]:
 
 def get_version(view: View, key: str, version: str) -> str:
     name = key.encode()
-    entry = view.entry(name)
+    entry, packed = _known(view, name)
     if entry is None:
         raise not_found(key)
-    found = find_version(entry, read_history(view, name, entry), version)
+    found = find_version(entry, packed, version)
     if found is None:
         raise no_such_version(key)
     return view.value(name, found.value, found.tag)

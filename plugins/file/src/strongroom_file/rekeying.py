@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from strongroom.encryption.keys import KeyMaterial
 
 from strongroom_file import database, history
+from strongroom_file.change import Change
 from strongroom_file.errors import translated
 from strongroom_file.faults import StaleSessionError, tampered
 from strongroom_file.layout import (
@@ -24,11 +25,11 @@ from strongroom_file.layout import (
     Entry,
     Link,
     Node,
-    Root,
     StoredVersion,
     pack_history,
 )
 from strongroom_file.reads import read_history
+from strongroom_file.root import Root
 from strongroom_file.sealing import Sealer, new_header
 from strongroom_file.session import ROW, SELECT, Session, View
 from strongroom_file.verification import problems_of
@@ -57,7 +58,7 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
         try:
             view = _checked(cursor, session)
             material = next_key()
-            _Rekeying(view, material, progress).run()
+            _Rekeying(_settled(view), material, progress).run()
             cursor.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -80,6 +81,13 @@ def _checked(cursor: sqlite3.Cursor, session: Session) -> View:
     if problems:
         raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
     return view
+
+
+def _settled(view: View) -> View:
+    """Return the same with all writes in the tree, so that there is one place to seal anew."""
+    change = Change(view, keep=1, now=0)  # neither counts: the writes bring their own
+    change.settle()
+    return View(view.cursor, view.sealer, change.seal(limited=False))
 
 
 class _Rekeying:

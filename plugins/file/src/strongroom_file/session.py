@@ -6,8 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,16 @@ from strongroom_file import database, files
 from strongroom_file.errors import SQLITE_ERRORS, translate, translated
 from strongroom_file.faults import TYPE_NAME, StaleSessionError, tampered, wrong_key
 from strongroom_file.keysource import KeySource
-from strongroom_file.layout import NODE, ROOT, TABLES, VALUE, Entry, Link, Node, Root
+from strongroom_file.layout import (
+    NODE,
+    ROOT_KINDS,
+    TABLES,
+    VALUE,
+    Entry,
+    Link,
+    Node,
+)
+from strongroom_file.root import Root
 from strongroom_file.sealing import Header, Sealer, open_header
 from strongroom_file.tree import find, leaves
 
@@ -33,6 +42,8 @@ SELECT = {
     for table in TABLES
 }
 _RECALL = "SELECT body, (SELECT body FROM root WHERE id=1) FROM value WHERE id=?"
+
+_LAST_VALUE = "SELECT max(id) FROM value"
 
 _MAX_NODES = 4096
 _MAX_LINKS = 32_768
@@ -67,6 +78,8 @@ class State:
 class View:
     """The store within one transaction: everything it gives was verified up to the root."""
 
+    __slots__ = ("cursor", "root", "sealer", "state", "top")
+
     def __init__(self, cursor: sqlite3.Cursor, sealer: Sealer, state: State) -> None:
         self.cursor = cursor
         self.sealer = sealer
@@ -92,6 +105,7 @@ class View:
         return Node.unpack(self.sealer.open_row(body, bound, tag, "a node of the index"))
 
     def entry(self, name: bytes) -> Entry | None:
+        """Return what the tree knows of a key; the writes in the root are not in it."""
         found = find(self.load, self.top, name)
         return Entry.unpack(found) if found is not None else None
 
@@ -128,7 +142,7 @@ class Session:
             self.reader = opened(path, timeout)
         try:
             with translated():
-                database.check_schema(self.reader, path)
+                self.format = database.check_schema(self.reader, path)
                 self.header, self.header_body, self.sealer = self._unlock(source)
                 if not self.read_only:
                     database.use_log(self.reader)
@@ -229,13 +243,18 @@ class Session:
         return body
 
     def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: Highest) -> State:
-        data = self.sealer.open(body, self.sealer.bound(ROOT, ROW))
+        data = self.sealer.open(body, self.sealer.bound(ROOT_KINDS[self.format], ROW))
         if data is None:
             header = cursor.execute(SELECT["header"], (ROW,)).fetchone()
             if header is None or header[0] != self.header_body:
                 raise StaleSessionError
+            if database.format_of(cursor) != self.format:
+                raise StaleSessionError
             raise tampered("the root is damaged")
         root = Root.unpack(data)
+        (last,) = cursor.execute(_LAST_VALUE).fetchone()
+        if last is not None and last > root.last_id:
+            raise tampered("the root is older than a value, or the value was never written by strongroom")
         commits, newest = floor.get(root.epoch, (0, body))
         if root.commits < commits or (root.commits == commits and body != newest):
             raise tampered("it was put back to an older state")
@@ -256,33 +275,34 @@ class Session:
         if known is None or known[0] < root.commits:
             self._highest[root.epoch] = (root.commits, body)
 
-    @contextmanager
-    def transaction(self) -> Iterator[tuple[View, Callable[[State, list[str]], None]]]:
-        """Give the store to change, and a function to hand over the new state; commit at the block's end.
+    def transaction(self, work: Callable[[View], tuple[State, Iterable[str], Result]]) -> Result:
+        """Change the store in one transaction, and commit. Writers of other processes are waited for.
 
-        Whatever is raised within the block undoes everything. Writers of other processes are waited for.
+        Whatever is raised undoes everything.
+
+        Args:
+            work: Makes the changes; returns what is true after them, the keys that changed, and a result.
         """
         with self.writing:
-            with translated():
+            try:
                 cursor = self._write_cursor()
                 cursor.execute("BEGIN IMMEDIATE")
-            floor = self._highest.copy()
-            outcome: list[tuple[State, list[str]]] = []
-            try:
-                self.look()
-                with translated():
+                try:
+                    self.look()
                     body = self._root_body(cursor)
                     state = self.state
                     if body != state.body:
-                        state = self._verified(cursor, body, floor)
-                    yield View(cursor, self.sealer, state), lambda new, keys: outcome.append((new, keys))
+                        state = self._verified(cursor, body, self._highest.copy())
+                    state, keys, result = work(View(cursor, self.sealer, state))
                     cursor.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    cursor.execute("ROLLBACK")
-                raise
-            for new, keys in outcome:
-                self._publish(new, keys)
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        cursor.execute("ROLLBACK")
+                    raise
+            except SQLITE_ERRORS as error:
+                raise translate(error) from error
+            self._publish(state, keys)
+            return result
 
     def _write_cursor(self) -> sqlite3.Cursor:
         if self._writer is None:
@@ -291,7 +311,7 @@ class Session:
             self._writing_cursor = self._writer.cursor()
         return self._writing_cursor
 
-    def _publish(self, state: State, keys: list[str]) -> None:
+    def _publish(self, state: State, keys: Iterable[str]) -> None:
         """Let readers go on from what was just written; another root tells them of others' writes."""
         self._saw(state.root, state.body)
         with self.reading:

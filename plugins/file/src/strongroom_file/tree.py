@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from struct import unpack
 
 from strongroom_file.layout import LINK, MAX_NODE_BYTES, Link, Node
 
@@ -24,7 +25,8 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
     """Return the entry of `name`; None is proven, for every node on the way was verified."""
     node = load(*root)
     while not node.leaf:
-        node = load(*node.link(_child(node, name)))
+        place = bisect_right(node.names, name) - 1  # at least 0: the first name of the topmost node is empty
+        node = load(*LINK.unpack_from(node.items, place * LINK.size))
     place = bisect_left(node.names, name)
     if place < len(node.names) and node.names[place] == name:
         return node.item(place)
@@ -57,11 +59,17 @@ class Draft:
         load: Gives nodes that the transaction has not touched.
         root: The topmost node.
         allot: Gives ids for new rows.
+
+    Attributes:
+        replaced: Tags of nodes that `seal` has put others in the place of.
     """
+
+    __slots__ = ("_allot", "_load", "gone", "replaced", "root", "touched")
 
     def __init__(self, load: Load, root: Link, allot: Callable[[], int]) -> None:
         self.root = root
         self.touched: dict[int, Node] = {}
+        self.replaced: list[bytes] = []
         self.gone: set[int] = set()
         self._load = load
         self._allot = allot
@@ -99,14 +107,18 @@ class Draft:
         if node is None:
             return link.tag
         if not node.leaf:
+            items = bytearray(node.items)
             for place in self._touched_places(node):
                 child = node.link(place)
-                node = node.replaced(place, LINK.pack(child.id, self._seal(child, write)))
+                LINK.pack_into(items, place * LINK.size, child.id, self._seal(child, write))
+            node = node.with_items(bytes(items))
+        self.replaced.append(link.tag)
         return write(link.id, node)
 
     def _touched_places(self, node: Node) -> list[int]:
         touched = self.touched
-        return [place for place, (row, _) in enumerate(LINK.iter_unpack(node.items)) if row in touched]
+        rows = unpack(">" + "Q16x" * len(node.names), node.items)
+        return [place for place, row in enumerate(rows) if row in touched]
 
     def _new(self, node: Node) -> Link:
         row = self._allot()

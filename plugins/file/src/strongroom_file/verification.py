@@ -9,8 +9,9 @@ from strongroom.errors import TamperedError, show_key
 
 from strongroom_file import history
 from strongroom_file.errors import SQLITE_ERRORS, translate
-from strongroom_file.layout import Entry, Link, Node, Root, version_id
+from strongroom_file.layout import Entry, Link, Node, version_id
 from strongroom_file.reads import read_history
+from strongroom_file.root import Root
 from strongroom_file.session import ROW, View
 
 __all__ = ["Anchor", "Verification", "anchor_of", "problems_of"]
@@ -73,9 +74,11 @@ class Verification:
 
     def _walk(self) -> None:
         self._node(self._view.top, b"", None)
+        for name, write in self._root.recent.in_order():
+            self._value(name.decode(), name, write.epoch, write.value, write.tag)
         if not self._unread and self._secrets != self._root.secrets:
             self._problems.append(
-                f"{self._secrets} secrets are there, the root knows of {self._root.secrets}"
+                f"{self._secrets} secrets are in the index, the root knows of {self._root.secrets}"
             )
 
     def _node(self, link: Link, low: bytes, high: bytes | None) -> None:

@@ -1,0 +1,127 @@
+"""Writes that the tree does not know yet.
+
+They stand in the root, in the order in which they were made, until there is no more room for them. So most
+writes replace no node: the root is replaced anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final, NamedTuple
+
+from strongroom_file import history
+from strongroom_file.history import PREVIOUS
+from strongroom_file.layout import EMPTY_ENTRY, Entry, StoredVersion
+
+__all__ = ["NO_WRITES", "WRITE", "Recent", "Write", "made_current", "replayed"]
+
+WRITE: Final = Struct(">IQ16sqH")
+_HEAD: Final = Struct(">HI")
+
+
+class Write(NamedTuple):
+    """A version that was written and made current at once.
+
+    Attributes:
+        epoch, value, tag, made: The version, its row and when it was written.
+        keep: Versions that its writer keeps of a key.
+    """
+
+    epoch: int
+    value: int
+    tag: bytes
+    made: int
+    keep: int
+
+
+class Recent:
+    """The writes in one root, never changed."""
+
+    __slots__ = ("_items", "_names", "_writes")
+
+    def __init__(self, names: bytes, items: bytes) -> None:
+        self._names = names
+        self._items = items
+        self._writes: dict[bytes, tuple[Write, ...]] | None = None
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Recent:
+        _, length = _HEAD.unpack_from(data)
+        end = _HEAD.size + length
+        return cls(data[_HEAD.size : end], data[end:])
+
+    def pack(self) -> bytes:
+        names, items = self._names, self._items
+        return _HEAD.pack(len(items) // WRITE.size, len(names)) + names + items
+
+    @property
+    def size(self) -> int:
+        return _HEAD.size + len(self._names) + len(self._items)
+
+    @property
+    def writes(self) -> dict[bytes, tuple[Write, ...]]:
+        """The writes by name, the oldest first; sorted out at the first look, for most writes take none."""
+        found = self._writes
+        if found is None:
+            found = {}
+            for name, write in self.in_order():
+                known = found.get(name)
+                found[name] = (write,) if known is None else (*known, write)
+            self._writes = found
+        return found
+
+    def in_order(self) -> list[tuple[bytes, Write]]:
+        """Return all writes as they were made."""
+        names = self._names.split(b"\0") if self._items else ()
+        return list(zip(names, map(Write._make, WRITE.iter_unpack(self._items)), strict=True))
+
+    def added(self, name: bytes, write: Write) -> Recent:
+        names = self._names + b"\0" + name if self._items else name
+        return Recent(names, self._items + WRITE.pack(*write))
+
+    def without(self, name: bytes) -> Recent:
+        kept = [known for known in self.in_order() if known[0] != name]
+        return Recent(
+            b"\0".join(known for known, _ in kept), b"".join(WRITE.pack(*write) for _, write in kept)
+        )
+
+
+NO_WRITES: Final = Recent(b"", b"")
+
+
+def made_current(
+    entry: Entry, packed: bytes, version: StoredVersion, now: int, keep: int
+) -> tuple[Entry, bytes, list[int]]:
+    """Make a version the current one of a key.
+
+    Return its entry, its other versions, and the rows of those that there are too many of.
+    """
+    if entry.value:
+        replaced = StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, PREVIOUS)
+        packed = history.added(packed, replaced)
+    packed, dropped = history.trimmed(packed, keep - 1)
+    created = entry.created if entry.value else now
+    current = Entry(
+        version.epoch,
+        version.value,
+        version.tag,
+        version.made,
+        created,
+        max(now, created),  # a clock that was set back makes no secret older than its creation
+        entry.history,
+        entry.history_tag,
+    )
+    return current, packed, dropped
+
+
+def replayed(
+    entry: Entry | None, packed: bytes, writes: Iterable[Write]
+) -> tuple[Entry | None, bytes, list[int]]:
+    """Return what writes make of what the tree knows of a key, as `made_current` does."""
+    dropped: list[int] = []
+    for write in writes:
+        version = StoredVersion(write.epoch, write.value, write.tag, write.made, PREVIOUS)
+        entry, packed, rows = made_current(entry or EMPTY_ENTRY, packed, version, write.made, write.keep)
+        dropped += rows
+    return entry, packed, dropped

@@ -1,0 +1,45 @@
+"""The row that holds the whole set together."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from strongroom_file.recent import NO_WRITES, Recent
+
+__all__ = ["Root"]
+
+_FIELDS: Final = Struct(">Q16sIQQQQ")
+
+
+class Root(NamedTuple):
+    """What holds the whole set together: the one row that every commit replaces.
+
+    Attributes:
+        node, tag: The link to the topmost node.
+        epoch: Drawn when the store is made or restored; part of new version ids.
+        last_id: The last row id that was given out; ids are never given out again.
+        commits: Transactions since the store was made.
+        seals: Encryptions under this data key, bounded for the sake of random nonces.
+        secrets: Keys that have a current value in the tree.
+        recent: Writes that the tree does not know yet.
+    """
+
+    node: int
+    tag: bytes
+    epoch: int
+    last_id: int
+    commits: int
+    seals: int
+    secrets: int
+    recent: Recent = NO_WRITES
+
+    def pack(self) -> bytes:
+        return _FIELDS.pack(*self[:7]) + self.recent.pack()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Root:
+        """Read a root; one of format 1 ends before the writes."""
+        recent = Recent.unpack(data[_FIELDS.size :]) if len(data) > _FIELDS.size else NO_WRITES
+        node, tag, epoch, last_id, commits, seals, secrets = _FIELDS.unpack_from(data)
+        return cls(node, tag, epoch, last_id, commits, seals, secrets, recent)
