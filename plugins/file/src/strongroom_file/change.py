@@ -128,7 +128,8 @@ class Change:
         entry, packed, found = self._pending(key, name, version)
         self.expect(key, entry, expected)
         packed = packed_history.without(packed, found.value)
-        self._put_current(name, entry, *made_current(entry, packed, found, self._now, self._keep))
+        current = made_current(entry, packed, found, self._now, self._keep)
+        self._draft.put(name, self._current(name, entry, *current).pack())
         self.keys.append(key)
 
     def discard(self, key: str, version: str) -> None:
@@ -222,19 +223,21 @@ class Change:
         return self._in_tree(name)
 
     def _settle(self, name: bytes) -> None:
-        before = self._in_tree(name) or EMPTY_ENTRY
-        packed = self.history(name, before)
-        entry, packed, dropped = replayed(before, packed, self._recent.writes[name])
-        self._put_current(name, before, entry or before, packed, dropped)
+        def settled(found: bytes | None) -> bytes:
+            before = Entry.unpack(found) if found is not None else EMPTY_ENTRY
+            packed = self.history(name, before)
+            entry, packed, dropped = replayed(before, packed, self._recent.writes[name])
+            return self._current(name, before, entry or before, packed, dropped).pack()
 
-    def _put_current(
-        self, name: bytes, before: Entry, entry: Entry, packed: bytes, dropped: list[int]
-    ) -> None:
+        self._draft.update(name, settled)
+
+    def _current(self, name: bytes, before: Entry, entry: Entry, packed: bytes, dropped: list[int]) -> Entry:
+        """Store what goes with the entry of a key that has a current version now; return it with links."""
         if not before.value:
             self._secrets += 1
         for row in dropped:
             self._drop("value", row)
-        self._draft.put(name, self._with_history(name, entry, packed).pack())
+        return self._with_history(name, entry, packed)
 
     def _with_history(self, name: bytes, entry: Entry, packed: bytes) -> Entry:
         """Store the other versions of a key; return its entry with the link to them."""

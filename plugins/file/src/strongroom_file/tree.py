@@ -81,7 +81,11 @@ class Draft:
 
     def put(self, name: bytes, entry: bytes) -> None:
         """Set the entry of `name`."""
-        grown = self._put(self.root, name, entry)
+        self.update(name, lambda _: entry)
+
+    def update(self, name: bytes, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace the entry of `name` by what `change` makes of it, or of None where there is none."""
+        grown = self._update(self.root, name, change)
         if grown is not None:
             bound, right = grown
             top = Node(False, [b"", bound], LINK.pack(*self.root) + LINK.pack(*right))
@@ -129,20 +133,22 @@ class Draft:
         self.touched.pop(row, None)
         self.gone.add(row)
 
-    def _put(self, link: Link, name: bytes, entry: bytes) -> tuple[bytes, Link] | None:
-        """Set the entry below `link`; return the bound and link of a new right neighbour if it was split."""
+    def _update(
+        self, link: Link, name: bytes, change: Callable[[bytes | None], bytes]
+    ) -> tuple[bytes, Link] | None:
+        """Change an entry below `link`; return bound and link of a new right neighbour if it was split."""
         node = self.node(*link)
         appended = False
         if node.leaf:
             place = bisect_left(node.names, name)
             if place < len(node.names) and node.names[place] == name:
-                node = node.replaced(place, entry)
+                node = node.replaced(place, change(node.item(place)))
             else:
                 appended = place == len(node.names)
-                node = node.inserted(place, name, entry)
+                node = node.inserted(place, name, change(None))
         else:
             place = _child(node, name)
-            grown = self._put(node.link(place), name, entry)
+            grown = self._update(node.link(place), name, change)
             if grown is not None:
                 bound, right = grown
                 appended = place + 1 == len(node.names)
