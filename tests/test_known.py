@@ -23,12 +23,15 @@ def entry_points():
 
 
 def test_every_entry_point_is_in_the_table_and_the_reverse():
-    assert {name: owner for table in KNOWN_TYPES.values() for name, owner in table.items()} == entry_points()
+    told = [pair for table in KNOWN_TYPES.values() for pair in table.items()]
+    # One with a dot is a part of the entry point before it.
+    assert {name.partition(".")[0]: owner for name, owner in told} == entry_points()
 
 
-@pytest.mark.parametrize("name", sorted(entry_points()))
-def test_each_type_is_of_the_kind_that_the_table_says(name):
-    (kind,) = [kind for kind in KINDS if name in KNOWN_TYPES.get(kind, {})]
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in KNOWN_TYPES.get(kind, {})]
+)
+def test_each_type_is_of_the_kind_that_the_table_says(kind, name):
     assert finder.find(kind, name).name == name
 
 

@@ -125,8 +125,7 @@ class Assembly:
         except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
             failure = PluginError(f"its factory failed with {type(error).__name__}")
         else:
-            if not inner:
-                self._made.append(made)
+            self._made.append(made)
             return made
         # Outside the `except` block: a stranger's error may hold an option's value.
         failure.message = f"{component.position}: {component.path}: {failure.message}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 __all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
 
 KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
-    "cache": {"redis": "strongroom-redis"},
+    "cache": {"file.cache": "strongroom-file", "redis": "strongroom-redis"},
     "provider": {
         "aws": "strongroom-aws",
         "azure": "strongroom-azure",

@@ -121,10 +121,7 @@ def _examine(copy: Path, source: KeySource, timeout: float) -> None:
 def _move_aside(path: Path, now: datetime) -> None:
     aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S%fZ}")
     with files.translated_os(path, "move aside"):
-        for side in files.SIDE_FILES:
-            with suppress(FileNotFoundError):
-                Path(f"{path}{side}").rename(f"{aside}{side}")
-        path.rename(aside)
+        files.move_aside(path, aside)
 
 
 def _begin_epoch(copy: Path, source: KeySource, timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""The options of `type: file`; importing this needs neither sqlite3 nor cryptography."""
+"""The options of `file` and `file.cache`; importing this needs neither sqlite3 nor cryptography."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FileConfig"]
+__all__ = ["FileCacheConfig", "FileConfig"]
 
 
 class FileConfig(BaseModel):
@@ -29,4 +29,18 @@ class FileConfig(BaseModel):
     )
     timeout: float = Field(
         default=60.0, gt=0, description="Seconds that a write waits for the writes of other processes."
+    )
+
+
+class FileCacheConfig(BaseModel):
+    """A cache that the processes of this machine share."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    path: Path = Field(description="The file; made at the first use.")
+    max_entries: int = Field(
+        default=10_000, ge=1, description="Entries kept; those whose time is over the soonest leave first."
+    )
+    timeout_seconds: float = Field(
+        default=0.4, gt=0, description="Seconds that one call waits for other processes and threads."
     )

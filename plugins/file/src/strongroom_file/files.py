@@ -24,6 +24,7 @@ __all__ = [
     "check_local",
     "check_store",
     "is_writable",
+    "move_aside",
     "place_new",
     "replace",
     "sync_folder",
@@ -157,6 +158,14 @@ def temporary_beside(path: Path) -> Path:
     finally:
         os.close(descriptor)
     return temporary
+
+
+def move_aside(path: Path, aside: Path) -> None:
+    """Give a database another name, and first what SQLite keeps beside it."""
+    for side in SIDE_FILES:
+        with suppress(FileNotFoundError):
+            Path(f"{path}{side}").rename(f"{aside}{side}")
+    path.rename(aside)
 
 
 def _sync(path: Path) -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from strongroom import Plugin, hookimpl
+from strongroom.plugins import CachePlugin
 
-from strongroom_file.config import FileConfig
+from strongroom_file.config import FileCacheConfig, FileConfig
 
-__all__ = ["strongroom_providers"]
+__all__ = ["strongroom_middleware", "strongroom_providers"]
 
 
 @hookimpl
@@ -17,4 +18,15 @@ def strongroom_providers() -> Iterable[Plugin]:
         summary="Secrets in one encrypted file: the embedded store.",
         config=FileConfig,
         factory="strongroom_file.provider:FileSecretProvider",
+    )
+
+
+@hookimpl
+def strongroom_middleware() -> Iterable[Plugin]:
+    """Give the descriptor of `l2: {type: file.cache}`."""
+    yield CachePlugin(
+        name="file.cache",
+        summary="A file as the cache that the processes of one machine share.",
+        config=FileCacheConfig,
+        factory="strongroom_file.cache:FileCacheStore",
     )

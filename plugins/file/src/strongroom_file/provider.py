@@ -22,6 +22,7 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_file import reads
 from strongroom_file.faults import StaleSessionError
+from strongroom_file.forks import never_close
 from strongroom_file.keysource import FileKey, key_source
 from strongroom_file.reads import not_found
 
@@ -438,12 +439,7 @@ _providers: weakref.WeakSet[FileSecretProvider] = weakref.WeakSet()
 
 def _after_fork() -> None:
     """In a child: never close what the parent has open, for SQLite's locks are the parent's."""
-    held = [connection for provider in _providers for connection in provider._abandon()]  # noqa: SLF001  # same module
-    if held:
-        import ctypes
-
-        for connection in held:  # not even when the interpreter ends
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    never_close(connection for provider in _providers for connection in provider._abandon())  # noqa: SLF001  # same module
 
 
 os.register_at_fork(after_in_child=_after_fork)

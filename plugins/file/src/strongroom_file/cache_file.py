@@ -1,0 +1,191 @@
+"""The file of a `FileCacheStore`: made whole, opened with care, and set aside where it is damaged.
+
+Nothing in it is worth more than a fetch, so no step here asks for more than that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from strongroom.errors import BackendUnavailableError, ConfigurationError
+
+from strongroom_file import files
+from strongroom_file.database import connect
+from strongroom_file.errors import SQLITE_ERRORS, translate
+
+__all__ = [
+    "DAMAGE",
+    "Identity",
+    "Opened",
+    "damage_of",
+    "identity_of",
+    "open_cache",
+    "set_aside",
+    "unavailable",
+]
+
+TYPE_NAME: Final = "file.cache"
+APPLICATION_ID: Final = 0x53524D43
+"""`SRMC`: no cache is taken for a store, and no store for a cache."""
+FORMAT_VERSION: Final = 1
+_SCHEMA: Final = (
+    "CREATE TABLE entry (name TEXT PRIMARY KEY, data BLOB NOT NULL, expires INTEGER NOT NULL) STRICT",
+    "CREATE INDEX entry_expires ON entry (expires)",
+    (
+        "CREATE TABLE lock (name TEXT PRIMARY KEY, token INTEGER NOT NULL, fence INTEGER NOT NULL, "
+        "since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    ),
+    "CREATE TABLE dropped (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT) STRICT",
+    "CREATE TABLE counter (id INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT",
+)
+_log = logging.getLogger("strongroom.cache")
+_DAMAGED_CODES: Final = frozenset(
+    [
+        sqlite3.SQLITE_ERROR,  # "no such table", though they were there when the file was made
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_NOTADB,
+    ]
+)
+
+Identity = tuple[int, int]
+"""Device and number of a file."""
+
+
+class DamagedError(Exception):
+    """The file is none that a cache can go on with."""
+
+
+DAMAGE: Final = (DamagedError, *SQLITE_ERRORS)
+"""What may be raised because a file is damaged; `damage_of` tells."""
+
+
+class Opened(NamedTuple):
+    """A connection, and which file it leads to."""
+
+    connection: sqlite3.Connection
+    identity: Identity
+
+
+def damage_of(error: Exception) -> str | None:
+    """Return what is wrong with the file, or None where something else is."""
+    if isinstance(error, DamagedError | UnicodeDecodeError):
+        return str(error) if isinstance(error, DamagedError) else "it is damaged"
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int) and code & 0xFF in _DAMAGED_CODES:
+        return f"SQLite says {error}"
+    return None
+
+
+def unavailable(what: str, hint: str | None = None) -> BackendUnavailableError:
+    return BackendUnavailableError(f"file.cache: {what}", provider=TYPE_NAME, hint=hint)
+
+
+def identity_of(path: str) -> Identity | None:
+    """Return which file is at `path`, None where none is."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def open_cache(path: Path, timeout: float) -> Opened:
+    """Open the cache at `path`, and make it where there is none.
+
+    Raises:
+        BackendUnavailableError: It cannot be made, or what is there may not be touched.
+        DamagedError, sqlite3.Error: What is there is damaged, or SQLite's own trouble.
+    """
+    found = files.check_store(path)
+    if found is None:
+        _make(path, timeout)
+        found = files.check_store(path)
+        if found is None:
+            raise unavailable(f"{path} vanished as soon as it was made")
+    files.check_local(path, found.st_dev)
+    connection = _connect(path, timeout)
+    try:
+        _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return Opened(connection, (found.st_dev, found.st_ino))
+
+
+def set_aside(path: Path, identity: Identity | None, why: str) -> None:
+    """Let a damaged file make room for a new one, unless another process was faster."""
+    if identity is None or identity_of(str(path)) != identity:
+        return
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    with suppress(FileNotFoundError):
+        files.move_aside(path, aside)
+        _log.warning(
+            "the cache %s is damaged (%s): a new one is begun, and it is kept as %s", path, why, aside
+        )
+
+
+def _connect(path: Path, timeout: float) -> sqlite3.Connection:
+    connection = connect(path, timeout)
+    try:
+        # What a loss of power takes was worth a fetch; the file itself stays whole.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA secure_delete=OFF")  # all data is encrypted before it gets here
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    schema = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")]
+    if application != APPLICATION_ID and schema:
+        raise unavailable(f"{path} is a database, but no cache", "name another file")
+    if application == APPLICATION_ID and version > FORMAT_VERSION:
+        raise unavailable(
+            f"{path} is a newer strongroom's cache", "name another file, or upgrade strongroom-file"
+        )
+    expected = {statement.encode() for statement in _SCHEMA} | {b"CREATE TABLE sqlite_sequence(name,seq)"}
+    if application != APPLICATION_ID or version != FORMAT_VERSION or set(schema) != expected:
+        raise DamagedError("its tables are other ones" if schema else "it is empty")
+
+
+def _make(path: Path, timeout: float) -> None:
+    try:
+        with files.translated_os(path, "make"):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = files.temporary_beside(path)
+            try:
+                with closing(_connect(temporary, timeout)) as connection:
+                    _fill(connection)
+                files.place_new(temporary, path)
+            finally:
+                for side in ("", "-journal", *files.SIDE_FILES):
+                    with suppress(OSError):
+                        Path(f"{temporary}{side}").unlink(missing_ok=True)
+    except SQLITE_ERRORS as error:
+        failure = translate(error)
+    except ConfigurationError as error:
+        failure = error
+    else:
+        return
+    raise unavailable(f"{path} cannot be made: {failure.message}", failure.hint)
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO counter VALUES (1, 0)")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()

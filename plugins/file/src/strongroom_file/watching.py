@@ -1,0 +1,119 @@
+"""Seeing what others drop: a thread with a connection of its own, which looks ten times a second."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from strongroom_file.cache_file import Identity, Opened, identity_of
+
+__all__ = ["Watcher"]
+
+_LOOK_SECONDS: Final = 0.1
+_SILENT_SECONDS: Final = 0.9
+_LONGEST_PAUSE: Final = 0.5
+_log = logging.getLogger("strongroom.cache")
+
+
+class Watcher:
+    """A subscription to what is dropped from a cache's file, which ends at `close`.
+
+    Whoever watches is told that any name may have been dropped as the file can be watched, and as it can no
+    longer: it was replaced, or cannot be read.
+
+    Args:
+        connect: Opens the file.
+        path: Where it is.
+        callback: Called with each name, or with None for any.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Opened], path: str, callback: Callable[[str | None], object]
+    ) -> None:
+        self._connect = connect
+        self._path = path
+        self._callback = callback
+        self._ended = threading.Event()
+        self._alive = False
+        self._looked = float("-inf")
+        self.connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="strongroom-file-cache", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether drops of others arrive at present: never in a forked child, which has no thread."""
+        # By the time as well: the thread may hang in a slow callback, or in a disk.
+        recent = time.monotonic() - self._looked <= _SILENT_SECONDS
+        return self._alive and recent and not self._ended.is_set() and os.getpid() == self._process
+
+    def close(self) -> None:
+        """End it; a second call is harmless."""
+        self._ended.set()
+        if os.getpid() == self._process and threading.current_thread() is not self._thread:
+            self._thread.join(_SILENT_SECONDS)
+
+    def _run(self) -> None:
+        pause = _LOOK_SECONDS
+        while not self._ended.is_set():
+            seen = False
+            with suppress(Exception):  # whatever ended it, it is tried again
+                self.connection, identity = self._connect()
+                try:
+                    self._watch(self.connection, identity)
+                finally:
+                    seen = self._alive
+                    self.connection.close()
+                    self.connection = None
+            if self._alive:
+                self._alive = False
+                self._tell(None)
+            pause = 0.0 if seen else min(pause * 2, _LONGEST_PAUSE)
+            self._ended.wait(pause)
+
+    def _watch(self, connection: sqlite3.Connection, identity: Identity) -> None:
+        """Pass on what is dropped for as long as the file is the same."""
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM dropped").fetchone()
+        # From here on nothing is missed; what was before, nobody knows.
+        self._looked = time.monotonic()
+        self._alive = True
+        self._tell(None)
+        seen = -1
+        while not self._ended.wait(_LOOK_SECONDS):
+            started = time.monotonic()
+            if identity_of(self._path) != identity:
+                return
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            if version != seen:
+                last = self._pass_on(connection, last)
+                seen = version
+            self._looked = started
+
+    def _pass_on(self, connection: sqlite3.Connection, last: int) -> int:
+        dropped = connection.execute(
+            "SELECT id, name FROM dropped WHERE id>? ORDER BY id", (last,)
+        ).fetchall()
+        if not dropped:
+            return last
+        if dropped[0][0] != last + 1:  # more than are kept
+            self._tell(None)
+        else:
+            for _, name in dropped:
+                self._tell(name if name is None else name.decode("utf-8", "surrogatepass"))
+        newest: int = dropped[-1][0]
+        return newest
+
+    def _tell(self, name: str | None) -> None:
+        if self._ended.is_set():
+            return
+        try:
+            self._callback(name)
+        except Exception as error:  # noqa: BLE001  # of whoever watches; the next drop must arrive all the same
+            _log.warning("a watcher of the cache's file failed: %s", type(error).__name__)
