@@ -31,6 +31,7 @@ from strongroom_file import provider as provider_module
 from strongroom_file.config import FileConfig
 from strongroom_file.plugin import strongroom_providers
 from strongroom_file.sealing import MAX_SEALS, check_seals, new_header, open_header
+from strongroom_file.session import View
 
 KEY = generate_key()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -545,6 +546,75 @@ def test_system_errors_are_translated(tmp_path):
         with pytest.raises(expected) as caught, files.translated_os(tmp_path, "read"):
             raise OSError(number, os.strerror(number))
         assert caught.value.provider == "file"
+
+
+# --- what it costs, and what it waits for ---
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A store with 10,000 secrets."""
+    store = tmp_path_factory.mktemp("many") / "store"
+    with FileSecretProvider(store, KEY) as provider:
+        provider.set_secrets({f"app/{number:05d}/password": "v" * 32 for number in range(10_000)})
+    return store
+
+
+def test_every_commit_waits_for_the_disk(provider):
+    """Synchronous FULL with a log: what is acknowledged survives a loss of power."""
+    provider.set_secret("key", "value")
+    session = provider._session
+    for connection in (session.reader, session._writer):
+        told = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("synchronous", "journal_mode", "fullfsync", "checkpoint_fullfsync", "secure_delete")
+        }
+        assert told == {
+            "synchronous": 2, "journal_mode": b"wal", "fullfsync": 1, "checkpoint_fullfsync": 1, "secure_delete": 1,
+        }  # fmt: skip
+
+
+def test_a_set_writes_two_pages(many):
+    """The value's and the root's, but for the one set in some sixty that brings the others into the tree."""
+    with FileSecretProvider(many, KEY) as provider:
+        log = many.with_name(f"{many.name}-wal")
+        provider.set_secret("app/00000/password", "new")
+        pages = []
+        for number in range(150):
+            before = log.stat().st_size
+            provider.set_secret(f"app/{number * 61:05d}/password", "new")
+            pages.append((log.stat().st_size - before) // (4096 + 24))
+        assert sorted(pages)[len(pages) // 2] == 2
+        assert sum(page > 10 for page in pages) <= 3
+        assert sum(pages) / len(pages) < 5
+
+
+def test_proofs_are_short(many, monkeypatch):
+    """That a key is there, or is not, or which begin alike, takes the nodes on the way and no others."""
+    loaded = []
+    real = View.load_fresh
+
+    def load(self, row, tag):
+        loaded.append(row)
+        return real(self, row, tag)
+
+    monkeypatch.setattr(View, "load_fresh", load)
+
+    def nodes(call):
+        loaded.clear()
+        with FileSecretProvider(many, KEY) as provider:
+            call(provider)
+        return len(loaded)
+
+    def absent(provider):
+        with pytest.raises(SecretNotFoundError):
+            provider.get_secret("app/05000/passwords")
+
+    assert nodes(lambda provider: provider.get_secret("app/05000/password")) <= 3
+    assert nodes(absent) <= 3
+    assert nodes(lambda provider: provider.list_secrets("app/0500")) <= 4
+    assert nodes(lambda provider: provider.list_secrets("nothing")) <= 4
+    assert nodes(lambda provider: provider.list_secrets()) > 200
 
 
 # --- the pieces ---

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, suppress
 
 import pytest
@@ -433,3 +436,32 @@ def test_errors_hold_no_value(states, tmp_path):
         said = repr(caught.value) + str(caught.value) + " ".join(provider.verify())
     assert "came late" not in said
     assert KEY not in said
+
+
+def test_doctor_tells_what_was_changed(states, tmp_path):
+    """`strongroom doctor` reads everything: a row that no call has met is told, by its key."""
+    shutil.copy(states[1], tmp_path / "store")
+    (tmp_path / "strongroom.yaml").write_text(
+        "version: 1\npipelines: {app: {provider: {type: file, file_path: store}}}\n"
+    )
+
+    def doctor():
+        return subprocess.run(
+            [sys.executable, "-m", "strongroom", "doctor"],
+            cwd=tmp_path,
+            env={**os.environ, "STRONGROOM_ENCRYPTION_KEY": KEY, "COLUMNS": "300"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    well = doctor()
+    assert (well.returncode, "every row is what was written last" in well.stdout) == (0, True)
+    with closing(sqlite3.connect(tmp_path / "store")) as connection:
+        connection.execute("DELETE FROM value WHERE id=(SELECT max(id) FROM value)")
+        connection.commit()
+    found = doctor()
+    assert found.returncode == 7
+    assert "'late'" in found.stdout
+    assert "came late" not in found.stdout + found.stderr
