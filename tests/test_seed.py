@@ -266,7 +266,7 @@ SNIPPETS: dict[str, Case] = {
     "Fernet": Case(nothing, decrypts),
     "AES-GCM": Case(nothing, decrypts),
     "ChaCha20": Case(nothing, decrypts),
-    "Automatic Rotation": Case(rotating, runs=False),
+    "Automatic Rotation": Case(rotating),
     "Audit Logging": Case(with_registry),
     "Multi-Tenant Isolation": Case(tenants, secret_is("tenant-password")),
     "Middleware": Case(with_a_key, chain_holds),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         VersionReader,
     )
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.rotation import RotationResult, RotationStatus, SecretRotation
     from strongroom.tenancy import TenantContext, current_tenant
 
 __version__ = "0.1.0"
@@ -92,6 +93,7 @@ _HOMES = {
         "VersionReader",
     ),
     "registry": ("SecretProviderRegistry",),
+    "rotation": ("RotationResult", "RotationStatus", "SecretRotation"),
     "tenancy": ("TenantContext", "current_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -120,12 +122,15 @@ __all__ = [
     "PrefixMiddleware",
     "ReadOnlyMiddleware",
     "RetryMiddleware",
+    "RotationResult",
+    "RotationStatus",
     "SecretCache",
     "SecretEvent",
     "SecretHook",
     "SecretMetadata",
     "SecretProvider",
     "SecretProviderRegistry",
+    "SecretRotation",
     "SecretVersion",
     "StagedWriter",
     "TenantContext",
@@ -153,7 +158,9 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-_SUBMODULES = frozenset({"audit", "backends", "cache", "encryption", "hookspecs", "middleware", "spec", "testing"})
+_SUBMODULES = frozenset(
+    {"audit", "backends", "cache", "encryption", "hookspecs", "middleware", "rotation", "spec", "testing"}
+)
 
 
 def __dir__() -> list[str]:

@@ -39,7 +39,15 @@ from strongroom.middleware.base import Middleware
 from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
 from strongroom.tenancy import current_tenant
 
-__all__ = ["FallbackProvider", "Pipeline", "actor", "as_operation", "check_user_key", "read_many"]
+__all__ = [
+    "FallbackProvider",
+    "Pipeline",
+    "actor",
+    "as_operation",
+    "check_user_key",
+    "outcome_of",
+    "read_many",
+]
 
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.hooks")
@@ -90,7 +98,8 @@ def _or_absent(provider: SecretProvider, key: str) -> str | None:
         return None
 
 
-def _outcome(error: BaseException) -> Outcome:
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how an operation ended that `error` came out of."""
     if isinstance(error, SecretNotFoundError):
         return "not_found"
     if isinstance(error, PermissionDeniedError | AuthenticationError | TenantContextError):
@@ -127,9 +136,10 @@ class Pipeline(Middleware):
         """Give `seen` every value that is read from now on, before whoever asked gets it."""
         read = self.inner.get_secret
         self._seen = seen
-        self._get = lambda key: self._told(read(key))
+        self._get = lambda key: self.told(read(key))
 
-    def _told(self, value: str) -> str:
+    def told(self, value: str) -> str:
+        """Return `value`, made known to whoever masks values."""
         if self._seen is not None:
             self._seen(value)
         return value
@@ -145,7 +155,7 @@ class Pipeline(Middleware):
 
     def _get_watched(self, key: str) -> str:
         # A method of its own: a closure over `key` would slow down the reads that nobody watches.
-        return self._watched("get", key, lambda: self._get(check_user_key(key)))
+        return self.watched("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
         self._run("set", key, self.inner.set_secret, value)
@@ -154,7 +164,7 @@ class Pipeline(Middleware):
         self._run("delete", key, self.inner.delete_secret)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        return self._watched("list", prefix, lambda: self._list(prefix))
+        return self.watched("list", prefix, lambda: self._list(prefix))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(keys))
@@ -178,7 +188,7 @@ class Pipeline(Middleware):
         return self._run("history", key, self.inner.list_versions)
 
     def get_secret_version(self, key: str, version: str) -> str:
-        return self._told(self._run("get", key, self.inner.get_secret_version, version))
+        return self.told(self._run("get", key, self.inner.get_secret_version, version))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         return self._run("set", key, self.inner.set_secret_if, value, expected_version)
@@ -202,16 +212,17 @@ class Pipeline(Middleware):
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:
             check_user_key(key)
-        return {key: self._told(value) for key, value in self.inner.get_secrets(keys).items()}
+        return {key: self.told(value) for key, value in self.inner.get_secrets(keys).items()}
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return self._watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
+        return self.watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _sign(self, error: StrongroomError) -> None:
         if error.pipeline is None:
             error.pipeline = self.name
 
-    def _watched(self, operation: str, key: str, call: Callable[[], T]) -> T:
+    def watched(self, operation: str, key: str, call: Callable[[], T]) -> T:
+        """Run `call` as one operation on `key` that every hook sees."""
         if not self._hooks:
             try:
                 return call()
@@ -322,7 +333,7 @@ class _Watch:
         error: BaseException | None,
         duration: float,
     ) -> SecretEvent:
-        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else _outcome(error)
+        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
         source = (self.seen.source or "backend") if reads else None
         error_type = type(error).__name__ if error is not None else None

@@ -217,6 +217,14 @@ class SecretProviderRegistry(BaseProvider):
                     self._pipelines[name] = found
         return found
 
+    def pipeline_for(self, key: str) -> Pipeline:
+        """Return the pipeline that answers `key`, with its prefix stripped where the route says so.
+
+        Raises:
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        return self._route(key)
+
     def pipeline_at_hand(self, key: str) -> Pipeline | None:
         """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
         route = self._matching(key) if isinstance(key, str) else None

@@ -13,8 +13,8 @@ __all__ = ["TenantContext", "check_tenant_id", "current_tenant"]
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _tenant: ContextVar[str | None] = ContextVar("strongroom_tenant", default=None)
-# What each block puts back is itself kept in the context, so that every thread and task has its own stack. One
-# variable for all objects: a context never lets go of a variable that was once set in it.
+# What each block puts back is itself kept in the context, so that every thread and task has its own stack.
+# One variable for all objects: a context never lets go of a variable that was once set in it.
 _entered: ContextVar[tuple[tuple[TenantContext, Token[str | None]], ...]] = ContextVar(
     "strongroom_entered", default=()
 )

@@ -24,7 +24,7 @@ from strongroom.errors import (
 from strongroom.testing.faults import FaultProxy
 from strongroom_redis import RedisCacheStore
 from tls_front import TlsFront
-from valkey_server import free_port
+from valkey_server import ValkeyServer, free_port
 
 
 class Clock:
@@ -446,8 +446,6 @@ def test_behind_sentinels(start, tmp_path, binary):
     configuration.write_text(
         f"sentinel monitor main 127.0.0.1 {server.port} 1\nsentinel down-after-milliseconds main 5000\n"
     )
-    from valkey_server import ValkeyServer
-
     sentinel = ValkeyServer.sentinel(binary, configuration)
     try:
         with RedisCacheStore(
@@ -460,6 +458,41 @@ def test_behind_sentinels(start, tmp_path, binary):
         missing = RedisCacheStore(f"redis+sentinel://127.0.0.1:{sentinel.port}/none/0", timeout_seconds=10)
         within(10, lambda: missing.get("a:b"))
         missing.close()
+    finally:
+        sentinel.stop()
+
+
+def test_a_failover_is_followed(start, tmp_path, binary):
+    master = start("--repl-diskless-sync-delay", "0")
+    replica = start("--replicaof", "127.0.0.1", str(master.port))
+    soon(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"), 30)
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(f"sentinel monitor main 127.0.0.1 {master.port} 1\n")
+    sentinel = ValkeyServer.sentinel(binary, configuration)
+    heard: list[str | None] = []
+    try:
+        soon(lambda: b"slaves=1" in sentinel.ask("INFO", "sentinel"), 30)
+        with RedisCacheStore(
+            f"redis+sentinel://127.0.0.1:{sentinel.port}/main/0", timeout_seconds=10
+        ) as store:
+            subscription = store.subscribe(heard.append)
+            soon(lambda: subscription.alive)
+            store.set("a:b", b"data", 60)
+            assert sentinel.ask("SENTINEL", "FAILOVER", "main").startswith(b"+OK")
+            soon(lambda: b"role:master" in replica.ask("INFO", "replication"), 60)
+            master.stop()
+
+            def follows():
+                try:
+                    store.set("a:b", b"newer", 60)
+                except BackendUnavailableError:
+                    return False
+                return b"newer" in replica.ask("GET", "strongroom:d:{a:b}")
+
+            soon(follows, 60)
+            soon(lambda: subscription.alive, 60)
+            store.delete("a:b")
+            soon(lambda: "a:b" in heard)
     finally:
         sentinel.stop()
 

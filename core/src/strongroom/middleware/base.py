@@ -8,6 +8,7 @@ handed on unchanged.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -69,6 +70,9 @@ class Middleware(BaseProvider):
         inner: The provider that this one stands around: any object with the four methods.
     """
 
+    _get: Callable[[str], str]
+    """The inner `get_secret`, bound by those middlewares that have no call to spare."""
+
     _capability_methods: ClassVar[Mapping[str, Callable[..., Any]]] = {
         name: vars(_PassedOn)[name] for name in _OPTIONAL
     }
@@ -90,6 +94,14 @@ class Middleware(BaseProvider):
     def __init__(self, inner: Any) -> None:
         # Which of the capabilities are there was decided when the class was chosen.
         self.inner: FullProvider = guard(inner)
+
+    def around(self, inner: Any) -> Self:
+        """Return the same middleware around another provider, which has the same capabilities."""
+        made = copy.copy(self)
+        made.inner = guard(inner)
+        if hasattr(made, "_get"):
+            made._get = made.inner.get_secret  # noqa: SLF001  # its own
+        return made
 
     def get_secret(self, key: str) -> str:
         return self.inner.get_secret(key)

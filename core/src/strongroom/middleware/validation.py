@@ -65,7 +65,7 @@ class ValidationMiddleware(Middleware):
         return value
 
     def set_secret(self, key: str, value: str) -> None:
-        self._check_pair(key, value)
+        self.check(key, value)
         self.inner.set_secret(key, value)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
@@ -79,7 +79,7 @@ class ValidationMiddleware(Middleware):
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         for key, value in values.items():
-            self._check_pair(key, value)
+            self.check(key, value)
         self.inner.set_secrets(values)
 
     def get_secret_version(self, key: str, version: str) -> str:
@@ -89,14 +89,15 @@ class ValidationMiddleware(Middleware):
         return value
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        self._check_pair(key, value)
+        self.check(key, value)
         return self.inner.set_secret_if(key, value, expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        self._check_pair(key, value)
+        self.check(key, value)
         return self.inner.stage_secret(key, value)
 
-    def _check_pair(self, key: str, value: str) -> None:
+    def check(self, key: str, value: str) -> None:
+        """Raise what a write of `value` would raise: `InvalidKeyError`, `TypeError`, `ValidationError`."""
         self._check_key(key)
         self._check_value(key, check_value(value, key))
 

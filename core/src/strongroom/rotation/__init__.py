@@ -1,0 +1,17 @@
+"""Rotation without downtime: a durable state machine, kept with the secret."""
+
+from __future__ import annotations
+
+from strongroom.rotation.generators import GENERATORS, Generator, generator_of
+from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
+from strongroom.rotation.rotation import SecretRotation
+
+__all__ = [
+    "GENERATORS",
+    "Generator",
+    "RotationResult",
+    "RotationState",
+    "RotationStatus",
+    "SecretRotation",
+    "generator_of",
+]

@@ -1,0 +1,778 @@
+"""One rotation in one process: its steps, its failures, and the way back."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from contextlib import nullcontext
+from datetime import timedelta
+
+import pytest
+from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Target, backend, leftovers, memory_with, states
+from strongroom import (
+    CachingMiddleware,
+    EncryptionMiddleware,
+    FernetEncryption,
+    PrefixMiddleware,
+    ReadOnlyMiddleware,
+    RetryMiddleware,
+    SecretHook,
+    SecretProviderRegistry,
+    SecretRotation,
+    TenantContext,
+    TenantSecretProvider,
+    ValidationMiddleware,
+)
+from strongroom.cache import MemoryCacheStore
+from strongroom.errors import (
+    AuditError,
+    ConfigurationError,
+    ConflictError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    RotationError,
+    SecretNotFoundError,
+    TenantContextError,
+    UnsupportedOperationError,
+    ValidationError,
+)
+from strongroom.rotation.records import record_key
+from strongroom_memory import MemorySecretProvider
+
+
+def rotation_of(provider, target=None, **options):
+    target = target or Target()
+    return SecretRotation(
+        provider, apply=target.apply, verify=target.verify, lock=MemoryCacheStore(), **options
+    )
+
+
+# --- the way forward ---
+
+
+def test_readers_get_the_old_value_until_it_is_verified(abilities):
+    memory = memory_with()
+    seen = []
+
+    def apply(key, old, new):
+        seen.append(("apply", key, old, new, memory.get_secret(key)))
+
+    def verify(key, new):
+        seen.append(("verify", key, new, memory.get_secret(key)))
+
+    rotation = SecretRotation(backend(memory, abilities), apply=apply, verify=verify, lock=MemoryCacheStore())
+    result = rotation.rotate(KEY, NEW)
+    assert seen == [("apply", KEY, OLD, NEW, OLD), ("verify", KEY, NEW, OLD)]
+    assert (result.key, result.state) == (KEY, "current")
+    assert result.rotated_at.tzinfo is not None
+    assert memory.get_secret(KEY) == NEW
+    assert states(memory) == ["current", "previous"]
+    assert not leftovers(memory)
+    if "describe_secret" in abilities:
+        assert result.new_version == memory.describe_secret(KEY).version
+        assert memory.get_secret_version(KEY, result.old_version) == OLD
+    else:
+        assert (result.old_version, result.new_version) == (None, None)
+
+
+def test_without_callbacks_the_value_is_replaced(abilities):
+    memory = memory_with()
+    result = SecretRotation(backend(memory, abilities), lock=MemoryCacheStore()).rotate(KEY)
+    assert result.state == "current"
+    assert len(memory.get_secret(KEY)) == 32
+    assert not leftovers(memory)
+
+
+def test_the_generator_gets_the_key_and_the_old_value():
+    memory = memory_with()
+    SecretRotation(memory, generator=lambda key, old: f"{key}+{old}").rotate(KEY)
+    assert memory.get_secret(KEY) == f"{KEY}+{OLD}"
+
+
+def test_a_value_that_is_no_text_is_refused_and_nothing_begins():
+    memory = memory_with()
+    with pytest.raises(TypeError):
+        SecretRotation(memory, generator=lambda key, old: 5).rotate(KEY)
+    assert not leftovers(memory)
+
+
+def test_what_is_not_there_is_not_rotated(abilities):
+    rotation = rotation_of(backend(memory_with(), abilities))
+    with pytest.raises(SecretNotFoundError):
+        rotation.rotate("other")
+    with pytest.raises(InvalidKeyError):
+        rotation.rotate("a//b")
+    with pytest.raises(InvalidKeyError):
+        rotation.rotate(record_key(KEY))
+
+
+# --- failures ---
+
+
+def failing(*_):
+    raise ConnectionError("the database is down")
+
+
+@pytest.mark.parametrize("step", ["apply", "verify"])
+def test_what_fails_is_in_flight_until_it_is_resumed(abilities, step):
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+    good = {"apply": target.apply, "verify": target.verify}
+    lock = MemoryCacheStore()
+    with pytest.raises(RotationError, match=f"{step} failed: ConnectionError: the database is down"):
+        SecretRotation(provider, lock=lock, **{**good, step: failing}).rotate(KEY, NEW)
+    assert memory.get_secret(KEY) == OLD
+    rotation = SecretRotation(provider, lock=lock, **good)
+    (status,) = rotation.status()
+    assert status.state == {"apply": "pending", "verify": "applied"}[step]
+    assert status.last_error == f"{step}: ConnectionError: the database is down"
+    for _ in range(2):
+        with pytest.raises(ConflictError, match="in flight"):
+            rotation.rotate(KEY)
+    assert rotation.resume(KEY).state == "current"
+    assert memory.get_secret(KEY) == NEW == target.password
+    assert not leftovers(memory)
+    (status,) = rotation.status()
+    assert (status.state, status.last_error) == ("current", None)
+
+
+def test_a_verification_that_returns_false_has_failed_and_none_has_not(abilities):
+    memory, lock = memory_with(), MemoryCacheStore()
+    provider = backend(memory, abilities)
+    with pytest.raises(RotationError, match="verify failed: it returned False"):
+        SecretRotation(provider, verify=lambda *_: False, lock=lock).rotate(KEY, NEW)
+    assert memory.get_secret(KEY) == OLD
+    assert SecretRotation(provider, verify=lambda *_: None, lock=lock).resume(KEY).state == "current"
+
+
+@pytest.mark.parametrize("step", ["apply", "verify"])
+def test_what_failed_can_be_rolled_back(abilities, step):
+    memory, target = memory_with(), Target()
+    good = {"apply": target.apply, "verify": target.verify}
+    rotation = SecretRotation(backend(memory, abilities), lock=MemoryCacheStore(), **{**good, step: failing})
+    with pytest.raises(RotationError):
+        rotation.rotate(KEY, NEW)
+    if step == "verify":
+        assert target.password == NEW
+    result = (rotation if step == "verify" else rotation_of(backend(memory, abilities), target)).rollback(KEY)
+    assert result.state == "rolled_back"
+    assert memory.get_secret(KEY) == OLD == target.password
+    assert not leftovers(memory)
+    assert "pending" not in states(memory)
+
+
+def test_an_apply_that_always_fails_can_be_rolled_back_all_the_same(abilities):
+    memory = memory_with()
+    rotation = SecretRotation(backend(memory, abilities), apply=failing, lock=MemoryCacheStore())
+    with pytest.raises(RotationError):
+        rotation.rotate(KEY)
+    assert rotation.rollback(KEY).state == "rolled_back"
+    assert not leftovers(memory)
+
+
+def test_a_rollback_whose_apply_fails_stays_in_flight():
+    memory, target = memory_with(), Target()
+    with pytest.raises(RotationError):
+        SecretRotation(memory, apply=target.apply, verify=failing).rotate(KEY, NEW)
+    with pytest.raises(RotationError, match="apply failed"):
+        SecretRotation(memory, apply=failing).rollback(KEY)
+    with pytest.raises(ConflictError):
+        SecretRotation(memory).rotate(KEY)
+    assert rotation_of(memory, target).rollback(KEY).state == "rolled_back"
+    assert target.password == OLD
+
+
+def test_with_nothing_in_flight_there_is_nothing_to_resume_or_roll_back(abilities):
+    rotation = rotation_of(backend(memory_with(), abilities))
+    for method in (rotation.resume, rotation.rollback):
+        with pytest.raises(RotationError, match="in flight"):
+            method(KEY)
+    rotation.rotate(KEY)
+    for method in (rotation.resume, rotation.rollback):
+        with pytest.raises(RotationError, match="in flight"):
+            method(KEY)
+
+
+def test_a_secret_that_somebody_else_changed_is_not_overwritten(abilities):
+    memory = memory_with()
+
+    def apply(key, old, new):
+        memory.set_secret(key, "theirs")
+
+    rotation = SecretRotation(backend(memory, abilities), apply=apply, lock=MemoryCacheStore())
+    with pytest.raises(ConflictError, match="changed while it was being rotated"):
+        rotation.rotate(KEY, NEW)
+    assert memory.get_secret(KEY) == "theirs"
+    undone = []
+    quiet = SecretRotation(
+        backend(memory, abilities), apply=lambda *call: undone.append(call), lock=MemoryCacheStore()
+    )
+    assert quiet.rollback(KEY).state == "rolled_back"
+    assert undone == [(KEY, NEW, OLD)]
+    assert memory.get_secret(KEY) == "theirs"
+    assert not leftovers(memory)
+
+
+@pytest.mark.parametrize("value", ["x", "correct horse", 'two\nlines of "it"', "ünïcödé-välue", "a b/c+d%e"])
+@pytest.mark.parametrize("step", ["apply", "verify"])
+def test_no_error_tells_a_value(value, step, caplog):
+    memory = memory_with("old " + value)
+    caplog.set_level(logging.DEBUG)
+    events = []
+
+    def talks(key, *values):
+        try:
+            raise KeyError(values)  # noqa: TRY301  # what an error was raised in the handling of
+        except KeyError:
+            raise ValueError(f"could not set {values!r} for {values[-1]}") from None
+
+    rotation = SecretRotation(memory, on_event=events.append, **{step: talks})
+    with pytest.raises(RotationError) as caught:
+        rotation.rotate(KEY, value)
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    (status,) = rotation.status()
+    told = "".join(traceback.format_exception(error))
+    for text in (str(error), repr(error), told, status.last_error, caplog.text, repr(events), repr(rotation)):
+        assert "ValueError" in text or text in {caplog.text, repr(events), repr(rotation)}
+        if len(value) > 1:
+            assert value not in text
+            assert repr(value)[1:-1] not in text
+
+
+def test_an_error_of_validation_comes_before_anything_happens(abilities):
+    memory, target = memory_with(), Target()
+    provider = ValidationMiddleware(backend(memory, abilities), min_length=30)
+    with pytest.raises(ValidationError):
+        rotation_of(provider, target).rotate(KEY, "short")
+    assert not target.calls
+    assert not leftovers(memory)
+    assert memory.get_secret(KEY) == OLD
+
+
+def test_what_the_backend_refuses_to_stage_is_not_in_flight():
+    class Picky(MemorySecretProvider):
+        def stage_secret(self, key, value):
+            raise ValidationError("not this one", key=key)
+
+    picky = Picky(secrets={KEY: OLD})
+    with pytest.raises(ValidationError):
+        SecretRotation(picky).rotate(KEY, NEW)
+    assert not leftovers(picky)
+
+
+def test_a_secret_that_is_read_only_is_not_rotated(abilities):
+    memory, target = memory_with(), Target()
+    with pytest.raises(ReadOnlyError):
+        rotation_of(ReadOnlyMiddleware(backend(memory, abilities)), target).rotate(KEY)
+    assert not target.calls
+
+
+def test_denied_is_denied(plain):
+    class Denying(plain):
+        def set_secret(self, key, value):
+            raise PermissionError("no")
+
+    with pytest.raises(PermissionDeniedError), pytest.warns(UserWarning, match="no lock"):
+        SecretRotation(Denying({KEY: OLD})).rotate(KEY)
+
+
+# --- others at the same time ---
+
+
+def test_a_pending_version_of_another_tool_is_in_flight_and_can_be_resumed():
+    memory = memory_with()
+    staged = memory.stage_secret(KEY, NEW)
+    rotation = SecretRotation(memory)
+    assert [one.state for one in rotation.status()] == ["pending"]
+    with pytest.raises(ConflictError):
+        rotation.rotate(KEY)
+    result = rotation.resume(KEY)
+    assert (result.state, result.new_version) == ("current", staged)
+    assert memory.get_secret(KEY) == NEW
+    assert not leftovers(memory)
+
+
+def test_a_pending_version_of_another_tool_can_be_rolled_back():
+    memory = memory_with()
+    memory.stage_secret(KEY, NEW)
+    assert SecretRotation(memory).rollback(KEY).state == "rolled_back"
+    assert not leftovers(memory)
+    assert memory.get_secret(KEY) == OLD
+
+
+def test_two_that_resume_at_once_do_not_both_promote():
+    memory, target = memory_with(), Target()
+    with pytest.raises(RotationError):
+        SecretRotation(memory, apply=target.apply, verify=failing).rotate(KEY, NEW)
+
+    def overtaken(key, new):
+        rotation_of(memory, target).resume(key)
+
+    with pytest.raises(ConflictError):
+        SecretRotation(memory, verify=overtaken).resume(KEY)
+    assert memory.get_secret(KEY) == NEW
+    assert not leftovers(memory)
+
+
+def test_a_rotation_that_is_undone_meanwhile_does_not_promote(abilities):
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+
+    def undone(key, new):
+        rotation_of(provider, target).rollback(key)
+
+    with pytest.raises(ConflictError):
+        SecretRotation(provider, apply=target.apply, verify=undone, lock=MemoryCacheStore()).rotate(KEY, NEW)
+    assert memory.get_secret(KEY) == OLD == target.password
+    assert not leftovers(memory)
+
+
+def test_a_whole_rotation_while_one_begins_is_noticed(abilities):
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+
+    def overtaken(key, old):
+        rotation_of(provider, target).rotate(key, "of the other")
+        return NEW
+
+    with pytest.raises(ConflictError, match="changed as its rotation began"):
+        rotation_of(provider, target, generator=overtaken).rotate(KEY)
+    assert memory.get_secret(KEY) == "of the other" == target.password
+    assert not leftovers(memory)
+
+
+def test_a_backend_without_conditions_warns_where_there_is_no_lock():
+    abilities = BACKENDS["nothing"]
+    with pytest.warns(UserWarning, match="only one process may rotate"):
+        SecretRotation(backend(memory_with(), abilities)).rotate(KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SecretRotation(backend(memory_with(), abilities), lock=MemoryCacheStore()).rotate(KEY)
+        SecretRotation(memory_with()).rotate(KEY)
+
+
+def test_an_ability_that_the_server_lacks_after_all_is_done_without():
+    """KV version 1 of Vault has the methods and not the ability."""
+
+    class Version1(MemorySecretProvider):
+        def _no(self, key, *_args, **_options):
+            raise UnsupportedOperationError("not on this server", key=key)
+
+        describe_secret = list_versions = get_secret_version = set_secret_if = _no
+        stage_secret = promote_version = discard_version = _no
+
+    provider = Version1(secrets={KEY: OLD})
+    rotation = rotation_of(provider, grace_seconds=60)
+    assert rotation.rotate(KEY, NEW).new_version is None
+    assert provider.get_secret(KEY) == NEW
+    assert rotation.rollback(KEY).state == "rolled_back"
+    assert provider.get_secret(KEY) == OLD
+
+
+# --- grace ---
+
+
+def test_within_the_grace_the_value_before_is_put_back_as_a_new_version(abilities):
+    clock, memory, target = Clock(), memory_with(), Target()
+    rotation = rotation_of(backend(memory, abilities), target, grace_seconds=60, clock=clock)
+    first = rotation.rotate(KEY, NEW)
+    if first.old_version is not None and "list_versions" in abilities:
+        assert backend(memory, abilities).get_secret_version(KEY, first.old_version) == OLD
+    clock.pass_by(seconds=60)
+    result = rotation.rollback(KEY)
+    assert (result.key, result.state) == (KEY, "rolled_back")
+    assert memory.get_secret(KEY) == OLD == target.password
+    assert states(memory) == ["current", "previous", "previous"]
+    assert not leftovers(memory)
+    assert result.old_version == first.new_version
+    with pytest.raises(RotationError):
+        rotation.rollback(KEY)
+
+
+def test_after_the_grace_nothing_is_put_back(abilities):
+    clock, memory = Clock(), memory_with()
+    rotation = rotation_of(backend(memory, abilities), grace_seconds=60, clock=clock)
+    rotation.rotate(KEY, NEW)
+    clock.pass_by(seconds=61)
+    with pytest.raises(RotationError):
+        rotation.rollback(KEY)
+    assert memory.get_secret(KEY) == NEW
+
+
+def test_within_the_grace_it_can_be_rotated_again(abilities):
+    memory = memory_with()
+    rotation = rotation_of(backend(memory, abilities), grace_seconds=60)
+    rotation.rotate(KEY, "second")
+    rotation.rotate(KEY, "third")
+    rotation.rollback(KEY)
+    assert memory.get_secret(KEY) == "second"
+
+
+def test_a_secret_that_was_changed_since_is_not_put_back(abilities):
+    memory = memory_with()
+    rotation = rotation_of(backend(memory, abilities), grace_seconds=60)
+    rotation.rotate(KEY, NEW)
+    memory.set_secret(KEY, "theirs")
+    with pytest.raises(RotationError, match="changed after its rotation"):
+        rotation.rollback(KEY)
+    assert memory.get_secret(KEY) == "theirs"
+
+
+def test_a_value_before_that_is_gone_is_told():
+    memory = memory_with(max_versions=1)
+    rotation = SecretRotation(memory, grace_seconds=60)
+    rotation.rotate(KEY, NEW)
+    with pytest.raises(RotationError, match="no longer there"):
+        rotation.rollback(KEY)
+
+
+def test_putting_back_that_fails_is_in_flight_and_resumed_as_a_rollback(abilities):
+    memory, target, lock = memory_with(), Target(), MemoryCacheStore()
+    provider = backend(memory, abilities)
+    options = {"grace_seconds": 60, "lock": lock}
+    SecretRotation(provider, apply=target.apply, **options).rotate(KEY, NEW)
+    with pytest.raises(RotationError):
+        SecretRotation(provider, apply=failing, **options).rollback(KEY)
+    assert memory.get_secret(KEY) == NEW
+    assert SecretRotation(provider, apply=target.apply, **options).resume(KEY).state == "rolled_back"
+    assert memory.get_secret(KEY) == OLD == target.password
+
+
+# --- when ---
+
+
+def test_the_age_is_the_backends_against_the_clock():
+    clock = Clock()
+    rotation = SecretRotation(memory_with(clock=clock), 30, clock=clock)
+    assert not rotation.needs_rotation(KEY)
+    clock.pass_by(days=29, hours=23)
+    assert not rotation.needs_rotation(KEY)
+    clock.pass_by(hours=1)
+    assert rotation.needs_rotation(KEY)
+    rotation.rotate(KEY)
+    assert not rotation.needs_rotation(KEY)
+    with pytest.raises(SecretNotFoundError):
+        rotation.needs_rotation("other")
+
+
+def test_a_backend_that_tells_no_age_says_so():
+    rotation = rotation_of(backend(memory_with(), BACKENDS["nothing"]))
+    with pytest.raises(UnsupportedOperationError) as caught:
+        rotation.needs_rotation(KEY)
+    assert "on a schedule of your own" in str(caught.value)
+    with pytest.raises(UnsupportedOperationError):
+        rotation.rotate_due()
+    (status,) = rotation.status()
+    assert (status.state, status.version, status.rotated_at, status.due_at) == ("current", None, None, None)
+
+
+def test_status_tells_where_each_secret_stands():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={"a/1": "1", "a/2": "2", "b": "3"}, clock=clock)
+    with pytest.raises(RotationError):
+        SecretRotation(memory, apply=failing, clock=clock).rotate("a/2")
+    found = SecretRotation(memory, 10, clock=clock).status("a/")
+    assert [(one.key, one.state, one.version) for one in found] == [
+        ("a/1", "current", memory.describe_secret("a/1").version),
+        ("a/2", "pending", memory.describe_secret("a/2").version),
+    ]
+    assert all(one.rotated_at == clock.now and one.due_at == clock.now + timedelta(days=10) for one in found)
+
+
+def test_what_is_due_is_rotated_once_however_many_runs_were_missed():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={"a": "1", "b": "2", "c/d": "3"}, clock=clock)
+    rotation = SecretRotation(memory, 30, clock=clock)
+    assert rotation.rotate_due() == []
+    clock.pass_by(days=400)
+    memory.set_secret("b", "young")
+    assert [(one.key, one.state) for one in rotation.rotate_due()] == [("a", "current"), ("c/d", "current")]
+    assert rotation.rotate_due() == []
+    assert memory.get_secret("b") == "young"
+
+
+def test_rotate_due_takes_a_prefix():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={"a": "1", "c/d": "3"}, clock=clock)
+    clock.pass_by(days=31)
+    assert [one.key for one in SecretRotation(memory, 30, clock=clock).rotate_due("c/")] == ["c/d"]
+    assert memory.get_secret("a") == "1"
+
+
+def test_what_is_due_is_spread_by_a_jitter_that_stays():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={f"k{n}": "x" for n in range(40)}, clock=clock)
+    due = {one.due_at for one in SecretRotation(memory, 100, jitter=0.5, clock=clock).status()}
+    again = {one.due_at for one in SecretRotation(memory, 100, jitter=0.5, clock=clock).status()}
+    assert due == again
+    assert len(due) == 40
+    assert all(timedelta(days=50) <= one - clock.now <= timedelta(days=100) for one in due)
+    assert max(due) - min(due) > timedelta(days=25)
+
+
+def test_one_that_fails_does_not_stop_the_others_and_is_tried_again_after_a_while():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={"a": "1", "b": "2", "c": "3"}, clock=clock)
+    tried = []
+
+    def apply(key, old, new):
+        tried.append(key)
+        if key == "b":
+            failing()
+
+    rotation = SecretRotation(memory, 30, apply=apply, clock=clock)
+    clock.pass_by(days=30)
+    results = rotation.rotate_due()
+    assert [(one.key, one.state) for one in results] == [
+        ("a", "current"),
+        ("b", "pending"),
+        ("c", "current"),
+    ]
+    assert rotation.rotate_due() == []
+    waits = []
+    for _ in range(14):
+        waited = 0
+        while len(tried) == 3 + len(waits):
+            clock.pass_by(seconds=30)
+            waited += 30
+            rotation.rotate_due("b")
+        waits.append(waited)
+    minutes = [round(one / 60) for one in waits]
+    assert minutes == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440, 1440]
+    good = SecretRotation(memory, 30, clock=clock)
+    clock.pass_by(days=1)
+    assert [(one.key, one.state) for one in good.rotate_due("b")] == [("b", "current")]
+
+
+def test_a_backend_error_of_one_key_comes_out_when_all_were_tried():
+    clock = Clock()
+
+    class Partly(MemorySecretProvider):
+        def stage_secret(self, key, value):
+            if key == "a":
+                raise PermissionDeniedError("not a", key=key)
+            return super().stage_secret(key, value)
+
+    memory = Partly(secrets={"a": "1", "b": "2"}, clock=clock)
+    clock.pass_by(days=30)
+    with pytest.raises(PermissionDeniedError, match="not a"):
+        SecretRotation(memory, 30, clock=clock).rotate_due()
+    assert memory.get_secret("b") != "2"
+
+
+@pytest.mark.parametrize("options", [{"grace_seconds": -1}, {"jitter": 2}, {"rotation_interval_days": -1}])
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(ConfigurationError):
+        SecretRotation(memory_with(), **options)
+
+
+def test_what_is_no_provider_is_refused():
+    with pytest.raises(TypeError):
+        SecretRotation(object())
+
+
+# --- through pipelines ---
+
+CHAINS = {
+    "caching": CachingMiddleware,
+    "encryption": lambda inner: EncryptionMiddleware(inner, FernetEncryption("a passphrase of some length")),
+    "prefix": lambda inner: PrefixMiddleware(inner, "app/"),
+    "retry": RetryMiddleware,
+    "tenant": TenantSecretProvider,
+    "validation": lambda inner: ValidationMiddleware(inner, key_pattern="[a-z/]+", max_length=100),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_rotation_goes_through_each_middleware(abilities, name):
+    memory = MemorySecretProvider()
+    provider = CHAINS[name](backend(memory, abilities))
+    with TenantContext("acme") if name == "tenant" else nullcontext():
+        provider.set_secret(KEY, OLD)
+        assert provider.get_secret(KEY) == OLD
+        target, lock = Target(), MemoryCacheStore()
+        rotation = SecretRotation(provider, apply=target.apply, verify=failing, lock=lock, grace_seconds=5)
+        with pytest.raises(RotationError):
+            rotation.rotate(KEY, NEW)
+        assert provider.get_secret(KEY) == OLD
+        rotation = SecretRotation(provider, apply=target.apply, lock=lock, grace_seconds=5)
+        rotation.resume(KEY)
+        assert provider.get_secret(KEY) == NEW == target.password
+        rotation.rollback(KEY)
+        assert provider.get_secret(KEY) == OLD == target.password
+
+
+def test_all_of_a_rotation_is_encrypted(abilities):
+    memory = MemorySecretProvider()
+    provider = CHAINS["encryption"](backend(memory, abilities))
+    provider.set_secret(KEY, OLD)
+    with pytest.raises(RotationError):
+        SecretRotation(provider, verify=failing, lock=MemoryCacheStore()).rotate(KEY, NEW)
+    everything = repr({key: record.versions for key, record in memory._records.items()})
+    texts = [v.value for record in memory._records.values() for v in record.versions.values()]
+    assert len(texts) >= 2
+    assert not any(OLD in text or NEW in text for text in [everything, *texts])
+
+
+def test_tenants_do_not_meet_in_a_rotation():
+    memory = MemorySecretProvider()
+    provider = TenantSecretProvider(memory)
+    for tenant in ("one", "two"):
+        with TenantContext(tenant):
+            provider.set_secret(KEY, f"of {tenant}")
+    rotation = SecretRotation(provider, verify=failing)
+    with TenantContext("one"), pytest.raises(RotationError):
+        rotation.rotate(KEY, NEW)
+    with TenantContext("two"):
+        assert SecretRotation(provider).rotate(KEY, "newer of two").state == "current"
+        assert provider.get_secret(KEY) == "newer of two"
+    with TenantContext("one"):
+        assert provider.get_secret(KEY) == "of one"
+    with pytest.raises(TenantContextError):
+        rotation.rotate(KEY)
+
+
+class Recording(SecretHook):
+    def __init__(self):
+        self.before_events, self.events = [], []
+
+    def before(self, event):
+        self.before_events.append(event)
+
+    def after(self, event):
+        self.events.append(event)
+
+
+def registry_of(**pipeline):
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "app": {
+                "provider": {"type": "memory", "secrets": {KEY: OLD}},
+                "middleware": [{"type": "caching"}],
+                **pipeline,
+            },
+            "other": {"provider": {"type": "memory", "secrets": {"password": OLD}}},
+        },
+        "default": "app",
+        "routes": [{"prefix": "other/", "pipeline": "other", "strip_prefix": True}],
+    }
+    return SecretProviderRegistry(spec)
+
+
+def test_a_registrys_hooks_see_one_rotation_and_its_caches_drop_the_key():
+    hook, events = Recording(), []
+    with registry_of() as registry:
+        assert registry.get_secret(KEY) == OLD
+        registry.add_hook(hook)
+        SecretRotation(registry, on_event=events.append).rotate(KEY, NEW)
+        assert [(one.operation, one.key, one.outcome, one.pipeline) for one in hook.events] == [
+            ("rotate", KEY, "ok", "app")
+        ]
+        assert registry.get_secret(KEY) == NEW
+    (event,) = events
+    assert (event.operation, event.key, event.outcome, event.pipeline) == ("rotate", KEY, "ok", "app")
+
+
+def test_a_stripped_route_is_rotated_under_its_whole_name():
+    with registry_of() as registry:
+        assert SecretRotation(registry).rotate("other/password", NEW).key == "other/password"
+        assert registry.get_secret("other/password") == NEW
+        assert registry.pipeline("other").get_secret("password") == NEW
+
+
+def test_a_hook_can_veto_a_rotation():
+    class Veto(SecretHook):
+        def before(self, event):
+            if event.operation == "rotate":
+                raise AuditError("no")
+
+    with registry_of() as registry:
+        registry.add_hook(Veto())
+        with pytest.raises(AuditError):
+            SecretRotation(registry).rotate(KEY, NEW)
+        assert registry.get_secret(KEY) == OLD
+
+
+def test_failures_are_told_to_hooks_and_on_event():
+    hook, events = Recording(), []
+    with registry_of() as registry:
+        registry.add_hook(hook)
+        rotation = SecretRotation(registry, apply=failing, on_event=events.append)
+        with pytest.raises(RotationError):
+            rotation.rotate(KEY)
+        with pytest.raises(ConflictError):
+            rotation.rotate(KEY)
+    for seen in (hook.events, events):
+        assert [(one.outcome, one.error_type) for one in seen] == [
+            ("error", "RotationError"),
+            ("error", "ConflictError"),
+        ]
+
+
+def test_what_on_event_raises_does_not_hide_the_result(caplog):
+    rotation = SecretRotation(memory_with(), on_event=failing)
+    assert rotation.rotate(KEY).state == "current"
+    assert "on_event failed after a rotation: ConnectionError" in caplog.text
+
+
+def test_the_new_value_is_masked_as_what_was_read():
+    seen = []
+    with registry_of() as registry:
+        registry.tell_values(seen.append)
+        SecretRotation(registry).rotate(KEY, NEW)
+    assert {OLD, NEW} <= set(seen)
+
+
+def test_a_fallback_rotates_the_first_only():
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "one": {"provider": {"type": "memory", "secrets": {KEY: OLD}}},
+            "two": {"provider": {"type": "memory", "secrets": {KEY: "of two", "only": "of two"}}},
+            "both": {"fallback": {"pipelines": ["one", "two"], "when": ["not_found"]}},
+        },
+        "default": "both",
+    }
+    with SecretProviderRegistry(spec) as registry:
+        rotation = SecretRotation(registry)
+        rotation.rotate(KEY, NEW)
+        assert registry.pipeline("one").get_secret(KEY) == NEW
+        assert registry.pipeline("two").get_secret(KEY) == "of two"
+        with pytest.raises(SecretNotFoundError):
+            rotation.rotate("only")
+
+
+def test_a_record_that_cannot_be_understood_is_told_and_left_alone():
+    memory = memory_with()
+    memory.set_secret(record_key(KEY), "{}")
+    rotation = SecretRotation(memory)
+    for method in (rotation.rotate, rotation.resume, rotation.rollback):
+        with pytest.raises(RotationError, match="cannot be understood"):
+            method(KEY)
+    assert memory.get_secret(record_key(KEY)) == "{}"
+
+
+def test_records_have_valid_names_for_any_key():
+    from strongroom.keys import check_key, is_reserved
+
+    keys = ["a", "a/b", "x" * 512, "/".join("y" * 9 for _ in range(51)), "é" * 500 + "/z", "a/" + "b" * 510]
+    names = {record_key(key) for key in keys}
+    assert len(names) == len(keys)
+    for name in names:
+        assert is_reserved(check_key(name))
+        assert len(name) <= 400
+
+
+def test_strangers_are_rotated_too(plain):
+    provider = plain({KEY: OLD})
+    rotation = SecretRotation(provider, verify=failing, lock=MemoryCacheStore())
+    with pytest.raises(RotationError):
+        rotation.rotate(KEY, NEW)
+    assert [one.key for one in rotation.status()] == [KEY]
+    SecretRotation(provider, lock=MemoryCacheStore()).resume(KEY)
+    assert provider.secrets == {KEY: NEW}
