@@ -248,7 +248,15 @@ def test_a_write_is_seen_by_the_next_read_though_an_older_fetch_is_under_way(bac
 def test_every_method_of_the_registry_is_there():
     names = {name for name in vars(SecretProviderRegistry) if not name.startswith("_")}
     own = {name for name in vars(AsyncSecretRegistry) if not name.startswith("_")}
-    inner = {"default_pipeline", "pipeline_at_hand", "pipeline_for", "plan", "tell_values", "type_name"}
+    inner = {
+        "default_pipeline",
+        "pipeline_at_hand",
+        "pipeline_for",
+        "plan",
+        "rotation_lock",
+        "tell_values",
+        "type_name",
+    }
     assert names - own <= inner
 
 

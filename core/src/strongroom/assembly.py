@@ -53,6 +53,7 @@ class Assembly:
         self._chains: dict[str, Any] = {}
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
+        self._rotation_lock: Any = None
         self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
         for name in plan.pipelines:
             if name in self._used and not self._waits(name):
@@ -82,6 +83,13 @@ class Assembly:
         """Return the hooks that the spec gives to this pipeline alone."""
         self.chain(name)
         return self._own_hooks[name]
+
+    def rotation_lock(self) -> Any:
+        """Return the store whose lock is for rotations, made at the first call; None where there is none."""
+        with self._lock:
+            if self._rotation_lock is None and self.plan.rotation_lock is not None:
+                self._rotation_lock = self._make(self.plan.rotation_lock)
+            return self._rotation_lock
 
     def close(self) -> None:
         """Close everything that was made, the last first; all are closed, the first error is raised."""

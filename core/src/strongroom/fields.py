@@ -7,7 +7,7 @@ from typing import Any
 
 from strongroom.errors import SecretNotFoundError, ValidationError, show_key
 
-__all__ = ["member_of"]
+__all__ = ["member_of", "with_member"]
 
 
 def member_of(value: str, key: str, field: str) -> str:
@@ -34,6 +34,35 @@ def member_of(value: str, key: str, field: str) -> str:
     if found is _NOTHING:
         raise SecretNotFoundError(key, f"secret {show_key(key)} has no field {show_key(field)}")
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def with_member(value: str, key: str, field: str, new: str) -> str:
+    """Return the JSON text `value` of `key` with `new` as its member `field`; `a.b` descends.
+
+    Raises:
+        ValidationError: The value is no JSON object.
+        SecretNotFoundError: It has no such member.
+    """
+    member_of(value, key, field)
+    data = json.loads(value)
+    _replace(data, field, new)
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _replace(data: Any, field: str, new: str) -> None:
+    """Put `new` in the place that `_descend` finds."""
+    if isinstance(data, dict) and field in data:
+        data[field] = new
+        return
+    if isinstance(data, list) and field.isascii() and field.isdigit():
+        data[int(field)] = new
+        return
+    for at, character in enumerate(field):
+        if character == ".":
+            step = _descend_one(data, field[:at])
+            if step is not _NOTHING and _descend(step, field[at + 1 :]) is not _NOTHING:
+                _replace(step, field[at + 1 :], new)
+                return
 
 
 _NOTHING = object()

@@ -33,6 +33,7 @@ from strongroom.providers import (
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
 
 if TYPE_CHECKING:
+    from strongroom.cache.store import CacheStore
     from strongroom.resolve import ResolvedSecrets
     from strongroom.spec.models import Spec
 
@@ -266,6 +267,11 @@ class SecretProviderRegistry(BaseProvider):
         from strongroom.resolve import resolve
 
         return resolve(self, self._plan, group=group)
+
+    def rotation_lock(self) -> CacheStore | None:
+        """Return the store whose lock the spec gives to rotations, for `SecretRotation(lock=)`."""
+        found: CacheStore | None = self._assembly.rotation_lock()
+        return found
 
     @property
     def plan(self) -> Plan:

@@ -36,6 +36,7 @@ COMMANDS = {
     "rekey": ("store", "Encrypt the store under a new key."),
     "render": ("render", "Fill secrets into a template."),
     "restore": ("store", "Put a backup in the place of the store."),
+    "rotate": ("rotate", "Give secrets new values, without downtime."),
     "run": ("run", "Run a program with the declared secrets in its environment."),
     "scan": ("scan", "Look for stored values in files."),
     "schema": ("schema", "Print the JSON Schema of specs."),

@@ -35,7 +35,7 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
         if generate:
             value = _generated(registry.plan, key)
         elif value is None:
-            value = _read_value(key, raw=raw)
+            value = read_value(key, raw=raw)
         else:
             settings.warn(
                 "a value on the command line is seen in the list of processes and stays in the shell's "
@@ -55,7 +55,12 @@ def _generated(plan: Plan, key: str) -> str:
     return generate_password(**(dict(declared.generate or {}) if declared is not None else {}))
 
 
-def _read_value(key: str, *, raw: bool) -> str:
+def read_value(key: str, *, raw: bool) -> str:
+    """Return a value from stdin, or from whoever sits at the terminal.
+
+    Raises:
+        UsageError: It is not UTF-8 text.
+    """
     if sys.stdin.isatty():
         import getpass
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final
 
 from strongroom.errors import ConfigurationError
@@ -13,8 +13,8 @@ from strongroom.passwords import generate_password
 
 __all__ = ["GENERATORS", "Generator", "generator_of"]
 
-Generator = Callable[[str, str | None], str]
-"""Called with the key and the old value, None where there is none."""
+Generator = Callable[[str, str], str]
+"""Called with the key and the old value."""
 
 _BYTES: Final = 32
 _RSA_BITS: Final = 3072
@@ -80,9 +80,13 @@ def generator_of(kind: str = "password", **options: Any) -> Generator:
         raise ConfigurationError(f"no generator {kind!r}", hint=f"there are: {', '.join(sorted(GENERATORS))}")
     if options.get("bits", _LEAST_RSA_BITS) < _LEAST_RSA_BITS or options.get("count", 16) < 16:  # noqa: PLR2004
         raise ConfigurationError("a key has at least 2048 bits, and a token at least 16 bytes")
-    made = partial(make, **options)
-    try:
-        made() if kind == "password" else None
-    except TypeError:
-        raise ConfigurationError(f"the generator {kind!r} has no such option") from None
-    return lambda _key, _old: made()
+    known = inspect.signature(make).parameters
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise ConfigurationError(
+            f"the generator {kind!r} has no option {', '.join(unknown)}",
+            hint=f"it has: {', '.join(known) or 'none'}",
+        )
+    if kind == "password":
+        make(**options)  # tells whether there is such a password
+    return lambda _key, _old: make(**options)

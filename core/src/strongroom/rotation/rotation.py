@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.errors import (
     ConfigurationError,
@@ -122,12 +122,32 @@ class SecretRotation:
             )
         return self._clock() >= due
 
+    def status_of(self, key: str) -> RotationStatus:
+        """Return where `key` stands.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+        """
+        found = self._steps(key).found()
+        told = self._described(key)
+        if told is None:
+            self._provider.get_secret(key)  # nothing else tells that it is there
+        in_flight = found is not None and found.in_flight
+        return RotationStatus(
+            key,
+            found.state if found is not None and in_flight else "current",
+            None if told is None else told.version,
+            None if told is None else told.updated_at,
+            None if told is None else self._due_at(key, told),
+            found.error if found is not None else None,
+        )
+
     def status(self, prefix: str = "") -> list[RotationStatus]:
         """Return where each secret stands whose key begins with `prefix`, sorted by key."""
         found = []
         for key in self._keys(prefix):
             try:
-                found.append(self._status(key))
+                found.append(self.status_of(key))
             except SecretNotFoundError:
                 continue  # deleted since it was listed
         return found
@@ -200,7 +220,7 @@ class SecretRotation:
         failed: list[StrongroomError] = []
         for key in self._keys(prefix):
             try:
-                result = self._rotated_if_due(key)
+                result = self.rotate_if_due(key)
             except (SecretNotFoundError, ConflictError):
                 continue  # deleted since it was listed; or another process is at it
             except RotationError as error:
@@ -220,17 +240,36 @@ class SecretRotation:
         # A stranger's provider does not know which names are reserved.
         return [key for key in self._provider.list_secrets(prefix) if not is_reserved(key)]
 
-    def _rotated_if_due(self, key: str) -> RotationResult | None:
+    def rotate_if_due(self, key: str) -> RotationResult | None:
+        """Do what `rotate_due` does, for one key.
+
+        Returns:
+            How it ended; None where there was nothing to do.
+
+        Raises:
+            ConflictError, RotationError: As of `rotate`.
+            UnsupportedOperationError: The backend does not tell how old it is.
+        """
+        step = self.due_step(key)
+        if step is not None:
+            return self.resume(key) if step == "resume" else self.rotate(key)
         steps = self._steps(key)
         found = steps.found()
-        if found is not None and found.in_flight:
-            waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
-            return None if waits else self.resume(key)
-        if self.needs_rotation(key):
-            return self.rotate(key)
-        if found is not None and self._is_over(found):
+        if found is not None and not found.in_flight and self._is_over(found):
             steps.forget()
         return None
+
+    def due_step(self, key: str) -> Literal["resume", "rotate"] | None:
+        """Return what `rotate_if_due` would do.
+
+        Raises:
+            UnsupportedOperationError: The backend does not tell how old it is.
+        """
+        found = self._steps(key).found()
+        if found is not None and found.in_flight:
+            waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
+            return None if waits else "resume"
+        return "rotate" if self.needs_rotation(key) else None
 
     def _left(self, key: str) -> RotationResult | None:
         found = self._steps(key).found()
@@ -268,19 +307,6 @@ class SecretRotation:
             self._on_event(ended(event, duration, outcome, None, told, again=True))
         except Exception as error:  # noqa: BLE001  # a stranger's function must not hide how the rotation ended
             _log.warning("on_event failed after a rotation: %s", type(error).__name__)
-
-    def _status(self, key: str) -> RotationStatus:
-        found = self._steps(key).found()
-        told = self._described(key)
-        in_flight = found is not None and found.in_flight
-        return RotationStatus(
-            key,
-            found.state if found is not None and in_flight else "current",
-            None if told is None else told.version,
-            None if told is None else told.updated_at,
-            None if told is None else self._due_at(key, told),
-            found.error if found is not None else None,
-        )
 
     def _described(self, key: str) -> SecretMetadata | None:
         target = target_of(self._provider, check_user_key(key))

@@ -25,12 +25,12 @@ from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.masking import Masker, leaves
 from strongroom.pipeline import Pipeline, as_operation
 from strongroom.providers import ConditionalWriter, Describer, StagedWriter, VersionReader
 from strongroom.rotation.records import Ledger, Record
 from strongroom.rotation.results import RotationResult, RotationState
 from strongroom.rotation.room import check_rules, room_of
+from strongroom.rotation.telling import without
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
@@ -47,8 +47,6 @@ _log = logging.getLogger("strongroom.rotation")
 _FIRST_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
-_SHOWN: Final = 200
-"""Characters of a stranger's error that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +340,7 @@ class Steps:
         try:
             outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            told = _without(values, error)
+            told = _told(values, error)
         else:
             if step == "apply" or outcome is not False:
                 return
@@ -376,16 +374,13 @@ class Steps:
             return method(*args, **kwargs)
 
 
-def _without(values: tuple[str, ...], error: Exception) -> str:
-    """Return what `error` says, in one line and without `values` in any encoding."""
+def _told(values: tuple[str, ...], error: Exception) -> str:
+    """Return what `error` says, without `values`."""
     name = type(error).__name__
     try:
-        text = str(error)
+        text = without(values, str(error))
     except Exception:  # noqa: BLE001  # a stranger's method
         return name
-    looked_for = [part for value in values for part in (value, *leaves(value))]
-    masked = " ".join(Masker(looked_for).mask_text(text).split())
-    # Values too short to be looked for would stand there in clear.
-    if not masked or any(value and value in masked for value in looked_for):
-        return name
-    return f"{name}: {masked[:_SHOWN]}"
+    if isinstance(error, StrongroomError):
+        return text or name
+    return f"{name}: {text}" if text else name

@@ -196,6 +196,7 @@ class _Loader:
             hooks=hooks,
             routes=routes,
             secrets=secrets,
+            rotation_lock=self.rotation_lock(root),
         )
         self.check_needs(root, plan)
         return plan
@@ -350,17 +351,27 @@ class _Loader:
             return None  # the frame has told
         self.check_secret(model, node, path)
         generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
+        rotate = model.rotate.model_dump(exclude_none=True) if model.rotate is not None else None
         values = {
             field: getattr(model, field)
             for field in SecretPlan.__dataclass_fields__
-            if field in models.Secret.model_fields and field not in {"key", "generate"}
+            if field in models.Secret.model_fields and field not in {"key", "generate", "rotate"}
         }
         values = {
             field: tuple(value) if isinstance(value, list) else value for field, value in values.items()
         }
         position = self.source.position(*_key_position(self.source.document.root, path, node))
         key = "" if model.compose is not None else model.key or name
-        return SecretPlan(name=name, key=key, position=position, generate=generate, **values)
+        return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
+
+    def rotation_lock(self, root: Node) -> ComponentPlan | None:
+        node = root.mapping.get("rotation_lock")
+        if node is None or node.value is None:
+            return None
+        found = self.component("cache", node, ("rotation_lock",))
+        if found is not None and found.reads:
+            self.note(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
+        return found
 
     def check_key(self, name: str, node: Node, path: NodePath) -> None:
         from strongroom.errors import InvalidKeyError
@@ -392,6 +403,18 @@ class _Loader:
             and model.min_length > model.max_length
         ):
             self.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
+        if model.rotate is not None and model.rotate.generator is not None:
+            self.check_generator(model.rotate.generator, node, path)
+
+    def check_generator(self, model: models.Generator, node: Node, path: NodePath) -> None:
+        from strongroom.rotation.generators import generator_of
+
+        options = model.model_dump(exclude_none=True)
+        try:
+            generator_of(options.pop("type"), **options)
+        except ConfigurationError as error:
+            below = ("rotate", "generator")
+            self.note(node.at(below), (*path, *below), str(error))
 
     def composed(self, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
         """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
@@ -413,7 +436,7 @@ class _Loader:
         """Return the declared names that `template` needs, having noted all that is wrong with it."""
         from strongroom.templating import BadTemplateError, names_in
 
-        for other in ("key", "field", "default", "generate", "rotate_days"):
+        for other in ("key", "field", "default", "generate", "rotate_days", "rotate"):
             given = node.mapping.get(other)
             if given is not None and given.value is not None:
                 said = "not for a secret that is composed: its parts have their own"
@@ -451,7 +474,8 @@ class _Loader:
         used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
         components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
         told = {problem.path for problem in self.problems}
-        for component in (*components, *plan.hooks):
+        lock = [plan.rotation_lock] if plan.rotation_lock is not None and self.only is None else []
+        for component in (*components, *plan.hooks, *lock):
             if not component.reads:
                 options = self.attempts[component.path](_no_secret)
                 if isinstance(options, list):
@@ -507,4 +531,8 @@ def _fields_at(loc: NodePath) -> set[str]:
         return set((models.Fallback if "fallback" in loc else models.Pipeline).model_fields)
     if loc[-1] == "generate":
         return set(models.Generate.model_fields)
+    if loc[-1] == "rotate":
+        return set(models.Rotate.model_fields)
+    if loc[-2:] == ("rotate", "generator"):
+        return set(models.Generator.model_fields)
     return set(places[str(loc[0])].model_fields) if loc[0] in places else set()

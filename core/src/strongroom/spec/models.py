@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from strongroom.spec.document import Node, node_of
 
-__all__ = ["Component", "Fallback", "Generate", "Pipeline", "Route", "Secret", "Spec"]
+__all__ = ["Component", "Fallback", "Generate", "Generator", "Pipeline", "Rotate", "Route", "Secret", "Spec"]
 
 PIPELINE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
@@ -83,6 +83,47 @@ class Generate(_Model):
     )
 
 
+class Generator(_Model):
+    """What a rotation makes: a password by default."""
+
+    type: Literal["password", "hex", "urlsafe", "uuid", "rsa", "ed25519"] = Field(
+        default="password", description="What it is; the keys are PEM (PKCS #8)."
+    )
+    length: int | None = Field(default=None, ge=8, le=4096, description="Characters of a password.")
+    alphabet: str | None = Field(default=None, min_length=2, description="The characters of a password.")
+    require: list[str] | None = Field(
+        default=None,
+        description="Classes that must be in a password: lower, upper, digit, symbol, or characters.",
+    )
+    count: int | None = Field(default=None, ge=16, le=4096, description="Bytes of hex or urlsafe.")
+    bits: int | None = Field(default=None, ge=2048, le=16384, description="Bits of an rsa key.")
+
+
+class Rotate(_Model):
+    """How `strongroom rotate` gives a secret a new value."""
+
+    command: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="The program that changes the target system, and its arguments; it gets JSON on stdin.",
+    )
+    verify: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="The program that tells by its exit code whether the new value works there.",
+    )
+    timeout_seconds: float = Field(default=60, gt=0, description="How long either program may take.")
+    grace_seconds: float = Field(
+        default=0, ge=0, description="How long the value before can be put back by `rotate --rollback`."
+    )
+    jitter: float = Field(
+        default=0, ge=0, le=1, description="By how much of `rotate_days` it may be due earlier."
+    )
+    generator: Generator | None = Field(
+        default=None, description="What makes the new value; without it as `generate` says."
+    )
+
+
 class Secret(_Model):
     """One secret that the application needs."""
 
@@ -114,6 +155,7 @@ class Secret(_Model):
         default=None, description="Made and stored by `check --fix` where absent."
     )
     rotate_days: int | None = Field(default=None, ge=1, description="Days after which it is due.")
+    rotate: Rotate | None = Field(default=None, description="How it is rotated.")
     as_file: bool = Field(default=False, description="Hand over a 0600 file's path in place of the value.")
     mask: bool = Field(default=True, description="Mask the value in the output of `strongroom run`.")
     groups: list[str] = Field(default=[], description="Names to choose secrets by, as in `run --group web`.")
@@ -138,6 +180,10 @@ class Spec(_Model):
     )
     placeholders: list[ScalarText] = Field(
         default=[], description="Further values that are placeholders, compared without case."
+    )
+    rotation_lock: Component | None = Field(
+        default=None,
+        description="A store of a cache whose lock lets one process rotate where backends cannot see to it.",
     )
     profiles: dict[str, dict[str, Any]] = Field(
         default={}, description="Named changes, merged deeply over the rest when chosen."

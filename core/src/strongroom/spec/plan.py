@@ -117,6 +117,7 @@ class SecretPlan:
     forbid: tuple[str, ...] = ()
     generate: Mapping[str, Any] | None = None
     rotate_days: int | None = None
+    rotate: Mapping[str, Any] | None = None
     as_file: bool = False
     mask: bool = True
     groups: tuple[str, ...] = ()
@@ -141,6 +142,7 @@ class Plan:
     hooks: tuple[ComponentPlan, ...] = ()
     routes: tuple[RoutePlan, ...] = ()
     secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
+    rotation_lock: ComponentPlan | None = None
 
     def used_by(self, pipeline: str) -> frozenset[str]:
         """Return `pipeline` and all that it needs, however far away."""
@@ -156,7 +158,8 @@ class Plan:
     def environment(self) -> frozenset[str]:
         """Return the environment variables that the spec reads: its credentials, mostly."""
         components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
-        return frozenset(name for part in (*components, *self.hooks) for name in part.environment)
+        lock = () if self.rotation_lock is None else (self.rotation_lock,)
+        return frozenset(name for part in (*components, *self.hooks, *lock) for name in part.environment)
 
 
 def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:

@@ -113,7 +113,13 @@ def _choice(name: str, rows: list[ListedPlugin]) -> dict[str, Any]:
 
 def _point(properties: dict[str, Any]) -> None:
     """Make the members that hold components point to the choice of their kind."""
-    for member, name in (("provider", "Provider"), ("middleware", "MiddlewareComponent"), ("hooks", "Hook")):
+    places = {
+        "provider": "Provider",
+        "middleware": "MiddlewareComponent",
+        "hooks": "Hook",
+        "rotation_lock": "CacheStore",
+    }
+    for member, name in places.items():
         if member in properties:
             properties[member] = _replaced(properties[member], name)
 

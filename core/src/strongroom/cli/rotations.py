@@ -1,0 +1,82 @@
+"""The rotations that a spec declares, ready to be done."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli.environment import child_environment
+from strongroom.errors import ValidationError
+from strongroom.fields import member_of, with_member
+from strongroom.resolve import check_text
+from strongroom.rotation import CommandRotator, SecretRotation, generator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.rotation import Generator
+    from strongroom.spec.plan import Plan, SecretPlan
+
+__all__ = ["declared_rotations", "rotation_of"]
+
+_DAYS = 30
+
+
+def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
+    """Return the declared secrets that have `rotate_days` or `rotate`, by key; the first of a key counts."""
+    found: dict[str, SecretPlan] = {}
+    for secret in plan.secrets.values():
+        if secret.key and (secret.rotate_days is not None or secret.rotate is not None):
+            found.setdefault(secret.key, secret)
+    return found
+
+
+def rotation_of(registry: SecretProviderRegistry, key: str) -> SecretRotation:
+    """Return how the spec wants `key` to be rotated: as declared, else by a new password alone."""
+    plan = registry.plan
+    declared = declared_rotations(plan).get(key)
+    if declared is None:
+        declared = next((one for one in plan.secrets.values() if one.key == key), None)
+    told: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
+    apply = _program(registry, told, "command")
+    verify = _program(registry, told, "verify")
+    return SecretRotation(
+        registry,
+        _DAYS if declared is None or declared.rotate_days is None else declared.rotate_days,
+        generator=None if declared is None else _generator(declared, told),
+        apply=None if apply is None else apply.apply,
+        verify=None if verify is None else verify.verify,
+        grace_seconds=told.get("grace_seconds", 0),
+        jitter=told.get("jitter", 0),
+        lock=registry.rotation_lock(),
+    )
+
+
+def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: str) -> CommandRotator | None:
+    words: Sequence[str] | None = told.get(member)
+    if words is None:
+        return None
+    # As of the programs that `run` starts: strongroom's own keys and credentials are not for them.
+    environment = child_environment(os.environ, {}, credentials=registry.plan.environment())
+    return CommandRotator(
+        words, timeout_seconds=told["timeout_seconds"], folder=registry.plan.folder, environment=environment
+    )
+
+
+def _generator(secret: SecretPlan, told: Mapping[str, Any]) -> Generator:
+    options = dict(told.get("generator") or {"type": "password", **(secret.generate or {})})
+    make = generator_of(options.pop("type"), **options)
+
+    def generate(key: str, old: str) -> str:
+        new = make(key, old if secret.field is None else member_of(old, key, secret.field))
+        problem = check_text(secret, new)[1]
+        if problem is not None:
+            raise ValidationError(
+                f"what was made for {secret.name} breaks one of its rules: {problem}",
+                key=key,
+                hint="give it a `rotate.generator` that keeps to them",
+            )
+        return new if secret.field is None else with_member(old, key, secret.field, new)
+
+    return generate

@@ -1,0 +1,124 @@
+"""Rotators that are programs: the values come on their standard input, not in arguments or variables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from strongroom.errors import ConfigurationError, RotationError
+from strongroom.rotation.telling import without
+
+__all__ = ["CommandRotator"]
+
+_SETTLE_SECONDS = 5.0
+"""How long the pipes of a program that was killed may stay open."""
+
+
+class CommandRotator:
+    """Runs a program as the `apply` or the `verify` of a `SecretRotation`.
+
+    The program reads one JSON object from its standard input: `step` (`apply` or `verify`), `key`, `new`,
+    and for `apply` also `old`; it says by the exit code 0 that all went well. What it prints is told as the
+    error where it fails, without the values. It runs in a process group of its own, which is killed at the
+    deadline.
+
+    Args:
+        command: The program and its arguments. A name with a `/` is relative to `folder`, any other is
+            looked up in `PATH`.
+        timeout_seconds: How long it may take.
+        folder: Where it runs; without it the current folder.
+        environment: Its variables; without them those of this process.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        timeout_seconds: float = 60,
+        folder: str | os.PathLike[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        if not command or isinstance(command, str) or timeout_seconds <= 0:
+            raise ConfigurationError("a rotator needs a program with its arguments as a list, and a time-out")
+        self._folder = Path.cwd() if folder is None else Path(folder)
+        program = str(self._folder / command[0]) if "/" in command[0] else command[0]
+        self._command = [program, *command[1:]]
+        self._timeout = timeout_seconds
+        self._environment = environment
+
+    def __repr__(self) -> str:
+        return f"<CommandRotator {self._command[0]}>"
+
+    def apply(self, key: str, old: str, new: str) -> None:
+        """Run the program to change the target system.
+
+        Raises:
+            RotationError: It cannot be started, failed, or took too long.
+        """
+        self._run({"step": "apply", "key": key, "old": old, "new": new})
+
+    def verify(self, key: str, new: str) -> None:
+        """Run the program to find out whether `new` works.
+
+        Raises:
+            RotationError: As of `apply`.
+        """
+        self._run({"step": "verify", "key": key, "new": new})
+
+    def _run(self, message: Mapping[str, str]) -> None:
+        name = self._command[0]
+        try:
+            process = subprocess.Popen(  # noqa: S603  # running what the spec names is the purpose
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=None if self._environment is None else dict(self._environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            told = f"{name} cannot be started: {error.strerror}"
+            raise RotationError(told) from None
+        try:
+            output = self._talk(process, json.dumps(message).encode() + b"\n")
+        except BaseException:
+            _kill(process)
+            raise
+        if output is None:
+            raise RotationError(f"{name} took longer than {self._timeout:g} seconds")
+        if process.returncode != 0:
+            values = [message[name] for name in ("old", "new") if name in message]
+            said = without(values, output.decode(errors="replace"), end=True)
+            how = (
+                f"exit code {process.returncode}"
+                if process.returncode > 0
+                else f"signal {-process.returncode}"
+            )
+            raise RotationError(f"{name} ended with {how}: {said}" if said else f"{name} ended with {how}")
+
+    def _talk(self, process: subprocess.Popen[bytes], message: bytes) -> bytes | None:
+        try:
+            return process.communicate(message, timeout=self._timeout)[0]
+        except subprocess.TimeoutExpired:
+            pass  # outside of the block: its error holds what the program has printed
+        _kill(process)
+        return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # Before it is reaped: afterwards the number may be another's.
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SETTLE_SECONDS)
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()

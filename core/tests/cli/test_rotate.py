@@ -1,0 +1,207 @@
+"""`strongroom rotate`, as a process with programs that rotate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from strongroom.errors import ValidationError
+from strongroom.fields import with_member
+from strongroom_file import FileSecretProvider
+
+SPEC = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: secrets.enc, key_file: app.key}
+    middleware: [{type: caching}]
+secrets:
+  PASSWORD:
+    key: database/password
+    min_length: 16
+    rotate_days: 30
+    rotate:
+      command: [./change, --role, app]
+      verify: [./check]
+      grace_seconds: 3600
+      generator: {type: hex, count: 20}
+  USER_PASSWORD: {key: user, field: login.password, rotate: {}, generate: {length: 40}}
+  OPTIONAL: {key: not/there, required: false, rotate_days: 1}
+"""
+
+
+@pytest.fixture
+def folder(strongroom):
+    Path("strongroom.yaml").write_text(SPEC)
+    for name, body in {
+        "change": "open('target', 'w').write(json.load(sys.stdin)['new'])\nprint('VERBOSE', open('target').read())",
+        "check": "assert json.load(sys.stdin)['new'] == open('target').read()",
+    }.items():
+        Path(name).write_text(
+            f"#!{sys.executable}\nimport json, os, sys\nopen('environment', 'w').write(str(sorted(os.environ)))\n{body}\n"
+            f"sys.exit(os.path.exists('fail-{name}'))\n"
+        )
+        Path(name).chmod(0o700)
+    strongroom("set", "database/password", stdin="the-first-password")
+    strongroom("set", "user", stdin='{"login": {"user": "me", "password": "old-one-of-mine"}, "port": 5}')
+    return Path()
+
+
+def test_a_secret_is_rotated_as_the_spec_says(strongroom, folder):
+    done = strongroom("rotate", "database/password", STRONGROOM_ENCRYPTION_KEY="own-secret")
+    assert done.stdout == "database/password has a new value\n"
+    value = strongroom("get", "database/password").stdout
+    assert len(bytes.fromhex(value)) == 20
+    assert (folder / "target").read_text() == value
+    assert "STRONGROOM" not in (folder / "environment").read_text()
+    assert json.loads(strongroom("--json", "rotate", "database/password").stdout)["state"] == "current"
+
+
+def test_a_failure_is_told_kept_and_undone(strongroom, folder):
+    (folder / "fail-change").touch()
+    done = strongroom("rotate", "database/password", expected=1)
+    new = (folder / "target").read_text()
+    assert "apply failed" in done.stderr
+    assert "VERBOSE ********" in done.stderr
+    assert new not in done.stderr
+    assert strongroom("get", "database/password").stdout == "the-first-password"
+    assert "in flight" in strongroom("rotate", "database/password", expected=8).stderr
+    status = json.loads(strongroom("rotate", "--status", "database/password", "--json").stdout)
+    assert [one["state"] for one in status["secrets"]] == ["pending"]
+    assert "VERBOSE ********" in status["secrets"][0]["last_error"]
+    (folder / "fail-change").unlink()
+    assert "has its old value again" in strongroom("rotate", "database/password", "--rollback").stdout
+    assert (folder / "target").read_text() == "the-first-password"
+    strongroom("rotate", "database/password", "--resume", expected=1)
+
+
+def test_what_is_in_flight_is_resumed(strongroom, folder):
+    (folder / "fail-check").touch()
+    strongroom("rotate", "database/password", expected=1)
+    assert "applied" in strongroom("rotate", "--status").stdout
+    (folder / "fail-check").unlink()
+    strongroom("rotate", "--resume", "database/password")
+    assert strongroom("get", "database/password").stdout == (folder / "target").read_text()
+    strongroom("rotate", "--rollback", "database/password")
+    assert strongroom("get", "database/password").stdout == "the-first-password"
+    assert (folder / "target").read_text() == "the-first-password"
+
+
+def test_a_new_value_can_be_given(strongroom, folder):
+    strongroom("rotate", "database/password", "--stdin", stdin="given-by-somebody-else\n")
+    assert strongroom("get", "database/password").stdout == "given-by-somebody-else"
+
+
+def test_a_member_of_a_json_secret_is_rotated_alone(strongroom, folder):
+    strongroom("rotate", "user")
+    data = json.loads(strongroom("get", "user").stdout)
+    assert (data["port"], data["login"]["user"]) == (5, "me")
+    assert len(data["login"]["password"]) == 40
+    assert data["login"]["password"] != "old-one-of-mine"
+
+
+def test_status_is_a_table(strongroom, folder):
+    lines = strongroom("rotate", "--status").stdout.splitlines()
+    assert lines[0].split() == ["KEY", "AGE", "DUE", "STATE", "LAST", "ERROR"]
+    assert lines[1].split() == ["database/password", "0m", "in", "29d", "current", "-"]
+    assert lines[3].split() == ["not/there", "-", "-", "absent", "-"]
+    told = json.loads(strongroom("rotate", "--status", "--json").stdout)["secrets"]
+    assert set(told[0]) == {"key", "state", "version", "rotated_at", "due_at", "last_error"}
+    assert set(told[2]) == set(told[0])
+
+
+@pytest.fixture
+def old(folder):
+    """Make `database/password` a hundred days old."""
+
+    def clock():
+        return datetime.now(UTC) - timedelta(days=100)
+
+    with FileSecretProvider("secrets.enc", key_file="app.key", clock=clock) as store:
+        store.delete_secret("database/password")
+        store.set_secret("database/password", "the-first-password")
+
+
+def test_what_is_due_is_rotated_once(strongroom, folder, old):
+    assert json.loads(strongroom("rotate", "--due", "--dry-run", "--json").stdout) == {
+        "due": [{"key": "database/password", "action": "rotate"}]
+    }
+    assert "70d ago" in strongroom("rotate", "--status").stdout
+    assert strongroom("check", "--json", expected=7).stdout.count('"due"') == 1
+    done = json.loads(strongroom("rotate", "--due", "--json").stdout)
+    assert done == {"rotations": [{"key": "database/password", "state": "current", "error": None}]}
+    assert strongroom("get", "database/password").stdout == (folder / "target").read_text()
+    assert json.loads(strongroom("rotate", "--due", "--json").stdout) == {"rotations": []}
+
+
+def test_what_failed_when_it_was_due_waits_a_while(strongroom, folder, old):
+    (folder / "fail-check").touch()
+    done = strongroom("rotate", "--due", expected=1)
+    assert done.stdout.splitlines()[1].split()[:2] == ["database/password", "applied"]
+    (folder / "fail-check").unlink()
+    assert json.loads(strongroom("rotate", "--due", "--dry-run", "--json").stdout) == {"due": []}
+    assert strongroom("get", "database/password").stdout == "the-first-password"
+    strongroom("rotate", "--resume", "database/password")
+    assert strongroom("get", "database/password").stdout == (folder / "target").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--resume"],
+        ["--due", "key"],
+        ["key", "--dry-run"],
+        ["key", "--status", "--stdin"],
+    ],
+)
+def test_what_makes_no_sense_is_refused(strongroom, words):
+    strongroom("rotate", *words, expected=2)
+
+
+def test_what_is_not_there_is_told(strongroom, folder):
+    strongroom("rotate", "none", expected=3)
+    strongroom("rotate", "none", "--status", expected=3)
+    strongroom("rotate", "a//b", expected=2)
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ("rotate: {generator: {type: hex, length: 40}}", "has no option length"),
+        ("rotate: {generator: {type: hax}}", "did you mean 'hex'?"),
+        ("rotate: {comand: [x]}", "did you mean 'command'?"),
+        ("rotate: {command: []}", "rotate.command"),
+        ("rotate: {jitter: 2}", "rotate.jitter"),
+        ("rotate: {generator: {kind: hex}}", "unknown key"),
+    ],
+)
+def test_mistakes_in_the_spec_are_told_with_their_place(strongroom, member, told):
+    Path("strongroom.yaml").write_text(
+        f"version: 1\npipelines: {{a: {{provider: {{type: memory}}}}}}\nsecrets:\n  A:\n    {member}\n"
+    )
+    done = strongroom("rotate", "--status", expected=2)
+    assert told in done.stderr
+    assert "strongroom.yaml:5:" in done.stderr
+
+
+def test_the_lock_of_the_spec_is_taken(strongroom, folder):
+    Path("strongroom.yaml").write_text(
+        "version: 1\npipelines: {a: {provider: {type: env, prefix: X_}}}\n"
+        "rotation_lock: {type: file.cache, path: lock.db}\nsecrets: {A: {key: a, rotate: {}}}\n"
+    )
+    strongroom("rotate", "a", X_A="old-value-of-it", STRONGROOM_ENCRYPTION_KEY="k" * 30)
+    assert Path("lock.db").exists()
+
+
+def test_the_replaced_member_is_the_one_that_is_read():
+    assert json.loads(with_member('{"a.b": 1, "a": {"b": 2}}', "k", "a.b", "new")) == {
+        "a.b": "new",
+        "a": {"b": 2},
+    }
+    assert json.loads(with_member('{"a": [{"b": 2}]}', "k", "a.0.b", "new")) == {"a": [{"b": "new"}]}
+    with pytest.raises(ValidationError):
+        with_member("no json", "k", "a", "new")

@@ -1,0 +1,165 @@
+"""Programs as rotators: what they get, what is told of them, and that they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from rotation_support import KEY, NEW, OLD, memory_with
+from strongroom import SecretRotation
+from strongroom.errors import ConfigurationError, RotationError
+from strongroom.rotation import GENERATORS, CommandRotator, generator_of
+
+
+def program(folder, body, name="rotator"):
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{body}\n")
+    path.chmod(0o700)
+    return [f"./{name}"]
+
+
+def test_it_gets_the_values_on_its_standard_input_alone(tmp_path):
+    body = "open('got', 'a').write(json.dumps([sys.argv[1:], sorted(os.environ), os.getcwd(), json.load(sys.stdin)]) + '\\n')"
+    rotator = CommandRotator(
+        [*program(tmp_path, body), "--role", "app"], folder=tmp_path, environment={"LANG": "C"}
+    )
+    rotator.apply(KEY, OLD, NEW)
+    rotator.verify(KEY, NEW)
+    apply, verify = map(json.loads, (tmp_path / "got").read_text().splitlines())
+    folder = os.path.realpath(tmp_path)
+    assert apply[0] == ["--role", "app"]
+    assert set(apply[1]) <= {"LANG", "LC_CTYPE"}
+    assert os.path.realpath(apply[2]) == folder
+    assert apply[3] == {"step": "apply", "key": KEY, "old": OLD, "new": NEW}
+    assert verify[3] == {"step": "verify", "key": KEY, "new": NEW}
+
+
+def test_values_of_any_text_arrive(tmp_path):
+    value = 'zwei\nZeilen "mit" \\ und \U0001f511 \x7f'
+    rotator = CommandRotator(
+        program(tmp_path, "assert json.load(sys.stdin)['new'] == open('want').read()"), folder=tmp_path
+    )
+    (tmp_path / "want").write_text(value)
+    rotator.verify(KEY, value)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("sys.exit(3)", "ended with exit code 3"),
+        ("os.kill(os.getpid(), 9)", "ended with signal 9"),
+        ("sys.exit('no such role')", "exit code 1: no such role"),
+        ("print(sys.stdin.read()); sys.exit(1)", "********"),
+        ("print('x' * 10_000_000, 'the end'); sys.exit(1)", "x the end"),
+        ("os.write(2, b'\\xff\\xfe'); sys.exit(1)", "exit code 1"),
+    ],
+)
+def test_a_failure_tells_what_the_program_said(tmp_path, body, told):
+    rotator = CommandRotator(program(tmp_path, body), folder=tmp_path)
+    with pytest.raises(RotationError) as caught:
+        rotator.apply(KEY, OLD, NEW)
+    assert told in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert OLD not in shown
+    assert NEW not in shown
+    assert len(str(caught.value)) < 600
+    assert caught.value.__context__ is None
+
+
+def test_a_program_that_reads_nothing_is_fine(tmp_path):
+    rotator = CommandRotator(program(tmp_path, "os.close(0)"), folder=tmp_path)
+    rotator.apply(KEY, OLD, "x" * 1_000_000)
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(RotationError, match="cannot be started: No such file"):
+        CommandRotator(["./none"], folder=tmp_path).verify(KEY, NEW)
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(RotationError, match="cannot be started: Permission denied"):
+        CommandRotator(["./plain"], folder=tmp_path).verify(KEY, NEW)
+
+
+def test_a_program_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
+    body = """
+child = os.fork()
+if child:
+    open('pids', 'w').write(f'{os.getpid()} {child}')
+time.sleep(600)
+"""
+    rotator = CommandRotator(program(tmp_path, body), folder=tmp_path, timeout_seconds=1)
+    with pytest.raises(RotationError, match="took longer than 1 seconds"):
+        rotator.apply(KEY, OLD, NEW)
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        # Reaped, or a zombie of whoever adopts orphans here.
+        path = Path(f"/proc/{pid}/stat")
+        assert not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_program_found_by_its_name_is_looked_up(tmp_path):
+    CommandRotator(["true"], folder=tmp_path).verify(KEY, NEW)
+    with pytest.raises(RotationError, match="false ended with exit code 1"):
+        CommandRotator(["false"], folder=tmp_path).verify(KEY, NEW)
+
+
+@pytest.mark.parametrize(
+    "options", [{"command": []}, {"command": "true"}, {"command": ["x"], "timeout_seconds": 0}]
+)
+def test_what_is_no_command_is_refused(options):
+    with pytest.raises(ConfigurationError):
+        CommandRotator(**options)
+
+
+def test_it_rotates(tmp_path):
+    memory = memory_with()
+    apply = CommandRotator(
+        program(tmp_path, "open('set', 'w').write(json.load(sys.stdin)['new'])"), folder=tmp_path
+    )
+    verify = CommandRotator(
+        program(tmp_path, "sys.exit(json.load(sys.stdin)['new'] != open('set').read())", "verifier"),
+        folder=tmp_path,
+    )
+    SecretRotation(memory, apply=apply.apply, verify=verify.verify).rotate(KEY)
+    assert memory.get_secret(KEY) == (tmp_path / "set").read_text() != OLD
+
+
+# --- generators ---
+
+
+def test_every_generator_makes_another_value_each_time():
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    made = {kind: {generator_of(kind)(KEY, OLD) for _ in range(2)} for kind in GENERATORS}
+    assert all(len(values) == 2 for values in made.values())
+    keys = {kind: load_pem_private_key(made[kind].pop().encode(), None) for kind in ("rsa", "ed25519")}
+    assert isinstance(keys["rsa"], RSAPrivateKey)
+    assert keys["rsa"].key_size == 3072
+    assert isinstance(keys["ed25519"], Ed25519PrivateKey)
+    assert len(bytes.fromhex(made["hex"].pop())) == 32
+
+
+def test_generators_take_options():
+    assert len(generator_of("password", length=40, require=["symbol"])(KEY, OLD)) == 40
+    assert len(bytes.fromhex(generator_of("hex", count=16)(KEY, OLD))) == 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("passphrase", {}),
+        ("hex", {"length": 5}),
+        ("uuid", {"count": 16}),
+        ("hex", {"count": 4}),
+        ("rsa", {"bits": 1024}),
+        ("password", {"length": 0}),
+        ("ed25519", {"bits": 4096}),
+    ],
+)
+def test_generators_refuse_what_they_do_not_know(kind, options):
+    with pytest.raises(ConfigurationError):
+        generator_of(kind, **options)
