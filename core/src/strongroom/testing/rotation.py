@@ -1,0 +1,185 @@
+"""Rotation on a real backend: processes that are killed at every step of one, and many that begin at once.
+
+For plugin authors. Both fork: call them from a small program of their own, not from pytest's process:
+
+    def make():
+        return AcmeSecretProvider(...)
+
+    print(kill_at_every_step(make, Path(sys.argv[1]), times=25))
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from strongroom.errors import ConflictError, RotationError
+from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, StagedWriter, VersionReader
+from strongroom.rotation import SecretRotation
+
+__all__ = ["begin_at_once", "kill_at_every_step"]
+
+KEY = "database/password"
+_PATIENCE_SECONDS = 60.0
+
+
+def kill_at_every_step(make: Callable[[], Any], folder: Path, *, times: int = 1, lock: Any = None) -> int:
+    """Let a process rotate that is killed before or after one of its requests, and another one resume.
+
+    Each time the secret has one current value after it, the one that the target system has, no pending
+    version and nothing in flight.
+
+    Args:
+        make: Makes a provider on the same backend each time.
+        folder: An empty folder for the target system.
+        times: How often each step is taken.
+        lock: As of `SecretRotation`.
+
+    Returns:
+        How many processes were killed.
+
+    Raises:
+        AssertionError: Something is wrong after a death.
+    """
+    killed = 0
+    for round_number in range(times):
+        for step, after in _steps():
+            value = f"value {round_number}.{step}.{after}"
+            with make() as provider:
+                old = f"before {value}"
+                provider.set_secret(KEY, old)
+                target = folder / "target"
+                target.write_text(old)
+            if not _dies(make, target, value, step, after=after, lock=lock):
+                break
+            killed += 1
+            with make() as provider:
+                _check(provider, target, {old, value}, lock)
+    return killed
+
+
+def begin_at_once(
+    make: Callable[[], Any], folder: Path, *, processes: int = 8, lock: Any = None
+) -> list[str]:
+    """Rotate one key in many processes at once; the one that wins goes on only when all have tried.
+
+    Args:
+        make: Makes a provider on the same backend each time.
+        folder: An empty folder for what the processes tell each other.
+        processes: How many.
+        lock: As of `SecretRotation`.
+
+    Returns:
+        How it ended in each, sorted: a state, or the class of an error.
+    """
+    with make() as provider:
+        provider.set_secret(KEY, "before")
+    for number in range(processes):
+        if os.fork() == 0:
+            _try_once(make, folder, number, processes, lock)
+    for _ in range(processes):
+        os.wait()
+    return sorted(path.read_text() for path in folder.glob("ended-*"))
+
+
+def _steps() -> Iterator[tuple[int, bool]]:
+    return ((step, after) for step in itertools.count(1) for after in (False, True))
+
+
+def _dies(make: Callable[[], Any], target: Path, value: str, step: int, *, after: bool, lock: Any) -> bool:
+    """Rotate in a process of its own; return whether it was killed, and not already done."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            provider = _mortal(make(), _Death(step, after=after))
+            SecretRotation(provider, apply=lambda _key, _old, new: target.write_text(new), lock=lock).rotate(
+                KEY, value
+            )
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.WEXITSTATUS(status) == 0, "the rotation itself failed"
+    return False
+
+
+def _check(provider: Any, target: Path, values: set[str], lock: Any) -> None:
+    def apply(_key: str, _old: str, new: str) -> None:
+        target.write_text(new)
+
+    assert provider.get_secret(KEY) in values, "neither the old nor the new value is readable"
+    rotation = SecretRotation(provider, apply=apply, lock=lock)
+    try:
+        rotation.resume(KEY)
+    except RotationError as error:
+        if "is in flight" not in error.message or "no rotation" not in error.message:
+            raise
+    assert provider.get_secret(KEY) == target.read_text(), "store and target system differ"
+    assert rotation.status_of(KEY).state == "current", "something is in flight after all"
+    if isinstance(provider, VersionReader):
+        states = [one.state for one in provider.list_versions(KEY)]
+        assert states.count("current") == 1, f"{states.count('current')} current versions"
+        assert not isinstance(provider, StagedWriter) or "pending" not in states, "a pending one"
+
+
+class _Death:
+    """Kills this process at one of the requests to the backend."""
+
+    def __init__(self, step: int, *, after: bool) -> None:
+        self._left = step
+        self._after = after
+
+    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _mortal(provider: Any, death: _Death) -> Any:
+    names = ["get_secret", "set_secret", "delete_secret", "list_secrets"]
+    for protocol, methods in CAPABILITIES.items():
+        if isinstance(provider, protocol) and protocol is not Closeable:
+            names += methods
+
+    def passed_on(name: str) -> Callable[..., Any]:
+        return lambda _self, *args, **kwargs: death.call(getattr(provider, name), *args, **kwargs)
+
+    return type("Mortal", (BaseProvider,), {name: passed_on(name) for name in names})()
+
+
+def _try_once(make: Callable[[], Any], folder: Path, number: int, processes: int, lock: Any) -> None:
+    def wait_for(pattern: str, count: int) -> None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while len(list(folder.glob(pattern))) < count and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def apply(*_: str) -> None:
+        wait_for("ended-*", processes - 1)
+
+    try:
+        with make() as provider:
+            (folder / f"ready-{number}").touch()
+            wait_for("ready-*", processes)
+            try:
+                told: str = (
+                    SecretRotation(provider, apply=apply, lock=lock).rotate(KEY, f"new {number}").state
+                )
+            except ConflictError as error:
+                told = type(error).__name__
+            (folder / f"ended-{number}.part").write_text(told)
+            (folder / f"ended-{number}.part").rename(folder / f"ended-{number}")
+    finally:
+        os._exit(0)

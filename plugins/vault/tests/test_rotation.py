@@ -1,0 +1,67 @@
+"""Rotation in KV version 2 by check-and-set, and in version 1, which has neither versions nor that."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom import SecretRotation
+from strongroom.cache import MemoryCacheStore
+from strongroom.errors import ConflictError, RotationError
+from strongroom_vault import VaultSecretProvider
+
+KEY = "database/password"
+
+
+def no(*_):
+    raise ConnectionError
+
+
+def test_a_secret_is_rotated_resumed_and_rolled_back(server, any_mount):
+    lock = MemoryCacheStore()
+    with VaultSecretProvider(server.url, server.token, any_mount) as provider:
+        provider.set_secret(KEY, "first")
+        seen = []
+        rotation = SecretRotation(
+            provider, apply=lambda *call: seen.append(call), grace_seconds=60, lock=lock
+        )
+        result = rotation.rotate(KEY, "second")
+        assert provider.get_secret(KEY) == "second"
+        with pytest.raises(RotationError):
+            SecretRotation(provider, apply=no, lock=lock).rotate(KEY, "third")
+        assert provider.get_secret(KEY) == "second"
+        with pytest.raises(ConflictError):
+            rotation.rotate(KEY)
+        assert rotation.resume(KEY).state == "current"
+        assert provider.get_secret(KEY) == "third"
+        assert rotation.rollback(KEY).state == "rolled_back"
+        assert provider.get_secret(KEY) == "second"
+        assert seen == [
+            (KEY, "first", "second"),
+            (KEY, "second", "third"),
+            (KEY, "third", "second"),
+        ]
+        if result.old_version is not None:
+            assert provider.get_secret_version(KEY, result.old_version) == "first"
+        assert provider.list_secrets() == [KEY]
+
+
+def test_the_age_is_vaults(server, mount):
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        provider.set_secret(KEY, "first")
+        (status,) = SecretRotation(provider, 30).status()
+        assert (status.state, status.version) == ("current", "1")
+        assert (status.due_at - status.rotated_at).days == 30
+        assert not SecretRotation(provider, 30).needs_rotation(KEY)
+        assert SecretRotation(provider, 0).needs_rotation(KEY)
+
+
+def test_a_write_of_somebody_else_is_not_overwritten(server, mount):
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        provider.set_secret(KEY, "first")
+
+        def meanwhile(key, old, new):
+            server.client.secrets.kv.v2.create_or_update_secret(key, {"value": "theirs"}, mount_point=mount)
+
+        rotation = SecretRotation(provider, apply=meanwhile)
+        with pytest.raises(ConflictError):
+            rotation.rotate(KEY)
+        assert provider.get_secret(KEY) == "theirs"
