@@ -1,0 +1,115 @@
+"""A real PostgreSQL server on a free port of the loopback address, run by a user who is not root."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+NOBODY = 65534
+_PATIENCE_SECONDS = 60
+
+
+def programs():
+    """Return the folder of `initdb` and `postgres` in the wheel; its package is not imported, for it writes files."""
+    spec = importlib.util.find_spec("pgserver")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+class PostgresServer:
+    """Runs from construction to `stop`; the superuser is `postgres`, who logs in by a password like all."""
+
+    def __init__(self):
+        self.password = secrets.token_hex(16)
+        # Not in a folder of pytest's: the user who runs the server may not enter those.
+        self.folder = Path(tempfile.mkdtemp(prefix="strongroom-postgres-"))
+        self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        if self._as:
+            os.chown(self.folder, NOBODY, NOBODY)
+        self._bin = self._runnable(programs())
+        password = self.folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)
+        self._run(
+            "initdb", "-D", "data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile=password", "--no-sync"
+        )
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process = self._start()
+
+    def _runnable(self, folder):
+        tried = self._program(folder / "initdb", "--version")
+        if tried.wait() == 0:
+            return folder
+        # The environment is in a folder that the other user may not enter.
+        shutil.copytree(folder.parent, self.folder / "programs")
+        return self.folder / "programs" / "bin"
+
+    def _program(self, path, *words):
+        try:
+            return subprocess.Popen(
+                [path, *words],
+                cwd=self.folder,
+                env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                **self._as,
+            )
+        except PermissionError:
+            return subprocess.Popen(["false"])
+
+    def _run(self, name, *words):
+        assert self._program(self._bin / name, *words).wait() == 0, f"{name} failed"
+
+    def _start(self):
+        settings = ["fsync=off", "shared_buffers=16MB", "max_connections=60", "unix_socket_directories="]
+        words = [word for setting in settings for word in ("-c", setting)]
+        process = self._program(
+            self._bin / "postgres", "-D", "data", "-h", "127.0.0.1", "-p", str(self.port), *words
+        )
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self.login("postgres", self.password).close()
+            except psycopg.OperationalError:
+                assert process.poll() is None, "the server ended"
+                assert time.monotonic() < until, "the server does not answer"
+                time.sleep(0.02)  # it tells no other way that it listens
+            else:
+                return process
+
+    def login(self, user, password):
+        """Return a new connection."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=user, password=password, dbname="postgres", autocommit=True
+        )
+
+    def environment(self):
+        """Return the variables by which PostgreSQL's own programs and psycopg log in as the superuser."""
+        return {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": "postgres",
+            "PGPASSWORD": self.password,
+            "PGDATABASE": "postgres",
+        }
+
+    def stop(self):
+        """Stop the server and remove what it wrote."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder)
