@@ -1,4 +1,4 @@
-"""`strongroom backup`, `restore` and `rekey`: what only a store in a file has."""
+"""`strongroom backup`, `restore` and `rekey`: what is done to all that is stored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from strongroom.cli import output
 from strongroom.cli.app import command
+from strongroom.cli.failures import UsageError
 from strongroom.cli.progress import progress
 from strongroom.errors import UnsupportedOperationError
 
@@ -49,16 +50,46 @@ def restore_command(settings: Settings, file: Path) -> None:
     type=click.Path(path_type=Path),
     help="Take the new key from F, made where it is missing; without it a new key is generated.",
 )
-def rekey_command(settings: Settings, new_key_file: Path | None) -> None:
+@click.option("--values", is_flag=True, help="Encrypt anew what the encryption middleware wrote.")
+def rekey_command(settings: Settings, *, new_key_file: Path | None, values: bool) -> None:
     """Encrypt the store under a new key, and let that replace the key file last, in one step.
 
-    After a crash at any point the store opens as before or as after; call it again then.
+    After a crash at any point the store opens as before or as after; call it again then. With --values,
+    and where the pipeline has no store in a file, every value is written anew that its encryption middleware
+    did not encrypt with the first of its keys, or with the latest version of its transit key.
 
     Example: strongroom rekey
     """
     with settings.registry() as registry, progress("rekeying") as advance:
+        middleware = _encryption(registry)
+        if values or (middleware is not None and not _has(registry, "rekey")):
+            if new_key_file is not None:
+                raise UsageError(
+                    "--new-key-file is for a store in a file; the middleware's keys are in the spec"
+                )
+            if middleware is None:
+                raise UsageError("this pipeline has no encryption middleware")
+            written = middleware.rekey(progress=advance)
+            _tell(settings, {"rekeyed": True, "values": written}, f"{written} values were encrypted anew")
+            return
         _store(registry, "rekey").rekey(new_key_file=new_key_file, progress=advance)
     _tell(settings, {"rekeyed": True}, "everything is encrypted under the new key")
+
+
+def _encryption(registry: SecretProviderRegistry) -> Any:
+    """Return the default pipeline with all that stands inside of its outermost encryption, or None."""
+    from strongroom.middleware import EncryptionMiddleware
+
+    provider: Any = registry.pipeline(registry.default_pipeline())
+    while hasattr(provider, "inner") and not isinstance(provider, EncryptionMiddleware):
+        provider = provider.inner
+    return provider if isinstance(provider, EncryptionMiddleware) else None
+
+
+def _has(registry: SecretProviderRegistry, operation: str) -> bool:
+    from strongroom.registry import innermost
+
+    return callable(getattr(innermost(registry.pipeline(registry.default_pipeline())), operation, None))
 
 
 def _store(registry: SecretProviderRegistry, operation: str) -> Any:
@@ -67,7 +98,7 @@ def _store(registry: SecretProviderRegistry, operation: str) -> Any:
 
     name = registry.default_pipeline()
     provider = innermost(registry.pipeline(name))
-    if not callable(getattr(provider, operation, None)):
+    if not _has(registry, operation):
         kind = getattr(provider, "type_name", "") or type(provider).__name__
         raise UnsupportedOperationError(
             f"{kind} has no {operation}", pipeline=name, hint="name a pipeline with a file: --pipeline NAME"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from strongroom.encryption.keys import generate_key
     from strongroom.encryption.ring import KeyRing
+    from strongroom.encryption.tokens import encoded
 
 __all__ = [
     "AESGCMEncryption",
@@ -21,6 +22,7 @@ __all__ = [
     "Encryption",
     "FernetEncryption",
     "KeyRing",
+    "encoded",
     "generate_key",
 ]
 
@@ -30,6 +32,7 @@ _HOMES = {
     "Encryption": "ciphers",
     "FernetEncryption": "ciphers",
     "KeyRing": "ring",
+    "encoded": "tokens",
     "generate_key": "keys",
 }
 

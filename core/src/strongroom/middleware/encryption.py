@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from strongroom.encryption.ciphers import (
@@ -15,10 +16,16 @@ from strongroom.encryption.ciphers import (
 )
 from strongroom.encryption.ring import KeyRing
 from strongroom.encryption.tokens import encoded, looks_encrypted
-from strongroom.errors import DecryptionError
+from strongroom.errors import (
+    ConflictError,
+    DecryptionError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
 from strongroom.keys import check_key, check_value
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.validation import ValidationMiddleware
+from strongroom.providers import Closeable, ConditionalWriter, Describer
 
 __all__ = ["EncryptionMiddleware", "make_encryption_middleware"]
 
@@ -57,10 +64,22 @@ class EncryptionMiddleware(Middleware):
         self.inner.set_secret(key, self._sealed(key, value))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        return {key: self._opened(key, token) for key, token in self.inner.get_secrets(keys).items()}
+        found = self.inner.get_secrets(keys)
+        # A cipher that is asked over a network has a batch; where that fails, each value gets its own answer.
+        many = getattr(self._cipher, "decrypt_many", None)
+        if many is not None and found and not self._migrate:
+            with suppress(DecryptionError):
+                opened = many([(token, _context(key)) for key, token in found.items()])
+                return dict(zip(found, opened, strict=True))
+        return {key: self._opened(key, token) for key, token in found.items()}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        self.inner.set_secrets({key: self._sealed(key, value) for key, value in values.items()})
+        many = getattr(self._cipher, "encrypt_many", None)
+        if many is None:
+            self.inner.set_secrets({key: self._sealed(key, value) for key, value in values.items()})
+            return
+        pairs = [(check_value(value, check_key(key)), _context(key)) for key, value in values.items()]
+        self.inner.set_secrets(dict(zip(values, many(pairs) if pairs else [], strict=True)))
 
     def get_secret_version(self, key: str, version: str) -> str:
         return self._opened(key, self.inner.get_secret_version(key, version))
@@ -70,6 +89,58 @@ class EncryptionMiddleware(Middleware):
 
     def stage_secret(self, key: str, value: str) -> str:
         return self.inner.stage_secret(key, self._sealed(key, value))
+
+    def rekey(self, prefix: str = "", progress: Callable[[int, int], object] | None = None) -> int:
+        """Encrypt every value anew that was not encrypted with the key that is used for writing.
+
+        Values that others write meanwhile are left to them. It may be called again after a crash.
+
+        Args:
+            prefix: Only keys that begin with it.
+            progress: Called with how many keys were looked at, and how many there are.
+
+        Returns:
+            How many were written.
+
+        Raises:
+            DecryptionError: One of them does not decrypt; those before it are written.
+        """
+        keys = self.inner.list_secrets(prefix)
+        written = 0
+        for number, key in enumerate(keys, 1):
+            written += self._rekeyed(key)
+            if progress is not None:
+                progress(number, len(keys))
+        return written
+
+    def _rekeyed(self, key: str) -> bool:
+        try:
+            version = self.inner.describe_secret(key).version if isinstance(self.inner, Describer) else None
+            stored = self.inner.get_secret(key)
+        except (SecretNotFoundError, UnsupportedOperationError):
+            return False
+        plain = self._migrate and not looks_encrypted(stored)
+        if not plain and not KeyRing(self._cipher).needs_rekey(stored):
+            return False
+        rewrap = getattr(self._cipher, "rewrap", None)
+        if plain or rewrap is None:
+            token = self._sealed(key, self._opened(key, stored))
+        else:
+            token = rewrap(stored, context=_context(key))
+        if version is not None and isinstance(self.inner, ConditionalWriter):
+            try:
+                self.inner.set_secret_if(key, token, version)
+            except ConflictError:
+                return False  # whoever wrote it did so with the key of today
+        else:
+            self.inner.set_secret(key, token)
+        return True
+
+    def close(self) -> None:
+        """Close the cipher, where it holds something open, and the inner provider."""
+        if isinstance(self._cipher, Closeable):
+            self._cipher.close()
+        super().close()
 
     def _sealed(self, key: str, value: str) -> str:
         return self._cipher.encrypt(check_value(value, check_key(key)), context=_context(key))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from strongroom.errors import (
@@ -14,6 +16,30 @@ from strongroom.errors import (
 
 from strongroom_vault.errors import translate, unavailable
 from strongroom_vault.login import Login
+
+
+def client_of(
+    url: str,
+    login: Login,
+    *,
+    namespace: str | None,
+    verify: bool | str | Path,
+    client_cert: str | Path | None,
+    client_key: str | Path | None,
+    timeout: float,
+    max_connections: int,
+    proxies: Mapping[str, str] | None,
+) -> VaultClient:
+    """Return a client by the options that everything here has; it makes no request before the first call."""
+    cert = (str(client_cert), str(client_key)) if client_cert and client_key else client_cert
+    options = {
+        "namespace": namespace,
+        "verify": verify if isinstance(verify, bool) else str(verify),
+        "cert": str(cert) if isinstance(cert, Path) else cert,
+        "connections": max_connections,
+        "proxies": proxies,
+    }
+    return VaultClient(url, login, timeout, options)
 
 
 class VaultClient:

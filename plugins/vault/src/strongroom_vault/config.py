@@ -8,14 +8,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class VaultConfig(BaseModel):
-    """The constructor's parameters of `VaultSecretProvider`."""
+class _ServerConfig(BaseModel):
+    """How to reach a server, and to log in there."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     url: str = Field(description="Address of the server, as in https://vault.example.com:8200.")
     token: str | None = Field(default=None, repr=False, description="A token; or say `auth`.")
-    mount_point: str = Field(default="secret", description="Where the KV engine is mounted.")
     namespace: str | None = Field(default=None, description="Namespace of the mount and of the login.")
     auth: dict[str, Any] | None = Field(
         default=None,
@@ -28,11 +27,25 @@ class VaultConfig(BaseModel):
     client_cert: Path | None = Field(default=None, description="The client's certificate, PEM.")
     client_key: Path | None = Field(default=None, description="Its private key, PEM.")
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections for batches and lists.")
+    proxies: dict[str, str] | None = Field(default=None, description="Proxy by scheme; none by default.")
+
+
+class VaultConfig(_ServerConfig):
+    """The constructor's parameters of `VaultSecretProvider`."""
+
+    mount_point: str = Field(default="secret", description="Where the KV engine is mounted.")
     kv_version: Literal[1, 2] | None = Field(
         default=None, description="Version of the KV engine; asked once."
     )
     destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     list_deleted: bool = Field(default=False, description="List soft-deleted keys too, for fewer requests.")
     field: str | None = Field(default=None, description="Read and patch this one field of each secret.")
-    max_connections: int = Field(default=16, ge=1, le=256, description="Connections for batches and lists.")
-    proxies: dict[str, str] | None = Field(default=None, description="Proxy by scheme; none by default.")
+
+
+class TransitConfig(_ServerConfig):
+    """The constructor's parameters of `VaultTransitEncryption`."""
+
+    key_name: str = Field(min_length=1, description="The transit key.")
+    mount_point: str = Field(default="transit", description="Where the transit engine is mounted.")
+    derived: bool = Field(default=False, description="The key was made with `derived=true`.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from strongroom import Plugin, hookimpl
 
-from strongroom_vault.config import VaultConfig
+from strongroom_vault.config import TransitConfig, VaultConfig
 
 
 @hookimpl
@@ -17,5 +17,17 @@ def strongroom_providers() -> Iterable[Plugin]:
             summary="Secrets in HashiCorp Vault or OpenBao, KV version 2 or 1.",
             config=VaultConfig,
             factory="strongroom_vault.provider:VaultSecretProvider",
+        )
+    ]
+
+
+@hookimpl
+def strongroom_encryption() -> Iterable[Plugin]:
+    return [
+        Plugin(
+            name="vault.transit",
+            summary="Encryption by the transit engine of Vault or OpenBao, which keeps the key.",
+            config=TransitConfig,
+            factory="strongroom_vault.transit:VaultTransitEncryption",
         )
     ]

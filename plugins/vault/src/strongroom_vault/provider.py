@@ -18,7 +18,7 @@ from strongroom.errors import (
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
-from strongroom_vault.client import VaultClient
+from strongroom_vault.client import client_of
 from strongroom_vault.login import Login
 from strongroom_vault.names import escape, key_of, url_path
 from strongroom_vault.payload import fields_for, text_of
@@ -62,15 +62,17 @@ class VaultSecretProvider(BaseProvider):
         max_connections: int = 16,
         proxies: Mapping[str, str] | None = None,
     ) -> None:
-        cert = (str(client_cert), str(client_key)) if client_cert and client_key else client_cert
-        options = {
-            "namespace": namespace,
-            "verify": verify if isinstance(verify, bool) else str(verify),
-            "cert": str(cert) if isinstance(cert, Path) else cert,
-            "connections": max_connections,
-            "proxies": proxies,
-        }
-        self._client = VaultClient(url, Login(token, auth), timeout, options)
+        self._client = client_of(
+            url,
+            Login(token, auth),
+            namespace=namespace,
+            verify=verify,
+            client_cert=client_cert,
+            client_key=client_key,
+            timeout=timeout,
+            max_connections=max_connections,
+            proxies=proxies,
+        )
         self._mount = mount_point.strip("/")
         self._version: int | None = kv_version
         self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field

@@ -1,0 +1,76 @@
+"""Values brought from older keys to the first one, all of a pipeline's."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom import AESGCMEncryption, EncryptionMiddleware, KeyRing, PrefixMiddleware, generate_key
+from strongroom.errors import DecryptionError
+from strongroom_memory import MemorySecretProvider
+
+KEYS = ["a", "b/c", "b/d"]
+
+
+@pytest.fixture
+def ciphers():
+    return [AESGCMEncryption(generate_key()) for _ in range(2)]
+
+
+def stored(inner, cipher):
+    provider = EncryptionMiddleware(inner, cipher)
+    for key in KEYS:
+        provider.set_secret(key, f"value of {key}")
+    return provider
+
+
+def good(inner, cipher):
+    provider = EncryptionMiddleware(inner, cipher)
+    return [provider.get_secret(key) for key in KEYS] == [f"value of {key}" for key in KEYS]
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_what_is_under_an_older_key_is_written_anew(ciphers, versioned, plain):
+    old, new = ciphers
+    inner = MemorySecretProvider() if versioned else plain()
+    stored(inner, old)
+    ring = EncryptionMiddleware(inner, KeyRing(new, old))
+    assert ring.rekey("b/") == 2
+    with pytest.raises(DecryptionError):
+        good(inner, new)
+    assert ring.rekey() == 1
+    assert good(inner, new)
+    assert ring.rekey() == 0
+
+
+def test_values_in_clear_are_encrypted_where_they_may_be_there(ciphers):
+    inner = MemorySecretProvider(secrets={key: f"value of {key}" for key in KEYS})
+    assert EncryptionMiddleware(inner, ciphers[0], migrate=True).rekey() == 3
+    assert good(inner, ciphers[0])
+
+
+def test_a_value_in_clear_is_an_error_elsewhere(ciphers):
+    inner = MemorySecretProvider(secrets={"a": "in clear"})
+    with pytest.raises(DecryptionError):
+        EncryptionMiddleware(inner, ciphers[0]).rekey()
+    assert inner.get_secret("a") == "in clear"
+
+
+def test_a_key_that_is_lost_is_told_and_the_others_are_kept(ciphers):
+    old, new = ciphers
+    inner = MemorySecretProvider()
+    stored(inner, old)
+    with pytest.raises(DecryptionError) as caught:
+        EncryptionMiddleware(inner, new).rekey()
+    assert caught.value.key == "a"
+    assert good(inner, old)
+
+
+def test_names_of_a_prefix_inside_are_those_of_the_caller(ciphers):
+    old, new = ciphers
+    memory = MemorySecretProvider()
+    inner = PrefixMiddleware(memory, "app/")
+    stored(inner, old)
+    seen = []
+    ring = EncryptionMiddleware(inner, KeyRing(new, old))
+    assert ring.rekey(progress=lambda *told: seen.append(told)) == 3
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert good(inner, new)

@@ -1,0 +1,253 @@
+"""Encryption as a service: the transit engine of Vault or OpenBao holds the key, and never gives it out."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from strongroom.encryption import encoded
+from strongroom.errors import ConfigurationError, DecryptionError, ValidationError
+from strongroom.tenancy import current_tenant
+
+from strongroom_vault.client import client_of
+from strongroom_vault.login import Login
+
+_TOKEN: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):[A-Za-z0-9+/]+={0,2}")
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_BATCH: Final = 100
+"""Values in a request: OpenBao takes no more than 1,000 strings of JSON in one, and a value is four."""
+_LATEST_SECONDS: Final = 60.0
+
+
+class VaultTransitEncryption:
+    """Encrypts and decrypts by requests to a transit key; an `Encryption`, makes no request before the first.
+
+    A token is what the server gives, `vault:v3:…`, and names the key's version. It is bound to the context
+    and the active tenant: as associated data, or with `derived` by a key that the server derives from them.
+
+    Args:
+        url: Address of the server.
+        key_name: The transit key; its type is aes256-gcm96, aes128-gcm96 or (x)chacha20-poly1305.
+        token: A token; or say `auth`. No `VAULT_*` variable is looked at.
+        mount_point: Where the engine is mounted.
+        derived: The key was made with `derived=true`. Tokens are then rewrapped by the server itself.
+        timeout: Seconds for one call.
+
+    The other options are those of `VaultSecretProvider`.
+
+    Raises:
+        ConfigurationError: The key's name cannot be one, or `auth` is not understood.
+    """
+
+    algorithm: ClassVar[str] = "vault.transit"
+
+    def __init__(
+        self,
+        url: str,
+        key_name: str,
+        token: str | None = None,
+        *,
+        mount_point: str = "transit",
+        derived: bool = False,
+        namespace: str | None = None,
+        auth: Mapping[str, Any] | None = None,
+        verify: bool | str | Path = True,
+        client_cert: str | Path | None = None,
+        client_key: str | Path | None = None,
+        timeout: float = 10.0,
+        max_connections: int = 16,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        if not _KEY_NAME.fullmatch(key_name):
+            raise ConfigurationError(
+                f"vault.transit: no key can be called {key_name[:80]!r}", provider="vault"
+            )
+        self._client = client_of(
+            url,
+            Login(token, auth),
+            namespace=namespace,
+            verify=verify,
+            client_cert=client_cert,
+            client_key=client_key,
+            timeout=timeout,
+            max_connections=max_connections,
+            proxies=proxies,
+        )
+        self._mount = mount_point.strip("/")
+        self._name = key_name
+        self._derived = derived
+        self._lock = threading.Lock()
+        self._latest: tuple[int, float] | None = None
+
+    def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
+        """Return a token of `plaintext`.
+
+        Raises:
+            TypeError, ValidationError: It is no text, or no Unicode text.
+            ConfigurationError: There is no such key or engine, or its type cannot be bound to a context.
+            PermissionDeniedError, AuthenticationError, BackendUnavailableError: As of every request.
+        """
+        return self.encrypt_many([(plaintext, context)])[0]
+
+    def decrypt(self, token: str, *, context: bytes = b"") -> str:
+        """Return the plaintext of `token`.
+
+        Raises:
+            DecryptionError: It was changed, or made with another key, context or tenant, or with a version of
+                the key that may no longer decrypt. What went wrong with the request is another error.
+        """
+        _check(token)
+        answer = self._ask("decrypt", {"ciphertext": token, **self._bound(context)})
+        return _text(answer["plaintext"])
+
+    def encrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Return a token for each plaintext and context, 100 in a request."""
+        inputs = [{"plaintext": _base64(_bytes(text)), **self._bound(context)} for text, context in items]
+        return [str(one["ciphertext"]) for one in self._batches("encrypt", inputs)]
+
+    def decrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Return the plaintext for each token and context, 100 in a request.
+
+        Raises:
+            DecryptionError: One of them does not decrypt.
+        """
+        for token, _ in items:
+            _check(token)
+        inputs = [{"ciphertext": token, **self._bound(context)} for token, context in items]
+        return [_text(one["plaintext"]) for one in self._batches("decrypt", inputs)]
+
+    def rewrap(self, token: str, *, context: bytes = b"") -> str:
+        """Return a token of the same plaintext under the key's latest version.
+
+        With `derived` the plaintext does not leave the server. Without, it is decrypted and encrypted here:
+        the server's own rewrapping knows no associated data.
+        """
+        if not self._derived:
+            return self.encrypt(self.decrypt(token, context=context), context=context)
+        _check(token)
+        return str(self._ask("rewrap", {"ciphertext": token, **self._bound(context)})["ciphertext"])
+
+    def wrote(self, token: str) -> bool:
+        """Tell whether `token` is one of a transit key."""
+        return _TOKEN.fullmatch(token) is not None
+
+    def needs_rekey(self, token: str) -> bool:
+        """Tell whether `token` is of an older version of the key than the latest, asked for once a minute."""
+        found = _TOKEN.fullmatch(token)
+        return found is None or int(found[1]) < self._latest_version()
+
+    def close(self) -> None:
+        """Give back the connections; a second call is harmless."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"<VaultTransitEncryption with {self._name}>"
+
+    def _latest_version(self) -> int:
+        with self._lock:
+            now = time.monotonic()
+            if self._latest is None or now >= self._latest[1]:
+                path = f"/v1/{self._mount}/keys/{self._name}"
+                reply = self._client.call("get", path, f"look up the transit key {self._name}")
+                self._latest = (int(reply["data"]["latest_version"]), now + _LATEST_SECONDS)
+            return self._latest[0]
+
+    def _bound(self, context: bytes) -> dict[str, str]:
+        tenant = current_tenant()
+        # None and "" are told apart by how many parts there are.
+        parts = [b"strongroom transit 1", context, *([tenant.encode()] if tenant is not None else [])]
+        return {"context" if self._derived else "associated_data": _base64(encoded(parts))}
+
+    def _batches(self, operation: str, inputs: list[dict[str, str]]) -> list[dict[str, Any]]:
+        if len(inputs) == 1:
+            return [self._ask(operation, inputs[0])]
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(inputs), _BATCH):
+            part = inputs[start : start + _BATCH]
+            results += self._ask(operation, {"batch_input": part})["batch_results"]
+        return results
+
+    def _ask(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        path = f"/v1/{self._mount}/{operation}/{self._name}"
+        what = f"{operation} with the transit key {self._name}"
+        failed: ValidationError
+        try:
+            answer: dict[str, Any] = self._client.call("post", path, what, json=body)["data"]
+        except ValidationError as error:
+            failed = error
+        else:
+            return answer
+        # Outside of the block: the server's words need not be the context of ours.
+        raise _refused(failed, operation, self._name)
+
+
+def _refused(error: ValidationError, operation: str, name: str) -> Exception:
+    """Return our error for a request that the server would not do (status 400)."""
+    raw = getattr(error, "raw", None)
+    said = " ".join(map(str, getattr(raw, "errors", None) or ())).lower()
+    if "key not found" in said:
+        return ConfigurationError(
+            f"vault.transit: there is no key {name}",
+            provider="vault",
+            hint="make it: `bao write -f transit/keys/NAME`",
+        )
+    if "missing 'context'" in said:
+        return ConfigurationError(
+            f"vault.transit: the key {name} is a derived one", provider="vault", hint="say `derived: true`"
+        )
+    if "associated_data" in said or "not support" in said:
+        return ConfigurationError(
+            f"vault.transit: the key {name} is of a type that cannot be bound to a secret's name",
+            provider="vault",
+            hint="use a key of type aes256-gcm96 or chacha20-poly1305",
+        )
+    if operation == "encrypt":
+        return error
+    if "too old" in said:
+        return DecryptionError(
+            f"the value was encrypted with a version of the transit key {name} that may no longer decrypt",
+            provider="vault",
+            hint="lower the key's min_decryption_version, run `strongroom rekey`, and raise it again",
+        )
+    return _no(name)
+
+
+def _no(name: str) -> DecryptionError:
+    return DecryptionError(
+        f"the value cannot be decrypted with the transit key {name}: "
+        "another key, name or tenant, or it was changed",
+        provider="vault",
+    )
+
+
+def _check(token: str) -> None:
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise DecryptionError("the value is no token of a transit key, or it was changed", provider="vault")
+
+
+def _bytes(plaintext: str) -> bytes:
+    if not isinstance(plaintext, str):
+        message = f"a plaintext is text, got {type(plaintext).__name__}"
+        raise TypeError(message)
+    try:
+        return plaintext.encode()
+    except UnicodeEncodeError:
+        pass  # raised below: the error's context would hold the plaintext
+    raise ValidationError("the plaintext holds a lone surrogate, which is no Unicode text")
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _text(encoded_text: str) -> str:
+    try:
+        return base64.b64decode(encoded_text).decode()
+    except ValueError:
+        pass  # as above
+    raise DecryptionError("what was encrypted is no UTF-8 text: another tool wrote it", provider="vault")
