@@ -5,25 +5,64 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import inspect
 import json
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import strongroom
 from strongroom import errors, events, hookspecs, providers
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.failures import exit_code
+from strongroom.pipeline import Pipeline, outcome_of
 from strongroom.plugins import KINDS, CachePlugin, finder
 from strongroom.spec import models
+from strongroom_memory import MemorySecretProvider
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOT_RUN = "<!-- not run: tests/test_third_party.py runs a plugin like it -->"
+_ARCHITECTURE = TARGET.parent / "explanation" / "architecture.md"
+_BEGIN, _END = "<!-- floors: written by `make docs` -->\n", "<!-- end of floors -->\n"
 _NOTICE = "<!-- Made from the code by `make docs`; changes here are lost. -->\n"
+_HOOKS = """A hook sees every operation of a pipeline, or of all of them, from outside the middleware:
+also a read that a cache answers.
+
+- `hooks:` of a pipeline in [the spec](spec.md), `hooks:` of the whole spec, or `registry.add_hook(hook)`.
+- The whole spec's come first, then the pipeline's, as given; `after` runs in reverse. Audit hooks are entered
+  before all others, wherever they stand, so that they also record what others veto.
+- What `before` raises vetoes the operation and reaches the caller unchanged.
+- `after` is called once for each `before` that was entered, also for one that raised. What it raises
+  is logged to `strongroom.hooks` and dropped, save `AuditError`.
+
+```python
+from strongroom import SecretEvent, SecretHook, SecretProviderRegistry
+
+
+class NoWrites(SecretHook):
+    def before(self, event: SecretEvent) -> None:
+        if event.operation != "get":
+            raise PermissionError(f"{event.actor} only reads")
+
+
+spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+with SecretProviderRegistry(spec) as registry:
+    registry.add_hook(NoWrites())
+    try:
+        registry.set_secret("api/key", "my-api-key")
+    except PermissionError as error:
+        print(error)
+```
+
+To give a hook a type of its own in the spec, [write a plugin](../tutorials/write-a-plugin.md)."""
+_SOURCES = """Where the value of a `get` came from: `backend`, the provider; `l1` and `l2`, the levels of the
+[cache](../how-to/cache.md); `stale`, a value past its time, served because the backend was unavailable."""
 
 
 def errors_page() -> Iterator[str]:
@@ -34,10 +73,15 @@ def errors_page() -> Iterator[str]:
     drawing, _, last = rest.rpartition("\n\n")
     yield f"{lead}\n\n```text\n{inspect.cleandoc(drawing)}\n```\n\n{last}\n"
     yield "| class | meaning | exit code |\n|---|---|---|"
+    for name, found in _classes():
+        yield f"| `{name}` | {_first_line(found)} | {exit_code(_example(found))} |"
+
+
+def _classes() -> Iterator[tuple[str, type[Exception]]]:
     for name in sorted(errors.__all__):
         found = getattr(errors, name)
         if isinstance(found, type) and issubclass(found, Exception):
-            yield f"| `{name}` | {_first_line(found)} | {exit_code(_example(found))} |"
+            yield name, found
 
 
 def _example(cls: type[Exception]) -> Exception:
@@ -125,9 +169,9 @@ def _help(command: click.Command, parent: click.Context | None, name: str) -> st
 
 
 def plugins_page() -> Iterator[str]:
-    """Yield the four doors, the descriptor, the protocols and the hook with exact signatures."""
+    """Yield the four doors, the descriptors and the protocols with exact signatures."""
     about = inspect.cleandoc(hookspecs.__doc__ or "").replace("```python", f"{_NOT_RUN}\n```python")
-    yield f"# Plugins and hooks\n\n{about}\n"
+    yield f"# Plugins\n\n{about}\n"
     for name in dict.fromkeys(KINDS.values()):
         found = getattr(hookspecs, name)
         yield f"## `{name}{inspect.signature(found)}`\n\n{inspect.cleandoc(found.__doc__ or '')}\n"
@@ -140,13 +184,102 @@ def plugins_page() -> Iterator[str]:
             if not method.startswith("_") and callable(told):
                 yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
         yield ""
+
+
+def hooks_page() -> Iterator[str]:
+    """Yield how hooks are called, the base class, and the hooks that are installed with their options."""
+    yield f"# Hooks\n\n{_HOOKS}\n"
     yield f"## `SecretHook`\n\n{_described(events.SecretHook)}\n"
     for method in ("before", "after"):
         told = getattr(events.SecretHook, method)
         yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
-    yield f"\n## `SecretEvent`\n\n{_described(events.SecretEvent)}\n"
-    fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(events.SecretEvent))
-    yield f"Its fields, in their order: {fields}."
+    yield "\nBoth get a [`SecretEvent`](events.md).\n"
+    for row in finder.listed():
+        if row.kind == "hook" and row.plugin is not None and row.error is None:
+            yield f"## `{row.name}`\n\n{row.summary} Distribution: `{row.distribution}`.\n"
+            yield _options(row.plugin.config.model_json_schema())
+
+
+def events_page() -> Iterator[str]:
+    """Yield the members of an event, which call makes which, and which error ends it how."""
+    yield f"# Events\n\nWhat [hooks](hooks.md) see. {_first_line(events.SecretEvent)}\n"
+    yield "| member | type | meaning |\n|---|---|---|"
+    meanings = _attributes(events.SecretEvent)
+    for field in dataclasses.fields(events.SecretEvent):
+        yield f"| `{field.name}` | {_annotation(str(field.type))} | {meanings[field.name]} |"
+    yield "\n`after` sees an event of the same `id` as `before` did.\n"
+    yield "## Operations\n\nA batch makes one event for each key.\n\n| call | operation |\n|---|---|"
+    for call, operation in _operations():
+        yield f"| `{call}` | `{operation}` |"
+    yield "| `rotate`, `resume`, `rollback` of a `SecretRotation` over a registry | `rotate` |\n"
+    yield "## Outcomes\n\n| outcome | when |\n|---|---|"
+    yield "| `ok` | it was done |\n| `vetoed` | a hook's `before` raised |"
+    for outcome in get_args(events.Outcome):
+        raised = [name for name, found in _classes() if outcome_of(_example(found)) == outcome]
+        if outcome == "error":
+            yield "| `error` | any other exception |"
+        elif raised:
+            yield f"| `{outcome}` | {', '.join(f'`{name}`' for name in raised)} |"
+    yield f"\n## Sources\n\n{_SOURCES}"
+
+
+def _operations() -> Iterator[tuple[str, str]]:
+    """Yield each call of a provider, and the operation in the event that it makes: called, and looked at."""
+    seen: list[str] = []
+
+    class Recorder(events.SecretHook):
+        def before(self, event: events.SecretEvent) -> None:
+            seen.append(event.operation)
+
+    pipeline = Pipeline(MemorySecretProvider(), name="app", hooks=[Recorder()])
+    for protocol in (providers.SecretProvider, *providers.CAPABILITIES):
+        for name, method in vars(protocol).items():
+            if name.startswith("_") or not callable(method) or name == "close":
+                continue
+            wanted = list(inspect.signature(method).parameters)[1:]
+            given = {"keys": ["a"], "values": {"a": "b"}, "expected_version": None}
+            seen.clear()
+            # That there is no such secret is an answer too: the event is what counts.
+            with contextlib.suppress(errors.StrongroomError):
+                getattr(pipeline, name)(**{one: given.get(one, "a") for one in wanted})
+            yield f"{name}({', '.join(wanted)})", seen[0]
+
+
+def _attributes(cls: type) -> dict[str, str]:
+    """Return what the docstring says of each member."""
+    found: dict[str, str] = {}
+    name = ""
+    section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
+    for line in section.splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            name, _, told = line.strip().partition(": ")
+            found[name] = _cell(told)
+        elif line.strip():
+            found[name] += f" {_cell(line)}"
+    return found
+
+
+def _annotation(text: str) -> str:
+    """Return a type as a reader wants it: with a literal's values in its name's place."""
+    names = {"Outcome": events.Outcome, "Source": events.Source}
+    parts = [
+        ", ".join(f"`{value}`" for value in get_args(names[part])) if part in names else f"`{part}`"
+        for part in text.split(" | ")
+    ]
+    return " or ".join(parts)
+
+
+def floors() -> Iterator[str]:
+    """Yield the floors as import-linter holds them, and what each module says of itself."""
+    tools = tomllib.loads((TARGET.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    yield "| floor | modules |\n|---|---|"
+    layers = tools["importlinter"]["contracts"][0]["layers"]
+    for height, layer in zip(range(len(layers), 0, -1), layers, strict=True):
+        told = []
+        for name in layer.split(" | "):
+            about = inspect.getdoc(importlib.import_module(name)) or ""
+            told.append(f"`{name.removeprefix('strongroom.')}`: {_cell(about.split(chr(10))[0])}")
+        yield f"| {height} | {'<br>'.join(told)} |"
 
 
 def python_page() -> Iterator[str]:
@@ -194,6 +327,8 @@ PAGES = {
     "spec": spec_page,
     "cli": cli_page,
     "plugins": plugins_page,
+    "hooks": hooks_page,
+    "events": events_page,
     "python": python_page,
 }
 
@@ -206,12 +341,15 @@ def rendered(lines: Iterable[str]) -> str:
 def main(*arguments: str) -> None:
     """Write the pages, or compare them."""
     TARGET.mkdir(parents=True, exist_ok=True)
-    for name, page in PAGES.items():
-        path, text = TARGET / f"{name}.md", rendered(page())
+    wanted = {TARGET / f"{name}.md": rendered(page()) for name, page in PAGES.items()}
+    before, _, rest = _ARCHITECTURE.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    wanted[_ARCHITECTURE] = f"{before}{_BEGIN}{chr(10).join(floors())}\n{_END}{after}"
+    for path, text in wanted.items():
         if "--check" not in arguments:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            sys.exit(f"docs/reference/{name}.md is not what the code says: run `make docs`")
+            sys.exit(f"{path.relative_to(TARGET.parent.parent)} is not what the code says: run `make docs`")
 
 
 if __name__ == "__main__":

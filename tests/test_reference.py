@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -19,14 +21,22 @@ def test_the_reference_is_what_the_code_says():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_hook_stands_in_the_reference_with_its_exact_signature():
-    text = (ROOT / "docs" / "reference" / "plugins.md").read_text()
-    for signature in (
-        "strongroom_providers() -> 'Iterable[Plugin]'",
-        "strongroom_middleware() -> 'Iterable[Plugin]'",
-        "strongroom_hooks() -> 'Iterable[Plugin]'",
-        "strongroom_encryption() -> 'Iterable[Plugin]'",
-        "before(self, event: 'SecretEvent') -> 'None'",
-        "after(self, event: 'SecretEvent') -> 'None'",
-    ):
-        assert f"`{signature}`" in text
+@pytest.mark.parametrize(
+    ("page", "signature"),
+    [
+        ("plugins", "strongroom_providers() -> 'Iterable[Plugin]'"),
+        ("plugins", "strongroom_middleware() -> 'Iterable[Plugin]'"),
+        ("plugins", "strongroom_hooks() -> 'Iterable[Plugin]'"),
+        ("plugins", "strongroom_encryption() -> 'Iterable[Plugin]'"),
+        ("hooks", "before(self, event: 'SecretEvent') -> 'None'"),
+        ("hooks", "after(self, event: 'SecretEvent') -> 'None'"),
+    ],
+)
+def test_every_hook_stands_in_the_reference_with_its_exact_signature(page, signature):
+    assert f"`{signature}`" in (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+
+
+def test_every_call_of_a_provider_stands_in_the_reference_with_its_operation():
+    text = (ROOT / "docs" / "reference" / "events.md").read_text()
+    assert "| `get_secrets(keys)` | `get` |" in text
+    assert "| `list_versions(key)` | `history` |" in text
