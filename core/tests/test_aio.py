@@ -250,6 +250,7 @@ def test_every_method_of_the_registry_is_there():
     own = {name for name in vars(AsyncSecretRegistry) if not name.startswith("_")}
     inner = {
         "default_pipeline",
+        "environment",
         "pipeline_at_hand",
         "pipeline_for",
         "plan",

@@ -84,6 +84,11 @@ class Assembly:
         self.chain(name)
         return self._own_hooks[name]
 
+    def variables(self) -> frozenset[str]:
+        """Return the environment variables that hold secrets of providers: those that tell them do so."""
+        told = [getattr(made, "variables", None) for made in self._made]
+        return frozenset(name for variables in told if callable(variables) for name in variables())
+
     def rotation_lock(self) -> Any:
         """Return the store whose lock is for rotations, made at the first call; None where there is none."""
         with self._lock:

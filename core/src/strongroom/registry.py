@@ -273,6 +273,10 @@ class SecretProviderRegistry(BaseProvider):
         found: CacheStore | None = self._assembly.rotation_lock()
         return found
 
+    def environment(self) -> frozenset[str]:
+        """Return the variables that a child has no business with: the spec's credentials, providers' secrets."""
+        return self._plan.environment() | self._assembly.variables()
+
     @property
     def plan(self) -> Plan:
         """The validated spec that the registry was made from."""

@@ -181,3 +181,23 @@ def test_without_a_command_there_is_nothing_to_run(run):
 def test_an_unknown_option_is_not_taken_for_the_command(run):
     seen = run(PASSWORD, "--no-masks", "--", "true", values=VALUE)
     assert (seen.returncode, "--no-mask" in seen.stderr) == (2, True)
+
+
+def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_business(tmp_path):
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        "version: 1\npipelines: {a: {provider: {type: env, prefix: OWN_}}}\nsecrets: {GIVEN: {key: given}}\n"
+    )
+    spec.chmod(0o644)
+    words = [sys.executable, "-m", "strongroom", "--spec", str(spec), "run", "--no-mask"]
+    environment = {"PATH": os.environ["PATH"], "OWN_GIVEN": "one", "OWN_OTHER": "two", "PLAIN": "three"}
+
+    def names(*options):
+        done = subprocess.run(
+            [*words, *options, "--", "env"], check=True, capture_output=True, text=True, env=environment
+        )
+        return {line.partition("=")[0] for line in done.stdout.splitlines()}
+
+    assert {"GIVEN", "PLAIN"} <= names()
+    assert not {"OWN_GIVEN", "OWN_OTHER"} & names()
+    assert "OWN_OTHER" in names("--keep-env", "OWN_OTHER")

@@ -58,7 +58,7 @@ def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: 
     if words is None:
         return None
     # As of the programs that `run` starts: strongroom's own keys and credentials are not for them.
-    environment = child_environment(os.environ, {}, credentials=registry.plan.environment())
+    environment = child_environment(os.environ, {}, credentials=registry.environment())
     return CommandRotator(
         words, timeout_seconds=told["timeout_seconds"], folder=registry.plan.folder, environment=environment
     )

@@ -55,7 +55,7 @@ def run_command(
             refuse_dangerous(chosen)
             found = read(registry, chosen)
             warn_of_deprecated(settings, found)
-            credentials = registry.plan.environment()
+            credentials = registry.environment()
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
         variables = {
             name: files.add(name, text) if chosen[name].as_file else text for name, text in given.items()

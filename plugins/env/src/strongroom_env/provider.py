@@ -90,6 +90,13 @@ class EnvSecretProvider(BaseProvider):
         found = {key: self._environ.get(self._name(key)) for key in keys}
         return {key: self._text(key, value) for key, value in found.items() if value is not None}
 
+    def variables(self) -> list[str]:
+        """Return the names of the variables that are secrets; `run` hands over the declared ones alone.
+
+        With an empty prefix nothing tells them from the rest of the environment: then there are none.
+        """
+        return [name for name in list(self._environ) if self._prefix and name.startswith(self._prefix)]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} prefix={self._prefix!r}>"
 
