@@ -274,7 +274,7 @@ class SecretProviderRegistry(BaseProvider):
         return found
 
     def environment(self) -> frozenset[str]:
-        """Return the variables that a child has no business with: the spec's credentials, providers' secrets."""
+        """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""
         return self._plan.environment() | self._assembly.variables()
 
     @property
