@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from strongroom import __version__
-from strongroom.cli import failures
+from strongroom.cli import completing, failures
 from strongroom.cli.frame import INTERRUPTED, Settings, guarded, wants_json
 
 __all__ = ["Command", "command", "run_app"]
@@ -104,8 +104,18 @@ class _Group(click.Group):
     invoke_without_command=False,
 )
 @click.option("--spec", metavar="PATH", help="The spec file; else STRONGROOM_SPEC, else ./strongroom.yaml.")
-@click.option("--profile", metavar="NAME", help="The profile of the spec; else STRONGROOM_PROFILE.")
-@click.option("--pipeline", metavar="NAME", help="Ask this pipeline only, whatever the routes say.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=completing.profiles,
+    help="The profile of the spec; else STRONGROOM_PROFILE.",
+)
+@click.option(
+    "--pipeline",
+    metavar="NAME",
+    shell_complete=completing.pipelines,
+    help="Ask this pipeline only, whatever the routes say.",
+)
 @click.option("--tenant", metavar="ID", help="Act for this tenant.")
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail; else STRONGROOM_REASON.")
 @click.option("--json", "as_json", is_flag=True, help="Answer, and tell errors, as JSON.")

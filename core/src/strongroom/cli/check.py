@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, output
+from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.declared import warn_of_deprecated
 from strongroom.resolve import Found, Status, check_text, find_all, mark_due, selected
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @command("check")
 @click.option("--fix", is_flag=True, help="Make and store what is absent and has `generate:`.")
 @click.option("--offline", is_flag=True, help="Check the spec alone: no backend, file or variable is read.")
-@click.option("--group", metavar="G", help="Only the declared secrets of this group.")
+@click.option(
+    "--group",
+    metavar="G",
+    shell_complete=completing.groups,
+    help="Only the declared secrets of this group.",
+)
 @click.option(
     "--format",
     "form",

@@ -18,7 +18,7 @@ VARIABLE = "_STRONGROOM_COMPLETE"
 @command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(settings: Settings, shell: str) -> None:
-    """Print the completion script for SHELL; it completes commands, options and profiles.
+    """Print the completion script for SHELL; it completes commands, options, and the names in the spec.
 
     Example: strongroom completion bash > ~/.local/share/bash-completion/completions/strongroom
     """

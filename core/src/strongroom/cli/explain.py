@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import completing, output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command("explain")
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 def explain_command(settings: Settings, key: str) -> None:
     """Show which pipeline answers KEY and what a read passes on its way; no backend is asked.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import completing, output
 from strongroom.cli.app import command
 from strongroom.cli.failures import UsageError
 
@@ -31,7 +31,12 @@ _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
     help="env for sh, json, yaml, docker for --env-file, github for $GITHUB_ENV.",
 )
 @click.option("--prefix", metavar="P", help="All keys that begin with P, in place of the declared secrets.")
-@click.option("--group", metavar="G", help="Only the declared secrets of this group.")
+@click.option(
+    "--group",
+    metavar="G",
+    shell_complete=completing.groups,
+    help="Only the declared secrets of this group.",
+)
 def export_command(settings: Settings, *, form: str, prefix: str | None, group: str | None) -> None:
     """Print the declared secrets by name, or all keys under a prefix; keys become names such as DATABASE_URL.
 

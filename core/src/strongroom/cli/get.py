@@ -56,10 +56,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(message)
     import click
 
+    from strongroom.cli import completing
     from strongroom.cli.app import command
 
     @command("get")
-    @click.argument("key")
+    @click.argument("key", shell_complete=completing.keys)
     @click.option("--field", metavar="F", help="A member of a JSON secret; 'a.b' and 'a.0' descend.")
     @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
     def get_command(settings: Settings, key: str, field: str | None, version: str | None) -> None:

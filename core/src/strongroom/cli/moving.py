@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from strongroom.cli import failures, output
+from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.progress import progress
 from strongroom.errors import StrongroomError, show_key
@@ -66,8 +66,8 @@ def import_command(settings: Settings, *, file: Path, prefix: str, overwrite: bo
 
 
 @command("copy")
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=completing.pipelines)
+@click.argument("target", metavar="DST", shell_complete=completing.pipelines)
 @click.option("--prefix", metavar="P", default="", help="Only the keys that begin with P.")
 @click.option("--overwrite", is_flag=True, help="Replace other values that DST has.")
 @click.option("--delete-source", is_flag=True, help="Delete from SRC what DST has been seen to hold.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, output
+from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.rotations import declared_rotations, rotation_of
 from strongroom.cli.secrets import read_value
@@ -26,7 +26,7 @@ _HOUR, _DAY = 3600, 86400
 
 
 @command("rotate")
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=completing.keys)
 @click.option("--due", "mode", flag_value="due", help="All that is declared and due, or in flight.")
 @click.option("--status", "mode", flag_value="status", help="Where KEY stands, or every declared secret.")
 @click.option("--resume", "mode", flag_value="resume", help="Finish the rotation of KEY that is in flight.")

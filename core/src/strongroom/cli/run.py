@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from strongroom.cli import completing
 from strongroom.cli.app import command
 from strongroom.cli.child import run_child
 from strongroom.cli.declared import choose, read, warn_of_deprecated
@@ -26,7 +27,12 @@ _NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
 @command("run", context_settings={"allow_interspersed_args": False})
-@click.option("--group", metavar="G", help="Only the declared secrets of this group.")
+@click.option(
+    "--group",
+    metavar="G",
+    shell_complete=completing.groups,
+    help="Only the declared secrets of this group.",
+)
 @click.option("--only", metavar="A,B", help="Only these declared secrets.")
 @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import failures, output
+from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.errors import SecretNotFoundError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @command("set")
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @click.argument("value", required=False)
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep a trailing newline of stdin.")
@@ -78,7 +78,7 @@ def read_value(key: str, *, raw: bool) -> str:
 
 
 @command("delete")
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completing.keys)
 def delete_command(settings: Settings, keys: Sequence[str]) -> int:
     """Delete the secrets under all KEYs; those that are not there are told, the others deleted.
 
@@ -134,7 +134,7 @@ def _branches(level: dict[str, Any], indent: str) -> list[str]:
 
 
 @command("history")
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 def history_command(settings: Settings, key: str) -> None:
     """List the versions of KEY, newest first, without values.
 

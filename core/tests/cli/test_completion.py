@@ -1,0 +1,90 @@
+"""Completion in a real shell: the printed script is sourced, and asked as Tab does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPEC = """\
+version: 1
+pipelines:
+  app: {provider: {type: memory}}
+  archive: {provider: {type: memory}}
+default: app
+secrets:
+  DATABASE_PASSWORD: {key: database/password, groups: [web]}
+  DATABASE_USER: {key: database/user, groups: [web, worker]}
+  DATABASE_URL: {compose: "{{ DATABASE_USER }}@db"}
+  TOKEN:
+profiles:
+  test: {}
+  staging: {}
+"""
+
+# What bash does at Tab: it fills in the words, calls the function and reads COMPREPLY.
+ASK = """
+source ./strongroom.bash
+complete -p strongroom > /dev/null || exit 1
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_strongroom_completion strongroom "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def offered(strongroom):
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.bash").write_text(strongroom("completion", "bash").stdout)
+
+    def ask(*words):
+        done = subprocess.run(
+            ["bash", "-c", ASK, "bash", "strongroom", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ro"], ["rotate"]),
+        (["audit", "v"], ["verify"]),
+        (["export", "--format", "g"], ["github"]),
+        (["get", "data"], ["database/password", "database/user"]),
+        (["set", "T"], ["TOKEN"]),
+        (["delete", "TOKEN", "database/u"], ["database/user"]),
+        (["--profile", ""], ["staging", "test"]),
+        (["--pipeline", "ar"], ["archive"]),
+        (["run", "--group", "w"], ["web", "worker"]),
+        (["copy", "app", "a"], ["app", "archive"]),
+    ],
+    ids=" ".join,
+)
+def test_bash_is_offered(offered, words, expected):
+    assert offered(*words) == expected
+
+
+def test_another_spec_counts_where_it_is_named(offered):
+    Path("other.yaml").write_text("version: 1\npipelines: {elsewhere: {provider: {type: memory}}}\n")
+    assert offered("--spec", "other.yaml", "--pipeline", "") == ["elsewhere"]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "pipelines: [", "secrets: 7", "- a", "secrets: {A: 7, B: {groups: 7}}"]
+)
+def test_a_broken_or_missing_spec_offers_nothing_and_says_nothing(offered, text):
+    if text is None:
+        Path("strongroom.yaml").unlink()
+    else:
+        Path("strongroom.yaml").write_text(text)
+    assert offered("get", "x") == []
+    assert offered("run", "--group", "x") == []
