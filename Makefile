@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs schema dist clean
+.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs site site-check schema dist clean
 
 help:            ## list the commands
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: $(READY)  ## make .venv with everything in it
 
@@ -53,6 +53,12 @@ bench: $(READY)  ## speed, as ratios against peers measured in the same run
 docs: $(READY)   ## write docs/reference/ anew from the code
 	$(BIN)/python scripts/write_reference.py
 
+site: $(READY)   ## the documentation as a site, in build/site
+	$(BIN)/zensical build --clean --strict
+
+site-check: $(READY) ## the site in a real browser: links, search, dark mode, a phone's width
+	$(BIN)/pytest -m "torture or not torture" tests/test_site.py
+
 schema: $(READY) ## write schemas/ anew from the models
 	$(BIN)/python scripts/write_schema.py
 
@@ -60,4 +66,4 @@ dist: $(READY)   ## wheels and sdists of all distributions
 	$(BIN)/python scripts/build_all.py dist
 
 clean:           ## remove everything that make made
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) dist build .cache .coverage* .mypy_cache .ruff_cache .import_linter_cache

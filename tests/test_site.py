@@ -1,0 +1,277 @@
+"""The documentation site: complete, without a dead link, without anything fetched from elsewhere.
+
+What needs a browser is marked `torture` and run by `make site-check` too; without a Chromium on the PATH it is skipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+_FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+
+
+def navigation(entries):
+    """Return the pages of a navigation, in their order."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for below in entry.values():
+                yield from navigation([below] if isinstance(below, str) else below)
+
+
+def settings():
+    return tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+
+
+def build(folder):
+    """Build the site of `folder`, and return what came of it."""
+    return subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=folder,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def copied(folder):
+    """Copy what the site is made of to `folder`, so that no other build is disturbed."""
+    shutil.copytree(DOCS, folder / "docs")
+    shutil.copy(ROOT / "zensical.toml", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = copied(tmp_path_factory.mktemp("site"))
+    done = build(folder)
+    assert done.returncode == 0, done.stdout
+    return folder / settings()["site_dir"]
+
+
+class Page(HTMLParser):
+    """The anchors of a page, where its links lead, and what a browser loads for it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        self.anchors |= {told[name] for name in ("id", "name") if told.get(name)}
+        if tag == "a" and "href" in told:
+            self.links.append(told["href"])
+        elif tag == "link" and "href" in told and told.get("rel") not in {"canonical", "next", "prev"}:
+            self.loaded.append(told["href"])
+        elif "src" in told:
+            self.loaded.append(told["src"])
+
+
+def outside(link):
+    return urlsplit(link).scheme in {"http", "https", "mailto"} or link.startswith("//")
+
+
+# --- quick: part of `make test` ---
+
+
+def test_every_page_stands_in_the_navigation_once():
+    found = list(navigation(settings()["nav"]))
+    pages = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
+    assert sorted(found) == sorted(pages), "zensical.toml's `nav` and docs/ differ"
+
+
+def test_every_page_begins_with_a_title_and_says_something():
+    poor = [
+        str(path)
+        for path in DOCS.rglob("*.md")
+        if not re.search(r"^# .+\n[\s\S]{150}", path.read_text(), re.MULTILINE)
+    ]
+    assert poor == []
+
+
+def test_a_broken_link_or_anchor_ends_the_build(tmp_path):
+    copied(tmp_path)
+    page = tmp_path / "docs" / "index.md"
+    page.write_text(page.read_text() + "\n[gone](gone.md) [nowhere](how-to/run.md#nowhere)\n")
+    done = build(tmp_path)
+    assert done.returncode != 0
+    assert "page does not exist" in done.stdout
+    assert "anchor does not exist" in done.stdout
+
+
+def test_every_link_of_the_site_leads_to_a_page_and_an_anchor(site):
+    pages = {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
+    dead = []
+    for path, page in pages.items():
+        for link in [*page.links, *page.loaded]:
+            if outside(link):
+                continue
+            target = urlsplit(urljoin(path.as_uri(), link))
+            file = Path(unquote(target.path))
+            known = pages[file].anchors if file in pages else set()
+            if not file.is_file() or (target.fragment and unquote(target.fragment) not in known):
+                dead.append(f"{path.relative_to(site)}: {link}")
+    assert dead == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site):
+    loaded = {
+        f"{path.relative_to(site)}: {link}"
+        for path in site.rglob("*.html")
+        for link in Page(path).loaded
+        if outside(link)
+    }
+    loaded |= {
+        f"{path.relative_to(site)}: {link}"
+        for path in site.rglob("*.css")
+        for link in re.findall(r"(?:@import\s+|url\()[\"']?((?:https?:)?//[^\"')]+)", path.read_text())
+    }
+    assert loaded == set()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("plugins/*/README.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_links_of_pages_outside_of_the_site_lead_somewhere(page):
+    links = _LINK.findall(_FENCE.sub("", page.read_text()))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+# --- in a browser: `make site-check`, and part of `make torture` ---
+
+
+@pytest.fixture
+def address(site):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(site))
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        # What it would do in the background is to look for its maker's servers.
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+        options += ["--disable-component-update", "--no-first-run"]
+        chromium = player.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+def addresses(address, site):
+    return [f"{address}/{path.relative_to(site)}" for path in sorted(site.rglob("*.html"))]
+
+
+@pytest.mark.torture
+def test_every_page_loads_without_a_complaint_and_asks_nobody_else(browser, address, site):
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda asked: complaints.append(f"failed: {asked.url}"))
+    page.on("request", lambda asked: None if asked.url.startswith(address) else complaints.append(asked.url))
+    links = set()
+    for one in addresses(address, site):
+        page.goto(one, wait_until="networkidle")
+        links |= set(page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)"))
+    assert complaints == []
+    inside = sorted({link.partition("#")[0] for link in links if link.startswith(address)})
+    assert len(inside) > 40
+    assert [link for link in inside if page.request.get(link).status != 200] == []
+
+
+@pytest.mark.torture
+def test_the_search_finds_a_page(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/index.html", wait_until="networkidle")
+    page.get_by_role("button", name="Search").click()
+    page.keyboard.type("tampered")
+    page.get_by_role("option", name="What a read proves").click()
+    page.wait_for_url("**/explanation/threat-model.html*")
+    assert "encrypted store protects" in page.locator("h1").inner_text()
+
+
+@pytest.mark.torture
+def test_dark_mode_is_switched_on_and_stays(browser, address):
+    page = browser.new_page(color_scheme="light")
+    page.goto(f"{address}/index.html", wait_until="networkidle")
+
+    def brightness():
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+    assert brightness() > 200
+    page.get_by_title("Switch to light mode").click()
+    page.get_by_title("Switch to dark mode").click()
+    page.wait_for_function("document.body.dataset.mdColorScheme === 'slate'")
+    assert brightness() < 60
+    page.goto(f"{address}/reference/spec.html", wait_until="networkidle")
+    assert brightness() < 60
+
+
+@pytest.mark.torture
+def test_dark_is_what_a_system_in_dark_mode_gets(browser, address):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(f"{address}/index.html", wait_until="networkidle")
+    assert page.evaluate("document.body.dataset.mdColorScheme") == "slate"
+
+
+@pytest.mark.torture
+def test_no_page_is_wider_than_a_phone(browser, address, site):
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    wide = {}
+    for one in addresses(address, site):
+        page.goto(one, wait_until="domcontentloaded")
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        if width > 390:
+            wide[one.removeprefix(address)] = width
+    assert wide == {}
+
+
+@pytest.mark.torture
+def test_a_phone_reaches_every_section_by_the_menu(browser, address):
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page.goto(f"{address}/index.html", wait_until="networkidle")
+    page.locator("header label[for=__drawer]").click()
+    page.locator("nav.md-nav--primary").get_by_text("How-to", exact=True).first.click()
+    page.locator("nav.md-nav--primary").get_by_text("Backends", exact=True).first.click()
+    page.locator("nav.md-nav--primary").get_by_role("link", name="Azure Key Vault").first.click()
+    page.wait_for_url("**/azure.html")
