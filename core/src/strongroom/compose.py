@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strongroom.resolve import Found
-    from strongroom.spec.plan import SecretPlan
+    from strongroom.spec.declared import SecretPlan
 
 __all__ = ["Composed", "compose", "in_order", "template_value", "with_parts"]
 

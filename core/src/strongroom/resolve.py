@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from strongroom.compose import compose, in_order, with_parts
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -19,7 +18,7 @@ from strongroom.errors import (
 )
 from strongroom.fields import member_of
 from strongroom.rules import check_text
-from strongroom.spec.plan import Plan, SecretPlan
+from strongroom.spec.declared import Declarations, SecretPlan
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Found",
     "ResolvedSecrets",
+    "SecretSource",
     "Status",
     "check_text",
     "find_all",
@@ -34,6 +34,21 @@ __all__ = [
     "resolve",
     "selected",
 ]
+
+
+class SecretSource(Protocol):
+    """What secrets are read from: a registry, or as much of one as that takes."""
+
+    @property
+    def plan(self) -> Declarations:
+        """What is declared."""
+
+    def get_secret(self, key: str) -> str:
+        """Return the value of `key`, or raise `SecretNotFoundError`."""
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of `keys` that are there."""
+
 
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
 
@@ -87,7 +102,7 @@ class ResolvedSecrets(Mapping[str, Any]):
     __str__ = __repr__
 
 
-def selected(plan: Plan, group: str | None = None) -> dict[str, SecretPlan]:
+def selected(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, or all.
 
     Raises:
@@ -105,7 +120,9 @@ def selected(plan: Plan, group: str | None = None) -> dict[str, SecretPlan]:
     return chosen
 
 
-def resolve(registry: SecretProviderRegistry, plan: Plan, *, group: str | None = None) -> ResolvedSecrets:
+def resolve(
+    registry: SecretProviderRegistry, plan: Declarations, *, group: str | None = None
+) -> ResolvedSecrets:
     """Return the declared secrets.
 
     Raises:
@@ -123,7 +140,7 @@ def resolve(registry: SecretProviderRegistry, plan: Plan, *, group: str | None =
     return ResolvedSecrets(found)
 
 
-def find_all(registry: SecretProviderRegistry, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:
+def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:
     """Return every one of `secrets` as it is found, whatever is wrong with it.
 
     Where one is composed, its parts are read too, whether or not they are among `secrets`.
@@ -131,6 +148,8 @@ def find_all(registry: SecretProviderRegistry, secrets: Mapping[str, SecretPlan]
     needed: Mapping[str, SecretPlan] = secrets
     order: Iterable[str] = secrets
     if any(secret.compose is not None for secret in secrets.values()):
+        from strongroom.compose import in_order, with_parts
+
         needed = with_parts(secrets, registry.plan.secrets)
         order = in_order(needed)
     values, failures = _read([one.key for one in needed.values() if one.compose is None], registry)
@@ -171,9 +190,7 @@ def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
     return replace(one, status="due", problem=f"it is {age} days old, to be rotated after {days}")
 
 
-def _read(
-    keys: list[str], registry: SecretProviderRegistry
-) -> tuple[dict[str, str], dict[str, StrongroomError]]:
+def _read(keys: list[str], registry: SecretSource) -> tuple[dict[str, str], dict[str, StrongroomError]]:
     unique = list(dict.fromkeys(keys))
     try:
         return registry.get_secrets(unique), {}
@@ -215,6 +232,8 @@ def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str,
 
 
 def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:
+    from strongroom.compose import compose
+
     made = compose(secret, found)
     if made.absent and not secret.required:
         return Found(secret, "ok")

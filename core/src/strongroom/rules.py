@@ -8,12 +8,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from strongroom.placeholders import is_placeholder
 
 if TYPE_CHECKING:
-    from strongroom.spec.plan import SecretPlan
+    from strongroom.spec.declared import SecretPlan
 
 __all__ = ["check_text"]
 
@@ -81,6 +80,8 @@ def _boolean(text: str) -> bool:
 
 
 def _url(text: str) -> str:
+    from urllib.parse import urlsplit  # few declarations are of this type, and `run` is to start fast
+
     parts = urlsplit(text)
     _ = parts.port  # raises where it is no number
     if not parts.scheme or not (parts.netloc or parts.path) or re.search(r"\s", text):

@@ -1,27 +1,27 @@
 """The command line. `script` is what the `strongroom` command calls; each command is a module of its own.
 
-Only the module of the command that is asked for is imported, and for the plain forms of `get`, which
-scripts call in loops, not even click.
+Only the module of the command that is asked for is imported, and for the plain forms of `get` and `run`,
+which scripts call in loops, not even click.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 __all__ = ["main", "script"]
 
 
 def script() -> None:
     """Run the command line as a process, and end the process with its exit code."""
-    from strongroom.cli.quick import quick_get
+    from strongroom.cli.quick import quick_call
 
-    if quick_get(sys.argv[1:]) is None:
+    if quick_call(sys.argv[1:]) is None:
         sys.exit(main())
     import gc
 
-    # A `get` is over before anything is worth collecting, and all that it opened is closed by then: the
+    # Such a call is over before anything is worth collecting, and all that it opened is closed by then: the
     # interpreter's clearing up would take longer than the reading.
     gc.disable()
     os._exit(main())
@@ -33,14 +33,18 @@ def main(args: Sequence[str] | None = None) -> int:
     Nothing is raised: errors are told on stderr, one line each.
     """
     from strongroom.cli.frame import guarded
-    from strongroom.cli.quick import quick_get
+    from strongroom.cli.quick import quick_call
 
     given = list(sys.argv[1:] if args is None else args)
-    request = quick_get(given)
+    request = quick_call(given)
     if request is not None:
-        from strongroom.cli.get import get
+        call: Callable[..., int | None]
+        if request.command == "get":
+            from strongroom.cli.get import get as call
+        else:
+            from strongroom.cli.run import run as call
 
-        return guarded(request.settings, lambda: get(request.settings, **request.options))
+        return guarded(request.settings, lambda: call(request.settings, **request.options))
 
     from strongroom.cli.app import run_app
 

@@ -16,7 +16,7 @@ from strongroom.resolve import Found, Status, check_text, find_all, mark_due, se
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
     from strongroom.registry import SecretProviderRegistry
-    from strongroom.spec.plan import SecretPlan
+    from strongroom.spec.declared import SecretPlan
 
 
 @command("check")

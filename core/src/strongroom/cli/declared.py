@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.failures import UsageError
 from strongroom.errors import SecretNotFoundError, ValidationError
-from strongroom.plugins import nearest
 from strongroom.resolve import Found, find_all, selected
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
-    from strongroom.registry import SecretProviderRegistry
-    from strongroom.spec.plan import Plan, SecretPlan
+    from strongroom.resolve import SecretSource
+    from strongroom.spec.declared import Declarations, SecretPlan
 
 __all__ = ["choose", "read", "warn_of_deprecated"]
 
 
-def choose(plan: Plan, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
+def choose(plan: Declarations, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, and of these the comma-separated names `only`.
 
     Raises:
@@ -31,6 +30,8 @@ def choose(plan: Plan, *, group: str | None = None, only: str | None = None) -> 
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
         if name not in chosen:
+            from strongroom.plugins import nearest
+
             close = nearest(name, chosen)
             hint = f"did you mean {close}?" if close else f"there are: {', '.join(chosen) or 'none'}"
             raise UsageError(
@@ -39,7 +40,7 @@ def choose(plan: Plan, *, group: str | None = None, only: str | None = None) -> 
     return {name: chosen[name] for name in names}
 
 
-def read(registry: SecretProviderRegistry, chosen: Mapping[str, SecretPlan]) -> dict[str, Found]:
+def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, Found]:
     """Return the chosen secrets as they are found.
 
     Raises:

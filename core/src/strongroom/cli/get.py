@@ -43,9 +43,8 @@ def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
         remembered = recall(settings)
         if remembered is None or is_reserved(check_key(key)):
             return None
-        made, pipeline = remembered
-        with made as provider:
-            return provider.get_secret(key), pipeline
+        with remembered:
+            return remembered.get_secret(key), remembered.pipeline
     except StrongroomError:
         return None
 

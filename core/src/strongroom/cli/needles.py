@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError
 from strongroom.masking import Masker, forms, leaves
 from strongroom.resolve import find_all
-from strongroom.spec.plan import Position, SecretPlan
+from strongroom.spec.declared import Position, SecretPlan
 
 if TYPE_CHECKING:
     from strongroom.masking.index import Index

@@ -1,7 +1,8 @@
-"""What a validated spec came to, remembered by its hash, so that `get` need not load YAML and pydantic again.
+"""What a validated spec came to, by its hash, so that `get` and `run` need not load YAML and pydantic again.
 
 Only the plainest outcome is remembered: every key goes to one provider whose options are paths, nothing
-watches it, and no middleware changes what is read. The record holds paths and no secret. Whatever differs
+watches it, and no middleware changes what is read. The record holds paths and what the spec declares, and no
+secret. Whatever differs
 from the time it was made (the spec's bytes, the program, its plugins, the settings in the environment) makes
 it worthless, and whatever goes wrong on this way is done again on the whole one, which tells the error.
 """
@@ -13,15 +14,20 @@ import importlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from strongroom import __version__
+from strongroom.errors import SecretNotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from strongroom.cli.frame import Settings
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.declared import SecretPlan
 
-__all__ = ["recall", "remember"]
+__all__ = ["Recalled", "recall", "remember"]
 
 _SPEC = "strongroom.yaml"
 _MAX_SPEC_BYTES = 1 << 20
@@ -31,10 +37,69 @@ _HARMLESS = frozenset(
 _PLACES = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 _SAME_READS = frozenset({"retry"})
 """Middleware that never changes what a read that succeeds returns."""
+_LEFT_OUT = frozenset({"position", "description", "generate", "rotate", "rotate_days"})
+"""Members of a declaration that decide nothing when its secret is handed over."""
 
 
-def recall(settings: Settings) -> tuple[Any, str] | None:
-    """Return the provider that answers every key and its pipeline, or None where that may have changed."""
+class Recalled:
+    """A registry as far as reads of plain specs need one: a provider, and what is declared.
+
+    Attributes:
+        provider: It answers every key; leaving the context closes it.
+        pipeline: The name of its pipeline.
+        secrets: What is declared, by name.
+    """
+
+    def __init__(self, provider: Any, pipeline: str, declared: str) -> None:
+        self.provider = provider
+        self.pipeline = pipeline
+        self._declared = declared
+
+    @property
+    def plan(self) -> Self:
+        return self
+
+    @cached_property
+    def secrets(self) -> dict[str, SecretPlan]:
+        import json
+
+        from strongroom.spec.declared import Position, SecretPlan
+
+        nowhere = Position("a remembered spec")  # what is wrong is told on the whole way
+        secrets: dict[str, SecretPlan] = {}
+        for told in json.loads(self._declared):
+            members: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+            }
+            secrets[told["name"]] = SecretPlan(position=nowhere, **members)
+        return secrets
+
+    def get_secret(self, key: str) -> str:
+        value: str = self.provider.get_secret(key)
+        return value
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key in keys:
+            try:
+                found[key] = self.get_secret(key)
+            except SecretNotFoundError:
+                continue
+        return found
+
+    def environment(self) -> frozenset[str]:
+        """Return nothing: a spec that reads variables is not remembered."""
+        return frozenset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.provider.close()
+
+
+def recall(settings: Settings) -> Recalled | None:
+    """Return what answers every key, or None where that may have changed."""
     name = _fingerprint(settings)
     if name is None:
         return None
@@ -43,7 +108,8 @@ def recall(settings: Settings) -> tuple[Any, str] | None:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o077:
                 return None
-            pipeline, factory, *options = file.read().split("\n")
+            record, _, declared = file.read().partition("\n\n")
+            pipeline, factory, *options = record.split("\n")
     except (OSError, ValueError):
         return None
     module, _, attribute = factory.partition(":")
@@ -51,7 +117,7 @@ def recall(settings: Settings) -> tuple[Any, str] | None:
         made = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
         return None
-    return made(**dict(option.split("=", 1) for option in options)), pipeline
+    return Recalled(made(**dict(option.split("=", 1) for option in options)), pipeline, declared)
 
 
 def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
@@ -60,6 +126,7 @@ def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
     lines = _record(registry) if name is not None else None
     if name is None or lines is None or any("\n" in line for line in lines):
         return
+    declared = _declared(registry)
     from pathlib import Path
 
     from strongroom.cli.writing import write_whole
@@ -70,7 +137,7 @@ def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
         for old in folder.iterdir():  # a record a spec is enough; an older one is of no use to anybody
             if old.name.startswith(name[:_OWNER_DIGITS]):
                 old.unlink()
-        write_whole(folder / name, "\n".join(lines).encode())
+        write_whole(folder / name, "\n".join([*lines, "", declared]).encode())
     except OSError:
         return  # a read-only home: the next call takes the whole way, as this one did
 
@@ -98,6 +165,17 @@ def _record(registry: SecretProviderRegistry) -> list[str] | None:
     if not told or not all(isinstance(value, Path) for value in told.values()):
         return None
     return [pipeline.name, part.factory, *(f"{name}={value}" for name, value in told.items())]
+
+
+def _declared(registry: SecretProviderRegistry) -> str:
+    import json
+    from dataclasses import fields
+
+    told = []
+    for secret in registry.plan.secrets.values():
+        members = {one.name: getattr(secret, one.name) for one in fields(secret) if one.name not in _LEFT_OUT}
+        told.append({name: value for name, value in members.items() if value is not None})
+    return json.dumps(told)
 
 
 def _unused(reference: object) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
     from strongroom.registry import SecretProviderRegistry
     from strongroom.rotation import RotationResult, RotationStatus
-    from strongroom.spec.plan import SecretPlan
+    from strongroom.spec.declared import SecretPlan
 
 _HOUR, _DAY = 3600, 86400
 

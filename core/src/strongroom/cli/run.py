@@ -1,19 +1,15 @@
-"""`strongroom run`."""
+"""`strongroom run`. click is imported only where `run` is called through it."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
-
-from strongroom.cli import completing
-from strongroom.cli.app import command
 from strongroom.cli.child import run_child
 from strongroom.cli.declared import choose, read, warn_of_deprecated
 from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.failures import UsageError
-from strongroom.cli.files import SecretFiles
 from strongroom.cli.process import refuse_start, replace_by
 from strongroom.masking import MIN_CHARACTERS, Masker, leaves
 
@@ -22,56 +18,72 @@ if TYPE_CHECKING:
 
     from strongroom.cli.frame import Settings
     from strongroom.resolve import Found
+    from strongroom.spec.declared import SecretPlan
+
+    Chosen = tuple[dict[str, SecretPlan], dict[str, Found], frozenset[str]]
 
 _NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
-@command("run", context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--group",
-    metavar="G",
-    shell_complete=completing.groups,
-    help="Only the declared secrets of this group.",
-)
-@click.option("--only", metavar="A,B", help="Only these declared secrets.")
-@click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
-@click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
-@click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
-@click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run_command(
+def run(
     settings: Settings,
     *,
-    group: str | None,
-    only: str | None,
-    no_mask: bool,
-    replace: bool,
-    keep_env: Sequence[str],
     words: Sequence[str],
+    group: str | None = None,
+    only: str | None = None,
+    no_mask: bool = False,
+    replace: bool = False,
+    keep_env: Sequence[str] = (),
 ) -> int:
-    """Run CMD with the declared secrets in its environment, and nowhere else.
-
-    Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit
-    code is CMD's own, or 128+N after signal N.
-
-    Example: strongroom run -- python app.py
-    """
-    with SecretFiles() as files:
-        with settings.registry() as registry:
-            chosen = choose(registry.plan, group=group, only=only)
-            refuse_dangerous(chosen)
-            found = read(registry, chosen)
-            warn_of_deprecated(settings, found)
-            credentials = registry.environment()
+    """Run `words` with the declared secrets in its environment and return its exit code."""
+    with ExitStack() as stack:
+        chosen, found, credentials = _quickly(settings, group, only) or _wholly(settings, group, only)
+        warn_of_deprecated(settings, found)
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
-        variables = {
-            name: files.add(name, text) if chosen[name].as_file else text for name, text in given.items()
-        }
+        variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
         refuse_unholdable(variables)
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
         if replace:
             _become(words, environment, [name for name in given if chosen[name].as_file])
         masker = None if no_mask else _masker(settings, found)
         return run_child(words, environment, masker)
+
+
+def _wholly(settings: Settings, group: str | None, only: str | None) -> Chosen:
+    from strongroom.cli.remembered import remember
+
+    with settings.registry() as registry:
+        chosen = choose(registry.plan, group=group, only=only)
+        refuse_dangerous(chosen)
+        found = read(registry, chosen)
+        remember(settings, registry)
+        return chosen, found, registry.environment()
+
+
+def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen | None:
+    """Do as `_wholly` on the remembered way; of whatever goes wrong there, return None."""
+    from strongroom.cli.remembered import recall
+    from strongroom.errors import StrongroomError
+
+    try:
+        remembered = recall(settings)
+        if remembered is None:
+            return None
+        with remembered as registry:
+            chosen = choose(registry.plan, group=group, only=only)
+            refuse_dangerous(chosen)
+            return chosen, read(registry, chosen), registry.environment()
+    except StrongroomError:
+        return None
+
+
+def _as_files(stack: ExitStack, texts: Mapping[str, str]) -> dict[str, str]:
+    if not texts:
+        return {}
+    from strongroom.cli.files import SecretFiles
+
+    files = stack.enter_context(SecretFiles())
+    return {name: files.add(name, text) for name, text in texts.items()}
 
 
 def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequence[str]) -> NoReturn:
@@ -116,3 +128,39 @@ def _why_not(one: Found) -> str | None:
     if len(one.text or "") < MIN_CHARACTERS:
         return f"it has fewer than {MIN_CHARACTERS} characters"
     return None
+
+
+def __getattr__(name: str) -> Any:
+    if name != "run_command":
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    import click
+
+    from strongroom.cli import completing
+    from strongroom.cli.app import command
+
+    @command("run", context_settings={"allow_interspersed_args": False})
+    @click.option(
+        "--group",
+        metavar="G",
+        shell_complete=completing.groups,
+        help="Only the declared secrets of this group.",
+    )
+    @click.option("--only", metavar="A,B", help="Only these declared secrets.")
+    @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
+    @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
+    @click.option(
+        "--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment."
+    )
+    @click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+    def run_command(settings: Settings, **options: Any) -> int:
+        """Run CMD with the declared secrets in its environment, and nowhere else.
+
+        Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit
+        code is CMD's own, or 128+N after signal N.
+
+        Example: strongroom run -- python app.py
+        """
+        return run(settings, **options)
+
+    return run_command

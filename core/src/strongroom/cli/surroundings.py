@@ -82,7 +82,7 @@ def backends_found(environ: Mapping[str, str]) -> Iterable[str]:
 def likely_type(name: str, value: str) -> str | None:
     """Return the type that both a variable's name and its value speak for; None for plain text."""
     from strongroom.rules import check_text
-    from strongroom.spec.plan import Position, SecretPlan
+    from strongroom.spec.declared import Position, SecretPlan
 
     words = name.lower().split("_")
     for kind in _TYPES:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from strongroom.spec.declared import Position, SecretPlan
 from strongroom.spec.references import Reference
 
 __all__ = [
@@ -19,18 +20,6 @@ __all__ = [
     "SecretPlan",
     "circles",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where something is written; line 0 means that it did not come from a file."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,39 +84,6 @@ class RoutePlan:
     prefix: str
     pipeline: str
     strip_prefix: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SecretPlan:
-    """One secret that the application declares; the members are those of `secrets:` in the spec."""
-
-    name: str
-    key: str
-    """Empty where it is composed of others."""
-    position: Position
-    required: bool = True
-    default: str | None = field(default=None, repr=False)
-    field: str | None = None
-    description: str = ""
-    type: str = "string"
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    one_of: tuple[str, ...] | None = None
-    forbid: tuple[str, ...] = ()
-    generate: Mapping[str, Any] | None = None
-    rotate_days: int | None = None
-    rotate: Mapping[str, Any] | None = None
-    as_file: bool = False
-    mask: bool = True
-    groups: tuple[str, ...] = ()
-    allow_placeholder: bool = False
-    placeholders: tuple[str, ...] = ()
-    """The spec's own, beside those that strongroom knows."""
-    deprecated: str | None = None
-    compose: str | None = None
-    parts: tuple[str, ...] = ()
-    """The declared names that `compose` needs."""
 
 
 @dataclass(frozen=True, slots=True)
