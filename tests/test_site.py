@@ -160,6 +160,29 @@ def test_links_of_pages_outside_of_the_site_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+KIT = ROOT / "core" / "src" / "strongroom" / "testing" / "conformance"
+GUARANTEES = (DOCS / "explanation" / "guarantees.md").read_text()
+_HOLDER = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_every_promise_names_the_test_that_holds_it():
+    rows = [line.strip(" |").split(" | ") for line in GUARANTEES.splitlines() if line.startswith("| ")]
+    promises = [
+        row for row in rows if row[-1] != "held by" and not any(cell.startswith("*Not:*") for cell in row)
+    ]
+    assert len(promises) > 60
+    assert [row for row in promises if _HOLDER.sub("", row[-1]).strip(", ") or not row[-1]] == []
+
+
+def test_every_test_that_holds_a_promise_is_there():
+    gone = []
+    for name, test in _HOLDER.findall(GUARANTEES):
+        file = (ROOT if "/" in name else KIT) / name
+        if not file.is_file() or not re.search(rf"def {test}\b" if test else "def test_", file.read_text()):
+            gone.append(f"{name}::{test}")
+    assert gone == []
+
+
 # --- in a browser: `make site-check`, and part of `make torture` ---
 
 
