@@ -157,9 +157,8 @@ def _ignore(folder: Path) -> list[str]:
 def _told(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
-        lines.append(
-            f"took over {len(values)} secret{'s' * (len(values) != 1)} from {source}; it still holds them in clear: delete it"
-        )
+        took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
+        lines.append(f"took over {took} from {source}; it still holds values in clear: delete it")
     elif Path(".env").is_file():
         lines.append("there is a .env file: `strongroom import .env` takes its values over")
     return lines
