@@ -1,12 +1,14 @@
-"""Whole processes: `strongroom get` beside `keyring get`, and the cost of `import strongroom`."""
+"""Whole processes: `strongroom get` and `run` beside `keyring get` and `dotenvx get`, and an import."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from timing import processor_seconds, row
 
 BIN = Path(sys.executable).parent
 ROUNDS = 15
+DOTENVX = "@dotenvx/dotenvx@2.38.2"
 
 
 def rows() -> list[dict[str, Any]]:
@@ -41,6 +44,10 @@ def rows() -> list[dict[str, Any]]:
         run("strongroom", "init")
         run("strongroom", "set", "a/key", value=b"value")
         spec, _ = _turns(environment, "strongroom get a/key", "keyring get service user")
+        spec_file = Path("strongroom.yaml")
+        spec_file.write_text(f"{spec_file.read_text()}\nsecrets: {{KEY: {{key: a/key}}}}\n")
+        started, _ = _turns(environment, "strongroom run -- true", "keyring get service user")
+        peers = _beside_dotenvx(environment, run)
         Path("many.json").write_text(
             "{" + ", ".join(f'"many/key-{number}": "value-{number}"' for number in range(10_000)) + "}"
         )
@@ -51,9 +58,33 @@ def rows() -> list[dict[str, Any]]:
         return [
             row("strongroom get, own store / keyring get", own, theirs, 0.7),
             row("strongroom get, with a spec / keyring get", spec, theirs, 0.7),
+            row("strongroom run -- true / keyring get", started, theirs, 0.7),
+            *peers,
             row("strongroom get among 10,000 / among few", many, spec, 1.15),
             row("import strongroom / python -c pass", imported, min(ours, bare), 5),
         ]
+
+
+def _beside_dotenvx(environment: dict[str, str], run: Callable[..., None]) -> list[dict[str, Any]]:
+    """Compare a get among ten values; npm installs the peer in the temporary folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        sys.stderr.write("dotenvx is not compared: there is no npm\n")
+        return []
+    Path("peer").mkdir()
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", "peer", DOTENVX]
+    subprocess.run(install, check=True, capture_output=True)
+    program = str(Path("peer/node_modules/.bin/dotenvx").resolve())
+    Path("peer/.env").write_text("".join(f"KEY_{number}=value-{number}\n" for number in range(10)))
+    subprocess.run([program, "encrypt"], cwd="peer", check=True, capture_output=True)
+    for number in range(10):
+        run("strongroom", "set", f"ten/key-{number}", value=b"value")
+    own, theirs = _turns(
+        environment | {"PATH": os.environ["PATH"]},
+        "strongroom get ten/key-5",
+        [program, "get", "KEY_5", "-f", "peer/.env"],
+    )
+    return [row("strongroom get among ten / dotenvx get among ten", own, theirs, 0.4)]
 
 
 def _turns(environment: dict[str, str], *commands: str | list[str]) -> list[float]:

@@ -8,10 +8,8 @@ take part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -22,6 +20,9 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key
+
+if TYPE_CHECKING:
+    from strongroom.metadata import SecretMetadata, SecretVersion
 
 __all__ = [
     "CAPABILITIES",
@@ -45,26 +46,6 @@ __all__ = [
 ]
 
 VersionState = Literal["current", "pending", "previous", "disabled", "deleted", "destroyed"]
-
-
-@dataclass(frozen=True, slots=True)
-class SecretMetadata:
-    """What a backend tells of a secret without its value; times are aware and in UTC."""
-
-    key: str
-    version: str
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SecretVersion:
-    """One version of a secret, without its value; `created_at` is aware and in UTC."""
-
-    version: str
-    created_at: datetime | None
-    state: VersionState
 
 
 @runtime_checkable
@@ -325,3 +306,15 @@ def guard(provider: Any) -> Any:
     methods = capability_methods(provider)
     namespace = {name: _guarded_method(name) for name in methods}
     return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
+
+
+def __getattr__(name: str) -> Any:
+    # A read needs neither, and a cold `strongroom get` is to be fast: dataclasses take long to import.
+    if name not in {"SecretMetadata", "SecretVersion"}:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from strongroom import metadata
+
+    value = getattr(metadata, name)
+    globals()[name] = value
+    return value

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from strongroom.errors import (
     AuthenticationError,
@@ -18,15 +16,30 @@ from strongroom.errors import (
 )
 from strongroom.fields import member_of
 from strongroom.rules import check_text
-from strongroom.spec.declared import Declarations, SecretPlan
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.declared import Declarations, SecretPlan
+
+    class SecretSource(Protocol):
+        """What secrets are read from: a registry, or as much of one as that takes."""
+
+        @property
+        def plan(self) -> Declarations:
+            """What is declared."""
+
+        def get_secret(self, key: str) -> str:
+            """Return the value of `key`, or raise `SecretNotFoundError`."""
+
+        def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+            """Return the values of those of `keys` that are there."""
+
 
 __all__ = [
     "Found",
     "ResolvedSecrets",
-    "SecretSource",
     "Status",
     "check_text",
     "find_all",
@@ -36,25 +49,10 @@ __all__ = [
 ]
 
 
-class SecretSource(Protocol):
-    """What secrets are read from: a registry, or as much of one as that takes."""
-
-    @property
-    def plan(self) -> Declarations:
-        """What is declared."""
-
-    def get_secret(self, key: str) -> str:
-        """Return the value of `key`, or raise `SecretNotFoundError`."""
-
-    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of `keys` that are there."""
-
-
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One declared secret as it was found; `problem` says what is wrong, never with the value."""
 
     plan: SecretPlan
@@ -170,6 +168,8 @@ def mark_due(
         found: Secrets as `find_all` returned them.
         now: An aware time; without it the present.
     """
+    from datetime import UTC, datetime
+
     at = now or datetime.now(UTC)
     return {name: _aged(registry, one, at) for name, one in found.items()}
 
@@ -183,11 +183,11 @@ def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
     except (UnsupportedOperationError, SecretNotFoundError):  # the latter: it has its default
         return one
     except StrongroomError as error:
-        return replace(one, status=_status(error), problem=str(error), error=error)
-    if updated is None or now - updated < timedelta(days=days):
+        return one._replace(status=_status(error), problem=str(error), error=error)
+    if updated is None or (now - updated).days < days:
         return one
     age = (now - updated).days
-    return replace(one, status="due", problem=f"it is {age} days old, to be rotated after {days}")
+    return one._replace(status="due", problem=f"it is {age} days old, to be rotated after {days}")
 
 
 def _read(keys: list[str], registry: SecretSource) -> tuple[dict[str, str], dict[str, StrongroomError]]:
@@ -243,7 +243,7 @@ def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:
         return Found(secret, "missing", made.problem, SecretNotFoundError(secret.name))
     if made.text is None:
         return Found(secret, "invalid", made.problem)
-    return replace(_checked(secret, made.text), parts=tuple(found[name] for name in secret.parts))
+    return _checked(secret, made.text)._replace(parts=tuple(found[name] for name in secret.parts))
 
 
 def _checked(secret: SecretPlan, text: str) -> Found:

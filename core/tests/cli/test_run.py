@@ -201,3 +201,47 @@ def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_bu
     assert {"GIVEN", "PLAIN"} <= names()
     assert not {"OWN_GIVEN", "OWN_OTHER"} & names()
     assert "OWN_OTHER" in names("--keep-env", "OWN_OTHER")
+
+
+def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path):
+    """The first call takes the whole way; the second is to differ in nothing."""
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(
+        "version: 1\npipelines: {a: {provider: {type: file, file_path: s.enc, key_file: a.key}}}\nsecrets:\n"
+        "  PLAIN: {key: one, min_length: 3, pattern: '[a-z-]+', groups: [web], deprecated: say TWO}\n"
+        "  EMPTY: {key: none, default: ''}\n"
+        "  ABSENT: {key: none, required: false}\n"
+        "  MEMBER: {key: json, field: a.b, type: integer}\n"
+        "  AS_FILE: {key: one, as_file: true, groups: [web, worker]}\n"
+        "  MADE: {compose: '{{ PLAIN }}:{{ MEMBER }}'}\n"
+        "  OPEN: {key: one, mask: false}\n"
+    )
+    spec.chmod(0o644)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def strongroom(*words, value=""):
+        return subprocess.run(
+            [sys.executable, "-m", "strongroom", *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=value,
+            env=environment,
+            cwd=tmp_path,
+        )
+
+    strongroom("set", "one", value="value-one")
+    strongroom("set", "json", value='{"a": {"b": 5}}')
+    show = "import os; print(sorted((k, v if k != 'AS_FILE' else open(v).read()) for k, v in os.environ.items()))"
+    for options in ([], ["--group", "web"], ["--only", "PLAIN,EMPTY"], ["--no-mask"], ["--group", "none"]):
+        words = ["run", *options, "--", sys.executable, "-c", show]
+        first, second = strongroom(*words), strongroom(*words)
+        assert (first.returncode, first.stdout, first.stderr) == (
+            second.returncode,
+            second.stdout,
+            second.stderr,
+        )
+        assert first.returncode == (2 if "none" in options else 0)
+    assert list((tmp_path / ".cache" / "strongroom" / "specs").iterdir())
+    strongroom("delete", "one")
+    assert "PLAIN: missing" in strongroom("run", "--", "true").stderr

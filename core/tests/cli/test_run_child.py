@@ -25,7 +25,7 @@ if sys.argv[1] == "terminal":
 from strongroom.cli.child import run_child
 from strongroom.cli.failures import UsageError
 from strongroom.masking import Masker
-masker = Masker([os.environ["VALUE"]]) if sys.argv[2] == "masked" else None
+masker = (lambda: Masker([os.environ["VALUE"]])) if sys.argv[2] == "masked" else None
 try:
     code = run_child(sys.argv[3:], os.environ, masker)
 except UsageError as error:
@@ -342,7 +342,7 @@ def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_pa
     monkeypatch.setattr("strongroom.cli.relay._CHUNK", 1000)
     reader, writer = os.pipe()
     with (tmp_path / "out").open("wb") as out:
-        relay = Relay(reader, out.fileno(), Masker(["hunter22"]).stream())
+        relay = Relay(reader, out.fileno(), lambda: Masker(["hunter22"]))
         os.write(writer, b"x" * 50_000 + b"hunter22")
         relay.drain()
     os.close(writer)

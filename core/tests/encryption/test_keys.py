@@ -147,13 +147,12 @@ def test_remembered_derivations_are_bounded(monkeypatch):
 @pytest.mark.parametrize("name", ["iterations", "memory_kib", "lanes"])
 def test_parameters_are_bounded(name):
     """What is below the floor or above the ceiling is refused before anything is derived."""
-    from dataclasses import replace
 
     for bound in (ARGON2_FLOOR, ARGON2_CEILING):
         assert check_parameters(bound) is bound
     for wrong in (getattr(ARGON2_FLOOR, name) - 1, getattr(ARGON2_CEILING, name) + 1, 2**32 - 1):
         with pytest.raises(ConfigurationError):
-            derive_key(b"pass", SALT, replace(ARGON2_DEFAULT, **{name: wrong}))
+            derive_key(b"pass", SALT, ARGON2_DEFAULT._replace(**{name: wrong}))
 
 
 def test_a_short_salt_is_refused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,7 +69,7 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict
             value, problem = check_text(one.plan, made[one.plan.key])
             status: Status = "ok" if problem is None else "invalid"
             told = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
-            fixed[name] = replace(one, status=status, problem=told, text=made[one.plan.key], value=value)
+            fixed[name] = one._replace(status=status, problem=told, text=made[one.plan.key], value=value)
     composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
     return fixed | find_all(registry, composed) if made else fixed
 

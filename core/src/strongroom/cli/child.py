@@ -8,14 +8,16 @@ import selectors
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import monitor
 from strongroom.cli.process import refuse_start, start
 from strongroom.cli.relay import Relay
 from strongroom.cli.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, told_apart
 from strongroom.cli.terminal import Terminal, is_controlled
-from strongroom.masking import Masker
+
+if TYPE_CHECKING:
+    from strongroom.masking import Masker
 
 __all__ = ["run_child"]
 
@@ -23,12 +25,14 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
 
 
-def run_child(command: Sequence[str], environment: Mapping[str, str], masker: Masker | None) -> int:
+def run_child(
+    command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+) -> int:
     """Run `command` and return its exit code, or 128+N after signal N.
 
-    Without a `masker` the child has our own streams. With one, its output goes through us: on a
-    terminal it has a terminal of its own, elsewhere pipes. Processes that outlive the child are not
-    waited for; what they print is passed on until they pause.
+    Without a `masker`, which is called when there is something to mask, the child has our own streams. With
+    one, its output goes through us: on a terminal it has a terminal of its own, elsewhere pipes. Processes
+    that outlive the child are not waited for; what they print is passed on until they pause.
 
     Raises:
         UsageError: It cannot be started; its code is 126 or 127, as in a shell.
@@ -42,7 +46,9 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], masker: Ma
 class _Child:
     """The child with pipes for its output, or with our own streams."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], masker: Masker | None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+    ) -> None:
         self.command = list(command)
         self.environment = dict(environment)
         self.masker = masker
@@ -88,10 +94,10 @@ class _Child:
         process.returncode = 0  # reaped here, with everybody else's children
         self._started(process.pid)
 
-    def _pipe(self, masker: Masker, target: int, ends: list[int]) -> int:
+    def _pipe(self, masker: Callable[[], Masker], target: int, ends: list[int]) -> int:
         reader, writer = os.pipe()
         ends.append(writer)
-        self.relays.append(Relay(reader, target, masker.stream()))
+        self.relays.append(Relay(reader, target, masker))
         return writer
 
     def _started(self, pid: int) -> None:
@@ -182,7 +188,9 @@ class _Child:
 class _OnTerminal(_Child):
     """The child with a terminal of its own, led by a monitor."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], masker: Masker | None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+    ) -> None:
         super().__init__(command, environment, masker)
         self.own_group = True
         self.terminal = Terminal(_STDOUT)
@@ -196,7 +204,7 @@ class _OnTerminal(_Child):
         assert self.masker is not None  # noqa: S101  # that is why there is a terminal
         slave = self.terminal.slave
         ends.append(slave)
-        self.relays.append(Relay(self.terminal.master, _STDOUT, self.masker.stream()))
+        self.relays.append(Relay(self.terminal.master, _STDOUT, self.masker))
         streams = {
             "stdin": slave if os.isatty(_STDIN) else None,
             "stdout": slave,

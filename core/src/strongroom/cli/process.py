@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -91,4 +90,6 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
 
 
 def _found(name: str, environment: Mapping[str, str]) -> str:
+    import shutil  # a script without `#!` is rare
+
     return shutil.which(name, path=environment.get("PATH", os.defpath)) or name

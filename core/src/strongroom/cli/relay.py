@@ -11,10 +11,12 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from strongroom.masking import HELD_SECONDS
+from strongroom.masking.limits import HELD_SECONDS
 
 if TYPE_CHECKING:
-    from strongroom.masking import MaskingStream
+    from collections.abc import Callable
+
+    from strongroom.masking import Masker, MaskingStream
 
 __all__ = ["Relay", "write_all"]
 
@@ -25,16 +27,26 @@ _MOMENT_SECONDS = 0.5
 
 
 class Relay:
-    """Reads what a child writes to `source` and writes it, masked, to the descriptor `target`."""
+    """Reads what a child writes to `source` and writes it, masked, to the descriptor `target`.
 
-    def __init__(self, source: int, target: int, stream: MaskingStream) -> None:
+    `masker` is called when there is something to mask.
+    """
+
+    def __init__(self, source: int, target: int, masker: Callable[[], Masker]) -> None:
         self.source = source
         self.open = True
         with contextlib.suppress(OSError, AttributeError):  # a terminal has no such size, nor has macOS
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._target = target
-        self._stream = stream
+        self._masker = masker
+        self._made: MaskingStream | None = None
         self._release_at: float | None = None
+
+    @property
+    def _stream(self) -> MaskingStream:
+        if self._made is None:
+            self._made = self._masker().stream()
+        return self._made
 
     def forward(self) -> int:
         """Pass on what there is; return how many bytes came."""
@@ -80,8 +92,8 @@ class Relay:
 
     def close(self) -> None:
         """Give out the rest and close the source."""
-        if self.open:
-            self._write(self._stream.finish())
+        if self.open and self._made is not None:
+            self._write(self._made.finish())
         self._shut()
 
     def _shut(self) -> None:

@@ -169,12 +169,11 @@ def _record(registry: SecretProviderRegistry) -> list[str] | None:
 
 def _declared(registry: SecretProviderRegistry) -> str:
     import json
-    from dataclasses import fields
 
     told = []
     for secret in registry.plan.secrets.values():
-        members = {one.name: getattr(secret, one.name) for one in fields(secret) if one.name not in _LEFT_OUT}
-        told.append({name: value for name, value in members.items() if value is not None})
+        members = secret._asdict()
+        told.append({name: members[name] for name in members.keys() - _LEFT_OUT if members[name] is not None})
     return json.dumps(told)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from strongroom.cli.child import run_child
@@ -11,12 +12,13 @@ from strongroom.cli.declared import choose, read, warn_of_deprecated
 from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.failures import UsageError
 from strongroom.cli.process import refuse_start, replace_by
-from strongroom.masking import MIN_CHARACTERS, Masker, leaves
+from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from strongroom.cli.frame import Settings
+    from strongroom.masking import Masker
     from strongroom.resolve import Found
     from strongroom.spec.declared import SecretPlan
 
@@ -99,19 +101,27 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     refuse_start(words[0], environment, number)
 
 
-def _masker(settings: Settings, found: Mapping[str, Found]) -> Masker | None:
+def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Masker] | None:
+    """Return what makes the masker, having warned of what it leaves out; None where there is nothing."""
     texts = []
     for one in found.values():
         if one.text is None:
             continue
         reason = _why_not(one)
         if reason is None:
-            texts += [one.text, *leaves(one.text)]
+            texts.append(one.text)
         else:
             settings.warn(f"{one.plan.name} is not masked: {reason}")
         # CMD sees what a composed secret was made of, whether or not it was given that too.
         texts += [part.text for part in _made_of(one) if part.text is not None and _why_not(part) is None]
-    return Masker(texts) or None
+
+    @cache
+    def make() -> Masker:
+        from strongroom.masking import Masker, leaves
+
+        return Masker([text for value in texts for text in (value, *leaves(value))])
+
+    return make if texts else None
 
 
 def _made_of(one: Found) -> Iterator[Found]:

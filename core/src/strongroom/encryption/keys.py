@@ -15,8 +15,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from strongroom.errors import ConfigurationError
 
@@ -47,8 +46,7 @@ _CACHED_DERIVATIONS: Final = 64
 _HINT: Final = "make a key with `strongroom keygen`"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyMaterial:
+class KeyMaterial(NamedTuple):
     """A key as it was given, before any derivation; the secret part is in no `repr`.
 
     Attributes:
@@ -57,11 +55,13 @@ class KeyMaterial:
     """
 
     kind: Literal["raw", "fernet", "passphrase"]
-    secret: bytes = field(repr=False)
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"KeyMaterial(kind={self.kind!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Argon2Parameters:
+class Argon2Parameters(NamedTuple):
     """Cost of Argon2id (RFC 9106): passes, memory in KiB, lanes."""
 
     iterations: int

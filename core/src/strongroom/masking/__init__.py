@@ -12,14 +12,15 @@ before it is called, so that reads cost what they always cost.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from strongroom.masking.forms import MIN_CHARACTERS, forms, leaves
-from strongroom.masking.process import known, mask, remember
-from strongroom.masking.stream import HELD_SECONDS, MARK, Masker, MaskingStream
-
 if TYPE_CHECKING:
+    from strongroom.masking.encoded import forms, leaves
+    from strongroom.masking.limits import HELD_SECONDS, MARK, MIN_CHARACTERS
     from strongroom.masking.logs import MaskingFilter, install
+    from strongroom.masking.process import known, mask, remember
+    from strongroom.masking.stream import Masker, MaskingStream
 
 __all__ = [
     "HELD_SECONDS",
@@ -36,12 +37,32 @@ __all__ = [
     "remember",
 ]
 
+# `run` needs no logging, and nothing to mask with before its child prints; it starts faster without.
+_HOMES = {
+    "HELD_SECONDS": "limits",
+    "MARK": "limits",
+    "MIN_CHARACTERS": "limits",
+    "Masker": "stream",
+    "MaskingFilter": "logs",
+    "MaskingStream": "stream",
+    "forms": "encoded",
+    "install": "logs",
+    "known": "process",
+    "leaves": "encoded",
+    "mask": "process",
+    "remember": "process",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # `run` needs no logging, and starts faster without.
-    if name in {"MaskingFilter", "install"}:
-        from strongroom.masking import logs
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value  # the next access does not come here
+    return value
 
-        return getattr(logs, name)
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from strongroom.masking.forms import leaves
+from strongroom.masking.encoded import leaves
 from strongroom.masking.stream import Masker
 
 __all__ = ["known", "mask", "remember"]

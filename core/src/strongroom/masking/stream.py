@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from strongroom.masking.forms import MIN_CHARACTERS, forms
+from strongroom.masking.encoded import forms
 from strongroom.masking.index import Find, Index
+from strongroom.masking.limits import MARK, MIN_CHARACTERS
 
-__all__ = ["HELD_SECONDS", "MARK", "Masker", "MaskingStream"]
-
-HELD_SECONDS = 0.03
-"""How long an undecided tail is held before `MaskingStream.release`; 50 ms are promised, reading included."""
-MARK = b"********"
+__all__ = ["Masker", "MaskingStream"]
 
 
 class Masker:

@@ -1,16 +1,18 @@
-"""What a spec declares under `secrets:`, as plain data; apart from the rest, for `run` is to start fast."""
+"""What a spec declares under `secrets:`, as plain data.
+
+Named tuples, and apart from the rest of the plan: `strongroom run` is to start fast, and dataclasses take
+long to import.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-__all__ = ["Declarations", "Position", "SecretPlan"]
+__all__ = ["Position", "SecretPlan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where something is written; line 0 means that it did not come from a file."""
 
     file: str
@@ -21,8 +23,7 @@ class Position:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-@dataclass(frozen=True, slots=True)
-class SecretPlan:
+class SecretPlan(NamedTuple):
     """One secret that the application declares; the members are those of `secrets:` in the spec."""
 
     name: str
@@ -30,7 +31,7 @@ class SecretPlan:
     """Empty where it is composed of others."""
     position: Position
     required: bool = True
-    default: str | None = field(default=None, repr=False)
+    default: str | None = None
     field: str | None = None
     description: str = ""
     type: str = "string"
@@ -53,10 +54,15 @@ class SecretPlan:
     parts: tuple[str, ...] = ()
     """The declared names that `compose` needs."""
 
+    def __repr__(self) -> str:
+        return f"<SecretPlan {self.name}: {self.key}>"
 
-class Declarations(Protocol):
-    """Whatever has declared secrets: a `Plan`."""
 
-    @property
-    def secrets(self) -> Mapping[str, SecretPlan]:
-        """The declarations by name."""
+if TYPE_CHECKING:
+
+    class Declarations(Protocol):
+        """Whatever has declared secrets: a `Plan`."""
+
+        @property
+        def secrets(self) -> Mapping[str, SecretPlan]:
+            """The declarations by name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
@@ -354,7 +353,7 @@ class _Loader:
         rotate = model.rotate.model_dump(exclude_none=True) if model.rotate is not None else None
         values = {
             field: getattr(model, field)
-            for field in SecretPlan.__dataclass_fields__
+            for field in SecretPlan._fields
             if field in models.Secret.model_fields and field not in {"key", "generate", "rotate"}
         }
         values = {
@@ -420,11 +419,11 @@ class _Loader:
         """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
         own = tuple(str(node.value) for node in _entries(root, "placeholders"))
         declared = dict(_members(root, "secrets"))
-        found = {name: replace(secret, placeholders=own) for name, secret in secrets.items()}
+        found = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
         for name, secret in secrets.items():
             if secret.compose is not None:
                 parts = self.parts(secret.compose, declared[name], ("secrets", name), declared)
-                found[name] = replace(found[name], parts=parts)
+                found[name] = found[name]._replace(parts=parts)
         for circle in circles({name: frozenset(one.parts) for name, one in found.items()}):
             path: NodePath = ("secrets", circle[0], "compose")
             self.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")

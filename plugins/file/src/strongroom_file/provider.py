@@ -18,7 +18,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_prefix, check_value
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers import BaseProvider
 
 from strongroom_file import reads
 from strongroom_file.faults import StaleSessionError
@@ -27,6 +27,8 @@ from strongroom_file.keysource import FileKey, key_source
 from strongroom_file.reads import not_found
 
 if TYPE_CHECKING:
+    from strongroom.providers import SecretMetadata, SecretVersion
+
     from strongroom_file.change import Change
     from strongroom_file.session import Highest, Session, State, View
 

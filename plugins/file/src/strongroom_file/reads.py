@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import DecryptionError, SecretNotFoundError, show_key
 from strongroom.keys import is_reserved
-from strongroom.providers import SecretMetadata, SecretVersion, VersionState
 
 from strongroom_file import history as packed_history
 from strongroom_file.faults import TYPE_NAME
@@ -17,6 +16,8 @@ from strongroom_file.layout import ENTRY, HISTORY, STATES, VALUE, Entry, StoredV
 from strongroom_file.recent import replayed
 
 if TYPE_CHECKING:
+    from strongroom.providers import SecretMetadata, SecretVersion, VersionState
+
     from strongroom_file.session import View
 
 __all__ = [
@@ -123,6 +124,10 @@ def describe(view: View, key: str) -> SecretMetadata:
     if entry is None or not entry.value:
         raise not_found(key)
     version = version_id(entry.epoch, entry.value)
+    from strongroom.providers import (
+        SecretMetadata,
+    )  # loaded late: a plain read needs neither this nor its module
+
     return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
 
 
@@ -136,6 +141,8 @@ def list_versions(view: View, key: str) -> list[SecretVersion]:
     if entry.value:
         kept.append(_current(entry))
         states[entry.value] = "current"
+    from strongroom.providers import SecretVersion
+
     return [
         SecretVersion(version_id(version.epoch, version.value), _time(version.made), states[version.value])
         for version in sorted(kept, key=lambda version: version.value, reverse=True)

@@ -8,10 +8,10 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["MIN_CHARACTERS", "forms", "leaves"]
+from strongroom.masking.limits import MIN_CHARACTERS
 
-MIN_CHARACTERS = 4
-"""Shorter values would mask ordinary text, and are not looked for."""
+__all__ = ["forms", "leaves"]
+
 # What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's, Java's.
 _URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "*")
 _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})

@@ -1,0 +1,11 @@
+"""What is masked and how long it is held, for whoever need not load the rest."""
+
+from __future__ import annotations
+
+__all__ = ["HELD_SECONDS", "MARK", "MIN_CHARACTERS"]
+
+MIN_CHARACTERS = 4
+"""Shorter values would mask ordinary text, and are not looked for."""
+HELD_SECONDS = 0.03
+"""How long an undecided tail is held before `MaskingStream.release`; 50 ms are promised, reading included."""
+MARK = b"********"
