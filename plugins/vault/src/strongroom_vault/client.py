@@ -14,7 +14,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 
-from strongroom_vault.errors import translate, unavailable
+from strongroom_vault.errors import says_denied, translate, unavailable
 from strongroom_vault.login import Login
 
 
@@ -69,17 +69,23 @@ class VaultClient:
         token = self.login.token(send)
         try:
             return ask(token)
-        except PermissionDeniedError:
-            if self._alive(call, token):
+        except PermissionDeniedError as error:
+            if says_denied(error) or self._alive(call, token):
                 raise
-        if not self.login.can_log_in:
-            raise AuthenticationError(
-                f"vault: {what}: the token is not good (any more)",
-                key=key,
-                provider="vault",
-                hint="give a new token, or `auth` so that it is renewed",
-            )
-        return ask(self.login.replace(token, send))
+        if self.login.can_log_in:
+            newer = self.login.replace(token, send)
+            try:
+                return ask(newer)
+            except PermissionDeniedError as error:
+                # A file of a token may hold one that has died as well.
+                if says_denied(error) or self._alive(call, newer):
+                    raise
+        raise AuthenticationError(
+            f"vault: {what}: the token is not good (any more)",
+            key=key,
+            provider="vault",
+            hint="give a new token, or `auth` so that it is renewed",
+        )
 
     def new_call(self) -> Any:
         """Return a deadline that several requests share."""

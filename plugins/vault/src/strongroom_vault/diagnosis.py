@@ -8,13 +8,15 @@ from typing import Any
 
 from strongroom.errors import PermissionDeniedError
 
+from strongroom_vault.errors import part
+
 
 def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:
     """Return who is logged in and what works; the token itself is never shown."""
     before = time.time()
     health = client.call("get", "/v1/sys/health", "ask for its health", params={"standbyok": "true"})
-    skew = health["server_time_utc"] - (before + time.time()) / 2
-    who = client.call("get", "/v1/auth/token/lookup-self", "look up the token")["data"]
+    skew = part(health, "server_time_utc", kind=int) - (before + time.time()) / 2
+    who = part(client.call("get", "/v1/auth/token/lookup-self", "look up the token"), "data")
     try:
         list_root()
     except PermissionDeniedError:

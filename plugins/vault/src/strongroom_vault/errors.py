@@ -77,3 +77,27 @@ def unavailable(what: str, kind: str, key: str | None = None) -> BackendUnavaila
         provider=PROVIDER,
         hint="check the address, the network, the certificate and that the server runs",
     )
+
+
+def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
+    """Return what stands at `path` in a reply.
+
+    Raises:
+        BackendUnavailableError: Nothing of this kind stands there: no Vault server has answered.
+    """
+    for name in path:
+        answer = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(answer, kind):
+        raise BackendUnavailableError(
+            "vault: what answers is no Vault server",
+            provider=PROVIDER,
+            hint="check the address: it may be that of a proxy or a portal",
+        )
+    return answer
+
+
+def says_denied(error: StrongroomError) -> bool:
+    """Tell whether the server itself says that the token is good and lacks a permission."""
+    said = " ".join(map(str, getattr(getattr(error, "raw", None), "errors", None) or ()))
+    # To a token that is none it says no more than `permission denied`; Vault adds `invalid token`.
+    return "occurred" in said and "invalid token" not in said

@@ -10,6 +10,8 @@ from typing import Any
 
 from strongroom.errors import AuthenticationError, ConfigurationError
 
+from strongroom_vault.errors import part
+
 Send = Callable[..., Any]
 
 _KUBERNETES_JWT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -111,9 +113,9 @@ class Login:
         self._keep(send("post", path, token=None, json=body))
 
     def _keep(self, reply: Any) -> float:
-        got = reply["auth"]
+        got = part(reply, "auth")
         seconds = float(got.get("lease_duration") or 0)
-        self._token, self._renewable = got["client_token"], bool(got.get("renewable"))
+        self._token, self._renewable = part(got, "client_token", kind=str), bool(got.get("renewable"))
         self._renew_at = time.monotonic() + seconds * 2 / 3 if seconds else None
         return seconds
 

@@ -19,6 +19,7 @@ from strongroom.keys import check_key, check_prefix, check_value, is_reserved
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_vault.client import client_of
+from strongroom_vault.errors import part
 from strongroom_vault.login import Login
 from strongroom_vault.names import escape, key_of, url_path
 from strongroom_vault.payload import fields_for, text_of
@@ -185,7 +186,7 @@ class VaultSecretProvider(BaseProvider):
                 reply = self._client.call("get", path, "find the KV version", call=call)
             except PermissionDeniedError:
                 return 2  # not remembered: the read itself tells what is wrong
-            options = reply["data"].get("options") or {}
+            options = part(reply, "data").get("options") or {}
             self._version = 2 if str(options.get("version")) == "2" else 1
         return self._version
 
@@ -200,11 +201,13 @@ class VaultSecretProvider(BaseProvider):
 
     def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int]:
         try:
-            data = self._ask("get", "data", key, "read", call, params=params)["data"]
+            data = part(self._ask("get", "data", key, "read", call, params=params), "data")
         except SecretNotFoundError as error:
             raw = getattr(error, "raw", None)
         else:
-            return (data["data"], data["metadata"]["version"]) if self._version != 1 else (data, 0)
+            if self._version == 1:
+                return data, 0
+            return part(data, "data"), part(data, "metadata", "version", kind=int)
         gone = (((raw and raw.json) or {}).get("data") or {}).get("metadata") or {}
         reason = (
             "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
@@ -225,17 +228,23 @@ class VaultSecretProvider(BaseProvider):
             return 0
         body = {"data": fields, "options": {"cas": version}}
         try:
-            return int(self._ask("post", "data", key, "write", call, json=body)["data"]["version"])
+            reply = self._ask("post", "data", key, "write", call, json=body)
         except ValidationError as error:
             raw = getattr(error, "raw", None)
             if "check-and-set" not in " ".join(getattr(raw, "errors", None) or ()):
                 raise
+        else:
+            version = part(reply, "data", "version", kind=int)
+            return int(version)
         raise ConflictError("vault: somebody else wrote first", key=key, provider="vault")
 
     def _metadata(self, key: str, what: str) -> Any:
         call = self._client.new_call()
         self._need_v2("metadata", call)
-        return self._ask("get", "metadata", key, what, call)["data"]
+        found = part(self._ask("get", "metadata", key, what, call), "data")
+        part(found, "versions")
+        part(found, "current_version", kind=int)
+        return found
 
     def _is_there(self, key: str) -> bool:
         try:
@@ -261,7 +270,7 @@ class VaultSecretProvider(BaseProvider):
             reply = self._client.call("list", path, "list", folder, call=call)
         except SecretNotFoundError:
             return []
-        return [folder + name for name in reply["data"]["keys"]]
+        return [folder + name for name in part(reply, "data", "keys", kind=list)]
 
     def _walk(self, folder: str, prefix: str, *, deep: bool = True) -> list[str]:
         found: list[str] = []

@@ -15,6 +15,7 @@ from strongroom.errors import ConfigurationError, DecryptionError, ValidationErr
 from strongroom.tenancy import current_tenant
 
 from strongroom_vault.client import client_of
+from strongroom_vault.errors import part
 from strongroom_vault.login import Login
 
 _TOKEN: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):[A-Za-z0-9+/]+={0,2}")
@@ -154,7 +155,7 @@ class VaultTransitEncryption:
             if self._latest is None or now >= self._latest[1]:
                 path = f"/v1/{self._mount}/keys/{self._name}"
                 reply = self._client.call("get", path, f"look up the transit key {self._name}")
-                self._latest = (int(reply["data"]["latest_version"]), now + _LATEST_SECONDS)
+                self._latest = (int(part(reply, "data", "latest_version", kind=int)), now + _LATEST_SECONDS)
             return self._latest[0]
 
     def _bound(self, context: bytes) -> dict[str, str]:
@@ -177,7 +178,7 @@ class VaultTransitEncryption:
         what = f"{operation} with the transit key {self._name}"
         failed: ValidationError
         try:
-            answer: dict[str, Any] = self._client.call("post", path, what, json=body)["data"]
+            answer: dict[str, Any] = part(self._client.call("post", path, what, json=body), "data")
         except ValidationError as error:
             failed = error
         else:

@@ -1,0 +1,422 @@
+"""Servers as they are run: behind TLS, restarted, sealed, busy, with namespaces and policies."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+import trustme
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+)
+from strongroom.testing.faults import FaultProxy
+from strongroom_vault import VaultSecretProvider
+
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bao_server import BaoServer  # as above
+
+VALUE = "a-value-that-no-message-may-tell"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a server."""
+    running = []
+
+    def start(**options):
+        folder = tmp_path / f"bao-{len(running)}"
+        folder.mkdir()
+        running.append(BaoServer(folder, **options))
+        running[-1].client.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+# --- TLS ---
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """A private CA, and files of what it made: for the server, and for a client."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    for name, made in {
+        "server": ca.issue_cert("127.0.0.1"),
+        "client": ca.issue_cert("client@example.com"),
+    }.items():
+        made.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        made.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    return tmp_path
+
+
+def test_a_private_authority_is_trusted_where_it_is_named(run, authority):
+    server = run(
+        listener=f'tls_cert_file = "{authority}/server.pem"\n  tls_key_file = "{authority}/server.key"',
+        ca=authority / "ca.pem",
+    )
+    with VaultSecretProvider(server.url, server.token, verify=authority / "ca.pem") as provider:
+        provider.set_secret("k", VALUE)
+        assert provider.get_secret("k") == VALUE
+        assert provider.diagnose()["reachable"]
+    for verify in (True, authority / "other.pem"):
+        with (
+            VaultSecretProvider(server.url, server.token, verify=verify) as provider,
+            pytest.raises(BackendUnavailableError) as caught,
+        ):
+            provider.get_secret("k")
+        assert "certificate" in str(caught.value)
+        assert server.token not in repr(caught.value)
+    with (
+        VaultSecretProvider(server.url, server.token, verify=authority / "none.pem") as provider,
+        pytest.raises(ConfigurationError),
+    ):
+        provider.get_secret("k")
+    plain = server.url.replace("https:", "http:")
+    with VaultSecretProvider(plain, server.token) as provider, pytest.raises(StrongroomError):
+        provider.get_secret("k")
+
+
+def test_a_client_certificate_is_shown_where_the_server_wants_one(run, authority):
+    server = run(
+        listener=(
+            f'tls_cert_file = "{authority}/server.pem"\n  tls_key_file = "{authority}/server.key"\n'
+            f'  tls_client_ca_file = "{authority}/ca.pem"\n  tls_require_and_verify_client_cert = true'
+        ),
+        ca=authority / "ca.pem",
+        cert=(str(authority / "client.pem"), str(authority / "client.key")),
+    )
+    options = {"verify": authority / "ca.pem"}
+    shown = {"client_cert": authority / "client.pem", "client_key": authority / "client.key"}
+    with VaultSecretProvider(server.url, server.token, **options, **shown) as provider:
+        provider.set_secret("k", VALUE)
+        assert provider.get_secrets(["k"]) == {"k": VALUE}
+    with (
+        VaultSecretProvider(server.url, server.token, **options) as provider,
+        pytest.raises(BackendUnavailableError),
+    ):
+        provider.get_secret("k")
+
+
+# --- restarts and seals ---
+
+
+def test_data_survives_a_restart_and_the_provider_comes_back(run):
+    server = run(storage="raft")
+    with VaultSecretProvider(server.url, server.token) as provider:
+        provider.set_secrets({"a": VALUE, "b/c": "2"})
+        server.process.terminate()
+        server.process.wait(20)
+        with pytest.raises(BackendUnavailableError):
+            provider.get_secret("a")
+        server.start()
+        with pytest.raises(BackendUnavailableError, match="sealed"):
+            provider.get_secret("a")
+        server.unseal()
+        assert server.eventually(provider.get_secret, "a") == VALUE
+        assert provider.list_secrets() == ["a", "b/c"]
+        assert [one.version for one in provider.list_versions("a")] == ["1"]
+
+
+def test_a_sealed_server_is_unavailable_and_works_again_when_it_is_opened(run):
+    server = run()
+    with VaultSecretProvider(server.url, server.token) as provider:
+        provider.set_secret("k", VALUE)
+        server.client.sys.seal()
+        for call in (
+            lambda: provider.get_secret("k"),
+            lambda: provider.set_secret("k", "x"),
+            lambda: provider.delete_secret("k"),
+            provider.list_secrets,
+            lambda: provider.get_secrets(["k", "l"]),
+            lambda: provider.describe_secret("k"),
+            provider.diagnose,
+        ):
+            with pytest.raises(BackendUnavailableError) as caught:
+                call()
+            assert caught.value.retryable
+            assert "sealed" in str(caught.value)
+        server.unseal()
+        assert provider.get_secret("k") == VALUE
+
+
+# --- limits ---
+
+
+def test_a_quota_of_the_server_is_throttling(server, mount):
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        provider.set_secret("k", VALUE)
+        quota = f"/v1/sys/quotas/rate-limit/{mount}"
+        server.client.adapter.post(quota, json={"path": mount, "rate": 1, "interval": "60s"})
+        try:
+            with pytest.raises(ThrottledError) as caught:
+                [provider.get_secret("k") for _ in range(20)]
+        finally:
+            server.client.adapter.delete(quota)
+        assert caught.value.retryable
+        assert provider.get_secret("k") == VALUE
+
+
+class Stub(http.server.BaseHTTPRequestHandler):
+    """Answers everything with the status of its server."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.server.body
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(body)
+        self.server.count += 1
+
+    do_GET = do_POST = do_LIST = do_DELETE = do_PUT = answer
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def stub():
+    """A server that refuses in one way; it counts how often."""
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    made.status, made.body, made.count = 500, b'{"errors": ["internal"]}', 0
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (412, BackendUnavailableError),  # a standby that has not caught up
+        (429, ThrottledError),
+        (472, BackendUnavailableError),  # a standby of another site
+        (473, BackendUnavailableError),  # a standby that answers reads alone
+        (500, BackendUnavailableError),
+        (502, BackendUnavailableError),
+        (503, BackendUnavailableError),
+        (504, BackendUnavailableError),
+    ],
+)
+@pytest.mark.parametrize("body", [b'{"errors": ["internal"]}', b"", b"<html>no JSON</html>"])
+def test_statuses_are_told_by_class(stub, status, expected, body):
+    stub.status, stub.body = status, body
+    with VaultSecretProvider(
+        f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2, timeout=5
+    ) as provider:
+        for call in (
+            lambda: provider.get_secret("k"),
+            lambda: provider.set_secret("k", VALUE),
+            lambda: provider.get_secrets(["k", "l"]),
+            provider.list_secrets,
+        ):
+            with pytest.raises(expected) as caught:
+                call()
+            assert caught.value.retryable
+            assert VALUE not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>a portal</html>", b"[]", b"{}", b'{"data": null}', b'{"data": {}}']
+)
+def test_an_answer_that_is_none_is_no_value(stub, body):
+    stub.status, stub.body = 200, body
+    with VaultSecretProvider(
+        f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2, timeout=5
+    ) as provider:
+        for call in (
+            lambda: provider.get_secret("k"),
+            lambda: provider.get_secrets(["k", "l"]),
+            provider.list_secrets,
+        ):
+            with pytest.raises(StrongroomError) as caught:
+                call()
+            assert not isinstance(caught.value, SecretNotFoundError)
+
+
+# --- wires ---
+
+DEADLINE = 0.6
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half", "refuse"])
+def test_a_bad_wire_ends_every_call_in_time(server, mount, mode):
+    with (
+        FaultProxy(int(server.url.rpartition(":")[2])) as wire,
+        VaultSecretProvider(
+            f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=DEADLINE
+        ) as provider,
+    ):
+        wire.mode = mode
+        for call in (
+            lambda: provider.get_secret("k"),
+            lambda: provider.set_secret("k", VALUE),
+            lambda: provider.delete_secret("k"),
+            provider.list_secrets,
+            lambda: provider.get_secrets(["k", "l", "m"]),
+        ):
+            with pytest.raises(BackendUnavailableError) as caught:
+                call()
+            assert caught.value.retryable
+            assert VALUE not in f"{caught.value!r} {caught.value.__context__!r}"
+            assert server.token not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+@pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
+def test_a_wire_that_fails_in_mid_use_and_heals(server, mount, mode):
+    with (
+        FaultProxy(int(server.url.rpartition(":")[2])) as wire,
+        VaultSecretProvider(
+            f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=DEADLINE
+        ) as provider,
+        VaultSecretProvider(server.url, server.token, mount) as direct,
+    ):
+        direct.set_secret("k", "x" * 2000)
+        server_says = provider.get_secrets(["k"])
+        assert server_says == {"k": "x" * 2000}
+        wire.mode = mode
+        with pytest.raises(BackendUnavailableError):
+            provider.get_secret("k")
+        wire.mode = "pass"
+        with VaultSecretProvider(f"http://127.0.0.1:{wire.port}", server.token, mount, timeout=10) as patient:
+            assert patient.get_secret("k") == "x" * 2000
+
+
+def test_a_batch_uses_no_more_connections_than_it_may_and_keeps_them(server, mount):
+    with (
+        FaultProxy(int(server.url.rpartition(":")[2]), latency=0.005) as wire,
+        VaultSecretProvider(
+            f"http://127.0.0.1:{wire.port}", server.token, mount, max_connections=4, timeout=30
+        ) as provider,
+    ):
+        values = {f"k{number}": str(number) for number in range(40)}
+        provider.set_secrets(values)
+        assert provider.get_secrets([*values, "none"]) == values
+        assert wire.connections <= 4
+        assert provider.get_secrets(values) == values
+        assert wire.connections <= 4
+
+
+def test_a_redirect_to_no_tls_does_not_get_the_token(server, authority):
+    """A standby redirects; one that sends a client from https to http would read its token."""
+    seen = []
+
+    class Redirecting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(307)
+            self.send_header("Location", f"{server.url}/v1/secret/data/k")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            seen.append(self.path)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    made.socket = context.wrap_socket(made.socket, server_side=True)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    try:
+        with (
+            VaultSecretProvider(
+                f"https://127.0.0.1:{made.server_port}",
+                server.token,
+                kv_version=2,
+                verify=authority / "ca.pem",
+            ) as provider,
+            pytest.raises(StrongroomError),
+        ):
+            provider.get_secret("k")
+        assert seen == ["/v1/secret/data/k"]
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+# --- namespaces and policies ---
+
+
+def test_a_namespace_is_a_world_of_its_own(server):
+    name = f"team-{uuid.uuid4()}"
+    server.client.sys.create_namespace(name)
+    try:
+        inside = type(server.client)(server.url, token=server.token, namespace=name)
+        inside.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+        inside.adapter.close()
+        with (
+            VaultSecretProvider(server.url, server.token, namespace=name) as team,
+            VaultSecretProvider(server.url, server.token) as root,
+        ):
+            team.set_secret("only/there", VALUE)
+            assert team.list_secrets() == ["only/there"]
+            with pytest.raises(SecretNotFoundError):
+                root.get_secret("only/there")
+        with (
+            VaultSecretProvider(server.url, server.token, namespace="none") as nowhere,
+            pytest.raises(ConfigurationError),
+        ):
+            nowhere.get_secret("k")
+    finally:
+        server.client.sys.delete_namespace(name)
+
+
+POLICIES = {
+    "read": ('path "{mount}/data/*" {{ capabilities = ["read"] }}', {"get"}),
+    "list": (
+        (
+            'path "{mount}/metadata/*" {{ capabilities = ["read", "list"] }}\n'
+            'path "{mount}/metadata" {{ capabilities = ["list"] }}'
+        ),
+        {"list", "describe"},
+    ),
+    "write": ('path "{mount}/data/*" {{ capabilities = ["create", "update", "read"] }}', {"get", "set"}),
+    "delete": ('path "{mount}/data/*" {{ capabilities = ["read", "delete"] }}', {"get", "delete"}),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_a_policy_does_not_allow_is_denied_and_never_absent(server, mount, name):
+    policy, allowed = POLICIES[name]
+    server.client.sys.create_or_update_policy(mount, policy.format(mount=mount))
+    # Without the default policy it may not even look itself up.
+    made = server.client.auth.token.create(policies=[mount], no_default_policy=True)
+    with VaultSecretProvider(server.url, server.token, mount) as root:
+        root.set_secret("k", VALUE)
+    with VaultSecretProvider(server.url, made["auth"]["client_token"], mount, kv_version=2) as provider:
+        for operation, call in {
+            "get": lambda: provider.get_secret("k"),
+            "describe": lambda: provider.describe_secret("k"),
+            "list": provider.list_secrets,
+            "set": lambda: provider.set_secret("k", VALUE),
+            "delete": lambda: provider.delete_secret("k"),
+        }.items():
+            if operation in allowed:
+                call()
+            else:
+                with pytest.raises(PermissionDeniedError) as caught:
+                    call()
+                assert not caught.value.retryable
