@@ -162,6 +162,7 @@ def test_a_quota_of_the_server_is_throttling(server, mount):
     with VaultSecretProvider(server.url, server.token, mount) as provider:
         provider.set_secret("k", VALUE)
         quota = f"/v1/sys/quotas/rate-limit/{mount}"
+        server.client.adapter.post("/v1/sys/quotas/config", json={"enable_rate_limit_response_headers": True})
         server.client.adapter.post(quota, json={"path": mount, "rate": 1, "interval": "60s"})
         try:
             with pytest.raises(ThrottledError) as caught:
@@ -169,6 +170,7 @@ def test_a_quota_of_the_server_is_throttling(server, mount):
         finally:
             server.client.adapter.delete(quota)
         assert caught.value.retryable
+        assert 0 < caught.value.retry_after <= 60
         assert provider.get_secret("k") == VALUE
 
 
@@ -179,10 +181,12 @@ class Stub(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = self.server.body
-        self.send_response(self.server.status)
+        first = self.server.first
+        status, body = first.pop() if first else (self.server.status, self.server.body)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Retry-After", "7")
+        self.send_header("Content-Type", "application/json")  # hvac reads no errors otherwise
+        self.send_header("Retry-After", self.server.wait)
         self.end_headers()
         self.wfile.write(body)
         self.server.count += 1
@@ -198,6 +202,7 @@ def stub():
     """A server that refuses in one way; it counts how often."""
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     made.status, made.body, made.count = 500, b'{"errors": ["internal"]}', 0
+    made.wait, made.first = "7", []
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -234,7 +239,19 @@ def test_statuses_are_told_by_class(stub, status, expected, body):
             with pytest.raises(expected) as caught:
                 call()
             assert caught.value.retryable
+            assert getattr(caught.value, "retry_after", 7) == 7  # of 429 alone
             assert VALUE not in repr(caught.value)
+
+
+@pytest.mark.parametrize("told", ["", "soon", "-1", "1e9", "Wed, 25 Nov 2026 18:00:00 GMT", "\u00b2"])
+def test_a_wait_that_is_no_number_of_seconds_is_none(stub, told):
+    stub.status, stub.wait = 429, told
+    with (
+        VaultSecretProvider(f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2) as provider,
+        pytest.raises(ThrottledError) as caught,
+    ):
+        provider.get_secret("k")
+    assert caught.value.retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -253,6 +270,36 @@ def test_an_answer_that_is_none_is_no_value(stub, body):
             with pytest.raises(StrongroomError) as caught:
                 call()
             assert not isinstance(caught.value, SecretNotFoundError)
+
+
+# What a server says between the making of a mount and its first use.
+UPGRADING = (
+    b'{"errors": ["Upgrading from non-versioned to versioned data. This backend will be '
+    b'unavailable for a brief period and will resume service shortly."]}'
+)
+PRIMARY = UPGRADING.replace(b"Upgrading", b"Waiting for the primary to upgrade")
+
+
+@pytest.mark.parametrize("body", [UPGRADING, PRIMARY])
+def test_an_engine_that_is_being_made_ready_is_waited_for(stub, body):
+    stub.first = [(400, body)] * 3
+    stub.status = 200
+    stub.body = b'{"data": {"data": {"value": "x"}, "metadata": {"version": 1}}}'
+    with VaultSecretProvider(f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2) as provider:
+        assert provider.get_secret("k") == "x"
+    assert stub.count == 4
+
+
+def test_an_engine_that_does_not_get_ready_is_unavailable(stub):
+    stub.status, stub.body = 400, UPGRADING
+    with VaultSecretProvider(
+        f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2, timeout=0.5
+    ) as provider:
+        for call in (lambda: provider.get_secret("k"), lambda: provider.set_secret("k", VALUE)):
+            with pytest.raises(BackendUnavailableError) as caught:
+                call()
+            assert caught.value.retryable
+            assert VALUE not in repr(caught.value)
 
 
 # --- wires ---

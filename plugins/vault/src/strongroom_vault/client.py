@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from strongroom.errors import (
     ConfigurationError,
     PermissionDeniedError,
     StrongroomError,
+    ThrottledError,
 )
 
-from strongroom_vault.errors import says_denied, translate, unavailable
+from strongroom_vault.errors import says_denied, says_upgrading, translate, unavailable
 from strongroom_vault.login import Login
+
+_UPGRADE_PAUSE_SECONDS = 0.05
 
 
 def client_of(
@@ -148,10 +152,17 @@ class VaultClient:
         adapter, session = self._made()
         headers = {"X-Vault-Token": token} if token else {}
         failed: StrongroomError
-        try:
-            return session.run(call, adapter.request, method, path, headers=headers, **kwargs)
-        except Exception as error:  # noqa: BLE001  # requests, urllib3 and the OS raise many kinds
-            failed = self._translated(error, what, key)
+        while True:
+            try:
+                return session.run(call, adapter.request, method, path, headers=headers, **kwargs)
+            except Exception as error:  # noqa: BLE001  # requests, urllib3 and the OS raise many kinds
+                failed = self._translated(error, what, key)
+            # Nothing was done, and it takes the server a moment: no caller should have to know.
+            if not says_upgrading(failed) or call.left() <= _UPGRADE_PAUSE_SECONDS:
+                break
+            time.sleep(_UPGRADE_PAUSE_SECONDS)
+        if isinstance(failed, ThrottledError):
+            failed.retry_after = call.retry_after
         # Outside: requests' errors carry the request, and with it the token and the value.
         raise failed
 

@@ -46,10 +46,14 @@ _HINTS: dict[type[StrongroomError], str] = {
 }
 
 
+# With 400, where a mount of version 2 was made, or version 1 was turned into it, moments ago.
+_UPGRADING = "from non-versioned to versioned data"
+_STATES = {"is sealed": "the server is sealed", _UPGRADING: "the KV engine is being upgraded; ask again"}
+
+
 def translate(error: Exception, what: str, key: str | None = None) -> StrongroomError:
     """Return our error for one of hvac's; the message has its class and never a value."""
-    texts = [str(text) for text in getattr(error, "errors", None) or ()]
-    said = " ".join(texts)
+    said = _said(error)
     kind = TABLE.get(type(error).__name__, BackendUnavailableError)
     about = f" {show_key(key)}" if key is not None else ""
     message = f"vault: {what}{about}: {type(error).__name__}"
@@ -57,8 +61,10 @@ def translate(error: Exception, what: str, key: str | None = None) -> Strongroom
     if "no handler for route" in said or "namespace not found" in said:
         more["hint"] = "check mount_point and namespace: the server has nothing there"
         return ConfigurationError(f"vault: {what}{about}: no such mount or namespace", **more)
-    if "is sealed" in said.lower():
-        return BackendUnavailableError(f"vault: {what}{about}: the server is sealed", **more)
+    state = next((state for words, state in _STATES.items() if words in said.lower()), None)
+    if state is not None:
+        more["hint"] = _HINTS[BackendUnavailableError]
+        return BackendUnavailableError(f"vault: {what}{about}: {state}", **more)
     if key is not None and kind is SecretNotFoundError:
         return SecretNotFoundError(key, provider=PROVIDER)
     if kind is SecretNotFoundError:
@@ -98,6 +104,15 @@ def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
 
 def says_denied(error: StrongroomError) -> bool:
     """Tell whether the server itself says that the token is good and lacks a permission."""
-    said = " ".join(map(str, getattr(getattr(error, "raw", None), "errors", None) or ()))
+    said = _said(getattr(error, "raw", None))
     # To a token that is none it says no more than `permission denied`; Vault adds `invalid token`.
     return "occurred" in said and "invalid token" not in said
+
+
+def says_upgrading(error: StrongroomError) -> bool:
+    """Tell whether the server is about to have the KV engine ready, and has done nothing."""
+    return _UPGRADING in _said(getattr(error, "raw", None))
+
+
+def _said(error: Any) -> str:
+    return " ".join(str(text) for text in getattr(error, "errors", None) or ())

@@ -23,14 +23,15 @@ _local = threading.local()
 
 
 class Call:
-    """One call under way: its deadline, and the connection it uses at the moment."""
+    """One call under way: its deadline, the connection it uses now, and the seconds it was told to wait."""
 
-    __slots__ = ("connection", "deadline", "done", "expired")
+    __slots__ = ("connection", "deadline", "done", "expired", "retry_after")
 
     def __init__(self, timeout: float) -> None:
         self.deadline = time.monotonic() + timeout
         self.connection: Any = None
         self.done = self.expired = False
+        self.retry_after: float | None = None
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -124,6 +125,9 @@ class DeadlineAdapter(HTTPAdapter):
             raise requests.exceptions.Timeout
         kwargs["timeout"] = left
         response = super().send(request, *args, **kwargs)
+        # Noted here: hvac's errors have no headers.
+        told = response.headers.get("Retry-After", "")
+        call.retry_after = float(told) if told.isascii() and told.isdigit() else None
         _ = response.content  # here, while the watchdog still looks
         if call.expired:
             raise requests.exceptions.Timeout
