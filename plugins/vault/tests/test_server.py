@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from strongroom import SecretRotation
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -467,3 +468,50 @@ def test_what_a_policy_does_not_allow_is_denied_and_never_absent(server, mount, 
                 with pytest.raises(PermissionDeniedError) as caught:
                     call()
                 assert not caught.value.retryable
+
+
+def test_the_policies_of_the_page_are_enough_and_no_more(server, mount):
+    """Those of one application: a reader, and a rotator."""
+    page = (Path(__file__).parents[3] / "docs/how-to/backends/vault.md").read_text()
+    blocks = [text.partition("```")[0] for text in page.split("```hcl\n")[1:]]
+    reader, rotator = (text.replace("secret/", f"{mount}/") for text in blocks if "app/" in text)
+
+    def allowed(policy):
+        server.client.sys.create_or_update_policy(mount, policy)
+        token = server.client.auth.token.create(policies=[mount], no_default_policy=True)["auth"]
+        return VaultSecretProvider(server.url, token["client_token"], mount)
+
+    with VaultSecretProvider(server.url, server.token, mount) as root:
+        root.set_secrets({"app/k": VALUE, "other": VALUE})
+    with allowed(reader) as provider:
+        assert provider.get_secrets(["app/k"]) == {"app/k": VALUE}
+        for call in (lambda: provider.get_secret("other"), lambda: provider.set_secret("app/k", "x")):
+            with pytest.raises(PermissionDeniedError):
+                call()
+    with allowed(rotator) as provider:
+        rotation = SecretRotation(provider, grace_seconds=60)
+        rotation.rotate("app/k", "new")
+        assert provider.get_secret("app/k") == "new"
+        rotation.rollback("app/k")
+        assert provider.get_secret("app/k") == VALUE
+        with pytest.raises(PermissionDeniedError):
+            rotation.rotate("other", "new")
+
+
+def test_destroying_needs_its_own_permission(server, mount):
+    policy = f'path "{mount}/data/*" {{ capabilities = ["read"] }}\n'
+    server.client.sys.create_or_update_policy(mount, policy)
+    token = server.client.auth.token.create(policies=[mount])["auth"]["client_token"]
+    with (
+        VaultSecretProvider(server.url, server.token, mount) as root,
+        VaultSecretProvider(server.url, token, mount, destroy_on_delete=True) as provider,
+    ):
+        root.set_secret("k", VALUE)
+        with pytest.raises(PermissionDeniedError):
+            provider.delete_secret("k")
+        more = f'{policy}path "{mount}/metadata/*" {{ capabilities = ["delete"] }}'
+        server.client.sys.create_or_update_policy(mount, more)
+        provider.delete_secret("k")
+        with pytest.raises(SecretNotFoundError) as caught:
+            root.list_versions("k")
+        assert caught.value.reason == "absent"
