@@ -126,7 +126,7 @@ def test_data_survives_a_restart_and_the_provider_comes_back(run):
         with pytest.raises(BackendUnavailableError):
             provider.get_secret("a")
         server.start()
-        with pytest.raises(BackendUnavailableError, match="sealed"):
+        with pytest.raises(BackendUnavailableError, match="the server is sealed"):
             provider.get_secret("a")
         server.unseal()
         assert server.eventually(provider.get_secret, "a") == VALUE
@@ -151,7 +151,7 @@ def test_a_sealed_server_is_unavailable_and_works_again_when_it_is_opened(run):
             with pytest.raises(BackendUnavailableError) as caught:
                 call()
             assert caught.value.retryable
-            assert "sealed" in str(caught.value)
+            assert "the server is sealed" in str(caught.value)
         server.unseal()
         assert provider.get_secret("k") == VALUE
 
