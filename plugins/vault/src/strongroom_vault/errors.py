@@ -115,4 +115,9 @@ def says_upgrading(error: StrongroomError) -> bool:
 
 
 def _said(error: Any) -> str:
-    return " ".join(str(text) for text in getattr(error, "errors", None) or ())
+    texts = [str(text) for text in getattr(error, "errors", None) or ()]
+    health = getattr(error, "json", None)
+    # `sys/health` says it by a member.
+    if isinstance(health, dict) and health.get("sealed") is True:
+        texts.append("is sealed")
+    return " ".join(texts)
