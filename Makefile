@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs site site-check schema dist clean
+.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -64,6 +64,12 @@ schema: $(READY) ## write schemas/ anew from the models
 
 dist: $(READY)   ## wheels and sdists of all distributions
 	$(BIN)/python scripts/build_all.py dist
+
+licences: $(READY) ## whether the licences of all that is needed are among those that are allowed
+	$(BIN)/python scripts/licences.py
+
+release: $(READY) ## everything of a release but the upload, in dist/ (SKIP_TESTS=1 leaves `make test` out)
+	$(BIN)/python scripts/release.py
 
 clean:           ## remove everything that make made
 	rm -rf $(VENV) dist build .cache .coverage* .mypy_cache .ruff_cache .import_linter_cache

@@ -48,7 +48,18 @@ def main() -> None:
         plugins = {row["name"]: row for row in json.loads(strongroom("plugins", "--json"))["plugins"]}
         broken = {name: row["error"] for name, row in plugins.items() if row["error"]}
         assert not broken, broken
-        assert {"memory", "env", "file", "vault", "aws", "gcp", "azure", "keyring"} <= set(plugins)
+        assert {
+            "memory",
+            "env",
+            "file",
+            "vault",
+            "aws",
+            "gcp",
+            "azure",
+            "keyring",
+            "redis",
+            "vault.transit",
+        } <= set(plugins)
 
         import strongroom as library
 
