@@ -257,3 +257,12 @@ def test_tenants_do_not_meet_in_threads_and_tasks(inner):
     asyncio.run(all_tasks())
     assert len(crossed) == 8 * 200 + 16 * 20
     assert not any(crossed)
+
+
+def test_a_key_that_is_too_long_with_its_prefix_is_told_as_the_callers():
+    provider = PrefixMiddleware(MemorySecretProvider(), "team/")
+    key = "k" * 510
+    with pytest.raises(InvalidKeyError) as caught:
+        provider.get_secret(key)
+    assert caught.value.key == key
+    assert "team/" not in caught.value.message

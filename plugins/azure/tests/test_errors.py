@@ -199,3 +199,10 @@ def test_what_no_retry_helps():
     assert is_lasting(core.ServiceRequestError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"))
     assert is_lasting(core.ServiceRequestError("[Errno -2] Name or service not known"))
     assert not is_lasting(core.ServiceRequestError("Temporary failure in name resolution"))
+
+
+@pytest.mark.parametrize("value", ["correct-horse-" * 100, "correct\n\nhorse  battery"])
+def test_a_value_that_a_cut_or_a_join_would_leave_a_part_of_is_not_told(value):
+    error = _answer(400, "BadParameter", f"cannot store {value}")
+    ours = translate(error, doing="writing", key="k", hidden=value)
+    assert "correct" not in f"{ours} {ours.__cause__} {ours.__cause__!r}"

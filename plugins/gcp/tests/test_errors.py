@@ -135,3 +135,9 @@ def test_no_value_is_told():
 
 def test_messages_are_short():
     assert len(message_of(core.Unknown("x" * 5000))) == 300
+
+
+def test_a_value_that_a_cut_would_leave_the_beginning_of_is_not_told():
+    value = "correct-horse-" * 100
+    ours = translate(core.InvalidArgument(f"cannot store {value}"), doing="writing", key="k", hidden=value)
+    assert "correct" not in f"{ours} {ours.__cause__} {ours.__cause__!r}"

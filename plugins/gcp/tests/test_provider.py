@@ -429,10 +429,10 @@ def test_diagnose(provider, bench):
     told = provider.diagnose()
     assert all(isinstance(text, str) for text in told.values())
     assert told["reachable"] == "yes"
-    assert told["can list"] == "yes"
+    assert told["can_list"] == "yes"
     assert told["transport"] == bench.transport
     bench.store.fail("ListSecrets", Refusal("PERMISSION_DENIED", "No."))
-    assert provider.diagnose()["can list"].startswith("no")
+    assert provider.diagnose()["can_list"].startswith("no")
     bench.store.fail("ListSecrets", Refusal("UNAUTHENTICATED", "No."))
     with pytest.raises(AuthenticationError):
         provider.diagnose()

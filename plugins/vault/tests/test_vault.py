@@ -112,3 +112,25 @@ def test_diagnose_tells_who_is_logged_in(server, provider):
     told = provider.diagnose()
     assert told["identity"] == "token (root)"
     assert server.token not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": ""},
+        {"client_key": "key.pem"},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"max_connections": 0},
+    ],
+)
+def test_options_that_make_no_sense_are_refused_at_once(options):
+    with pytest.raises(ConfigurationError):
+        VaultSecretProvider(**({"url": "http://127.0.0.1:1", "token": "t"} | options))
+
+
+def test_a_version_that_is_no_text_is_not_there(provider):
+    provider.set_secret("k", "v")
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret_version("k", 1)

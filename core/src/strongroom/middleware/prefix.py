@@ -24,7 +24,14 @@ class PrefixMiddleware(RenamingMiddleware):
         self.prefix = prefix
 
     def stored(self, key: str) -> str:
-        return check_key(self.prefix + check_key(key))
+        try:
+            return check_key(self.prefix + check_key(key))
+        except InvalidKeyError as error:
+            if error.key == key:
+                raise
+            raise InvalidKeyError(
+                key, f"invalid key {show_key(key)}: too long with the prefix before it"
+            ) from None
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         length = len(self.prefix)

@@ -111,7 +111,9 @@ class AWSParameterProvider(BaseProvider):
 
     def get_secret_version(self, key: str, version: str) -> str:
         name = parameter_name_of(check_key(key))
-        if not (version.isascii() and version.isdigit() and int(version[:19]) > 0):
+        if not (
+            isinstance(version, str) and version.isascii() and version.isdigit() and int(version[:19]) > 0
+        ):
             raise self._no_version(key)
         return self._value(key, name, f"{name.text}:{version}", self._connection.deadline())
 

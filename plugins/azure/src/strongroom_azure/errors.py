@@ -113,6 +113,7 @@ _NO_ANSWER = frozenset(
     {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
 )
 _MESSAGE_CHARACTERS = 300
+_HELD_BACK = "(its message holds the value and is left out)"
 _REDIRECTION, _DENIED, _CONFLICT, _SERVER_ERROR = 300, 403, 409, 500
 _TROUBLE = frozenset({408, 429, *range(500, 600)})
 
@@ -141,9 +142,7 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list does not find is no secret
-    said = message_of(error)
-    if hidden and hidden in said:
-        said = "(its message holds the value and is left out)"
+    said = message_of(error, hidden)
     about = f"azure: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError
     if kind is SecretNotFoundError:
@@ -226,8 +225,11 @@ def was_not_sent(error: Exception) -> bool:
     return any(cls.__name__ == "ServiceRequestError" for cls in type(error).__mro__)
 
 
-def message_of(error: Exception) -> str:
-    """Return what `error` says in one line, without request and response, shortened."""
+def message_of(error: Exception, hidden: str | None = None) -> str:
+    """Return what `error` says in one line, without request and response, shortened.
+
+    Nothing of it where `hidden` is in it.
+    """
     name = type(error).__name__
     told = _told(error)
     if name == "OutOfTimeError":
@@ -240,6 +242,9 @@ def message_of(error: Exception) -> str:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
         said = f"{name}: {getattr(error, 'message', None) or error}"
+    # Before anything is joined or cut off: what is left of the value would not be found.
+    if hidden and hidden in said:
+        return _HELD_BACK
     said = " ".join(said.split())
     return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
 

@@ -156,6 +156,7 @@ _NETWORK_TROUBLE = re.compile(
 )
 _NO_ANSWER = (json_format.Error, json.decoder.JSONDecodeError, http.JSONDecodeError, AttributeError)
 _MESSAGE_CHARACTERS = 300
+_HELD_BACK = "(its message holds the value and is left out)"
 
 _HINTS: dict[type[StrongroomError], str] = {
     PermissionDeniedError: "grant the permission on the secret or the project; "
@@ -181,9 +182,7 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list or a project does not find is no secret
-    said = message_of(error)
-    if hidden and hidden in said:
-        said = "(its message holds the value and is left out)"
+    said = message_of(error, hidden)
     about = f"gcp: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError
     if kind is SecretNotFoundError:
@@ -234,8 +233,11 @@ def may_be_state(error: Exception) -> bool:
     return type(error) is core.BadRequest and _answer(error).get("status", "") in ("", "FAILED_PRECONDITION")
 
 
-def message_of(error: Exception) -> str:
-    """Return what `error` says, without request and response, shortened."""
+def message_of(error: Exception, hidden: str | None = None) -> str:
+    """Return what `error` says, without request and response, shortened.
+
+    Nothing of it where `hidden` is in it.
+    """
     if isinstance(error, OutOfTimeError):
         return "no answer before the deadline"
     if isinstance(error, _NO_ANSWER):
@@ -247,6 +249,9 @@ def message_of(error: Exception) -> str:
         said = f"{name}: {said}" if name else said
     else:
         said = f"{type(error).__name__}: {error}"
+    # Before anything is cut off: a part of the value would not be found.
+    if hidden and hidden in said:
+        return _HELD_BACK
     return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
 
 

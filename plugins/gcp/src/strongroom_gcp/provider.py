@@ -269,23 +269,20 @@ class GCPSecretProvider(BaseProvider):
             "project": self._options.project_id,
             "endpoint": str(service.client.transport.host),
             "transport": service.transport,
-            "logged in as": logins.identity(self._connection.login),
+            "identity": logins.identity(self._connection.login),
         }
         try:
             service.call(
                 "list_secrets", {"parent": self._parent, "page_size": 1}, deadline, doing="listing secrets"
             )
-            told["can list"] = "yes"
+            told["can_list"] = "yes"
         except PermissionDeniedError:
             # The service knows the caller and answers: those who only read by name need no more.
-            told["can list"] = (
+            told["can_list"] = (
                 "no: grant secretmanager.secrets.list (roles/secretmanager.viewer) where it should"
             )
-        return {
-            "reachable": "yes",
-            **told,
-            "clock skew": "unknown: the client does not pass the server's time on",
-        }
+        # No clock skew: the client does not pass the server's time on.
+        return {"reachable": "yes", **told}
 
     def close(self) -> None:
         """Close the connections; a later call opens them again.

@@ -35,6 +35,18 @@ def client_of(
     proxies: Mapping[str, str] | None,
 ) -> VaultClient:
     """Return a client by the options that everything here has; it makes no request before the first call."""
+    wrong = [
+        what
+        for bad, what in (
+            (not url, "url is empty"),
+            (bool(client_key) and not client_cert, "client_key without client_cert"),
+            (not timeout > 0, "timeout is not greater than 0"),
+            (max_connections < 1, "max_connections is less than 1"),
+        )
+        if bad
+    ]
+    if wrong:
+        raise ConfigurationError(f"vault: {', '.join(wrong)}", provider="vault")
     cert = (str(client_cert), str(client_key)) if client_cert and client_key else client_cert
     options = {
         "namespace": namespace,

@@ -166,7 +166,9 @@ class VaultSecretProvider(BaseProvider):
         check_key(key)
         call = self._client.new_call()
         self._need_v2("versions", call)
-        if not (version.isascii() and version.isdigit() and int(version[:18]) > 0):
+        if not (
+            isinstance(version, str) and version.isascii() and version.isdigit() and int(version[:18]) > 0
+        ):
             raise SecretNotFoundError(key, provider="vault", hint="versions are numbers from 1")
         return text_of(self._read(key, call, {"version": version})[0], self._field, key)
 
