@@ -6,6 +6,7 @@ import http.server
 import ssl
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -515,3 +516,25 @@ def test_destroying_needs_its_own_permission(server, mount):
         with pytest.raises(SecretNotFoundError) as caught:
             root.list_versions("k")
         assert caught.value.reason == "absent"
+
+
+def test_a_whole_list_or_batch_ends_at_its_deadline(server, mount):
+    keys = {f"k{number}": VALUE for number in range(40)}
+    with (
+        FaultProxy(int(server.url.rpartition(":")[2]), latency=0.2) as wire,
+        VaultSecretProvider(server.url, server.token, mount) as direct,
+        VaultSecretProvider(
+            f"http://127.0.0.1:{wire.port}", server.token, mount, max_connections=2, timeout=30, deadline=1
+        ) as provider,
+    ):
+        direct.set_secrets(keys)
+        for call in (
+            lambda: provider.get_secrets(keys),
+            provider.list_secrets,
+            lambda: provider.set_secrets(keys),
+        ):
+            started = time.monotonic()
+            with pytest.raises(BackendUnavailableError):
+                call()
+            assert time.monotonic() - started < 3  # 4 seconds and more without
+        assert provider.get_secret("k1") == VALUE

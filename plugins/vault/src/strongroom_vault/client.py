@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from strongroom_vault.errors import says_denied, says_upgrading, translate, unav
 from strongroom_vault.login import Login
 
 _UPGRADE_PAUSE_SECONDS = 0.05
+
+
+_whole_ends: ContextVar[float | None] = ContextVar("strongroom_vault_whole_ends", default=None)
+"""When the list or the batch that is under way has to end, of the monotonic clock."""
 
 
 def client_of(
@@ -107,7 +113,17 @@ class VaultClient:
         """Return a deadline that several requests share."""
         from strongroom_vault.transport import Call
 
-        return Call(self.timeout)
+        end = _whole_ends.get()
+        return Call(self.timeout if end is None else min(self.timeout, end - time.monotonic()))
+
+    @contextmanager
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """Let every call of the block end before `seconds` have passed; None sets no such bound."""
+        token = _whole_ends.set(None if seconds is None else time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            _whole_ends.reset(token)
 
     def close(self) -> None:
         with self._lock:

@@ -40,6 +40,7 @@ class VaultConfig(_ServerConfig):
     )
     destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     list_deleted: bool = Field(default=False, description="List soft-deleted keys too, for fewer requests.")
+    deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
     field: str | None = Field(default=None, description="Read and patch this one field of each secret.")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from strongroom.errors import (
+    ConfigurationError,
     ConflictError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -38,6 +40,7 @@ class VaultSecretProvider(BaseProvider):
         token: A token; or say `auth`. No `VAULT_*` variable is looked at.
         mount_point: Where the engine is mounted.
         timeout: Seconds for one get, set, delete or page.
+        deadline: Seconds for a whole list or batch; None: as many as it needs.
 
     The other options are described in `strongroom_vault.config`.
     """
@@ -56,6 +59,7 @@ class VaultSecretProvider(BaseProvider):
         client_cert: str | Path | None = None,
         client_key: str | Path | None = None,
         timeout: float = 10.0,
+        deadline: float | None = None,
         kv_version: Literal[1, 2] | None = None,
         destroy_on_delete: bool = False,
         list_deleted: bool = False,
@@ -77,7 +81,10 @@ class VaultSecretProvider(BaseProvider):
         self._mount = mount_point.strip("/")
         self._version: int | None = kv_version
         self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field
+        if deadline is not None and not deadline > 0:
+            raise ConfigurationError("vault: deadline is not greater than 0", provider="vault")
         self._workers = max_connections
+        self._whole = deadline
 
     def get_secret(self, key: str) -> str:
         """Return the value, in one request."""
@@ -112,7 +119,12 @@ class VaultSecretProvider(BaseProvider):
         self._ask("delete", kind, key, "delete", call)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        folder = escape(check_prefix(prefix).rpartition("/")[0])
+        check_prefix(prefix)
+        with self._client.within(self._whole):
+            return self._list(prefix)
+
+    def _list(self, prefix: str) -> list[str]:
+        folder = escape(prefix.rpartition("/")[0])
         found = self._walk(f"{folder}/" if folder else "", escape(prefix.removesuffix(" ")))
         keys = [key for key in map(key_of, found) if key is not None and key.startswith(prefix)]
         keys = sorted(key for key in keys if not is_reserved(key))
@@ -123,14 +135,16 @@ class VaultSecretProvider(BaseProvider):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return those that are there, read in parallel over kept connections."""
         wanted = list(dict.fromkeys(check_key(key) for key in keys))
-        values = self._each(self._get_or_none, wanted)
+        with self._client.within(self._whole):
+            values = self._each(self._get_or_none, wanted)
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         """Write all, in parallel; no transaction, for the server has none."""
         for key, value in values.items():
             check_value(value, check_key(key))
-        self._each(lambda item: self.set_secret(*item), list(values.items()))
+        with self._client.within(self._whole):
+            self._each(lambda item: self.set_secret(*item), list(values.items()))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         check_value(value, check_key(key))
@@ -289,7 +303,9 @@ class VaultSecretProvider(BaseProvider):
             return [function(item) for item in items]
         pool = ThreadPoolExecutor(min(self._workers, len(items)), "strongroom-vault")
         try:
-            return list(pool.map(function, items))
+            # Each with a context of its own, which tells when the whole has to end.
+            waiting = [pool.submit(copy_context().run, function, item) for item in items]
+            return [future.result() for future in waiting]
         finally:
             pool.shutdown(cancel_futures=True)
 
