@@ -77,8 +77,12 @@ class FaultProxy:
             client.close()
             return
         self._open.append(upstream)
-        for held in (client, upstream):
-            held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for held in (client, upstream):
+                held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # closed in the meantime, by `close` or by the caller
+            upstream.close()
+            return
         for source, sink, back in ((client, upstream, False), (upstream, client, True)):
             threading.Thread(target=self._pump, args=(source, sink, back), daemon=True).start()
 
