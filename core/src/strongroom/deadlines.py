@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["Deadline", "OutOfTimeError", "Runner"]
+from strongroom.errors import ConfigurationError, show_key
+
+__all__ = ["Deadline", "OutOfTimeError", "Runner", "check_limits"]
 
 T = TypeVar("T")
 
@@ -18,6 +21,34 @@ _IDLE_SECONDS = 30.0
 
 class OutOfTimeError(Exception):
     """A call did not end before its deadline."""
+
+
+def check_limits(provider: str, *, counts: Mapping[str, int], **seconds: float | None) -> None:
+    """Refuse limits that make no sense, as a backend's constructor is given them.
+
+    Args:
+        provider: The type name.
+        counts: What must be 1 or more, by its name.
+        **seconds: What must be more than 0 and finite; None stands for no limit.
+
+    Raises:
+        ConfigurationError: One of them is not.
+    """
+    for name, limit in seconds.items():
+        if limit is not None and not (_is_number(limit) and math.isfinite(limit) and limit > 0):
+            raise _bad_limit(provider, f"{name} must be more than 0 seconds", limit)
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise _bad_limit(provider, f"{name} must be 1 or more", count)
+
+
+def _bad_limit(provider: str, said: str, limit: object) -> ConfigurationError:
+    got = str(limit) if _is_number(limit) else show_key(limit)
+    return ConfigurationError(f"{provider}: {said}, got {got}", provider=provider)
+
+
+def _is_number(limit: object) -> bool:
+    return isinstance(limit, (int, float)) and not isinstance(limit, bool)
 
 
 class Deadline:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.deadlines import check_limits
 from strongroom.errors import ConfigurationError
 
 __all__ = ["Account", "client_of", "session_of"]
@@ -33,8 +34,10 @@ class Account:
     timeout: float = 10.0
     max_connections: int = 16
 
-    def check(self, provider: str) -> None:
-        """Raise `ConfigurationError` for options that do not go together."""
+    def check(self, provider: str, deadline: float | None) -> None:
+        """Raise `ConfigurationError` for options that do not go together, or limits that make no sense."""
+        counts = {"max_connections": self.max_connections}
+        check_limits(provider, timeout=self.timeout, deadline=deadline, counts=counts)
         problem = None
         if (self.access_key_id is None) != (self.secret_access_key is None):
             problem = "access_key_id and secret_access_key belong together"
@@ -42,8 +45,6 @@ class Account:
             problem = "session_token belongs to an access_key_id and a secret_access_key"
         elif self.external_id is not None and self.role_arn is None:
             problem = "external_id belongs to a role_arn"
-        elif self.timeout <= 0:
-            problem = "timeout must be more than 0 seconds"
         if problem is not None:
             raise ConfigurationError(
                 problem, provider=provider, hint="give both, or neither and use the SDK's own chain"

@@ -92,7 +92,7 @@ class AWSParameterProvider(BaseProvider):
             timeout=timeout,
             max_connections=max_connections,
         )
-        account.check(self.type_name)
+        account.check(self.type_name, deadline)
         if tier not in _LIMITS:
             raise ConfigurationError(
                 f"there is no tier {tier!r}", provider=self.type_name, hint=f"one of {', '.join(_LIMITS)}"

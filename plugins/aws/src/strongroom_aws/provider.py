@@ -48,6 +48,7 @@ MAX_VALUE_BYTES = 65_536
 
 _BATCH = 20
 _PARALLEL = 8
+_WINDOWS = range(7, 31)
 _REMEMBERED = 1024
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ class AWSSecretProvider(BaseProvider):
             timeout=timeout,
             max_connections=max_connections,
         )
-        account.check(self.type_name)
+        account.check(self.type_name, deadline)
         self._connection = Connection("secretsmanager", self.type_name, account)
         deletion = _deletion(force_delete, recovery_window_days)
         self._service = SecretsManager(self._connection, kms_key_id, tags or {}, deletion)
@@ -417,6 +418,10 @@ def _deletion(force: bool, window: int | None) -> dict[str, Any]:
         )
     if force:
         return {"ForceDeleteWithoutRecovery": True}
+    if window is not None and window not in _WINDOWS:
+        raise ConfigurationError(
+            f"recovery_window_days must be {_WINDOWS[0]} to {_WINDOWS[-1]}, got {window}", provider="aws"
+        )
     return {} if window is None else {"RecoveryWindowInDays": window}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.deadlines import check_limits
 from strongroom.errors import ConfigurationError, show_key
 
 from strongroom_azure.credentials import problem
@@ -54,11 +55,8 @@ def checked(**given: Any) -> Options:
         raise bad(
             f"client_options must not hold {' and '.join(sorted(doubled))}: they are options of their own"
         )
-    # `not … > 0` also refuses what is no number in the sense of IEEE 754.
-    if not options.timeout > 0 or (options.deadline is not None and not options.deadline > 0):
-        raise bad("timeout and deadline must be more than 0 seconds")
-    if options.max_workers < 1:
-        raise bad("max_workers must be at least 1")
+    counts = {"max_workers": options.max_workers}
+    check_limits("azure", timeout=options.timeout, deadline=options.deadline, counts=counts)
     return options
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from strongroom.deadlines import check_limits
 from strongroom.errors import ConfigurationError, show_key
 
 from strongroom_gcp import credentials as logins
@@ -78,10 +79,8 @@ def checked(**given: Any) -> Options:
     _check_names(options)
     _check_login(options)
     _check_transport(options)
-    if options.timeout <= 0 or (options.deadline is not None and options.deadline <= 0):
-        raise bad("timeout and deadline must be more than 0 seconds")
-    if options.max_workers < 1:
-        raise bad("max_workers must be at least 1")
+    counts = {"max_workers": options.max_workers}
+    check_limits("gcp", timeout=options.timeout, deadline=options.deadline, counts=counts)
     return options
 
 

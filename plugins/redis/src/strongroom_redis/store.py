@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.deadlines import Deadline, OutOfTimeError, Runner, check_limits
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -95,8 +95,9 @@ class RedisCacheStore:
             timeout=timeout_seconds,
         )
         check(self._options)
-        if not namespace or timeout_seconds <= 0:
-            raise ConfigurationError("redis: namespace is not empty, and timeout_seconds greater than 0")
+        check_limits("redis", timeout_seconds=timeout_seconds, counts={})
+        if not namespace:
+            raise ConfigurationError("redis: namespace must not be empty", provider="redis")
         self._namespace = namespace
         self._channel = f"{namespace}:dropped"
         self._timeout = timeout_seconds

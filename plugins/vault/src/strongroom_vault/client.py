@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from strongroom.deadlines import check_limits
 from strongroom.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -46,13 +47,12 @@ def client_of(
         for bad, what in (
             (not url, "url is empty"),
             (bool(client_key) and not client_cert, "client_key without client_cert"),
-            (not timeout > 0, "timeout is not greater than 0"),
-            (max_connections < 1, "max_connections is less than 1"),
         )
         if bad
     ]
     if wrong:
         raise ConfigurationError(f"vault: {', '.join(wrong)}", provider="vault")
+    check_limits("vault", timeout=timeout, counts={"max_connections": max_connections})
     cert = (str(client_cert), str(client_key)) if client_cert and client_key else client_cert
     options = {
         "namespace": namespace,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from strongroom.deadlines import check_limits
 from strongroom.errors import (
-    ConfigurationError,
     ConflictError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -81,8 +81,7 @@ class VaultSecretProvider(BaseProvider):
         self._mount = mount_point.strip("/")
         self._version: int | None = kv_version
         self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field
-        if deadline is not None and not deadline > 0:
-            raise ConfigurationError("vault: deadline is not greater than 0", provider="vault")
+        check_limits("vault", deadline=deadline, counts={})
         self._workers = max_connections
         self._whole = deadline
 
