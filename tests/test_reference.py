@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from strongroom.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,3 +42,11 @@ def test_every_call_of_a_provider_stands_in_the_reference_with_its_operation():
     text = (ROOT / "docs" / "reference" / "events.md").read_text()
     assert "| `get_secrets(keys)` | `get` |" in text
     assert "| `list_versions(key)` | `history` |" in text
+
+
+def test_every_variable_that_the_code_names_stands_in_the_reference():
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")]
+    named = {name for path in sources for name in re.findall(r"\b_?STRONGROOM_[A-Z]\w+\b", path.read_text())}
+    fields = {f"STRONGROOM_{name.upper()}" for name in Settings.model_fields}
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    assert set(re.findall(r"`(_?STRONGROOM_[A-Z]\w+)`", page)) == named | fields

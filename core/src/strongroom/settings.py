@@ -1,4 +1,8 @@
-"""What `STRONGROOM_…` environment variables say."""
+"""What the `STRONGROOM_…` environment variables say that stand in for an argument.
+
+The others are read by what they are about: plugins, the audit trail, the events, the spec's source.
+docs/reference/environment.md has them all.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ __all__ = ["Settings", "read_settings", "required_encryption_key"]
 
 
 class Settings(BaseSettings):
-    """The settings of a process, each from the variable `STRONGROOM_` and its name in capitals."""
+    """The arguments that a process is not given, each from the variable `STRONGROOM_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="STRONGROOM_", hide_input_in_errors=True, extra="ignore")
 
@@ -23,16 +27,6 @@ class Settings(BaseSettings):
     """The profile, where none is given."""
     encryption_key: SecretStr | None = None
     """The key of ciphers and stores that are given none."""
-    actor: str | None = None
-    """Who acts, as events and the audit trail tell it."""
-    reason: str | None = None
-    """Why, as the audit trail tells it."""
-    audit_key: SecretStr | None = None
-    """The key of audit logs that are given none."""
-    plugins: str | None = None
-    """The allow-list of distributions, comma-separated."""
-    trust_spec: bool = False
-    """Whether a spec that others own or may write is used all the same."""
 
 
 def read_settings() -> Settings:
