@@ -12,7 +12,7 @@ from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from strongroom.audit.who import system_user
+from strongroom.audit.who import actor
 from strongroom.errors import (
     AuditError,
     AuthenticationError,
@@ -61,11 +61,6 @@ def check_user_key(key: str) -> str:
     if is_reserved(check_key(key)):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
     return key
-
-
-def actor() -> str:
-    """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
-    return os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ __all__ = ["Settings", "read_settings", "required_encryption_key"]
 
 
 class Settings(BaseSettings):
-    """The arguments that a process is not given, each from the variable `STRONGROOM_` and its name in capitals."""
+    """What nobody gave as an argument, each from the variable `STRONGROOM_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="STRONGROOM_", hide_input_in_errors=True, extra="ignore")
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from strongroom.audit.chain import GENESIS, Chain, Head
 from strongroom.audit.lines import NOTE, acting, note_text
-from strongroom.audit.who import system_user
+from strongroom.audit.who import actor
 from strongroom.errors import AuditError
 from strongroom.events import SecretEvent
 
@@ -154,7 +154,7 @@ def _note(note: dict[str, object]) -> str:
         key="",
         pipeline=None,
         tenant=None,
-        actor=os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid()),
+        actor=actor(),
         started_at=datetime.now(UTC),
     )
     return note_text(event, acting(), note)

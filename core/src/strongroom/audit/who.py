@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 
-__all__ = ["because", "build_service", "coding_tool", "current_reason", "host", "system_user"]
+__all__ = ["actor", "because", "build_service", "coding_tool", "current_reason", "host", "system_user"]
 
 _reason: ContextVar[str | None] = ContextVar("strongroom_reason", default=None)
 
@@ -70,6 +70,11 @@ def system_user(pid: int) -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def actor() -> str:
+    """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
+    return os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
 
 
 def host() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from strongroom.audit.who import actor
 from strongroom.errors import (
     ConfigurationError,
     ConflictError,
@@ -22,7 +23,7 @@ from strongroom.errors import (
 from strongroom.events import SecretEvent, begun, ended
 from strongroom.keys import check_value, is_reserved
 from strongroom.passwords import generate_password
-from strongroom.pipeline import Pipeline, actor, check_user_key, outcome_of
+from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.rotation.records import Record
 from strongroom.rotation.results import RotationResult, RotationStatus
