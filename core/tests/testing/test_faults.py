@@ -7,7 +7,7 @@ import socket
 import threading
 
 import pytest
-from strongroom.testing.faults import FaultProxy
+from strongroom.testing.faults import FaultProxy, ends_in_time
 
 PATIENCE = 20  # seconds; nothing here comes near unless it is broken
 
@@ -102,3 +102,34 @@ def test_refuse(proxy):
     proxy.mode = "refuse"
     with connected(proxy) as client:
         assert client.recv(1024) == b""
+
+
+class TestEndsInTime:
+    """Negative seconds are over before the call: what is late is late without any waiting."""
+
+    @staticmethod
+    def failing(calls):
+        def operation():
+            calls.append(1)
+            raise TimeoutError
+
+        return operation
+
+    def test_gives_the_error(self):
+        calls = []
+        assert isinstance(ends_in_time(self.failing(calls), TimeoutError, PATIENCE), TimeoutError)
+        assert len(calls) == 1
+
+    def test_has_three_tries(self):
+        calls = []
+        with pytest.raises(AssertionError, match="took"):
+            ends_in_time(self.failing(calls), TimeoutError, -1)
+        assert len(calls) == 3
+
+    def test_says_that_nothing_was_raised(self):
+        with pytest.raises(AssertionError, match="no TimeoutError"):
+            ends_in_time(lambda: None, TimeoutError, PATIENCE)
+
+    def test_lets_others_pass(self):
+        with pytest.raises(TimeoutError):
+            ends_in_time(self.failing([]), ValueError, PATIENCE)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from gcp_store import Refusal
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 from strongroom.errors import BackendUnavailableError, ConfigurationError, SecretNotFoundError, ThrottledError
+from strongroom.testing.faults import ends_in_time
 
 DEADLINE = 0.6
 SLACK = 0.5
 
 
 def _ends_in_time(operation, expected=BackendUnavailableError, seconds=DEADLINE):
-    started = time.monotonic()
-    with pytest.raises(expected) as caught:
-        operation()
-    assert time.monotonic() - started < seconds + SLACK
-    return caught.value
+    return ends_in_time(operation, expected, seconds, slack=SLACK)
 
 
 def _operations(provider):

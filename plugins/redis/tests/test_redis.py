@@ -21,7 +21,7 @@ from strongroom.errors import (
     ConflictError,
     PermissionDeniedError,
 )
-from strongroom.testing.faults import FaultProxy
+from strongroom.testing.faults import FaultProxy, ends_in_time
 from strongroom_redis import RedisCacheStore
 from tls_front import TlsFront
 from valkey_server import ValkeyServer, free_port
@@ -39,11 +39,7 @@ SLACK = 5.0  # for a machine that is busy with other tests
 
 def within(seconds, call):
     """Return what `call` raises, and check that it does so in time."""
-    started = time.monotonic()
-    with pytest.raises(BackendUnavailableError) as caught:
-        call()
-    assert time.monotonic() - started < seconds + SLACK
-    return caught.value
+    return ends_in_time(call, BackendUnavailableError, seconds, slack=SLACK)
 
 
 def soon(condition, seconds=10.0):

@@ -6,13 +6,16 @@ import contextlib
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Literal, Self
 
-__all__ = ["FaultProxy", "Mode"]
+__all__ = ["FaultProxy", "Mode", "ends_in_time"]
 
 Mode = Literal["pass", "black_hole", "reset", "drip", "half", "refuse"]
 _DRIP_SECONDS: Final = 0.05
+_TRIES: Final = 3
 
 
 class FaultProxy:
@@ -114,6 +117,33 @@ class FaultProxy:
                 return False
             sink.sendall(data[at : at + 1])
         return True
+
+
+def ends_in_time(
+    operation: Callable[[], object], expected: type[Exception], seconds: float, *, slack: float = 0.5
+) -> Exception:
+    """Return the `expected` error that `operation` raises within `seconds` and `slack`.
+
+    It has three tries, each of which must raise the error: a machine that is busy with other tests may stand
+    still for longer than `slack` once, a deadline that nobody keeps to is missed each time.
+
+    Raises:
+        AssertionError: It raised nothing, or was late each time.
+    """
+    took: list[float] = []
+    for _ in range(_TRIES):
+        started = time.monotonic()
+        try:
+            operation()
+        except expected as error:
+            took.append(time.monotonic() - started)
+            if took[-1] < seconds + slack:
+                return error
+        else:
+            message = f"no {expected.__name__} was raised"
+            raise AssertionError(message)
+    message = f"took {', '.join(f'{each:.2f}' for each in took)} s, where {seconds:g} s are given"
+    raise AssertionError(message)
 
 
 def _reset(held: socket.socket) -> None:
