@@ -30,8 +30,8 @@ GRACE = pytest.mark.parametrize("grace", [0, 60])
 class World:
     """A backend, a target system, and a rotation in a process that can die."""
 
-    def __init__(self, abilities, grace=0):
-        self.memory, self.target, self.mortal = memory_with(), Target(), Mortal()
+    def __init__(self, abilities, grace=0, mortal=None):
+        self.memory, self.target, self.mortal = memory_with(), Target(), mortal or Mortal()
         self.provider = backend(self.memory, abilities, self.mortal)
         self.grace = grace
 

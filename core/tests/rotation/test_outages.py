@@ -1,0 +1,98 @@
+"""An error of the backend at every request, before it took effect or after (the answer was lost)."""
+
+from __future__ import annotations
+
+import pytest
+from rotation_support import BACKENDS, KEY, NEW, OLD, Mortal
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PermissionDeniedError,
+    RotationError,
+    StrongroomError,
+    ThrottledError,
+)
+from test_deaths import World, rotate
+
+ERRORS = [
+    (BackendUnavailableError, False),
+    (BackendUnavailableError, True),
+    (ThrottledError, False),
+    (PermissionDeniedError, False),
+    (ConflictError, False),
+    # As an SDK that repeats a request whose answer was lost, and whose repetition is refused.
+    (ConflictError, True),
+]
+
+
+class Failing(Mortal):
+    """Lets one request fail; those after it work again."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def call(self, method, *args, **kwargs):
+        self.count += 1
+        fails = self.count == self.at
+        if fails and not self.after:
+            raise self.error("no, for a test")
+        result = method(*args, **kwargs)
+        if fails:
+            raise self.error("no, for a test")
+        return result
+
+
+def every_failure(abilities, error, *, after, grace=0):
+    """Yield a world in which a rotation met `error`, for each request that it makes, and what was raised."""
+    count = World(abilities, grace, Failing(error)).requests(rotate)
+    for at in range(1, count + 1):
+        world = World(abilities, grace, Failing(error))
+        world.mortal.die_at(at, after=after)
+        raised = None
+        try:
+            rotate(world)
+        except StrongroomError as told:
+            raised = told
+        world.mortal.live_on()
+        assert world.memory.get_secret(KEY) in {OLD, NEW}
+        if raised is not None:
+            said = f"{raised} {raised!r} {raised.__cause__!r} {raised.__context__!r} {raised.hint}"
+            assert NEW not in said
+            assert OLD not in said
+        yield world, raised
+
+
+@pytest.mark.parametrize("grace", [0, 60])
+@pytest.mark.parametrize(("error", "after"), ERRORS)
+def test_a_rotation_that_met_an_error_is_finished(abilities, error, after, grace):
+    for world, _ in every_failure(abilities, error, after=after, grace=grace):
+        try:
+            world.rotation().resume(KEY)
+        except RotationError:
+            world.holds(world.memory.get_secret(KEY))  # it had not begun, or had ended
+        else:
+            world.holds(NEW)
+
+
+@pytest.mark.parametrize(("error", "after"), ERRORS)
+def test_a_rotation_that_met_an_error_is_undone(abilities, error, after):
+    for world, _ in every_failure(abilities, error, after=after):
+        try:
+            world.rotation().rollback(KEY)
+        except RotationError:
+            world.holds(world.memory.get_secret(KEY))
+        else:
+            world.holds(OLD)
+
+
+@pytest.mark.parametrize("abilities", [BACKENDS["everything"]])
+@pytest.mark.parametrize(("error", "after"), ERRORS)
+def test_what_is_returned_is_true(abilities, error, after):
+    """Where `rotate` returned, the new value is the current one and nothing is in flight."""
+    quiet = 0
+    for world, raised in every_failure(abilities, error, after=after):
+        if raised is None:
+            quiet += 1
+            world.holds(NEW)
+    assert quiet < 20
