@@ -48,7 +48,9 @@ if TYPE_CHECKING:
         VersionReader,
     )
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.resolve import ResolvedSecrets
     from strongroom.rotation import RotationResult, RotationStatus, SecretRotation
+    from strongroom.spec import Spec
     from strongroom.tenancy import TenantContext, current_tenant
 
 __version__ = "0.1.0"
@@ -93,7 +95,9 @@ _HOMES = {
         "VersionReader",
     ),
     "registry": ("SecretProviderRegistry",),
+    "resolve": ("ResolvedSecrets",),
     "rotation": ("RotationResult", "RotationStatus", "SecretRotation"),
+    "spec": ("Spec",),
     "tenancy": ("TenantContext", "current_tenant"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -121,6 +125,7 @@ __all__ = [
     "Plugin",
     "PrefixMiddleware",
     "ReadOnlyMiddleware",
+    "ResolvedSecrets",
     "RetryMiddleware",
     "RotationResult",
     "RotationStatus",
@@ -132,6 +137,7 @@ __all__ = [
     "SecretProviderRegistry",
     "SecretRotation",
     "SecretVersion",
+    "Spec",
     "StagedWriter",
     "TenantContext",
     "TenantMiddleware",

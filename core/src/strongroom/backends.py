@@ -1,4 +1,4 @@
-"""The provider classes of the installed plugins, each found at first use.
+"""The providers, cache stores and ciphers of the installed plugins, each found at first use.
 
 `strongroom.backends.VaultSecretProvider` imports `strongroom_vault` and nothing else; where that
 distribution is missing, the error says which one to install.
@@ -18,11 +18,14 @@ __all__ = [  # noqa: F822  # each is found at first use
     "AWSSecretProvider",
     "AzureSecretProvider",
     "EnvSecretProvider",
+    "FileCacheStore",
     "FileSecretProvider",
     "GCPSecretProvider",
     "KeyringSecretProvider",
     "MemorySecretProvider",
+    "RedisCacheStore",
     "VaultSecretProvider",
+    "VaultTransitEncryption",
 ]
 
 
@@ -45,9 +48,7 @@ def __getattr__(name: str) -> Any:
     if found is not None:
         return found
     close = nearest(name, KNOWN_CLASSES)
-    message = f"no installed plugin has a provider class {name}" + (
-        f"; did you mean {close}?" if close else ""
-    )
+    message = f"no installed plugin has a class {name}" + (f"; did you mean {close}?" if close else "")
     raise AttributeError(message)
 
 

@@ -30,10 +30,13 @@ KNOWN_CLASSES: Mapping[str, str] = {
     "AWSSecretProvider": "strongroom-aws",
     "AzureSecretProvider": "strongroom-azure",
     "EnvSecretProvider": "strongroom-env",
+    "FileCacheStore": "strongroom-file",
     "FileSecretProvider": "strongroom-file",
     "GCPSecretProvider": "strongroom-gcp",
     "KeyringSecretProvider": "strongroom-keyring",
     "MemorySecretProvider": "strongroom-memory",
+    "RedisCacheStore": "strongroom-redis",
     "VaultSecretProvider": "strongroom-vault",
+    "VaultTransitEncryption": "strongroom-vault",
 }
-"""Provider classes of `strongroom.backends` -> the distribution that has them."""
+"""Classes of `strongroom.backends` -> the distribution that has them."""
