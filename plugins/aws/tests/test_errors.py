@@ -199,6 +199,6 @@ def test_what_will_last():
     assert not is_lasting(botocore.exceptions.SSLError(endpoint_url="x", error="EOF occurred"))
 
 
-@pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("soon", None), ("-1", None), ("", None)])
+@pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("soon", None), ("-1", 0.0), ("", None)])
 def test_retry_after(text, expected):
     assert retry_after(_answered("ThrottlingException", headers={"retry-after": text})) == expected

@@ -27,7 +27,6 @@ from strongroom_azure.errors import (
     TABLE,
     BusyError,
     is_disabled,
-    is_lasting,
     kind_of,
     may_be_disabled,
     message_of,
@@ -193,12 +192,6 @@ def test_a_cause_holds_no_request():
 
 def test_long_messages_are_shortened():
     assert len(message_of(_answer(400, "BadParameter", "x" * 1000))) == 300
-
-
-def test_what_no_retry_helps():
-    assert is_lasting(core.ServiceRequestError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"))
-    assert is_lasting(core.ServiceRequestError("[Errno -2] Name or service not known"))
-    assert not is_lasting(core.ServiceRequestError("Temporary failure in name resolution"))
 
 
 @pytest.mark.parametrize("value", ["correct-horse-" * 100, "correct\n\nhorse  battery"])

@@ -332,7 +332,8 @@ def test_set_waits_for_a_delete_and_a_recovery(provider, bench, lag):
     bench.store.lag = lag
     provider.delete_secret("k")
     provider.set_secret("k", "2")
-    assert pauses[:3] == [0.1, 0.2, 0.4][: len(pauses)]
+    for pause, longest in zip(pauses[:3], [0.1, 0.2, 0.4], strict=False):
+        assert longest / 2 <= pause <= longest
     assert provider.get_secret("k") == "2"
 
 

@@ -11,7 +11,8 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, NamedTuple
 
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.clients import repeated
+from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import BackendUnavailableError, StrongroomError, ThrottledError
 
 from strongroom_aws.account import Account, client_of, session_of
@@ -108,33 +109,40 @@ class Connection:
             repeatable: Whether it may be sent again when it is not known whether it took effect.
             **parameters: The operation's own.
         """
-        pause, retried, ours = FIRST_PAUSE, False, None
-        if self.pace.seconds:
-            self.hold_back(random.uniform(0, self.pace.seconds), deadline)  # noqa: S311  # spreads calls, keeps no secret
-        while True:
+        from strongroom_aws import errors
+
+        retried = False
+
+        def send() -> Any:
             try:
                 answer = self._runner.run(lambda: self._send(operation, parameters, deadline), deadline)
-            except Exception as error:  # noqa: BLE001  # botocore, urllib3 and the OS raise many kinds
-                failed = error
-            else:
-                self.pace.answered()
-                return answer
-            from strongroom_aws import errors
-
-            outcome = errors.outcome(failed)
-            if outcome is not None and outcome in accept:
+            except Exception as error:
+                outcome = errors.outcome(error)
+                if outcome is None or outcome not in accept:
+                    raise
                 return Refusal(outcome, retried)
-            if isinstance(failed, OutOfTimeError) and ours is not None:
-                raise ours  # what the service said before tells more than that time is up
-            ours = errors.translate(failed, doing, self.provider, key=key, hidden=hidden)
-            again = self._may_help(ours, failed) and (repeatable or errors.was_not_done(failed))
-            wait = max(pause, self.pace.seconds) * random.uniform(0.5, 1.0)  # noqa: S311  # as above
-            if not again or not self.hold_back(
-                max(wait, getattr(ours, "retry_after", None) or 0.0), deadline
-            ):
-                raise ours  # outside the `except` block: the SDK's error may hold the request
-            retried = retried or not errors.was_not_done(failed)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            self.pace.answered()
+            return answer
+
+        def may_help(failed: Exception, ours: StrongroomError) -> bool:
+            nonlocal retried
+            if isinstance(ours, ThrottledError):
+                self.pace.throttled()
+            not_done = errors.was_not_done(failed)
+            retried = retried or not not_done
+            lasting = not isinstance(ours, BackendUnavailableError) or errors.is_lasting(failed)
+            return not lasting and (repeatable or not_done)
+
+        if self.pace.seconds:
+            self.hold_back(random.uniform(0, self.pace.seconds), deadline)  # noqa: S311  # spreads calls, keeps no secret
+        return repeated(
+            send,
+            deadline,
+            translate=lambda failed: errors.translate(failed, doing, self.provider, key=key, hidden=hidden),
+            may_help=may_help,
+            asked_to_wait=self._asked_to_wait,
+            pause=self.pause,
+        )
 
     def hold_back(self, seconds: float, deadline: Deadline) -> bool:
         """Wait, and return True; return False at once where the deadline does not allow that."""
@@ -187,13 +195,11 @@ class Connection:
         """Keep a request back that its caller has given up: logging in may have taken that long."""
         self._sending.deadline.remaining()
 
-    def _may_help(self, error: StrongroomError, failed: Exception) -> bool:
+    def _asked_to_wait(self, failed: Exception) -> float:
         from strongroom_aws import errors
 
-        if isinstance(error, ThrottledError):
-            self.pace.throttled()
-        lasting = isinstance(failed, OutOfTimeError) or errors.is_lasting(failed)
-        return isinstance(error, BackendUnavailableError) and not lasting
+        own = self.pace.seconds * random.uniform(0.5, 1.0)  # noqa: S311  # as above
+        return max(own, errors.retry_after(failed) or 0.0)
 
 
 def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:

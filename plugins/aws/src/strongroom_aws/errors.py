@@ -11,6 +11,8 @@ from typing import Any
 
 import botocore.parsers
 from botocore import exceptions as boto
+from strongroom import clients
+from strongroom.clients import safe_text, seconds_told
 from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
     AuthenticationError,
@@ -191,11 +193,7 @@ _HINTS: dict[type[StrongroomError], str] = {
     ConfigurationError: "check region_name, endpoint_url, kms_key_id and the other options",
 }
 _TO_BE_DELETED = re.compile("marked for deletion|scheduled for deletion|marked deleted", re.IGNORECASE)
-_LASTING = re.compile(
-    "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
-)
 _CANONICAL = re.compile(r"[.\s]*The Canonical String.*", re.DOTALL)
-_MESSAGE_CHARACTERS = 300
 _SERVER_ERRORS, _TOO_MANY = 500, 429
 
 
@@ -224,7 +222,7 @@ def was_not_done(error: Exception) -> bool:
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
-    return isinstance(error, boto.BotoCoreError) and bool(_LASTING.search(str(error.kwargs.get("error", ""))))
+    return isinstance(error, boto.BotoCoreError) and clients.is_lasting(str(error.kwargs.get("error", "")))
 
 
 def kind_of(error: Exception) -> type[StrongroomError]:
@@ -244,8 +242,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
 
 def retry_after(error: Exception) -> float | None:
     """Return the seconds that the service asked to wait."""
-    told = _answer(error).get("HTTPHeaders", {}).get("retry-after", "")
-    return float(told) if told.isascii() and told.isdigit() else None
+    return seconds_told(_answer(error).get("HTTPHeaders", {}).get("retry-after"))
 
 
 def translate(
@@ -264,9 +261,7 @@ def translate(
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
     said = _said(error)
-    if hidden and (hidden in said or json.dumps(hidden)[1:-1] in said):
-        said = "(its message holds the value and is left out)"
-    said = said[:_MESSAGE_CHARACTERS]
+    said = safe_text(said, hidden, json.dumps(hidden)[1:-1] if hidden else None)
     about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
     message = f"{about}: {code_of(error) or type(error).__name__}: {said}"
     ours: StrongroomError

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from strongroom.clients import pauses
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
@@ -20,7 +21,7 @@ from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_aws.account import Account
-from strongroom_aws.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection, Outcome, Refusal
+from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import key_of, name_filter, name_of
 from strongroom_aws.payload import binary, decode, encode
 from strongroom_aws.service import SecretsManager
@@ -396,16 +397,15 @@ class AWSSecretProvider(BaseProvider):
 
     def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
         """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""
-        pause = FIRST_PAUSE
+        waits = pauses()
         while (done := attempt()) is None:
-            if not self._connection.hold_back(pause, deadline):
+            if not self._connection.hold_back(next(waits), deadline):
                 raise BackendUnavailableError(
                     f"{self.type_name}: {show_key(key)} is being deleted, or created and deleted by others",
                     key=key,
                     provider=self.type_name,
                     hint="try again in some seconds",
                 )
-            pause = min(pause * 2, LONGEST_PAUSE)
         return done
 
 

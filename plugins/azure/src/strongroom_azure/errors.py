@@ -7,10 +7,9 @@ azure-core and azure-identity and fails where one is not in `TABLE`.
 from __future__ import annotations
 
 import re
-import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from strongroom.clients import clean_copy, is_lasting, safe_text, seconds_told
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -107,13 +106,9 @@ _DENIALS = frozenset(
 _DISABLED = re.compile(r"\bdisabled secret\b|\bsecret\b[^.]*\bis disabled\b", re.IGNORECASE)
 _PURGE_PROTECTION = re.compile(r"purge protection", re.IGNORECASE)
 _CLOSED = re.compile(r"already been closed|No session available", re.IGNORECASE)
-_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
-_NO_SUCH_HOST = re.compile(r"Name or service not known|nodename nor servname|No address associated")
 _NO_ANSWER = frozenset(
     {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
 )
-_MESSAGE_CHARACTERS = 300
-_HELD_BACK = "(its message holds the value and is left out)"
 _REDIRECTION, _DENIED, _CONFLICT, _SERVER_ERROR = 300, 403, 409, 500
 _TROUBLE = frozenset({408, 429, *range(500, 600)})
 
@@ -157,7 +152,7 @@ def translate(
     if isinstance(ours, BusyError):
         code = inner_code(error)
         ours.deleted = True if code == _DELETED else False if code in _BUSY else None
-    ours.__cause__ = _clean(error, said)
+    ours.__cause__ = clean_copy(error, said)
     return ours
 
 
@@ -214,12 +209,6 @@ def may_be_disabled(error: Exception) -> bool:
     return status_of(error) == _DENIED and inner_code(error) not in _DENIALS
 
 
-def is_lasting(error: Exception) -> bool:
-    """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
-    said = str(error)
-    return _CERTIFICATE in said or bool(_NO_SUCH_HOST.search(said))
-
-
 def was_not_sent(error: Exception) -> bool:
     """Tell whether the request certainly never reached the service."""
     return any(cls.__name__ == "ServiceRequestError" for cls in type(error).__mro__)
@@ -242,27 +231,13 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
         said = f"{name}: {getattr(error, 'message', None) or error}"
-    # Before anything is joined or cut off: what is left of the value would not be found.
-    if hidden and hidden in said:
-        return _HELD_BACK
-    said = " ".join(said.split())
-    return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
+    return safe_text(said, hidden)
 
 
 def retry_after(error: Exception) -> float | None:
     """Return the seconds that the service asked to wait, from `Retry-After`: a number or a date."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    text = headers.get("Retry-After") if headers is not None else None
-    if text is None:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None  # then the usual back-off does
+    return seconds_told(headers.get("Retry-After")) if headers is not None else None
 
 
 def _told(error: Exception) -> Any:
@@ -289,14 +264,6 @@ def _hint(error: Exception, kind: type[StrongroomError]) -> str | None:
         return (
             "check vault_url; only for an emulator set client_options to {verify_challenge_resource: false}"
         )
-    if kind is BackendUnavailableError and is_lasting(error):
+    if kind is BackendUnavailableError and is_lasting(str(error)):
         return "check vault_url, the network's name service, and client_options' connection_verify (the CA)"
     return _HINTS.get(kind)
-
-
-def _clean(error: Exception, said: str) -> Exception:
-    """Return an error of the same class with just a text: the original may hold requests and their tokens."""
-    try:
-        return type(error)(said)
-    except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
-        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")

@@ -15,7 +15,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.clients import is_lasting, pauses, repeated
+from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import (
     BackendUnavailableError,
     NotFoundReason,
@@ -31,8 +32,6 @@ from strongroom_azure.versions import newest_first
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
 CONNECTIONS = 64
 """Kept connections: as many as a batch may have readers, where requests would keep 10."""
 
@@ -73,10 +72,6 @@ def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
 
 def _once() -> Retry:
     return Retry(total=False, redirect=False, raise_on_status=False)
-
-
-_MOMENT = 0.01
-"""Seconds by which the client's own clock may end a call before its deadline."""
 
 
 class Service:
@@ -222,26 +217,16 @@ class Service:
             hidden: A value that is sent and must not appear in any text.
             explain: Gives a better error for what the call raised, or None.
         """
-        pauses: Iterator[float] | None = None
-        said: StrongroomError | None = None
-        while True:
-            try:
-                return self._runner.run(send, deadline)
-            except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
-                failed = error
-            out_of_time = isinstance(failed, OutOfTimeError) or not deadline.allows(_MOMENT)
-            if out_of_time and said is not None:
-                raise said  # what the service said before tells more than that time is up
-            ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
-            if not _may_help(failed, ours, repeatable=repeatable):
-                raise ours
-            pauses = pauses or _pauses()
-            pause = max(next(pauses), errors.retry_after(failed) or 0.0)
-            if not deadline.allows(pause):
-                raise ours
-            said = ours
-            del failed, ours
-            self.pause(pause)
+        return repeated(
+            lambda: self._runner.run(send, deadline),
+            deadline,
+            translate=lambda failed: (
+                explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
+            ),
+            may_help=lambda failed, ours: _may_help(failed, ours, repeatable=repeatable),
+            asked_to_wait=errors.retry_after,
+            pause=self.pause,
+        )
 
     def _when_free(
         self,
@@ -252,7 +237,7 @@ class Service:
         free: Callable[[errors.BusyError], bool] = lambda _: False,
     ) -> T:
         """Return what `attempt` returns once the name is free; `free` tells whether it helped that on."""
-        pauses = _pauses()
+        waits = pauses()
         while True:
             try:
                 return attempt()
@@ -260,7 +245,7 @@ class Service:
                 busy = error
             if free(busy):
                 pause = 0.0
-            elif deadline.allows(pause := next(pauses)):
+            elif deadline.allows(pause := next(waits)):
                 self.pause(pause)
             else:
                 break
@@ -292,17 +277,10 @@ def _next(pages: Iterator[Any]) -> list[Any] | None:
     return None if page is None else list(page)
 
 
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 2, LONGEST_PAUSE)
-
-
 def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
     """Tell whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or isinstance(ours, errors.BusyError):
         return False
-    if isinstance(failed, OutOfTimeError) or errors.is_lasting(failed):
+    if is_lasting(str(failed)):
         return False
     return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

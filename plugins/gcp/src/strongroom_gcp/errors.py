@@ -14,6 +14,7 @@ from google.api_core import exceptions as core
 from google.auth import exceptions as auth
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests import exceptions as http
+from strongroom.clients import clean_copy, safe_text, seconds_told
 from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
     AuthenticationError,
@@ -155,8 +156,7 @@ _NETWORK_TROUBLE = re.compile(
     r"Max retries|timed out|Failed to (establish|retrieve)|Connection|unavailable", re.IGNORECASE
 )
 _NO_ANSWER = (json_format.Error, json.decoder.JSONDecodeError, http.JSONDecodeError, AttributeError)
-_MESSAGE_CHARACTERS = 300
-_HELD_BACK = "(its message holds the value and is left out)"
+_NO_CONNECTION = "failed to connect to all addresses"
 
 _HINTS: dict[type[StrongroomError], str] = {
     PermissionDeniedError: "grant the permission on the secret or the project; "
@@ -195,7 +195,7 @@ def translate(
     else:
         hint = _OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind)
         ours = kind(f"{about}: {said}", key=key, provider="gcp", hint=hint)
-    ours.__cause__ = _clean(error, said)
+    ours.__cause__ = clean_copy(error, said)
     return ours
 
 
@@ -249,10 +249,15 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
         said = f"{name}: {said}" if name else said
     else:
         said = f"{type(error).__name__}: {error}"
-    # Before anything is cut off: a part of the value would not be found.
-    if hidden and hidden in said:
-        return _HELD_BACK
-    return said if len(said) <= _MESSAGE_CHARACTERS else said[: _MESSAGE_CHARACTERS - 1] + "…"
+    return safe_text(said, hidden)
+
+
+def was_not_sent(error: Exception) -> bool:
+    """Tell whether the request certainly never reached the service."""
+    if isinstance(error, http.ConnectTimeout):
+        return True
+    # gRPC's words for a channel on which no connection came to be; over REST they do not tell.
+    return isinstance(error, core.ServiceUnavailable) and error.message.startswith(_NO_CONNECTION)
 
 
 def retry_after(error: Exception) -> float | None:
@@ -262,16 +267,9 @@ def retry_after(error: Exception) -> float | None:
         if delay is not None:
             return float(delay.seconds + delay.nanos / 1e9)
         if isinstance(detail, dict) and "retryDelay" in detail:
-            return _seconds(str(detail["retryDelay"]).removesuffix("s"))
+            return seconds_told(str(detail["retryDelay"]).removesuffix("s"))
     headers = getattr(getattr(error, "response", None), "headers", None)
-    return _seconds(headers.get("Retry-After")) if headers is not None else None
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text is not None else None
-    except ValueError:
-        return None  # the header may be a date; then the usual back-off does
+    return seconds_told(headers.get("Retry-After")) if headers is not None else None
 
 
 def _answer(error: Exception) -> dict[str, Any]:
@@ -307,11 +305,3 @@ def _reason(error: Exception) -> str | None:
         if isinstance(found, str):
             return found
     return None
-
-
-def _clean(error: Exception, said: str) -> Exception:
-    """Return an error of the same class with just a text: the original may hold requests and their tokens."""
-    try:
-        return type(error)(said)
-    except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
-        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")

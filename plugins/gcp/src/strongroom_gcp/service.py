@@ -11,13 +11,13 @@ from typing import Any
 
 import google_crc32c
 import requests
-from google.api_core.retry import exponential_sleep_generator
 from google.cloud import secretmanager_v1 as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceTransport,
 )
 from requests.adapters import HTTPAdapter
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.clients import is_lasting, repeated
+from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
@@ -29,8 +29,6 @@ from strongroom_gcp import errors
 from strongroom_gcp.options import bad
 from strongroom_gcp.payload import check_crc
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
 CONNECTIONS = 64
 PAGE_SIZE = 1000
 """Secrets a page: the service would give 25,000, some 10 MB, which a plain gRPC channel (4 MiB) refuses."""
@@ -76,10 +74,6 @@ def find_credentials(quota_project_id: str | None) -> Any:
         default_scopes=SecretManagerServiceTransport.AUTH_SCOPES, quota_project_id=quota_project_id
     )
     return found
-
-
-_MOMENT = 0.01
-"""Seconds by which the client's own clock may end a call before its deadline."""
 
 
 class Service:
@@ -166,29 +160,16 @@ class Service:
             explain: Gives a better error for what the call raised, or None.
         """
         method = getattr(self.client, rpc)
-        pauses: Iterator[float] | None = None
-        said: StrongroomError | None = None
-        while True:
-            try:
-                return self._send(method, request, deadline)
-            except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
-                failed = error
-            out_of_time = isinstance(failed, OutOfTimeError) or not deadline.allows(_MOMENT)
-            if out_of_time and said is not None:
-                raise said  # what the service said before tells more than that time is up
-            ours = explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
-            again = isinstance(ours, BackendUnavailableError) and (
-                repeatable or isinstance(ours, ThrottledError)
-            )
-            if not again or isinstance(failed, OutOfTimeError):
-                raise ours
-            pauses = pauses or exponential_sleep_generator(FIRST_PAUSE, LONGEST_PAUSE)
-            pause = max(next(pauses), getattr(ours, "retry_after", None) or 0.0)
-            if not deadline.allows(pause):
-                raise ours
-            said = ours
-            del failed, ours
-            self.pause(pause)
+        return repeated(
+            lambda: self._send(method, request, deadline),
+            deadline,
+            translate=lambda failed: (
+                explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
+            ),
+            may_help=lambda failed, ours: _may_help(failed, ours, repeatable=repeatable),
+            asked_to_wait=errors.retry_after,
+            pause=self.pause,
+        )
 
     def _send_grpc(self, method: Any, request: dict[str, Any], deadline: Deadline) -> Any:
         # `retry=None`: the client's own retries go on for 60 s whatever the timeout.
@@ -209,3 +190,10 @@ class Service:
 def version_number(name: str) -> str:
     """Return the number at the end of a version's resource name."""
     return name.rpartition("/")[2]
+
+
+def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
+    """Tell whether a call that failed may be made again."""
+    if not isinstance(ours, BackendUnavailableError) or is_lasting(str(failed)):
+        return False
+    return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

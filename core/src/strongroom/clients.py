@@ -1,0 +1,119 @@
+"""What providers over a vendor's client share: repeated calls, and errors that hold nothing of a request."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeVar
+
+from strongroom.deadlines import Deadline, OutOfTimeError
+from strongroom.errors import StrongroomError
+
+__all__ = ["clean_copy", "is_lasting", "pauses", "repeated", "safe_text", "seconds_told"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+_MOMENT: Final = 0.01
+"""Seconds by which a client's own clock may end a call before its deadline."""
+_CHARACTERS: Final = 300
+_LASTING: Final = re.compile(
+    "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
+    "|Domain name not found"
+)
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each repetition: longer each time, and not the same for everybody."""
+    longest = _FIRST_PAUSE
+    while True:
+        yield longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads calls, keeps no secret
+        longest = min(longest * 2, _LONGEST_PAUSE)
+
+
+def repeated(
+    send: Callable[[], T],
+    deadline: Deadline,
+    *,
+    translate: Callable[[Exception], StrongroomError],
+    may_help: Callable[[Exception, StrongroomError], bool],
+    asked_to_wait: Callable[[Exception], float | None],
+    pause: Callable[[float], object] = time.sleep,
+) -> T:
+    """Return what `send` returns, called again after a growing pause where that may help and there is time.
+
+    Args:
+        send: Calls the client.
+        deadline: When to give up.
+        translate: Returns the provider's error for what `send` raised.
+        may_help: Tells, of what `send` raised and of the provider's error, whether another call may help and
+            can do no harm.
+        asked_to_wait: Returns the seconds that the service asked to wait, as it said with what `send` raised.
+        pause: Waits.
+
+    Raises:
+        StrongroomError: What `translate` returned. Where time ran out, it is what the service said before,
+            which tells more.
+    """
+    waits: Iterator[float] | None = None
+    said: StrongroomError | None = None
+    while True:
+        try:
+            return send()
+        except Exception as error:  # noqa: BLE001  # a provider raises nothing but strongroom's errors
+            failed = error
+        # From here on outside the `except` block: the client's error may hold the request, and must not be
+        # the context of ours.
+        late = isinstance(failed, OutOfTimeError)
+        if said is not None and (late or not deadline.allows(_MOMENT)):
+            raise said
+        ours = translate(failed)
+        if late or not may_help(failed, ours):
+            raise ours
+        waits = waits or pauses()
+        wait = max(next(waits), asked_to_wait(failed) or 0.0)
+        if not deadline.allows(wait):
+            raise ours
+        said = ours
+        del failed, ours
+        pause(wait)
+
+
+def is_lasting(said: str) -> bool:
+    """Tell whether what an error says will be so again at once: an unknown name, an unknown CA."""
+    return _LASTING.search(said) is not None
+
+
+def seconds_told(text: str | None) -> float | None:
+    """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110, 10.2.3)."""
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None  # then the usual pause does
+
+
+def safe_text(said: str, *hidden: str | None) -> str:
+    """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it."""
+    # Before anything is joined or cut off: what is left of a value would not be found.
+    if any(value and value in said for value in hidden):
+        return "(its message holds the value and is left out)"
+    line = " ".join(said.split())
+    return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+
+
+def clean_copy(error: Exception, said: str) -> Exception:
+    """Return an error of the same class with just a text: `error` may hold requests and their tokens."""
+    try:
+        return type(error)(said)
+    except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
+        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")

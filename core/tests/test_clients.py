@@ -1,0 +1,142 @@
+"""What providers over a vendor's client share."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strongroom.clients import clean_copy, is_lasting, pauses, repeated, safe_text, seconds_told
+from strongroom.deadlines import Deadline, OutOfTimeError
+from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError
+
+
+def run(*outcomes, seconds=60, may_help=lambda *_: True, asked=None, waited=None):
+    """Send until an outcome is no exception; the provider's errors say what was raised."""
+    left = list(outcomes)
+
+    def send():
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return repeated(
+        send,
+        Deadline(seconds),
+        translate=lambda error: BackendUnavailableError(f"ours of {error!r}"),
+        may_help=may_help,
+        asked_to_wait=lambda _: asked,
+        pause=(waited if waited is not None else []).append,
+    )
+
+
+def test_it_is_repeated_until_it_succeeds():
+    waited = []
+    assert run(OSError("1"), OSError("2"), "answer", waited=waited) == "answer"
+    assert [round(each, 1) for each in waited] in ([0.1, 0.1], [0.1, 0.2])
+
+
+def test_the_service_may_ask_for_more_time():
+    waited = []
+    assert run(OSError(), "answer", waited=waited, asked=7.0) == "answer"
+    assert waited == [7.0]
+
+
+def test_what_cannot_help_is_not_done():
+    waited = []
+    with pytest.raises(BackendUnavailableError, match="ours of OSError") as caught:
+        run(OSError(), "answer", may_help=lambda *_: False, waited=waited)
+    assert waited == []
+    assert caught.value.__context__ is None
+
+
+def test_a_pause_that_the_deadline_does_not_allow_is_not_made():
+    waited = []
+    with pytest.raises(BackendUnavailableError, match="ours of OSError"):
+        run(OSError(), "answer", asked=61.0, waited=waited)
+    assert waited == []
+
+
+def test_what_the_service_said_tells_more_than_that_time_is_up():
+    with pytest.raises(BackendUnavailableError, match="busy"):
+        run(OSError("busy"), OutOfTimeError())
+    with pytest.raises(BackendUnavailableError, match="OutOfTimeError"):
+        run(OutOfTimeError(), "answer")
+
+
+def test_what_may_help_is_asked_of_both_errors():
+    asked = []
+
+    def may_help(failed, ours):
+        asked.append((type(failed), type(ours)))
+        return False
+
+    with pytest.raises(StrongroomError):
+        run(OSError(), may_help=may_help)
+    assert asked == [(OSError, BackendUnavailableError)]
+
+
+def test_pauses_grow_to_two_seconds():
+    waits = pauses()
+    for longest in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0):
+        assert longest / 2 <= next(waits) <= longest
+
+
+@pytest.mark.parametrize(
+    ("said", "lasting"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", True),
+        ("[Errno -2] Name or service not known", True),
+        (
+            "DNS resolution failed for x.invalid:443: C-ares status is not ARES_SUCCESS: Domain name not found",
+            True,
+        ),
+        ("Temporary failure in name resolution", False),
+        ("EOF occurred", False),
+    ],
+)
+def test_what_no_repetition_helps(said, lasting):
+    assert is_lasting(said) is lasting
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3", 3.0), ("1.5", 1.5), ("-1", 0.0), ("soon", None), ("", None), (None, None)]
+)
+def test_retry_after(text, seconds):
+    assert seconds_told(text) == seconds
+
+
+def test_retry_after_as_a_date():
+    told = seconds_told(formatdate(time.time() + 100, usegmt=True))
+    assert told is not None
+    assert 95 < told <= 100
+    assert seconds_told(formatdate(0, usegmt=True)) == 0.0
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_nothing_of_a_message_that_holds_a_value_is_told(value, before, after):
+    assert safe_text(before + value + after, None, value) == "(its message holds the value and is left out)"
+
+
+@given(st.text())
+def test_a_message_is_one_short_line(said):
+    told = safe_text(said, None, "")
+    assert len(told) <= 300
+    assert "\n" not in told
+
+
+def test_a_copy_has_the_class_and_nothing_else():
+    error = PermissionDeniedError("with a request")
+    error.request = object()
+    assert vars(clean_copy(OSError("secret"), "cleaned")) == {}
+    copied = clean_copy(error, "cleaned")
+    assert type(copied) is PermissionDeniedError
+    assert not hasattr(copied, "request")
+
+
+def test_a_class_that_wants_more_than_a_text_is_named():
+    error = UnicodeDecodeError("utf-8", b"secret", 0, 1, "bad")
+    assert str(clean_copy(error, "cleaned")) == "builtins.UnicodeDecodeError: cleaned"
