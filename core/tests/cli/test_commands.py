@@ -249,6 +249,24 @@ def test_copy_verifies_before_it_deletes(strongroom):
     strongroom("copy", "other", "other", "--delete-source", expected=2)
 
 
+@pytest.mark.parametrize(
+    "twin", ["{provider: {type: file, file_path: one.enc, key_file: one.key}, middleware: [{type: caching}]}",
+             "{fallback: {pipelines: [empty, app]}}"]
+)  # fmt: skip
+def test_copy_never_deletes_what_the_destination_reads_from_the_source(strongroom, tmp_path, twin):
+    """Two pipelines on one store, and a fallback to the source: the value stays, the command refuses."""
+    spec = tmp_path / "shared.yaml"
+    spec.write_text(
+        "version: 1\ndefault: app\npipelines:\n"
+        "  app: {provider: {type: file, file_path: one.enc, key_file: one.key}}\n"
+        "  empty: {provider: {type: memory}}\n"
+        f"  twin: {twin}\n"
+    )
+    strongroom("--spec", str(spec), "set", "k", stdin="kept")
+    strongroom("--spec", str(spec), "copy", "app", "twin", "--delete-source", expected=2)
+    assert strongroom("--spec", str(spec), "get", "k").stdout == "kept"
+
+
 def test_render_is_whole_private_and_sandboxed(strongroom):
     strongroom("set", "database/password", stdin="long enough")
     strongroom("set", "j", stdin='{"a": "<b>"}')

@@ -94,8 +94,7 @@ def copy_command(
         values = read_many(origin, keys)
         plan = _move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)
         if delete_source and not dry_run:
-            for key in values:
-                origin.delete_secret(key)
+            _delete(values, origin, destination, source, target)
     _tell(settings, plan, dry_run=dry_run)
 
 
@@ -136,6 +135,23 @@ def _store(values: Mapping[str, str], keys: Sequence[str], target: SecretProvide
             f"{len(wrong)} keys read back other than they were written, the first is {show_key(wrong[0])}",
             hint="nothing was deleted; a middleware may change values",
         )
+
+
+def _delete(
+    values: Mapping[str, str], origin: SecretProvider, destination: SecretProvider, source: str, target: str
+) -> None:
+    """Delete `values` from `origin`, unless `destination` turns out to read them from there too."""
+    if values:  # a destination that may not be listed must refuse before anything is gone
+        destination.list_secrets(next(iter(values)))
+    for key, value in values.items():
+        origin.delete_secret(key)
+        # A list is never cached, so it tells of a key that went with its source.
+        if key not in destination.list_secrets(key) or key not in read_many(destination, [key]):
+            origin.set_secret(key, value)
+            raise failures.UsageError(
+                f"{source} and {target} share the store of {show_key(key)}; "
+                "--delete-source would lose it: it was put back, and nothing more is deleted"
+            )
 
 
 def _refuse(settings: Settings, plan: Plan) -> None:
