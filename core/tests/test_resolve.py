@@ -96,6 +96,13 @@ def test_everything_that_is_missing_or_wrong_is_told_at_once():
     assert "canary" not in text
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '{"a": -Infinity}'])
+def test_what_python_alone_takes_for_json_is_none(value):
+    """No other reader of the variable would take it."""
+    with registry_of({"J": {"type": "json"}}, {"J": value}) as registry, pytest.raises(ValidationError):
+        registry.resolve()
+
+
 def test_a_templates_failure_shows_no_value():
     """Nor do its cause and context."""
     secrets = {"A": {"compose": "{{ B | int(base=1) }}{{ 1 // 0 }}"}, "B": {"key": "b"}}

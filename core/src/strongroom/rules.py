@@ -115,6 +115,14 @@ def _pem(text: str) -> str:
     return text
 
 
+def _json(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_json)  # NaN and Infinity are Python's, not JSON's
+
+
+def _no_json(_name: str) -> Any:
+    raise ValueError
+
+
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "string": str,
     "integer": _integer,
@@ -122,7 +130,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "url": _url,
     "email": _email,
     "port": _port,
-    "json": json.loads,
+    "json": _json,
     "base64": _base64,
     "pem": _pem,
 }
