@@ -66,6 +66,17 @@ def test_missing_variables_and_files_are_told_together_with_all_else(tmp_path, m
     assert "none.txt" in found[1]
 
 
+def test_each_missing_reference_of_one_text_is_told(tmp_path):
+    """Not just the first, which would make the user start again for each."""
+    text = "version: 1\npipelines: {app: {provider: {type: env, prefix: '${env:NOPE_A}${file:no}${env:NOPE_B}'}}}\n"
+    told = [problem.partition(";")[0] for problem in problems(tmp_path, text)]
+    assert told == [
+        "2:49: pipelines.app.provider.prefix: the environment variable NOPE_A is not set",
+        "2:49: pipelines.app.provider.prefix: the environment variable NOPE_B is not set",
+        "2:49: pipelines.app.provider.prefix: the file no does not exist",
+    ]
+
+
 def test_without_looking_up_neither_environment_nor_files_matter(tmp_path):
     text = MEMORY + "  b: {provider: {type: env, prefix: '${env:NO_SUCH}'}}\n"
     assert set(plan(tmp_path, text, look_up=False).pipelines) == {"app", "b"}

@@ -96,7 +96,7 @@ def prepare_options(
         try:
             resolved = references.resolve(text, environ=environ, folder=folder, read_secret=read_secret)
         except (UnresolvedError, BadReferenceError) as error:
-            unresolved.append((path, str(error)))
+            unresolved.extend((path, str(told)) for told in error.args)
         else:
             _put(data, path, resolved)
             if references.is_lone_reference(text):

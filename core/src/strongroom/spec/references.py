@@ -125,18 +125,24 @@ def resolve(
     """Return `text` with all references replaced.
 
     Raises:
-        UnresolvedError: A variable or file is not there; the message names it.
+        UnresolvedError: Variables or files are not there; each argument names one.
     """
-    pieces = []
+    pieces: list[str] = []
+    missing: list[str] = []
     for part in parse(text):
-        if isinstance(part, str):
-            pieces.append(part)
-        elif part.kind == "env":
-            pieces.append(_variable(part, environ))
-        elif part.kind == "file":
-            pieces.append(_file(part, folder))
-        else:
-            pieces.append(read_secret(part))
+        try:
+            if isinstance(part, str):
+                pieces.append(part)
+            elif part.kind == "env":
+                pieces.append(_variable(part, environ))
+            elif part.kind == "file":
+                pieces.append(_file(part, folder))
+            else:
+                pieces.append(read_secret(part))
+        except UnresolvedError as error:
+            missing.append(str(error))
+    if missing:
+        raise UnresolvedError(*missing)
     return "".join(pieces)
 
 
