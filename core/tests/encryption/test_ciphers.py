@@ -289,6 +289,8 @@ def test_threads_and_a_forked_child_write_what_everybody_reads(cipher, key):
 def test_what_is_no_text_is_refused(cipher, key):
     with pytest.raises(TypeError):
         cipher(key).encrypt(b"bytes")
+    with pytest.raises(TypeError):
+        cipher(key).decrypt(None)
     with pytest.raises(ValidationError):
         cipher(key).encrypt("\ud800")
     assert key not in repr(cipher(key))

@@ -264,6 +264,9 @@ class FernetEncryption(TokenEncryption):
         return super().encrypt(plaintext, context=context)
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
+        if not isinstance(token, str):
+            message = f"a token is text, got {type(token).__name__}"
+            raise TypeError(message)
         if token.startswith(PREFIX):
             return super().decrypt(token, context=context)
         data = None
