@@ -393,6 +393,27 @@ def test_within_the_grace_the_value_before_is_put_back_as_a_new_version(abilitie
         rotation.rollback(KEY)
 
 
+def test_a_grace_beyond_all_dates_has_no_end(abilities):
+    memory = memory_with()
+    rotation = rotation_of(backend(memory, abilities), grace_seconds=1e12)
+    assert rotation.rotate(KEY, NEW).state == "current"
+    assert rotation.rollback(KEY).state == "rolled_back"
+    assert memory.get_secret(KEY) == OLD
+
+
+def test_a_new_value_that_is_the_old_one_begins_its_age_anew(abilities):
+    """Else it stays due for ever, although every rotation of it says that it went well."""
+    if "describe_secret" not in abilities:
+        return
+    clock = Clock()
+    memory = memory_with(clock=clock)
+    rotation = rotation_of(backend(memory, abilities), generator=lambda _key, old: old, clock=clock)
+    clock.pass_by(days=31)
+    assert rotation.rotate_due()[0].state == "current"
+    assert not rotation.needs_rotation(KEY)
+    assert memory.get_secret(KEY) == OLD
+
+
 def test_after_the_grace_nothing_is_put_back(abilities):
     clock, memory = Clock(), memory_with()
     rotation = rotation_of(backend(memory, abilities), grace_seconds=60, clock=clock)
@@ -564,7 +585,18 @@ def test_a_backend_error_of_one_key_comes_out_when_all_were_tried():
     assert memory.get_secret("b") != "2"
 
 
-@pytest.mark.parametrize("options", [{"grace_seconds": -1}, {"jitter": 2}, {"rotation_interval_days": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grace_seconds": -1},
+        {"grace_seconds": float("inf")},
+        {"grace_seconds": float("nan")},
+        {"jitter": 2},
+        {"rotation_interval_days": -1},
+        {"rotation_interval_days": float("inf")},
+        {"rotation_interval_days": float("nan")},
+    ],
+)
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ConfigurationError):
         SecretRotation(memory_with(), **options)

@@ -94,12 +94,18 @@ class SecretRotation:
                 "rotation: rotation_interval_days and grace_seconds are at least 0, jitter is from 0 to 1"
             )
         self._provider = guard(provider)
-        self._interval = timedelta(days=rotation_interval_days)
+        try:
+            self._interval = timedelta(days=rotation_interval_days)
+            grace = timedelta(seconds=grace_seconds)
+        except (OverflowError, ValueError):  # it is infinite, or no number
+            raise ConfigurationError(
+                "rotation: rotation_interval_days and grace_seconds are finite, below a million years"
+            ) from None
         self._jitter = jitter
         self._generator = _password if generator is None else generator
         self._on_event = on_event
         self._clock = clock
-        self._tools = Tools(apply, verify, timedelta(seconds=grace_seconds), lock, clock)
+        self._tools = Tools(apply, verify, grace, lock, clock)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"

@@ -249,7 +249,12 @@ class Steps:
     def _ended(self, record: Record, grace: timedelta) -> RotationResult:
         now = self._tools.clock()
         if grace and not record.undoes:
-            until = now + grace if grace != timedelta.max else datetime.max.replace(tzinfo=now.tzinfo)
+            try:
+                until = now + grace
+            except (
+                OverflowError
+            ):  # the new value is current by now: whatever is raised here is raised for ever
+                until = datetime.max.replace(tzinfo=now.tzinfo)
             self._save(
                 record,
                 state="current",
@@ -312,6 +317,10 @@ class Steps:
         version, value = self._now()
         if record.new_version is not None:
             return record if version == record.new_version else None
+        if version is not None and version == record.old_version:
+            return (
+                None  # also where the new value is the old one: it is to be written, and its age begins anew
+            )
         return replace(record, new_version=version) if value == record.new else None
 
     def _old(self, record: Record) -> str:
