@@ -10,6 +10,7 @@ import pytest
 from cache_support import Backend, together
 from strongroom import HierarchicalSecretCache, KeyRing, TenantContext, generate_key
 from strongroom.cache import MemoryCacheStore
+from strongroom.cache.flights import Fetched
 from strongroom.encryption import AESGCMEncryption, ChaCha20Encryption, FernetEncryption
 from strongroom.errors import (
     BackendUnavailableError,
@@ -67,6 +68,24 @@ class Wrong(MemoryCacheStore):
         if self.wrong is not None:
             return self.wrong()
         return method(*args)
+
+
+class Remote:
+    """A cipher that is a server, as Vault's transit is, and may be down for either way."""
+
+    def __init__(self):
+        self.inner = AESGCMEncryption(KEY)
+        self.down = None
+
+    def encrypt(self, plaintext, *, context=b""):
+        if self.down == "encrypt":
+            raise BackendUnavailableError("the cipher is down")
+        return self.inner.encrypt(plaintext, context=context)
+
+    def decrypt(self, token, *, context=b""):
+        if self.down == "decrypt":
+            raise BackendUnavailableError("the cipher is down")
+        return self.inner.decrypt(token, context=context)
 
 
 @pytest.fixture
@@ -366,6 +385,28 @@ class TestOffline:
         clock.pass_by(11)
         with pytest.raises(BackendUnavailableError):
             cache.get_or_fetch("key", backend)
+
+
+@pytest.mark.parametrize("way", ["encrypt", "decrypt"])
+def test_a_cipher_that_is_down_costs_a_fetch_and_no_entry(store, backend, clock, caplog, monkeypatch, way):
+    monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)  # for the names
+    cipher = Remote()
+    cache = HierarchicalSecretCache(0, 300, l2=store, encryption=cipher, clock=clock)
+    if way == "decrypt":
+        cache.get_or_fetch("key", backend)
+    cipher.down = way
+    assert cache.get_or_fetch("key", backend) == "value"
+    many = cache.read_many(["key"], lambda keys: {key: Fetched(backend(key)) for key in keys})
+    assert many == {"key": "value"}
+    assert cache.stats().errors
+    assert "BackendUnavailableError" in caplog.text
+    assert "rubbish" not in caplog.text
+    cipher.down = None
+    clock.pass_by(5)
+    cache.get_or_fetch("key", backend)
+    asked = len(backend.calls)
+    assert source_of(lambda: cache.get_or_fetch("key", backend)) == ("value", "l2")
+    assert len(backend.calls) == asked
 
 
 class TestAStoreThatFails:

@@ -228,7 +228,11 @@ class HierarchicalSecretCache:
         data = self._store.get(name)
         if data is None:
             return None
-        kept = self._sealing.open(name, data)
+        try:
+            kept = self._sealing.open(name, data)
+        except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
+            self._store.failed(error)
+            return None
         if kept is None:
             self._store.rubbish(name)
         return kept
@@ -240,6 +244,9 @@ class HierarchicalSecretCache:
             data = self._sealing.seal(name, Kept(fetched.value, now, now + life))
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
+        except Exception as error:  # noqa: BLE001  # as of `_look`
+            self._store.failed(error)
+            return
         self._store.set(name, data, self._keep, token)
 
     def _second_hand(self, kept: Kept) -> Fetched:

@@ -141,7 +141,7 @@ class ShieldedStore:
                 if not self._is_open() or time.monotonic() > end:
                     return None
             except Exception as error:  # noqa: BLE001  # of a stranger's store
-                self._failed(error)
+                self.failed(error)
                 return None
 
     def _is_open(self) -> bool:
@@ -215,14 +215,15 @@ class ShieldedStore:
         try:
             result = done.result(self._timeout)
         except Exception as error:  # noqa: BLE001  # as above; or out of time
-            self._failed(error)
+            self.failed(error)
             return False, None
         if self._pause:
             _log.warning("the second level of the cache answers again")
         self._pause = 0.0
         return True, result
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Take note that the store, or what encrypts for it, failed."""
         self.errors += 1
         if not self._is_open():
             return  # several calls were under way as it failed
