@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from strongroom.exports import offered
+
 if TYPE_CHECKING:
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
@@ -152,21 +154,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        if name == "errors" or name in _SUBMODULES:
-            return importlib.import_module(f"strongroom.{name}")
-        message = f"module 'strongroom' has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(importlib.import_module(f"strongroom.{home}"), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
 _SUBMODULES = frozenset(
     {"audit", "backends", "cache", "encryption", "hookspecs", "middleware", "rotation", "spec", "testing"}
 )
+
+
+_offered, _ = offered(__name__, _HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors" or name in _SUBMODULES:
+        return importlib.import_module(f"strongroom.{name}")
+    return _offered(name)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.exports import offered
 
 if TYPE_CHECKING:
     from strongroom.audit.hook import AuditLoggingHook
@@ -19,9 +20,4 @@ _HOMES = {
     "verify_audit_log": "verify",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        message = f"module 'strongroom.audit' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(f"strongroom.audit.{_HOMES[name]}"), name)
+__getattr__, __dir__ = offered(__name__, _HOMES)

@@ -12,8 +12,9 @@ before it is called, so that reads cost what they always cost.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.exports import offered
 
 if TYPE_CHECKING:
     from strongroom.masking.encoded import forms, leaves
@@ -53,16 +54,4 @@ _HOMES = {
     "remember": "process",
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = offered(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.exports import offered
 
 if TYPE_CHECKING:
     from strongroom.middleware.base import Middleware
@@ -39,9 +40,4 @@ _HOMES = {
     "ValidationMiddleware": "validation",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        message = f"module 'strongroom.middleware' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(f"strongroom.middleware.{_HOMES[name]}"), name)
+__getattr__, __dir__ = offered(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.exports import offered
 
 if TYPE_CHECKING:
     from strongroom.spec.loading import load_plan, load_spec
@@ -12,12 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Spec", "json_schema", "load_plan", "load_spec"]
 
+# yaml and pydantic are loaded by whoever reads a spec, not by whoever imports strongroom.
 _HOMES = {"Spec": "models", "json_schema": "schema", "load_plan": "loading", "load_spec": "loading"}
 
-
-def __getattr__(name: str) -> Any:
-    # yaml and pydantic are loaded by whoever reads a spec, not by whoever imports strongroom.
-    if name not in _HOMES:
-        message = f"module 'strongroom.spec' has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(f"strongroom.spec.{_HOMES[name]}"), name)
+__getattr__, __dir__ = offered(__name__, _HOMES)

@@ -5,9 +5,9 @@ Importing this package needs nothing; the kits need pytest.
 
 from __future__ import annotations
 
-import importlib
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.exports import offered
 
 if TYPE_CHECKING:
     from strongroom.testing.cache_stores import CacheStoreConformance
@@ -24,18 +24,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    home = f"{__name__}.{_HOMES[name]}"
-    if home not in sys.modules:
-        import pytest
+def _rewrite_asserts(home: str) -> None:
+    # A failing `assert` of a kit then shows both sides, as one in the author's own tests does.
+    import pytest
 
-        # A failing `assert` of a kit then shows both sides, as one in the author's own tests does.
-        pytest.register_assert_rewrite(home)
-    return getattr(importlib.import_module(home), name)
+    pytest.register_assert_rewrite(home)
 
 
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = offered(__name__, _HOMES, before_import=_rewrite_asserts)

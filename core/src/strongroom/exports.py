@@ -1,0 +1,35 @@
+"""Names that a package offers and loads at their first use."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["offered"]
+
+
+def offered(
+    package: str, homes: Mapping[str, str], before_import: Callable[[str], None] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a package.
+
+    Args:
+        package: The package's `__name__`.
+        homes: The module below it where each name is at home.
+        before_import: Called with the whole name of a home that is about to be imported.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        home = f"{package}.{homes[name]}"
+        if before_import is not None and home not in sys.modules:
+            before_import(home)
+        value = getattr(importlib.import_module(home), name)
+        setattr(sys.modules[package], name, value)  # the next access does not come here
+        return value
+
+    return find, lambda: list(homes)
