@@ -251,9 +251,7 @@ class Steps:
         if grace and not record.undoes:
             try:
                 until = now + grace
-            except (
-                OverflowError
-            ):  # the new value is current by now: whatever is raised here is raised for ever
+            except OverflowError:  # raised again by each resumption, as the new value is current by now
                 until = datetime.max.replace(tzinfo=now.tzinfo)
             self._save(
                 record,
@@ -318,9 +316,7 @@ class Steps:
         if record.new_version is not None:
             return record if version == record.new_version else None
         if version is not None and version == record.old_version:
-            return (
-                None  # also where the new value is the old one: it is to be written, and its age begins anew
-            )
+            return None  # also where the new value is the old one: its age begins anew as it is written
         return replace(record, new_version=version) if value == record.new else None
 
     def _old(self, record: Record) -> str:
