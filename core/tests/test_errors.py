@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import strongroom
 from strongroom import errors
 from strongroom.errors import (
     AuditError,
@@ -165,3 +166,9 @@ def test_show_key_is_one_printable_line():
     assert show_key("\ud800") == r"'\ud800'"
     assert show_key("k" * 512).endswith("… (512 characters)")
     assert show_key(b"bytes") == "a bytes"
+
+
+def test_applications_may_take_them_from_the_package():
+    for name in set(errors.__all__) - {"NotFoundReason"}:
+        assert getattr(strongroom, name) is getattr(errors, name)
+        assert name in strongroom.__all__
