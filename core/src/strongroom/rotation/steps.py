@@ -315,7 +315,8 @@ class Steps:
         version, value = self._now()
         if record.new_version is not None:
             return record if version == record.new_version else None
-        if version is not None and version == record.old_version:
+        unwritten = version is not None and version == record.old_version
+        if unwritten and record.old in {None, record.new}:
             return None  # also where the new value is the old one: its age begins anew as it is written
         return replace(record, new_version=version) if value == record.new else None
 
