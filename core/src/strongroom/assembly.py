@@ -10,7 +10,6 @@ from typing import Any
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
 from strongroom.events import SecretHook
 from strongroom.fields import member_of
-from strongroom.middleware.base import Middleware
 from strongroom.pipeline import FallbackProvider, Pipeline
 from strongroom.plugins import load_factory
 from strongroom.providers import Closeable, guard
@@ -182,12 +181,3 @@ class Assembly:
                 pipeline=source,
                 hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
             ) from error
-
-
-def middleware_of(chain: Any) -> list[Middleware]:
-    """Return the middleware of a chain, outermost first."""
-    found = []
-    while isinstance(chain, Middleware) and not isinstance(chain, Pipeline | FallbackProvider):
-        found.append(chain)
-        chain = chain.inner
-    return found

@@ -31,6 +31,7 @@ __all__ = [
     "Plugin",
     "PluginFinder",
     "UnknownTypeError",
+    "did_you_mean",
     "finder",
     "nearest",
 ]
@@ -147,6 +148,15 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the one of `words` that somebody who typed `word` most likely meant."""
     close = difflib.get_close_matches(word, sorted(words), n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def did_you_mean(word: str, words: Iterable[str], otherwise: str | None = None) -> str:
+    """Return the question for the word most likely meant; without one `otherwise`, else what there is."""
+    known = list(words)
+    close = nearest(word, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
+    return otherwise if otherwise is not None else f"there are: {', '.join(known) or 'none'}"
 
 
 class PluginFinder:
@@ -272,12 +282,10 @@ class PluginFinder:
         try:
             here = set(self.names(kind))
         finally:
-            close = nearest(type_name, here | set(known))
+            every = sorted(here | set(known))
         return UnknownTypeError(
             f"unknown {kind} {type_name!r}",
-            hint=f"did you mean {close!r}?"
-            if close
-            else f"known here: {', '.join(sorted(here | set(known)))}",
+            hint=did_you_mean(type_name, every, f"known here: {', '.join(every)}"),
         )
 
     @staticmethod
@@ -354,10 +362,9 @@ class PluginFinder:
         callers = manager.get_hookcallers(module) or []
         unknown = [caller.name for caller in callers if caller.spec is None]
         if unknown:
-            close = nearest(unknown[0], KINDS.values())
             raise PluginError(
                 f"{module.__name__} implements the unknown hook {unknown[0]!r}",
-                hint=f"did you mean {close!r}?" if close else None,
+                hint=did_you_mean(unknown[0], KINDS.values(), otherwise="") or None,
             )
 
 

@@ -15,7 +15,7 @@ from strongroom.explanation import Explanation, by_length, explain, no_default
 from strongroom.fields import member_of
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.pipeline import Pipeline, read_many
-from strongroom.plugins import nearest
+from strongroom.plugins import did_you_mean
 from strongroom.providers import (
     BaseProvider,
     BatchWriter,
@@ -75,7 +75,6 @@ class SecretProviderRegistry(BaseProvider):
         self._seen: Callable[[str], object] | None = None
         self._registered: dict[str, Any] = {}
         self._pipelines: dict[str, Pipeline] = {}
-        self._only = pipeline
         self._default = pipeline if pipeline is not None else self._plan.default
         self._plain: Pipeline | None = None
         """The default pipeline, as soon as it has been used: what a read without routes needs."""
@@ -347,13 +346,7 @@ class SecretProviderRegistry(BaseProvider):
             return self._registered[name]
         if name in self._plan.pipelines and self._assembly.is_used(name):
             return self._assembly.chain(name)
-        close = nearest(name, self.pipelines())
-        raise ConfigurationError(
-            f"no pipeline {name!r}",
-            hint=f"did you mean {close!r}?"
-            if close
-            else f"there are: {', '.join(self.pipelines()) or 'none'}",
-        )
+        raise ConfigurationError(f"no pipeline {name!r}", hint=did_you_mean(name, self.pipelines()))
 
     def _assembled(self, chain: Any, name: str) -> Pipeline:
         made = Pipeline(chain, name=name, hooks=self._hooks_of(name))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError, PluginError, SpecError
-from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, finder, nearest
+from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
 from strongroom.spec import models, references
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
@@ -117,10 +117,9 @@ class _Loader:
         if self.plugin_errors:
             raise self.plugin_errors[0]
         if self.only is not None and self.only not in plan.pipelines:
-            close = nearest(self.only, plan.pipelines)
             raise ConfigurationError(
                 f"no pipeline {self.only!r} in {self.source.name}",
-                hint=f"did you mean {close!r}?" if close else f"there are: {', '.join(plan.pipelines)}",
+                hint=did_you_mean(self.only, plan.pipelines),
             )
         return plan
 
@@ -138,12 +137,11 @@ class _Loader:
         chosen = profiles.mapping.get(self.profile) if profiles is not None else None
         if chosen is None:
             names = list(profiles.mapping) if profiles is not None else []
-            close = nearest(self.profile, names)
             if self.problems:
                 self.fail()
             raise ConfigurationError(
                 f"no profile {self.profile!r} in {self.source.name}",
-                hint=f"did you mean {close!r}?" if close else f"there are: {', '.join(names) or 'none'}",
+                hint=did_you_mean(self.profile, names),
             )
         for key in ("version", "profiles"):
             if key in chosen.mapping:
@@ -447,9 +445,8 @@ class _Loader:
             self.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
             return ()
         for name in sorted(names - declared.keys()):
-            close = nearest(name, declared)
-            hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(declared) or 'none'}"
-            self.note(at, (*path, "compose"), f"no secret {name[:80]!r} is declared; {hint}")
+            said = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
+            self.note(at, (*path, "compose"), said)
         return tuple(sorted(names & declared.keys()))
 
     def check_needs(self, root: Node, plan: Plan) -> None:
@@ -516,9 +513,7 @@ def _references_in(value: object) -> list[Reference]:
 
 
 def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:
-    close = nearest(name, pipelines)
-    hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(pipelines) or 'none'}"
-    return f"no pipeline {name[:80]!r}; {hint}"
+    return f"no pipeline {name[:80]!r}; {did_you_mean(name, pipelines)}"
 
 
 def _fields_at(loc: NodePath) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from strongroom.errors import PluginError
-from strongroom.plugins import Kind, Plugin, PluginFinder, finder, nearest
+from strongroom.plugins import Kind, Plugin, PluginFinder, did_you_mean, finder
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
@@ -185,10 +185,7 @@ def _unknown_options(plugin: Plugin, node: Node) -> list[Complaint]:
 
 def unknown_key(key: str, names: set[str]) -> str:
     """Return the message for a key that none of `names` is."""
-    close = nearest(key, names)
-    known = (
-        f"did you mean {close!r}?" if close else f"expected one of: {', '.join(sorted(names)) or 'nothing'}"
-    )
+    known = did_you_mean(key, names, f"expected one of: {', '.join(sorted(names)) or 'nothing'}")
     return f"unknown key; {known}"
 
 
@@ -196,8 +193,8 @@ def with_nearest(kind: str, message: str, value: object) -> str:
     """Add the name that was most likely meant to a message that lists the names allowed."""
     if kind not in {"literal_error", "enum"} or not isinstance(value, str):
         return message
-    close = nearest(value, _QUOTED.findall(message))
-    return f"{message}; did you mean {close!r}?" if close else message
+    hint = did_you_mean(value, _QUOTED.findall(message), otherwise="")
+    return f"{message}; {hint}" if hint else message
 
 
 def _wrong_even_so(value: object, kind: str) -> bool:
