@@ -140,17 +140,11 @@ def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
             restored = copied.verified(copied.reader.cursor()).root
             sealer = copied.sealer
         cursor.execute("ATTACH ? AS restored", (str(copy),))
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
+        with database.transaction(cursor):
             for table in TABLES:
                 cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables
                 cursor.execute(f"INSERT INTO main.{table} SELECT id, body FROM restored.{table}")  # noqa: S608  # own tables
             write_root(cursor, sealer, _restored(restored, _last_known(session, restored)))
-            cursor.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                cursor.execute("ROLLBACK")
-            raise
         cursor.execute("DETACH restored")
 
 

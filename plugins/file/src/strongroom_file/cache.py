@@ -24,6 +24,7 @@ from strongroom_file.cache_file import (
     set_aside,
     unavailable,
 )
+from strongroom_file.database import transaction
 from strongroom_file.forks import never_close
 from strongroom_file.watching import Watcher
 
@@ -261,15 +262,8 @@ class FileCacheStore:
         """Return what `work` returns, done in one transaction."""
 
         def change(cursor: sqlite3.Cursor) -> T:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(cursor)
-                cursor.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    cursor.execute("ROLLBACK")
-                raise
-            return result
+            with transaction(cursor):
+                return work(cursor)
 
         return self._call(doing, change)
 

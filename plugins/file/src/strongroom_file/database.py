@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError
@@ -17,6 +19,7 @@ __all__ = [
     "create_schema",
     "format_of",
     "set_format",
+    "transaction",
     "use_log",
 ]
 
@@ -83,6 +86,19 @@ def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
 def _in_uri(path: str) -> str:
     # The three steps that SQLite's page on URI file names asks for; urllib takes long to load.
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+@contextmanager
+def transaction(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """Commit what the block does, as the only writer; whatever is raised undoes everything."""
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        cursor.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            cursor.execute("ROLLBACK")
+        raise
 
 
 def create_schema(connection: sqlite3.Connection) -> None:

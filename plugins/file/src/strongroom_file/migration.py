@@ -6,8 +6,7 @@ and says which format the file is of now: a crash leaves the one or the other, a
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from strongroom.errors import ConflictError
@@ -35,17 +34,11 @@ def migrate(session: Session) -> None:
         closing(database.connect(session.path, session.timeout)) as connection,
     ):
         cursor = connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
+        with database.transaction(cursor):
             if database.format_of(cursor) != FORMAT_VERSION:  # unless another process was faster
                 state = session.verified(cursor)
                 _keep_copy(session, state.root.commits, state.body)
                 write_root(cursor, session.sealer, state.root._replace(commits=state.root.commits + 1))
-            cursor.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                cursor.execute("ROLLBACK")
-            raise
 
 
 def _keep_copy(session: Session, commits: int, root: bytes) -> None:

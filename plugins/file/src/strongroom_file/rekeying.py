@@ -54,16 +54,10 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
         closing(database.connect(session.path, session.timeout)) as connection,
     ):
         cursor = connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
+        with database.transaction(cursor):
             view = _checked(cursor, session)
             material = next_key()
             _Rekeying(_settled(view), material, progress).run()
-            cursor.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                cursor.execute("ROLLBACK")
-            raise
         # What is left of the old key in the log goes with it. While somebody reads an older state it cannot
         # be emptied; the last close does it then.
         with suppress(sqlite3.Error):

@@ -286,19 +286,13 @@ class Session:
         with self.writing:
             try:
                 cursor = self._write_cursor()
-                cursor.execute("BEGIN IMMEDIATE")
-                try:
+                with database.transaction(cursor):
                     self.look()
                     body = self._root_body(cursor)
                     state = self.state
                     if body != state.body:
                         state = self._verified(cursor, body, self._highest.copy())
                     state, keys, result = work(View(cursor, self.sealer, state))
-                    cursor.execute("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):
-                        cursor.execute("ROLLBACK")
-                    raise
             except SQLITE_ERRORS as error:
                 raise translate(error) from error
             self._publish(state, keys)
