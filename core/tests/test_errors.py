@@ -73,8 +73,8 @@ def test_each_error_is_what_the_tree_says(cls):
 
 
 def test_the_tree_is_whole():
-    """What is exported is the tree, sorted, and nothing else."""
-    named = {cls.__name__ for cls in PARENTS} | {"StrongroomError", "NotFoundReason"}
+    """What is exported is the tree, sorted, and how a message shows a key."""
+    named = {cls.__name__ for cls in PARENTS} | {"StrongroomError", "NotFoundReason", "show_key"}
     assert set(errors.__all__) == named
     assert sorted(errors.__all__) == errors.__all__
 
@@ -132,18 +132,6 @@ def test_not_found_tells_the_reason(reason, text):
     """`reason` is in the message, save where the secret is simply not there."""
     error = SecretNotFoundError("a", reason=reason)
     assert (error.reason, str(error)) == (reason, text)
-
-
-def test_renamed_keeps_the_rest():
-    """A middleware tells the same error about the name its caller knows."""
-    error = SecretNotFoundError(
-        "prefix/a", reason="disabled", pipeline="app", provider="vault", hint="enable it"
-    )
-    renamed = error.renamed("a")
-    assert (renamed.key, renamed.args) == ("a", ("a",))
-    assert "prefix" not in str(renamed)
-    kept = (renamed.reason, renamed.pipeline, renamed.provider, renamed.hint)
-    assert kept == ("disabled", "app", "vault", "enable it")
 
 
 def test_throttled_tells_how_long():

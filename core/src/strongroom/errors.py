@@ -29,7 +29,7 @@ No message, attribute or context of these ever holds a secret's value, a token o
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "AuditError",
@@ -56,6 +56,7 @@ __all__ = [
     "UnsupportedOperationError",
     "UntrustedSpecError",
     "ValidationError",
+    "show_key",
 ]
 
 NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
@@ -159,12 +160,6 @@ class SecretNotFoundError(_KeyedError, KeyError):
         text = message if message is not None else f"secret {show_key(key)} {said}"
         super().__init__(key, text, pipeline=pipeline, provider=provider, hint=hint)
         self.reason: NotFoundReason = reason
-
-    def renamed(self, key: str) -> Self:
-        """Return the same error about `key`, the name the caller knows the secret by."""
-        return type(self)(
-            key, reason=self.reason, pipeline=self.pipeline, provider=self.provider, hint=self.hint
-        )
 
 
 class InvalidKeyError(_KeyedError, ValueError):
