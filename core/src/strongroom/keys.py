@@ -1,4 +1,4 @@
-"""The rules for keys, the same for every backend.
+"""The rules for keys, the same for every backend, and names for keys that a service cannot hold.
 
 A key is 1-512 characters: segments joined by `/`, none of them empty, `.` or `..`; no control
 character (Unicode category Cc, U+2028, U+2029) and no lone surrogate.
@@ -7,18 +7,26 @@ character (Unicode category Cc, U+2028, U+2029) and no lone surrogate.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 from strongroom.errors import InvalidKeyError, ValidationError, show_key
 
 __all__ = [
     "MAX_KEY_CHARACTERS",
     "ROTATION_SEGMENT",
+    "Name",
+    "Names",
     "begins_no_key",
     "check_key",
     "check_prefix",
     "check_value",
+    "escaped",
     "is_reserved",
+    "key_named",
+    "listed",
+    "unescaped",
 ]
 
 MAX_KEY_CHARACTERS = 512
@@ -71,6 +79,13 @@ def is_reserved(key: str) -> bool:
     return ROTATION_SEGMENT in key and ROTATION_SEGMENT in key.split("/")
 
 
+def listed(keys: Iterable[str | None], prefix: str) -> list[str]:
+    """Return what a list shows of `keys`: those that begin with `prefix`, sorted, none of them reserved."""
+    return sorted(
+        {key for key in keys if key is not None and key.startswith(prefix) and not is_reserved(key)}
+    )
+
+
 def check_value(value: str, key: str) -> str:
     """Return `value`, or raise where it is no text (`TypeError`) or no Unicode text (`ValidationError`)."""
     if not isinstance(value, str):
@@ -85,3 +100,88 @@ def check_value(value: str, key: str) -> str:
 
 def _has_surrogate(value: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in value)
+
+
+class Name(NamedTuple):
+    """A key's name in a service; `hashed` where only what is kept beside the secret tells the key."""
+
+    text: str
+    hashed: bool
+
+
+class Names:
+    """Keys as names of a service and back: injective, and the identity wherever it can be.
+
+    - Each byte (UTF-8) of a character that a name cannot hold becomes the marker and two hexadecimal digits.
+    - The last character of a marker in the key itself is escaped too, so no two keys share a name.
+    - What is then too long is the marker, `h` and the SHA-256 of the key, 64 hexadecimal digits. The whole
+      key has to be kept beside it, and compared at each use.
+
+    Args:
+        marker: Two or more characters that a name can hold.
+        safe: What a name can hold, as the inside of a regular expression's character class.
+        longest: Characters of the longest name.
+    """
+
+    def __init__(self, marker: str, safe: str, longest: int) -> None:
+        self.marker = marker
+        self.hash_mark = f"{marker}h"
+        self._longest = longest
+        self._unsafe = re.compile(f"(?<={re.escape(marker[:-1])}){re.escape(marker[-1])}|[^{safe}]")
+        self._hashed = re.compile(f"{re.escape(self.hash_mark)}[0-9a-f]{{64}}")
+
+    def escape(self, text: str) -> str:
+        """Return `text`, a key or a part of one, with what a name cannot hold escaped."""
+        return self._unsafe.sub(lambda found: escaped(self.marker, found.group()), text)
+
+    def name_of(self, key: str) -> Name:
+        """Return the name that `key` is kept under; `key` must have passed `check_key`."""
+        text = self.escape(key)
+        return Name(self.hashed(key), hashed=True) if len(text) > self._longest else Name(text, hashed=False)
+
+    def hashed(self, key: str) -> str:
+        """Return the name of a key that is too long for one."""
+        from hashlib import sha256
+
+        return self.hash_mark + sha256(key.encode()).hexdigest()
+
+    def is_hashed(self, name: str) -> bool:
+        """Tell whether `name` does not tell its key."""
+        return self._hashed.fullmatch(name) is not None
+
+    def key_of(self, name: str, told: str | None) -> str | None:
+        """Return the key whose name is `name`, or None where no key has it (another tool's odd name).
+
+        Args:
+            name: A name in the service.
+            told: The key that is kept beside it, if any; it counts where the name is hashed.
+        """
+        key = told if self.is_hashed(name) else unescaped(self.marker, name)
+        return key_named(name, key, lambda key: self.name_of(key).text)
+
+
+def escaped(marker: str, text: str) -> str:
+    """Return `text` with every byte of its UTF-8 as `marker` and two hexadecimal digits."""
+    return "".join(f"{marker}{byte:02x}" for byte in text.encode())
+
+
+def unescaped(marker: str, text: str) -> str | None:
+    """Return `text` with what `escaped` made of its parts undone, or None where that is no UTF-8."""
+    if marker not in text:
+        return text
+    try:
+        return re.sub(
+            f"(?:{re.escape(marker)}[0-9a-f]{{2}})+",
+            lambda found: bytes.fromhex(found.group().replace(marker, "")).decode(),
+            text,
+        )
+    except UnicodeDecodeError:
+        return None
+
+
+def key_named(name: str, key: str | None, name_of: Callable[[str], str]) -> str | None:
+    """Return `key` where it is one, and `name` what `name_of` calls it; else None."""
+    try:
+        return key if key is not None and name_of(check_key(key)) == name else None
+    except InvalidKeyError:
+        return None

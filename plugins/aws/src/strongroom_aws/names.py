@@ -15,46 +15,24 @@ their whole name, never by a part of an ARN, so such a name means itself.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from functools import lru_cache
-from typing import NamedTuple
 
-from strongroom.errors import InvalidKeyError
-from strongroom.keys import check_key
-
-from strongroom_aws.escaping import escaper, unescaper
+from strongroom.keys import Name, Names
 
 MARKER = "=_"
-MAX_NAME = 512
-HASH_MARK = f"{MARKER}h"
 KEY_MARK = "strongroom key: "
 """How the description of a secret with a hashed name begins; the key follows."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
-_HASHED = re.compile(f"{HASH_MARK}[0-9a-f]{{64}}")
-
-escape = escaper(MARKER, "A-Za-z0-9/_+=.@-")
-_unescape = unescaper(MARKER)
-
-
-class Name(NamedTuple):
-    """A key's name in the service; `hashed` where only the description tells the key."""
-
-    text: str
-    hashed: bool
+_MAX_NAME = 512
+_NAMES = Names(MARKER, "A-Za-z0-9/_+=.@-", _MAX_NAME)
+HASH_MARK = _NAMES.hash_mark
 
 
 # Names are no secrets; remembering them keeps the mapping off the way of a read.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""
-    if MARKER not in key and _PLAIN.fullmatch(key):
-        return Name(key, hashed=False)
-    text = escape(key)
-    if len(text) <= MAX_NAME:
-        return Name(text, hashed=False)
-    return Name(HASH_MARK + hashlib.sha256(key.encode()).hexdigest(), hashed=True)
+    return _NAMES.name_of(key)
 
 
 def description_of(key: str) -> str:
@@ -62,24 +40,18 @@ def description_of(key: str) -> str:
     return KEY_MARK + key
 
 
+def key_told(description: str | None) -> str | None:
+    """Return the key that a description tells, None where it tells none."""
+    told = description or ""
+    return told.removeprefix(KEY_MARK) if told.startswith(KEY_MARK) else None
+
+
 def key_of(name: str, description: str | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
-    if _HASHED.fullmatch(name):
-        told = description or ""
-        key = told.removeprefix(KEY_MARK) if told.startswith(KEY_MARK) else None
-    else:
-        key = _unescape(name)
-    return key if key is not None and _is_name_of(key, name) else None
+    return _NAMES.key_of(name, key_told(description))
 
 
 def name_filter(prefix: str) -> list[str]:
     """Return the beginnings of names that keys starting with `prefix` can have."""
-    begin = escape(prefix)
-    return [HASH_MARK] if len(begin) > MAX_NAME else [begin, HASH_MARK]
-
-
-def _is_name_of(key: str, name: str) -> bool:
-    try:
-        return name_of(check_key(key)).text == name
-    except InvalidKeyError:
-        return False
+    begin = _NAMES.escape(prefix)
+    return [HASH_MARK] if len(begin) > _MAX_NAME else [begin, HASH_MARK]

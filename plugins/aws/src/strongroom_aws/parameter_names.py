@@ -13,27 +13,19 @@ most 1,011 characters, less where the ARN before it is long
 
 from __future__ import annotations
 
-import hashlib
-import re
 from functools import lru_cache
 
-from strongroom.errors import InvalidKeyError
-from strongroom.keys import check_key
+from strongroom.keys import Name, Names, escaped, key_named, unescaped
 
-from strongroom_aws.escaping import escaped, escaper, unescaper
-from strongroom_aws.names import KEY_MARK, Name
+from strongroom_aws.names import key_told
 
 MARKER = "-."
 MAX_NAME = 900
 MAX_LEVELS = 15
-HASH_MARK = f"{MARKER}h"
 
 _MAX_FOLDER = 400
 _OWNED = ("aws", "ssm")
-_HASHED = re.compile(rf"(?:/.*)?/{re.escape(HASH_MARK)}[0-9a-f]{{64}}")
-
-_escape = escaper(MARKER, "A-Za-z0-9_./-")
-_unescape = unescaper(MARKER)
+_NAMES = Names(MARKER, "A-Za-z0-9_./-", MAX_NAME)
 
 
 @lru_cache(maxsize=8192)
@@ -46,8 +38,7 @@ def parameter_name_of(key: str) -> Name:
     if len(name) <= MAX_NAME:
         return Name(name, hashed=False)
     folder = folder_of(key.rpartition("/")[0])
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return Name(f"{folder.rstrip('/')}/{HASH_MARK}{digest}", hashed=True)
+    return Name(f"{folder.rstrip('/')}/{_NAMES.hashed(key)}", hashed=True)
 
 
 def folder_of(folder: str) -> str:
@@ -62,23 +53,19 @@ def folder_of(folder: str) -> str:
 
 def is_hashed(name: str) -> bool:
     """Tell whether only the description tells the key of `name`."""
-    return HASH_MARK in name and _HASHED.fullmatch(name) is not None
+    return name.startswith("/") and _NAMES.is_hashed(name.rpartition("/")[2])
 
 
 def parameter_key_of(name: str, description: str | None = None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it."""
     if is_hashed(name):
-        told = description or ""
-        key = told.removeprefix(KEY_MARK) if told.startswith(KEY_MARK) else None
+        key = key_told(description)
     else:
-        key = _unescape(name[1:]) if name.startswith("/") else None
-    try:
-        return key if key is not None and parameter_name_of(check_key(key)).text == name else None
-    except InvalidKeyError:
-        return None
+        key = unescaped(MARKER, name[1:]) if name.startswith("/") else None
+    return key_named(name, key, lambda key: parameter_name_of(key).text)
 
 
 def _escape_text(key: str) -> str:
     if key[:3].lower() in _OWNED:
-        return escaped(MARKER, key[0]) + _escape(key[1:])
-    return _escape(key)
+        return escaped(MARKER, key[0]) + _NAMES.escape(key[1:])
+    return _NAMES.escape(key)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
-from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.keys import Name, check_key, check_prefix, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_aws.account import Account
 from strongroom_aws.connection import Connection, Outcome, Refusal
-from strongroom_aws.names import Name, description_of
+from strongroom_aws.names import description_of
 from strongroom_aws.parameter_names import folder_of, is_hashed, parameter_key_of, parameter_name_of
 from strongroom_aws.payload import decode, encode
 from strongroom_aws.versions import in_utc
@@ -160,13 +160,11 @@ class AWSParameterProvider(BaseProvider):
         check_prefix(prefix)
         whole = Deadline(self._whole)
         folder = folder_of(prefix.rpartition("/")[0])
-        found = set()
-        for name in self._names(folder, whole):
-            told = self._description(name, whole) if is_hashed(name) else None
-            key = parameter_key_of(name, told)
-            if key is not None and key.startswith(prefix) and not is_reserved(key):
-                found.add(key)
-        return sorted(found)
+        keys = (
+            parameter_key_of(name, self._description(name, whole) if is_hashed(name) else None)
+            for name in self._names(folder, whole)
+        )
+        return listed(keys, prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         name = parameter_name_of(check_key(key))

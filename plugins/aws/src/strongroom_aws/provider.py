@@ -16,7 +16,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.keys import check_key, check_prefix, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -158,12 +158,10 @@ class AWSSecretProvider(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
-        found = set()
-        for one in self._service.secrets(name_filter(prefix) if prefix else [], Deadline(self._whole)):
-            key = key_of(one["Name"], one.get("Description"))
-            if key is not None and key.startswith(prefix) and not is_reserved(key) and _is_listed(one):
-                found.add(key)
-        return sorted(found)
+        found = self._service.secrets(name_filter(prefix) if prefix else [], Deadline(self._whole))
+        return listed(
+            (key_of(one["Name"], one.get("Description")) for one in found if _is_listed(one)), prefix
+        )
 
     def describe_secret(self, key: str) -> SecretMetadata:
         deadline = self._connection.deadline()

@@ -13,17 +13,12 @@ A name is 1-127 of `[0-9a-zA-Z-]`, and the service does not tell capitals from s
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
-from strongroom.errors import InvalidKeyError
-from strongroom.keys import check_key
+from strongroom.keys import Name, Names
 
 MARKER = "-0x"
-MAX_NAME = 127
 MAX_TAG = 256
 """The longest value of a tag, in UTF-16 code units, which is what the service counts."""
 MOST_KEY_TAGS = 5
@@ -32,54 +27,22 @@ TAG = "strongroom.key"
 OWN_TAGS = "strongroom."
 """What the names of strongroom's own tags begin with."""
 
-_HASH_MARK = "-0xh"
-_PLAIN = re.compile(r"[a-z0-9-]{1,127}")
-_UNSAFE = re.compile(r"(?<=-0)x|[^a-z0-9-]")
-_ESCAPES = re.compile(r"(?:-0x[0-9a-f]{2})+")
-_HASHED = re.compile(r"-0xh[0-9a-f]{64}")
-
-
-class Name(NamedTuple):
-    """A key's name in the service.
-
-    Attributes:
-        plain: Whether it is the key itself.
-        hashed: Whether only the tags tell the key.
-    """
-
-    text: str
-    plain: bool
-    hashed: bool
+_NAMES = Names(MARKER, "a-z0-9-", longest=127)
 
 
 # Names are no secrets; remembering them keeps the mapping off the way of a read.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""
-    if MARKER not in key and _PLAIN.fullmatch(key):
-        return Name(key, plain=True, hashed=False)
-    escaped = _UNSAFE.sub(_escape, key)
-    if len(escaped) <= MAX_NAME:
-        return Name(escaped, plain=False, hashed=False)
-    return Name(_HASH_MARK + hashlib.sha256(key.encode()).hexdigest(), plain=False, hashed=True)
+    return _NAMES.name_of(key)
 
 
 def key_of(name: str, tags: Mapping[str, str] | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
     name = name.lower()
-    if MARKER not in name:
-        return name
     told = key_in(tags)
-    if _HASHED.fullmatch(name):
-        key = told
-    else:
-        try:
-            key = _ESCAPES.sub(_unescape, name)
-        except UnicodeDecodeError:
-            key = None
-        if told is not None and told != key:
-            key = None
-    return key if key is not None and _is_name_of(key, name) else None
+    key = _NAMES.key_of(name, told)
+    return None if MARKER in name and told is not None and told != key else key
 
 
 def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
@@ -87,7 +50,7 @@ def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
 
     An escaped name tells its key by itself, so the tag may be missing there: somebody made it by hand.
     """
-    if name.plain:
+    if name.text == key:
         return True
     told = key_in(tags)
     return told == key or (told is None and not name.hashed)
@@ -95,7 +58,7 @@ def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
 
 def tags_for(key: str, name: Name) -> dict[str, str]:
     """Return the tags that keep `key` beside a name that is not the key itself."""
-    if name.plain:
+    if name.text == key:
         return {}
     return {
         TAG if number == 1 else f"{TAG}.{number}": part for number, part in enumerate(_parts(key), start=1)
@@ -126,18 +89,3 @@ def _parts(key: str) -> Iterator[str]:
             start, size = place, 0
         size += wide
     yield key[start:]
-
-
-def _is_name_of(key: str, name: str) -> bool:
-    try:
-        return name_of(check_key(key)).text == name
-    except InvalidKeyError:
-        return False
-
-
-def _escape(found: re.Match[str]) -> str:
-    return "".join(f"{MARKER}{byte:02x}" for byte in found.group().encode())
-
-
-def _unescape(found: re.Match[str]) -> str:
-    return bytes.fromhex(found.group().replace(MARKER, "")).decode()

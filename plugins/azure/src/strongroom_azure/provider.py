@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.keys import Name, check_key, check_prefix, check_value, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_azure import payload, versions
 from strongroom_azure.connection import Connection
-from strongroom_azure.names import TAG, Name, belongs, key_of, name_of, tags_for
+from strongroom_azure.names import TAG, belongs, key_of, name_of, tags_for
 from strongroom_azure.options import checked
 
 if TYPE_CHECKING:
@@ -123,9 +123,7 @@ class AzureSecretProvider(BaseProvider):
             doing="listing secrets",
         )
         keys = (key_of(item.name, item.tags) for item in items)
-        return sorted(
-            {key for key in keys if key is not None and key.startswith(prefix) and not is_reserved(key)}
-        )
+        return listed(keys, prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""

@@ -16,14 +16,14 @@ from strongroom.errors import (
     SecretNotFoundError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.keys import Name, check_key, check_prefix, check_value, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp import payload
 from strongroom_gcp.connection import Connection
-from strongroom_gcp.names import ANNOTATION, Name, key_of, name_of
+from strongroom_gcp.names import ANNOTATION, key_of, name_of
 from strongroom_gcp.options import bad, checked
 
 if TYPE_CHECKING:
@@ -171,9 +171,7 @@ class GCPSecretProvider(BaseProvider):
             for page in pages
             for secret in page.secrets
         )
-        return sorted(
-            key for key in keys if key is not None and key.startswith(prefix) and not is_reserved(key)
-        )
+        return listed(keys, prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""

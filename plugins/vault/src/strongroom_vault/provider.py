@@ -17,7 +17,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.keys import check_key, check_prefix, check_value, listed
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_vault.client import client_of
@@ -125,8 +125,7 @@ class VaultSecretProvider(BaseProvider):
     def _list(self, prefix: str) -> list[str]:
         folder = escape(prefix.rpartition("/")[0])
         found = self._walk(f"{folder}/" if folder else "", escape(prefix.removesuffix(" ")))
-        keys = [key for key in map(key_of, found) if key is not None and key.startswith(prefix)]
-        keys = sorted(key for key in keys if not is_reserved(key))
+        keys = listed(map(key_of, found), prefix)
         if self._list_deleted or self._kv(self._client.new_call()) == 1:
             return keys
         return [key for key, there in zip(keys, self._each(self._is_there, keys), strict=True) if there]
