@@ -6,13 +6,15 @@ import math
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from typing import Any, Generic, TypeVar
 
-from strongroom.errors import ConfigurationError, show_key
+from strongroom.errors import ConfigurationError, StrongroomError, show_key
 
-__all__ = ["Deadline", "OutOfTimeError", "Runner", "check_limits"]
+__all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits"]
 
 T = TypeVar("T")
 
@@ -146,3 +148,72 @@ class Runner:
                     self._idle.remove(inbox)
                     return None
         return inbox.get()  # taken from the idle ones in this very moment: a job is on its way
+
+
+class SharedClient(ABC, Generic[T]):
+    """Holds the client that a provider's threads share: made at the first call, once, within its deadline.
+
+    Args:
+        timeout: Seconds for one operation.
+        deadline: Seconds for a whole list or batch; None: as many as it needs.
+    """
+
+    def __init__(self, timeout: float, deadline: float | None) -> None:
+        self._timeout, self._whole = timeout, deadline
+        self._runner = Runner()
+        self._lock = threading.Lock()
+        self._service: T | None = None
+        self._opened = ExitStack()
+
+    @abstractmethod
+    def load(self) -> None:
+        """Import what `make` needs: that takes this machine's time, so no deadline counts it."""
+
+    @abstractmethod
+    def make(self, opened: ExitStack) -> T:
+        """Return the client; what `close` has to close is pushed on `opened`."""
+
+    @abstractmethod
+    def translate(self, error: Exception) -> StrongroomError:
+        """Return strongroom's error for what `make` raised, or for a deadline that it outlasted."""
+
+    def begin(self) -> tuple[T, Deadline]:
+        """Return the client, and the deadline of the one operation that begins now."""
+        service = self._service
+        if service is not None:
+            return service, Deadline(self._timeout)
+        self.load()
+        deadline = Deadline(self._timeout)
+        try:
+            # On another thread, as the search for a login may ask a server that does not answer.
+            return self._runner.run(self._made, deadline), deadline
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever an SDK raises as it is set up
+            failed = error
+        raise self.translate(failed)
+
+    def begin_whole(self) -> tuple[T, Deadline]:
+        """Return the client, and the deadline of a list or batch that begins now."""
+        whole = Deadline(self._whole)
+        return self.begin()[0], whole
+
+    def part(self, whole: Deadline) -> Deadline:
+        """Return the deadline of one request of a list or batch."""
+        return Deadline(self._timeout, whole)
+
+    def close(self) -> None:
+        """Close what `make` opened; a later call makes it again."""
+        with self._lock:
+            self._service = None
+            opened = self._opened.pop_all()
+        with opened:
+            self._runner.close()
+
+    def _made(self) -> T:
+        with self._lock:
+            if self._service is None:
+                with ExitStack() as opened:
+                    self._service = self.make(opened)
+                    self._opened = opened.pop_all()
+            return self._service

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["Crew", "in_parallel"]
+from strongroom.errors import SecretNotFoundError
+
+__all__ = ["Crew", "in_parallel", "present_in_parallel"]
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -33,6 +35,25 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
     if failed is not None:
         raise failed
     return [done.result() for done in reads]
+
+
+def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: int) -> dict[str, str]:
+    """Return the values of those of `keys` that are there, with at most `most` reads at a time.
+
+    A key is not there where `read` raises `SecretNotFoundError` with the reason `absent`; the first other
+    failure is raised at once.
+    """
+
+    def value(key: str) -> str | None:
+        try:
+            return read(key)
+        except SecretNotFoundError as error:
+            if error.reason != "absent":
+                raise
+            return None
+
+    found = zip(keys, in_parallel(value, keys, most), strict=True)
+    return {key: value for key, value in found if value is not None}
 
 
 class Crew:

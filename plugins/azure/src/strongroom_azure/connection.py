@@ -1,13 +1,13 @@
-"""The way from options to a working client: at the first call, once, and within its deadline."""
+"""The way from options to a working client."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from strongroom.deadlines import Deadline, Runner
-from strongroom.errors import ConfigurationError
+from strongroom.deadlines import SharedClient
+from strongroom.errors import StrongroomError
 
 from strongroom_azure import credentials as logins
 from strongroom_azure import errors
@@ -17,78 +17,44 @@ if TYPE_CHECKING:
     from strongroom_azure.service import Service
 
 
-class Connection:
-    """Holds the client that the provider's threads share, and makes it when one first needs it."""
+class Connection(SharedClient["Service"]):
+    """Holds the client; a transport or credential that the caller made stays open."""
 
     def __init__(self, options: Options) -> None:
+        super().__init__(options.timeout, options.deadline)
         self._options = options
-        self._runner = Runner()
-        self._lock = threading.Lock()
-        self._service: Service | None = None
-        self._own_login: Any = None
 
-    def begin(self) -> tuple[Service, Deadline]:
-        """Return the service, and the deadline of the one operation that begins now."""
-        service = self._service
-        if service is not None:
-            return service, Deadline(self._options.timeout)
-        # Importing takes this machine's time and not the service's, so no deadline counts it.
-        import strongroom_azure.service  # noqa: F401  # it imports the SDK
+    def load(self) -> None:
+        """Import the SDK."""
+        import strongroom_azure.service  # noqa: F401
 
         if not _is_ready(self._options.credential):
-            import azure.identity  # noqa: F401  # as above
+            import azure.identity  # noqa: F401
 
-        deadline = Deadline(self._options.timeout)
-        return self._connect(deadline), deadline
+    def translate(self, error: Exception) -> StrongroomError:
+        """Return strongroom's error for a client that could not be made."""
+        return errors.translate(error, doing="setting up the client")
 
-    def begin_whole(self) -> tuple[Service, Deadline]:
-        """Return the service, and the deadline of a list or batch that begins now."""
-        whole = Deadline(self._options.deadline)
-        return self.begin()[0], whole
-
-    def part(self, whole: Deadline) -> Deadline:
-        """Return the deadline of one request of a list or batch."""
-        return Deadline(self._options.timeout, whole)
-
-    def close(self) -> None:
-        """Close what was opened here: neither a transport nor a credential that the caller made."""
-        with self._lock:
-            service, self._service = self._service, None
-            login, self._own_login = self._own_login, None
-        if service is not None and "transport" not in self._options.client_options:
-            service.client.close()
-        if hasattr(login, "close"):
-            login.close()
-        self._runner.close()
-
-    def _connect(self, deadline: Deadline) -> Service:
-        try:
-            # On another thread, as a credential may ask for a login while it is made.
-            return self._runner.run(self._make, deadline)
-        except ConfigurationError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever the SDK raises as it is set up
-            failed = error
-        raise errors.translate(failed, doing="setting up the client")
-
-    def _make(self) -> Service:
+    def make(self, opened: ExitStack) -> Service:
+        """Return Microsoft's client with its login."""
         from strongroom_azure import service
 
         options = self._options
-        with self._lock:
-            if self._service is None:
-                client = service.make_client(
-                    options.vault_url, self._login(), options.client_options, options.timeout
-                )
-                self._service = service.Service(client, self._runner)
-            return self._service
+        client = service.make_client(
+            options.vault_url, self._login(opened), options.client_options, options.timeout
+        )
+        if "transport" not in options.client_options:
+            opened.callback(client.close)
+        return service.Service(client, self._runner)
 
-    def _login(self) -> Any:
+    def _login(self, opened: ExitStack) -> Any:
         given = self._options.credential
         if _is_ready(given):
             return given
-        self._own_login = logins.build(given if given is not None else {"method": "default"})
-        return self._own_login
+        login = logins.build(given if given is not None else {"method": "default"})
+        if hasattr(login, "close"):
+            opened.callback(login.close)
+        return login
 
 
 def _is_ready(credential: Any) -> bool:

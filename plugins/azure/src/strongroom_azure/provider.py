@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
 from strongroom.keys import Name, check_key, check_prefix, check_value, listed
-from strongroom.parallel import in_parallel
+from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_azure import payload, versions
@@ -132,16 +132,10 @@ class AzureSecretProvider(BaseProvider):
             return {}
         service, whole = self._connection.begin_whole()
 
-        def read(key: str) -> str | None:
-            try:
-                return self._read_known(service, key, name_of(key), self._connection.part(whole))
-            except SecretNotFoundError as error:
-                if error.reason != "absent":
-                    raise
-                return None
+        def read(key: str) -> str:
+            return self._read_known(service, key, name_of(key), self._connection.part(whole))
 
-        values = in_parallel(read, wanted, self._options.max_workers)
-        return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+        return present_in_parallel(read, wanted, self._options.max_workers)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return the newest version's id, date and tags, and the date of the oldest: no value is asked for.

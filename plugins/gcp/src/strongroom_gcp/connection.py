@@ -1,13 +1,13 @@
-"""The way from options to a working client: at the first call, once, and within its deadline."""
+"""The way from options to a working client."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from strongroom.deadlines import Deadline, Runner
-from strongroom.errors import ConfigurationError
+from strongroom.deadlines import SharedClient
+from strongroom.errors import StrongroomError
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp.options import Options
@@ -16,70 +16,37 @@ if TYPE_CHECKING:
     from strongroom_gcp.service import Service
 
 
-class Connection:
-    """Holds the client that the provider's threads share, and makes it when one first needs it."""
+class Connection(SharedClient["Service"]):
+    """Holds the client; a ready transport stays open, for it is its maker's."""
 
     def __init__(self, options: Options) -> None:
+        super().__init__(options.timeout, options.deadline)
         self._options = options
-        self._runner = Runner()
-        self._lock = threading.Lock()
-        self._service: Service | None = None
         self.login: Any = None
 
-    def begin(self) -> tuple[Service, Deadline]:
-        """Return the service, and the deadline of the one operation that begins now."""
-        service = self._service
-        if service is not None:
-            return service, Deadline(self._options.timeout)
-        # Importing takes this machine's time and not the service's, so no deadline counts it.
-        from strongroom_gcp import errors  # noqa: F401  # imports the SDK
+    def load(self) -> None:
+        """Import the SDK."""
+        from strongroom_gcp import service  # noqa: F401
 
-        deadline = Deadline(self._options.timeout)
-        return self._connect(deadline), deadline
-
-    def begin_whole(self) -> tuple[Service, Deadline]:
-        """Return the service, and the deadline of a list or batch that begins now."""
-        whole = Deadline(self._options.deadline)
-        return self.begin()[0], whole
-
-    def part(self, whole: Deadline) -> Deadline:
-        """Return the deadline of one request of a list or batch."""
-        return Deadline(self._options.timeout, whole)
-
-    def close(self) -> None:
-        """Close what was opened here."""
-        with self._lock:
-            service, self._service = self._service, None
-        if service is not None and not self._options.ready:
-            service.client.transport.close()
-        self._runner.close()
-
-    def _connect(self, deadline: Deadline) -> Service:
+    def translate(self, error: Exception) -> StrongroomError:
+        """Return strongroom's error for a login that failed."""
         from strongroom_gcp import errors
 
-        try:
-            # On another thread, as the search for a login may ask a server that does not answer.
-            return self._runner.run(self._make, deadline)
-        except ConfigurationError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever the SDK raises as it is set up
-            failed = error
-        raise errors.translate(failed, doing="logging in")
+        return errors.translate(error, doing="logging in")
 
-    def _make(self) -> Service:
+    def make(self, opened: ExitStack) -> Service:
+        """Return Google's client, logged in."""
         from strongroom_gcp import service
 
         options = self._options
-        with self._lock:
-            if self._service is None:
-                client_options = dict(options.client_options)
-                if options.location and not options.ready:
-                    endpoint = f"secretmanager.{options.location}.rep.googleapis.com"
-                    client_options.setdefault("api_endpoint", endpoint)
-                self.login = self._credentials()
-                client = service.make_client(self.login, options.transport, client_options)
-                self._service = service.Service(client, self._runner)
-            return self._service
+        client_options = dict(options.client_options)
+        if options.location and not options.ready:
+            client_options.setdefault("api_endpoint", f"secretmanager.{options.location}.rep.googleapis.com")
+        self.login = self._credentials()
+        client = service.make_client(self.login, options.transport, client_options)
+        if not options.ready:
+            opened.callback(client.transport.close)
+        return service.Service(client, self._runner)
 
     def _credentials(self) -> Any:
         """Return the login, given or found; None where the transport or an API key brings it."""

@@ -17,7 +17,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import Name, check_key, check_prefix, check_value, listed
-from strongroom.parallel import in_parallel
+from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_gcp import credentials as logins
@@ -180,16 +180,10 @@ class GCPSecretProvider(BaseProvider):
             return {}
         service, whole = self._connection.begin_whole()
 
-        def read(key: str) -> str | None:
-            try:
-                return self._read(service, key, name_of(key), "latest", self._connection.part(whole))
-            except SecretNotFoundError as error:
-                if error.reason != "absent":
-                    raise
-                return None
+        def read(key: str) -> str:
+            return self._read(service, key, name_of(key), "latest", self._connection.part(whole))
 
-        values = in_parallel(read, wanted, self._options.max_workers)
-        return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+        return present_in_parallel(read, wanted, self._options.max_workers)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return the newest version's number and date, the secret's own date, and its labels as tags."""

@@ -109,17 +109,16 @@ class Service:
             check_crc(key, payload.data_crc32c, google_crc32c.value(data))
         return data
 
-    def add(self, parent: str, key: str, data: bytes, deadline: Deadline, *, hidden: str) -> str:
-        """Add a version with the payload and its check sum; return the version's number."""
+    def add(self, parent: str, key: str, data: bytes, deadline: Deadline, *, hidden: str) -> None:
+        """Add a version with the payload and its check sum."""
         request = {
             "parent": parent,
             "payload": {"data": data, "data_crc32c": google_crc32c.value(data)},
         }
         # Not repeated when its answer was lost: it might put back what somebody else has replaced since.
-        added = self.call(
+        self.call(
             "add_secret_version", request, deadline, key=key, doing="writing", repeatable=False, hidden=hidden
         )
-        return version_number(added.name)
 
     def pages(
         self, rpc: str, request: dict[str, Any], deadline: Callable[[], Deadline], **about: Any
@@ -185,11 +184,6 @@ class Service:
         except Exception:  # noqa: BLE001  # then the first error stands
             return None
         return {"DISABLED": "disabled", "DESTROYED": "destroyed"}.get(version.state.name)
-
-
-def version_number(name: str) -> str:
-    """Return the number at the end of a version's resource name."""
-    return name.rpartition("/")[2]
 
 
 def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
