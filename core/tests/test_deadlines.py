@@ -1,0 +1,59 @@
+"""A client that threads share: made once, and everything that was opened for it is closed."""
+
+import threading
+
+import pytest
+from strongroom.deadlines import SharedClient
+from strongroom.errors import AuthenticationError
+from strongroom.parallel import in_parallel
+
+
+class Connection(SharedClient[object]):
+    """Counts what is made and closed; `broken` fails after the login was opened."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        super().__init__(timeout=60, deadline=None)
+        self.broken = broken
+        self.made, self.closed = [], []
+
+    def load(self):
+        """Need nothing."""
+
+    def make(self, opened):
+        opened.callback(self.closed.append, "login")
+        if self.broken:
+            raise OSError
+        opened.callback(self.closed.append, "client")
+        self.made.append(object())
+        return self.made[-1]
+
+    def translate(self, error):
+        return AuthenticationError(type(error).__name__)
+
+
+def test_threads_that_begin_at_once_share_one_client():
+    connection = Connection()
+    together = threading.Barrier(8)
+
+    def begin(_):
+        together.wait()
+        return connection.begin()[0]
+
+    assert set(in_parallel(begin, range(8), 8)) == set(connection.made)
+    assert len(connection.made) == 1
+
+
+def test_the_client_is_closed_before_its_login_and_made_again_after_that():
+    connection = Connection()
+    first, _ = connection.begin()
+    connection.close()
+    assert connection.closed == ["client", "login"]
+    assert connection.begin()[0] is not first
+
+
+def test_a_login_is_closed_where_no_client_comes_of_it():
+    connection = Connection(broken=True)
+    with pytest.raises(AuthenticationError, match="OSError") as caught:
+        connection.begin()
+    assert connection.closed == ["login"]
+    assert caught.value.__context__ is None
