@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
 from strongroom.keys import Name, check_key, check_prefix, listed
-from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_aws.account import Account
+from strongroom_aws.batches import read_in_batches
 from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import description_of
 from strongroom_aws.parameter_names import folder_of, is_hashed, parameter_key_of, parameter_name_of
@@ -120,16 +120,14 @@ class AWSParameterProvider(BaseProvider):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(check_key(key) for key in keys))
         whole = Deadline(self._whole)
-        alone = [key for key in asked if parameter_name_of(key).hashed]
-        plain = [key for key in asked if not parameter_name_of(key).hashed]
-        parts = [plain[start : start + _BATCH] for start in range(0, len(plain), _BATCH)]
-        found: dict[str, str] = {}
-        for values, left in in_parallel(lambda part: self._batch(part, whole), parts, self._workers):
-            found |= values
-            alone += left
-        singly = in_parallel(lambda key: self._value_if_any(key, whole), alone, self._workers)
-        found |= {key: value for key, value in zip(alone, singly, strict=True) if value is not None}
-        return {key: found[key] for key in asked if key in found}
+        return read_in_batches(
+            asked,
+            lambda part: self._batch(part, whole),
+            lambda key: self._value_if_any(key, whole),
+            alone=lambda key: parameter_name_of(key).hashed,
+            size=_BATCH,
+            workers=self._workers,
+        )
 
     def set_secret(self, key: str, value: str) -> None:
         text = encode(value, check_key(key), self._limit, self.type_name, braces=False)

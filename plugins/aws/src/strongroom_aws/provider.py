@@ -11,8 +11,6 @@ from strongroom.clients import pauses
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
-    ConfigurationError,
-    ConflictError,
     SecretNotFoundError,
     show_key,
 )
@@ -20,11 +18,13 @@ from strongroom.keys import check_key, check_prefix, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
+from strongroom_aws import answers
 from strongroom_aws.account import Account
+from strongroom_aws.batches import read_in_batches
 from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import key_of, name_filter, name_of
-from strongroom_aws.payload import binary, decode, encode
-from strongroom_aws.service import SecretsManager
+from strongroom_aws.payload import encode
+from strongroom_aws.service import SecretsManager, deletion_of
 from strongroom_aws.versions import (
     CANDIDATE,
     CURRENT,
@@ -49,7 +49,6 @@ MAX_VALUE_BYTES = 65_536
 
 _BATCH = 20
 _PARALLEL = 8
-_WINDOWS = range(7, 31)
 _REMEMBERED = 1024
 
 T = TypeVar("T")
@@ -123,7 +122,7 @@ class AWSSecretProvider(BaseProvider):
         )
         account.check(self.type_name, deadline)
         self._connection = Connection("secretsmanager", self.type_name, account)
-        deletion = _deletion(force_delete, recovery_window_days)
+        deletion = deletion_of(force_delete, recovery_window_days)
         self._service = SecretsManager(self._connection, kms_key_id, tags or {}, deletion)
         self._recoverable = not force_delete
         self._whole = deadline
@@ -139,28 +138,27 @@ class AWSSecretProvider(BaseProvider):
     def get_secret_version(self, key: str, version: str) -> str:
         check_key(key)
         if not is_id(version):
-            raise _no_version(key)
+            raise answers.no_version(key)
         return self._value(key, self._connection.deadline(), {"VersionId": version})
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(check_key(key) for key in keys))
         whole = Deadline(self._whole)
-        alone = [key for key in asked if name_of(key).hashed or not self._batches]
-        plain = [key for key in asked if not name_of(key).hashed] if self._batches else []
-        parts = [plain[start : start + _BATCH] for start in range(0, len(plain), _BATCH)]
-        found: dict[str, str] = {}
-        for values, left in in_parallel(lambda part: self._batch(part, whole), parts, self._workers):
-            found |= values
-            alone += left
-        singly = in_parallel(lambda key: self._value_if_any(key, whole), alone, self._workers)
-        found |= {key: value for key, value in zip(alone, singly, strict=True) if value is not None}
-        return {key: found[key] for key in asked if key in found}
+        batches = self._batches  # another thread may learn meanwhile that there are none
+        return read_in_batches(
+            asked,
+            lambda part: self._batch(part, whole),
+            lambda key: self._value_if_any(key, whole),
+            alone=lambda key: name_of(key).hashed or not batches,
+            size=_BATCH,
+            workers=self._workers,
+        )
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
         found = self._service.secrets(name_filter(prefix) if prefix else [], Deadline(self._whole))
         return listed(
-            (key_of(one["Name"], one.get("Description")) for one in found if _is_listed(one)), prefix
+            (key_of(one["Name"], one.get("Description")) for one in found if answers.is_listed(one)), prefix
         )
 
     def describe_secret(self, key: str) -> SecretMetadata:
@@ -168,7 +166,7 @@ class AWSSecretProvider(BaseProvider):
         told = self._present(check_key(key), deadline)
         version = current_of(told)
         if version is None:
-            raise _absent(key)
+            raise answers.absent(key)
         versions = self._service.versions(key, deadline)
         updated = next((one.get("CreatedDate") for one in versions if one["VersionId"] == version), None)
         tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags") or ()}
@@ -179,7 +177,7 @@ class AWSSecretProvider(BaseProvider):
         self._present(check_key(key), deadline)
         found = newest_first(self._service.versions(key, deadline))
         if not found:
-            raise _absent(key)
+            raise answers.absent(key)
         return found
 
     # --- writing ---
@@ -194,14 +192,13 @@ class AWSSecretProvider(BaseProvider):
 
     def delete_secret(self, key: str) -> None:
         deadline = self._connection.deadline()
-        told = self._present(
-            check_key(key), deadline
-        )  # AWS deletes at once what is not there, without a word
+        # AWS deletes at once what is not there, without a word.
+        told = self._present(check_key(key), deadline)
         if is_vacant(holder_of(told)):
-            raise _absent(key)
+            raise answers.absent(key)
         refused = self._service.delete(key, deadline)
         if refused is not None:
-            raise _absent(key) if refused.outcome is Outcome.ABSENT else _deleted(key)
+            raise answers.absent(key) if refused.outcome is Outcome.ABSENT else answers.deleted(key)
         if self._recoverable:
             if len(self._deleted) >= _REMEMBERED:
                 self._deleted.clear()
@@ -214,10 +211,10 @@ class AWSSecretProvider(BaseProvider):
             return self._until_steady(key, deadline, lambda: self._write_first(key, text, deadline))
         told = self._service.told(key, deadline)
         if told is None or told.get("DeletedDate") is not None or current_of(told) != expected_version:
-            raise _conflict(key, "it is not there" if told is None else "it has another version")
+            raise answers.conflict(key, "it is not there" if told is None else "it has another version")
         version = self._write_over(key, text, expected_version, deadline)
         if version is None:
-            raise _conflict(key, "it is not there")
+            raise answers.conflict(key, "it is not there")
         return version
 
     def stage_secret(self, key: str, value: str) -> str:
@@ -229,9 +226,11 @@ class AWSSecretProvider(BaseProvider):
         deadline = self._connection.deadline()
         told = self._pending(check_key(key), version, deadline)
         if current_of(told) != expected_version:
-            raise _conflict(key, "it has another version")
+            raise answers.conflict(key, "it has another version")
         self._make_current(key, version, holder_of(told), deadline)
-        self._tidy(key, version, deadline)
+        # It is promoted, and a current version's label AWSPENDING means nothing.
+        with contextlib.suppress(BackendUnavailableError):
+            self._service.move(key, PENDING, deadline, to=None, of=version)
 
     def discard_version(self, key: str, version: str) -> None:
         deadline = self._connection.deadline()
@@ -257,10 +256,10 @@ class AWSSecretProvider(BaseProvider):
             self._present(key, deadline)
         answer = self._service.value(key, deadline, which)
         if isinstance(answer, Refusal):
-            raise _deleted(key)
+            raise answers.deleted(key)
         if state_of(answer["VersionId"], answer.get("VersionStages") or ()) is None:
-            raise _absent(key) if CURRENT in which.values() else _no_version(key)
-        return _text_of(answer, key)
+            raise answers.absent(key) if CURRENT in which.values() else answers.no_version(key)
+        return answers.text_of(answer, key)
 
     def _value_if_any(self, key: str, whole: Deadline) -> str | None:
         try:
@@ -285,9 +284,9 @@ class AWSSecretProvider(BaseProvider):
             if is_vacant(one["VersionId"]):
                 absent.add(key)
             else:
-                found[key] = _text_of(one, key)
+                found[key] = answers.text_of(one, key)
         for one in answer.get("Errors") or ():
-            if one.get("SecretId") in by_name and _is_absence(one):
+            if one.get("SecretId") in by_name and answers.is_absence(one):
                 absent.add(by_name[one["SecretId"]])
         return found, [key for key in keys if key not in found and key not in absent]
 
@@ -295,9 +294,9 @@ class AWSSecretProvider(BaseProvider):
         """Return what is told of a secret that is there."""
         told = self._service.told(key, deadline)
         if told is None:
-            raise _absent(key)
+            raise answers.absent(key)
         if told.get("DeletedDate") is not None:
-            raise _deleted(key)
+            raise answers.deleted(key)
         return told
 
     def _set(self, key: str, text: str, deadline: Deadline) -> None:
@@ -335,7 +334,7 @@ class AWSSecretProvider(BaseProvider):
         if told.get("DeletedDate") is not None:
             self._service.restore(key, deadline)
         elif current_of(told) is not None:
-            raise _conflict(key, "it is there already")
+            raise answers.conflict(key, "it is there already")
         return self._write_over(key, text, holder_of(told), deadline)
 
     def _write_over(self, key: str, text: str, holder: str | None, deadline: Deadline) -> str | None:
@@ -355,7 +354,7 @@ class AWSSecretProvider(BaseProvider):
             return
         if refused.retried and holder_of(self._service.told(key, deadline) or {}) == version:
             return  # the answer of an earlier try was lost
-        raise _conflict(key, "it has another version")
+        raise answers.conflict(key, "it has another version")
 
     def _stage(self, key: str, text: str, deadline: Deadline) -> str | None:
         """Add a pending version; None where it must be tried again."""
@@ -383,15 +382,10 @@ class AWSSecretProvider(BaseProvider):
         told = self._present(key, deadline)
         labels = (told.get("VersionIdsToStages") or {}).get(version)
         if not labels:
-            raise _no_version(key)
+            raise answers.no_version(key)
         if PENDING not in labels or CURRENT in labels:
-            raise _conflict(key, "that version is not pending")
+            raise answers.conflict(key, "that version is not pending")
         return told
-
-    def _tidy(self, key: str, version: str, deadline: Deadline) -> None:
-        # It is promoted, and a current version's label AWSPENDING means nothing.
-        with contextlib.suppress(BackendUnavailableError):
-            self._service.move(key, PENDING, deadline, to=None, of=version)
 
     def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
         """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""
@@ -405,65 +399,3 @@ class AWSSecretProvider(BaseProvider):
                     hint="try again in some seconds",
                 )
         return done
-
-
-def _deletion(force: bool, window: int | None) -> dict[str, Any]:
-    if force and window is not None:
-        raise ConfigurationError(
-            "either force_delete or recovery_window_days, not both",
-            provider="aws",
-            hint="force_delete leaves no recovery window",
-        )
-    if force:
-        return {"ForceDeleteWithoutRecovery": True}
-    if window is not None and window not in _WINDOWS:
-        raise ConfigurationError(
-            f"recovery_window_days must be {_WINDOWS[0]} to {_WINDOWS[-1]}, got {window}", provider="aws"
-        )
-    return {} if window is None else {"RecoveryWindowInDays": window}
-
-
-def _is_listed(entry: Mapping[str, Any]) -> bool:
-    """Tell whether a secret of a list has a value, as far as the list says."""
-    told = entry.get("SecretVersionsToStages")
-    return entry.get("DeletedDate") is None and (told is None or current_of(entry) is not None)
-
-
-def _is_absence(error: Mapping[str, Any]) -> bool:
-    """Tell whether an error within a batch says that there is no such secret."""
-    from strongroom_aws.errors import is_to_be_deleted
-
-    code = error.get("ErrorCode")
-    return code == "ResourceNotFoundException" or (
-        code == "InvalidRequestException" and is_to_be_deleted(str(error.get("Message")))
-    )
-
-
-def _text_of(answer: Mapping[str, Any], key: str) -> str:
-    text = answer.get("SecretString")
-    if text is None:
-        raise binary(key, "aws")
-    return decode(text, key, "aws")
-
-
-def _absent(key: str) -> SecretNotFoundError:
-    return SecretNotFoundError(key, provider="aws")
-
-
-def _deleted(key: str) -> SecretNotFoundError:
-    return SecretNotFoundError(
-        key, reason="deleted", provider="aws", hint="it can be restored: `aws secretsmanager restore-secret`"
-    )
-
-
-def _no_version(key: str) -> SecretNotFoundError:
-    return SecretNotFoundError(key, f"secret {show_key(key)} has no such version", provider="aws")
-
-
-def _conflict(key: str, why: str) -> ConflictError:
-    return ConflictError(
-        f"secret {show_key(key)} was not written: {why}",
-        key=key,
-        provider="aws",
-        hint="read it again and decide anew",
-    )

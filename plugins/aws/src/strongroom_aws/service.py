@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from strongroom.deadlines import Deadline
+from strongroom.errors import ConfigurationError
 
 from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import description_of, key_of, name_of
 
 _PAGE = 100
+_WINDOWS = range(7, 31)
 _GONE = frozenset({Outcome.ABSENT, Outcome.DELETED})
 _NO_BATCH = frozenset({Outcome.DENIED, Outcome.UNKNOWN_OPERATION, Outcome.ABSENT, *_GONE})
 
@@ -172,3 +174,24 @@ class SecretsManager:
             if not page.get("NextToken"):
                 return
             asked["NextToken"] = page["NextToken"]
+
+
+def deletion_of(force: bool, window: int | None) -> dict[str, Any]:
+    """Return the parameters that say how a secret is deleted.
+
+    Raises:
+        ConfigurationError: Both are told, or a window that the service does not have.
+    """
+    if force and window is not None:
+        raise ConfigurationError(
+            "either force_delete or recovery_window_days, not both",
+            provider="aws",
+            hint="force_delete leaves no recovery window",
+        )
+    if force:
+        return {"ForceDeleteWithoutRecovery": True}
+    if window is not None and window not in _WINDOWS:
+        raise ConfigurationError(
+            f"recovery_window_days must be {_WINDOWS[0]} to {_WINDOWS[-1]}, got {window}", provider="aws"
+        )
+    return {} if window is None else {"RecoveryWindowInDays": window}

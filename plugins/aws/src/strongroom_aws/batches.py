@@ -1,0 +1,37 @@
+"""Many secrets by few requests, and one by one those that no batch can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from strongroom.parallel import in_parallel
+
+
+def read_in_batches(
+    asked: Sequence[str],
+    batch: Callable[[Sequence[str]], tuple[dict[str, str], list[str]]],
+    single: Callable[[str], str | None],
+    *,
+    alone: Callable[[str], bool],
+    size: int,
+    workers: int,
+) -> dict[str, str]:
+    """Return the values of those of `asked` that are there, in their order.
+
+    Args:
+        asked: Keys, each once.
+        batch: Returns what one batch has, and the keys that must be asked for one by one.
+        single: Returns the value of one key, None where it is not there.
+        alone: Tells which keys are in no batch.
+        size: Keys of one batch.
+        workers: Requests at a time.
+    """
+    singly = [key for key in asked if alone(key)]
+    plain = [key for key in asked if not alone(key)]
+    parts = [plain[start : start + size] for start in range(0, len(plain), size)]
+    found: dict[str, str | None] = {}
+    for values, left in in_parallel(batch, parts, workers):
+        found |= values
+        singly += left
+    found |= zip(singly, in_parallel(single, singly, workers), strict=True)
+    return {key: value for key in asked if (value := found.get(key)) is not None}
