@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.parsers
 from botocore import exceptions as boto
-from strongroom import clients
+from strongroom.clients import is_lasting as says_lasting
 from strongroom.clients import safe_text, seconds_told
 from strongroom.deadlines import OutOfTimeError
 from strongroom.errors import (
@@ -222,7 +222,7 @@ def was_not_done(error: Exception) -> bool:
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
-    return isinstance(error, boto.BotoCoreError) and clients.is_lasting(str(error.kwargs.get("error", "")))
+    return isinstance(error, boto.BotoCoreError) and says_lasting(str(error.kwargs.get("error", "")))
 
 
 def kind_of(error: Exception) -> type[StrongroomError]:
