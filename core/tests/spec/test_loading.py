@@ -215,11 +215,13 @@ def test_circles_are_found_at_load(tmp_path, spec, circle):
     assert any(circle in line for line in found)
 
 
-def test_a_pipeline_needs_a_provider_or_a_fallback(tmp_path):
-    assert (
-        "needs a provider, or a fallback"
-        in problems(tmp_path, "version: 1\npipelines:\n  a: {hooks: []}\n")[0]
-    )
+@pytest.mark.parametrize("pipeline", ["{}", "{hooks: []}", "{provider: null}"])
+def test_a_pipeline_needs_a_provider_or_a_fallback(tmp_path, pipeline):
+    found = problems(tmp_path, f"version: 1\npipelines:\n  a: {pipeline}\n")
+    assert "needs a provider, or a fallback" in found[0]
+
+
+def test_a_pipeline_has_not_both(tmp_path):
     both = "version: 1\npipelines:\n  a: {provider: {type: memory}, fallback: {pipelines: [b]}}\n  b: {provider: {type: memory}}\n"
     assert "not both" in problems(tmp_path, both)[0]
 

@@ -171,7 +171,9 @@ class _Loader:
 
     def assemble(self, root: Node) -> Plan:
         pipelines = {
-            name: self.pipeline(name, node) for name, node in _members(root, "pipelines") if node.mapping
+            name: self.pipeline(name, node)
+            for name, node in _members(root, "pipelines")
+            if isinstance(node.value, dict)
         }
         hooks = tuple(
             component
