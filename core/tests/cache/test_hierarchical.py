@@ -27,6 +27,15 @@ def down() -> Exception:
     return BackendUnavailableError("down")
 
 
+def batch_of(error):
+    """Return a load of many keys that raises what `error` makes."""
+
+    def load(_):
+        raise error()
+
+    return load
+
+
 def source_of(read):
     """Return what `read` returns, and where the event says that it came from."""
     seen = Observation()
@@ -347,6 +356,7 @@ class TestAnOutageOfTheBackend:
         fresh = host(stale_if_error_seconds=600)
         for _ in range(3):
             assert source_of(lambda: fresh.get_or_fetch("key", backend)) == ("value", "stale")
+        assert fresh.stats().stale == 3
         clock.pass_by(600)
         with pytest.raises(BackendUnavailableError):
             fresh.get_or_fetch("key", backend)
@@ -357,6 +367,49 @@ class TestAnOutageOfTheBackend:
         clock.pass_by(301)
         with pytest.raises(SecretNotFoundError):
             host(stale_if_error_seconds=600).get_or_fetch("key", backend)
+
+    @pytest.mark.parametrize("refusal", [SecretNotFoundError("key"), PermissionDeniedError("no")])
+    def test_never_once_a_refusal_came_before_the_outage(self, host, backend, clock, refusal):
+        cache = host(stale_if_error_seconds=600)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(301)
+        backend.fails = lambda: refusal
+        with pytest.raises(type(refusal)):
+            cache.get_or_fetch("key", backend)
+        backend.fails = down
+        for one in (cache, host(stale_if_error_seconds=600)):
+            with pytest.raises(BackendUnavailableError):
+                one.get_or_fetch("key", backend)
+
+    def test_never_once_a_batch_was_refused_before_it(self, host, backend, clock):
+        cache = host(stale_if_error_seconds=600)
+        cache.get_or_fetch("key", backend)
+        cache.get_or_fetch("other", backend)
+        clock.pass_by(301)
+        assert cache.read_many(["key"], lambda _: {}) == {}
+        with pytest.raises(PermissionDeniedError):
+            cache.read_many(["other"], batch_of(lambda: PermissionDeniedError("no")))
+        backend.fails = down
+        for key in ("key", "other"):
+            with pytest.raises(BackendUnavailableError):
+                cache.get_or_fetch(key, backend)
+
+    def test_the_store_s_values_serve_a_new_process_s_batch_where_it_has_them_all(self, host, backend, clock):
+        for key in ("key", "other"):
+            host(stale_if_error_seconds=600).get_or_fetch(key, backend)
+        clock.pass_by(301)
+        fresh = host(stale_if_error_seconds=600)
+        load = batch_of(down)
+        assert fresh.read_many(["key", "other"], load) == {"key": "value", "other": "another"}
+        assert fresh.stats().stale == 2
+        with pytest.raises(BackendUnavailableError):
+            host(stale_if_error_seconds=600).read_many(["key", "third"], load)
+
+    def test_what_is_no_text_is_not_stored(self, host, caplog):
+        for _ in range(2):
+            with pytest.raises(TypeError):
+                host().get_or_fetch("key", lambda _: None)
+        assert caplog.messages == []
 
 
 class TestOffline:

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from strongroom.cache.flights import Fetched
-from strongroom.cache.memory import LoadMany, SecretCache, check_at_least
+from strongroom.cache.memory import REFUSALS, LoadMany, SecretCache, check_at_least, checked
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.sealing import Kept, Sealing, own_sealing, shared_sealing
 from strongroom.cache.shield import ShieldedStore
@@ -137,7 +137,7 @@ class HierarchicalSecretCache:
         """Forget `key` of the active tenant, here at once, and wherever the store's drops are heard."""
         tenant = current_tenant()
         self._l1.forget(tenant, key)
-        self._store.drop(self._sealing.names(tenant, key))
+        self._drop([key])
 
     def invalidate_prefix(self, prefix: str) -> None:
         """Forget all keys of the active tenant that begin with `prefix`.
@@ -154,7 +154,7 @@ class HierarchicalSecretCache:
     def saw_version(self, key: str, version: str) -> None:
         """Take note of the current version of `key`: what is of another version is forgotten."""
         if self._l1.saw_version(key, version):
-            self._store.drop(self._sealing.names(current_tenant(), key))
+            self._drop([key])
 
     def stats(self) -> CacheStats:
         """Return the counts of this process; failures of the store are among the errors."""
@@ -194,11 +194,17 @@ class HierarchicalSecretCache:
                 if kept is not None and self._wall() < kept.expires:
                     return self._second_hand(kept)
             try:
-                fetched = load(key)
+                fetched = checked(load(key))
             except BackendUnavailableError:
-                if kept is None or self._wall() >= kept.expires + self._stale:
+                stale = self._stale_of(kept)
+                if stale is None:
                     raise
-                return Fetched(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
+                return stale
+            except REFUSALS:
+                # Without the lock nobody knows what the store holds.
+                if kept is not None or token is None:
+                    self._drop([key])
+                raise
             if token is not None:
                 self._put(name, fetched, token)
         return fetched
@@ -218,11 +224,41 @@ class HierarchicalSecretCache:
         found = {key: self._second_hand(one) for key, one in kept.items() if now < one.expires}
         missing = [key for key in keys if key not in found]
         if missing:
-            fetched = load(missing)
-            for key, one in fetched.items():
-                self._put(names[key], one, None)
-            found |= fetched
+            found |= self._loaded(missing, names, kept, load)
         return {key: self._bounded(one) for key, one in found.items()}
+
+    def _loaded(
+        self,
+        missing: list[str],
+        names: Mapping[str, str],
+        kept: Mapping[str, Kept],
+        load: Callable[[list[str]], Mapping[str, Fetched]],
+    ) -> Mapping[str, Fetched]:
+        try:
+            fetched = {key: checked(one) for key, one in load(missing).items()}
+        except BackendUnavailableError:
+            stale = {key: one for key in missing if (one := self._stale_of(kept.get(key))) is not None}
+            if len(stale) < len(missing):
+                raise
+            return stale
+        except REFUSALS:
+            self._drop(key for key in missing if key in kept)
+            raise
+        self._drop(key for key in missing if key in kept and key not in fetched)
+        for key, one in fetched.items():
+            self._put(names[key], one, None)
+        return fetched
+
+    def _drop(self, keys: Iterable[str]) -> None:
+        tenant = current_tenant()
+        names = [name for key in keys for name in self._sealing.names(tenant, key)]
+        if names:
+            self._store.drop(names)
+
+    def _stale_of(self, kept: Kept | None) -> Fetched | None:
+        if kept is None or self._wall() >= kept.expires + self._stale:
+            return None
+        return Fetched(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
 
     def _look(self, name: str) -> Kept | None:
         data = self._store.get(name)

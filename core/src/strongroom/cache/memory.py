@@ -32,12 +32,13 @@ from strongroom.keys import check_key
 from strongroom.parallel import Crew
 from strongroom.tenancy import current_tenant
 
-__all__ = ["SecretCache"]
+__all__ = ["REFUSALS", "SecretCache"]
 
 E = TypeVar("E", bound=BaseException)
 Load = Callable[[str], Fetched]
 LoadMany = Callable[[list[str]], Mapping[str, Fetched]]
-_REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
+REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
+"""Answers after which nothing that was remembered is given any more."""
 _caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
 
 
@@ -359,7 +360,7 @@ class SecretCache:
                 self._counts["errors"] += 1
             if isinstance(error, BackendUnavailableError):
                 self._outage.failed(now, now - flight.started, error)
-            elif isinstance(error, _REFUSALS):
+            elif isinstance(error, REFUSALS):
                 # An answer: what was remembered is not true any more, and must not be given as stale.
                 self._outage.over()
                 if flight.kept:
@@ -391,6 +392,9 @@ class SecretCache:
         if error is None:
             fetched = flight.future.result()
             report_source(fetched.source)
+            if fetched.source == "stale":
+                with self._lock:
+                    self._counts["stale"] += 1
             return fetched.value
         if isinstance(error, BackendUnavailableError):
             with self._lock:
