@@ -28,10 +28,13 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
     SecretNotFoundError,
+    StrongroomError,
     TenantContextError,
     ValidationError,
+    show_key,
 )
 from strongroom.events import SecretHook
+from strongroom.middleware.prefix import StripPrefixMiddleware
 
 
 @pytest.fixture
@@ -266,3 +269,35 @@ def test_a_key_that_is_too_long_with_its_prefix_is_told_as_the_callers():
         provider.get_secret(key)
     assert caught.value.key == key
     assert "team/" not in caught.value.message
+
+
+class Refusing(MemorySecretProvider):
+    """A provider whose list fails at the last of the keys that it has."""
+
+    def list_secrets(self, prefix=""):
+        key = super().list_secrets(prefix)[-1:]
+        raise StrongroomError(
+            f"cannot list {show_key(key[0] if key else prefix)}", key=key[0] if key else prefix
+        )
+
+
+@pytest.mark.parametrize("stored", [[], ["tenants/one/a"]])
+def test_a_list_that_fails_tells_the_callers_own_names(stored):
+    inner = Refusing()
+    for key in stored:
+        inner.set_secret(key, "1")
+    with TenantContext("one"):
+        for provider in (TenantMiddleware(inner), PrefixMiddleware(inner, "tenants/one/")):
+            with pytest.raises(StrongroomError) as failed:
+                provider.list_secrets()
+            assert failed.value.key == ("a" if stored else "")
+            assert "tenants/" not in str(failed.value)
+
+
+def test_a_list_behind_a_stripped_prefix_that_fails_tells_the_whole_name():
+    inner = Refusing()
+    inner.set_secret("a", "1")
+    with pytest.raises(StrongroomError) as failed:
+        StripPrefixMiddleware(inner, "dev/").list_secrets()
+    assert failed.value.key == "dev/a"
+    assert "'dev/a'" in str(failed.value)

@@ -35,7 +35,9 @@ class PrefixMiddleware(RenamingMiddleware):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         length = len(self.prefix)
-        found = self.inner.list_secrets(self.prefix + check_prefix(prefix))
+        found = self.listed(
+            self.prefix + check_prefix(prefix), lambda stored: stored.removeprefix(self.prefix)
+        )
         # What is left must be a key: of one that equals the prefix nothing is.
         return [key[length:] for key in found if len(key) > length and key[length] != "/"]
 
@@ -61,4 +63,4 @@ class StripPrefixMiddleware(RenamingMiddleware):
             rest = ""
         else:
             return []
-        return [self.prefix + key for key in self.inner.list_secrets(rest)]
+        return [self.prefix + key for key in self.listed(rest, lambda stored: self.prefix + stored)]

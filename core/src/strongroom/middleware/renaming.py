@@ -56,6 +56,15 @@ class RenamingMiddleware(Middleware):
             _rename(error, names)
             raise
 
+    def listed(self, asked: str, own: Callable[[str], str]) -> list[str]:
+        """Return the inner names that begin with `asked`; `own` makes the name in an error the caller's."""
+        try:
+            return self.inner.list_secrets(asked)
+        except StrongroomError as error:
+            if isinstance(error.key, str):
+                _rename(error, {error.key: own(error.key)})
+            raise
+
     def describe_secret(self, key: str) -> SecretMetadata:
         return replace(self._ask(key, self.inner.describe_secret), key=key)
 

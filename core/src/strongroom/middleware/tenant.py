@@ -48,7 +48,8 @@ class TenantMiddleware(RenamingMiddleware):
         own = self._prefix()
         if begins_no_key(check_prefix(prefix)):
             return []  # not asked for: a backend may take `..` for the folder above
-        return [key[len(own) :] for key in self.inner.list_secrets(own + prefix)]
+        found = self.listed(own + prefix, lambda stored: stored.removeprefix(own))
+        return [key[len(own) :] for key in found]
 
     def tenant(self) -> str:
         """Return the id of the tenant whose secrets are meant.
