@@ -215,6 +215,15 @@ def test_an_anchor_kept_elsewhere(make_trail):
     assert trail.verify(expect_head=anchor.upper()).anchored
 
 
+@pytest.mark.parametrize("nothing", ["", "0" * 64])
+def test_an_anchor_that_anchors_nothing_is_none(make_trail, nothing):
+    trail = make_trail()
+    trail.read(3)
+    report = trail.verify(expect_head=nothing)
+    assert (report.ok, report.anchored) == (False, False)
+    assert "expected head" in report.reason
+
+
 # --- keys and files ---
 
 
