@@ -43,6 +43,22 @@ def test_a_name_that_is_nowhere_is_an_import_error():
         from packages.enterprise.secrets import NoSuchName  # noqa: F401  # it cannot be
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("secrets", "SecretProviderRegistry"),
+        ("secrets.backends", "MemorySecretProvider"),
+        ("secrets.encryption", "FernetEncryption"),
+        ("secrets.middleware", "CachingMiddleware"),
+        ("multi_tenant", "TenantContext"),
+    ],
+)
+def test_a_star_brings_all_public_names(path, name):
+    names = {}
+    exec(f"from packages.enterprise.{path} import *", names)  # a star is for the top of a module alone
+    assert names[name].__name__ == name
+
+
 def test_submodules_are_found_as_attributes():
     from packages.enterprise import secrets
 

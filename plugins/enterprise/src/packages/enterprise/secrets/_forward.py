@@ -17,7 +17,7 @@ def forward(
     def __getattr__(name: str) -> Any:  # noqa: N807  # it becomes the module's
         if name in submodules:
             return importlib.import_module(f"{module}.{name}")
-        if not name.startswith("_"):
+        if name == "__all__" or not name.startswith("_"):  # the former is what `import *` asks for
             try:
                 return getattr(importlib.import_module(source), name)
             except AttributeError:
