@@ -8,6 +8,7 @@ import pytest
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
+    InvalidKeyError,
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
@@ -133,6 +134,44 @@ def test_a_guard_has_the_capabilities_of_what_it_guards():
     assert BatchReader not in capabilities(guarded)
     assert guarded.describe_secret("a") == SecretMetadata("a", "1")
     assert isinstance(guarded, SecretProvider)
+
+
+class Careless:
+    """Written by somebody who knows the four methods, and no rules."""
+
+    def __init__(self):
+        self.kept = {".rotation/a": "state"}
+
+    def get_secret(self, key):
+        return self.kept[key]
+
+    def set_secret(self, key, value):
+        self.kept[key] = value
+
+    def delete_secret(self, key):
+        del self.kept[key]
+
+    def list_secrets(self, prefix=""):
+        return [key for key in self.kept if key.startswith(prefix)]
+
+    def describe_secret(self, key):
+        self.asked = key
+        return SecretMetadata(key, "1")
+
+
+def test_a_guard_keeps_the_rules_for_a_stranger_who_knows_none():
+    """Bad keys and what is no text do not reach it, and the state of rotations is in no list."""
+    stranger = Careless()
+    guarded = guard(stranger)
+    with pytest.raises(TypeError):
+        guarded.set_secret("a", None)
+    with pytest.raises(InvalidKeyError):
+        guarded.describe_secret("a//b")
+    assert not hasattr(stranger, "asked")
+    guarded.set_secret("b", "value")
+    guarded.set_secret("a", "value")
+    assert guarded.list_secrets() == ["a", "b"]
+    assert guarded.get_secret(".rotation/a") == "state"
 
 
 def test_key_error_of_the_asked_key_is_not_found():

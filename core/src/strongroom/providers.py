@@ -19,7 +19,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.keys import check_key
+from strongroom.keys import check_key, check_value, is_reserved
 
 if TYPE_CHECKING:
     from strongroom.metadata import SecretMetadata, SecretVersion
@@ -233,13 +233,14 @@ class GuardedProvider(BaseProvider):
         return self._call(key, self.wrapped.get_secret, check_key(key))  # type: ignore[no-any-return]  # a stranger's object
 
     def set_secret(self, key: str, value: str) -> None:
-        self._call(key, self.wrapped.set_secret, check_key(key), value)
+        self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key))
 
     def delete_secret(self, key: str) -> None:
         self._call(key, self.wrapped.delete_secret, check_key(key))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        return sorted(self._call(prefix, self.wrapped.list_secrets, prefix))
+        found = self._call(prefix, self.wrapped.list_secrets, prefix)
+        return sorted(key for key in found if not is_reserved(key))
 
     def __repr__(self) -> str:
         return f"<GuardedProvider of {type(self.wrapped).__name__}>"
@@ -280,7 +281,7 @@ def _translate(error: Exception, asked: str | None, provider: str) -> Strongroom
 
 def _guarded_method(name: str) -> Callable[..., Any]:
     def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
-        asked = args[0] if args and isinstance(args[0], str) else None
+        asked = check_key(args[0]) if args and isinstance(args[0], str) else None
         return self._call(asked, getattr(self.wrapped, name), *args, **kwargs)
 
     method.__name__ = name
