@@ -98,6 +98,13 @@ def test_validation_checks_writes_reads_batches_and_conditional_writes(inner):
             read()
 
 
+def test_one_forbidden_word_need_not_stand_in_a_list(inner):
+    provider = ValidationMiddleware(inner, forbid="changeme")
+    provider.set_secret("a", "c")
+    with pytest.raises(ValidationError):
+        provider.set_secret("a", "ChangeMe")
+
+
 def test_a_json_schema_is_told_by_place_and_rule_without_the_value(inner):
     rules = {"type": "object", "properties": {"user": {"type": "string"}}, "required": ["user"]}
     provider = ValidationMiddleware(inner, json_schema=rules)

@@ -49,7 +49,8 @@ class ValidationMiddleware(Middleware):
             raise ConfigurationError(f"validation: min_length {min_length} is above max_length {max_length}")
         self._min = min_length or 0
         self._max = max_length
-        self._forbidden = frozenset(word.casefold() for word in forbid)
+        words = (forbid,) if isinstance(forbid, str) else forbid  # one word, and not its letters
+        self._forbidden = frozenset(word.casefold() for word in words)
         self._schema: Any = _schema_validator(json_schema) if json_schema is not None else None
         self._get = self.inner.get_secret
 
