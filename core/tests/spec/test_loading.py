@@ -226,6 +226,18 @@ def test_a_pipeline_has_not_both(tmp_path):
     assert "not both" in problems(tmp_path, both)[0]
 
 
+def test_a_pipeline_that_is_not_there_is_told_where_it_is_named(tmp_path):
+    text = (
+        "version: 1\npipelines:\n  app:\n    provider: {type: memory}\n"
+        "    middleware:\n      - {type: prefix, prefix: 'a${secret:ap:k}'}\n"
+        "  safe:\n    fallback:\n      pipelines: [app, nope]\n"
+    )
+    assert problems(tmp_path, text, look_up=False) == [
+        "6:32: pipelines.app.middleware[0].prefix: no pipeline 'ap'; did you mean 'app'?",
+        "9:24: pipelines.safe.fallback.pipelines[1]: no pipeline 'nope'; there are: app, safe",
+    ]
+
+
 def test_profiles_merge_deeply_and_replace_lists_and_changed_types(tmp_path):
     text = (
         "version: 1\npipelines:\n"

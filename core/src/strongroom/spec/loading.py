@@ -453,11 +453,11 @@ class _Loader:
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
-        known = plan.pipelines.keys()
-        for name, pipeline in plan.pipelines.items():
-            node = root.at(("pipelines", name))
-            for needed in sorted(pipeline.needs() - known):
-                self.note(node, ("pipelines", name), _unknown_pipeline(needed, plan.pipelines))
+        for name in plan.pipelines:
+            path: NodePath = ("pipelines", name)
+            for at, needed in _needed(root.at(path)):
+                if needed not in plan.pipelines:
+                    self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
         for hook in plan.hooks:
             for needed in hook.reads:
                 # Reading from a pipeline for a hook that watches it would have to watch itself.
@@ -512,6 +512,17 @@ def _references_in(value: object) -> list[Reference]:
         return references.references(str(value))
     except BadReferenceError:
         return []
+
+
+def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:
+    """Return the pipelines that the one at this node names, with where below it."""
+    fallback = pipeline.mapping.get("fallback")
+    for index, item in enumerate(_entries(fallback, "pipelines") if fallback is not None else []):
+        yield ("fallback", "pipelines", index), str(item.value)
+    for path, scalar in pipeline.scalars():
+        for reference in _references_in(scalar.value):
+            if reference.kind == "secret":
+                yield path, reference.pipeline
 
 
 def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:
