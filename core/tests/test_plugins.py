@@ -118,6 +118,7 @@ def test_unknown_options_are_refused_even_where_the_model_would_allow_them(insta
     [
         ("import nothing_of_that_name", "ModuleNotFoundError"),
         ("raise RuntimeError('at import')", "RuntimeError: at import"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    raise OSError('in the hook')", "OSError"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    return [3]", "gave a int"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_provider():\n    return []", "did you mean 'strongroom_providers'"),
@@ -162,6 +163,36 @@ def test_the_allow_list_shuts_out_all_but_the_listed_and_core(install, run):
     assert out[0] == "k:3"
     assert out[1][0] == "SpecError"
     assert "add strongroom-memory" in out[1][1]
+
+
+def test_the_allow_list_counts_from_when_it_is_set(install, run):
+    install("acme-strong", "acme", GOOD)
+    out = run("""
+        import os
+        before = load(type="acme").get_secret("k")
+        os.environ["STRONGROOM_PLUGINS"] = "strongroom-memory"
+        print(json.dumps([before, failure(type="acme"), load(type="memory").list_secrets()]))
+    """)
+    assert out[0] == "k:3"
+    assert out[1][0] == "SpecError"
+    assert out[2] == []
+
+
+def test_a_wrong_name_imports_no_plugin_and_still_gets_the_nearest_one(install, run):
+    install("acme-strong", "acme", GOOD)
+    out = run("""
+        spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "memroy"}, "middleware": [{"type": "cashing"}]}}}
+        try:
+            SecretProviderRegistry(spec)
+        except errors.SpecError as error:
+            told = str(error)
+        loaded = [name for name in sys.modules if name.endswith("_strong") or name.startswith("strongroom_")]
+        print(json.dumps([told, failure(type="acmee"), loaded]))
+    """)
+    assert "did you mean 'memory'" in out[0]
+    assert "did you mean 'caching'" in out[0]
+    assert "did you mean 'acme'" in out[1][1]
+    assert out[2] == []
 
 
 def test_a_name_that_does_not_begin_with_its_entry_points_is_unusable(install, run):

@@ -94,7 +94,7 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{type_name}: its factory {path} cannot be imported: {_told(error)}",
             hint="install what the plugin needs, or its newer version",
@@ -195,10 +195,6 @@ class PluginFinder:
                 hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
             )
 
-    def names(self, kind: Kind) -> list[str]:
-        """Return the type names of `kind` that can be used here, importing every plugin."""
-        return sorted({row.name for row in self.listed() if row.kind == kind and row.error is None})
-
     def listed(self) -> list[ListedPlugin]:
         """Return every component and every broken entry point, for `strongroom plugins`."""
         rows: list[ListedPlugin] = []
@@ -229,16 +225,19 @@ class PluginFinder:
         if self._entries is None:
             import importlib_metadata
 
-            allowed = allowed_distributions()
             found: dict[_Entry, None] = {}
             for point in importlib_metadata.entry_points(group=GROUP):
                 owner = point.dist
                 name, version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
-                if name != CORE and allowed is not None and normalized(name) not in allowed:
-                    continue
                 found[_Entry(point.name, point.value, name, version)] = None
             self._entries = list(found)
-        return self._entries
+        # Asked for each time: an application may set it after the first look.
+        allowed = allowed_distributions()
+        return [
+            entry
+            for entry in self._entries
+            if allowed is None or entry.distribution == CORE or normalized(entry.distribution) in allowed
+        ]
 
     def _candidates(self, type_name: str) -> list[_Entry]:
         # The longest entry-point name wins, so that `acme.transit` may have an entry point of its own.
@@ -278,15 +277,26 @@ class PluginFinder:
             return UnknownTypeError(
                 f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}"
             )
-        here = {entry.name for entry in self._all_entries()}
-        try:
-            here = set(self.names(kind))
-        finally:
-            every = sorted(here | set(known))
+        here = sorted(self._named_here(kind))
         return UnknownTypeError(
             f"unknown {kind} {type_name!r}",
-            hint=did_you_mean(type_name, every, f"known here: {', '.join(every)}"),
+            hint=did_you_mean(type_name, here, f"known here: {', '.join(here)}"),
         )
+
+    def _named_here(self, kind: Kind) -> set[str]:
+        """Return the type names to suggest: core's and the known ones, and the entry points of third parties.
+
+        The kinds of a third party's components are not looked at: a wrong name must not import plugins.
+        """
+        here = set(KNOWN_TYPES.get(kind, ()))
+        ours = {name.partition(".")[0] for known in KNOWN_TYPES.values() for name in known}
+        for entry in self._all_entries():
+            if entry.distribution == CORE:
+                loaded = self._load(entry)
+                here |= {name for one, name in loaded if one == kind} if isinstance(loaded, dict) else set()
+            elif entry.name not in ours:
+                here.add(entry.name)
+        return here
 
     @staticmethod
     def _is_installed(distribution: str) -> bool:
@@ -303,7 +313,7 @@ class PluginFinder:
         if entry not in self._loaded:
             try:
                 self._loaded[entry] = self._components(entry)
-            except Exception as error:  # noqa: BLE001  # whatever it raises is told where somebody names it
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it raises is told where somebody names it
                 self._loaded[entry] = _told(error)
         return self._loaded[entry]
 
