@@ -760,6 +760,30 @@ def test_the_new_value_is_masked_as_what_was_read():
     assert {OLD, NEW} <= set(seen)
 
 
+@pytest.mark.parametrize(
+    "outside",
+    [{"type": "retry"}, {"type": "prefix", "prefix": "p/"}, {"type": "encryption", "key": "a passphrase"}],
+    ids=lambda options: options["type"],
+)
+@pytest.mark.parametrize("inside", [{"type": "caching"}, {"type": "validation", "key_pattern": ".*"}])
+def test_what_stands_outside_caching_or_validation_is_no_hindrance(outside, inside):
+    spec = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "memory"}, "middleware": [outside, inside]}},
+        "routes": [{"prefix": "app/", "pipeline": "app", "strip_prefix": True}],
+    }
+    key = f"app/{KEY}"
+    with SecretProviderRegistry(spec) as registry:
+        registry.set_secret(key, OLD)
+        assert registry.get_secret(key) == OLD
+        with pytest.raises(RotationError):
+            SecretRotation(registry, verify=failing).rotate(key, NEW)
+        assert registry.get_secret(key) == OLD
+        SecretRotation(registry).resume(key)
+        assert registry.get_secret(key) == NEW
+        assert registry.list_secrets("app/") == [key]
+
+
 def test_a_fallback_rotates_the_first_only():
     spec = {
         "version": 1,

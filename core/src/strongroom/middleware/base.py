@@ -8,7 +8,6 @@ handed on unchanged.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -97,10 +96,11 @@ class Middleware(BaseProvider):
 
     def around(self, inner: Any) -> Self:
         """Return the same middleware around another provider, which has the same capabilities."""
-        made = copy.copy(self)
+        made = object.__new__(type(self))  # not `copy.copy`: `__new__` would choose a class again
+        vars(made).update(vars(self))
         made.inner = guard(inner)
         if hasattr(made, "_get"):
-            made._get = made.inner.get_secret  # noqa: SLF001  # its own
+            made._get = made.inner.get_secret
         return made
 
     def get_secret(self, key: str) -> str:
