@@ -161,17 +161,22 @@ class BatchHook(SecretHook):
 class Observation:
     """Where a middleware notes what the caller got, for the event of the operation under way."""
 
-    __slots__ = ("source",)
+    __slots__ = ("source", "sources")
 
     def __init__(self) -> None:
         self.source: Source | None = None
+        self.sources: dict[str, Source] = {}  # of single keys, in a batch
 
 
 observation: ContextVar[Observation | None] = ContextVar("strongroom_observation", default=None)
 
 
-def report_source(source: Source) -> None:
-    """Say where the value of the read under way came from; caches call it. Without hooks it does nothing."""
+def report_source(source: Source, *keys: str) -> None:
+    """Say where the value of the read under way came from, in a batch for which `keys`; caches call it.
+
+    Without hooks it does nothing.
+    """
     current = observation.get()
     if current is not None:
         current.source = source
+        current.sources.update(dict.fromkeys(keys, source))

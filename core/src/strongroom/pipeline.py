@@ -330,7 +330,8 @@ class _Watch:
     ) -> SecretEvent:
         outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
         reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        source = (self.seen.source or "backend") if reads else None
+        seen = self.seen.sources.get(event.key) or self.seen.source or "backend"
+        source = seen if reads else None
         error_type = type(error).__name__ if error is not None else None
         return ended(event, duration, outcome, source, error_type, again=self.kept)
 

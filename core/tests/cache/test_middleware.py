@@ -310,6 +310,30 @@ class TestFromASpec:
             registry.get_secrets(["key"])
         assert seen == [("set", None), ("get", "backend"), ("get", "l1"), ("get", "l1")]
 
+    @pytest.mark.parametrize("order", [["caching", "tenant"], ["tenant", "caching"]])
+    def test_events_of_a_batch_say_it_for_each_key(self, order):
+        seen: dict[str, str | None] = {}
+
+        class Hook(SecretHook):
+            def after(self, event):
+                seen[event.key] = event.source
+
+        spec = self.spec()
+        options = {"caching": {"negative_ttl_seconds": 60}}
+        spec["pipelines"]["app"]["middleware"] = [{"type": one, **options.get(one, {})} for one in order]
+        with SecretProviderRegistry(spec) as registry, TenantContext("one"):
+            registry.add_hook(Hook())
+            for key in ("a", "b"):
+                registry.set_secret(key, "value")
+            registry.get_secret("a")
+            with pytest.raises(SecretNotFoundError):
+                registry.get_secret("gone")
+            registry.get_secrets(["a", "b", "gone", "never"])
+            assert seen == {"a": "l1", "b": "backend", "gone": "l1", "never": "backend"}
+            with pytest.raises(SecretNotFoundError):
+                registry.get_secret("never")
+            assert seen["never"] == "l1"
+
     def test_the_life_of_a_declared_secret_is_bounded_by_its_rotation(self):
         spec = self.spec()
         spec["pipelines"]["app"]["middleware"][0:] = [{"type": "caching", "ttl_seconds": 10 * 86400}]

@@ -214,8 +214,8 @@ class SecretCache:
         Keys that another caller is fetching are waited for, and not asked for again.
         """
         found, missing = self.peek_many(keys)
-        if found:
-            report_source("l1")
+        if observation.get() is not None and len(missing) < len(keys):
+            report_source("l1", *set(keys).difference(missing))
         if not missing:
             return found
         tenant = current_tenant()
@@ -235,7 +235,7 @@ class SecretCache:
             try:
                 found[key] = self._outcome(flight, self._timeout)
             except SecretNotFoundError:
-                continue
+                report_source("backend", key)
         return found
 
     # --- the slow path ---
@@ -276,6 +276,7 @@ class SecretCache:
         if entry is not None and now < entry.expires:
             if entry.missing is not None:
                 self._counts["negative"] += 1
+                report_source("l1")
                 return None, again(entry.missing), None
             entry.used = True
             self._counts["hits"] += 1
@@ -284,7 +285,7 @@ class SecretCache:
             return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
         stale = entry is not None and self._is_stale(entry, now)
         if entry is not None and stale and self._outage.spares(now, asked=flight is not None):
-            return None, self._given_stale(entry), None
+            return None, self._given_stale(entry, key), None
         self._counts["misses"] += 1
         if flight is not None:
             return flight, None, None
@@ -300,11 +301,11 @@ class SecretCache:
     def _is_stale(self, entry: Entry, now: float) -> bool:
         return entry.value is not None and now < entry.expires + self._stale
 
-    def _given_stale(self, entry: Entry) -> str:
+    def _given_stale(self, entry: Entry, key: str) -> str:
         assert entry.value is not None  # noqa: S101  # the caller has seen it, under the lock
         entry.used = True
         self._counts["stale"] += 1
-        report_source("stale")
+        report_source("stale", key)
         return entry.value
 
     def _fly(self, flight: Flight, load: Load) -> None:
@@ -391,7 +392,7 @@ class SecretCache:
             error = flight.future.exception()
         if error is None:
             fetched = flight.future.result()
-            report_source(fetched.source)
+            report_source(fetched.source, flight.key)
             if fetched.source == "stale":
                 with self._lock:
                     self._counts["stale"] += 1
@@ -400,7 +401,7 @@ class SecretCache:
             with self._lock:
                 entry = self._entries.find(flight.tenant, flight.key)
                 if entry is not None and self._is_stale(entry, self._clock()):
-                    return self._given_stale(entry)
+                    return self._given_stale(entry, flight.key)
         raise again(error)
 
     def _given_up(self, flight: Flight) -> BackendUnavailableError:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from strongroom.errors import StrongroomError, show_key
+from strongroom.events import observation
 from strongroom.middleware.base import Middleware
 from strongroom.providers import SecretMetadata, SecretVersion
 
@@ -46,6 +47,9 @@ class RenamingMiddleware(Middleware):
         except StrongroomError as error:
             _rename(error, names)
             raise
+        seen = observation.get()
+        if seen is not None:
+            seen.sources = {names.get(key, key): one for key, one in seen.sources.items()}
         return {names[stored]: value for stored, value in found.items()}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
