@@ -255,3 +255,13 @@ def test_metadata_has_defaults():
     assert one.tags is not other.tags
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert SecretVersion("1", now, "current") == SecretVersion("1", now, "current")
+
+
+@pytest.mark.parametrize("value", [None, b"bytes", 5])
+def test_what_is_no_text_is_not_handed_on(value):
+    class Odd(Stranger):
+        def get_secret(self, key):
+            return value
+
+    with pytest.raises(StrongroomError, match=f"returned a {type(value).__name__}, not text"):
+        guard(Odd()).get_secret("k")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import strongroom
 from strongroom import SecretHook, SecretProviderRegistry, TenantContext
@@ -465,3 +467,24 @@ def test_registering_a_taken_name_or_what_is_no_provider_is_refused(plain):
         registry.register("app", plain())
     with pytest.raises(TypeError, match="delete_secret"):
         registry.register("x", object())
+
+
+def test_what_is_no_hook_is_refused():
+    with SecretProviderRegistry(spec()) as registry, pytest.raises(TypeError, match="is no hook"):
+        registry.add_hook(object())
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "error"), [("", None, ConfigurationError), ("a", "//", InvalidKeyError)]
+)
+def test_a_name_and_a_prefix_are_looked_at(name, prefix, error):
+    with SecretProviderRegistry(spec()) as registry, pytest.raises(error):
+        registry.register(name, strongroom.backends.MemorySecretProvider(), prefix=prefix)
+
+
+def test_an_empty_variable_names_no_spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STRONGROOM_SPEC", "")
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {here: {provider: {type: memory}}}\n")
+    with SecretProviderRegistry() as registry:
+        assert registry.explain("a").pipeline == "here"

@@ -230,7 +230,16 @@ class GuardedProvider(BaseProvider):
         self.type_name = getattr(wrapped, "type_name", "") or type(wrapped).__name__  # type: ignore[misc]  # per object
 
     def get_secret(self, key: str) -> str:
-        return self._call(key, self.wrapped.get_secret, check_key(key))  # type: ignore[no-any-return]  # a stranger's object
+        value = self._call(key, self.wrapped.get_secret, check_key(key))
+        if not isinstance(value, str):
+            said = f"{self.type_name}: get_secret returned a {type(value).__name__}, not text"
+            raise StrongroomError(
+                said,
+                key=key,
+                provider=self.type_name,
+                hint="a provider raises KeyError(key) for what is not there",
+            )
+        return value
 
     def set_secret(self, key: str, value: str) -> None:
         self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.assembly import Assembly
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.events import SecretHook
 from strongroom.explanation import Explanation, by_length, explain, no_default
 from strongroom.fields import member_of
+from strongroom.keys import begins_no_key, check_prefix
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.pipeline import Pipeline, read_many
 from strongroom.plugins import did_you_mean
@@ -163,7 +164,13 @@ class SecretProviderRegistry(BaseProvider):
     # --- set-up ---
 
     def add_hook(self, hook: SecretHook) -> None:
-        """Let `hook` see every operation of every pipeline from now on."""
+        """Let `hook` see every operation of every pipeline from now on.
+
+        Raises:
+            TypeError: It lacks `before` or `after`.
+        """
+        if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
+            raise TypeError(f"a {type(hook).__name__} is no hook: it needs the methods before and after")
         with self._lock:
             self._hooks.append(hook)
             for name, pipeline in self._pipelines.items():
@@ -187,10 +194,15 @@ class SecretProviderRegistry(BaseProvider):
             prefix: Keys that begin with this go to it, as by a route; "" means all that no route matches.
 
         Raises:
-            ConfigurationError: The name or the prefix is taken.
+            ConfigurationError: The name or the prefix is taken, or the name is empty.
+            InvalidKeyError: No key begins with the prefix.
             TypeError: The provider lacks one of the four methods.
         """
         guarded = guard(provider)
+        if not name:
+            raise ConfigurationError("a pipeline needs a name")
+        if prefix and begins_no_key(check_prefix(prefix)):
+            raise InvalidKeyError(prefix, f"no key begins with {show_key(prefix)}")
         with self._lock:
             if name in self._registered or name in self._plan.pipelines:
                 raise ConfigurationError(f"a pipeline {name!r} exists already", pipeline=name)
@@ -377,7 +389,7 @@ def find_plan(
     look_up: bool = True,
 ) -> Plan:
     """Return the plan of `spec`, or of the one that applies where none is given."""
-    if spec is None and "STRONGROOM_SPEC" in os.environ:
+    if spec is None and os.environ.get("STRONGROOM_SPEC"):
         from strongroom.settings import read_settings
 
         spec = read_settings().spec

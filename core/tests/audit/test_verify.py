@@ -298,3 +298,11 @@ def test_the_pieces_of_a_rotated_log_are_one_chain(make_trail):
     without = joined([reports[0], reports[2], reports[3]])
     assert [(one.ok, one.first_bad_line) for one in without] == [(True, None), (False, 1), (True, None)]
     assert joined([]) == []
+
+
+def test_a_key_may_be_given_as_it_stands_in_its_file(make_trail):
+    trail = make_trail()
+    trail.read(2)
+    text = trail.path.with_name("audit.jsonl.key").read_text()
+    assert text.endswith("\n")
+    assert verify_audit_log(trail.path, text).ok

@@ -210,3 +210,8 @@ def test_naming_a_cipher_loads_no_cryptography(tmp_path):
         env=dict(os.environ),
     )
     assert done.stdout == "False\n"
+
+
+def test_what_is_no_cipher_is_refused():
+    with pytest.raises(TypeError, match="is no cipher"):
+        EncryptionMiddleware(MemorySecretProvider(), "a passphrase")

@@ -25,7 +25,7 @@ class KeySource:
     """Where the key of audit logs comes from, looked up when it is first needed.
 
     Args:
-        key: The key itself; text counts as its UTF-8 bytes.
+        key: The key itself; text counts as its UTF-8 bytes, without the line breaks around it.
         key_file: A file that holds it; a trailing newline is no part of it.
 
     Raises:
@@ -95,8 +95,10 @@ class KeySource:
 
 
 def _checked(key: str | bytes, what: str) -> bytes:
-    if isinstance(key, str) and key.startswith(KEY_PREFIX):
-        read_key(key)  # its check sum finds what was mistyped
+    if isinstance(key, str):
+        key = key.strip("\r\n")  # as somebody gives it who has read the key file
+        if key.startswith(KEY_PREFIX):
+            read_key(key)  # its check sum finds what was mistyped
     data: bytes | None = None
     if isinstance(key, bytes | bytearray):
         data = bytes(key)

@@ -52,6 +52,8 @@ class EncryptionMiddleware(Middleware):
 
     def __init__(self, inner: Any, encryption: Encryption | None = None, *, migrate: bool = False) -> None:
         super().__init__(inner)
+        if encryption is not None and not callable(getattr(encryption, "decrypt", None)):
+            raise TypeError(f"a {type(encryption).__name__} is no cipher: it needs encrypt and decrypt")
         self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
         self._migrate = migrate
         self._get = self.inner.get_secret
