@@ -169,6 +169,13 @@ def test_explain_needs_neither_store_nor_variables(strongroom):
     strongroom("explain", "/bad", expected=2)
 
 
+def test_an_export_without_a_required_secret_ends_as_a_run_does(strongroom):
+    for words in (["export", "--format", "env"], ["run", "--", "true"]):
+        done = strongroom(*words, expected=3)
+        assert "PASSWORD: missing" in done.stderr
+        assert done.stdout == ""
+
+
 def test_env_export_is_read_back_by_sh(strongroom):
     import subprocess
 

@@ -13,6 +13,7 @@ import click
 
 from strongroom.cli import completing, output
 from strongroom.cli.app import command
+from strongroom.cli.declared import choose, read
 from strongroom.cli.failures import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def export_command(settings: Settings, *, form: str, prefix: str | None, group: 
         raise UsageError("--prefix takes keys, --group declared secrets: choose one")
     with settings.registry() as registry:
         if prefix is None:
-            values = registry.resolve(group).as_env()
+            found = read(registry, choose(registry.plan, group=group))
+            values = {name: one.text for name, one in found.items() if one.text is not None}
         else:
             values = registry.get_secrets(registry.list_secrets(prefix))
     if prefix is not None and form in {"env", "docker", "github"}:
