@@ -51,6 +51,15 @@ def test_composed_secrets_in_each_command(spec):
     assert done.stdout.count("\n") == 2
 
 
+def test_an_optional_secret_that_is_absent_is_made_too(spec):
+    path = Path("strongroom.yaml")
+    path.write_text(f"{SPEC}  PEPPER: {{required: false, generate: {{length: 20}}}}\n")
+    spec("set", "database/password", stdin="sesame99")
+    assert "made and stored" in spec("check", "--fix").stdout
+    assert len(spec("get", "PEPPER").stdout) == 20
+    assert "made and stored" not in spec("check", "--fix").stdout
+
+
 def test_import_leaves_composed_names_out(spec):
     Path(".env").write_text("URL=postgresql://x\nPASSWORD=sesame99\n")
     assert "URL is left out" in spec("import", ".env").stderr

@@ -58,12 +58,14 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
 
 
 def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
-    """Make what is missing and may be made; what another declaration of the same key made is used."""
+    """Make what is absent and may be made; what another declaration of the same key made is used."""
     fixed: dict[str, Found] = {}
     made: dict[str, str] = {}
     for name, one in found.items():
         fixed[name] = one
-        if one.status == "missing" and one.plan.generate is not None and one.plan.field is None:
+        # An optional one that is absent is `ok`; `generate` makes it all the same.
+        absent = one.status in {"missing", "ok"} and one.text is None
+        if absent and one.plan.generate is not None and one.plan.field is None:
             if one.plan.key not in made:
                 made[one.plan.key] = _made(registry, one.plan)
             value, problem = check_text(one.plan, made[one.plan.key])
