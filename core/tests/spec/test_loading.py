@@ -340,6 +340,8 @@ def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
         ("pattern: '('", "no regular expression"),
         ("key: a//b", "invalid key"),
         ("key: a/.rotation/b", "reserved"),
+        ("key: '${env:STAGE}/a'", "secrets.NAME.key: references are looked up only in the options"),
+        ("default: 'x${file:a}'", "secrets.NAME.default: references are looked up only in the options"),
         ("min_length: 5, max_length: 4", "less than min_length"),
         ("generate: {lenght: 3}", "did you mean 'length'"),
     ],

@@ -389,6 +389,10 @@ class _Loader:
     def check_secret(self, model: models.Secret, node: Node, path: NodePath) -> None:
         import re
 
+        for name in ("key", "default"):
+            # Handed over as it stands, it would be taken for a value.
+            if _references_in((at := node.at((name,))).value):
+                self.note(at, (*path, name), "references are looked up only in the options of components")
         if model.pattern is not None:
             try:
                 re.compile(model.pattern)
