@@ -10,11 +10,12 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import click
 import strongroom
@@ -282,21 +283,61 @@ def floors() -> Iterator[str]:
         yield f"| {height} | {'<br>'.join(told)} |"
 
 
+# What stands beside the names of the package itself, and for whom.
+_MODULES = {
+    "aio": "For asyncio.",
+    "masking": "For whoever prints or logs.",
+    "integrations.asgi": "For ASGI applications.",
+    "integrations.fastapi": "For FastAPI.",
+    "integrations.keyring": "For programs that read from `keyring`.",
+    "integrations.pydantic_settings": "For pydantic-settings.",
+    "testing": "For tests of plugins.",
+    "testing.faults": "For tests of plugins that use a network.",
+    "testing.rotation": "For tests of rotation on a backend.",
+    "clients": "For authors of plugins.",
+    "deadlines": "For authors of plugins.",
+    "keys": "For authors of plugins.",
+    "parallel": "For authors of plugins.",
+}
+
+
 def python_page() -> Iterator[str]:
-    """Yield every public name of `strongroom` with its signature."""
-    yield "# The library\n\nAll of it is importable from `strongroom`.\n"
-    for name in sorted(strongroom.__all__):
-        found = getattr(strongroom, name)
-        yield f"## `{name}{_signature(found)}`\n\n{_described(found)}\n"
+    """Yield every public name of `strongroom` and of the modules beside it, with its signature."""
+    yield (
+        "# The library\n\nWhat stands under `strongroom` is importable from there, as are the "
+        "[errors](errors.md).\n\n## `strongroom`\n"
+    )
+    for name in sorted(set(strongroom.__all__) - set(strongroom.errors.__all__)):
+        yield from _entry(name, getattr(strongroom, name))
+    for path, whom in _MODULES.items():
+        module = importlib.import_module(f"strongroom.{path}")
+        yield f"## `strongroom.{path}`\n\n{whom} {_first_line(module)}\n"
+        for name in sorted(module.__all__):
+            yield from _entry(name, getattr(module, name))
+
+
+def _entry(name: str, found: object) -> Iterator[str]:
+    if not callable(found) or get_origin(found) is not None:
+        shown = re.sub(r"Depends\(.*\)", "Depends(…)", repr(found))
+        yield f"### `{name}`\n\n`{shown}`\n"
+        return
+    yield f"### `{name}{_signature(found)}`\n\n{_described(found)}\n"
 
 
 def _signature(found: object) -> str:
     if not callable(found) or (isinstance(found, type) and getattr(found, "_is_protocol", False)):
         return ""
     try:
-        text = str(inspect.signature(found))
+        told = inspect.signature(found)
+        if isinstance(found, type) and any(one.kind is one.VAR_KEYWORD for one in told.parameters.values()):
+            # Its `__new__` chooses a class and takes whatever `__init__` does, which says it.
+            _self, *others = inspect.signature(found.__init__).parameters.values()
+            told = inspect.Signature(others)
     except (TypeError, ValueError):
         return ""
+    text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,)= ]|$)""", r"\1\3", str(told))
+    text = re.sub(r"<built-in function (\w+)>", r"\1", text.replace(" -> None", ""))
+    text = re.sub(r"ForwardRef\('(\w+)'\)", r"\1", text)
     return "" if " at 0x" in text else text
 
 

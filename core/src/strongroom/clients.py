@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -105,10 +106,15 @@ def seconds_told(text: str | None) -> float | None:
 def safe_text(said: str, *hidden: str | None) -> str:
     """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it."""
     # Before anything is joined or cut off: what is left of a value would not be found.
-    if any(value and value in said for value in hidden):
+    if any(value and any(form in said for form in _forms(value)) for value in hidden):
         return "(its message holds the value and is left out)"
     line = " ".join(said.split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
+
+
+def _forms(value: str) -> set[str]:
+    """Return `value` as it stands, as JSON would quote it, and as Python would."""
+    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
 
 
 def clean_copy(error: Exception, said: str) -> Exception:

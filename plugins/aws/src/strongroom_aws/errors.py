@@ -5,7 +5,6 @@ Importing this module imports the SDK.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -261,7 +260,7 @@ def translate(
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
     said = _said(error)
-    said = safe_text(said, hidden, json.dumps(hidden)[1:-1] if hidden else None)
+    said = safe_text(said, hidden)
     about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
     message = f"{about}: {code_of(error) or type(error).__name__}: {said}"
     ours: StrongroomError
