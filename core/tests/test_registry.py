@@ -488,3 +488,53 @@ def test_an_empty_variable_names_no_spec(tmp_path, monkeypatch):
     Path("strongroom.yaml").write_text("version: 1\npipelines: {here: {provider: {type: memory}}}\n")
     with SecretProviderRegistry() as registry:
         assert registry.explain("a").pipeline == "here"
+
+
+class TestACacheOverAFallback:
+    """A write through a member, and its rotation, are heard by the cache that stands over both."""
+
+    @pytest.fixture(params=["plain", "renamed", "nested"])
+    def registry(self, request):
+        middleware = [{"type": "caching"}]
+        if request.param == "renamed":
+            middleware.append({"type": "prefix", "prefix": "app/"})
+        over = {"pipelines": ["nested", "b"]} if request.param == "nested" else {"pipelines": ["a", "b"]}
+        pipelines = {
+            "f": {"fallback": over, "middleware": middleware},
+            "nested": {"fallback": {"pipelines": ["a", "b"]}},
+            "a": {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}, {"type": "retry"}]},
+            "b": {"provider": {"type": "memory"}},
+        }
+        self.prefix = "app/" if request.param == "renamed" else ""
+        with SecretProviderRegistry({"version": 1, "pipelines": pipelines, "default": "f"}) as registry:
+            registry.pipeline("a").set_secret(f"{self.prefix}k", "old")
+            assert registry.get_secret("k") == "old"
+            yield registry
+
+    def test_a_write(self, registry):
+        registry.pipeline("a").set_secret(f"{self.prefix}k", "new")
+        assert registry.get_secret("k") == "new"
+
+    def test_a_batch(self, registry):
+        registry.pipeline("a").set_secrets({f"{self.prefix}k": "new"})
+        assert registry.get_secret("k") == "new"
+
+    def test_a_conditional_write(self, registry):
+        member = registry.pipeline("a")
+        member.set_secret_if(f"{self.prefix}k", "new", member.describe_secret(f"{self.prefix}k").version)
+        assert registry.get_secret("k") == "new"
+
+    def test_a_deletion(self, registry):
+        registry.pipeline("a").delete_secret(f"{self.prefix}k")
+        with pytest.raises(SecretNotFoundError):
+            registry.get_secret("k")
+
+    def test_a_rotation(self, registry):
+        strongroom.SecretRotation(registry.pipeline("a")).rotate(f"{self.prefix}k", "new")
+        assert registry.get_secret("k") == "new"
+
+    def test_what_the_second_member_gave(self, registry):
+        registry.pipeline("b").set_secret(f"{self.prefix}other", "old")
+        assert registry.get_secret("other") == "old"
+        registry.pipeline("b").set_secret(f"{self.prefix}other", "new")
+        assert registry.get_secret("other") == "new"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
 from strongroom.events import SecretHook
 from strongroom.fields import member_of
+from strongroom.middleware.writes import TellingMiddleware
 from strongroom.pipeline import FallbackProvider, Pipeline
 from strongroom.plugins import load_factory
 from strongroom.providers import Closeable, guard
@@ -75,8 +77,28 @@ class Assembly:
             with self._lock:
                 chain = self._chains.get(name)
                 if chain is None:
-                    chain = self._chains[name] = self._assembled(self.plan.pipelines[name])
+                    chain = self._assembled(self.plan.pipelines[name])
+                    cached = self._cached_above(name)
+                    if cached:
+                        chain = TellingMiddleware(chain, partial(self._forget_above, cached))
+                    self._chains[name] = chain
         return chain
+
+    def _cached_above(self, name: str) -> list[str]:
+        """Return the fallbacks over the pipeline `name` that remember what they read from it."""
+        return [
+            other
+            for other, plan in self.plan.pipelines.items()
+            if plan.fallback is not None
+            and other != name
+            and name in self.plan.used_by(other)
+            and any(part.type == "caching" for part in plan.middleware)
+        ]
+
+    def _forget_above(self, cached: Iterable[str], key: str) -> None:
+        for name in cached:
+            if name in self._chains:  # else it has read nothing yet
+                _forget(self._chains[name], key)
 
     def own_hooks(self, name: str) -> Sequence[SecretHook]:
         """Return the hooks that the spec gives to this pipeline alone."""
@@ -181,3 +203,21 @@ class Assembly:
                 pipeline=source,
                 hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
             ) from error
+
+
+def _forget(chain: Any, key: str) -> None:
+    """Let the caches over a fallback forget what its members call `key`."""
+    from strongroom.middleware.caching import CachingMiddleware
+    from strongroom.middleware.renaming import RenamingMiddleware
+
+    caches: list[CachingMiddleware] = []
+    while not isinstance(chain, FallbackProvider):
+        if isinstance(chain, CachingMiddleware):
+            caches.append(chain)
+        elif isinstance(chain, RenamingMiddleware):
+            for cache in caches:
+                cache.clear()  # they know it by another name
+            caches = []
+        chain = chain.inner
+    for cache in caches:
+        cache.invalidate(key)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,13 +16,13 @@ from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.middleware.base import Middleware
+from strongroom.middleware.writes import WritesMiddleware
 from strongroom.providers import Describer, SecretMetadata, SecretVersion
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
 
 
-class CachingMiddleware(Middleware):
+class CachingMiddleware(WritesMiddleware):
     """Answers reads from memory, and behind it from a store that processes share where one is given.
 
     Everything that changes a secret through it makes it forget: writes, deletes, conditional writes,
@@ -117,20 +118,18 @@ class CachingMiddleware(Middleware):
     def get_secret(self, key: str) -> str:
         raise AssertionError(key)  # each instance has the reader of its own cache
 
-    def set_secret(self, key: str, value: str) -> None:
-        self._online()
-        try:
-            self.inner.set_secret(key, value)
-        finally:
-            # Also where it failed: nobody knows then what is stored.
-            self._forget(key)
+    @contextmanager
+    def writing(self, *keys: str) -> Iterator[None]:
+        """Forget `keys` after the write, also where it failed: nobody knows then what is stored.
 
-    def delete_secret(self, key: str) -> None:
+        After a conflict too: it says that somebody else has changed the secret.
+        """
         self._online()
         try:
-            self.inner.delete_secret(key)
+            yield
         finally:
-            self._forget(key)
+            for key in keys:
+                self._forget(key)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         self._online()
@@ -138,14 +137,6 @@ class CachingMiddleware(Middleware):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         return self.cache.read_many(list(dict.fromkeys(keys)), self._load_many)
-
-    def set_secrets(self, values: Mapping[str, str]) -> None:
-        self._online()
-        try:
-            self.inner.set_secrets(values)
-        finally:
-            for key in values:
-                self._forget(key)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         self._online()
@@ -165,24 +156,9 @@ class CachingMiddleware(Middleware):
         self._online()
         return self.inner.get_secret_version(key, version)
 
-    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        self._online()
-        try:
-            return self.inner.set_secret_if(key, value, expected_version)
-        finally:
-            # A conflict too: it says that somebody else has changed the secret.
-            self._forget(key)
-
     def stage_secret(self, key: str, value: str) -> str:
         self._online()
         return self.inner.stage_secret(key, value)
-
-    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
-        self._online()
-        try:
-            self.inner.promote_version(key, version, expected_version=expected_version)
-        finally:
-            self._forget(key)
 
     def discard_version(self, key: str, version: str) -> None:
         self._online()

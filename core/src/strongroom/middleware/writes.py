@@ -1,0 +1,65 @@
+"""The base of middleware that has something to do with each key that is written through it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from strongroom.middleware.base import Middleware
+
+__all__ = ["TellingMiddleware", "WritesMiddleware"]
+
+
+class WritesMiddleware(Middleware):
+    """Lets `writing` stand around every write, delete, conditional write and promotion."""
+
+    @abstractmethod
+    def writing(self, *keys: str) -> AbstractContextManager[None]:
+        """Return what stands around a write of `keys`."""
+
+    def set_secret(self, key: str, value: str) -> None:
+        with self.writing(key):
+            self.inner.set_secret(key, value)
+
+    def delete_secret(self, key: str) -> None:
+        with self.writing(key):
+            self.inner.delete_secret(key)
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        with self.writing(*values):
+            self.inner.set_secrets(values)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        with self.writing(key):
+            return self.inner.set_secret_if(key, value, expected_version)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        with self.writing(key):
+            self.inner.promote_version(key, version, expected_version=expected_version)
+
+
+class TellingMiddleware(WritesMiddleware):
+    """Tells of each key that was written through it, for a cache on another way to the same place.
+
+    Args:
+        inner: The provider that is written to.
+        changed: Called with the key, also where the write failed: nobody knows then what is stored.
+    """
+
+    def __init__(self, inner: Any, changed: Callable[[str], object]) -> None:
+        super().__init__(inner)
+        self._changed = changed
+        self._get = self.inner.get_secret
+
+    def get_secret(self, key: str) -> str:
+        return self._get(key)
+
+    @contextmanager
+    def writing(self, *keys: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for key in keys:
+                self._changed(key)
