@@ -337,7 +337,7 @@ class Failing:
     ],
 )
 def test_what_falls_through(plain, when, error, falls_through):
-    from strongroom.pipeline import FallbackProvider
+    from strongroom.fallback import FallbackProvider
 
     provider = FallbackProvider(Failing(error), others=[plain({"k": "v"})], when=frozenset(when))
     if falls_through:
@@ -348,7 +348,7 @@ def test_what_falls_through(plain, when, error, falls_through):
 
 
 def test_absent_behind_one_that_is_down_is_told_as_down(plain):
-    from strongroom.pipeline import FallbackProvider
+    from strongroom.fallback import FallbackProvider
     from strongroom.providers import guard
 
     when = frozenset({"not_found", "unavailable"})

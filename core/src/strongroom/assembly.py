@@ -10,9 +10,10 @@ from typing import Any
 
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
 from strongroom.events import SecretHook
+from strongroom.fallback import FallbackProvider
 from strongroom.fields import member_of
 from strongroom.middleware.writes import TellingMiddleware
-from strongroom.pipeline import FallbackProvider, Pipeline
+from strongroom.pipeline import Pipeline
 from strongroom.plugins import load_factory
 from strongroom.providers import Closeable, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan

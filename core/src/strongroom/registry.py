@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.assembly import Assembly
@@ -31,17 +30,17 @@ from strongroom.providers import (
     guard,
     unsupported,
 )
-from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
+from strongroom.spec.finding import find_plan
+from strongroom.spec.plan import Plan, RoutePlan
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.resolve import ResolvedSecrets
     from strongroom.spec.models import Spec
 
-__all__ = ["SecretProviderRegistry", "find_plan", "innermost"]
+__all__ = ["SecretProviderRegistry", "innermost"]
 
 T = TypeVar("T")
-SPEC_FILE = "strongroom.yaml"
 
 
 class SecretProviderRegistry(BaseProvider):
@@ -379,52 +378,3 @@ def innermost(provider: Any) -> Any:
     while hasattr(provider, "inner"):
         provider = provider.inner
     return provider
-
-
-def find_plan(
-    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | None,
-    *,
-    profile: str | None = None,
-    pipeline: str | None = None,
-    look_up: bool = True,
-) -> Plan:
-    """Return the plan of `spec`, or of the one that applies where none is given."""
-    if spec is None and os.environ.get("STRONGROOM_SPEC"):
-        from strongroom.settings import read_settings
-
-        spec = read_settings().spec
-    if profile is None and "STRONGROOM_PROFILE" in os.environ:
-        from strongroom.settings import read_settings
-
-        profile = read_settings().profile or None
-    if spec is None and os.path.lexists(SPEC_FILE):
-        spec = SPEC_FILE
-    if spec is None:
-        return embedded_plan(profile, pipeline)
-    from strongroom.spec.loading import load_plan
-
-    return load_plan(spec, profile=profile, pipeline=pipeline, look_up=look_up)
-
-
-def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Plan:
-    """Return the plan of the user's own embedded store, which is made on the first write."""
-    import platformdirs
-
-    if profile is not None or pipeline not in {None, "default"}:
-        asked = f"profile {profile!r}" if profile is not None else f"pipeline {pipeline!r}"
-        raise ConfigurationError(
-            f"no {asked}: there is no spec", hint="run `strongroom init`, or give --spec"
-        )
-    store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
-    key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
-    position = Position("your own store")
-    provider = ComponentPlan(
-        kind="provider",
-        type="file",
-        path="provider",
-        position=position,
-        factory="strongroom_file.provider:FileSecretProvider",
-        options={"file_path": store, "key_file": key},
-    )
-    pipelines = {"default": PipelinePlan("default", position, provider, None)}
-    return Plan(source="your own store", folder=Path.cwd(), pipelines=pipelines, default="default")

@@ -44,7 +44,7 @@ def _beginning(begun: str, found: Iterable[object]) -> list[str]:
 
 def _spec(context: click.Context, member: str) -> dict[str, Any]:
     """Return a member of the spec as it is written: one that is being edited completes too."""
-    from strongroom.registry import SPEC_FILE
+    from strongroom.spec.finding import SPEC_FILE
     from strongroom.spec.source import read_source
 
     path = context.find_root().params.get("spec") or os.environ.get("STRONGROOM_SPEC") or SPEC_FILE

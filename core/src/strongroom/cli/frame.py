@@ -48,7 +48,7 @@ class Settings:
 
     def plan(self, *, look_up: bool = False) -> Plan:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""
-        from strongroom.registry import find_plan
+        from strongroom.spec.finding import find_plan
 
         return find_plan(self.spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
 

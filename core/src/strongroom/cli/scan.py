@@ -14,7 +14,7 @@ from strongroom.cli import failures, output
 from strongroom.cli.app import command
 from strongroom.cli.haystack import Unreadable, files, hooks_folder, staged
 from strongroom.cli.needles import Finding, look_through, needles
-from strongroom.registry import SPEC_FILE
+from strongroom.spec.finding import SPEC_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

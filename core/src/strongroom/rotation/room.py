@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from strongroom.fallback import FallbackProvider
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
-from strongroom.pipeline import FallbackProvider, Pipeline
+from strongroom.pipeline import Pipeline
 from strongroom.providers import guard
 
 __all__ = ["check_rules", "room_of", "target_of"]

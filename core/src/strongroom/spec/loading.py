@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from strongroom.errors import ConfigurationError, PluginError, SpecError
+from strongroom.errors import ConfigurationError, PluginError
 from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
-from strongroom.spec import models, references
+from strongroom.spec import models
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.models import Spec
+from strongroom.spec.notes import Notes, entries, members, references_in, spec_error
 from strongroom.spec.options import (
     OptionsError,
     check_options,
@@ -29,10 +30,10 @@ from strongroom.spec.plan import (
     PipelinePlan,
     Plan,
     RoutePlan,
-    SecretPlan,
     circles,
 )
-from strongroom.spec.references import BadReferenceError, Reference
+from strongroom.spec.references import Reference
+from strongroom.spec.secrets import declared
 from strongroom.spec.source import Source, read_source
 
 if TYPE_CHECKING:
@@ -88,16 +89,15 @@ def load_plan(
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
-class _Loader:
+class _Loader(Notes):
     """Collects problems while it turns nodes into a plan."""
 
     def __init__(self, source: Source, profile: str | None, plugins: PluginFinder) -> None:
-        self.source = source
+        super().__init__(source)
         self.profile = profile
         self.plugins = plugins
         self.look_up = False
         self.only: str | None = None
-        self.problems = list(source.document.problems)
         self.plugin_errors: list[PluginError] = []
         self.attempts: dict[
             str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
@@ -122,13 +122,6 @@ class _Loader:
                 hint=did_you_mean(self.only, plan.pipelines),
             )
         return plan
-
-    def fail(self) -> NoReturn:
-        raise _spec_error(self.source.name, self.problems)
-
-    def note(self, node: Node, path: NodePath, message: str, *, key: str | None = None) -> None:
-        line, column = node.key_position(key) if key is not None else (node.line, node.column)
-        self.problems.append(Problem(line, column, show_path(path), message))
 
     def with_profile(self, root: Node) -> Node:
         if self.profile is None:
@@ -172,20 +165,17 @@ class _Loader:
     def assemble(self, root: Node) -> Plan:
         pipelines = {
             name: self.pipeline(name, node)
-            for name, node in _members(root, "pipelines")
+            for name, node in members(root, "pipelines")
             if isinstance(node.value, dict)
         }
         hooks = tuple(
             component
-            for index, node in enumerate(_entries(root, "hooks"))
+            for index, node in enumerate(entries(root, "hooks"))
             if (component := self.component("hook", node, ("hooks", index))) is not None
         )
         default = self.default(root, pipelines)
         routes = tuple(self.routes(root, pipelines))
-        secrets = {
-            name: secret for name, node in _members(root, "secrets") if (secret := self.secret(name, node))
-        }
-        secrets = self.composed(root, secrets)
+        secrets = declared(self, root)
         plan = Plan(
             source=self.source.name,
             folder=self.source.folder,
@@ -216,8 +206,8 @@ class _Loader:
             provider = self.component("provider", provider_node, (*path, "provider"))
         fallback = None
         if fallback_node is not None and has_fallback:
-            named = tuple(str(item.value) for item in _entries(fallback_node, "pipelines"))
-            when = [str(item.value) for item in _entries(fallback_node, "when")] or ["not_found"]
+            named = tuple(str(item.value) for item in entries(fallback_node, "pipelines"))
+            when = [str(item.value) for item in entries(fallback_node, "when")] or ["not_found"]
             fallback = FallbackPlan(named, frozenset(when))
         self.refuse_blind_rules(node, path)
         return PipelinePlan(
@@ -232,7 +222,7 @@ class _Loader:
     def refuse_blind_rules(self, node: Node, path: NodePath) -> None:
         """Note rules for values that stand inside encryption, where they would see ciphertext."""
         encrypted = False
-        for index, child in enumerate(_entries(node, "middleware")):
+        for index, child in enumerate(entries(node, "middleware")):
             kind = child.mapping.get("type")
             name = kind.value if kind is not None else None
             encrypted |= name == "encryption"
@@ -241,7 +231,7 @@ class _Loader:
                 self.note(child, (*path, "middleware", index), said)
 
     def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
-        for index, child in enumerate(_entries(node, member)):
+        for index, child in enumerate(entries(node, member)):
             component = self.component(kind, child, (*path, member, index))
             if component is not None:
                 yield component
@@ -278,7 +268,7 @@ class _Loader:
             self.note(node.at(where), (*path, *where), message)
 
     def component_plan(self, kind: Kind, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
-        found = [reference for _, scalar in node.scalars() for reference in _references_in(scalar.value)]
+        found = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
         position = self.source.position(node.line, node.column)
         shown = show_path(path)
 
@@ -302,7 +292,7 @@ class _Loader:
         def prepare(read_secret: Callable[[Reference], str]) -> Mapping[str, Any]:
             options = attempt(read_secret)
             if isinstance(options, list):
-                raise _spec_error(self.source.name, options)
+                raise spec_error(self.source.name, options)
             return options
 
         self.attempts[shown] = attempt
@@ -328,7 +318,7 @@ class _Loader:
 
     def routes(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> Iterable[RoutePlan]:
         seen: set[str] = set()
-        for index, node in enumerate(_entries(root, "routes")):
+        for index, node in enumerate(entries(root, "routes")):
             prefix, target = node.mapping.get("prefix"), node.mapping.get("pipeline")
             strip = node.mapping.get("strip_prefix")
             if prefix is None or target is None:
@@ -341,28 +331,6 @@ class _Loader:
                 self.note(target, ("routes", index, "pipeline"), message)
             yield RoutePlan(str(prefix.value), str(target.value), bool(strip is not None and strip.value))
 
-    def secret(self, name: str, node: Node) -> SecretPlan | None:
-        path: NodePath = ("secrets", name)
-        self.check_key(name, node, path)
-        try:
-            model = models.Secret.model_validate(node.data())
-        except ValidationError:
-            return None  # the frame has told
-        self.check_secret(model, node, path)
-        generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
-        rotate = model.rotate.model_dump(exclude_none=True) if model.rotate is not None else None
-        values = {
-            field: getattr(model, field)
-            for field in SecretPlan._fields
-            if field in models.Secret.model_fields and field not in {"key", "generate", "rotate"}
-        }
-        values = {
-            field: tuple(value) if isinstance(value, list) else value for field, value in values.items()
-        }
-        position = self.source.position(*_key_position(self.source.document.root, path, node))
-        key = "" if model.compose is not None else model.key or name
-        return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
-
     def rotation_lock(self, root: Node) -> ComponentPlan | None:
         node = root.mapping.get("rotation_lock")
         if node is None or node.value is None:
@@ -371,89 +339,6 @@ class _Loader:
         if found is not None and found.reads:
             self.note(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
         return found
-
-    def check_key(self, name: str, node: Node, path: NodePath) -> None:
-        from strongroom.errors import InvalidKeyError
-        from strongroom.keys import check_key, is_reserved
-
-        given = node.mapping.get("key")
-        key = given.value if given is not None and isinstance(given.value, str) else name
-        try:
-            reserved = is_reserved(check_key(key))
-        except InvalidKeyError as error:
-            self.note(node.at(("key",)), (*path, "key"), str(error))
-        else:
-            if reserved:
-                self.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
-
-    def check_secret(self, model: models.Secret, node: Node, path: NodePath) -> None:
-        import re
-
-        for name in ("key", "default"):
-            # Handed over as it stands, it would be taken for a value.
-            if _references_in((at := node.at((name,))).value):
-                self.note(at, (*path, name), "references are looked up only in the options of components")
-        if model.pattern is not None:
-            try:
-                re.compile(model.pattern)
-            except (re.error, RecursionError, OverflowError):
-                self.note(
-                    node.at(("pattern",)), (*path, "pattern"), "no regular expression that Python's re takes"
-                )
-        if (
-            model.min_length is not None
-            and model.max_length is not None
-            and model.min_length > model.max_length
-        ):
-            self.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
-        if model.rotate is not None and model.rotate.generator is not None:
-            self.check_generator(model.rotate.generator, node, path)
-
-    def check_generator(self, model: models.Generator, node: Node, path: NodePath) -> None:
-        from strongroom.rotation.generators import generator_of
-
-        options = model.model_dump(exclude_none=True)
-        try:
-            generator_of(options.pop("type"), **options)
-        except ConfigurationError as error:
-            below = ("rotate", "generator")
-            self.note(node.at(below), (*path, *below), str(error))
-
-    def composed(self, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
-        """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
-        own = tuple(str(node.value) for node in _entries(root, "placeholders"))
-        declared = dict(_members(root, "secrets"))
-        found = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
-        for name, secret in secrets.items():
-            if secret.compose is not None:
-                parts = self.parts(secret.compose, declared[name], ("secrets", name), declared)
-                found[name] = found[name]._replace(parts=parts)
-        for circle in circles({name: frozenset(one.parts) for name, one in found.items()}):
-            path: NodePath = ("secrets", circle[0], "compose")
-            self.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
-        return found
-
-    def parts(
-        self, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
-    ) -> tuple[str, ...]:
-        """Return the declared names that `template` needs, having noted all that is wrong with it."""
-        from strongroom.templating import BadTemplateError, names_in
-
-        for other in ("key", "field", "default", "generate", "rotate_days", "rotate"):
-            given = node.mapping.get(other)
-            if given is not None and given.value is not None:
-                said = "not for a secret that is composed: its parts have their own"
-                self.note(given, (*path, other), said)
-        at = node.at(("compose",))
-        try:
-            names = names_in(template)
-        except BadTemplateError as error:
-            self.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
-            return ()
-        for name in sorted(names - declared.keys()):
-            said = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
-            self.note(at, (*path, "compose"), said)
-        return tuple(sorted(names & declared.keys()))
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
@@ -484,47 +369,17 @@ class _Loader:
                     self.problems += [problem for problem in options if problem.path not in told]
 
 
-def _spec_error(source: str, problems: Iterable[Problem]) -> SpecError:
-    lines = tuple(problem.told(source) for problem in sorted(set(problems)))
-    return SpecError("\n".join(lines), problems=lines)
-
-
 def _no_secret(reference: Reference) -> str:
     raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use
-
-
-def _members(root: Node, name: str) -> list[tuple[str, Node]]:
-    member = root.mapping.get(name)
-    return list(member.mapping.items()) if member is not None else []
-
-
-def _entries(node: Node, name: str) -> list[Node]:
-    member = node.mapping.get(name)
-    return member.items if member is not None else []
-
-
-def _key_position(root: Node | None, path: NodePath, node: Node) -> tuple[int, int]:
-    if root is not None and isinstance(path[-1], str) and path[-1] in (parent := root.at(path[:-1])).keys:
-        return parent.key_position(path[-1])
-    return node.line, node.column
-
-
-def _references_in(value: object) -> list[Reference]:
-    if not references.has_reference(value):
-        return []
-    try:
-        return references.references(str(value))
-    except BadReferenceError:
-        return []
 
 
 def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:
     """Return the pipelines that the one at this node names, with where below it."""
     fallback = pipeline.mapping.get("fallback")
-    for index, item in enumerate(_entries(fallback, "pipelines") if fallback is not None else []):
+    for index, item in enumerate(entries(fallback, "pipelines") if fallback is not None else []):
         yield ("fallback", "pipelines", index), str(item.value)
     for path, scalar in pipeline.scalars():
-        for reference in _references_in(scalar.value):
+        for reference in references_in(scalar.value):
             if reference.kind == "secret":
                 yield path, reference.pipeline
 
