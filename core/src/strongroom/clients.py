@@ -22,6 +22,8 @@ _LONGEST_PAUSE: Final = 2.0
 _MOMENT: Final = 0.01
 """Seconds by which a client's own clock may end a call before its deadline."""
 _CHARACTERS: Final = 300
+_chance: Final = random.SystemRandom()
+"""The system's: calls spread, also after a fork, and nobody's own sequence of `random` is disturbed."""
 _LASTING: Final = re.compile(
     "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
     "|Domain name not found"
@@ -32,7 +34,7 @@ def pauses() -> Iterator[float]:
     """Yield the seconds to wait before each repetition: longer each time, and not the same for everybody."""
     longest = _FIRST_PAUSE
     while True:
-        yield longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads calls, keeps no secret
+        yield longest * _chance.uniform(0.5, 1.0)
         longest = min(longest * 2, _LONGEST_PAUSE)
 
 

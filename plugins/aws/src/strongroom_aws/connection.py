@@ -21,6 +21,7 @@ __all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+_chance = random.SystemRandom()
 
 
 class CutShortError(Exception):
@@ -134,7 +135,7 @@ class Connection:
             return not lasting and (repeatable or not_done)
 
         if self.pace.seconds:
-            self.hold_back(random.uniform(0, self.pace.seconds), deadline)  # noqa: S311  # spreads calls, keeps no secret
+            self.hold_back(_chance.uniform(0, self.pace.seconds), deadline)
         return repeated(
             send,
             deadline,
@@ -198,7 +199,7 @@ class Connection:
     def _asked_to_wait(self, failed: Exception) -> float:
         from strongroom_aws import errors
 
-        own = self.pace.seconds * random.uniform(0.5, 1.0)  # noqa: S311  # as above
+        own = self.pace.seconds * _chance.uniform(0.5, 1.0)
         return max(own, errors.retry_after(failed) or 0.0)
 
 
