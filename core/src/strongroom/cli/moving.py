@@ -11,8 +11,9 @@ import click
 from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.progress import progress
-from strongroom.errors import StrongroomError, show_key
+from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError, show_key
 from strongroom.pipeline import check_user_key, read_many
+from strongroom.providers import Describer
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
@@ -141,17 +142,33 @@ def _delete(
     values: Mapping[str, str], origin: SecretProvider, destination: SecretProvider, source: str, target: str
 ) -> None:
     """Delete `values` from `origin`, unless `destination` turns out to read them from there too."""
-    if values:  # a destination that may not be listed must refuse before anything is gone
-        destination.list_secrets(next(iter(values)))
+    if values:  # a destination that does not answer must say so before anything is gone
+        _has(destination, next(iter(values)))
     for key, value in values.items():
         origin.delete_secret(key)
-        # A list is never cached, so it tells of a key that went with its source.
-        if key not in destination.list_secrets(key) or key not in read_many(destination, [key]):
+        if not _has(destination, key):
             origin.set_secret(key, value)
             raise failures.UsageError(
                 f"{source} and {target} share the store of {show_key(key)}; "
                 "--delete-source would lose it: it was put back, and nothing more is deleted"
             )
+
+
+def _has(provider: SecretProvider, key: str) -> bool:
+    """Tell whether the backend has `key`, whatever a cache remembers of it.
+
+    Not by a list where there is another way: on a service that lists late it lacks what was just written.
+    """
+    if isinstance(provider, Describer):
+        try:
+            provider.describe_secret(key)
+        except SecretNotFoundError:
+            return False
+        except UnsupportedOperationError:
+            pass
+        else:
+            return True
+    return key in provider.list_secrets(key)
 
 
 def _refuse(settings: Settings, plan: Plan) -> None:
