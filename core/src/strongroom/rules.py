@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from strongroom.patterns import mismatch
+from strongroom.pem import why_not_pem
 from strongroom.placeholders import is_placeholder
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ __all__ = ["check_text"]
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")
-_PEM = re.compile(r"\s*-----BEGIN ([A-Z0-9 ]+)-----\s.*?\s-----END \1-----\s*", re.DOTALL)
 _BOOLEANS = {
     "true": True,
     "1": True,
@@ -37,10 +38,32 @@ def check_text(secret: SecretPlan, text: str) -> tuple[Any, str | None]:
     problem = _broken_rule(secret, text)
     if problem is not None:
         return None, problem
+    why = ""
     try:
         return _READERS[secret.type](text), None
+    except _ReasonError as reason:
+        why = f": {reason}"
     except (ValueError, RecursionError):
-        return None, f"it is no {secret.type}"
+        why = _white_space(secret, text)
+    return None, f"it is no {secret.type}{why}"
+
+
+class _ReasonError(ValueError):
+    """Why a text is not of a type, in words that hold nothing of it."""
+
+
+def _white_space(secret: SecretPlan, text: str) -> str:
+    """Return what to add where nothing but what stands around `text` is wrong: it cannot be seen."""
+    bare = text.strip()
+    if bare == text:
+        return ""
+    try:
+        _READERS[secret.type](bare)
+    except (ValueError, RecursionError):
+        return ""
+    if text.rstrip("\r\n") == bare:
+        return ": a line end follows it; store it without one (`printf`, not `echo`)"
+    return ": white space stands around it; store it without"
 
 
 def _broken_rule(secret: SecretPlan, text: str) -> str | None:
@@ -48,8 +71,8 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
         return f"it has {len(text)} characters, at least {secret.min_length} are required"
     if secret.max_length is not None and len(text) > secret.max_length:
         return f"it has {len(text)} characters, at most {secret.max_length} are allowed"
-    if secret.pattern is not None and re.fullmatch(secret.pattern, text) is None:
-        return f"it does not match the pattern {secret.pattern}"
+    if secret.pattern is not None and (why := mismatch(secret.pattern, text)) is not None:
+        return why
     if secret.one_of is not None and text not in secret.one_of:
         return f"it is none of the {len(secret.one_of)} values allowed"
     return _forbidden(secret, text)
@@ -110,8 +133,9 @@ def _base64(text: str) -> bytes:
 
 
 def _pem(text: str) -> str:
-    if not re.fullmatch(rf"(?:{_PEM.pattern})+", text, re.DOTALL):
-        raise ValueError
+    why = why_not_pem(text)
+    if why is not None:
+        raise _ReasonError(why)
     return text
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 
 import pytest
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.spec import load_plan, load_spec
+from strongroom.spec.document import plain_scalar
 
 
 def problems(tmp_path, text, **kwargs):
@@ -353,3 +356,41 @@ def test_declared_secrets_are_checked_at_load(tmp_path, declared, told):
 def test_a_default_may_be_written_as_a_number(tmp_path):
     secret = plan(tmp_path, f"{MEMORY}secrets: {{PORT: {{type: port, default: 5432}}}}\n").secrets["PORT"]
     assert (secret.default, secret.key) == ("5432", "PORT")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "3.10",
+        "1.50",
+        "100.00",
+        "-1.20",
+        "-0",
+        "0.0",
+        "12345678901234567.5",
+        "0.1000000000000000055",
+        "0600",
+        "7",
+    ],
+)
+def test_a_number_keeps_its_own_text(tmp_path, written):
+    text = (
+        f"{MEMORY}placeholders: [{written}]\n"
+        f"secrets: {{V: {{default: {written}, one_of: [{written}], forbid: [{written}]}}}}\n"
+        f"profiles: {{p: {{secrets: {{V: {{description: x}}}}}}}}\n"
+    )
+    for profile in (None, "p"):
+        loaded = plan(tmp_path, text, profile=profile)
+        secret = loaded.secrets["V"]
+        assert secret.default == written
+        assert secret.one_of == (written,)
+        assert secret.forbid == (written,)
+        assert secret.placeholders == (written,)
+
+
+def test_a_number_that_keeps_its_text_is_a_number_all_the_same():
+    number = plain_scalar("3.10")
+    assert number == 3.1
+    assert (str(number), f"{number}", repr(number + 1)) == ("3.10", "3.10", "4.1")
+    for copied in (copy.deepcopy(number), pickle.loads(pickle.dumps(number))):  # our own
+        assert str(copied) == "3.10"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, ValidationError, show_key
 from strongroom.keys import check_key, check_value
 from strongroom.middleware.base import Middleware
+from strongroom.patterns import compiled, mismatch
 
 __all__ = ["ValidationMiddleware"]
+
+
+_KEYS_REMEMBERED = 1024
 
 
 class ValidationMiddleware(Middleware):
@@ -44,7 +48,8 @@ class ValidationMiddleware(Middleware):
         json_schema: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(inner)
-        self._key_pattern = _compiled(key_pattern)
+        self._key_pattern = key_pattern
+        self._why_not_key = None if key_pattern is None else _key_check(key_pattern)
         if min_length is not None and max_length is not None and min_length > max_length:
             raise ConfigurationError(f"validation: min_length {min_length} is above max_length {max_length}")
         self._min = min_length or 0
@@ -103,11 +108,11 @@ class ValidationMiddleware(Middleware):
         self._check_value(key, check_value(value, key))
 
     def _check_key(self, key: str) -> None:
-        if self._key_pattern is not None and not self._key_pattern.fullmatch(check_key(key)):
-            raise InvalidKeyError(
-                key,
-                f"invalid key {show_key(key)}: it does not match the pattern {self._key_pattern.pattern}",
-            )
+        if self._why_not_key is None:
+            return
+        why = self._why_not_key(check_key(key))
+        if why is not None:
+            raise InvalidKeyError(key, f"invalid key {show_key(key)}: {why}")
 
     def _check_value(self, key: str, value: str) -> None:
         length = len(value)
@@ -140,13 +145,12 @@ def _broken(key: str, why: str) -> ValidationError:
     return ValidationError(f"the value of {show_key(key)} is not valid: {why}", key=key)
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    if pattern is None:
-        return None
+def _key_check(pattern: str) -> Callable[[str], str | None]:
     try:
-        return re.compile(pattern)
-    except re.error as error:
+        compiled(pattern)
+    except ValueError as error:
         raise ConfigurationError(f"validation: key_pattern is no regular expression: {error}") from error
+    return lru_cache(maxsize=_KEYS_REMEMBERED)(partial(mismatch, pattern))
 
 
 def _schema_validator(rules: Mapping[str, Any]) -> Any:
@@ -162,4 +166,13 @@ def _schema_validator(rules: Mapping[str, Any]) -> Any:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise ConfigurationError(f"validation: json_schema is no JSON Schema: {error.message}") from error
-    return kind(schema)
+    # jsonschema tries a schema's patterns by `re`, which nothing stops.
+    extend: Any = jsonschema.validators.extend  # it has no types
+    return extend(kind, {"pattern": _schema_pattern})(schema)
+
+
+def _schema_pattern(_validator: Any, pattern: str, text: Any, _schema: Any) -> Iterator[Exception]:
+    import jsonschema
+
+    if isinstance(text, str) and (why := mismatch(pattern, text, anywhere=True)) is not None:
+        yield jsonschema.ValidationError(why)

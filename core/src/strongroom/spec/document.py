@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -356,7 +356,35 @@ def plain_scalar(text: str) -> Scalar:
     match = _NUMBER.fullmatch(text)
     if match is None:
         return text
-    return float(text) if match.group(1) else int(text)
+    number = float(text) if match.group(1) else int(text)
+    if str(number) == text:
+        return number
+    return _WrittenFloat(text) if match.group(1) else _WrittenInt(text)
+
+
+class _Written:
+    """A number whose text is the one that was written, where Python would give another: `3.10`, `-0`."""
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)  # type: ignore[call-arg]  # the number's own
+        number._text = text
+        return number
+
+    _text: str
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self._text,)
+
+
+class _WrittenInt(_Written, int):
+    pass
+
+
+class _WrittenFloat(_Written, float):
+    pass
 
 
 def _syntax_problem(error: yaml.YAMLError) -> Problem:

@@ -139,7 +139,11 @@ class Secret(_Model):
     type: SecretType = Field(default="string", description="What the value has to be.")
     min_length: int | None = Field(default=None, ge=0, description="Characters at least.")
     max_length: int | None = Field(default=None, ge=0, description="Characters at most.")
-    pattern: str | None = Field(default=None, description="A regular expression for the whole value.")
+    pattern: str | None = Field(
+        default=None,
+        description="A regular expression for the whole value (the package `regex`), tried on values of up "
+        "to 65,536 characters, for a second at most.",
+    )
     one_of: list[ScalarText] | None = Field(default=None, min_length=1, description="The values allowed.")
     forbid: list[ScalarText] = Field(default=[], description="Values refused, compared without case.")
     allow_placeholder: bool = Field(

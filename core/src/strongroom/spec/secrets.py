@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError, InvalidKeyError
 from strongroom.keys import check_key, is_reserved
+from strongroom.patterns import compiled
 from strongroom.plugins import did_you_mean
 from strongroom.spec import models
 from strongroom.spec.document import Node
@@ -67,10 +67,12 @@ def _check_secret(notes: Notes, model: models.Secret, node: Node, path: NodePath
             notes.note(at, (*path, name), "references are looked up only in the options of components")
     if model.pattern is not None:
         try:
-            re.compile(model.pattern)
-        except (re.error, RecursionError, OverflowError):
+            compiled(model.pattern)
+        except ValueError:
             notes.note(
-                node.at(("pattern",)), (*path, "pattern"), "no regular expression that Python's re takes"
+                node.at(("pattern",)),
+                (*path, "pattern"),
+                "no regular expression that the package regex takes",
             )
     if model.min_length is not None and model.max_length is not None and model.min_length > model.max_length:
         notes.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")

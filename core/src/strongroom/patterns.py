@@ -1,0 +1,51 @@
+"""The regular expressions that a spec has, tried on values and keys in bounded time.
+
+Python's own `re` takes time that doubles with each character for patterns such as `(a|aa)+$`, and cannot be
+stopped. The package `regex` takes the same patterns, recognises the commonest of these, and gives up in
+time on the rest (`docs/decisions/0047-patterns.md`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["LONGEST_TEXT", "compiled", "mismatch"]
+
+LONGEST_TEXT = 65_536
+"""Characters up to which a pattern is tried on a text."""
+_SECONDS = 1.0
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> Any:
+    """Return `pattern` as an object of the package `regex`.
+
+    Raises:
+        ValueError: It is not a regular expression.
+    """
+    import regex  # few specs have a pattern, and a command is to start fast
+
+    try:
+        return regex.compile(pattern)
+    except (regex.error, RecursionError, OverflowError, MemoryError) as error:
+        problem = str(error)
+    raise ValueError(problem)
+
+
+def mismatch(pattern: str, text: str, *, anywhere: bool = False) -> str | None:
+    """Return why the whole of `text` does not match `pattern`, or None where it does.
+
+    Args:
+        pattern: A pattern that `compiled` takes.
+        text: What it is tried on.
+        anywhere: A part of `text` that matches is enough, as in a JSON Schema.
+    """
+    if len(text) > LONGEST_TEXT:
+        return f"it has {len(text)} characters, and a pattern is tried on {LONGEST_TEXT} at most"
+    made = compiled(pattern)
+    try:
+        found = (made.search if anywhere else made.fullmatch)(text, timeout=_SECONDS)
+    except TimeoutError:
+        return f"the pattern {pattern} takes more than {_SECONDS:g} s on it; write it without nested repeats"
+    return None if found is not None else f"it does not match the pattern {pattern}"
