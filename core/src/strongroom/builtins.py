@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from strongroom.hookspecs import hookimpl
 from strongroom.plugins import Plugin
@@ -143,7 +143,20 @@ class EncryptionConfig(_Config):
 class PrefixConfig(_Config):
     """Options of the prefix middleware."""
 
-    prefix: str = Field(min_length=1, max_length=511, description="Put before every key.")
+    prefix: str = Field(
+        min_length=1,
+        max_length=511,
+        description="Put before every key; it ends with a slash.",
+        json_schema_extra={"pattern": r"(/|\})$"},  # a reference may bring the slash in
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _ends_a_segment(cls, prefix: str) -> str:
+        if not prefix.endswith("/"):
+            message = "it does not end with '/'"
+            raise ValueError(message)
+        return prefix
 
 
 class ReadOnlyConfig(_Config):

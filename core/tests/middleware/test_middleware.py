@@ -269,6 +269,14 @@ def test_tenants_do_not_meet_in_threads_and_tasks(inner):
     assert not any(crossed)
 
 
+@pytest.mark.parametrize("middleware", [PrefixMiddleware, StripPrefixMiddleware])
+@pytest.mark.parametrize("prefix", ["", "team", "team-", "team/x"])
+def test_a_prefix_is_whole_segments(inner, middleware, prefix):
+    """Else the record of a rotation, at `team-.rotation/db`, would be a name like any other."""
+    with pytest.raises(ConfigurationError, match="does not end with '/'"):
+        middleware(inner, prefix)
+
+
 def test_a_key_that_is_too_long_with_its_prefix_is_told_as_the_callers():
     provider = PrefixMiddleware(MemorySecretProvider(), "team/")
     key = "k" * 510

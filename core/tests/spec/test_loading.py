@@ -104,7 +104,7 @@ def test_only_the_chosen_profile_is_resolved(tmp_path):
     [("on", True), ("no", True), ("0600", True), ("yes", True), ("1e3", True), ("true", False), ("3", True)],
 )
 def test_plain_scalars_are_not_guessed(tmp_path, scalar, wrong):
-    text = f"{MEMORY}routes: [{{prefix: a, pipeline: app, strip_prefix: {scalar}}}]\n"
+    text = f"{MEMORY}routes: [{{prefix: a/, pipeline: app, strip_prefix: {scalar}}}]\n"
     if wrong:
         assert "strip_prefix: expected true or false" in problems(tmp_path, text)[0]
     else:
@@ -239,6 +239,34 @@ def test_a_pipeline_that_is_not_there_is_told_where_it_is_named(tmp_path):
         "6:32: pipelines.app.middleware[0].prefix: no pipeline 'ap'; did you mean 'app'?",
         "9:24: pipelines.safe.fallback.pipelines[1]: no pipeline 'nope'; there are: app, safe",
     ]
+
+
+@pytest.mark.parametrize("prefix", ["team-", "team/x", "/.", "${env:PREFIX_FOR_A_TEST}"])
+def test_a_prefix_ends_with_a_slash(tmp_path, prefix, monkeypatch):
+    monkeypatch.setenv("PREFIX_FOR_A_TEST", "team")
+    text = (
+        f"version: 1\npipelines:\n  app:\n    provider: {{type: memory}}\n"
+        f"    middleware:\n      - {{type: prefix, prefix: '{prefix}'}}\n"
+    )
+    assert problems(tmp_path, text) == ["6:32: pipelines.app.middleware[0].prefix: it does not end with '/'"]
+
+
+def test_the_prefix_of_a_route_that_strips_it_ends_with_a_slash(tmp_path):
+    text = MEMORY + "routes:\n  - {prefix: s-, pipeline: app, strip_prefix: true}\n"
+    assert problems(tmp_path, text) == [
+        "5:14: routes[0].prefix: with `strip_prefix` it must end with '/'",
+    ]
+    kept = MEMORY + "routes:\n  - {prefix: s-, pipeline: app}\n"
+    assert plan(tmp_path, kept).routes[0].prefix == "s-"
+
+
+def test_a_slash_that_a_reference_brings_in_ends_a_prefix(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFIX_FOR_A_TEST", "team/")
+    text = MEMORY + (
+        "  b:\n    provider: {type: memory}\n"
+        "    middleware: [{type: prefix, prefix: '${env:PREFIX_FOR_A_TEST}'}]\n"
+    )
+    assert plan(tmp_path, text).pipelines["b"].middleware[0].type == "prefix"
 
 
 def test_profiles_merge_deeply_and_replace_lists_and_changed_types(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from strongroom.errors import InvalidKeyError, show_key
+from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.keys import check_key, check_prefix
 from strongroom.middleware.renaming import RenamingMiddleware
 
@@ -14,14 +14,17 @@ __all__ = ["PrefixMiddleware", "StripPrefixMiddleware"]
 class PrefixMiddleware(RenamingMiddleware):
     """Puts `prefix` before every key, and takes it off again in lists, descriptions and errors.
 
+    It is whole segments: `team-` before `.rotation/db` would make a name that is not reserved any more.
+
     Raises:
         InvalidKeyError: The prefix breaks the rules for keys.
+        ConfigurationError: It does not end with `/`.
     """
 
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
         check_key(f"{check_prefix(prefix)}x")
-        self.prefix = prefix
+        self.prefix = _whole(prefix)
 
     def stored(self, key: str) -> str:
         try:
@@ -43,11 +46,16 @@ class PrefixMiddleware(RenamingMiddleware):
 
 
 class StripPrefixMiddleware(RenamingMiddleware):
-    """Takes `prefix` off every key, and puts it back: how a route with `strip_prefix` hands keys on."""
+    """Takes `prefix` off every key, and puts it back: how a route with `strip_prefix` hands keys on.
+
+    Raises:
+        InvalidKeyError: The prefix breaks the rules for keys.
+        ConfigurationError: It does not end with `/`.
+    """
 
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
-        self.prefix = check_prefix(prefix)
+        self.prefix = _whole(check_prefix(prefix))
 
     def stored(self, key: str) -> str:
         if not check_key(key).startswith(self.prefix) or len(key) == len(self.prefix):
@@ -64,3 +72,12 @@ class StripPrefixMiddleware(RenamingMiddleware):
         else:
             return []
         return [self.prefix + key for key in self.listed(rest, lambda stored: self.prefix + stored)]
+
+
+def _whole(prefix: str) -> str:
+    if not prefix.endswith("/"):
+        raise ConfigurationError(
+            f"the prefix {show_key(prefix)} does not end with '/'",
+            hint="a prefix is whole segments of a key, as in 'team/'",
+        )
+    return prefix

@@ -326,10 +326,18 @@ class _Loader(Notes):
             if prefix.value in seen:
                 self.note(prefix, ("routes", index, "prefix"), "a second route for this prefix")
             seen.add(str(prefix.value))
+            stripped = bool(strip is not None and strip.value)
+            if stripped and not str(prefix.value).endswith("/"):
+                # What is left of a key must be whole segments: the record of a rotation has one of its own.
+                self.note(
+                    prefix,
+                    ("routes", index, "prefix"),
+                    "with `strip_prefix` it must end with '/'",
+                )
             if isinstance(target.value, str) and target.value not in pipelines:
                 message = _unknown_pipeline(target.value, pipelines)
                 self.note(target, ("routes", index, "pipeline"), message)
-            yield RoutePlan(str(prefix.value), str(target.value), bool(strip is not None and strip.value))
+            yield RoutePlan(str(prefix.value), str(target.value), stripped)
 
     def rotation_lock(self, root: Node) -> ComponentPlan | None:
         node = root.mapping.get("rotation_lock")

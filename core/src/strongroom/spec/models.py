@@ -68,7 +68,8 @@ class Route(_Model):
     prefix: str = Field(min_length=1, max_length=512, description="The beginning of the keys' text.")
     pipeline: PipelineName = Field(description="The pipeline that answers.")
     strip_prefix: bool = Field(
-        default=False, description="Take the prefix off before the pipeline sees the key."
+        default=False,
+        description="Take the prefix, which then ends with a slash, off before the pipeline sees the key.",
     )
 
 
