@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import verify_audit_log
-from strongroom.audit.verify import joined
 from strongroom.errors import AuditError, ConfigurationError
 
 ENTRIES = 40
@@ -276,28 +275,7 @@ def test_whatever_stands_in_a_log_verification_answers(tmp_path_factory, data):
     assert report.entries == 0
 
 
-# --- pieces ---
-
-
-def test_the_pieces_of_a_rotated_log_are_one_chain(make_trail):
-    trail = make_trail(key="key")
-    pieces = []
-    for number in range(3):
-        trail.read(4)
-        pieces.append(trail.path.with_name(f"audit.jsonl.{number}"))
-        trail.path.rename(pieces[-1])
-    trail.read(2)
-    reports = [verify_audit_log(path, "key") for path in (*pieces, trail.path)]
-    assert [(one.ok, one.anchored, one.first, one.last) for one in reports] == [
-        (True, False, 1, 4),
-        (True, False, 5, 8),
-        (True, False, 9, 12),
-        (True, True, 13, 14),
-    ]
-    assert [(one.ok, one.anchored) for one in joined(reports)] == [(True, True)] * 4
-    without = joined([reports[0], reports[2], reports[3]])
-    assert [(one.ok, one.first_bad_line) for one in without] == [(True, None), (False, 1), (True, None)]
-    assert joined([]) == []
+# --- keys ---
 
 
 def test_a_key_may_be_given_as_it_stands_in_its_file(make_trail):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -81,14 +82,39 @@ def test_the_key_from_a_file_or_the_environment(audited):
 def test_the_pieces_of_a_rotated_log_are_verified_as_one_chain(audited):
     moved = LOG.rename("logs/audit.jsonl.1")
     audited("get", "api/key")
-    assert "from number 7" in audited("audit", "verify").stdout
+    shown = audited("audit", "verify").stdout.splitlines()
+    assert "logs/audit.jsonl.1: ok, 6 entries" in shown[0]
+    assert "ok, 1 entry from number 7" in shown[1]
+    assert audited("audit", "verify", str(LOG)).stdout.startswith(str(moved.absolute()))
     told = json.loads(audited("audit", "verify", str(moved), str(LOG), "--json").stdout)
     assert [one["anchored"] for one in told["logs"]] == [True, True]
-    assert told["entries"] == 7
+    assert (told["entries"], told["anchored"]) == (7, True)
     audited("audit", "verify", str(LOG), str(moved), expected=6)
-    audited(
-        "audit", "verify", str(moved), expected=6, STRONGROOM_AUDIT_KEY=Path(f"{LOG}.key").read_text().strip()
-    )
+    key = Path(f"{LOG}.key").read_text().strip()
+    audited("audit", "verify", str(moved), expected=6, STRONGROOM_AUDIT_KEY=key)
+    assert audited("audit", "show", "--operation", "set").stdout.count("api/key") == 1
+    packed = Path(f"{moved}.gz")
+    packed.write_bytes(gzip.compress(moved.read_bytes()))
+    moved.unlink()
+    assert "audit.jsonl.1.gz: ok, 6 entries" in audited("audit", "verify").stdout
+    assert audited("audit", "show", "--operation", "set").stdout.count("api/key") == 1
+
+
+def test_a_log_that_lost_its_beginning_does_not_verify(audited):
+    """Removed and begun again, or its pieces removed: exit 6, and doctor does not call it unchanged."""
+    LOG.rename("logs/elsewhere")
+    audited("get", "api/key")
+    lost = audited("audit", "verify", expected=6).stdout
+    assert "NOT OK at line 1: entries 1 to 6 are not in the files given" in lost
+    assert "--first" in lost
+    told = json.loads(audited("audit", "verify", "--json", expected=6).stdout)
+    assert (told["ok"], told["anchored"]) == (False, False)
+    audited("audit", "verify", "--allow-unanchored", expected=6)
+    audited("audit", "verify", "--first", "6", expected=6)
+    assert "ok, 1 entry from number 7" in audited("audit", "verify", "--first", "7").stdout
+    looked = audited("doctor", expected=7).stdout
+    assert "unchanged" not in looked
+    assert "entries 1 to 6" in looked
 
 
 def test_doctor_looks_at_the_logs_and_their_keys(audited):

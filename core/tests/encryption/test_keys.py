@@ -73,9 +73,98 @@ def test_fernet_keys():
 
 
 def test_other_text_is_a_passphrase():
-    """Also when it is nearly a key of another kind."""
-    for text in ("x", "correct horse", "пароль", "SRK1_abc", "A" * 43, "A" * 44, " ", "srk2_abc"):
+    """Also what begins a little like a key of another kind, and words of a key's length."""
+    words = "correct-horse-battery-staple-and-more-words"
+    assert len(words) == 43
+    for text in (
+        "8 letter",
+        "correct horse",
+        "пароль-ы",
+        "SRK1_abc",
+        "A" * 44,
+        "srk2_abc",
+        words,
+        f"{words}="[1:],
+    ):
         assert read_key(text) == KeyMaterial("passphrase", text.encode())
+
+
+FERNET = base64.urlsafe_b64encode(bytes(range(223, 255))).decode()
+STANDARD = base64.b64encode(bytes(range(223, 255))).decode()
+GENERATED = format_key(bytes(range(223, 255)))
+AROUND = [
+    "{}\n",
+    "{}\r\n",
+    " {}",
+    "{} ",
+    "\t{}",
+    "\ufeff{}",
+    "'{}'",
+    '"{}"',
+    "b'{}'",
+    "KEY={}",
+    "{}\n\n",
+    "({})",
+]
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("key", [FERNET, GENERATED, STANDARD], ids=["fernet", "generated", "standard"])
+def test_a_key_with_something_around_it_is_not_a_passphrase(around, key):
+    """It would be one that nobody meant; the error says what was found, and never the text."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_key(around.format(key))
+    told = f"{caught.value}{caught.value.hint}"
+    assert key[8:20] not in told
+    assert caught.value.__context__ is None
+    kind = "generated" if key is GENERATED else "Fernet"
+    assert kind in told
+    assert "around" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (FERNET[:-1], "without the `=`"),
+        (f"{FERNET[:-1]}\n", "without the `=`"),
+        (STANDARD, "the alphabet of standard base64"),
+        (STANDARD[:-1], "without the `=`"),
+        (
+            GENERATED.translate(str.maketrans("-_", "+/")).replace("srk1/", "srk1_"),
+            "the alphabet of standard base64",
+        ),
+        (GENERATED.removeprefix("srk1_"), "without its beginning"),
+        (f"{FERNET[:20]}\n{FERNET[20:]}", "line ends in it"),
+        (f" {GENERATED[:20]} {GENERATED[20:]}", "blanks"),
+        ("A" * 43, "without the `=`"),
+        ("tiny!", "has 5 characters"),
+        ("1234567", "has 7 characters"),
+        ("   ", "blank"),
+        ("\n" * 12, "blank"),
+        ("\u2003" * 9, "blank"),
+    ],
+)
+def test_what_is_nearly_a_key(text, told):
+    """Cut off, in the other alphabet, in pieces, short, blank: refused, in words that do not show it."""
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        read_key(text)
+    assert caught.value.hint
+    assert not text.strip() or text.strip() not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("text", ["x", " ", f"{FERNET}\n", FERNET[:-1], STANDARD, f"'{GENERATED}'"])
+def test_older_keys_are_taken_as_they_were(text):
+    """What was encrypted under such a text can still be read, so that it can be encrypted again."""
+    assert read_key(text, older=True) == KeyMaterial("passphrase", text.encode())
+
+
+@settings(derandomize=True, max_examples=60)
+@given(st.binary(min_size=32, max_size=32), st.sampled_from(AROUND))
+def test_no_key_with_something_around_it_passes(raw, around):
+    """Whatever the key."""
+    for key in (format_key(raw), base64.urlsafe_b64encode(raw).decode(), base64.b64encode(raw).decode()):
+        with pytest.raises(ConfigurationError):
+            read_key(around.format(key))
 
 
 @pytest.mark.parametrize("key", ["", b"", b"x" * 31, b"x" * 33, b"x" * 44, b"passphrase", "a\ud800", None, 7])
@@ -96,7 +185,7 @@ def test_errors_do_not_show_the_key(key):
 
 def test_repr_is_harmless():
     """Key material shows its kind only."""
-    assert "hunter2" not in repr(read_key("hunter2"))
+    assert "hunter2" not in repr(read_key("hunter2hunter2"))
 
 
 def test_a_raw_key_has_one_length():
@@ -191,7 +280,7 @@ def test_importing_loads_no_cryptography():
     """The package, and reading or making a key, do without `cryptography`."""
     code = (
         "import sys, strongroom.encryption as e; e.generate_key();"
-        "from strongroom.encryption.keys import read_key; read_key('text');"
+        "from strongroom.encryption.keys import read_key; read_key('a phrase');"
         "sys.exit('cryptography' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -287,7 +287,7 @@ def test_what_is_no_text_is_refused(make):
         cipher.encrypt("\ud800")
     assert caught.value.__context__ is None
     raw = server_encrypt(cipher, b"\xff\xfe")
-    with pytest.raises(DecryptionError, match="no UTF-8"):
+    with pytest.raises(DecryptionError, match="not UTF-8"):
         cipher.decrypt(raw)
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 from strongroom.audit.lines import NOTE
-from strongroom.errors import AuditError
+from strongroom.audit.pieces import UNREADABLE, open_piece, unreadable
 
 __all__ = ["Entry", "Filter", "Use", "entries", "follow", "moment", "read_since", "started_at", "uses"]
 
@@ -83,20 +83,21 @@ def started_at(entry: Entry) -> datetime | None:
 
 
 def entries(path: str) -> Iterator[Entry]:
-    """Yield the lines of a log; what is no JSON object is left out, for `verify` to tell of.
+    """Yield the lines of a log, unpacked where it ends with `.gz`.
+
+    What is not a JSON object is left out, for `verify` to tell of.
 
     Raises:
         AuditError: It cannot be read.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # paths are text here
+        with open_piece(path) as file:
             for line in file:
                 entry = _parsed(line)
                 if entry is not None:
                     yield entry
-    except OSError as error:
-        told = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise AuditError(f"the audit log {path} cannot be read: {told}") from error
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
 
 
 def follow(
@@ -113,7 +114,7 @@ def follow(
     wanted: int | None = last
     while True:
         try:
-            file = open(path, "rb")  # noqa: PTH123, SIM115  # as above; closed below
+            file = open(path, "rb")  # noqa: PTH123, SIM115  # paths are text here; closed below
         except FileNotFoundError:
             sleep(pause)
             continue

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain, Head, Link
+from strongroom.audit.chain import GENESIS, Chain, Head, Link
 from strongroom.audit.keys import KeySource
 from strongroom.audit.lines import NOTE
-from strongroom.errors import AuditError, ConfigurationError
+from strongroom.audit.pieces import UNREADABLE, Piece, find_earlier, open_pieces, unreadable
+from strongroom.errors import ConfigurationError
 
-__all__ = ["AuditReport", "joined", "verify_audit_log"]
+__all__ = ["MISSING", "AuditReport", "as_one", "verify_audit_log", "verify_pieces"]
 
-_MAX_LINE = 1 << 20
+MISSING = "not in the files given"
+"""How the reason ends where a log has lost its beginning."""
 _NOTE_MARK = f'"operation":"{NOTE}"'.encode("ascii")
 """No other member can hold these bytes: quotes inside of JSON text are escaped."""
 
@@ -29,8 +29,8 @@ class AuditReport:
     """What `verify_audit_log` found.
 
     Attributes:
-        ok: Whether every line is what was written, and none is missing.
-        entries: The lines that verified before the first bad one.
+        ok: Whether every line is what was written, and none is missing, at the beginning neither.
+        entries: The lines that verified before the first bad one; of several pieces those of all.
         first_bad_line: Counted from 1; the place where a line is missing, where one is. None where no line
             is bad.
         reason: What is wrong, or why the log is not anchored.
@@ -62,6 +62,8 @@ def verify_audit_log(
     *,
     key_file: str | os.PathLike[str] | None = None,
     expect_head: str | None = None,
+    earlier: Sequence[str | os.PathLike[str]] = (),
+    first: int = 1,
 ) -> AuditReport:
     """Verify the chain of an audit log, in time linear in its length.
 
@@ -70,64 +72,84 @@ def verify_audit_log(
         key: Its key; without it that of `key_file`, else of STRONGROOM_AUDIT_KEY, else `<path>.key`.
         key_file: The file that holds the key.
         expect_head: The `head` that an earlier report told: the chain must go through it.
+        earlier: The pieces that rotations have made of what was written before, the oldest first; those whose
+            names end with `.gz` are unpacked.
+        first: The number of an entry that may be the first one: more than 1 where those before it were
+            removed on purpose.
+
+    Returns:
+        One report on all of them. A log that begins later than with `first` is not whole.
 
     Raises:
         ConfigurationError: There is no such log and no head of one, or no key.
         AuditError: The log cannot be read; that it is not there, though its head is, is in the report.
     """
+    pieces = [os.fspath(one) for one in earlier]
+    found = verify_pieces(
+        path, key, key_file=key_file, expect_head=expect_head, earlier=pieces, first=first, look=False
+    )
+    return as_one(found)
+
+
+def verify_pieces(
+    path: str | os.PathLike[str],
+    key: str | bytes | None = None,
+    *,
+    key_file: str | os.PathLike[str] | None = None,
+    expect_head: str | None = None,
+    earlier: Sequence[str] = (),
+    first: int = 1,
+    look: bool = True,
+) -> list[tuple[str, AuditReport]]:
+    """Verify a log and the pieces before it; return the path of each with a report on it.
+
+    The arguments are those of `verify_audit_log`. With `look`, pieces that are missing are looked for beside
+    the log.
+    """
     whole = os.path.abspath(os.fspath(path))  # noqa: PTH100  # stays text
     if not any(map(os.path.lexists, (whole, f"{whole}.head"))):
         raise ConfigurationError(f"there is no audit log {whole}")
     chain = Chain(KeySource(key, key_file).find(whole))
-    try:
-        with _snapshot(whole) as (descriptor, size, record):
-            return _Checker(chain, record, expect_head).report(descriptor, size)
-    except OSError as error:
-        told = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise AuditError(f"the audit log {whole} cannot be read: {told}") from error
-
-
-def joined(reports: Sequence[AuditReport]) -> list[AuditReport]:
-    """Return the reports on the pieces of one chain, the oldest first, each held against the one before."""
-    found = list(reports)
-    for at in range(1, len(found)):
-        earlier, later = found[at - 1], found[at]
-        if not (earlier.ok and later.ok):
-            continue
-        begins = later.first - 1, later.before
-        if begins in {(earlier.last, earlier.head), earlier.settled}:
-            # Where a piece ends is known from how the next one begins.
-            found[at - 1] = replace(earlier, anchored=True, reason=None)
-        else:
-            told = f"it does not follow the log before it, which ends with entry {earlier.last}"
-            found[at] = replace(later, ok=False, first_bad_line=1, reason=told, anchored=False)
-    return found
-
-
-@contextlib.contextmanager
-def _snapshot(path: str) -> Iterator[tuple[int | None, int, bytes | None]]:
-    """Open log and head as they are between two writers: the log, its size, the record of the head."""
+    expected = expect_head.strip().lower() if expect_head is not None else None
     with contextlib.ExitStack() as stack:
-        record, log, size = None, None, 0
-        with contextlib.suppress(FileNotFoundError):
-            head = os.open(f"{path}.head", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            stack.callback(os.close, head)
-            fcntl.flock(head, fcntl.LOCK_SH)
-            record = os.pread(head, HEAD_BYTES + 1, 0)
-        try:
-            log = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            if record is None:
-                raise
-        if log is not None:
-            stack.callback(os.close, log)
-            status = os.fstat(log)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigurationError(f"{path} is no ordinary file, so no audit log")
-            size = status.st_size
-        if record is not None:
-            fcntl.flock(head, fcntl.LOCK_UN)
-        yield log, size, record
+        pieces, record = open_pieces(whole, earlier, stack)
+        if look:
+            pieces = [*find_earlier(pieces, record, chain, first, stack), *pieces]
+        reports: list[AuditReport] = []
+        seen = False
+        for at, piece in enumerate(pieces):
+            last = at == len(pieces) - 1
+            checker = _Checker(chain, record if last else None, expected, seen=seen)
+            checker.begin(reports[-1] if reports else None, first)
+            reports.append(_read(checker, piece, last=last))
+            seen = checker.seen_expected
+            if at and reports[-2].ok and checker.follows:
+                # Where a piece ends is known from how the next one begins.
+                reports[-2] = replace(reports[-2], anchored=True, reason=None)
+        return [(piece.name, report) for piece, report in zip(pieces, reports, strict=True)]
+
+
+def as_one(found: Sequence[tuple[str, AuditReport]]) -> AuditReport:
+    """Return one report on the pieces of a chain."""
+    reports = [report for _, report in found]
+    bad = next((at for at, report in enumerate(reports) if not report.ok), None)
+    end = reports[-1]
+    if bad is None:
+        whole = replace(end, anchored=all(report.anchored for report in reports))
+    else:
+        name, told = found[bad]
+        reason = told.reason if bad == len(found) - 1 else f"{os.path.basename(name)}: {told.reason}"  # noqa: PTH119  # stays text
+        whole = replace(end, ok=False, first_bad_line=told.first_bad_line, reason=reason, anchored=False)
+        reports = reports[: bad + 1]
+    entries = sum(report.entries for report in reports)
+    return replace(whole, entries=entries, first=reports[0].first, before=reports[0].before)
+
+
+def _read(checker: _Checker, piece: Piece, *, last: bool) -> AuditReport:
+    try:
+        return checker.report(piece.lines(), last=last)
+    except UNREADABLE as error:
+        raise unreadable(piece.name, error) from error
 
 
 class _BadLineError(Exception):
@@ -135,29 +157,54 @@ class _BadLineError(Exception):
 
 
 class _Checker:
-    """Walks through a log once."""
+    """Walks through a piece of a log once."""
 
-    def __init__(self, chain: Chain, record: bytes | None, expected: str | None) -> None:
+    def __init__(self, chain: Chain, record: bytes | None, expected: str | None, *, seen: bool) -> None:
         self.chain = chain
         self.record = record
-        self.expected = expected.strip().lower() if expected is not None else None
+        self.expected = expected
         self.head: Head | None = chain.unpack(record) if record else None
         self.entries = 0
         self.line = 0
-        self.first = self.head.first if self.head is not None else 0
-        self.before = self.head.prev if self.head is not None else GENESIS
-        self.seq, self.mac = self.first - 1, self.before  # -1: the first line tells where the file begins
-        self.mac_at_head: str | None = self.before if self.head and self.head.seq == self.seq else None
+        self.least = 1  # the first entry may have this number, or a lower one
+        self.first, self.before = 0, GENESIS
+        self.seq, self.mac = -1, GENESIS  # -1: the first line tells where the file begins
+        self.mac_at_head: str | None = None
         self.append: bytes | None = None  # the batch of the last line
         self.settled = (self.seq, self.mac)  # the end before the last append
         self.behind = 0  # appends that the head does not know
-        # What an empty log begins with anchors nothing: every log goes through it.
-        self.seen_expected = self.expected is None or self.expected == self.mac != GENESIS
+        self.begins = True
+        self.follows = False  # whether it is known to go on where the piece before it ends
+        self.after: AuditReport | None = None
+        self.seen_expected = expected is None or seen
         self.lost_head: str | None = None
         self.closing: tuple[int, str] | None = None
 
-    def report(self, descriptor: int | None, size: int) -> AuditReport:
-        lines = iter(()) if descriptor is None else _lines(descriptor, size)
+    def begin(self, after: AuditReport | None, least: int) -> None:
+        """Say what this piece begins with: behind the piece `after`, else at its own beginning."""
+        head = self.head
+        ends: list[tuple[int, str]] = []
+        if after is not None and after.ok:
+            self.after = after
+            self.first, self.before = after.last + 1, after.head
+            self.settled = after.settled
+            ends = [(after.last, after.head), after.settled]
+            if head is not None and head.seq < after.last and head.seq == after.settled[0]:
+                self.behind = 1  # its writer died between its append and the head's
+        else:
+            self.least = least if after is None else 1 << 62  # that the one before is bad was told there
+            if head is not None:
+                self.first, self.before = head.first, head.prev
+            ends = [(self.first - 1, self.before)]
+        self.seq, self.mac = self.first - 1, self.before
+        if after is None or not after.ok:
+            self.settled = (self.seq, self.mac)
+        self.mac_at_head = next((mac for seq, mac in ends if head is not None and seq == head.seq), None)
+        # What an empty log begins with anchors nothing: every log goes through it.
+        self.seen_expected = self.seen_expected or self.expected == self.mac != GENESIS
+
+    def report(self, lines: Iterator[bytes], *, last: bool) -> AuditReport:
+        """Return the report on a piece; the last one must end as the head says."""
         try:
             for line in lines:
                 self._take(line)
@@ -172,7 +219,7 @@ class _Checker:
             if moved is not None:
                 reason = f"entry {self.seq + 1} is missing here: it was moved to line {moved}"
             return self._made(ok=False, bad=at, reason=reason, anchored=False)
-        return self._anchored()
+        return self._anchored(last=last)
 
     def _take(self, line: bytes) -> None:
         self.line += 1
@@ -196,9 +243,8 @@ class _Checker:
         self.closing = None
 
     def _hang(self, line: bytes, link: Link) -> None:
-        if self.seq < 0:
-            self.first, self.before = link.seq, link.prev
-            self.seq, self.mac = link.seq - 1, link.prev if link.seq > 1 else GENESIS
+        if self.begins:
+            self._hang_the_first(link)
         if link.seq > self.seq + 1:
             self._bad(f"{_entries(self.seq + 1, link.seq - 1)} missing here: removed")
         if link.seq <= self.seq:
@@ -210,6 +256,7 @@ class _Checker:
             self.append, self.settled = batch, (self.seq, self.mac)
             self.behind += self.head is not None and link.seq > self.head.seq
         self.seq, self.mac = link.seq, link.mac
+        self.begins, self.follows = False, self.after is not None
         self.entries += 1
         if self.head is not None and link.seq == self.head.seq:
             self.mac_at_head = link.mac
@@ -217,27 +264,47 @@ class _Checker:
         if _NOTE_MARK in line and _note_of(line).get("what") == "head":
             self.lost_head = f"its head was {_note_of(line).get('why')} before line {self.line}"
 
+    def _hang_the_first(self, link: Link) -> None:
+        if self.after is not None:
+            if (link.seq - 1, link.prev) == self.settled:
+                self.seq, self.mac = self.settled  # as above: the next writer went on from the head
+                self.first, self.before = link.seq, link.prev
+            return
+        if self.head is not None and link.seq > max(self.head.first, self.least):
+            return  # more is missing than a rotation takes away
+        self._require_beginning(link.seq)
+        if self.head is None or link.seq != self.head.first:
+            self.first, self.before = link.seq, link.prev
+            self.seq, self.mac = link.seq - 1, link.prev if link.seq > 1 else GENESIS
+
+    def _require_beginning(self, first: int) -> None:
+        """Refuse a log that begins with entry `first`, unless those before it may be missing."""
+        if first > self.least:
+            told = _entries(self.least, first - 1)
+            self._bad(f"{told} {MISSING}", at=1)
+
     def _end(self) -> None:
         if self.record is not None and self.record and self.head is None:
             raise _BadLineError(None, "the head was changed, or belongs to another key")
         if self.head is None:
             return
+        if self.begins and self.after is None and self.head.seq < self.head.first:
+            self._require_beginning(self.head.first)  # nothing was written since the rotation
         if self.seq < self.head.seq:
             self._bad(f"{_entries(self.seq + 1, self.head.seq)} missing: cut off the end", at=self.line + 1)
         if self.mac_at_head != self.head.mac:
             raise _BadLineError(None, "the head was changed: it belongs to another chain")
+        self.follows = self.after is not None
 
-    def _anchored(self) -> AuditReport:
+    def _anchored(self, *, last: bool) -> AuditReport:
         if self.expected is not None and self.expected == self.mac:
             return self._made(ok=True, bad=None, reason=None, anchored=True)
-        if not self.seen_expected:
+        if last and not self.seen_expected:
             told = "the expected head is not in this log: entries were cut off, or it is another log"
             return self._made(ok=False, bad=None, reason=told, anchored=False)
         reason = self.lost_head
         if self.head is None:
             reason = "it has no head: whether entries were cut off its end is not known"
-            if self.first > 1:
-                reason += f"; it begins with entry {self.first}"
         elif self.behind > 1:
             # One append may be ahead of its head, where its writer died in between.
             behind = self.seq - self.head.seq
@@ -270,19 +337,6 @@ class _Checker:
             self.mac,
             self.settled,
         )
-
-
-def _lines(descriptor: int, size: int) -> Iterator[bytes]:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        left = size
-        while left > 0:
-            line = file.readline(min(left, _MAX_LINE))
-            if not line:
-                return
-            left -= len(line)
-            yield (
-                line if line.endswith(b"\n") or left <= 0 else line + b"\n"
-            )  # far too long: it verifies in no case
 
 
 def _batch_of(line: bytes) -> bytes | None:

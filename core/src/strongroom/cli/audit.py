@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.audit.reading import Entry, Filter, entries, follow, moment, read_since, started_at, uses
-from strongroom.audit.verify import AuditReport, joined
+from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import failures, output
 from strongroom.cli.app import COMMANDS, Command
 from strongroom.cli.audit_logs import AuditLog, chosen_logs
@@ -40,6 +41,13 @@ def audit_command() -> None:
 @click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
 @click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
 @click.option(
+    "--first",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Do not mind that the pieces with the entries before N were removed.",
+)
+@click.option(
     "--expect-head", metavar="HASH", help="An anchor kept elsewhere, that the chain must go through."
 )
 @click.pass_obj
@@ -49,22 +57,30 @@ def verify_command(
     paths: Sequence[str],
     key_file: Path | None,
     allow_unanchored: bool,
+    first: int,
     expect_head: str | None,
 ) -> int:
     """Tell whether each log is what was written to it, and if not, the first line that is not.
 
-    Several PATHs are one chain in pieces, the oldest first, as logrotate leaves them. Ends with 6 where a
-    log does not verify, or where its end is not anchored.
+    Several PATHs are one chain in pieces, the oldest first, as logrotate leaves them. Pieces that are not
+    named are looked for beside the log: all that begins with its name and a dot, unpacked where it ends with
+    `.gz`. Ends with 6 where a log does not verify, where entries before its first one are missing, or where
+    its end is not anchored.
 
     Example: strongroom audit verify audit.jsonl.1 audit.jsonl
     """
     logs = chosen_logs(settings, paths, key_file)
-    reports = _verified(logs, expect_head, one_chain=bool(paths))
+    if paths:
+        logs = [logs[-1]._replace(earlier=tuple(log.path for log in logs[:-1]))]
+    if first > 1 and len(logs) > 1:
+        raise failures.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
+    found = [(_shown(path, log), report) for log in logs for path, report in log.verify(expect_head, first)]
+    reports = [report for _, report in found]
     good = [report.ok and (report.anchored or allow_unanchored) for report in reports]
     if settings.json:
-        told = [{"path": log.path, **asdict(report)} for log, report in zip(logs, reports, strict=True)]
-        first = told[good.index(False)] if False in good else told[-1]
-        summary = {name: first[name] for name in ("first_bad_line", "reason", "head")}
+        told = [{"path": path, **asdict(report)} for path, report in found]
+        worst = told[good.index(False)] if False in good else told[-1]
+        summary = {name: worst[name] for name in ("first_bad_line", "reason", "head")}
         output.as_json(
             {
                 "ok": all(report.ok for report in reports),
@@ -75,28 +91,25 @@ def verify_command(
             }
         )
     else:
-        output.lines(f"{safe(log.path)}: {_told(report)}" for log, report in zip(logs, reports, strict=True))
+        output.lines(f"{safe(path)}: {_told(report)}" for path, report in found)
     return 0 if all(good) else failures.DECRYPTION
 
 
-def _verified(logs: Sequence[AuditLog], expected: str | None, *, one_chain: bool) -> list[AuditReport]:
-    if expected is None or not one_chain or len(logs) == 1:
-        reports = [log.verify(expected) for log in logs]
-        return joined(reports) if one_chain else reports
-    reports = joined([log.verify(None) for log in logs])
-    if all(report.ok for report in reports) and not any(log.verify(expected).ok for log in logs):
-        told = "the expected head is in none of these logs"
-        reports[-1] = replace(reports[-1], ok=False, reason=told, anchored=False)
-    return reports
+def _shown(path: str, log: AuditLog) -> str:
+    """Return the path as it was given, where it was."""
+    return log.path if path == os.path.abspath(log.path) else path  # noqa: PTH100  # stays text
 
 
 def _told(report: AuditReport) -> str:
     if not report.ok:
         where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
-        return f"NOT OK{where}: {report.reason}"
+        hint = ""
+        if str(report.reason).endswith(MISSING):
+            hint = ": name the pieces that hold them, or say --first where they were removed on purpose"
+        return f"NOT OK{where}: {report.reason}{hint}"
     lines = f"{report.entries} entries" if report.entries != 1 else "1 entry"
     if report.first > 1:
-        lines += f" from number {report.first} (earlier ones are in another file)"
+        lines += f" from number {report.first}"
     if not report.anchored:
         return f"ok, {lines}, but NOT ANCHORED: {report.reason}"
     return f"ok, {lines}, head {report.head}"
@@ -245,7 +258,8 @@ def _never_read(settings: Settings, paths: Sequence[str], days: int) -> None:
 
 def _all(settings: Settings, paths: Sequence[str]) -> Iterator[Entry]:
     for log in chosen_logs(settings, paths, None):
-        yield from entries(log.path)
+        for path in [log.path] if paths else log.pieces():
+            yield from entries(path)
 
 
 def _row(entry: Entry) -> list[str]:

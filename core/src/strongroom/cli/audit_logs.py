@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.audit.keys import VARIABLE, own_key_file
-from strongroom.audit.verify import AuditReport, verify_audit_log
+from strongroom.audit.pieces import UNREADABLE, beside, open_piece
+from strongroom.audit.verify import AuditReport, verify_pieces
 from strongroom.cli.failures import UsageError
 from strongroom.errors import StrongroomError
 
@@ -31,10 +33,25 @@ class AuditLog(NamedTuple):
     path: str
     key: str | None = None
     key_file: Path | None = None
+    earlier: tuple[str, ...] = ()
+    """Pieces of it that somebody named, the oldest first; others are looked for beside it."""
 
-    def verify(self, expected: str | None) -> AuditReport:
-        """Return the report on it."""
-        return verify_audit_log(self.path, self.key, key_file=self.key_file, expect_head=expected)
+    def verify(self, expected: str | None = None, first: int = 1) -> list[tuple[str, AuditReport]]:
+        """Return the path of each of its pieces with the report on it."""
+        return verify_pieces(
+            self.path,
+            self.key,
+            key_file=self.key_file,
+            expect_head=expected,
+            earlier=self.earlier,
+            first=first,
+        )
+
+    def pieces(self) -> list[str]:
+        """Return the paths of all that is left of it, the oldest first, by what their first lines say."""
+        begun = {_begun(path): path for path in beside(self.path)}
+        last = _begun(self.path) or max(begun, default=0) + 1
+        return [*(begun[at] for at in sorted(begun) if 0 < at < last), self.path]
 
     def __repr__(self) -> str:
         return f"<AuditLog {self.path}>"
@@ -57,6 +74,15 @@ def chosen_logs(settings: Settings, paths: Sequence[str], key_file: Path | None)
     with contextlib.suppress(StrongroomError):  # a log can be read without the spec that it came from
         known = {log.path: log for log in _of_spec(settings)}
     return [_with_key(path, known) for path in paths]
+
+
+def _begun(path: str) -> int:
+    """Return the number that the first line of a piece says it has; 0 where it says none."""
+    with contextlib.suppress(*UNREADABLE, StrongroomError, ValueError, TypeError, AttributeError):
+        file = open_piece(path)
+        with file:
+            return int(json.loads(file.readline(1 << 20)).get("seq"))
+    return 0
 
 
 def _with_key(path: str, known: dict[str, AuditLog]) -> AuditLog:

@@ -89,6 +89,7 @@ def _spec_and_backends(settings: Settings) -> Iterator[Finding]:
 
 
 def _audit_logs(settings: Settings) -> Iterator[Finding]:
+    from strongroom.audit.verify import as_one
     from strongroom.cli.audit_logs import chosen_logs
 
     try:
@@ -100,7 +101,7 @@ def _audit_logs(settings: Settings) -> Iterator[Finding]:
             continue  # nothing was recorded yet
         subject, hint = f"audit log {log.path}", "run `strongroom audit verify`"
         try:
-            report = log.verify(None)
+            report = as_one(log.verify())
         except StrongroomError as error:
             yield Finding(subject, False, error.message, error.hint)
             continue

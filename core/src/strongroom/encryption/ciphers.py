@@ -21,9 +21,19 @@ from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from strongroom.encryption.keys import ARGON2_DEFAULT, SALT_BYTES, derive_key, read_key
-from strongroom.encryption.tokens import PREFIX, Token, decode, derivation_head, encoded, parse, refused
-from strongroom.errors import DecryptionError, ValidationError
+from strongroom.encryption.keys import ARGON2_DEFAULT, SALT_BYTES, HoldsKey, derive_key, read_key
+from strongroom.encryption.tokens import (
+    PREFIX,
+    Token,
+    as_text,
+    decode,
+    derivation_head,
+    encoded,
+    parse,
+    refused,
+    text_of,
+)
+from strongroom.errors import DecryptionError, EncryptionError, ValidationError
 from strongroom.tenancy import current_tenant
 
 __all__ = ["AESGCMEncryption", "ChaCha20Encryption", "Encryption", "FernetEncryption", "TokenEncryption"]
@@ -45,7 +55,7 @@ class Encryption(Protocol):
         ...
 
 
-class _DataKey:
+class _DataKey(HoldsKey):
     """The key that a number of tokens are encrypted with, and the primitive that was made of it."""
 
     __slots__ = ("primitive", "salt", "uses")
@@ -56,7 +66,7 @@ class _DataKey:
         self.uses = count(1)
 
 
-class _Key:
+class _Key(HoldsKey):
     """A cipher's key with what follows from it: its id, the beginnings of tokens, and keys for data."""
 
     __slots__ = (
@@ -115,20 +125,25 @@ def _keep(table: dict[Any, Any], name: Any, value: Any) -> None:
     table[name] = value
 
 
-class TokenEncryption:
+class TokenEncryption(HoldsKey):
     """What the three ciphers have in common: keys, tokens, and one error for all that can be wrong.
 
     Args:
         key: Text of `generate_key`, 32 bytes, a standard Fernet key, or any other text as a passphrase.
+        older: It only decrypts what is there, as a member of a `KeyRing`. A passphrase may then be one that
+            is refused otherwise, and it encrypts nothing.
 
     Raises:
-        ConfigurationError: `key` is empty, of another length, or begins like a generated key and is none.
+        ConfigurationError: `key` is empty, of another length, a passphrase that is blank or has less than 8
+            characters, or nearly one of the other keys: with something around it, cut off, or in another
+            alphabet.
     """
 
     algorithm: ClassVar[str]
 
-    def __init__(self, key: str | bytes) -> None:
-        self._material = read_key(key)
+    def __init__(self, key: str | bytes, *, older: bool = False) -> None:
+        self._material = read_key(key, older=older)
+        self._older = older
         self._writing: _Key | None = None
         self._raw: _Key | None = None
         self._derived: dict[bytes, _Key] = {}
@@ -141,6 +156,7 @@ class TokenEncryption:
         Raises:
             TypeError: `plaintext` is no text.
             ValidationError: It holds a lone surrogate, which is no Unicode text.
+            EncryptionError: The key is a passphrase that was given as an older one.
         """
         key = self._writing or self._first()
         data = _bytes_of(plaintext)
@@ -150,24 +166,25 @@ class TokenEncryption:
         return key.beginning + text.rstrip(b"=").decode()
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
-        """Return the plaintext of `token`.
+        """Return the plaintext of `token`, which may be ASCII bytes.
 
         Raises:
-            DecryptionError: It was changed, or made with another key or context or under another tenant.
+            DecryptionError: It was changed, or made with another key or context or under another tenant; or
+                what was encrypted is not UTF-8 text.
         """
-        found = parse(token)
+        found = parse(token if isinstance(token, str) else as_text(token))
         key = self._key_of(found)
         if key is None:
             raise refused()
         data = self._open(key.to_read(found.salt), found.body, key.associated(context))
         if data is None:
             raise refused()
-        return data.decode()
+        return text_of(data)
 
     def wrote(self, token: str) -> bool:
         """Tell whether `token` says that it was made by this algorithm with this key."""
         try:
-            return self._key_of(parse(token)) is not None
+            return self._key_of(parse(as_text(token))) is not None
         except DecryptionError:
             return False
 
@@ -186,6 +203,8 @@ class TokenEncryption:
         return f"<{type(self).__name__}>"
 
     def _first(self) -> _Key:
+        if self._older:
+            raise EncryptionError("an older key only decrypts", hint="encrypt with the first key of the ring")
         # One salt for all that this cipher writes, so that reading it back derives once.
         salt = os.urandom(SALT_BYTES)
         secret = derive_key(self._material.secret, salt)
@@ -252,8 +271,8 @@ class FernetEncryption(TokenEncryption):
 
     algorithm = "fernet"
 
-    def __init__(self, key: str | bytes) -> None:
-        super().__init__(key)
+    def __init__(self, key: str | bytes, *, older: bool = False) -> None:
+        super().__init__(key, older=older)
         self._standard: Fernet | None = None
         if self._material.kind == "fernet":
             self._standard = Fernet(base64.urlsafe_b64encode(self._material.secret))
@@ -264,9 +283,7 @@ class FernetEncryption(TokenEncryption):
         return super().encrypt(plaintext, context=context)
 
     def decrypt(self, token: str, *, context: bytes = b"") -> str:
-        if not isinstance(token, str):
-            message = f"a token is text, got {type(token).__name__}"
-            raise TypeError(message)
+        token = as_text(token)
         if token.startswith(PREFIX):
             return super().decrypt(token, context=context)
         data = None
@@ -274,9 +291,10 @@ class FernetEncryption(TokenEncryption):
             data = self._opened_standard(token)
         if data is None:
             raise refused()
-        return data.decode()
+        return text_of(data)
 
     def wrote(self, token: str) -> bool:
+        token = as_text(token)
         if token.startswith(PREFIX):
             return super().wrote(token)
         return self._opened_standard(token) is not None

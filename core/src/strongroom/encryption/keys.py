@@ -3,7 +3,8 @@
 - the text of `generate_key`: 32 random bytes in a typed form with a check sum, used as they are;
 - exactly 32 bytes: used as they are;
 - a standard Fernet key, 44 characters or bytes: its 32 bytes;
-- any other text: a passphrase, from which Argon2id derives 32 bytes.
+- any other text of 8 characters and more: a passphrase, from which Argon2id derives 32 bytes. Text that is
+  nearly one of the keys above is an error: it would be a passphrase that nobody meant.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, NoReturn, Self, SupportsIndex
 
 from strongroom.errors import ConfigurationError
 
@@ -25,8 +26,10 @@ __all__ = [
     "ARGON2_FLOOR",
     "KEY_BYTES",
     "KEY_PREFIX",
+    "MIN_PASSPHRASE",
     "SALT_BYTES",
     "Argon2Parameters",
+    "HoldsKey",
     "KeyMaterial",
     "check_parameters",
     "derive_key",
@@ -42,8 +45,26 @@ _CHECK_BYTES: Final = 4
 _GENERATED = re.compile(r"srk1_[A-Za-z0-9_-]{48}")
 _FERNET = re.compile(r"[A-Za-z0-9_-]{43}=")
 _FERNET_LENGTH: Final = 44
+MIN_PASSPHRASE: Final = 8
+"""Characters that a passphrase has at least."""
 _CACHED_DERIVATIONS: Final = 64
 _HINT: Final = "make a key with `strongroom keygen`"
+
+
+class HoldsKey:
+    """What holds a key: it is not pickled, for the key would be in the pickle; copies are the same object."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds a key and cannot be pickled: "
+            "send the name of its key file, and make it again there"
+        )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 class KeyMaterial(NamedTuple):
@@ -59,6 +80,9 @@ class KeyMaterial(NamedTuple):
 
     def __repr__(self) -> str:
         return f"KeyMaterial(kind={self.kind!r})"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        HoldsKey.__reduce_ex__(self, protocol)  # type: ignore[arg-type]  # a named tuple has no other base
 
 
 class Argon2Parameters(NamedTuple):
@@ -93,12 +117,16 @@ def format_key(raw: bytes) -> str:
     return KEY_PREFIX + base64.urlsafe_b64encode(raw + _check_sum(raw)).decode()
 
 
-def read_key(key: str | bytes) -> KeyMaterial:
+def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
     """Tell what `key` is.
 
+    Args:
+        key: The key as it was given.
+        older: It only decrypts what is there: a passphrase may then be one that is refused otherwise.
+
     Raises:
-        ConfigurationError: It is empty, no Unicode text, bytes of another length than a key's, or begins
-            like a generated key and is none. The message never shows it.
+        ConfigurationError: It is empty, not Unicode text, bytes of another length than a key's, a passphrase
+            that is blank or short, or nearly one of the other keys. The message never shows it.
     """
     if isinstance(key, bytes | bytearray):
         return _read_bytes(bytes(key))
@@ -107,15 +135,37 @@ def read_key(key: str | bytes) -> KeyMaterial:
     if not key:
         raise ConfigurationError("the encryption key is empty", hint=_HINT)
     if key.startswith(KEY_PREFIX):
-        return KeyMaterial("raw", _read_generated(key))
+        raw = _generated(key)
+        if raw is None:
+            raise _no_generated_key(key)
+        return KeyMaterial("raw", raw)
     fernet = _read_fernet(key)
     if fernet is not None:
         return KeyMaterial("fernet", fernet)
+    if not older:
+        _refuse_weak(key)
     try:
         return KeyMaterial("passphrase", key.encode())
     except UnicodeEncodeError:
         pass  # raised below: the context of the error would hold the passphrase
-    raise ConfigurationError("the passphrase holds a lone surrogate, which is no Unicode text")
+    raise ConfigurationError("the passphrase holds a lone surrogate, which is not Unicode text")
+
+
+def _refuse_weak(text: str) -> None:
+    """Raise where `text` is not meant as a passphrase, or is not good enough for one."""
+    found = _lookalike(text)
+    if found is not None:
+        raise ConfigurationError(
+            f"the encryption key is {found}: taken as it is, it would be a passphrase",
+            hint="give the key alone; what is encrypted under this very text is read with it in `older_keys`",
+        )
+    if not text.strip():
+        raise ConfigurationError("the encryption key is blank", hint=_HINT)
+    if len(text) < MIN_PASSPHRASE:
+        raise ConfigurationError(
+            f"the passphrase has {len(text)} characters, at least {MIN_PASSPHRASE} are needed",
+            hint=f"{_HINT}; what is encrypted under a short one is read with it in `older_keys`",
+        )
 
 
 def _read_bytes(key: bytes) -> KeyMaterial:
@@ -127,21 +177,37 @@ def _read_bytes(key: bytes) -> KeyMaterial:
             return KeyMaterial("fernet", fernet)
     raise ConfigurationError(
         f"an encryption key of bytes is {KEY_BYTES} raw ones or a Fernet key, got {len(key)} bytes",
-        hint=_HINT,
+        hint=f"{_HINT}, and give its text as `str`",
     )
 
 
-def _read_generated(key: str) -> bytes:
+def _generated(key: str) -> bytes | None:
+    """Return the bytes of a generated key, None where `key` is not one, or is one that was mistyped."""
     if _GENERATED.fullmatch(key):
         decoded = base64.urlsafe_b64decode(key[len(KEY_PREFIX) :])
         raw, check = decoded[:KEY_BYTES], decoded[KEY_BYTES:]
         if _check_sum(raw) == check:
             return raw
-    raise ConfigurationError(
-        f"the encryption key begins with {KEY_PREFIX!r} but is no generated key: "
-        "its length or check sum is wrong",
-        hint="copy it again, whole and without blanks or line ends",
+    return None
+
+
+def _lookalike(text: str) -> str | None:
+    from strongroom.encryption.lookalikes import lookalike  # only where there is a passphrase, or an error
+
+    return lookalike(text, _generated)
+
+
+def _no_generated_key(key: str) -> ConfigurationError:
+    found = _lookalike(key)
+    told = (
+        f"the encryption key is {found}"
+        if found is not None
+        else (
+            f"the encryption key begins with {KEY_PREFIX!r} but is not a generated key: "
+            "its length or check sum is wrong"
+        )
     )
+    return ConfigurationError(told, hint="copy it again, whole and without blanks or line ends")
 
 
 def _read_fernet(key: str) -> bytes | None:

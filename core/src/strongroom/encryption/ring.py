@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from strongroom.encryption.ciphers import Encryption
-from strongroom.encryption.tokens import refused
+from strongroom.encryption.keys import HoldsKey
+from strongroom.encryption.tokens import as_text, refused
 from strongroom.errors import DecryptionError
 
 __all__ = ["KeyRing"]
 
 
-class KeyRing:
+class KeyRing(HoldsKey):
     """Encrypts with `primary`, decrypts with any; itself an `Encryption`.
 
     Args:
@@ -33,6 +34,7 @@ class KeyRing:
         Raises:
             DecryptionError: No key of the ring decrypts it.
         """
+        token = as_text(token)
         failures: list[DecryptionError] = []
         for cipher in (self.primary, *self.older):
             if _says_no(cipher, token):

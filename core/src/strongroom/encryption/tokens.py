@@ -25,12 +25,14 @@ __all__ = [
     "ALGORITHMS",
     "PREFIX",
     "Token",
+    "as_text",
     "decode",
     "derivation_head",
     "encoded",
     "looks_encrypted",
     "parse",
     "refused",
+    "text_of",
 ]
 
 PREFIX: Final = "srt1."
@@ -125,6 +127,39 @@ def refused(key: str | None = None) -> DecryptionError:
         "the value cannot be decrypted: another key, name or tenant, or it was changed",
         key=key,
         hint="check the key; keys that were replaced belong in `older_keys`",
+    )
+
+
+def as_text(token: str | bytes) -> str:
+    """Return a token as text: Fernet's own are bytes.
+
+    Raises:
+        TypeError: It is neither text nor bytes.
+        DecryptionError: Its bytes are not ASCII, so they are not a token.
+    """
+    if isinstance(token, str):
+        return token
+    if not isinstance(token, bytes | bytearray):
+        message = f"a token is text or bytes, got {type(token).__name__}"
+        raise TypeError(message)
+    if not token.isascii():
+        raise refused()
+    return token.decode("ascii")
+
+
+def text_of(plaintext: bytes) -> str:
+    """Return the text that was encrypted.
+
+    Raises:
+        DecryptionError: It is not UTF-8: another tool encrypted something that is not text.
+    """
+    try:
+        return plaintext.decode()
+    except UnicodeDecodeError:
+        pass  # raised below: the error's context would hold the plaintext
+    raise DecryptionError(
+        "what was encrypted is not UTF-8 text: another tool wrote it",
+        hint="read it with that tool, and store it as text, such as base64",
     )
 
 

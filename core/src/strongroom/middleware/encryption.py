@@ -171,7 +171,7 @@ def make_encryption_middleware(
         return EncryptionMiddleware(inner, cipher.make(), migrate=migrate)
     made = CIPHERS[algorithm]
     primary = made(key if key is not None else _key_of_settings())
-    older = [made(one) for one in older_keys]
+    older = [made(one, older=True) for one in older_keys]
     return EncryptionMiddleware(inner, KeyRing(primary, *older) if older else primary, migrate=migrate)
 
 

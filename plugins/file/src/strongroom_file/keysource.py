@@ -154,6 +154,8 @@ def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> Key
         return GivenKey(read_key(key))
     except ConfigurationError as error:
         error.provider = TYPE_NAME
+        if encryption_key is None:
+            error.message = f"{ENVIRONMENT_VARIABLE}: {error.message}"
         raise
 
 

@@ -115,7 +115,12 @@ class View:
 
     def value(self, name: bytes, row: int, tag: bytes) -> str:
         body = self.body("value", row)
-        return self.sealer.open_row(body, self.sealer.bound(VALUE, row, name), tag, "the value").decode()
+        data = self.sealer.open_row(body, self.sealer.bound(VALUE, row, name), tag, "the value")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            pass  # raised below: the error's context would hold the value
+        raise tampered("the value is not text, so strongroom did not write it")
 
 
 class Session:
@@ -180,7 +185,10 @@ class Session:
         if type(body) is not bytes or body[-16:] != link[1]:
             return None
         data = self.sealer.open(body, link[2])
-        return data.decode() if data is not None else None
+        try:
+            return data.decode() if data is not None else None
+        except UnicodeDecodeError:
+            return None  # the way that looks it up tells
 
     def _is_old(self) -> bool:
         return time.monotonic() - self._looked > _LOOK_SECONDS

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from strongroom.encryption import encoded
+from strongroom.encryption.keys import HoldsKey
+from strongroom.encryption.tokens import as_text
 from strongroom.errors import ConfigurationError, DecryptionError, ValidationError
 from strongroom.tenancy import current_tenant
 
@@ -25,7 +27,7 @@ _BATCH: Final = 100
 _LATEST_SECONDS: Final = 60.0
 
 
-class VaultTransitEncryption:
+class VaultTransitEncryption(HoldsKey):
     """Encrypts and decrypts by requests to a transit key; an `Encryption`, makes no request before the first.
 
     A token is what the server gives, `vault:v3:…`, and names the key's version. It is bound to the context
@@ -102,7 +104,7 @@ class VaultTransitEncryption:
             DecryptionError: It was changed, or made with another key, context or tenant, or with a version of
                 the key that may no longer decrypt. What went wrong with the request is another error.
         """
-        _check(token)
+        token = _checked(token)
         answer = self._ask("decrypt", {"ciphertext": token, **self._bound(context)})
         return _text(answer["plaintext"])
 
@@ -117,9 +119,7 @@ class VaultTransitEncryption:
         Raises:
             DecryptionError: One of them does not decrypt.
         """
-        for token, _ in items:
-            _check(token)
-        inputs = [{"ciphertext": token, **self._bound(context)} for token, context in items]
+        inputs = [{"ciphertext": _checked(token), **self._bound(context)} for token, context in items]
         return [_text(one["plaintext"]) for one in self._batches("decrypt", inputs)]
 
     def rewrap(self, token: str, *, context: bytes = b"") -> str:
@@ -130,8 +130,8 @@ class VaultTransitEncryption:
         """
         if not self._derived:
             return self.encrypt(self.decrypt(token, context=context), context=context)
-        _check(token)
-        return str(self._ask("rewrap", {"ciphertext": token, **self._bound(context)})["ciphertext"])
+        asked = {"ciphertext": _checked(token), **self._bound(context)}
+        return str(self._ask("rewrap", asked)["ciphertext"])
 
     def wrote(self, token: str) -> bool:
         """Tell whether `token` is one of a transit key."""
@@ -226,9 +226,12 @@ def _no(name: str) -> DecryptionError:
     )
 
 
-def _check(token: str) -> None:
+def _checked(token: str) -> str:
+    if isinstance(token, bytes | bytearray):
+        token = as_text(token)
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise DecryptionError("the value is no token of a transit key, or it was changed", provider="vault")
+    return token
 
 
 def _bytes(plaintext: str) -> bytes:
@@ -251,4 +254,4 @@ def _text(encoded_text: str) -> str:
         return base64.b64decode(encoded_text).decode()
     except ValueError:
         pass  # as above
-    raise DecryptionError("what was encrypted is no UTF-8 text: another tool wrote it", provider="vault")
+    raise DecryptionError("what was encrypted is not UTF-8 text: another tool wrote it", provider="vault")

@@ -1,0 +1,89 @@
+"""Text that is nearly a key: a line end behind it, quotes around it, another alphabet, its end cut off.
+
+By the rules such a text would be a passphrase. Nobody means that: what it encrypts could be read neither with
+the key itself nor by another program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["lookalike"]
+
+_ANY = "A-Za-z0-9_+/-"
+_PADDED: Final = re.compile(rf"(?<![{_ANY}])[{_ANY}]{{43}}=(?![{_ANY}=])")
+_BARE: Final = re.compile(rf"[{_ANY}]{{42}}[AEIMQUYcgkosw048]")
+"""Of the last character's six bits two are spare, and zero where a program wrote it."""
+_WORDS: Final = re.compile(r"[a-z_+/-]+")
+"""Passphrases of words; of 32 random bytes one in a billion has no capital and no digit."""
+_GENERATED: Final = re.compile(r"srk1_[A-Za-z0-9_+/-]{48}")
+_GENERATED_TAIL: Final = re.compile(rf"[{_ANY}]{{48}}")
+_WRAPPING: Final = re.compile(r"\Ab?(['\"`])(.*)\1\Z", re.DOTALL)
+_NAMES: Final = (
+    ("a line end", re.compile(r"[\r\n\u2028\u2029]")),
+    ("blanks", re.compile(r"[\s\u200b\ufeff]")),
+    ("quotes", re.compile(r"['\"`\u2018-\u201e]")),
+)
+
+
+def lookalike(text: str, generated: Callable[[str], object | None]) -> str | None:
+    """Return what `text` nearly is, in words that do not show it; None where it is not nearly a key.
+
+    Args:
+        text: A text that is not a key.
+        generated: Returns something for a generated key whose check sum is right, and None for other text.
+    """
+    found = _GENERATED.search(text)
+    if found is not None and generated(found[0].translate(_TO_URL_SAFE)) is not None:
+        return _told("a generated key", text, found.start(), found.end(), _other_alphabet(found[0]))
+    found = _PADDED.search(text)
+    if found is not None:
+        return _told("a Fernet key", text, found.start(), found.end(), _other_alphabet(found[0]))
+    core = _unwrapped(text)
+    if _BARE.fullmatch(core) and not _WORDS.fullmatch(core):
+        return "a Fernet key without the `=` at its end" + (
+            "" if core == text else ", and with something around it"
+        )
+    if _GENERATED_TAIL.fullmatch(core) and generated(f"srk1_{core.translate(_TO_URL_SAFE)}") is not None:
+        return "a generated key without its beginning `srk1_`"
+    return _in_pieces(text, generated)
+
+
+_TO_URL_SAFE: Final = str.maketrans("+/", "-_")
+
+
+def _told(what: str, text: str, start: int, end: int, other: bool) -> str:
+    around = text[:start] + text[end:]
+    told = what + (" in the alphabet of standard base64, with `+` and `/`" if other else "")
+    if not around:
+        return told
+    found = []
+    for name, pattern in _NAMES:
+        around, times = pattern.subn("", around)
+        found += [name] * bool(times)
+    if around:
+        found.append("other text")
+    return f"{told} with {' and '.join(found[:2])} around it"
+
+
+def _other_alphabet(text: str) -> bool:
+    return "+" in text or "/" in text
+
+
+def _unwrapped(text: str) -> str:
+    core = text.strip(" \t\r\n\u200b\ufeff")
+    quoted = _WRAPPING.match(core)
+    return (quoted[2] if quoted is not None else core).strip()
+
+
+def _in_pieces(text: str, generated: Callable[[str], object | None]) -> str | None:
+    whole = "".join(text.split())
+    if whole == text:
+        return None
+    if generated(whole) is not None:
+        return "a generated key with blanks or line ends in it"
+    if _PADDED.fullmatch(whole):
+        return "a Fernet key with blanks or line ends in it"
+    return None
