@@ -26,12 +26,16 @@ __all__ = [
     "is_reserved",
     "key_named",
     "listed",
+    "record_key",
     "unescaped",
 ]
 
 MAX_KEY_CHARACTERS = 512
 ROTATION_SEGMENT = ".rotation"
 """A key with this segment holds the state of a rotation: kept from users and out of every list."""
+
+_LONGEST_RECORD_KEY = 400
+"""Characters of the key of a rotation's record at most: a tenant's prefix has room before it."""
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
@@ -77,6 +81,23 @@ def begins_no_key(prefix: str) -> bool:
 def is_reserved(key: str) -> bool:
     """Tell whether `key` belongs to the state of a rotation, at whatever depth."""
     return ROTATION_SEGMENT in key and ROTATION_SEGMENT in key.split("/")
+
+
+def record_key(key: str) -> str:
+    """Return the reserved name beside `key` under which the state of its rotation is kept."""
+    parent, _, leaf = key.rpartition("/")
+    beside = f"{parent}/{ROTATION_SEGMENT}/{leaf}" if parent else f"{ROTATION_SEGMENT}/{leaf}"
+    if len(beside) <= _LONGEST_RECORD_KEY:
+        return beside
+    from hashlib import sha256
+
+    digest = sha256(key.encode(errors="surrogatepass")).hexdigest()
+    kept: list[str] = []
+    for segment in parent.split("/") if parent else ():
+        if len("/".join([*kept, segment, ROTATION_SEGMENT, digest])) > _LONGEST_RECORD_KEY:
+            break
+        kept.append(segment)
+    return "/".join([*kept, ROTATION_SEGMENT, digest])
 
 
 def listed(keys: Iterable[str | None], prefix: str) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -18,9 +18,12 @@ from strongroom.errors import (
     AuthenticationError,
     InvalidKeyError,
     PermissionDeniedError,
+    ReadOnlyError,
     SecretNotFoundError,
     StrongroomError,
     TenantContextError,
+    UnsupportedOperationError,
+    ValidationError,
     show_key,
 )
 from strongroom.events import (
@@ -33,7 +36,7 @@ from strongroom.events import (
     ended,
     observation,
 )
-from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.keys import check_key, check_prefix, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
 from strongroom.tenancy import current_tenant
@@ -50,6 +53,14 @@ __all__ = [
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.hooks")
 _PARALLEL_READS = 8
+_NO_RECORD = (
+    SecretNotFoundError,
+    PermissionDeniedError,
+    InvalidKeyError,
+    ValidationError,
+    ReadOnlyError,
+    UnsupportedOperationError,
+)
 _operation: ContextVar[str | None] = ContextVar("strongroom_operation", default=None)
 
 
@@ -154,7 +165,7 @@ class Pipeline(Middleware):
         self._run("set", key, self.inner.set_secret, value)
 
     def delete_secret(self, key: str) -> None:
-        self._run("delete", key, self.inner.delete_secret)
+        self._run("delete", key, self._delete)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         return self.watched("list", prefix, lambda: self._list(prefix))
@@ -201,6 +212,22 @@ class Pipeline(Middleware):
     def _list(self, prefix: str) -> list[str]:
         found = self.inner.list_secrets(check_prefix(prefix))
         return [key for key in found if not is_reserved(key)]
+
+    def _delete(self, key: str) -> None:
+        try:
+            self.inner.delete_secret(key)
+        except SecretNotFoundError:
+            self._delete_record(key)  # a delete that was cut off has left it behind
+            raise
+        self._delete_record(key)
+
+    def _delete_record(self, key: str) -> None:
+        """Drop what a rotation keeps beside `key`: an old value must not outlive the secret.
+
+        Whoever may not do that, or has a backend or rules that hold no such name, has kept nothing there.
+        """
+        with suppress(*_NO_RECORD):
+            self.inner.delete_secret(record_key(key))
 
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from strongroom.keys import record_key
 from strongroom.providers import CAPABILITIES, BaseProvider, Closeable
-from strongroom.rotation.records import record_key
 from strongroom_memory import MemorySecretProvider
 
 KEY = "database/password"

@@ -94,7 +94,7 @@ class CommandRotator:
             raise RotationError(f"{name} took longer than {self._timeout:g} seconds")
         if process.returncode != 0:
             values = [message[name] for name in ("old", "new") if name in message]
-            said = without(values, output.decode(errors="replace"), end=True)
+            said = without(values, output.decode(errors="replace"))
             how = (
                 f"exit code {process.returncode}"
                 if process.returncode > 0

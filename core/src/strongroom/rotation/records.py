@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
+import secrets
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
@@ -16,7 +18,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.keys import ROTATION_SEGMENT
+from strongroom.keys import record_key
 from strongroom.providers import ConditionalWriter, Describer
 from strongroom.tenancy import current_tenant
 
@@ -24,12 +26,10 @@ if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.rotation.results import RotationState
 
-__all__ = ["Ledger", "Record", "record_key"]
+__all__ = ["Ledger", "Record", "mark_of"]
 
 _IN_FLIGHT: Final = frozenset({"pending", "applied", "verified"})
 _FORMAT: Final = 1
-_LONGEST: Final = 400
-"""Characters of a record's key at most: a tenant's prefix has room before it."""
 _LOCK_SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 10.0
 
@@ -53,6 +53,12 @@ class Record:
         until: Until when it can be rolled back, likewise.
         abandoned: Whether its rollback has begun.
         undoes: Whether it puts back what a rotation replaced.
+        attempt: Who is at it, as `attempts` knows it; None where that attempt said that it is over.
+        host: Where that is, for people.
+        held_until: When that attempt counts as dead at the latest, an ISO 8601 time.
+        step: What it does that nobody else may do meanwhile; None where it may be overtaken.
+        late: How many `apply` of attempts that were overtaken came in late, so that it is to be done again.
+        mark: A salted digest of the new value, where that is needed to see whether it is still current.
     """
 
     key: str
@@ -69,33 +75,40 @@ class Record:
     until: str | None = None
     abandoned: bool = False
     undoes: bool = False
+    attempt: str | None = None
+    host: str | None = None
+    held_until: str | None = None
+    step: str | None = None
+    late: int = 0
+    mark: str | None = None
 
     @property
     def in_flight(self) -> bool:
         """Whether it has begun and not ended."""
         return self.state in _IN_FLIGHT
 
+    def made(self, value: str) -> bool:
+        """Tell whether `value` is the new one, where the record itself tells that."""
+        if self.new is not None:
+            return value == self.new
+        if self.mark is None:
+            return False
+        salt = self.mark.partition("$")[0]
+        return hmac.compare_digest(mark_of(value, salt), self.mark)
+
     def __repr__(self) -> str:
         return f"<Record of {show_key(self.key)}: {self.state}>"
 
 
-def record_key(key: str) -> str:
-    """Return the reserved name beside `key` that its record has."""
-    parent, _, leaf = key.rpartition("/")
-    beside = f"{parent}/{ROTATION_SEGMENT}/{leaf}" if parent else f"{ROTATION_SEGMENT}/{leaf}"
-    if len(beside) <= _LONGEST:
-        return beside
-    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-    kept: list[str] = []
-    for segment in parent.split("/") if parent else ():
-        if len("/".join([*kept, segment, ROTATION_SEGMENT, digest])) > _LONGEST:
-            break
-        kept.append(segment)
-    return "/".join([*kept, ROTATION_SEGMENT, digest])
+def mark_of(value: str, salt: str | None = None) -> str:
+    """Return a digest of `value` under `salt`, or under a new one."""
+    chosen = secrets.token_hex(16) if salt is None else salt
+    digest = hashlib.sha256(chosen.encode() + value.encode(errors="surrogatepass")).hexdigest()
+    return f"{chosen}${digest}"
 
 
 class Ledger:
-    """The record of one key.
+    """The record of one key. A write counts only where nobody else has written since it was read.
 
     Args:
         room: The provider that keeps it.
@@ -106,9 +119,11 @@ class Ledger:
     def __init__(self, room: Any, key: str, lock: CacheStore | None) -> None:
         self._room = room
         self._key = key
-        self._name = record_key(key)
+        self.name = record_key(key)
         self._lock = lock
+        self._conditional = isinstance(room, ConditionalWriter) and isinstance(room, Describer)
         self._version: str | None = None
+        self._text: str | None = None
 
     def read(self) -> Record | None:
         """Return the record, or None where there is none.
@@ -116,72 +131,46 @@ class Ledger:
         Raises:
             RotationError: It cannot be understood.
         """
-        # The version first: a record that is newer than it cannot be overwritten by mistake.
-        self._version = self._current_version()
-        try:
-            text = self._room.get_secret(self._name)
-        except SecretNotFoundError:
-            self._version = None
+        text = self._read_text()
+        if text is None:
             return None
         record = _parsed(text)
         if record is None or record.key != self._key:
             raise RotationError(
                 f"the state of the rotation of {show_key(self._key)} cannot be understood",
                 key=self._key,
-                hint=f"look at {self._name!r} in the backend; delete it where no rotation is in flight",
+                hint=f"look at {self.name!r} in the backend; where no rotation is in flight, "
+                "`strongroom rotate --forget` drops it",
             )
         return record
 
-    def claim(self, record: Record) -> Record:
-        """Begin a rotation: exactly one of all who do so at the same time gets back.
+    def write(self, record: Record, *, begins: bool = False) -> None:
+        """Put `record` in place of what was read or written last.
+
+        Args:
+            record: What is written.
+            begins: Whether to warn where nothing keeps two processes apart.
 
         Raises:
-            ConflictError: Another one has begun.
+            ConflictError: Somebody else has written, or removed it, since.
         """
-        text = _text(record)
-        if isinstance(self._room, ConditionalWriter):
-            try:
-                self._version = self._room.set_secret_if(self._name, text, self._version)
-            except UnsupportedOperationError:
-                pass  # the method is there, and the server cannot: KV version 1
-            except ConflictError:
-                raise self.in_flight() from None
-            else:
-                return record
-        with self._alone():
-            found = self.read()
-            if found is not None and found.in_flight:
-                raise self.in_flight()
-            self._room.set_secret(self._name, text)
-        return record
-
-    def save(self, record: Record, **changes: Any) -> Record:
-        """Write the next state.
-
-        Raises:
-            ConflictError: Another process has gone on with, or undone, this rotation.
-        """
-        changed = replace(record, **changes)
-        text = _text(changed)
-        if self._version is not None and isinstance(self._room, ConditionalWriter):
-            try:
-                self._version = self._room.set_secret_if(self._name, text, self._version)
-            except UnsupportedOperationError:
-                self._version = None
-            except ConflictError:
-                raise self.in_flight() from None
-            else:
-                return changed
-        if self._version is None and self.read() is None:
-            raise self.in_flight()  # another process has ended it: it must not rise again
-        self._room.set_secret(self._name, text)
-        return changed
+        text = json.dumps({"format": _FORMAT, **asdict(record)})
+        if self._conditional and self._wrote_if(text):
+            return
+        if not self._conditional:
+            with self._alone(warn=begins):
+                seen = self._text
+                if self._read_text() == seen:
+                    self._room.set_secret(self.name, text)
+                    self._text = text
+                    return
+        raise self.in_flight()
 
     def remove(self) -> None:
-        """Forget the rotation."""
+        """Drop the record, whatever it is."""
         with suppress(SecretNotFoundError):
-            self._room.delete_secret(self._name)
-        self._version = None
+            self._room.delete_secret(self.name)
+        self._version = self._text = None
 
     def in_flight(self) -> ConflictError:
         """Return the error for whoever comes second."""
@@ -191,30 +180,48 @@ class Ledger:
             hint="wait for it; or `resume` it, or `rollback`, where its process is gone",
         )
 
-    def _current_version(self) -> str | None:
-        if not (isinstance(self._room, Describer) and isinstance(self._room, ConditionalWriter)):
+    def _wrote_if(self, text: str) -> bool:
+        try:
+            self._version = self._room.set_secret_if(self.name, text, self._version)
+        except UnsupportedOperationError:  # the method is there, and the server cannot: KV version 1
+            self._conditional = False
+            return False
+        except ConflictError:
+            pass
+        else:
+            self._text = text
+            return True
+        # Where the answer to a write is lost, the SDK repeats it, and is refused: then it is there.
+        return self._read_text() == text
+
+    def _read_text(self) -> str | None:
+        # The version first: a record that is newer than it cannot be overwritten by mistake.
+        self._version = self._text = None
+        try:
+            version = self._room.describe_secret(self.name).version if self._conditional else None
+        except UnsupportedOperationError:
+            version = None
+        except SecretNotFoundError:
             return None
         try:
-            told: str = self._room.describe_secret(self._name).version
-        except (SecretNotFoundError, UnsupportedOperationError):
+            self._text = self._room.get_secret(self.name)
+        except SecretNotFoundError:
             return None
-        return told
+        self._version = version
+        return self._text
 
-    def _alone(self) -> Any:
+    def _alone(self, *, warn: bool) -> Any:
         if self._lock is None:
-            warnings.warn(
-                "this backend has no conditional writes and the rotation no lock: "
-                "only one process may rotate at a time",
-                stacklevel=6,
-            )
+            if warn:
+                warnings.warn(
+                    "this backend has no conditional writes and the rotation no lock: "
+                    "only one process may rotate at a time",
+                    stacklevel=6,
+                )
             return nullcontext()
         tenant = current_tenant()
         name = hashlib.sha256(f"{tenant!r} {self._key!r}".encode()).hexdigest()
         return self._lock.lock(f"rotation:{name}", ttl_seconds=_LOCK_SECONDS, wait_seconds=_WAIT_SECONDS)
-
-
-def _text(record: Record) -> str:
-    return json.dumps({"format": _FORMAT, **asdict(record)})
 
 
 def _parsed(text: str) -> Record | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["RotationResult", "RotationState", "RotationStatus"]
 
-RotationState = Literal["pending", "applied", "verified", "current", "rolled_back"]
+RotationState = Literal["pending", "applied", "verified", "current", "rolled_back", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RotationStatus:
 
     Attributes:
         key: The secret.
-        state: `current` where no rotation is in flight.
+        state: `current` where no rotation is in flight, `unknown` where that cannot be told.
         version: The version that readers get, where the backend has versions.
         rotated_at: When it was written, where the backend tells that.
         due_at: When it is to be rotated, likewise.

@@ -6,12 +6,14 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.audit.who import actor
 from strongroom.errors import (
+    BackendUnavailableError,
     ConfigurationError,
     ConflictError,
     RotationError,
@@ -25,6 +27,7 @@ from strongroom.keys import check_value, is_reserved
 from strongroom.passwords import generate_password
 from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
+from strongroom.rotation.attempts import attempting
 from strongroom.rotation.records import Record
 from strongroom.rotation.results import RotationResult, RotationStatus
 from strongroom.rotation.room import target_of
@@ -68,6 +71,9 @@ class SecretRotation:
         on_event: Called with an event as each rotation, resumption or rollback ends, well or not.
         lock: A `strongroom.cache.CacheStore` whose lock keeps processes apart where the backend cannot.
         jitter: By how much of the interval, 0 to 1, a secret may be due earlier, so that not all are at once.
+        attempt_seconds: How long one call of `apply`, `verify` or the backend may take. Until then nobody
+            else goes on with a rotation whose process may be in its `apply`, unless that process is known to
+            have ended, as one of this machine's is.
         clock: The aware time now.
 
     Raises:
@@ -87,25 +93,29 @@ class SecretRotation:
         on_event: Callable[[SecretEvent], object] | None = None,
         lock: CacheStore | None = None,
         jitter: float = 0.0,
+        attempt_seconds: float = 900,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        if rotation_interval_days < 0 or grace_seconds < 0 or not 0 <= jitter <= 1:
+        if rotation_interval_days < 0 or grace_seconds < 0 or attempt_seconds <= 0 or not 0 <= jitter <= 1:
             raise ConfigurationError(
-                "rotation: rotation_interval_days and grace_seconds are at least 0, jitter is from 0 to 1"
+                "rotation: rotation_interval_days and grace_seconds are at least 0, attempt_seconds is more, "
+                "jitter is from 0 to 1"
             )
         self._provider = guard(provider)
         try:
             self._interval = timedelta(days=rotation_interval_days)
             grace = timedelta(seconds=grace_seconds)
-        except (OverflowError, ValueError):  # it is infinite, or no number
+            patience = timedelta(seconds=attempt_seconds)
+        except (OverflowError, ValueError):  # it is infinite, or not a number
             raise ConfigurationError(
-                "rotation: rotation_interval_days and grace_seconds are finite, below a million years"
+                "rotation: rotation_interval_days, grace_seconds and attempt_seconds are finite, "
+                "below a million years"
             ) from None
         self._jitter = jitter
         self._generator = _password if generator is None else generator
         self._on_event = on_event
         self._clock = clock
-        self._tools = Tools(apply, verify, grace, lock, clock)
+        self._tools = Tools(apply, verify, grace, lock, clock, patience)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"
@@ -134,8 +144,10 @@ class SecretRotation:
 
         Raises:
             SecretNotFoundError: There is no such secret.
+            RotationError: The state of its rotation cannot be understood.
         """
-        found = self._steps(key).found()
+        with self._at(key) as steps:
+            found = steps.found()
         told = self._described(key)
         if told is None:
             self._provider.get_secret(key)  # nothing else tells that it is there
@@ -150,13 +162,21 @@ class SecretRotation:
         )
 
     def status(self, prefix: str = "") -> list[RotationStatus]:
-        """Return where each secret stands whose key begins with `prefix`, sorted by key."""
+        """Return where each secret stands whose key begins with `prefix`, sorted by key.
+
+        Where that cannot be told of one, because its state cannot be read or understood, its `state` is
+        `unknown` and `last_error` says why.
+        """
         found = []
         for key in self._keys(prefix):
             try:
                 found.append(self.status_of(key))
             except SecretNotFoundError:
                 continue  # deleted since it was listed
+            except BackendUnavailableError:
+                raise  # the others would wait for their deadlines, one after the other
+            except StrongroomError as error:
+                found.append(RotationStatus(key, "unknown", last_error=error.message))
         return found
 
     # --- what ---
@@ -204,7 +224,7 @@ class SecretRotation:
             found = steps.found()
             if found is not None and found.in_flight:
                 return steps.undo(steps.adopt(found))
-            if found is None or self._is_over(found):
+            if found is None:
                 raise RotationError(
                     f"no rotation of {show_key(key)} is in flight, or within its grace", key=key
                 )
@@ -212,15 +232,29 @@ class SecretRotation:
 
         return self._run(key, undo)
 
+    def forget(self, key: str) -> None:
+        """Drop what is kept about the rotation of `key`, also what cannot be understood.
+
+        The secret, its versions and the target system stay as they are: look at them first. What was staged
+        can be promoted by `resume` or dropped by `rollback` as another tool's.
+
+        Raises:
+            ConflictError: A process may be at it.
+        """
+        with self._at(key) as steps:
+            steps.forget()
+
     def rotate_due(self, prefix: str = "") -> list[RotationResult]:
         """Resume what is in flight, then rotate what is older than the interval.
 
         A key that fails does not stop the others: it is in flight then, and is told as that. A rotation that
         failed before is left alone until its time to be tried again has come: a minute after the first
-        failure, then twice as long each time, a day at most.
+        failure, then twice as long each time, a day at most. What another tool has staged is left to it.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old some secret is.
+            ConflictError: A secret was changed while its rotation was in flight, or has a version that
+                another tool has staged. A key that another process is at is told as in flight.
             StrongroomError: What else went wrong first; in either case all keys were tried.
         """
         results: list[RotationResult] = []
@@ -228,15 +262,12 @@ class SecretRotation:
         for key in self._keys(prefix):
             try:
                 result = self.rotate_if_due(key)
-            except (SecretNotFoundError, ConflictError):
-                continue  # deleted since it was listed; or another process is at it
-            except RotationError as error:
-                result = self._left(key)
+            except SecretNotFoundError:
+                continue  # deleted since it was listed
+            except StrongroomError as error:
+                result = self._left(key, error)
                 if result is None:
                     failed.append(error)
-            except StrongroomError as error:
-                failed.append(error)
-                continue
             if result is not None:
                 results.append(result)
         if failed:
@@ -258,13 +289,9 @@ class SecretRotation:
             UnsupportedOperationError: The backend does not tell how old it is.
         """
         step = self.due_step(key)
-        if step is not None:
-            return self.resume(key) if step == "resume" else self.rotate(key)
-        steps = self._steps(key)
-        found = steps.found()
-        if found is not None and not found.in_flight and self._is_over(found):
-            steps.forget()
-        return None
+        if step is None:
+            return None
+        return self.resume(key) if step == "resume" else self.rotate(key)
 
     def due_step(self, key: str) -> Literal["resume", "rotate"] | None:
         """Return what `rotate_if_due` would do.
@@ -272,22 +299,43 @@ class SecretRotation:
         Raises:
             UnsupportedOperationError: The backend does not tell how old it is.
         """
-        found = self._steps(key).found()
+        with self._at(key) as steps:
+            found = steps.recorded()
         if found is not None and found.in_flight:
             waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
             return None if waits else "resume"
         return "rotate" if self.needs_rotation(key) else None
 
-    def _left(self, key: str) -> RotationResult | None:
-        found = self._steps(key).found()
+    def _left(self, key: str, error: StrongroomError) -> RotationResult | None:
+        """Return what `key` is left as after `error`, where that is enough to be told."""
+        if not isinstance(error, RotationError | ConflictError):
+            return None
+        try:
+            with self._at(key) as steps:
+                found = steps.recorded()
+        except StrongroomError:
+            return None  # `error` says it
         if found is None or not found.in_flight:
             return None
+        if isinstance(error, ConflictError) and found.attempt is None:
+            return None  # nobody is at it: it is not that another one was faster
         return RotationResult(key, found.state, found.old_version, found.new_version)
 
     # --- one key ---
 
-    def _steps(self, key: str) -> Steps:
-        return Steps(target_of(self._provider, check_user_key(key)), key, self._tools)
+    @contextmanager
+    def _at(self, key: str) -> Iterator[Steps]:
+        with attempting() as attempt:
+            steps = Steps(target_of(self._provider, check_user_key(key)), key, self._tools, attempt)
+            try:
+                yield steps
+            except StrongroomError as error:
+                steps.explain(error)
+                raise
+
+    def _steps(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
+        with self._at(key) as steps:
+            return work(steps)
 
     def _run(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
         target = target_of(self._provider, key)
@@ -297,8 +345,8 @@ class SecretRotation:
         failure: BaseException | None = None
         try:
             if isinstance(target, Pipeline):
-                return target.watched("rotate", key, lambda: work(self._steps(key)))
-            return work(self._steps(key))
+                return target.watched("rotate", key, lambda: self._steps(key, work))
+            return self._steps(key, work)
         except BaseException as error:
             failure = error
             raise
@@ -333,9 +381,6 @@ class SecretRotation:
             return told.updated_at + self._interval * (1 - self._jitter * part)
         except OverflowError:
             return datetime.max.replace(tzinfo=UTC)
-
-    def _is_over(self, record: Record) -> bool:
-        return record.until is None or self._clock() > datetime.fromisoformat(record.until)
 
 
 def _in_flight(key: str, steps: Steps) -> Record:

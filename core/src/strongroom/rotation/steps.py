@@ -5,6 +5,9 @@ stage   the new value is a version that readers do not get
 apply   the target system takes the new value                    applied
 verify  the new value works there                                verified
 promote readers get the new value, and caches drop the old one   current
+
+The store refuses whoever was overtaken. The target system does not: so an attempt that finds, after its
+`apply`, that it was overtaken sees to it that the target system has what readers get (`_overtaken`).
 """
 
 from __future__ import annotations
@@ -25,28 +28,38 @@ from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-from strongroom.pipeline import Pipeline, as_operation
-from strongroom.providers import ConditionalWriter, Describer, StagedWriter, VersionReader
-from strongroom.rotation.records import Ledger, Record
+from strongroom.providers import ConditionalWriter, StagedWriter
+from strongroom.rotation.attempts import Attempt, is_held
+from strongroom.rotation.records import Ledger, Record, mark_of
 from strongroom.rotation.results import RotationResult, RotationState
-from strongroom.rotation.room import check_rules, room_of
-from strongroom.rotation.telling import without
+from strongroom.rotation.room import check_rules
+from strongroom.rotation.secret import Look, Secret
+from strongroom.rotation.telling import told_by
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
 
 __all__ = ["Apply", "Steps", "Tools", "Verify"]
 
-T = TypeVar("T")
 Apply = Callable[[str, str, str], object]
 """Called with the key, the old and the new value, to change the target system; again after a crash."""
 Verify = Callable[[str, str], object]
 """Called with the key and the new value; raises, or returns False, where that does not work."""
 
+T = TypeVar("T")
 _log = logging.getLogger("strongroom.rotation")
 _FIRST_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
+_OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
+_GO_ON: Final = (
+    "readers may get the old value while the target system has the new one: `resume` it as soon as that "
+    "works, or roll it back"
+)
+_CHANGED: Final = (
+    "see which value the target system takes: `resume` has not touched it; "
+    "`rollback` lets it take the value that readers get now"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,16 @@ class Tools:
     grace: timedelta
     lock: CacheStore | None
     clock: Callable[[], datetime]
+    patience: timedelta
+    """How long one step of an attempt may take before others on other machines may count it as dead."""
+
+
+class _DisturbedError(Exception):
+    """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__("an overtaken apply came in late")
+        self.record = record
 
 
 class Steps:
@@ -67,68 +90,127 @@ class Steps:
         target: What answers the key.
         key: The secret.
         tools: What is used on the way.
+        attempt: Whose steps these are.
     """
 
-    def __init__(self, target: Any, key: str, tools: Tools) -> None:
+    def __init__(self, target: Any, key: str, tools: Tools, attempt: Attempt) -> None:
         self._target = target
-        # The hooks of the outermost pipeline see one rotation, and not its many small operations.
-        self._way = target.inner if isinstance(target, Pipeline) else target
-        self._room = room_of(target)
         self._key = key
         self._tools = tools
-        self._ledger = Ledger(self._room, key, tools.lock)
-        self._recorded = False
+        self._attempt = attempt
+        self._secret = Secret(target, key)
+        self._ledger = Ledger(self._secret.room, key, tools.lock)
+        self._look: Look | None = None  # what `begin` saw, for the step after it
+        self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
+        self._touched: str | None = (
+            None  # what `apply` set, until a write of ours shows that nobody came between
+        )
+        self.in_flight = False  # whether the record of this attempt is there
 
     # --- what is there ---
 
-    def found(self) -> Record | None:
+    def recorded(self) -> Record | None:
         """Return the rotation that is in flight, or the last one while it can be rolled back."""
         record = self._ask(self._ledger.read)
-        self._recorded = record is not None and record.in_flight
-        if self._recorded:
+        if record is None or record.in_flight or not self._is_over(record):
             return record
-        staged = self._pending()
-        if not staged:
+        if is_held(record, self._tools.clock()):
+            return None
+        try:
+            self._forget(record)  # old values must not outlive their time
+        except ConflictError:
+            return self._ask(self._ledger.read)  # a new rotation has begun
+        except StrongroomError:
+            pass  # whoever may not write here leaves it to the others
+        return None
+
+    def found(self) -> Record | None:
+        """Return as `recorded`, or a pending version that has no record: another tool's."""
+        record = self.recorded()
+        if record is not None and record.in_flight:
             return record
-        # Another tool's, or one whose record somebody dropped.
-        return Record(self._key, old_version=self._version_if_any(), new_version=staged[0])
+        look = self._secret.look()
+        if not look.pending:
+            return record
+        return Record(self._key, old_version=look.version, new_version=look.pending[0])
 
     def forget(self) -> None:
-        """Drop the record of a rotation that can no longer be rolled back."""
-        self._ask(self._ledger.remove)
+        """Drop the record, also one that cannot be understood; the secret and its versions stay.
+
+        Raises:
+            ConflictError: An attempt is at it.
+        """
+        try:
+            record = self._ask(self._ledger.read)
+        except RotationError:
+            self._ask(self._ledger.remove)
+            return
+        if record is not None:
+            self._refuse_held(record)
+            self._forget(record)
+
+    def explain(self, error: StrongroomError) -> None:
+        """Make `error` one about the secret, and not about the record; say where a rotation is in flight."""
+        name, key = show_key(self._ledger.name), show_key(self._key)
+        text = error.message.replace(name, key)
+        if self.in_flight and not isinstance(error, RotationError | ConflictError):
+            text = f"the rotation of {key} is in flight: {text}"
+            error.hint = f"{error.hint}; {_GO_ON}" if error.hint else _GO_ON
+        of_key = error.args == (error.key,)
+        if error.key in {self._ledger.name, None}:
+            error.key = self._key
+        error.message = text
+        error.args = (error.key,) if of_key else (text,)
 
     # --- forward ---
 
-    def begin(self, make: Callable[[str], str], *, undoes: bool = False) -> Record:
+    def begin(self, make: Callable[[str], str], *, after: Record | None = None) -> Record:
         """Claim the rotation, `make` giving the new value for the old one.
+
+        Args:
+            make: Gives the new value.
+            after: The rotation that is to be put back, whose value readers must still get.
 
         Raises:
             ConflictError: One is in flight, or the secret was changed at the same time.
             SecretNotFoundError: There is no such secret.
         """
-        found = self.found()
+        found = self._ask(self._ledger.read)
         if found is not None and found.in_flight:
             raise self._ledger.in_flight()
-        version, old = self._now()
-        new = self._known(make(old))
-        check_rules(self._target, self._key, new)
-        versioned = isinstance(self._room, VersionReader) and version is not None
-        record = self._ask(
-            self._ledger.claim,
-            Record(self._key, old_version=version, new=new, old=None if versioned else old, undoes=undoes),
-        )
-        if (self._version() != version) if version is not None else (self._now()[1] != old):
-            self._ask(self._ledger.remove)
+        if found is not None:
+            self._refuse_held(found)
+        look = self._secret.look()
+        if look.pending:
             raise ConflictError(
-                f"{show_key(self._key)} was changed as its rotation began",
+                f"a rotation of {show_key(self._key)} by another tool is in flight: it has a pending version",
                 key=self._key,
-                hint="look whether it still needs one",
+                hint="leave it to that tool; or `resume` it, or `rollback`",
             )
-        return record
+        old = self._secret.value(look)
+        if after is not None and self._secret.readers(after, look) != "new":
+            raise self._changed_since()
+        new = self._secret.told(make(old))
+        check_rules(self._target, self._key, new)
+        record = Record(
+            self._key,
+            old_version=look.version,
+            new=new,
+            old=None if self._secret.keeps_versions(look) else old,
+            undoes=after is not None,
+            **self._held("promote" if self._tools.apply is None and self._tools.verify is None else None),
+        )
+        self._look, self._fresh = look, True
+        return self._claimed(record)
 
     def adopt(self, record: Record) -> Record:
-        """Take over what `found` returned, so that nobody else does at the same time."""
-        return record if self._recorded else self._ask(self._ledger.claim, record)
+        """Take over what `found` returned, so that nobody else does at the same time.
+
+        Raises:
+            ConflictError: An attempt is in the middle of a step that must not be crossed.
+        """
+        self._refuse_held(record)
+        return self._claimed(replace(record, **self._held()))
 
     def finish(self, record: Record) -> RotationResult:
         """Do what is left to do, of a rollback that was begun too.
@@ -137,19 +219,26 @@ class Steps:
             RotationError: `apply` or `verify` failed; all stays as it is for `resume` and `undo`.
             ConflictError: Another process does the same, or the secret was changed meanwhile.
         """
-        if record.abandoned:
-            return self.undo(record)
+        while True:
+            try:
+                return self._back(record) if record.abandoned else self._forward(record)
+            except _DisturbedError as disturbed:
+                record, self._fresh = disturbed.record, False
+
+    def _forward(self, record: Record) -> RotationResult:
         if record.state == "pending":
+            untouched = not record.begun
             record = self._staged(record)
             if self._tools.apply is not None:
-                record = record if record.begun else self._save(record, begun=True)
-                self._try(record, "apply", self._tools.apply, self._old(record), self._new(record))
+                self._stop_where_changed(record, untouched=untouched)
+                old, new = self._secret.old(record), self._new(record)
+                self._try(record, "apply", self._tools.apply, old, new)
             record = self._passed(record, "applied")
         if record.state == "applied":
             if self._tools.verify is not None:
                 self._try(record, "verify", self._tools.verify, self._new(record))
-            record = self._passed(record, "verified")
-        return self._ended(self._live(record) or self._promoted(record), self._tools.grace)
+            record = self._passed(record, "verified", step="promote")
+        return self._ended(self._promoted(record), self._tools.grace)
 
     # --- back ---
 
@@ -159,19 +248,27 @@ class Steps:
         Raises:
             RotationError: `apply` could not put the old value back; the rotation stays in flight.
         """
-        live = self._live(record)
-        if live is not None:
-            self._ended(live, timedelta.max)
-            return self.put_back(live)
+        if not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
+            return self.put_back(self._settled(record, timedelta.max))
+        return self.finish(replace(record, abandoned=True))
+
+    def _back(self, record: Record) -> RotationResult:
         # From here on the target may have the old value: a resumption must not go forward.
-        record = record if record.abandoned else self._save(record, abandoned=True)
-        if record.begun and self._tools.apply is not None:
-            self._take_back(record)
-        for version in self._pending():
-            with suppress(SecretNotFoundError, ConflictError):
-                self._ask(self._way.discard_version, self._key, version)
-        self._ask(self._ledger.remove)
-        return RotationResult(self._key, "rolled_back", record.old_version, record.new_version)
+        record = self._save(record, abandoned=True, step="rollback")
+        while True:
+            look = self._secret.look()
+            goal = self._secret.value(look)
+            if record.begun and self._tools.apply is not None:
+                self._take_back(record, look, goal)
+                record = self._save(record, step="rollback")
+                if self._secret.value(self._secret.look()) != goal:
+                    continue  # somebody has changed the secret meanwhile: the target system is to follow
+            if self._discarded(record):
+                break
+        readers = self._secret.readers(record, self._secret.look())
+        state: RotationState = "current" if readers == "new" else "rolled_back"
+        self._forget(record, state)
+        return RotationResult(self._key, state, record.old_version, record.new_version)
 
     def put_back(self, last: Record) -> RotationResult:
         """Make the value that `last` replaced a new version: a rotation to it, which can be resumed like any.
@@ -179,174 +276,362 @@ class Steps:
         Raises:
             RotationError: The secret was changed since, or the value before is no longer there.
         """
-        if self._live(last) is None:
-            raise RotationError(
-                f"{show_key(self._key)} was changed after its rotation: nothing is put back", key=self._key
-            )
-        before = self._old(last)
-        return self.finish(self.begin(lambda _: before, undoes=True))
+        if self._secret.readers(last, self._secret.look()) != "new":
+            raise self._changed_since()
+        before = self._secret.old(last)
+        return self.finish(self.begin(lambda _: before, after=last))
 
     # --- the steps ---
 
     def _staged(self, record: Record) -> Record:
-        if record.new_version is not None or record.new is None or not isinstance(self._way, StagedWriter):
+        """Return `record` with the new value staged where the backend can, and ready for `apply`."""
+        changes: dict[str, Any] = {}
+        if record.new_version is None and record.new is not None and self._stages():
+            version = self._stage(record)
+            if version is not None:
+                self._secret.remember(version, record.new)
+                changes = {"new_version": version, "new": None}
+        if self._tools.apply is not None:
+            changes |= {"begun": True, "step": "apply"}
+        elif self._tools.verify is None:
+            changes |= {"step": "promote"}
+        elif not changes:
             return record
-        staged = self._pending()
-        if staged and self._ask(self._room.get_secret_version, self._key, staged[0]) != record.new:
+        return self._save(record, **changes)
+
+    def _stages(self) -> bool:
+        return isinstance(self._secret.way, StagedWriter)
+
+    def _stage(self, record: Record) -> str | None:
+        look, self._look = self._look or self._secret.look(), None
+        assert record.new is not None  # noqa: S101  # the caller asked
+        for version in look.pending:
+            if self._ask(self._secret.room.get_secret_version, self._key, version) == record.new:
+                return version  # of an attempt that died before it could say so
+        if look.pending:
+            if not record.begun:
+                self._forget(record)  # nothing has happened yet
             raise ConflictError(
                 f"{show_key(self._key)} has a pending version that is not of this rotation",
                 key=self._key,
-                hint="roll the rotation back",
+                hint="leave it to the tool that staged it, then rotate again",
             )
         try:
-            version = staged[0] if staged else self._ask(self._way.stage_secret, self._key, record.new)
+            told: str = self._ask(self._secret.way.stage_secret, self._key, record.new)
         except UnsupportedOperationError:
-            return record
+            return None
         except BackendUnavailableError:
             raise
         except StrongroomError:
             # The backend does not want this value: nothing has happened, so nothing is in flight.
-            self._ask(self._ledger.remove)
+            self._forget(record)
             raise
-        return self._save(record, new_version=version, new=None)
-
-    def _passed(self, record: Record, state: RotationState) -> Record:
-        if self._tools.apply is None and self._tools.verify is None:
-            return replace(record, state=state)  # nothing has happened that must not happen twice
-        return self._save(record, state=state, error=None, failures=0, retry_at=None)
-
-    def _promoted(self, record: Record) -> Record:
-        try:
-            version = self._write(record)
-        except ConflictError:
-            told = "the secret was changed while it was being rotated"
-            self._note(record, told)
-            raise ConflictError(
-                f"{show_key(self._key)}: {told}", key=self._key, hint="roll the rotation back"
-            ) from None
-        return replace(record, new_version=version)
-
-    def _write(self, record: Record) -> str | None:
-        if record.new is None:  # it is staged
-            assert record.new_version is not None  # noqa: S101  # `_staged` wrote one of both
-            self._ask(
-                self._way.promote_version,
-                self._key,
-                record.new_version,
-                expected_version=record.old_version,
-            )
-            return record.new_version
-        if isinstance(self._way, ConditionalWriter) and record.old_version is not None:
-            with suppress(UnsupportedOperationError):
-                told: str = self._ask(self._way.set_secret_if, self._key, record.new, record.old_version)
-                return told
-        version, value = self._now()
-        if version != record.old_version or (record.old is not None and value != record.old):
-            raise self._ledger.in_flight()
-        self._ask(self._way.set_secret, self._key, record.new)
-        return self._version()
-
-    def _ended(self, record: Record, grace: timedelta) -> RotationResult:
-        now = self._tools.clock()
-        if grace and not record.undoes:
-            try:
-                until = now + grace
-            except OverflowError:  # raised again by each resumption, as the new value is current by now
-                until = datetime.max.replace(tzinfo=now.tzinfo)
-            self._save(
-                record,
-                state="current",
-                new=record.new if record.old is not None else None,
-                error=None,
-                rotated_at=now.isoformat(),
-                until=until.isoformat(),
-            )
-        else:
-            self._ask(self._ledger.remove)
-        state: RotationState = "rolled_back" if record.undoes else "current"
-        return RotationResult(self._key, state, record.old_version, record.new_version, now)
-
-    def _take_back(self, record: Record) -> None:
-        assert self._tools.apply is not None  # noqa: S101  # the caller asked
-        old = self._old(record)
-        try:
-            new = self._new(record)
-        except SecretNotFoundError:
-            new = old  # somebody dropped the pending version
-        try:
-            self._try(record, "apply", self._tools.apply, new, old)
-        except RotationError:
-            # An `apply` that failed on the way there has most likely changed nothing.
-            if record.state != "pending":
-                raise
-            if self._tools.verify is not None:
-                self._try(record, "verify", self._tools.verify, old)
-
-    # --- values and versions ---
-
-    def _now(self) -> tuple[str | None, str]:
-        version = self._version()
-        return version, self._known(self._ask(self._room.get_secret, self._key))
-
-    def _version(self) -> str | None:
-        if not isinstance(self._room, Describer):
-            return None
-        try:
-            told: str = self._ask(self._room.describe_secret, self._key).version
-        except UnsupportedOperationError:
-            return None
         return told
 
-    def _version_if_any(self) -> str | None:
-        with suppress(SecretNotFoundError):
-            return self._version()
-        return None
+    def _stop_where_changed(self, record: Record, *, untouched: bool) -> None:
+        """Raise where readers get what somebody else set: the target system has that, and is left alone."""
+        if self._secret.readers(record, self._secret.look()) != "other":
+            return
+        if untouched:
+            self._discarded(record)
+            self._forget(record)
+            raise ConflictError(
+                f"{show_key(self._key)} was changed as its rotation began",
+                key=self._key,
+                hint="look whether it still needs one",
+            )
+        raise self._stopped(record)
 
-    def _pending(self) -> list[str]:
-        if not (isinstance(self._room, StagedWriter) and isinstance(self._room, VersionReader)):
-            return []
-        with suppress(UnsupportedOperationError, SecretNotFoundError):
-            versions = self._ask(self._room.list_versions, self._key)
-            return [one.version for one in versions if one.state == "pending"]
-        return []
+    def _stopped(self, record: Record) -> ConflictError:
+        if self._tools.apply is None and self._tools.verify is None:
+            self._discarded(record)  # nothing else has happened
+            self._forget(record)
+            return ConflictError(
+                f"{show_key(self._key)} was changed while it was being rotated", key=self._key
+            )
+        told = "the secret was changed while it was being rotated"
+        self._note(record, told)
+        return ConflictError(f"{show_key(self._key)}: {told}", key=self._key, hint=_CHANGED)
 
-    def _live(self, record: Record) -> Record | None:
-        """Return the record, with its version, where readers get the new value already."""
-        version, value = self._now()
-        if record.new_version is not None:
-            return record if version == record.new_version else None
-        unwritten = version is not None and version == record.old_version
-        if unwritten and record.old in {None, record.new}:
-            return None  # also where the new value is the old one: its age begins anew as it is written
-        return replace(record, new_version=version) if value == record.new else None
+    def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
+        if self._tools.apply is None and self._tools.verify is None:
+            return replace(record, state=state)  # nothing has happened that must not happen twice
+        return self._save(record, state=state, step=step, error=None, failures=0, retry_at=None)
 
-    def _old(self, record: Record) -> str:
-        if record.old is not None:
-            return self._known(record.old)
-        if record.old_version is None:
-            return self._now()[1]
+    def _promoted(self, record: Record) -> Record:
+        """Return `record` with the version of the new value, which readers get by then."""
+        if not self._fresh:  # it may be done already
+            look = self._secret.look()
+            if self._secret.readers(record, look) == "new":
+                return replace(record, new_version=record.new_version or look.version)
         try:
-            return self._known(self._ask(self._room.get_secret_version, self._key, record.old_version))
+            return replace(record, new_version=self._write(record))
+        except ConflictError:
+            pass
+        look = self._secret.look()
+        if self._secret.readers(record, look) == "new":  # the answer to the first try was lost
+            return replace(record, new_version=record.new_version or look.version)
+        raise self._stopped(record)
+
+    def _write(self, record: Record) -> str | None:
+        way = self._secret.way
+        if record.new is None:  # it is staged
+            assert record.new_version is not None  # noqa: S101  # `_staged` wrote one of both
+            return self._promote(record, record.new_version)
+        if isinstance(way, ConditionalWriter) and record.old_version is not None:
+            with suppress(UnsupportedOperationError):
+                told: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
+                return told
+        if self._secret.readers(record, self._secret.look()) == "other":
+            raise self._ledger.in_flight()
+        self._ask(way.set_secret, self._key, record.new)
+        look = self._secret.look()
+        if self._secret.replaced(look) not in {record.old_version, None}:
+            # Nothing refused the write, and another came just before it: the target may follow that.
+            told = "the secret was changed by somebody else as its new value was written over that"
+            self._note(replace(record, state="pending"), told)
+            hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
+            raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
+        return look.version
+
+    def _promote(self, record: Record, version: str) -> str:
+        promote = self._secret.way.promote_version
+        try:
+            self._ask(promote, self._key, version, expected_version=record.old_version)
         except SecretNotFoundError:
-            raise RotationError(
-                f"the value of {show_key(self._key)} before its rotation is no longer there", key=self._key
-            ) from None
+            value = self._secret.remembered(version)
+            if value is None or self._secret.readers(record, self._secret.look()) != "old":
+                raise
+        else:
+            return version
+        # Somebody dropped the pending version, and the target system has the value.
+        again: str = self._ask(self._secret.way.stage_secret, self._key, value)
+        self._secret.remember(again, value)
+        record = self._save(record, new_version=again, step="promote")
+        self._ask(promote, self._key, again, expected_version=record.old_version)
+        return again
+
+    def _ended(self, record: Record, grace: timedelta) -> RotationResult:
+        if grace and not record.undoes:
+            self._settled(record, grace)
+        else:
+            self._forget(record, "current")
+        state: RotationState = "rolled_back" if record.undoes else "current"
+        return RotationResult(self._key, state, record.old_version, record.new_version, self._tools.clock())
+
+    def _settled(self, record: Record, grace: timedelta) -> Record:
+        """Write what a rollback within `grace` needs, and no more; return that."""
+        now = self._tools.clock()
+        try:
+            until = now + grace
+        except OverflowError:  # raised again by each resumption, as the new value is current by now
+            until = datetime.max.replace(tzinfo=now.tzinfo)
+        new = self._secret.new(record) if record.new_version is None else None
+        settled = self._save(
+            Record(
+                self._key,
+                state="current",
+                old_version=record.old_version,
+                new_version=record.new_version,
+                old=record.old,
+                mark=None if new is None else mark_of(new),
+                undoes=record.undoes,
+                rotated_at=now.isoformat(),
+                until=until.isoformat(),
+            ),
+            **_released(),
+        )
+        self.in_flight = False
+        return settled
+
+    def _forget(self, record: Record, state: RotationState = "rolled_back") -> None:
+        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
+        self._save(
+            Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
+            step="end",
+        )
+        self.in_flight = False
+        self._ask(self._ledger.remove)
+
+    def _take_back(self, record: Record, look: Look, goal: str) -> None:
+        """Let the target system have `goal`, which is what readers get."""
+        assert self._tools.apply is not None  # noqa: S101  # the caller asked
+        if self._secret.readers(record, look) == "other" and self._takes(goal):
+            return  # whoever set it has changed the target system too
+        new = self._secret.new(record)
+        try:
+            self._try(record, "apply", self._tools.apply, goal if new is None else new, goal)
+        except RotationError:
+            # An `apply` that failed on the way there has most likely changed nothing.
+            if record.state != "pending" or record.late:
+                raise
+            if self._tools.verify is not None:
+                self._try(record, "verify", self._tools.verify, goal)
+
+    def _takes(self, value: str) -> bool:
+        if self._tools.verify is None:
+            return False
+        try:
+            return self._tools.verify(self._key, value) is not False
+        except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
+            return False
+
+    def _discarded(self, record: Record) -> bool:
+        """Drop the version that this rotation staged, and no other; tell whether readers do not get it."""
+        look = self._secret.look()
+        if not self._stages() or self._secret.readers(record, look) == "new":
+            return True
+        mine = [one for one in look.pending if one == record.new_version]
+        if record.new_version is None and record.new is not None:
+            versions = self._secret.room.get_secret_version
+            mine = [one for one in look.pending if self._ask(versions, self._key, one) == record.new]
+        for version in mine:
+            try:
+                self._ask(self._secret.way.discard_version, self._key, version)
+            except SecretNotFoundError:
+                pass
+            except ConflictError:
+                return self._secret.readers(record, self._secret.look()) != "new"
+        return True
+
+    # --- others ---
+
+    def _overtaken(self, value: str) -> StrongroomError:
+        """Let the target system, which has `value` by us, have what readers get; return what to raise.
+
+        Raises:
+            RotationError: `apply` failed; then a rotation is in flight that says so.
+        """
+        while True:
+            found = self._ask(self._ledger.read)
+            try:
+                if found is not None and found.in_flight:
+                    self._disturb(found, value)
+                    break
+                look = self._secret.look()
+                current = self._secret.value(look)
+                if current == value:
+                    break
+                self._restore(look, current, value)
+                break
+            except SecretNotFoundError:
+                return ConflictError(
+                    f"{show_key(self._key)} was deleted while it was being rotated",
+                    key=self._key,
+                    hint="the target system has the value of that rotation, which is stored nowhere",
+                )
+            except ConflictError:
+                continue  # somebody else has moved: look again
+        return ConflictError(
+            f"a rotation of {show_key(self._key)} was gone on with, or ended, by another process",
+            key=self._key,
+            hint="see how it stands: the target system was given the value that readers get",
+        )
+
+    def _disturb(self, found: Record, value: str) -> None:
+        """Make whoever is at `found` set the target system again."""
+        changes: dict[str, Any] = {"begun": True, "late": found.late + 1}
+        if not found.abandoned:
+            changes["state"] = "pending"
+        elif found.new is None and self._secret.new(found) is None:
+            changes |= {"new": value, "new_version": None}
+        self._ask(self._ledger.write, replace(found, **changes))
+
+    def _restore(self, look: Look, current: str, value: str) -> None:
+        self._touched = None
+        record = Record(
+            self._key,
+            state="applied",
+            old_version=look.version,
+            old=None if self._secret.keeps_versions(look) else current,
+            new=value,
+            begun=True,
+            abandoned=True,
+            late=1,
+            **self._held("rollback"),
+        )
+        self.finish(self._claimed(record))
+
+    def _refuse_held(self, record: Record) -> None:
+        if record.attempt != self._attempt.id and is_held(record, self._tools.clock()):
+            raise ConflictError(
+                f"a rotation of {show_key(self._key)} is in flight: {record.host} is at its {record.step}",
+                key=self._key,
+                hint=f"wait for it: it counts as dead at {record.held_until}, or when its process has ended",
+            )
+
+    def _changed_since(self) -> RotationError:
+        return RotationError(
+            f"{show_key(self._key)} was changed after its rotation: nothing is put back", key=self._key
+        )
+
+    def _is_over(self, record: Record) -> bool:
+        return record.until is None or self._tools.clock() > datetime.fromisoformat(record.until)
 
     def _new(self, record: Record) -> str:
-        if record.new is not None:
-            return self._known(record.new)
-        return self._known(self._ask(self._room.get_secret_version, self._key, record.new_version))
+        new = self._secret.new(record)
+        if new is None:
+            raise RotationError(
+                f"the new value of {show_key(self._key)} is no longer there",
+                key=self._key,
+                hint="roll it back",
+            )
+        return new
 
-    def _known(self, value: str) -> str:
-        return self._target.told(value) if isinstance(self._target, Pipeline) else value
+    # --- the record ---
+
+    def _held(self, step: str | None = None) -> dict[str, Any]:
+        until = self._tools.clock() + self._tools.patience
+        return {
+            "attempt": self._attempt.id,
+            "host": self._attempt.host,
+            "held_until": until.isoformat(),
+            "step": step,
+        }
+
+    def _claimed(self, record: Record) -> Record:
+        self._ask(self._ledger.write, record, begins=True)
+        self.in_flight = True
+        return record
+
+    def _save(self, record: Record, **changes: Any) -> Record:
+        """Write the next state, held by this attempt.
+
+        Raises:
+            ConflictError: Another process has gone on with, or undone, this rotation.
+        """
+        changed = replace(record, **{**self._held(), **changes})
+        try:
+            self._ask(self._ledger.write, changed)
+        except ConflictError:
+            pass
+        else:
+            self._touched = None
+            return changed
+        # Outside of the `except` block, as all that follows may raise errors of its own.
+        found = self._ask(self._ledger.read)
+        if found is not None and found.in_flight and found.attempt == self._attempt.id:
+            raise _DisturbedError(found)
+        self.in_flight = False
+        touched, self._touched = self._touched, None
+        raise self._ledger.in_flight() if touched is None else self._overtaken(touched)
 
     # --- failures ---
 
-    def _try(self, record: Record, step: str, function: Callable[..., object], *values: str) -> None:
+    def _try(
+        self,
+        record: Record,
+        step: str,
+        function: Callable[..., object],
+        *values: str,
+        hint: str = _OLD_STAYS,
+    ) -> None:
+        if step == "apply":
+            self._touched = values[-1]
         try:
             outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            told = _told(values, error)
+            told = told_by(error, values)
         else:
             if step == "apply" or outcome is not False:
                 return
@@ -356,14 +641,20 @@ class Steps:
         raise RotationError(
             f"the rotation of {show_key(self._key)} is in flight: {step} failed: {told}",
             key=self._key,
-            hint="readers get the old value; resume it to try again, or roll it back",
+            hint=hint,
         )
 
     def _note(self, record: Record, told: str) -> None:
+        """Write what went wrong, and that this attempt is over."""
         wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
         retry_at = (self._tools.clock() + wait).isoformat()
+        changes = {"error": told, "failures": record.failures + 1, "retry_at": retry_at, **_released()}
         try:
-            self._save(record, error=told, failures=record.failures + 1, retry_at=retry_at)
+            self._save(record, **changes)
+        except ConflictError:
+            raise
+        except _DisturbedError as disturbed:
+            self._ask(self._ledger.write, replace(disturbed.record, **changes))
         except StrongroomError as error:
             _log.warning(
                 "rotation of %s: what failed could not be noted: %s",
@@ -371,22 +662,9 @@ class Steps:
                 type(error).__name__,
             )
 
-    def _save(self, record: Record, **changes: Any) -> Record:
-        return self._ask(self._ledger.save, record, **changes)
-
     def _ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        # Pipelines inside of a fallback have hooks of their own. `apply` is not one of our operations.
-        with as_operation("rotate"):
-            return method(*args, **kwargs)
+        return self._secret.ask(method, *args, **kwargs)
 
 
-def _told(values: tuple[str, ...], error: Exception) -> str:
-    """Return what `error` says, without `values`."""
-    name = type(error).__name__
-    try:
-        text = without(values, str(error))
-    except Exception:  # noqa: BLE001  # a stranger's method
-        return name
-    if isinstance(error, StrongroomError):
-        return text or name
-    return f"{name}: {text}" if text else name
+def _released() -> dict[str, None]:
+    return dict.fromkeys(("attempt", "host", "held_until", "step"))

@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from strongroom.errors import StrongroomError
 from strongroom.masking import Masker, leaves
 
-__all__ = ["without"]
+__all__ = ["told_by", "without"]
 
 _SHOWN: Final = 200
+"""Characters of what a program has printed."""
+_SHOWN_OF_ERROR: Final = 400
+"""Characters of an error's text: what a program has printed, and what `CommandRotator` says before it."""
 
 
-def without(values: Iterable[str], text: str, *, end: bool = False) -> str:
-    """Return `text` in one line of 200 characters at most, without `values` in any encoding.
+def without(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
+    """Return `text` in one line of `shown` characters at most, without `values` in any encoding.
 
-    What is longer is cut off behind them, or where `end` is set before its last ones. Nothing is left where a
-    value is too short to be looked for and may stand in it.
+    What is longer loses its beginning: the last words say why. Nothing is left where a value is too short to
+    be looked for and may stand in it.
     """
     looked_for = [part for value in values for part in (value, *leaves(value))]
     # Masked before anything is cut off or joined: a part of a value would not be found.
     masked = " ".join(Masker(looked_for).mask_text(text).split())
     if any(value and value in masked for value in looked_for):
         return ""
-    return masked[-_SHOWN:] if end else masked[:_SHOWN]
+    return masked if len(masked) <= shown else f"…{masked[1 - shown :]}"
+
+
+def told_by(error: Exception, values: Iterable[str]) -> str:
+    """Return what `error` says, without `values`."""
+    name = type(error).__name__
+    try:
+        text = without(values, str(error), shown=_SHOWN_OF_ERROR)
+    except Exception:  # noqa: BLE001  # a stranger's method
+        return name
+    if isinstance(error, StrongroomError):
+        return text or name
+    return f"{name}: {text}" if text else name

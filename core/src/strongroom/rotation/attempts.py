@@ -1,0 +1,98 @@
+"""Who is at a rotation: an attempt stands in its record, so that nobody goes on while its `apply` runs.
+
+A conditional write keeps two processes apart in the store. Nothing keeps them apart in the target system: a
+password that was sent late replaces whatever is there. So what cannot be fenced (`apply`, promotion, the end)
+is held by one attempt at a time, until it is over, its process has ended, or its time has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from strongroom.rotation.records import Record
+
+__all__ = ["Attempt", "attempting", "is_held"]
+
+_ENDED_STATES = frozenset({"Z", "X"})
+_ongoing: set[str] = set()
+"""The attempts of this process; a forked child has another number, and none of them is its own."""
+
+
+class Attempt(NamedTuple):
+    """One run of `rotate`, `resume` or `rollback`."""
+
+    id: str
+    """Machine, process, the process's start and a random part; the first is empty where it cannot be told."""
+    host: str
+    """Where it runs, for people."""
+
+
+@contextmanager
+def attempting() -> Iterator[Attempt]:
+    """Give an attempt that is alive within the block."""
+    pid = os.getpid()
+    one = Attempt(
+        f"{_machine()}/{pid}/{_started(pid) or ''}/{secrets.token_hex(8)}",
+        f"{platform.node()}, process {pid}",
+    )
+    _ongoing.add(one.id)
+    try:
+        yield one
+    finally:
+        _ongoing.discard(one.id)
+
+
+def is_held(record: Record, now: datetime) -> bool:
+    """Tell whether an attempt may be in the middle of a step of `record` that others must not cross."""
+    if record.attempt is None or record.step is None or record.held_until is None:
+        return False
+    return now < datetime.fromisoformat(record.held_until) and not _has_ended(record.attempt)
+
+
+def _has_ended(attempt: str) -> bool:
+    """Tell whether it is known that `attempt` is over; of another machine's nothing is known."""
+    machine, number, started, *_ = [*attempt.split("/"), "", "", ""]
+    if not machine or machine != _machine() or not number.isdecimal():
+        return False
+    pid = int(number)
+    if pid == os.getpid():
+        return attempt not in _ongoing
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # it is another user's
+    return bool(started) and _started(pid) != started
+
+
+@cache
+def _machine() -> str:
+    """Return what this machine's processes with this numbering of them have in common, or ""."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        numbering = Path("/proc/self/ns/pid").readlink()  # containers of one machine have each their own
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{boot} {numbering}".encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> str | None:
+    """Return when the process began, in ticks since boot: its number alone may be another's by now."""
+    with suppress(OSError, IndexError):
+        # The name, in brackets, may hold anything; the state and further numbers follow it: proc(5).
+        after = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+        return None if after[0] in _ENDED_STATES else after[19]
+    return None

@@ -1,0 +1,156 @@
+"""The secret that is rotated, as a rotation sees it: which value readers get, and what is staged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from strongroom.errors import RotationError, SecretNotFoundError, UnsupportedOperationError, show_key
+from strongroom.pipeline import Pipeline, as_operation
+from strongroom.providers import Describer, StagedWriter, VersionReader
+from strongroom.rotation.records import Record
+from strongroom.rotation.room import room_of
+
+__all__ = ["Look", "Secret"]
+
+T = TypeVar("T")
+
+
+class Look(NamedTuple):
+    """What was there at one moment."""
+
+    version: str | None
+    """Of the value that readers get; None where the backend tells none."""
+    pending: tuple[str, ...] = ()
+
+
+class Secret:
+    """One secret, read past caches and hooks, and written by the way of every write.
+
+    Args:
+        target: What answers the key.
+        key: The secret.
+    """
+
+    def __init__(self, target: Any, key: str) -> None:
+        self.key = key
+        self._target = target
+        # The hooks of the outermost pipeline see one rotation, and not its many small operations.
+        self.way = target.inner if isinstance(target, Pipeline) else target
+        self.room = room_of(target)
+        self._stages = isinstance(self.room, StagedWriter) and isinstance(self.room, VersionReader)
+        self._values: dict[str, str] = {}  # by version: none of them changes
+
+    def ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Return what `method` does; pipelines inside of a fallback have hooks of their own."""
+        with as_operation("rotate"):
+            return method(*args, **kwargs)
+
+    def look(self) -> Look:
+        """Return what is there now, by one request where the backend has versions.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+        """
+        if self._stages:
+            try:
+                versions = self.ask(self.room.list_versions, self.key)
+            except UnsupportedOperationError:
+                return Look(self._described())
+            pending = tuple(one.version for one in versions if one.state == "pending")
+            current = next((one.version for one in versions if one.state == "current"), None)
+            return Look(self._described() if current is None else current, pending)
+        return Look(self._described())
+
+    def value(self, look: Look) -> str:
+        """Return the value that readers got at `look`; where there are no versions, the one they get now."""
+        if look.version is not None and isinstance(self.room, VersionReader):
+            with suppress(UnsupportedOperationError, SecretNotFoundError):
+                return self.value_of(look.version)
+        return self._known(self.ask(self.room.get_secret, self.key))
+
+    def value_of(self, version: str) -> str:
+        """Return the value of a version, asked for once."""
+        if version not in self._values:
+            self.remember(version, self.ask(self.room.get_secret_version, self.key, version))
+        return self._known(self._values[version])
+
+    def remember(self, version: str | None, value: str) -> None:
+        """Take `value` as that of `version`, so that it need not be read."""
+        if version is not None:
+            self._values[version] = value
+
+    def remembered(self, version: str | None) -> str | None:
+        """Return the value of `version` where it is known without asking."""
+        return None if version is None else self._values.get(version)
+
+    def keeps_versions(self, look: Look) -> bool:
+        """Tell whether the value at `look` can still be read when another one is current."""
+        return look.version is not None and isinstance(self.room, VersionReader)
+
+    def readers(self, record: Record, look: Look) -> Literal["old", "new", "other"]:
+        """Tell what readers get: the value from before, that of the rotation, or what somebody else set."""
+        if record.new_version is not None and look.version is not None and look.version == record.new_version:
+            return "new"
+        if record.old_version is not None and look.version is not None:
+            if look.version == record.old_version and record.old in {None, record.new}:
+                return "old"  # also where the new value is the old one: its age begins anew as it is written
+            if record.new_version is None and record.made(self.value(look)):
+                return "new"
+            return "old" if look.version == record.old_version else "other"
+        value = self.value(look)
+        if record.made(value):
+            return "new"
+        return "old" if record.old is None or value == record.old else "other"
+
+    def replaced(self, look: Look) -> str | None:
+        """Return the version that the one at `look` took the place of, None where that cannot be told."""
+        if look.version is None or not isinstance(self.room, VersionReader):
+            return None
+        with suppress(UnsupportedOperationError):
+            versions = [one.version for one in self.ask(self.room.list_versions, self.key)]
+            if look.version in versions[:-1]:
+                return versions[versions.index(look.version) + 1]
+        return None
+
+    def old(self, record: Record) -> str:
+        """Return the value that `record` replaces.
+
+        Raises:
+            RotationError: It is no longer there.
+        """
+        if record.old is not None:
+            return self._known(record.old)
+        if record.old_version is None:
+            return self.value(Look(None))
+        with suppress(SecretNotFoundError):
+            return self.value_of(record.old_version)
+        raise RotationError(
+            f"the value of {show_key(self.key)} before its rotation is no longer there", key=self.key
+        )
+
+    def new(self, record: Record) -> str | None:
+        """Return the value that `record` makes current; None where somebody dropped it."""
+        if record.new is not None:
+            return self._known(record.new)
+        if record.new_version is None:
+            return None
+        with suppress(SecretNotFoundError):
+            return self.value_of(record.new_version)
+        return None
+
+    def told(self, value: str) -> str:
+        """Return `value`, made known to whoever masks values."""
+        return self._known(value)
+
+    def _described(self) -> str | None:
+        if isinstance(self.room, Describer):
+            with suppress(UnsupportedOperationError):
+                told: str = self.ask(self.room.describe_secret, self.key).version
+                return told
+        # Nothing tells a version: whether it is there is seen as its value is read.
+        return None
+
+    def _known(self, value: str) -> str:
+        return self._target.told(value) if isinstance(self._target, Pipeline) else value

@@ -1,0 +1,421 @@
+"""Others beside a rotation: an operator, another tool, another process that is slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Mortal, Target, backend, memory_with
+from strongroom import SecretProviderRegistry, SecretRotation
+from strongroom.cache import MemoryCacheStore
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    RotationError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
+from strongroom.keys import record_key
+from strongroom.rotation import attempts
+from strongroom.rotation.records import Ledger, Record
+from strongroom_memory import MemorySecretProvider
+
+BY_HAND = "value-made-by-hand"
+
+
+class Slow(Target):
+    """A target system whose `apply` waits until it is let go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.goes_on = threading.Event(), threading.Event()
+
+    def apply(self, key, old, new):
+        self.entered.set()
+        assert self.goes_on.wait(30)
+        super().apply(key, old, new)
+
+
+def half_way(provider, target, lock):
+    """Leave a rotation to `NEW` in flight, whose `apply` failed."""
+
+    def failing(*_):
+        raise ConnectionError
+
+    with pytest.raises(RotationError):
+        SecretRotation(provider, apply=failing, verify=target.verify, lock=lock).rotate(KEY, NEW)
+
+
+def in_thread(work):
+    raised = []
+
+    def run():
+        try:
+            work()
+        except Exception as error:  # it is looked at by the test
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, raised
+
+
+def test_a_rollback_is_refused_while_an_apply_runs(abilities):
+    memory, slow, lock = memory_with(), Slow(), MemoryCacheStore()
+    provider = backend(memory, abilities)
+    half_way(provider, slow, lock)
+    rotation = SecretRotation(provider, apply=slow.apply, verify=slow.verify, lock=lock)
+    thread, raised = in_thread(lambda: rotation.resume(KEY))
+    assert slow.entered.wait(30)
+    for method in (rotation.rollback, rotation.resume, rotation.rotate, rotation.forget):
+        with pytest.raises(ConflictError, match="in flight") as caught:
+            method(KEY)
+        assert NEW not in str(caught.value)
+    assert f"process {os.getpid()}" in str(caught.value)
+    slow.goes_on.set()
+    thread.join()
+    assert not raised
+    assert memory.get_secret(KEY) == NEW == slow.password
+
+
+def test_an_apply_that_comes_in_late_is_made_good(abilities):
+    """An attempt that others had to count as dead was only slow."""
+    memory, slow, lock, clock = memory_with(), Slow(), MemoryCacheStore(), Clock()
+    provider = backend(memory, abilities)
+    half_way(provider, slow, lock)
+    cron = SecretRotation(provider, apply=slow.apply, verify=slow.verify, lock=lock, clock=clock)
+    thread, raised = in_thread(lambda: cron.resume(KEY))
+    assert slow.entered.wait(30)
+    clock.pass_by(minutes=16)
+    quick = Target()
+    operator = SecretRotation(provider, apply=quick.apply, lock=lock, clock=clock)
+    assert operator.rollback(KEY).state == "rolled_back"
+    slow.goes_on.set()
+    thread.join()
+    assert [type(error) for error in raised] == [ConflictError]
+    assert memory.get_secret(KEY) == OLD == slow.password
+    assert operator.status_of(KEY).state == "current"
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback", "rotate_due"])
+def test_what_an_operator_repaired_is_left_alone(abilities, command):
+    memory, target, lock, clock = memory_with(), Target(), MemoryCacheStore(), Clock()
+    provider = backend(memory, abilities)
+    half_way(provider, target, lock)
+    target.password = BY_HAND
+    memory.set_secret(KEY, BY_HAND)
+    clock.pass_by(hours=1)
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock, clock=clock)
+    if command == "rollback":
+        assert rotation.rollback(KEY).state == "rolled_back"
+    elif command == "resume":
+        with pytest.raises(ConflictError, match="changed while it was being rotated"):
+            rotation.resume(KEY)
+    else:
+        with pytest.raises(ConflictError, match="changed while it was being rotated"):
+            rotation.rotate_due()
+    assert memory.get_secret(KEY) == BY_HAND == target.password
+    assert not target.calls
+    (status,) = rotation.status()
+    assert status.state == ("current" if command == "rollback" else "pending")
+    if command != "rollback":
+        assert rotation.rollback(KEY).state == "rolled_back"
+        assert memory.get_secret(KEY) == BY_HAND == target.password
+
+
+def test_rotate_due_leaves_what_another_tool_has_staged():
+    memory, clock = memory_with(), Clock()
+    staged = memory.stage_secret(KEY, NEW)
+    rotation = SecretRotation(memory, 30, clock=clock)
+    assert rotation.rotate_due() == []
+    assert memory.get_secret(KEY) == OLD
+    assert [one.state for one in rotation.status()] == ["pending"]
+    clock.pass_by(days=31)
+    with pytest.raises(ConflictError, match="another tool"):
+        rotation.rotate_due()
+    assert memory.get_secret_version(KEY, staged) == NEW
+    assert rotation.resume(KEY).new_version == staged
+
+
+def test_a_rollback_leaves_what_another_tool_has_staged():
+    memory, target = memory_with(), Target()
+    with pytest.raises(RotationError):
+        SecretRotation(memory, apply=target.apply, verify=lambda *_: False).rotate(KEY, NEW)
+    theirs = memory.stage_secret(KEY, "of another tool")
+    assert SecretRotation(memory, apply=target.apply).rollback(KEY).state == "rolled_back"
+    assert memory.get_secret_version(KEY, theirs) == "of another tool"
+    assert target.password == OLD == memory.get_secret(KEY)
+
+
+def test_a_pending_version_that_somebody_dropped_is_staged_again():
+    memory, target = memory_with(), Target()
+
+    def verify(key, new):
+        (pending,) = [one.version for one in memory.list_versions(key) if one.state == "pending"]
+        memory.discard_version(key, pending)
+
+    assert SecretRotation(memory, apply=target.apply, verify=verify).rotate(KEY, NEW).state == "current"
+    assert memory.get_secret(KEY) == NEW == target.password
+
+
+# --- attempts ---
+
+
+def held_by(process):
+    """Return a provider with a rotation that `process`, a pid, is at in its `apply`."""
+    memory, target = memory_with(), Target()
+    half_way(memory, target, None)
+    ledger = Ledger(memory, KEY, None)
+    record = ledger.read()
+    machine, _, _, rest = next(_ids()).split("/")
+    started = attempts._started(process) or "1"
+    ledger.write(
+        Record(
+            **{name: getattr(record, name) for name in ("key", "state", "old_version", "new_version", "new")},
+            begun=True,
+            attempt=f"{machine}/{process}/{started}/{rest}",
+            host="some host",
+            held_until=(Clock().now.replace(year=2100)).isoformat(),
+            step="apply",
+        )
+    )
+    return memory, target
+
+
+def _ids():
+    with attempts.attempting() as one:
+        yield one.id
+
+
+def test_an_attempt_ends_with_its_process():
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import signal; print(flush=True); signal.pause()"], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline()
+        memory, target = held_by(process.pid)
+        rotation = SecretRotation(memory, apply=target.apply)
+        with pytest.raises(ConflictError, match="some host is at its apply"):
+            rotation.rollback(KEY)
+    finally:
+        process.kill()
+        process.communicate()
+    assert rotation.rollback(KEY).state == "rolled_back"
+
+
+def test_an_attempt_of_another_process_with_the_same_number_is_over(monkeypatch):
+    memory, target = held_by(os.getppid())
+    rotation = SecretRotation(memory, apply=target.apply)
+    with pytest.raises(ConflictError):
+        rotation.rollback(KEY)
+    monkeypatch.setattr(attempts, "_started", lambda pid: "12345")
+    assert rotation.rollback(KEY).state == "rolled_back"
+
+
+def test_of_an_attempt_on_another_machine_nothing_is_known_but_its_time(monkeypatch):
+    memory, target = held_by(1)
+    monkeypatch.setattr(attempts, "_machine", lambda: "another")
+    clock = Clock()
+    rotation = SecretRotation(memory, apply=target.apply, clock=clock)
+    with pytest.raises(ConflictError):
+        rotation.resume(KEY)
+    clock.pass_by(days=40_000)
+    assert rotation.resume(KEY).state == "current"
+
+
+def test_a_forked_child_is_not_its_parents_attempt():
+    with attempts.attempting() as one:
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                # Its parent lives, so the attempt does; and its own are its own.
+                told = attempts._has_ended(one.id)
+                with attempts.attempting() as own:
+                    os._exit(10 + told + (own.id.split("/")[1] == one.id.split("/")[1]))
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+    assert attempts._has_ended(one.id)
+
+
+def test_a_record_of_before_is_read(abilities):
+    """Without the members that came with attempts."""
+    memory, target = memory_with(), Target(NEW)
+    version = memory.describe_secret(KEY).version
+    staged = memory.stage_secret(KEY, NEW) if "stage_secret" in abilities else None
+    told = {
+        "format": 1,
+        "key": KEY,
+        "state": "applied",
+        "old_version": version if "describe_secret" in abilities else None,
+        "new_version": staged,
+        "new": None if staged else NEW,
+        "old": None if "list_versions" in abilities else OLD,
+        "begun": True,
+        "abandoned": False,
+        "undoes": False,
+        **dict.fromkeys(("error", "retry_at", "rotated_at", "until")),
+        "failures": 0,
+    }
+    memory.set_secret(record_key(KEY), json.dumps(told))
+    rotation = SecretRotation(
+        backend(memory, abilities), apply=target.apply, verify=target.verify, lock=MemoryCacheStore()
+    )
+    assert rotation.status_of(KEY).state == "applied"
+    assert rotation.resume(KEY).state == "current"
+    assert memory.get_secret(KEY) == NEW
+
+
+# --- what is kept, and for how long ---
+
+
+@pytest.mark.parametrize("command", ["status", "rotate", "resume", "rollback", "rotate_if_due", "rotate_due"])
+def test_the_value_before_does_not_outlive_its_grace(abilities, command):
+    memory, clock = memory_with(), Clock()
+    rotation = SecretRotation(
+        backend(memory, abilities), 1000, grace_seconds=60, lock=MemoryCacheStore(), clock=clock
+    )
+    rotation.rotate(KEY, NEW)
+    if "describe_secret" not in abilities:
+        kept = memory.get_secret(record_key(KEY))
+        assert OLD in kept
+        assert NEW not in kept
+    clock.pass_by(days=400)
+    with suppress(RotationError, UnsupportedOperationError):
+        if command in {"status", "rotate_due"}:
+            getattr(rotation, command)()
+        else:
+            getattr(rotation, command)(KEY)
+    assert OLD not in memory.get_secrets([record_key(KEY)]).get(record_key(KEY), "")
+    if command != "rotate":
+        assert not memory.get_secrets([record_key(KEY)])
+
+
+def test_a_record_can_be_forgotten_also_one_that_cannot_be_understood():
+    memory = memory_with()
+    rotation = SecretRotation(memory)
+    half_way(memory, Target(), None)
+    rotation.forget(KEY)
+    assert not memory.get_secrets([record_key(KEY)])
+    memory.set_secret(record_key(KEY), "{}")
+    rotation.forget(KEY)
+    assert not memory.get_secrets([record_key(KEY)])
+    rotation.forget(KEY)
+
+
+def test_one_unreadable_record_stops_no_other_key():
+    clock = Clock()
+    memory = MemorySecretProvider(secrets={"a": "1", "b": "2", "c": "3"}, clock=clock)
+    memory.set_secret(record_key("b"), "rubbish")
+    rotation = SecretRotation(memory, 30, clock=clock)
+    told = {one.key: (one.state, one.last_error) for one in rotation.status()}
+    assert told["a"] == told["c"] == ("current", None)
+    assert told["b"][0] == "unknown"
+    assert "cannot be understood" in told["b"][1]
+    clock.pass_by(days=31)
+    with pytest.raises(RotationError, match="'b' cannot be understood"):
+        rotation.rotate_due()
+    assert memory.get_secrets(["a", "b", "c"])["b"] == "2"
+    assert memory.get_secret("a") != "1"
+    assert memory.get_secret("c") != "3"
+
+
+# --- outages, and deletes ---
+
+
+def test_an_outage_in_between_names_the_secret_and_what_to_do(abilities):
+    down = []
+
+    memory, target, lock = memory_with(), Target(), MemoryCacheStore()
+    provider = backend(memory, abilities)
+
+    def unavailable(name):
+        method = getattr(type(provider), name)
+
+        def call(self, key, *args, **options):
+            if down:
+                raise BackendUnavailableError(
+                    f"vault: read {key!r}: InternalServerError", key=key, hint="look"
+                )
+            return method(self, key, *args, **options)
+
+        return call
+
+    broken = type("Broken", (type(provider),), {n: unavailable(n) for n in dir(provider) if "secret" in n})()
+
+    def apply(key, old, new):
+        target.apply(key, old, new)
+        down.append(True)
+
+    with pytest.raises(BackendUnavailableError) as caught:
+        SecretRotation(broken, apply=apply, lock=lock).rotate(KEY, NEW)
+    error = caught.value
+    assert error.key == KEY
+    assert error.message.startswith(f"the rotation of '{KEY}' is in flight: ")
+    assert ".rotation" not in str(error)
+    assert error.hint.startswith("look; ")
+    assert "`resume`" in error.hint
+    assert "roll it back" in error.hint
+    down.clear()
+    assert SecretRotation(broken, apply=target.apply, lock=lock).resume(KEY).state == "current"
+    assert memory.get_secret(KEY) == NEW == target.password
+
+
+SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+
+
+def test_a_delete_takes_the_record_along():
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.set_secret(KEY, OLD)
+        half_way(registry, Target(), None)
+        inner = registry.pipeline("app").inner
+        assert inner.get_secrets([record_key(KEY)])
+        registry.delete_secret(KEY)
+        assert not inner.get_secrets([record_key(KEY)])
+        registry.set_secret(KEY, "another life")
+        assert SecretRotation(registry).rotate(KEY).state == "current"
+
+
+def test_a_record_that_was_left_behind_goes_with_the_next_delete():
+    with SecretProviderRegistry(SPEC) as registry:
+        inner = registry.pipeline("app").inner
+        inner.set_secret(record_key(KEY), "left behind")
+        with pytest.raises(SecretNotFoundError) as caught:
+            registry.delete_secret(KEY)
+        assert caught.value.key == KEY
+        assert not inner.get_secrets([record_key(KEY)])
+
+
+def test_a_secret_that_is_deleted_while_its_apply_runs_is_told():
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.set_secret(KEY, OLD)
+
+        def apply(key, old, new):
+            registry.delete_secret(key)
+
+        with pytest.raises(ConflictError, match="deleted while it was being rotated"):
+            SecretRotation(registry, apply=apply).rotate(KEY, NEW)
+        assert not registry.pipeline("app").inner.get_secrets([KEY, record_key(KEY)])
+
+
+def test_a_rotation_makes_few_requests(abilities):
+    counts, memory = [], memory_with()
+    for grace in (0, 60, 60):
+        counted = Mortal()
+        target = Target()
+        SecretRotation(
+            backend(memory, abilities, counted),
+            apply=target.apply,
+            verify=target.verify,
+            grace_seconds=grace,
+            lock=MemoryCacheStore(),
+        ).rotate(KEY)
+        counts.append(counted.count)
+    if abilities == BACKENDS["everything"]:
+        assert counts == [12, 11, 12]
+    else:
+        assert max(counts) <= 24
