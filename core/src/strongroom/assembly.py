@@ -13,6 +13,7 @@ from strongroom.events import SecretHook
 from strongroom.fallback import FallbackProvider
 from strongroom.fields import member_of
 from strongroom.middleware.writes import TellingMiddleware
+from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.plugins import load_factory
 from strongroom.providers import Closeable, guard
@@ -51,7 +52,8 @@ class Assembly:
     def __init__(self, plan: Plan, *, only: str | None = None) -> None:
         self.plan = plan
         self._used = plan.used_by(only) if only is not None else frozenset(plan.pipelines)
-        self._lock = threading.RLock()
+        self._begin_again()
+        renew_after_fork(self, Assembly._begin_again)
         self._chains: dict[str, Any] = {}
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
@@ -60,6 +62,12 @@ class Assembly:
         for name in plan.pipelines:
             if name in self._used and not self._waits(name):
                 self.chain(name)
+
+    def _begin_again(self) -> None:
+        # One for each pipeline: a first use may ask a slow server for a token, and holds up no other one.
+        # References make no circles, so no two threads wait for each other.
+        self._locks = {name: threading.RLock() for name in self.plan.pipelines}
+        self._rotation = threading.RLock()
 
     def _waits(self, name: str) -> bool:
         return any(part.reads for member in self.plan.used_by(name) for part in self._parts(member))
@@ -75,7 +83,7 @@ class Assembly:
         """Return provider and middleware of a pipeline, without hooks."""
         chain = self._chains.get(name)
         if chain is None:
-            with self._lock:
+            with forks_wait(), self._locks[name]:
                 chain = self._chains.get(name)
                 if chain is None:
                     chain = self._assembled(self.plan.pipelines[name])
@@ -113,7 +121,7 @@ class Assembly:
 
     def rotation_lock(self) -> Any:
         """Return the store whose lock is for rotations, made at the first call; None where there is none."""
-        with self._lock:
+        with self._rotation:
             if self._rotation_lock is None and self.plan.rotation_lock is not None:
                 self._rotation_lock = self._make(self.plan.rotation_lock)
             return self._rotation_lock

@@ -9,10 +9,11 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Generic, TypeVar
 
 from strongroom.errors import ConfigurationError, StrongroomError, show_key
+from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 __all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits"]
 
@@ -76,14 +77,27 @@ class Deadline:
 
 
 class _Job:
-    __slots__ = ("call", "done", "error", "result")
+    __slots__ = ("call", "done", "error", "result", "slots")
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[[], Any], slots: queue.SimpleQueue[None]) -> None:
         self.call = call
+        self.slots = slots
         self.done = threading.Lock()
         self.done.acquire()
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Make the call, and keep what comes of it."""
+        try:
+            self.result = self.call()
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that asked
+            self.error = error
+
+    def end(self) -> None:
+        """Let the next call have the slot, and who waits for this one go on."""
+        self.slots.put(None)
+        self.done.release()
 
 
 class Runner:
@@ -92,19 +106,29 @@ class Runner:
     requests' timeouts bound each read from a socket, not the call: a server that drips, a name service that
     hangs or a token endpoint that is tried again and again would outlast any deadline. A call that outlasts
     its deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` calls
-    are under way at once.
+    are under way at once. A forked child has a runner without threads.
     """
 
     def __init__(self, most: int = 64) -> None:
-        self._slots = threading.Semaphore(most)
-        self._lock = threading.Lock()
+        self._most = most
+        self._begin_again()
+        renew_after_fork(self, Runner._begin_again)
+
+    def _begin_again(self) -> None:
+        # No locks: a signal handler may call while the thread that it interrupts is in here.
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._most):
+            self._slots.put(None)
         self._idle: deque[queue.SimpleQueue[_Job | None]] = deque()
 
     def run(self, call: Callable[[], T], deadline: Deadline) -> T:
         """Return what `call` returns, or raise what it raises; `OutOfTimeError` at the deadline."""
-        if not self._slots.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
-            raise OutOfTimeError
-        job = _Job(call)
+        slots = self._slots
+        try:
+            slots.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
+        except queue.Empty:
+            raise OutOfTimeError from None
+        job = _Job(call, slots)
         self._hand_over(job)
         if not job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
             raise OutOfTimeError
@@ -114,39 +138,42 @@ class Runner:
 
     def close(self) -> None:
         """Let the idle threads end."""
-        with self._lock:
-            idle, self._idle = self._idle, deque()
-        for inbox in idle:
-            inbox.put(None)
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().put(None)
 
     def _hand_over(self, job: _Job) -> None:
-        with self._lock:
-            inbox = self._idle.pop() if self._idle else None
-        if inbox is None:
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
             inbox = queue.SimpleQueue()
-            threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True).start()
+            worker = threading.Thread(target=self._work, args=(inbox,), name="strongroom-call", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
+                job.run()
+                job.end()
+                return
         inbox.put(job)
 
     def _work(self, inbox: queue.SimpleQueue[_Job | None]) -> None:
-        while (job := self._next(inbox)) is not None:
-            try:
-                job.result = job.call()
-            except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that asked
-                job.error = error
-            with self._lock:
-                self._idle.append(inbox)
-            self._slots.release()
-            job.done.release()
+        idle = self._idle
+        while (job := self._next(inbox, idle)) is not None:
+            job.run()
+            idle.append(inbox)
+            job.end()
             del job  # an idle thread must not keep a value alive
 
-    def _next(self, inbox: queue.SimpleQueue[_Job | None]) -> _Job | None:
+    @staticmethod
+    def _next(
+        inbox: queue.SimpleQueue[_Job | None], idle: deque[queue.SimpleQueue[_Job | None]]
+    ) -> _Job | None:
         try:
             return inbox.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
-            with self._lock:
-                if inbox in self._idle:
-                    self._idle.remove(inbox)
-                    return None
+            with suppress(ValueError):
+                idle.remove(inbox)
+                return None
         return inbox.get()  # taken from the idle ones in this very moment: a job is on its way
 
 
@@ -164,6 +191,7 @@ class SharedClient(ABC, Generic[T]):
         self._lock = threading.Lock()
         self._service: T | None = None
         self._opened = ExitStack()
+        renew_after_fork(self, SharedClient._begin_again)
 
     @abstractmethod
     def load(self) -> None:
@@ -182,7 +210,8 @@ class SharedClient(ABC, Generic[T]):
         service = self._service
         if service is not None:
             return service, Deadline(self._timeout)
-        self.load()
+        with forks_wait():
+            self.load()
         deadline = Deadline(self._timeout)
         try:
             # On another thread, as the search for a login may ask a server that does not answer.
@@ -213,7 +242,14 @@ class SharedClient(ABC, Generic[T]):
     def _made(self) -> T:
         with self._lock:
             if self._service is None:
-                with ExitStack() as opened:
+                with forks_wait(), ExitStack() as opened:
                     self._service = self.make(opened)
                     self._opened = opened.pop_all()
             return self._service
+
+    def _begin_again(self) -> None:
+        """Leave the client to the parent of a forked child."""
+        never_collect(self._service, self._opened)
+        self._service = None
+        self._opened = ExitStack()
+        self._lock = threading.Lock()

@@ -6,10 +6,9 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar, copy_context
-from functools import lru_cache
+from contextvars import ContextVar
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from strongroom.audit.who import actor
@@ -38,6 +37,7 @@ from strongroom.events import (
 )
 from strongroom.keys import check_key, check_prefix, is_reserved, record_key
 from strongroom.middleware.base import Middleware
+from strongroom.parallel import in_parallel
 from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
 from strongroom.tenancy import current_tenant
 
@@ -86,13 +86,8 @@ def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
     """Return the values of those of `keys` that are there: in one batch, else in parallel."""
     if isinstance(provider, BatchReader):
         return provider.get_secrets(keys)
-    if len(keys) < 2:  # noqa: PLR2004  # one key needs no threads
-        return {key: value for key in keys if (value := _or_absent(provider, key)) is not None}
-    with ThreadPoolExecutor(min(_PARALLEL_READS, len(keys)), thread_name_prefix="strongroom-read") as pool:
-        # Each read sees the caller's tenant; a context runs in one thread at a time, so each has its own.
-        waiting = {key: pool.submit(copy_context().run, _or_absent, provider, key) for key in keys}
-        values = {key: future.result() for key, future in waiting.items()}
-    return {key: value for key, value in values.items() if value is not None}
+    values = in_parallel(partial(_or_absent, provider), keys, _PARALLEL_READS)
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
 
 def _or_absent(provider: SecretProvider, key: str) -> str | None:

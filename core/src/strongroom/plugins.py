@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.errors import PluginError
 from strongroom.known import KNOWN_TYPES
+from strongroom.parallel import forks_wait, renew_after_fork
 
 if TYPE_CHECKING:
     import pluggy
@@ -164,10 +165,19 @@ class PluginFinder:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._forget()
+        renew_after_fork(self, PluginFinder._after_fork)
+
+    def _forget(self) -> None:
         self._entries: list[_Entry] | None = None
         self._loaded: dict[_Entry, dict[tuple[Kind, str], Plugin] | str] = {}
         self._bad_names: dict[_Entry, list[tuple[Kind, str, str]]] = {}
         self._manager: pluggy.PluginManager | None = None
+
+    def _after_fork(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._forget()  # a thread that is gone was in the middle of it
+        self._lock = threading.RLock()
 
     def find(self, kind: Kind, type_name: str) -> Plugin:
         """Return the descriptor of `type_name`.
@@ -175,7 +185,7 @@ class PluginFinder:
         Raises:
             PluginError: There is none, there are two, or its plugin is broken; the message says which.
         """
-        with self._lock:
+        with forks_wait(), self._lock:
             entry = self._entry_for(kind, type_name)
             loaded = self._load(entry)
             if isinstance(loaded, str):
@@ -198,7 +208,7 @@ class PluginFinder:
     def listed(self) -> list[ListedPlugin]:
         """Return every component and every broken entry point, for `strongroom plugins`."""
         rows: list[ListedPlugin] = []
-        with self._lock:
+        with forks_wait(), self._lock:
             for entry in self._all_entries():
                 loaded = self._load(entry)
                 told = (entry.distribution, entry.version)

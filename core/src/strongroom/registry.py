@@ -14,6 +14,7 @@ from strongroom.explanation import Explanation, by_length, explain, no_default
 from strongroom.fields import member_of
 from strongroom.keys import begins_no_key, check_prefix
 from strongroom.middleware.prefix import StripPrefixMiddleware
+from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline, read_many
 from strongroom.plugins import did_you_mean
 from strongroom.providers import (
@@ -70,7 +71,8 @@ class SecretProviderRegistry(BaseProvider):
     ) -> None:
         self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
         self._assembly = Assembly(self._plan, only=pipeline)
-        self._lock = threading.RLock()
+        self._begin_again()
+        renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
         self._seen: Callable[[str], object] | None = None
         self._registered: dict[str, Any] = {}
@@ -221,10 +223,11 @@ class SecretProviderRegistry(BaseProvider):
         """
         found = self._pipelines.get(name)
         if found is None:
+            chain = self._chain(name)  # outside the lock: it may ask a server for a token
             with self._lock:
                 found = self._pipelines.get(name)
                 if found is None:
-                    found = self._assembled(self._chain(name), name)
+                    found = self._assembled(chain, name)
                     self._pipelines[name] = found
         return found
 
@@ -296,11 +299,15 @@ class SecretProviderRegistry(BaseProvider):
         """Close every provider; a second call is harmless."""
         with self._lock:
             registered, self._registered = list(self._registered.values()), {}
-            self._assembly.close()
-            for provider in registered:
-                close = getattr(provider, "close", None)
-                if close is not None:
-                    close()
+        self._assembly.close()
+        for provider in registered:
+            close = getattr(provider, "close", None)
+            if close is not None:
+                close()
+
+    def _begin_again(self) -> None:
+        """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"
@@ -328,10 +335,10 @@ class SecretProviderRegistry(BaseProvider):
             return self.pipeline(route.pipeline)
         found = self._stripped.get(route)
         if found is None:
+            chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
             with self._lock:
                 found = self._stripped.get(route)
                 if found is None:
-                    chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)
                     found = self._assembled(chain, route.pipeline)
                     self._stripped[route] = found
         return found

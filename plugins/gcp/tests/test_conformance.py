@@ -21,6 +21,7 @@ class TestGrpc(ProviderConformance):
         "k" * 256,
     )
     hostile_values = (EMPTY_MARK.decode(), EMPTY_MARK.decode() * 2, f"{EMPTY_MARK.decode()}x")
+    survives_forks = "the tests' gRPC server runs in this process, and the ready channel is its maker's"
     sdk_modules = ("google", "grpc", "proto")
     construction = "from strongroom_gcp import GCPSecretProvider; GCPSecretProvider('my-project')"
 
@@ -42,6 +43,8 @@ class TestGrpc(ProviderConformance):
 
 
 class TestRest(TestGrpc):
+    survives_forks = True
+
     @pytest.fixture
     def transport(self):
         return "rest"

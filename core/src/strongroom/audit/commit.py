@@ -16,6 +16,7 @@ class GroupCommit:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._syncing = False
+        self._leader = 0
         self.last = 0
         self._synced = 0
         self._lost = 0
@@ -36,10 +37,13 @@ class GroupCommit:
             OSError: The disk did not take it.
         """
         with self._changed:
-            while self._syncing and number > self._synced:
+            me = threading.get_ident()
+            # A signal handler that interrupts whoever syncs must not wait for that.
+            while self._syncing and self._leader != me and number > self._synced:
                 self._changed.wait()
             leads = number > self._synced
-            self._syncing = self._syncing or leads
+            if leads:
+                self._syncing, self._leader = True, me
         if leads:
             self._sync(number, descriptors)
         if number <= self._lost:
@@ -65,8 +69,8 @@ class GroupCommit:
                 raise
         finally:
             with self._changed:
-                self._synced = last
-                self._syncing = False
+                self._synced = max(self._synced, last)
+                self._syncing, self._leader = False, 0
                 self._changed.notify_all()
 
 

@@ -12,9 +12,7 @@ import contextlib
 import fcntl
 import os
 import stat
-import threading
 import time
-import weakref
 from collections.abc import Sequence
 
 from strongroom.audit import recovery
@@ -22,6 +20,7 @@ from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
 from strongroom.audit.commit import GroupCommit
 from strongroom.audit.keys import KeySource
 from strongroom.errors import AuditError, ConfigurationError
+from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
 
 __all__ = ["AuditFile"]
 
@@ -48,10 +47,10 @@ class AuditFile:
         self._fsync = fsync
         self._timeout = timeout
         self._start_afresh()
-        _all.add(self)
+        renew_after_fork(self, AuditFile._after_fork, rest=AuditFile._rest)
 
     def _start_afresh(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = SingleEntryLock(f"the audit log {self.path}")
         self._commit = GroupCommit()
         self._head_fd = self._log_fd = -1
         self._forget()
@@ -111,6 +110,8 @@ class AuditFile:
     # --- one turn of writing: thread lock, file lock, and a known end of the log ---
 
     def _begin(self) -> None:
+        if self._mutex.is_mine():
+            raise self._interrupted()
         if not self._mutex.acquire(timeout=self._timeout):
             raise self._busy()
         try:
@@ -283,13 +284,19 @@ class AuditFile:
             self._head_fd = -1
         self._forget()
 
+    def _rest(self, take: Take) -> None:
+        take(self._mutex)  # a descriptor that is opened just now would be lost, and keep the file lock
+
     def _after_fork(self) -> None:
-        # The copies share the parent's file lock: they are closed, never unlocked. Another thread of the
-        # parent may have held the thread lock, so it is made anew.
+        # The copies share the parent's file lock: they are closed, never unlocked.
         for descriptor in (self._log_fd, self._head_fd):
             if descriptor >= 0:
                 os.close(descriptor)
         self._start_afresh()
+
+    def _interrupted(self) -> AuditError:
+        refusal = self._mutex.refusal()
+        return AuditError(refusal.message, hint=refusal.hint)
 
     def _busy(self) -> AuditError:
         return AuditError(
@@ -311,14 +318,3 @@ def _sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_all: weakref.WeakSet[AuditFile] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for file in list(_all):
-        file._after_fork()  # noqa: SLF001  # of this module
-
-
-os.register_at_fork(after_in_child=_after_fork)

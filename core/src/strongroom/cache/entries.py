@@ -106,14 +106,21 @@ class Entries:
                 self._remove(entry)
 
     def drop_all(self) -> None:
-        """Forget everything."""
-        for entry in self._alive():
-            entry.leave()
+        """Forget everything, also where a change was cut short."""
         # The dictionaries themselves stay: readers hold on to `spaces`.
         for space in self.spaces.values():
+            for entry in space.values():
+                entry.leave()
             space.clear()
         self._queue.clear()
         self._count = 0
+
+    def expire_by(self, end: float) -> None:
+        """Let nothing be fresh after `end`."""
+        for space in self.spaces.values():
+            for entry in space.values():
+                entry.fresh_until = min(entry.fresh_until, end)
+                entry.expires = min(entry.expires, end)
 
     def _alive(self) -> Iterator[Entry]:
         return (entry for entry in self._queue if entry.space.get(entry.key) is entry)

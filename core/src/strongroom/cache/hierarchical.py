@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +17,7 @@ from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore, Subscription, WatchableStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ValidationError, show_key
-from strongroom.parallel import in_parallel
+from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
 from strongroom.providers import Closeable
 from strongroom.tenancy import current_tenant
 
@@ -28,7 +26,6 @@ __all__ = ["HierarchicalSecretCache"]
 _DEAF_SECONDS: Final = 1.0
 _PARALLEL: Final = 8
 _FEW: Final = 1024
-_caches: weakref.WeakSet[HierarchicalSecretCache] = weakref.WeakSet()
 
 
 class HierarchicalSecretCache:
@@ -112,8 +109,8 @@ class HierarchicalSecretCache:
         self._most_known = _FEW
         self._known: dict[str, tuple[str | None, str]] = {}
         self._subscription: Subscription | None = None
-        self._begin_anew()
-        _caches.add(self)
+        self._begin_again()
+        renew_after_fork(self, HierarchicalSecretCache._begin_again)
 
     def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
         """Return the value of `key`: from this process, else from the store, else what `fetch(key)` returns.
@@ -302,15 +299,18 @@ class HierarchicalSecretCache:
     def _bounded(self, fetched: Fetched) -> Fetched:
         """Let what may have changed elsewhere without notice live for a second at most."""
         subscription = self._subscription
-        if subscription is None or subscription.alive:
+        if subscription.alive if subscription is not None else not self._is_watched():
             return fetched
         life = _DEAF_SECONDS if fetched.life is None else min(fetched.life, _DEAF_SECONDS)
         return Fetched(fetched.value, fetched.source, life)
 
+    def _is_watched(self) -> bool:
+        return isinstance(self._store.store, WatchableStore)
+
     # --- what other processes drop ---
 
-    def _begin_anew(self) -> None:
-        self._lock = threading.Lock()
+    def _begin_again(self) -> None:
+        self._lock = SingleEntryLock("the cache")
         self._listens = False
         self._subscription = None
 
@@ -344,20 +344,8 @@ class HierarchicalSecretCache:
         if known is not None:
             self._l1.forget(*known)
 
-    def _after_fork(self) -> None:
-        self._begin_anew()
-        self._store.begin_anew()
-
 
 def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:
     cache = me()
     if cache is not None:
         cache._dropped(name)  # noqa: SLF001  # the module's own
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache._after_fork()  # noqa: SLF001  # the module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 import random
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -29,7 +26,7 @@ from strongroom.errors import (
 )
 from strongroom.events import observation, report_source
 from strongroom.keys import check_key
-from strongroom.parallel import Crew
+from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
 from strongroom.tenancy import current_tenant
 
 __all__ = ["REFUSALS", "SecretCache"]
@@ -39,7 +36,8 @@ Load = Callable[[str], Fetched]
 LoadMany = Callable[[list[str]], Mapping[str, Fetched]]
 REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
 """Answers after which nothing that was remembered is given any more."""
-_caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
+_INHERITED_SECONDS: Final = 1.0
+"""How long a forked child gives what its parent had read: it hears of none of its parent's writes."""
 
 
 class SecretCache:
@@ -92,8 +90,9 @@ class SecretCache:
         self._entries = Entries(max_entries, stale_if_error_seconds)
         self._hits = itertools.count()
         self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
-        self._begin_anew()
-        _caches.add(self)
+        self._crew = Crew(name="strongroom-fetch")
+        self._begin_again()
+        renew_after_fork(self, SecretCache._after_fork)
 
     def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
         """Return the value of `key`: the remembered one, else what `fetch(key)` returns.
@@ -213,6 +212,8 @@ class SecretCache:
 
         Keys that another caller is fetching are waited for, and not asked for again.
         """
+        if self._lock.is_mine():  # as in `_slow`
+            return {key: checked(one).value for key, one in load(keys).items()}
         found, missing = self.peek_many(keys)
         if observation.get() is not None and len(missing) < len(keys):
             report_source("l1", *set(keys).difference(missing))
@@ -240,16 +241,25 @@ class SecretCache:
 
     # --- the slow path ---
 
-    def _begin_anew(self) -> None:
-        """Make what a forked child cannot take over: locks that nobody holds, and no flights."""
-        self._lock = threading.Lock()
+    def _begin_again(self) -> None:
+        self._lock = SingleEntryLock("the cache")
         self._flights: dict[tuple[str | None, str], Flight] = {}
-        self._crew = Crew(name="strongroom-fetch")
         self._outage = Outage()
+
+    def _after_fork(self) -> None:
+        """Make what a forked child cannot take over: a lock that nobody holds, and no flights."""
+        if self._lock.locked():
+            self._entries.drop_all()  # half-changed by a thread that is gone
+        else:
+            self._entries.expire_by(self._clock() + _INHERITED_SECONDS)
+        self._begin_again()
 
     def _slow(self, key: str, load: Load) -> str:
         if not isinstance(key, str):
             check_key(key)  # raises
+        if self._lock.is_mine():
+            # A signal handler that interrupts this very cache: whoever fetches would wait for the lock.
+            return checked(load(key)).value
         tenant, current_turn = current_tenant(), turn.get()
         flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
         if flight is None:
@@ -455,11 +465,3 @@ def check_share(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 <= number <= 1:
             raise ConfigurationError(f"cache: {name} is from 0 to 1, got {number!r}")
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache._begin_anew()  # noqa: SLF001  # the module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -10,6 +10,7 @@ from typing import Final
 
 from strongroom.cache.store import Subscription
 from strongroom.errors import ConflictError
+from strongroom.parallel import Take, renew_after_fork
 
 __all__ = ["MemoryCacheStore"]
 
@@ -25,13 +26,20 @@ class MemoryCacheStore:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
+        self._begin_again()
         self._data: dict[str, tuple[bytes, float]] = {}
-        self._held: dict[str, tuple[int, float]] = {}
         self._fences: dict[str, int] = {}
         self._last_fence = 0
         self._sweep_at = _SWEEP_AT
         self._subscribers: list[_Subscriber] = []
+        renew_after_fork(self, MemoryCacheStore._begin_again, rest=MemoryCacheStore._rest)
+
+    def _begin_again(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[str, tuple[int, float]] = {}  # a thread that is gone gives nothing back
+
+    def _rest(self, take: Take) -> None:
+        take(self._changed)
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None."""

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom.cache.store import CacheStore, FencedStore
 from strongroom.errors import ConflictError
-from strongroom.parallel import Crew
+from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
 
 __all__ = ["ShieldedStore"]
 
@@ -56,13 +56,13 @@ class ShieldedStore:
         self._closed_until = float("-inf")
         self._owed: set[str] = set()
         self._spaces: set[str] = set()
-        self._ended = threading.Event()
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        """Make threads and locks of its own: after a fork."""
         self._crew = Crew(name="strongroom-cache")
-        self._lock = threading.Lock()
+        self._begin_again()
+        renew_after_fork(self, ShieldedStore._begin_again)
+
+    def _begin_again(self) -> None:
+        self._ended = threading.Event()
+        self._lock = SingleEntryLock("the second level of the cache")
         self._replaying = False
 
     def get(self, name: str) -> Any:

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from typing import Final, Literal, NamedTuple, NoReturn, Self, SupportsIndex
 
 from strongroom.errors import ConfigurationError
+from strongroom.parallel import renew_after_fork
 
 __all__ = [
     "ARGON2_CEILING",
@@ -259,11 +260,11 @@ class _Derivations:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[bytes, bytes, Argon2Parameters], bytes] = OrderedDict()
         self._blind = os.urandom(32)
-        self.renew_lock()
+        self._begin_again()
+        renew_after_fork(self, _Derivations._begin_again)
 
-    def renew_lock(self) -> None:
-        """Forget who held the lock: after a fork that thread is not there any more."""
-        self._lock = threading.Lock()
+    def _begin_again(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may derive a key in the middle of a derivation
 
     def get(self, passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> bytes:
         # The table is looked up by a keyed hash, so that it holds no passphrase.
@@ -290,4 +291,3 @@ def _argon2id(passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> b
 
 
 _derivations = _Derivations()
-os.register_at_fork(after_in_child=_derivations.renew_lock)

@@ -11,12 +11,13 @@ are compared. Shorter patterns need the data to be read at two or all four align
 from __future__ import annotations
 
 import sys
-import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 from operator import length_hint
 from typing import Any
+
+from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
 
 __all__ = ["Find", "Index"]
 
@@ -45,13 +46,30 @@ class Index:
         self._starts: set[bytes] = set()
         self._ordered: list[bytes] | None = []
         self._interned: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
-        self._lock = threading.Lock()
+        self._late: tuple[bytes, ...] = ()
+        self._begin_again()
+        renew_after_fork(self, Index._begin_again, rest=Index._rest)
+
+    def _begin_again(self) -> None:
+        self._lock = SingleEntryLock("the index of masked values")
+
+    def _rest(self, take: Take) -> None:
+        take(self._lock)  # a child must not know half of a pattern
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def add(self, pattern: bytes, label: Any = None) -> None:
         """Look for `pattern`, of 4 bytes or more, from now on; the first label of a pattern stays."""
+        if self._lock.is_mine():
+            # A signal handler in the middle of another pattern: searched for by itself, from now on.
+            if pattern not in self.labels:
+                self.labels[pattern] = label
+                self.longest = max(self.longest, len(pattern))
+                self._starts.add(pattern[:_GRAM])
+                self._ordered = None
+                self._late += (pattern,)
+            return
         with self._lock:
             if pattern in self.labels:
                 return
@@ -77,7 +95,7 @@ class Index:
             for at, number in _met(grams, data, alignment)
             for find in self._checked(data, at, self._shapes[number])
         ]
-        for pattern in self._short:
+        for pattern in (*self._short, *self._late):
             at = data.find(pattern)
             while at >= 0:
                 found.append((at, at + len(pattern)))

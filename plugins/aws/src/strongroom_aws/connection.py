@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from strongroom.clients import repeated
 from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import BackendUnavailableError, StrongroomError, ThrottledError
+from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_aws.account import Account, client_of, session_of
 
@@ -76,11 +77,18 @@ class Connection:
         self.pause = time.sleep
         self._service = service
         self._account = account
-        self._lock = threading.Lock()
         self._runner = Runner()
         self._sending = threading.local()
         self._session: Any = None
         self._client: Any = None
+        self._begin_again()
+        renew_after_fork(self, Connection._begin_again)
+
+    def _begin_again(self) -> None:
+        """Leave client and login to the parent of a forked child."""
+        never_collect(self._client, self._session)
+        self._client = self._session = None
+        self._lock = threading.Lock()
 
     def deadline(self, within: Deadline | None = None) -> Deadline:
         """Return the deadline of one call that begins now."""
@@ -110,6 +118,8 @@ class Connection:
             repeatable: Whether it may be sent again when it is not known whether it took effect.
             **parameters: The operation's own.
         """
+        if self._client is None:
+            _load()
         from strongroom_aws import errors
 
         retried = False
@@ -155,7 +165,7 @@ class Connection:
     def client(self) -> Any:
         """Return boto3's client."""
         if self._client is None:
-            with self._lock:
+            with forks_wait(), self._lock:
                 if self._client is None:
                     self._session = session_of(self._account)
                     made = client_of(self._session, self._service, self._account)
@@ -166,6 +176,8 @@ class Connection:
 
     def identity(self, deadline: Deadline) -> str:
         """Return the ARN of who is logged in."""
+        if self._client is None:
+            _load()
         from strongroom_aws import errors
 
         try:
@@ -201,6 +213,14 @@ class Connection:
 
         own = self.pace.seconds * _chance.uniform(0.5, 1.0)
         return max(own, errors.retry_after(failed) or 0.0)
+
+
+def _load() -> None:
+    """Import what the first call needs."""
+    with forks_wait():
+        import boto3  # noqa: F401
+
+        from strongroom_aws import errors  # noqa: F401
 
 
 def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:

@@ -7,13 +7,13 @@ import random
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
+from strongroom.parallel import Take, never_collect, renew_after_fork
 
 from strongroom_file.cache_file import (
     DAMAGE,
@@ -25,7 +25,6 @@ from strongroom_file.cache_file import (
     unavailable,
 )
 from strongroom_file.database import transaction
-from strongroom_file.forks import never_close
 from strongroom_file.watching import Watcher
 
 __all__ = ["FileCacheStore"]
@@ -90,8 +89,8 @@ class FileCacheStore:
         self._max_entries = max_entries
         self._timeout = timeout_seconds
         self._clock = clock
-        self._begin_anew()
-        _stores.add(self)
+        self._begin_again()
+        renew_after_fork(self, FileCacheStore._after_fork, rest=FileCacheStore._rest)
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None.
@@ -187,19 +186,24 @@ class FileCacheStore:
     def __repr__(self) -> str:
         return f"<FileCacheStore {self._place!r}>"
 
-    def _begin_anew(self) -> None:
-        """Make what a forked child cannot share with its parent."""
+    def _begin_again(self) -> None:
         self._lock = threading.Lock()
         self._connection = None
         self._identity = None
         self._watchers = []
         self._uncounted = 0
 
-    def _abandon(self) -> list[object]:
-        """Forget the parent's connections and locks after a fork; return them, for none may be closed."""
-        held = [self._connection, *(watcher.connection for watcher in self._watchers)]
-        self._begin_anew()
-        return [connection for connection in held if connection is not None]
+    def _rest(self, take: Take) -> None:
+        """Close the file before a fork, as in `strongroom_file.session.Session.rest`."""
+        if take(self._lock):
+            self._let_go()
+        for watcher in self._watchers:
+            watcher.rest(take)
+
+    def _after_fork(self) -> None:
+        """Make what a forked child cannot share with its parent."""
+        never_collect(self._connection, *(watcher.connection for watcher in self._watchers))
+        self._begin_again()
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -315,13 +319,3 @@ class FileCacheStore:
 def _tell(cursor: sqlite3.Cursor, name: str | None) -> None:
     cursor.execute("INSERT INTO dropped (name) VALUES (?)", (name,))
     cursor.execute("DELETE FROM dropped WHERE id<=?", ((cursor.lastrowid or 0) - _MOST_DROPS,))
-
-
-_stores: weakref.WeakSet[FileCacheStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    never_close(connection for store in list(_stores) for connection in store._abandon())  # noqa: SLF001  # same module
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,11 +16,11 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.keys import check_key, check_prefix, check_value
+from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.providers import BaseProvider
 
 from strongroom_file import reads
 from strongroom_file.faults import StaleSessionError
-from strongroom_file.forks import never_close
 from strongroom_file.keysource import FileKey, key_source
 from strongroom_file.reads import not_found
 
@@ -86,8 +84,8 @@ class FileSecretProvider(BaseProvider):
         self._clock = clock
         self._highest: Highest = {}
         self._session: Session | None = None
-        self._opening = threading.Lock()
-        _providers.add(self)
+        self._opening = SingleEntryLock(f"the store {self._path}")
+        renew_after_fork(self, FileSecretProvider._after_fork, rest=FileSecretProvider._rest)
 
     # --- reading ---
 
@@ -241,11 +239,12 @@ class FileSecretProvider(BaseProvider):
             given = KeyMaterial("raw", given.secret)  # here the same, and with one text form
 
         def attempt(session: Session) -> None:
-            from strongroom_file.rekeying import rekey
-
             session.require_writable()
-            material = rekey(session, lambda: self._source.prepare(given), progress)
-            self._source.replace(material)
+            with forks_wait():
+                from strongroom_file.rekeying import rekey
+
+                material = rekey(session, lambda: self._source.prepare(given), progress)
+                self._source.replace(material)
             self._drop(session)
 
         if self._with_session(attempt) is None:
@@ -268,9 +267,10 @@ class FileSecretProvider(BaseProvider):
         """
 
         def attempt(session: Session) -> None:
-            from strongroom_file.backups import backup
+            with forks_wait():
+                from strongroom_file.backups import backup
 
-            backup(session, Path(path), self._source, overwrite=overwrite)
+                backup(session, Path(path), self._source, overwrite=overwrite)
 
         if self._with_session(attempt) is None:
             self._no_store()
@@ -285,10 +285,11 @@ class FileSecretProvider(BaseProvider):
             DecryptionError: The key opens the backup or the present store not.
             TamperedError: The backup is damaged; the store stays as it is.
         """
-        from strongroom_file.backups import restore
-
         try:
-            restore(self._path, Path(path), self._source, self._timeout, self._reopened, self._clock())
+            with forks_wait():
+                from strongroom_file.backups import restore
+
+                restore(self._path, Path(path), self._source, self._timeout, self._reopened, self._clock())
         except StaleSessionError:
             raise self._unsteady() from None
         finally:
@@ -363,9 +364,9 @@ class FileSecretProvider(BaseProvider):
         )
 
     def _open(self) -> Session | None:
-        from strongroom_file import files
+        with forks_wait(), self._opening:
+            from strongroom_file import files
 
-        with self._opening:
             if self._session is None:
                 found = files.check_store(self._path)
                 if found is None:
@@ -405,10 +406,11 @@ class FileSecretProvider(BaseProvider):
         )
 
     def _create(self) -> None:
-        from strongroom_file.creation import create_store, prepare_folder
+        with forks_wait():
+            from strongroom_file.creation import create_store, prepare_folder
 
-        prepare_folder(self._path)
-        create_store(self._path, self._source.create(), self._timeout)
+            prepare_folder(self._path)
+            create_store(self._path, self._source.create(), self._timeout)
 
     def _drop(self, session: Session) -> None:
         with self._opening:
@@ -416,11 +418,17 @@ class FileSecretProvider(BaseProvider):
                 self._session = None
         session.close()
 
-    def _abandon(self) -> list[object]:
-        """Forget the parent's connections and locks after a fork; return them, for none may be closed."""
+    def _rest(self, take: Take) -> None:
+        """Close the store before a fork; parent and child open it again as they need it."""
+        if take(self._opening) and self._session is not None and self._session.rest(take):
+            self._session = None
+
+    def _after_fork(self) -> None:
+        """Leave what could not be closed to the parent of a forked child, with SQLite's locks on it."""
         session, self._session = self._session, None
-        self._opening = threading.Lock()
-        return session.abandon() if session is not None else []
+        if session is not None:
+            never_collect(*session.connections())
+        self._opening = SingleEntryLock(f"the store {self._path}")
 
 
 def _encoded(key: str, value: str) -> bytes:
@@ -434,14 +442,3 @@ def _encoded(key: str, value: str) -> bytes:
 
 def _missing(key: str) -> NoReturn:
     raise not_found(key)
-
-
-_providers: weakref.WeakSet[FileSecretProvider] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """In a child: never close what the parent has open, for SQLite's locks are the parent's."""
-    never_close(connection for provider in _providers for connection in provider._abandon())  # noqa: SLF001  # same module
-
-
-os.register_at_fork(after_in_child=_after_fork)

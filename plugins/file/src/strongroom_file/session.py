@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from strongroom.errors import ReadOnlyError
+from strongroom.parallel import SingleEntryLock, Take
 
 from strongroom_file import database, files
 from strongroom_file.errors import SQLITE_ERRORS, translate, translated
@@ -134,8 +134,9 @@ class Session:
     ) -> None:
         self.path = path
         self.timeout = timeout
-        self.reading = threading.Lock()
-        self.writing = threading.Lock()
+        self.reading = SingleEntryLock(f"the store {path}")
+        self.writing = SingleEntryLock(f"the store {path}")
+        self._closed = False
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
         self.read_only = read_only or not files.is_writable(path)
@@ -202,6 +203,8 @@ class Session:
     def read(self, function: Callable[[View], Result]) -> Result:
         """Return what `function` makes of the store as it is now, which does not change meanwhile."""
         with self.reading:
+            if self._closed:
+                raise StaleSessionError
             if self.read_only or self._is_old():
                 self.look()
             cursor = self._cursor
@@ -292,6 +295,8 @@ class Session:
             work: Makes the changes; returns what is true after them, the keys that changed, and a result.
         """
         with self.writing:
+            if self._closed:
+                raise StaleSessionError
             try:
                 cursor = self._write_cursor()
                 with database.transaction(cursor):
@@ -326,15 +331,30 @@ class Session:
     def close(self) -> None:
         """Close both connections; the last process to do so leaves one file behind."""
         with self.writing, self.reading:
-            for connection in (self._writer, self.reader):
-                if connection is not None:
-                    with suppress(sqlite3.Error):
-                        connection.close()
-            self._writer = None
+            self._close()
 
-    def abandon(self) -> list[object]:
-        """Return the connections without closing them: after a fork they are the parent's."""
-        return [connection for connection in (self._writer, self.reader) if connection is not None]
+    def rest(self, take: Take) -> bool:
+        """Close both connections before a fork, in between transactions; tell whether that was in time.
+
+        SQLite keeps in memory which of a process's connections has which lock of the file. A child would
+        inherit that, take locks for its own that are its parent's, and wait for threads that are gone.
+        """
+        if not (take(self.writing) and take(self.reading)):
+            return False
+        self._close()
+        return True
+
+    def connections(self) -> tuple[sqlite3.Connection | None, ...]:
+        """Return what is open."""
+        return () if self._closed else (self._writer, self.reader)
+
+    def _close(self) -> None:
+        for connection in (self._writer, self.reader):
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        self._writer = None
+        self._closed = True
 
 
 def _identity(path: str, read_only: bool) -> tuple[int, ...]:

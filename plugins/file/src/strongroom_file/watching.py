@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from strongroom.parallel import Take
+
 from strongroom_file.cache_file import Identity, Opened, identity_of
 
 __all__ = ["Watcher"]
@@ -43,6 +45,7 @@ class Watcher:
         self._alive = False
         self._looked = float("-inf")
         self.connection: sqlite3.Connection | None = None
+        self._using = threading.Lock()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="strongroom-file-cache", daemon=True)
         self._thread.start()
@@ -60,18 +63,25 @@ class Watcher:
         if os.getpid() == self._process and threading.current_thread() is not self._thread:
             self._thread.join(_SILENT_SECONDS)
 
+    def rest(self, take: Take) -> None:
+        """Close the connection before a fork; the thread opens it again, and takes nothing for granted."""
+        if take(self._using) and self.connection is not None:
+            self.connection.close()
+
     def _run(self) -> None:
         pause = _LOOK_SECONDS
         while not self._ended.is_set():
             seen = False
             with suppress(Exception):  # whatever ended it, it is tried again
-                self.connection, identity = self._connect()
+                with self._using:
+                    self.connection, identity = self._connect()
                 try:
                     self._watch(self.connection, identity)
                 finally:
                     seen = self._alive
-                    self.connection.close()
-                    self.connection = None
+                    with self._using:
+                        self.connection.close()
+                        self.connection = None
             if self._alive:
                 self._alive = False
                 self._tell(None)
@@ -80,7 +90,8 @@ class Watcher:
 
     def _watch(self, connection: sqlite3.Connection, identity: Identity) -> None:
         """Pass on what is dropped for as long as the file is the same."""
-        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM dropped").fetchone()
+        with self._using:
+            (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM dropped").fetchone()
         # From here on nothing is missed; what was before, nobody knows.
         self._looked = time.monotonic()
         self._alive = True
@@ -90,16 +101,18 @@ class Watcher:
             started = time.monotonic()
             if identity_of(self._path) != identity:
                 return
-            (version,) = connection.execute("PRAGMA data_version").fetchone()
-            if version != seen:
-                last = self._pass_on(connection, last)
-                seen = version
+            with self._using:
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                dropped = self._dropped(connection, last) if version != seen else []
+            seen = version
+            last = self._pass_on(dropped, last)
             self._looked = started
 
-    def _pass_on(self, connection: sqlite3.Connection, last: int) -> int:
-        dropped = connection.execute(
-            "SELECT id, name FROM dropped WHERE id>? ORDER BY id", (last,)
-        ).fetchall()
+    @staticmethod
+    def _dropped(connection: sqlite3.Connection, last: int) -> list[tuple[int, bytes | None]]:
+        return connection.execute("SELECT id, name FROM dropped WHERE id>? ORDER BY id", (last,)).fetchall()
+
+    def _pass_on(self, dropped: list[tuple[int, bytes | None]], last: int) -> int:
         if not dropped:
             return last
         if dropped[0][0] != last + 1:  # more than are kept
@@ -107,8 +120,7 @@ class Watcher:
         else:
             for _, name in dropped:
                 self._tell(name if name is None else name.decode("utf-8", "surrogatepass"))
-        newest: int = dropped[-1][0]
-        return newest
+        return dropped[-1][0]
 
     def _tell(self, name: str | None) -> None:
         if self._ended.is_set():

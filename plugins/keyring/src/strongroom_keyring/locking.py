@@ -6,6 +6,7 @@ backend reads and rewrites its whole file), and keeping an index takes two steps
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -47,6 +48,9 @@ def locked(service: str, *, writing: bool, alone: bool = False) -> Iterator[None
         fcntl.flock(descriptor, fcntl.LOCK_EX if writing or alone else fcntl.LOCK_SH)
         yield
     finally:
+        # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock for ever.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from strongroom.errors import ConfigurationError, SecretNotFoundError, StrongroomError
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 from strongroom.providers import BaseProvider
 
 if TYPE_CHECKING:
@@ -46,7 +47,14 @@ class KeyringSecretProvider(BaseProvider):
         self._service = service
         self._backend = backend
         self._made: Store | None = None
-        self._lock = threading.Lock()
+        self._begin_again()
+        renew_after_fork(self, KeyringSecretProvider._begin_again)
+
+    def _begin_again(self) -> None:
+        """Leave the backend, which may hold a connection to the session's bus, to a forked child's parent."""
+        never_collect(self._made)
+        self._made = None
+        self._lock = threading.RLock()
 
     def get_secret(self, key: str) -> str:
         """Return the password stored for `key`.
@@ -100,7 +108,9 @@ class KeyringSecretProvider(BaseProvider):
         raise ours
 
     def _store(self) -> Store:
-        with self._lock:
+        if self._made is not None:
+            return self._made
+        with forks_wait(), self._lock:
             if self._made is None:
                 from strongroom_keyring.choice import choose
                 from strongroom_keyring.store import Store

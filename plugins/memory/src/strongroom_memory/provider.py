@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_memory.record import Record, Version
@@ -46,7 +47,8 @@ class MemorySecretProvider(BaseProvider):
             )
         self._max_versions = max_versions
         self._clock = clock
-        self._lock = threading.RLock()
+        self._begin_again()
+        renew_after_fork(self, MemorySecretProvider._begin_again, rest=MemorySecretProvider._rest)
         # One count for all keys: an id is never used twice, also after a delete, and nothing has to
         # remember deleted keys for it.
         self._ids = itertools.count(1)
@@ -55,6 +57,12 @@ class MemorySecretProvider(BaseProvider):
         self._values: dict[str, str] = {}
         if secrets:
             self.set_secrets(secrets)
+
+    def _begin_again(self) -> None:
+        self._lock = threading.RLock()
+
+    def _rest(self, take: Take) -> None:
+        take(self._lock)  # a child must not have half a write
 
     def get_secret(self, key: str) -> str:
         # What is there has a valid key; the check is for what is not.

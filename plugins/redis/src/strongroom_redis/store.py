@@ -7,7 +7,6 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from strongroom.errors import (
     ConflictError,
     StrongroomError,
 )
+from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_redis.connection import Options, check, connect, disconnect
 from strongroom_redis.errors import translate
@@ -34,7 +34,6 @@ T = TypeVar("T")
 _FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
-_stores: weakref.WeakSet[RedisCacheStore] = weakref.WeakSet()
 
 
 class RedisCacheStore:
@@ -104,8 +103,9 @@ class RedisCacheStore:
         self._clock = clock
         self._client: Any = None
         self._listeners: list[Listener] = []
-        self._begin_anew()
-        _stores.add(self)
+        self._runner = Runner()
+        self._begin_again()
+        renew_after_fork(self, RedisCacheStore._begin_again)
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None.
@@ -191,10 +191,10 @@ class RedisCacheStore:
     def __repr__(self) -> str:
         return f"<RedisCacheStore {self._options.address()} {self._namespace!r}>"
 
-    def _begin_anew(self) -> None:
+    def _begin_again(self) -> None:
         """Make what a forked child cannot share with its parent."""
+        never_collect(self._client, *self._listeners)
         self._client = None
-        self._runner = Runner()
         self._lock = threading.Lock()
         self._gate = Gate(self._clock)
         self._listeners = []
@@ -271,7 +271,8 @@ class RedisCacheStore:
     def _connected(self) -> Any:
         client = self._client
         if client is None:
-            made = connect(self._options)  # a cluster's asks its nodes: outside the lock
+            with forks_wait():
+                made = connect(self._options)  # a cluster's asks its nodes: outside the lock
             with self._lock:
                 client = self._client = self._client or made
             if client is not made:
@@ -322,11 +323,3 @@ def _milliseconds(seconds: float) -> int:
 def _literal(text: str) -> str:
     """Return `text` as a pattern of `SCAN` that stands for itself."""
     return "".join(f"\\{one}" if one in r"*?[]^-\\" else one for one in text)
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store._begin_anew()  # noqa: SLF001  # the module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)

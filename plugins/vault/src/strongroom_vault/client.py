@@ -18,6 +18,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_vault.errors import says_denied, says_upgrading, translate, unavailable
 from strongroom_vault.login import Login
@@ -70,11 +71,19 @@ class VaultClient:
     def __init__(self, url: str, login: Login, timeout: float, options: dict[str, Any]) -> None:
         self.url, self.login, self.timeout = url, login, timeout
         self._options = options
-        self._lock = threading.Lock()
         self._parts: tuple[Any, Any] | None = None
+        self._begin_again()
+        renew_after_fork(self, VaultClient._begin_again)
+
+    def _begin_again(self) -> None:
+        """Leave the connections to the parent of a forked child, and with them what watches over them."""
+        never_collect(self._parts)
+        self._parts = None
+        self._lock = threading.Lock()
 
     def call(self, method: str, path: str, what: str, key: str | None = None, **kwargs: Any) -> Any:
         """Return the reply, with one new login where the token has died."""
+        self._made()
         from strongroom_vault.transport import Call
 
         call = kwargs.pop("call", None) or Call(self.timeout)
@@ -111,6 +120,7 @@ class VaultClient:
 
     def new_call(self) -> Any:
         """Return a deadline that several requests share."""
+        self._made()
         from strongroom_vault.transport import Call
 
         end = _whole_ends.get()
@@ -142,7 +152,7 @@ class VaultClient:
     def _made(self) -> tuple[Any, Any]:
         parts = self._parts
         if parts is None:
-            with self._lock:
+            with forks_wait(), self._lock:
                 parts = self._parts = self._parts or self._make()
         return parts
 

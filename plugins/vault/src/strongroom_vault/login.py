@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.errors import AuthenticationError, ConfigurationError
+from strongroom.parallel import renew_after_fork
 
 from strongroom_vault.errors import part
 
@@ -58,7 +59,11 @@ class Login:
         self._token = token
         self._renew_at: float | None = None
         self._renewable = False
-        self._lock = threading.Lock()
+        self._begin_again()
+        renew_after_fork(self, Login._begin_again)
+
+    def _begin_again(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may log in in the middle of a login
 
     @property
     def can_log_in(self) -> bool:

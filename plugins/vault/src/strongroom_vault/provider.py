@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -18,6 +16,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
 
 from strongroom_vault.client import client_of
@@ -297,15 +296,7 @@ class VaultSecretProvider(BaseProvider):
         return found
 
     def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
-        if len(items) <= 1:
-            return [function(item) for item in items]
-        pool = ThreadPoolExecutor(min(self._workers, len(items)), "strongroom-vault")
-        try:
-            # Each with a context of its own, which tells when the whole has to end.
-            waiting = [pool.submit(copy_context().run, function, item) for item in items]
-            return [future.result() for future in waiting]
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return in_parallel(function, items, self._workers)
 
 
 def _version_state(info: Mapping[str, Any], is_current: bool) -> VersionState:

@@ -14,6 +14,7 @@ from strongroom.encryption import encoded
 from strongroom.encryption.keys import HoldsKey
 from strongroom.encryption.tokens import as_text
 from strongroom.errors import ConfigurationError, DecryptionError, ValidationError
+from strongroom.parallel import renew_after_fork
 from strongroom.tenancy import current_tenant
 
 from strongroom_vault.client import client_of
@@ -84,8 +85,12 @@ class VaultTransitEncryption(HoldsKey):
         self._mount = mount_point.strip("/")
         self._name = key_name
         self._derived = derived
-        self._lock = threading.Lock()
         self._latest: tuple[int, float] | None = None
+        self._begin_again()
+        renew_after_fork(self, VaultTransitEncryption._begin_again)
+
+    def _begin_again(self) -> None:
+        self._lock = threading.RLock()
 
     def encrypt(self, plaintext: str, *, context: bytes = b"") -> str:
         """Return a token of `plaintext`.

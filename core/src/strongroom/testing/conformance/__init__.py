@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from strongroom.testing.conformance.batches import BatchTests
 from strongroom.testing.conformance.errors import ErrorTests
+from strongroom.testing.conformance.forks import ForkTests
 from strongroom.testing.conformance.keys import KeyTests
 from strongroom.testing.conformance.lifecycle import LifecycleTests
 from strongroom.testing.conformance.listing import ListingTests
@@ -55,6 +56,7 @@ class ProviderConformance(
     VersionTests,
     StagingTests,
     ThreadTests,
+    ForkTests,
     LifecycleTests,
 ):
     """Subclass it as `Test…` and override the fixture `provider`: a provider on an empty backend.

@@ -82,6 +82,8 @@ class ConformanceBase:
     """How many threads work at once."""
     reuses_version_ids: ClassVar[bool] = False
     """Whether the service counts from the start again when a deleted key is set."""
+    survives_forks: ClassVar[bool | str] = True
+    """Whether a provider that was used can be used in a forked child too; else the reason why not."""
     sdk_modules: ClassVar[tuple[str, ...]] = ()
     """Top-level modules that importing and constructing the provider must not load."""
     construction: ClassVar[str] = ""
