@@ -299,6 +299,7 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
                 try:
                     answer = (at, read(key), None)
                 except BaseException as error:  # noqa: BLE001  # it is raised again by the caller
+                    waiting.clear()
                     done.put((at, None, error))
                 else:
                     done.put(answer)

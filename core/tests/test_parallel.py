@@ -1,0 +1,312 @@
+"""Forks, locks and threads: what `strongroom.parallel` does for whoever holds them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+from strongroom import parallel
+from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.errors import BackendUnavailableError
+from strongroom.parallel import (
+    Crew,
+    SingleEntryLock,
+    forks_wait,
+    in_parallel,
+    never_collect,
+    renew_after_fork,
+)
+from strongroom.testing.conformance.forks import Children
+
+
+class Owner:
+    def __init__(self, log, name, *, fails=False):
+        self.log, self.name, self.fails = log, name, fails
+
+    def renew(self):
+        self.log.append(self.name)
+        if self.fails:
+            raise RuntimeError(self.name)
+
+    def rest(self, take):
+        self.log.append(f"{self.name} rests")
+
+
+def run(code, timeout=60):
+    """Run `code` in a new process, which must end by itself, and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- renew_after_fork ---
+
+
+def test_owners_are_renewed_in_the_order_in_which_they_were_registered():
+    log = []
+    owners = [Owner(log, name) for name in "abc"]
+    for owner in reversed(owners):
+        renew_after_fork(owner, Owner.renew)
+    assert Children(2, lambda _: log).results() == [["c", "b", "a"]] * 2
+    assert log == []
+
+
+def test_an_error_of_one_owner_does_not_keep_the_others_from_being_renewed(monkeypatch):
+    log = []
+    # As of every handler of a fork.
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: log.append(str(told.exc_value)))
+    owners = [Owner(log, "a", fails=True), Owner(log, "b")]
+    for owner in owners:
+        renew_after_fork(owner, Owner.renew)
+    assert Children(1, lambda _: log).results() == [["a", "b", "a"]]
+
+
+def test_an_owner_is_not_kept_alive_by_its_registration():
+    log = []
+    owner = Owner(log, "a")
+    renew_after_fork(owner, owner.renew)  # a bound method, which holds its owner
+    seen = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert seen() is None
+    assert Children(1, lambda _: log).results() == [[]]
+
+
+def test_an_owner_is_brought_to_rest_in_the_parent_before_the_fork():
+    log = []
+    owner = Owner(log, "a")
+    renew_after_fork(owner, Owner.renew, rest=Owner.rest)
+    assert Children(1, lambda _: log).results() == [["a rests", "a"]]
+    assert log == ["a rests"]
+
+
+def test_a_lock_taken_for_a_fork_is_free_afterwards_in_parent_and_child():
+    class Holder:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def rest(self, take):
+            take(self.lock)
+
+    holder = Holder()
+    renew_after_fork(holder, lambda _: None, rest=Holder.rest)
+    assert Children(1, lambda _: holder.lock.locked()).results() == [False]
+    assert not holder.lock.locked()
+
+
+def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
+    begun, forking, done = threading.Event(), threading.Event(), []
+    others_build = parallel._others_build
+
+    def look():
+        forking.set()
+        return others_build()
+
+    monkeypatch.setattr(parallel, "_others_build", look)
+
+    def build():
+        with forks_wait():
+            begun.set()
+            assert forking.wait(60)
+            done.append("built")
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert begun.wait(60)
+    assert Children(1, lambda _: done).results() == [["built"]]
+    thread.join(60)
+
+
+def test_a_fork_does_not_wait_for_what_its_own_thread_builds():
+    with forks_wait():
+        assert Children(1, lambda _: "free").results() == ["free"]
+
+
+def test_a_fork_waits_ten_seconds_at_most(monkeypatch):
+    monkeypatch.setattr(parallel, "_LONGEST_WAIT", 0.05)
+    begun, end = threading.Event(), threading.Event()
+
+    def build():
+        with forks_wait():
+            begun.set()
+            end.wait(60)
+
+    thread = threading.Thread(target=build, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+
+    def work(_):
+        with forks_wait():
+            return os.getpid() != parent
+
+    parent = os.getpid()
+    assert Children(1, work).results() == [True]
+    end.set()
+    thread.join(60)
+
+
+def test_what_is_never_collected_outlives_its_last_reference():
+    thing = Owner([], "a")
+    seen = weakref.ref(thing)
+    never_collect(thing, None)
+    del thing
+    gc.collect()
+    assert seen() is not None
+
+
+# --- crews and runners ---
+
+
+def test_a_crew_works_in_a_child_though_its_threads_are_gone():
+    crew, done = Crew(), threading.Event()
+    crew.start(done.set)
+    assert done.wait(60)
+
+    def work(_):
+        again = threading.Event()
+        crew.start(again.set)
+        return again.wait(60)
+
+    assert Children(2, work).results() == [True, True]
+
+
+def test_a_child_does_not_do_what_its_parent_still_had_to_do():
+    crew, begun, end = Crew(1), threading.Event(), threading.Event()
+    crew.start(lambda: (begun.set(), end.wait(60)))
+    assert begun.wait(60)
+    log = []
+    crew.start(lambda: log.append("of the parent"))
+
+    def work(_):
+        done = threading.Event()
+        crew.start(done.set)
+        done.wait(60)
+        return log
+
+    assert Children(1, work).results() == [[]]
+    end.set()
+
+
+def test_a_runner_works_in_a_child_though_its_slots_were_taken():
+    runner, begun, end = Runner(2), threading.Semaphore(0), threading.Event()
+
+    def block():
+        begun.release()
+        end.wait(60)
+
+    for _ in range(2):
+        threading.Thread(target=runner.run, args=(block, Deadline(60)), daemon=True).start()
+    for _ in range(2):
+        assert begun.acquire(timeout=60)
+    with pytest.raises(OutOfTimeError):
+        runner.run(lambda: "no slot is free", Deadline(0.01))
+    assert Children(2, lambda number: runner.run(lambda: number, Deadline(60))).results() == [1, 2]
+    end.set()
+
+
+def test_idle_threads_of_a_runner_are_not_counted_on_in_a_child():
+    runner = Runner()
+    assert runner.run(lambda: 1, Deadline(60)) == 1
+    assert Children(1, lambda _: [runner.run(lambda: 2, Deadline(60)) for _ in range(3)]).results() == [
+        [2] * 3
+    ]
+
+
+# --- locks ---
+
+
+def test_a_lock_refuses_the_thread_that_has_it():
+    lock = SingleEntryLock("the thing")
+    with lock:
+        assert lock.is_mine()
+        with pytest.raises(BackendUnavailableError, match="the thing is in use by the very thread") as caught:
+            lock.acquire()
+        with pytest.raises(BackendUnavailableError), lock:
+            pass
+        assert lock.locked()
+    assert not lock.locked()
+    assert "set a flag" in (caught.value.hint or "")
+
+
+def test_a_lock_keeps_other_threads_waiting():
+    lock, found = SingleEntryLock("the thing"), []
+    with lock:
+        other = threading.Thread(target=lambda: found.append(lock.acquire(timeout=0.01)))
+        other.start()
+        other.join(60)
+    assert found == [False]
+
+
+# --- reads at the same time ---
+
+
+def test_reads_in_parallel_keep_their_order_and_the_callers_context():
+    from strongroom.tenancy import TenantContext, current_tenant
+
+    with TenantContext("acme"):
+        found = in_parallel(lambda key: (key, current_tenant()), list(range(20)), 4)
+    assert found == [(key, "acme") for key in range(20)]
+
+
+def test_the_first_failure_is_raised_and_reads_that_have_not_begun_are_dropped():
+    begun = []
+
+    def read(key):
+        begun.append(key)
+        raise KeyError(key)
+
+    with pytest.raises(KeyError):
+        in_parallel(read, list(range(1000)), 2)
+    assert len(begun) < 1000
+
+
+def test_reads_go_on_after_the_main_thread_has_ended():
+    said = run("""
+import threading
+from strongroom.parallel import in_parallel
+def late():
+    threading.main_thread().join()
+    print(sum(in_parallel(lambda number: number, list(range(10)), 4)))
+threading.Thread(target=late).start()
+""")
+    assert said == "45"
+
+
+def test_reads_go_on_as_the_interpreter_ends():
+    said = run("""
+import atexit
+from strongroom import parallel
+from strongroom.deadlines import Deadline, Runner
+from strongroom.parallel import in_parallel
+atexit.register(lambda: print(sum(in_parallel(lambda number: number, list(range(10)), 4))))
+atexit.register(lambda: print(Runner().run(lambda: "run", Deadline(60))))
+""")
+    assert said.split() == ["run", "45"]
+
+
+def test_an_interrupt_ends_a_batch_whose_reads_hang():
+    """Ctrl-C: the reads would hang for ten minutes, and the process ends at once."""
+    code = """
+import threading, time
+from strongroom.parallel import in_parallel
+print("begun", flush=True)
+in_parallel(lambda _: time.sleep(600), list(range(40)), 8)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
