@@ -8,12 +8,22 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from strongroom.deadlines import Deadline, OutOfTimeError
-from strongroom.errors import StrongroomError
+from strongroom.errors import BackendUnavailableError, StrongroomError, show_key
+from strongroom.parallel import never_collect
 
-__all__ = ["clean_copy", "is_lasting", "pauses", "repeated", "safe_text", "seconds_told"]
+__all__ = [
+    "check_answer",
+    "clean_copy",
+    "is_lasting",
+    "leave_connections",
+    "pauses",
+    "repeated",
+    "safe_text",
+    "seconds_told",
+]
 
 T = TypeVar("T")
 
@@ -117,6 +127,43 @@ def safe_text(said: str, *hidden: str | None) -> str:
 def _forms(value: str) -> set[str]:
     """Return `value` as it stands, as JSON would quote it, and as Python would."""
     return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+
+
+def check_answer(provider: str, key: str, asked: str, named: str | None) -> None:
+    """Make sure that an answer is about the secret that was asked for; one that names none passes.
+
+    Connections get mixed up where processes share them, by a fork that Python does not hear of, and by
+    proxies. A wrong secret must then be an error, and nothing to remember.
+
+    Args:
+        provider: The type name.
+        key: The key, for the message.
+        asked: The name by which the service was asked.
+        named: The name in its answer.
+
+    Raises:
+        BackendUnavailableError: It is another one.
+    """
+    if named is not None and named != asked:
+        raise BackendUnavailableError(
+            f"{provider}: reading {show_key(key)}: the service answered for another secret",
+            key=key,
+            provider=provider,
+            hint="call again; look for connections that processes share, or a proxy that mixes answers up",
+        )
+
+
+def leave_connections(session: Any) -> None:
+    """Let a session of requests have connections of its own, in a child forked from the process it is of.
+
+    Args:
+        session: A `requests.Session`; anything else is left as it is.
+    """
+    for adapter in list((getattr(session, "adapters", None) or {}).values()):
+        if hasattr(adapter, "poolmanager"):
+            never_collect(adapter.poolmanager, *adapter.proxy_manager.values())
+            # As after pickling: the same options, and no connections.
+            adapter.__setstate__(adapter.__getstate__())
 
 
 def clean_copy(error: Exception, said: str) -> Exception:

@@ -191,7 +191,7 @@ class SharedClient(ABC, Generic[T]):
         self._lock = threading.Lock()
         self._service: T | None = None
         self._opened = ExitStack()
-        renew_after_fork(self, SharedClient._begin_again)
+        renew_after_fork(self, type(self).leave)
 
     @abstractmethod
     def load(self) -> None:
@@ -216,7 +216,7 @@ class SharedClient(ABC, Generic[T]):
         try:
             # On another thread, as the search for a login may ask a server that does not answer.
             return self._runner.run(self._made, deadline), deadline
-        except ConfigurationError:
+        except StrongroomError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an SDK raises as it is set up
             failed = error
@@ -247,8 +247,8 @@ class SharedClient(ABC, Generic[T]):
                     self._opened = opened.pop_all()
             return self._service
 
-    def _begin_again(self) -> None:
-        """Leave the client to the parent of a forked child."""
+    def leave(self) -> None:
+        """Leave the client to the parent of a forked child; the next call makes another one."""
         never_collect(self._service, self._opened)
         self._service = None
         self._opened = ExitStack()

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 
 __all__ = [
+    "BuildLock",
     "Crew",
     "SingleEntryLock",
     "Take",
@@ -276,6 +277,23 @@ class SingleEntryLock:
             f"{self._what} is in use by the very thread that calls it: this is a signal handler, or the like",
             hint="set a flag in the handler, and do the work outside of it",
         )
+
+
+class BuildLock:
+    """Lets one thread at a time build something. A fork waits for it; a forked child has the lock free."""
+
+    def __init__(self) -> None:
+        self._begin_again()
+        renew_after_fork(self, BuildLock._begin_again)
+
+    def _begin_again(self) -> None:
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it for the block; the thread that has it may take it again."""
+        with forks_wait(), self._lock:
+            yield
 
 
 # --- threads ---

@@ -14,7 +14,6 @@ what this backend raises where it is refused or out of reach is that too.
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.integrations.hosts import MissingHostError
+from strongroom.parallel import BuildLock
 
 try:
     try:
@@ -119,14 +119,14 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
 
 
 _registries: dict[tuple[object, ...], SecretProviderRegistry] = {}
-_opening = threading.Lock()
+_opening = BuildLock()
 
 
 def _shared(spec: str | None, profile: str | None) -> SecretProviderRegistry:
     # Airflow forks: connections are not to be shared with the parent. The rest is what may choose the spec.
     chosen_by = (os.environ.get("STRONGROOM_SPEC"), os.environ.get("STRONGROOM_PROFILE"), Path.cwd())
     wanted = (os.getpid(), spec, profile, *chosen_by)
-    with _opening:
+    with _opening.held():
         if wanted not in _registries:
             from strongroom.registry import SecretProviderRegistry
 

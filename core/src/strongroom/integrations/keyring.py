@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from typing import ClassVar
 from urllib.parse import unquote
 
@@ -25,6 +24,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.integrations.hosts import MissingHostError
+from strongroom.parallel import BuildLock
 from strongroom.providers import SecretProvider
 
 try:
@@ -46,7 +46,7 @@ _MAX_SEGMENT = 200
 _EMPTY = "%"
 _HASHED = "%sha256-"
 _ESCAPED = re.compile("^\\.|[%/\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
-_registry_lock = threading.Lock()
+_registry_lock = BuildLock()
 
 
 def key_for(service: str, username: str, *, prefix: str = "keyring/") -> str:
@@ -131,7 +131,7 @@ class StrongroomKeyring(KeyringBackend):
         return key_for(service, username, prefix=self.prefix)
 
     def _provider(self) -> SecretProvider:
-        with _registry_lock:
+        with _registry_lock.held():
             if self.registry is None:
                 from strongroom.registry import SecretProviderRegistry
 

@@ -7,7 +7,6 @@ nothing is declared, that name is the key.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from strongroom.errors import ValidationError
 from strongroom.integrations.hosts import MissingHostError
+from strongroom.parallel import BuildLock
 from strongroom.pipeline import read_many
 
 try:
@@ -103,7 +103,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         self._registry = registry
         self._spec, self._profile = spec, profile
         self._keys = {self._folded(name): key for name, key in (keys or {}).items()}
-        self._opening = threading.Lock()
+        self._opening = BuildLock()
 
     def __call__(self) -> dict[str, Any]:
         self.env_vars = self._values(self._names())
@@ -206,7 +206,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
         return [name] if self.case_sensitive or name == name.upper() else [name, name.upper()]
 
     def _open(self) -> SecretProvider:
-        with self._opening:
+        with self._opening.held():
             if self._registry is None:
                 from strongroom.registry import SecretProviderRegistry
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
 from strongroom.keys import Name, check_key, check_prefix, listed
@@ -226,6 +227,8 @@ class AWSParameterProvider(BaseProvider):
         if name.hashed:
             self._described(key, name, deadline)
         answer = self._call("get_parameter", "reading", deadline, key=key, Name=asked, WithDecryption=True)
+        # A version is asked for as part of the name.
+        check_answer(self.type_name, key, name.text, answer["Parameter"]["Name"].partition(":")[0])
         return decode(answer["Parameter"]["Value"], key, self.type_name)
 
     def _value_if_any(self, key: str, whole: Deadline) -> str | None:
@@ -248,8 +251,11 @@ class AWSParameterProvider(BaseProvider):
         )
         if isinstance(answer, Refusal):
             return {}, list(keys)  # denied for one of them, or for batches: each is asked for by itself
-        read = {by_name[one["Name"]]: one["Value"] for one in answer.get("Parameters") or ()}
-        return {key: decode(text, key, self.type_name) for key, text in read.items()}, []
+        read = {one["Name"]: one["Value"] for one in answer.get("Parameters") or ()}
+        for name in read:
+            if name not in by_name:
+                check_answer(self.type_name, keys[0], parameter_name_of(keys[0]).text, name)
+        return {by_name[name]: decode(text, by_name[name], self.type_name) for name, text in read.items()}, []
 
     def _described(self, key: str, name: Name, deadline: Deadline) -> dict[str, Any]:
         told = self._metadata(name.text, deadline)

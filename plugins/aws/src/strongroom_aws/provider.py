@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from strongroom.clients import pauses
+from strongroom.clients import check_answer, pauses
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
@@ -257,6 +257,8 @@ class AWSSecretProvider(BaseProvider):
         answer = self._service.value(key, deadline, which)
         if isinstance(answer, Refusal):
             raise answers.deleted(key)
+        check_answer(self.type_name, key, name_of(key).text, answer.get("Name"))
+        check_answer(self.type_name, key, answer["VersionId"], which.get("VersionId"))
         if state_of(answer["VersionId"], answer.get("VersionStages") or ()) is None:
             raise answers.absent(key) if CURRENT in which.values() else answers.no_version(key)
         return answers.text_of(answer, key)

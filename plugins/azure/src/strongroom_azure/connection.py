@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from strongroom.clients import leave_connections
 from strongroom.deadlines import SharedClient
 from strongroom.errors import StrongroomError
 
@@ -23,6 +24,13 @@ class Connection(SharedClient["Service"]):
     def __init__(self, options: Options) -> None:
         super().__init__(options.timeout, options.deadline)
         self._options = options
+
+    def leave(self) -> None:
+        """Leave a client, and what a caller's own transport is connected by, to a forked child's parent."""
+        super().leave()
+        given = self._options.client_options
+        leave_connections(getattr(given.get("transport"), "session", None))
+        leave_connections(given.get("session"))
 
     def load(self) -> None:
         """Import the SDK."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
 from strongroom.keys import Name, check_key, check_prefix, check_value, listed
@@ -206,6 +207,8 @@ class AzureSecretProvider(BaseProvider):
         self, service: Service, key: str, name: Name, deadline: Deadline, version: str | None = None
     ) -> str:
         secret = service.read(name.text, key, deadline, version)
+        check_answer("azure", key, name.text.lower(), secret.name and secret.name.lower())
+        check_answer("azure", key, version or "", secret.properties.version if version else None)
         self._check_tags(key, name, secret.properties.tags)
         return payload.decode(key, secret.value, named=secret.properties.version is not None)
 

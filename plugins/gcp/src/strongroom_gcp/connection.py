@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from strongroom.clients import leave_connections
 from strongroom.deadlines import SharedClient
-from strongroom.errors import StrongroomError
+from strongroom.errors import BackendUnavailableError, StrongroomError
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp.options import Options
@@ -23,6 +24,14 @@ class Connection(SharedClient["Service"]):
         super().__init__(options.timeout, options.deadline)
         self._options = options
         self.login: Any = None
+        self._forked = False
+
+    def leave(self) -> None:
+        """Leave a client, and what a caller's own transport is connected by, to a forked child's parent."""
+        super().leave()
+        self._forked = True
+        if self._options.ready:
+            leave_connections(getattr(self._options.transport, "_session", None))
 
     def load(self) -> None:
         """Import the SDK."""
@@ -39,6 +48,12 @@ class Connection(SharedClient["Service"]):
         from strongroom_gcp import service
 
         options = self._options
+        if self._forked and options.ready and str(options.transport.kind) == "grpc":
+            raise BackendUnavailableError(
+                "gcp: the ready gRPC transport is of the process that this one was forked from",
+                provider="gcp",
+                hint="make transport and provider after the fork, or let the provider make its transport",
+            )
         client_options = dict(options.client_options)
         if options.location and not options.ready:
             client_options.setdefault("api_endpoint", f"secretmanager.{options.location}.rep.googleapis.com")
@@ -46,7 +61,8 @@ class Connection(SharedClient["Service"]):
         client = service.make_client(self.login, options.transport, client_options)
         if not options.ready:
             opened.callback(client.transport.close)
-        return service.Service(client, self._runner)
+        # gRPC's own threads were not there while the parent forked: it is not relied upon for deadlines.
+        return service.Service(client, self._runner, guarded=self._forked)
 
     def _credentials(self) -> Any:
         """Return the login, given or found; None where the transport or an API key brings it."""

@@ -16,7 +16,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
     SecretManagerServiceTransport,
 )
 from requests.adapters import HTTPAdapter
-from strongroom.clients import is_lasting, repeated
+from strongroom.clients import check_answer, is_lasting, repeated
 from strongroom.deadlines import Deadline, Runner
 from strongroom.errors import (
     BackendUnavailableError,
@@ -79,13 +79,20 @@ def find_credentials(quota_project_id: str | None) -> Any:
 class Service:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
-    def __init__(self, client: Any, runner: Runner, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        client: Any,
+        runner: Runner,
+        *,
+        guarded: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.client = client
         self.transport = str(client.transport.kind)
         self._runner = runner
         self.pause = sleep
         # gRPC keeps to its deadline by itself, name look-up, login and dripping servers included.
-        self._send = self._send_grpc if self.transport == "grpc" else self._send_guarded
+        self._send = self._send_grpc if self.transport == "grpc" and not guarded else self._send_guarded
 
     def access(self, name: str, key: str, deadline: Deadline) -> bytes:
         """Return the payload of a version, its check sum compared."""
@@ -96,14 +103,16 @@ class Service:
                 reason = self._state_of(name, deadline)
             return SecretNotFoundError(key, reason=reason, provider="gcp") if reason else None
 
-        payload = self.call(
+        answer = self.call(
             "access_secret_version",
             {"name": name},
             deadline,
             key=key,
             doing="reading",
             explain=unreadable,
-        ).payload
+        )
+        check_answer("gcp", key, _named(name) or "", _named(answer.name))
+        payload = answer.payload
         data: bytes = payload.data
         if "data_crc32c" in payload:
             check_crc(key, payload.data_crc32c, google_crc32c.value(data))
@@ -184,6 +193,11 @@ class Service:
         except Exception:  # noqa: BLE001  # then the first error stands
             return None
         return {"DISABLED": "disabled", "DESTROYED": "destroyed"}.get(version.state.name)
+
+
+def _named(resource: str) -> str | None:
+    """Return the name of a secret out of a version's: the project may be told by its number instead."""
+    return resource.partition("/secrets/")[2].partition("/")[0] or None
 
 
 def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
