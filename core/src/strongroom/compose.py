@@ -53,7 +53,11 @@ def compose(secret: SecretPlan, parts: Mapping[str, Found]) -> Composed:
     for name in secret.parts:
         if parts[name].status not in {"ok", "due"}:
             told = f"it is composed of {name}, which is {parts[name].status}"
-            return Composed(problem=told, absent=parts[name].status == "missing", part=parts[name])
+            return Composed(
+                problem=told,
+                absent=parts[name].status == "missing" and not parts[name].is_gone,
+                part=parts[name],
+            )
     from jinja2 import UndefinedError
 
     from strongroom.templating import environment

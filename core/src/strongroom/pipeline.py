@@ -83,7 +83,11 @@ def as_operation(name: str) -> Iterator[None]:
 
 
 def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
-    """Return the values of those of `keys` that are there: in one batch, else in parallel."""
+    """Return the values of those of `keys` that are there: in one batch, else in parallel.
+
+    Raises:
+        SecretNotFoundError: One of them is not there for another reason than `absent`.
+    """
     if isinstance(provider, BatchReader):
         return provider.get_secrets(keys)
     values = in_parallel(partial(_or_absent, provider), keys, _PARALLEL_READS)
@@ -93,7 +97,9 @@ def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
 def _or_absent(provider: SecretProvider, key: str) -> str | None:
     try:
         return provider.get_secret(key)
-    except SecretNotFoundError:
+    except SecretNotFoundError as error:
+        if error.reason != "absent":
+            raise
         return None
 
 

@@ -74,7 +74,10 @@ class BatchReader(Protocol):
     """Reads many keys at once."""
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of `keys` that are there; any failure but absence raises."""
+        """Return the values of those of `keys` that are there.
+
+        Any failure but absence raises, and names its key: "not found" too, where its reason is another one.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from strongroom.errors import (
     AuthenticationError,
@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 
+_MOST_BATCHES: Final = 5
+"""How often the keys of one batch are asked for together, each time without one that is known to be gone."""
+
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
 
 
@@ -63,6 +66,11 @@ class Found(NamedTuple):
     value: Any = None
     parts: tuple[Found, ...] = ()
     """What it is composed of."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted, destroyed or disabled, which is not absent: no default stands in for it."""
+        return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
 
     def __repr__(self) -> str:
         return f"<Found {self.plan.name}: {self.status}>"
@@ -191,26 +199,34 @@ def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
 
 
 def _read(keys: list[str], registry: SecretSource) -> tuple[dict[str, str], dict[str, StrongroomError]]:
-    unique = list(dict.fromkeys(keys))
-    try:
-        return registry.get_secrets(unique), {}
-    except StrongroomError:
-        pass  # asked again one by one below, so that each key has its own answer
-    values: dict[str, str] = {}
+    left = list(dict.fromkeys(keys))
     failures: dict[str, StrongroomError] = {}
-    for key in unique:
+    for _ in range(_MOST_BATCHES):
+        try:
+            return registry.get_secrets(left), failures
+        except SecretNotFoundError as error:
+            if error.key not in left:
+                break
+            failures[error.key] = error
+            left.remove(error.key)
+        except StrongroomError:
+            break  # asked again one by one below, so that each key has its own answer
+    values: dict[str, str] = {}
+    for key in left:
         try:
             values[key] = registry.get_secret(key)
-        except SecretNotFoundError:
-            continue
         except StrongroomError as error:
             failures[key] = error
     return values, failures
 
 
+def _is_absent(error: StrongroomError) -> bool:
+    return isinstance(error, SecretNotFoundError) and error.reason == "absent"
+
+
 def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str, StrongroomError]) -> Found:
     error = failures.get(secret.key)
-    if error is not None:
+    if error is not None and not _is_absent(error):
         return Found(secret, _status(error), str(error), error)
     text = values.get(secret.key)
     if text is not None and secret.field is not None:
@@ -256,4 +272,6 @@ def _checked(secret: SecretPlan, text: str) -> Found:
 def _status(error: StrongroomError) -> Status:
     if isinstance(error, PermissionDeniedError | AuthenticationError):
         return "denied"
+    if isinstance(error, SecretNotFoundError):
+        return "missing"  # deleted, destroyed or disabled, as its problem says
     return "unavailable" if isinstance(error, BackendUnavailableError) else "invalid"

@@ -412,6 +412,85 @@ class TestAnOutageOfTheBackend:
         assert caplog.messages == []
 
 
+class TestClocks:
+    """A clock that is ahead, or goes back, lengthens no life."""
+
+    @pytest.fixture
+    def host(self, store):
+        def made(wall, **options):
+            return HierarchicalSecretCache(
+                0, 300, l2=store, encryption=AESGCMEncryption(KEY), wall=wall, **options
+            )
+
+        return made
+
+    def test_what_a_host_wrote_whose_clock_is_ahead_lives_no_longer(self, host, backend):
+        host(lambda: 4600.0).get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        assert host(lambda: 1000.0).get_or_fetch("key", backend) == "newer"
+        assert host(lambda: 1299.0).get_or_fetch("key", backend) == "newer"
+        backend.values["key"] = "newest"
+        assert host(lambda: 1301.0).get_or_fetch("key", backend) == "newest"
+
+    def test_nor_what_was_written_before_the_clock_went_back(self, host, backend, clock):
+        cache = host(clock)
+        cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        clock.pass_by(-3600)
+        assert cache.get_or_fetch("key", backend) == "newer"
+
+    def test_a_batch_and_an_offline_read_take_no_such_value_either(self, host, backend):
+        ahead = host(lambda: 4600.0)
+        ahead.get_or_fetch("key", backend)
+        assert host(lambda: 1000.0).read_many(["key"], lambda _: {}) == {}
+        ahead.get_or_fetch("key", backend)
+        with pytest.raises(BackendUnavailableError, match="nothing is kept"):
+            host(lambda: 1000.0, offline=True, max_age_seconds=60).get_or_fetch("key", backend)
+
+    def test_a_moment_ahead_is_what_clocks_are(self, host, backend):
+        host(lambda: 1000.5).get_or_fetch("key", backend)
+        assert source_of(lambda: host(lambda: 1000.0).get_or_fetch("key", backend)) == ("value", "l2")
+
+    def test_a_longer_life_that_was_meant_by_another_host_is_cut_to_the_own(self, store, backend):
+        def made(ttl, now):
+            return HierarchicalSecretCache(
+                0, ttl, l2=store, encryption=AESGCMEncryption(KEY), wall=lambda: now
+            )
+
+        made(3600, 1000.0).get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        assert made(60, 1059.0).get_or_fetch("key", backend) == "value"
+        assert made(60, 1061.0).get_or_fetch("key", backend) == "newer"
+
+
+class TestVersions:
+    def test_what_is_older_than_a_version_that_was_described_is_not_taken_from_the_store(self, host, backend):
+        host().get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        other = host()
+        other.saw_version("key", "2")
+        assert other.get_or_fetch("key", backend) == "newer"
+        # Now the store knows of which version it is, and nobody has to fetch it again for that.
+        third = host()
+        third.saw_version("key", "2")
+        assert source_of(lambda: third.get_or_fetch("key", backend)) == ("newer", "l2")
+        assert third.read_many(["key"], batch_of(AssertionError)) == {"key": "newer"}
+
+    def test_so_for_a_batch(self, host, backend):
+        host().get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        for calls in (1, 0):
+            other, asked = host(), []
+            other.saw_version("key", "2")
+
+            def load(keys, asked=asked):
+                asked += keys
+                return {key: Fetched(backend.values[key]) for key in keys}
+
+            assert other.read_many(["key"], load) == {"key": "newer"}
+            assert len(asked) == calls
+
+
 class TestOffline:
     def test_the_store_answers_and_nobody_else_is_asked(self, host, backend, clock):
         host(max_age_seconds=86400).get_or_fetch("key", backend)
@@ -589,3 +668,68 @@ def test_a_cache_that_is_not_used_any_more_can_go(host, store):
     gc.collect()
     assert gone() is None
     store.delete("anything")
+
+
+def test_one_that_was_dropped_without_close_stops_listening(host, store):
+    import gc
+
+    cache = host()
+    cache.get_or_fetch("key", Backend(key="v"))
+    ended = threading.Event()
+    (subscriber,) = store._subscribers
+    close = subscriber.close
+    subscriber.close = lambda: (close(), ended.set())
+    del cache
+    gc.collect()
+    assert ended.wait(30)
+    assert store._subscribers == []
+
+
+def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, store):
+    """As many as 64 at once, each of which holds a lock."""
+    cache, other = host(), host()
+    cache.get_or_fetch("seen", lambda _: "old")
+    assert other.get_or_fetch("seen", lambda _: "not fetched") == "old"
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    def slow(_):
+        entered.release()
+        gate.wait(60)
+        return "value"
+
+    readers = [
+        threading.Thread(target=cache.get_or_fetch, args=(f"slow/{number}", slow)) for number in range(64)
+    ]
+    for reader in readers:
+        reader.start()
+    for _ in readers:
+        assert entered.acquire(timeout=30)  # all of them are under way
+    cache.invalidate("seen")
+    assert cache._store._owed == set()
+    assert other.get_or_fetch("seen", lambda _: "new") == "new"
+    assert source_of(lambda: cache.get_or_fetch("seen", lambda _: "newer")) == ("new", "l2")
+    gate.set()
+    for reader in readers:
+        reader.join(30)
+    assert cache.stats().errors == 0
+
+
+def test_what_a_store_has_to_import_first_counts_against_no_time(backend):
+    gate = threading.Event()
+
+    class Heavy(MemoryCacheStore):
+        prepared = 0
+
+        def prepare(self):
+            Heavy.prepared += 1
+            assert gate.wait(30)
+
+    caches = [
+        HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(KEY), l2_timeout_seconds=0.05)
+        for store in [Heavy()]
+    ]
+    threading.Timer(0.3, gate.set).start()
+    assert together(4, lambda: caches[0].get_or_fetch("key", backend)) == ["value"] * 4
+    assert Heavy.prepared == 1
+    assert caches[0].stats().errors == 0
+    assert len(backend.calls) == 1

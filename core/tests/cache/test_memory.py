@@ -268,6 +268,17 @@ class TestStale:
             clock.pass_by(1)
         assert len(backend.calls) == 2
 
+    def test_but_for_no_longer_than_a_minute(self, backend, clock):
+        cache = SecretCache(10, stale_if_error_seconds=6000, clock=clock)
+        cache.get_or_fetch("key", backend)
+        clock.pass_by(10)
+        backend.fails = lambda: ThrottledError("slowly", retry_after=86400)
+        cache.get_or_fetch("key", backend)
+        backend.fails = None
+        backend.values["key"] = "newer"
+        clock.pass_by(61)
+        assert cache.get_or_fetch("key", backend) == "newer"
+
 
 class TestOneFetch:
     def test_a_thousand_threads_make_one(self, backend):
@@ -386,11 +397,33 @@ class TestInvalidation:
 
     def test_another_version_is_a_reason_to_forget(self, backend):
         cache = SecretCache()
+        assert not cache.saw_version("key", "1")
         cache.get_or_fetch("key", backend)
         assert not cache.saw_version("key", "1")
-        assert not cache.saw_version("key", "1")
+        assert cache.stats().entries == 1
         assert cache.saw_version("key", "2")
         assert cache.stats().entries == 0
+
+    def test_a_description_stamps_no_value_that_may_be_older(self, backend):
+        cache = SecretCache()
+        cache.get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        assert not cache.saw_version("key", "2")
+        assert cache.get_or_fetch("key", backend) == "newer"
+        assert not cache.saw_version("key", "2")
+        assert cache.stats().entries == 1
+
+    def test_nor_one_that_is_on_its_way(self, backend):
+        cache = SecretCache()
+        backend.gate.clear()
+        reader = threading.Thread(target=cache.get_or_fetch, args=("key", backend))
+        reader.start()
+        assert backend.entered.acquire(timeout=30)
+        backend.values["key"] = "newer"
+        cache.saw_version("key", "2")
+        backend.gate.set()
+        reader.join(30)
+        assert cache.get_or_fetch("key", backend) == "newer"
 
 
 class TestTenants:

@@ -110,12 +110,24 @@ def test_a_version_that_changed_elsewhere_is_noticed_where_it_is_seen(seen, cach
         else:
             cached.list_versions("key")
 
+    look()
     cached.get_secret("key")
     look()
     inner.set_secret("key", "newer")
     assert cached.get_secret("key") == "value"
     look()
     assert cached.get_secret("key") == "newer"
+
+
+@pytest.mark.parametrize("seen", ["describe", "history"])
+def test_also_where_it_changed_before_it_was_seen_for_the_first_time(seen, cached, inner):
+    cached.get_secret("key")
+    inner.set_secret("key", "newer")
+    cached.describe_secret("key") if seen == "describe" else cached.list_versions("key")
+    assert cached.get_secret("key") == "newer"
+    cached.describe_secret("key")
+    cached.get_secret("key")
+    assert inner.read == ["key", "key"]  # by now it is known to be of that version
 
 
 def test_a_conflict_says_that_somebody_changed_it(cached, inner):

@@ -30,6 +30,19 @@ def ask_at_once(url, key, count, ready, answers):
     answers.put(cache.get_or_fetch("key", fetch))
 
 
+def ask_at_start(url, key, ready, count, answers):
+    """The first use, with the options as they are by default: all import redis at the same moment."""
+    cache = HierarchicalSecretCache(l2=RedisCacheStore(url), encryption=AESGCMEncryption(key))
+
+    def fetch(_):
+        with count.get_lock():
+            count.value += 1
+        return "value"
+
+    ready.wait(120)
+    answers.put(cache.get_or_fetch("key", fetch))
+
+
 def hold_in_turns(url, own, log):
     store = RedisCacheStore(url, timeout_seconds=10)
     for _ in range(10):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from redis_workers import answer_writes, ask_at_once, cache_on, hold_in_turns
+from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, hold_in_turns
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
@@ -540,6 +540,41 @@ def test_eight_processes_that_ask_at_once_make_one_fetch(server):
     for worker in workers:
         worker.join(60)
     assert count.value == 1
+
+
+def test_eight_processes_that_start_together_make_one_fetch(server):
+    """What it takes to import redis-py on a busy machine is not what the server takes."""
+    count, ready, answers = SPAWN.Value("i", 0), SPAWN.Barrier(8), SPAWN.Queue()
+    workers = [
+        SPAWN.Process(target=ask_at_start, args=(server.url, KEY, ready, count, answers)) for _ in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=240) for _ in workers] == ["value"] * 8
+    for worker in workers:
+        worker.join(60)
+    assert count.value == 1
+
+
+def test_caches_that_were_dropped_without_close_leave_no_connection(server):
+    import gc
+
+    def used():
+        cache = HierarchicalSecretCache(
+            l2=RedisCacheStore(server.url, timeout_seconds=10),
+            encryption=AESGCMEncryption(KEY),
+            l2_timeout_seconds=10,
+        )
+        cache.get_or_fetch("key", lambda _: "value")
+
+    for _ in range(3):
+        used()
+    gc.collect()
+    until = time.monotonic() + 60
+    while b"connected_clients:1\r" not in server.ask("INFO", "clients"):
+        assert time.monotonic() < until
+        time.sleep(0.02)  # the server tells no other way
+        gc.collect()
 
 
 def test_processes_hold_a_lock_one_at_a_time_and_its_tokens_grow(server):

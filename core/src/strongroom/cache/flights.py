@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from strongroom.events import Source
 
-__all__ = ["Fetched", "Flight", "Suspended", "Turn", "turn"]
+__all__ = ["Fetched", "Flight", "Suspended", "Turn", "UnansweredError", "turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,13 @@ class Fetched:
         source: Where it came from.
         life: Seconds that it may be kept at most, None for no bound of its own. Negative for a `stale` value:
             so long ago its time was over.
+        version: The version that a description showed before it was fetched, None where there was none.
     """
 
     value: str
     source: Source = "backend"
     life: float | None = None
+    version: str | None = None
 
     def __repr__(self) -> str:
         return f"<Fetched from {self.source}>"
@@ -41,15 +43,17 @@ class Flight:
         key: and what.
         started: When, by the cache's clock.
         kept: Whether what it brings may be remembered: not after an invalidation.
+        version: The version that a description had shown before it began.
     """
 
-    __slots__ = ("future", "kept", "key", "owner", "started", "tenant")
+    __slots__ = ("future", "kept", "key", "owner", "started", "tenant", "version")
 
     def __init__(self, owner: object, tenant: str | None, key: str, started: float) -> None:
         self.owner, self.tenant, self.key, self.started = owner, tenant, key, started
         self.future: Future[Fetched] = Future()
         self.future.set_running_or_notify_cancel()  # so that no caller's cancellation reaches the others
         self.kept = True
+        self.version: str | None = None
 
     async def settled(self) -> None:
         """Wait until it has ended, in whatever way. Cancelling this leaves the flight as it is."""
@@ -62,6 +66,20 @@ class Flight:
 
         self.future.add_done_callback(tell)
         await ended.wait()
+
+
+class UnansweredError(Exception):
+    """The batch that this flight was a part of failed for another key: nothing is known of this one.
+
+    Attributes:
+        error: What the batch raised.
+        named: Whether that names a key of the batch, so that asking for the others goes on.
+    """
+
+    def __init__(self, error: BaseException, *, named: bool) -> None:
+        super().__init__()
+        self.error = error
+        self.named = named
 
 
 class Suspended(BaseException):  # no error, and nothing on the way may take it for one
@@ -86,8 +104,8 @@ class Turn:
         self.waited_for: list[Flight] = []
 
     def flight_of(self, owner: object, tenant: str | None, key: str) -> Flight | None:
-        """Return the flight for a key that was waited for, if there is one."""
-        for flight in self.waited_for:
+        """Return the flight for a key that was waited for last, if there is one."""
+        for flight in reversed(self.waited_for):
             if flight.owner is owner and flight.tenant == tenant and flight.key == key:
                 return flight
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from strongroom.cache.flights import Fetched
-from strongroom.cache.memory import REFUSALS, LoadMany, SecretCache, check_at_least, checked
+from strongroom.cache.memory import REFUSALS, LoadMany, SecretCache, check_at_least, checked, concerns_all
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.sealing import Kept, Sealing, own_sealing, shared_sealing
 from strongroom.cache.shield import ShieldedStore
@@ -24,6 +26,8 @@ from strongroom.tenancy import current_tenant
 __all__ = ["HierarchicalSecretCache"]
 
 _DEAF_SECONDS: Final = 1.0
+_SKEW_SECONDS: Final = 1.0
+"""How far another host's clock may be ahead; what was fetched later than that is rubbish."""
 _PARALLEL: Final = 8
 _FEW: Final = 1024
 
@@ -179,19 +183,20 @@ class HierarchicalSecretCache:
         self._listen()
         tenant = current_tenant()
         name = self._name(tenant, key)
+        version = self._l1.described(tenant, key)
         kept = self._look(name)
         if self._offline:
             return self._given_offline(key, kept)
-        if kept is not None and self._wall() < kept.expires:
+        if kept is not None and self._serves(kept, version):
             return self._second_hand(kept)
         with self._store.holding(name) as token:
             if token is not None:
                 # Whoever held the lock before has most likely fetched.
                 kept = self._look(name) or kept
-                if kept is not None and self._wall() < kept.expires:
+                if kept is not None and self._serves(kept, version):
                     return self._second_hand(kept)
             try:
-                fetched = checked(load(key))
+                fetched = replace(checked(load(key)), version=version)
             except BackendUnavailableError:
                 stale = self._stale_of(kept)
                 if stale is None:
@@ -213,21 +218,24 @@ class HierarchicalSecretCache:
         self._listen()
         tenant = current_tenant()
         names = {key: self._name(tenant, key) for key in keys}
+        versions = {key: self._l1.described(tenant, key) for key in keys}
         looked = in_parallel(lambda key: self._look(names[key]), keys, _PARALLEL)
         kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
             return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
-        now = self._wall()
-        found = {key: self._second_hand(one) for key, one in kept.items() if now < one.expires}
+        found = {key: self._second_hand(one) for key, one in kept.items() if self._serves(one, versions[key])}
         missing = [key for key in keys if key not in found]
         if missing:
-            found |= self._loaded(missing, names, kept, load)
+            loaded = self._loaded(missing, kept, load)
+            for key, one in loaded.items():
+                found[key] = one if one.source == "stale" else replace(one, version=versions[key])
+                if one.source != "stale":
+                    self._put(names[key], found[key], None)
         return {key: self._bounded(one) for key, one in found.items()}
 
     def _loaded(
         self,
         missing: list[str],
-        names: Mapping[str, str],
         kept: Mapping[str, Kept],
         load: Callable[[list[str]], Mapping[str, Fetched]],
     ) -> Mapping[str, Fetched]:
@@ -238,12 +246,10 @@ class HierarchicalSecretCache:
             if len(stale) < len(missing):
                 raise
             return stale
-        except REFUSALS:
-            self._drop(key for key in missing if key in kept)
+        except REFUSALS as error:
+            self._drop(key for key in missing if key in kept and (key == error.key or concerns_all(error)))
             raise
         self._drop(key for key in missing if key in kept and key not in fetched)
-        for key, one in fetched.items():
-            self._put(names[key], one, None)
         return fetched
 
     def _drop(self, keys: Iterable[str]) -> None:
@@ -266,15 +272,22 @@ class HierarchicalSecretCache:
         except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
             self._store.failed(error)
             return None
-        if kept is None:
+        # What was fetched in the future is of a clock that is ahead, or ours went back: how old it is, nobody
+        # knows.
+        if kept is None or kept.fetched_at > self._wall() + _SKEW_SECONDS:
             self._store.rubbish(name)
-        return kept
+            return None
+        return replace(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
+
+    def _serves(self, kept: Kept, version: str | None) -> bool:
+        """Tell whether a value is fresh, and not older than the version that a description showed here."""
+        return self._wall() < kept.expires and (version is None or kept.version == version)
 
     def _put(self, name: str, fetched: Fetched, token: int | None) -> None:
         now = self._wall()
         life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
         try:
-            data = self._sealing.seal(name, Kept(fetched.value, now, now + life))
+            data = self._sealing.seal(name, Kept(fetched.value, now, now + life, fetched.version))
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
         except Exception as error:  # noqa: BLE001  # as of `_look`
@@ -283,7 +296,7 @@ class HierarchicalSecretCache:
         self._store.set(name, data, self._keep, token)
 
     def _second_hand(self, kept: Kept) -> Fetched:
-        return Fetched(kept.value, "l2", kept.expires - self._wall())
+        return Fetched(kept.value, "l2", min(kept.expires - self._wall(), self._ttl), kept.version)
 
     def _given_offline(self, key: str, kept: Kept | None) -> Fetched:
         age = self._wall() - kept.fetched_at if kept is not None else None
@@ -302,7 +315,7 @@ class HierarchicalSecretCache:
         if subscription.alive if subscription is not None else not self._is_watched():
             return fetched
         life = _DEAF_SECONDS if fetched.life is None else min(fetched.life, _DEAF_SECONDS)
-        return Fetched(fetched.value, fetched.source, life)
+        return replace(fetched, life=life)
 
     def _is_watched(self) -> bool:
         return isinstance(self._store.store, WatchableStore)
@@ -324,7 +337,9 @@ class HierarchicalSecretCache:
         store = self._store.store
         if isinstance(store, WatchableStore):
             me = weakref.ref(self)
-            self._subscription = store.subscribe(lambda name: _heard(me, name))
+            self._subscription = subscription = store.subscribe(lambda name: _heard(me, name))
+            # One that is dropped without `close` must not leave a thread and a connection behind.
+            weakref.finalize(self, _let_go, subscription, self._store).atexit = False
 
     def _name(self, tenant: str | None, key: str) -> str:
         name = self._sealing.name(tenant, key)
@@ -343,6 +358,13 @@ class HierarchicalSecretCache:
         known = self._known.get(name)
         if known is not None:
             self._l1.forget(*known)
+
+
+def _let_go(subscription: Subscription, store: ShieldedStore) -> None:
+    """End what a cache listens on that is not used any more; not here, as that may take a moment."""
+    store.close()
+    with contextlib.suppress(RuntimeError):  # the interpreter is on its way out
+        threading.Thread(target=subscription.close, name="strongroom-cache-end", daemon=True).start()
 
 
 def _heard(me: weakref.ref[HierarchicalSecretCache], name: str | None) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from strongroom.cache.entries import Entries, Entry
-from strongroom.cache.flights import Fetched, Flight, Suspended, turn
+from strongroom.cache.flights import Fetched, Flight, Suspended, UnansweredError, turn
 from strongroom.cache.outage import Outage
 from strongroom.cache.stats import CacheStats
 from strongroom.errors import (
@@ -29,7 +29,7 @@ from strongroom.keys import check_key
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
 from strongroom.tenancy import current_tenant
 
-__all__ = ["REFUSALS", "SecretCache"]
+__all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
 
 E = TypeVar("E", bound=BaseException)
 Load = Callable[[str], Fetched]
@@ -38,6 +38,11 @@ REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationErr
 """Answers after which nothing that was remembered is given any more."""
 _INHERITED_SECONDS: Final = 1.0
 """How long a forked child gives what its parent had read: it hears of none of its parent's writes."""
+_OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, ConfigurationError)
+"""Failures that are about no key, whichever they name."""
+MOST_FETCHES: Final = 128
+"""Fetches of one cache at a time; the others wait for their turn."""
+_MOST_DESCRIBED: Final = 10_000
 
 
 class SecretCache:
@@ -89,8 +94,9 @@ class SecretCache:
         self._clock = clock
         self._entries = Entries(max_entries, stale_if_error_seconds)
         self._hits = itertools.count()
+        self._described: dict[tuple[str | None, str], str] = {}
         self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
-        self._crew = Crew(name="strongroom-fetch")
+        self._crew = Crew(MOST_FETCHES, "strongroom-fetch")
         self._begin_again()
         renew_after_fork(self, SecretCache._after_fork)
 
@@ -167,16 +173,25 @@ class SecretCache:
             )
 
     def saw_version(self, key: str, version: str) -> bool:
-        """Take note of the current version of `key`; forget an entry of another one, and return whether."""
+        """Take note of the current version of `key`, and return whether it is known to have changed.
+
+        An entry is of that version only where a description showed it before the value was fetched, too. Any
+        other one may be older, and is forgotten.
+        """
         tenant = current_tenant()
         with self._lock:
-            entry = self._entries.find(tenant, key)
-            if entry is None or entry.version in {None, version}:
-                if entry is not None:
-                    entry.version = version
-                return False
-        self.forget(tenant, key)
-        return True
+            if (tenant, key) not in self._described and len(self._described) >= _MOST_DESCRIBED:
+                del self._described[next(iter(self._described))]
+            self._described[tenant, key] = version
+            entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
+            known = [one.version for one in (entry, flight) if one is not None]
+        if any(one != version for one in known):
+            self.forget(tenant, key)
+        return any(one not in {None, version} for one in known)
+
+    def described(self, tenant: str | None, key: str) -> str | None:
+        """Return the version of `key` that a description showed last, None where there was none."""
+        return self._described.get((tenant, key))
 
     def holds(self, tenant: str | None, key: str) -> bool:
         """Tell whether there is an entry of `key`, or a fetch under way."""
@@ -211,14 +226,21 @@ class SecretCache:
         """Return the values of those of `keys` that are there; `load` is asked for what is missing, once.
 
         Keys that another caller is fetching are waited for, and not asked for again.
+
+        Raises:
+            SecretNotFoundError: One of them is not there for another reason than `absent`.
         """
         if self._lock.is_mine():  # as in `_slow`
             return {key: checked(one).value for key, one in load(keys).items()}
         found, missing = self.peek_many(keys)
         if observation.get() is not None and len(missing) < len(keys):
             report_source("l1", *set(keys).difference(missing))
-        if not missing:
-            return found
+        while missing:
+            missing = self._ask_together(missing, load, found)
+        return found
+
+    def _ask_together(self, missing: list[str], load: LoadMany, found: dict[str, str]) -> list[str]:
+        """Add the values of `missing` to `found`; return the keys of which nobody knows anything yet."""
         tenant = current_tenant()
         mine: dict[str, Flight] = {}
         waited: dict[str, Flight] = {}
@@ -232,12 +254,23 @@ class SecretCache:
                 waited[key] = flight
         if mine:
             self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
+        left: list[str] = []
+        refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
             try:
                 found[key] = self._outcome(flight, self._timeout)
-            except SecretNotFoundError:
-                report_source("backend", key)
-        return found
+            except SecretNotFoundError as error:
+                if error.reason == "absent":
+                    report_source("backend", key)
+                else:
+                    refused = refused or error
+            except UnansweredError as unanswered:
+                if key in mine and not unanswered.named:
+                    raise again(unanswered.error) from None
+                left.append(key)
+        if refused is not None:
+            raise refused
+        return left
 
     # --- the slow path ---
 
@@ -262,19 +295,23 @@ class SecretCache:
             return checked(load(key)).value
         tenant, current_turn = current_tenant(), turn.get()
         flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
-        if flight is None:
-            with self._lock:
-                flight, answer, mine = self._decide(tenant, key)
-            if mine is not None:
-                self._crew.start(partial(copy_context().run, self._fly, mine, load))
-            if isinstance(answer, SecretNotFoundError):
-                raise answer
-            if answer is not None:
-                return answer
-            assert flight is not None  # noqa: S101  # there is an answer or a flight
-            if current_turn is not None:
-                raise Suspended(flight, self._timeout)
-        return self._outcome(flight, self._timeout if current_turn is None else 0)
+        while True:
+            if flight is None:
+                with self._lock:
+                    flight, answer, mine = self._decide(tenant, key)
+                if mine is not None:
+                    self._crew.start(partial(copy_context().run, self._fly, mine, load))
+                if isinstance(answer, SecretNotFoundError):
+                    raise answer
+                if answer is not None:
+                    return answer
+                assert flight is not None  # noqa: S101  # there is an answer or a flight
+                if current_turn is not None:
+                    raise Suspended(flight, self._timeout)
+            try:
+                return self._outcome(flight, self._timeout if current_turn is None else 0)
+            except UnansweredError:
+                flight = None  # part of a batch that failed for another key: this one is asked for alone
 
     def _decide(
         self, tenant: str | None, key: str
@@ -306,6 +343,7 @@ class SecretCache:
 
     def _new_flight(self, tenant: str | None, key: str, now: float) -> Flight:
         flight = self._flights[tenant, key] = Flight(self, tenant, key, now)
+        flight.version = self._described.get((tenant, key))
         return flight
 
     def _is_stale(self, entry: Entry, now: float) -> bool:
@@ -332,14 +370,23 @@ class SecretCache:
         try:
             fetched = {key: checked(one) for key, one in load(list(flights)).items()}
         except BaseException as error:  # noqa: BLE001  # as above
-            for flight in flights.values():
-                self._failed(flight, error)
+            self._failed_together(flights, error)
             return
         for key, flight in flights.items():
             if key in fetched:
                 self._landed(flight, fetched[key])
             else:
                 self._failed(flight, SecretNotFoundError(key))
+
+    def _failed_together(self, flights: Mapping[str, Flight], error: BaseException) -> None:
+        """Give the error to the flight whose key it names, or to all where it is about none alone."""
+        if concerns_all(error):
+            for flight in flights.values():
+                self._failed(flight, error)
+            return
+        named = getattr(error, "key", None)
+        for key, flight in flights.items():
+            self._failed(flight, error if key == named else UnansweredError(error, named=named in flights))
 
     def _landed(self, flight: Flight, fetched: Fetched) -> None:
         with self._lock:
@@ -363,11 +410,12 @@ class SecretCache:
         entry.expires = now + life
         entry.fresh_until = now + life * (1 - self._ahead)
         entry.value = fetched.value
+        entry.version = fetched.version if fetched.version is not None else flight.version
 
     def _failed(self, flight: Flight, error: BaseException) -> None:
         with self._lock:
             now = self._settle(flight)
-            if not isinstance(error, SecretNotFoundError):
+            if not isinstance(error, SecretNotFoundError | UnansweredError):
                 self._counts["errors"] += 1
             if isinstance(error, BackendUnavailableError):
                 self._outage.failed(now, now - flight.started, error)
@@ -379,8 +427,8 @@ class SecretCache:
                     self._keep_missing(flight, error, now)
         flight.future.set_exception(error)
 
-    def _keep_missing(self, flight: Flight, error: BaseException, now: float) -> None:
-        if self._negative_ttl > 0 and isinstance(error, SecretNotFoundError):
+    def _keep_missing(self, flight: Flight, error: StrongroomError, now: float) -> None:
+        if self._negative_ttl > 0 and says_absent(error, flight.key):
             entry = self._entries.put(flight.tenant, flight.key, now)
             entry.missing = again(error)
             entry.expires = now + self._negative_ttl
@@ -443,6 +491,22 @@ def again(error: E) -> E:
     fresh = copy.copy(error)
     fresh.__cause__ = error.__cause__
     return fresh
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Tell whether what a batch raised is about all of its keys: an outage, a login, or a failure of no key.
+
+    What names a key is about that key, and "not found" is about one in any case.
+    """
+    if isinstance(error, SecretNotFoundError):
+        return False
+    whole = not isinstance(error, StrongroomError) or isinstance(error, _OF_NO_KEY)
+    return whole or getattr(error, "key", None) is None
+
+
+def says_absent(error: StrongroomError, key: str) -> bool:
+    """Tell whether `error` says that there is nothing at `key`: not deleted, disabled, or of another key."""
+    return isinstance(error, SecretNotFoundError) and error.reason == "absent" and error.key == key
 
 
 def checked(fetched: Fetched) -> Fetched:

@@ -19,7 +19,8 @@ class Outage:
 
     How long after a failure nobody tries again follows from what the failure cost: ten times as long, a
     minute at most. So waiting for a backend that hangs takes a tenth of the time, and one that refuses at
-    once is asked again at once. One that throttles is left alone for what it asked for, a second at least.
+    once is asked again at once. One that throttles is left alone for what it asked for, a second at least and
+    a minute at most.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Outage:
         """Take note of a failure at `now` that took so many seconds."""
         pause = min(took * _SHARE, _LONGEST)
         if isinstance(error, ThrottledError):
-            pause = max(pause, error.retry_after or 0, _THROTTLED)
+            pause = max(pause, min(error.retry_after or 0, _LONGEST), _THROTTLED)
         self._down = True
         self._until = now + pause
 

@@ -15,16 +15,20 @@ from strongroom.errors import DecryptionError
 
 __all__ = ["Kept", "Sealing", "own_sealing", "sealing_of", "shared_sealing"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A value as a second level has it; times are seconds since the epoch."""
+    """A value as a second level has it; times are seconds since the epoch.
+
+    `version` is the one that a description had shown before the value was fetched, None where there was none.
+    """
 
     value: str = field(repr=False)
     fetched_at: float
     expires: float
+    version: str | None = None
 
 
 class Sealing:
@@ -63,19 +67,20 @@ class Sealing:
         Raises:
             ValidationError: The value is no Unicode text.
         """
-        text = json.dumps([_FORMAT, kept.value, kept.fetched_at, kept.expires], ensure_ascii=False)
+        told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version]
+        text = json.dumps(told, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
     def open(self, name: str, data: Any) -> Kept | None:
         """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
         try:
             told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
-            version, value, fetched_at, expires = told
+            written_as, value, fetched_at, expires, version = told
         except (DecryptionError, ValueError, TypeError):
             return None
-        if version != _FORMAT or not isinstance(value, str):
+        if written_as != _FORMAT or not isinstance(value, str):
             return None
-        return Kept(value, float(fetched_at), float(expires))
+        return Kept(value, float(fetched_at), float(expires), version)
 
 
 def sealing_of(cipher: Encryption, namespace: str) -> Sealing:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from strongroom.cache.memory import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore
 from strongroom.errors import ConflictError
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
@@ -23,6 +24,10 @@ _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
 _REPLAY_SECONDS: Final = 0.25
 _MOST_OWED: Final = 10_000
+_DROPPERS: Final = 8
+_FIRST_SECONDS: Final = 1.0
+"""What the first call may take longer: processes that start together have little of their CPUs."""
+_SLICES: Final = 5
 
 
 class ShieldedStore:
@@ -30,10 +35,12 @@ class ShieldedStore:
 
     After a failure the store is left alone for a pause, which doubles up to five seconds while it fails.
     What had to be dropped in the meantime is owed to it: that is tried four times a second in the
-    background, and nothing is read from the store before it is done.
+    background, and nothing is read from the store before it is done. Locks are held, and drops are made, on
+    threads of their own, so that fetches that take long hold up neither drops nor other reads.
 
     Args:
-        store: The store.
+        store: The store; where it has a method `prepare`, that is called once, before the first call and
+            without a bound: it imports what calls need, which is not to count against their time.
         timeout_seconds: How long a call may take.
         lock_seconds: How long another process may hold a key's lock, and is waited for.
         clock: Monotonic seconds.
@@ -49,6 +56,8 @@ class ShieldedStore:
     ) -> None:
         self.store = store
         self.errors = 0
+        self._is_prepared = False
+        self._allowed = timeout_seconds + _FIRST_SECONDS
         self._timeout = timeout_seconds
         self._lock_seconds = lock_seconds
         self._clock = clock
@@ -57,12 +66,15 @@ class ShieldedStore:
         self._owed: set[str] = set()
         self._spaces: set[str] = set()
         self._crew = Crew(name="strongroom-cache")
+        self._holders = Crew(MOST_FETCHES, "strongroom-cache-lock")
+        self._droppers = Crew(_DROPPERS, "strongroom-cache-drop")
         self._begin_again()
         renew_after_fork(self, ShieldedStore._begin_again)
 
     def _begin_again(self) -> None:
         self._ended = threading.Event()
         self._lock = SingleEntryLock("the second level of the cache")
+        self._preparing = threading.Lock()
         self._replaying = False
 
     def get(self, name: str) -> Any:
@@ -95,7 +107,7 @@ class ShieldedStore:
             self._spaces.update(spaces)
         self._settle_or_replay()
 
-    @contextmanager
+    @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
         """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""
         entered: Future[int] = Future()
@@ -118,7 +130,8 @@ class ShieldedStore:
         if not self._is_open():
             yield None
             return
-        self._crew.start(hold)
+        self._prepare()
+        self._holders.start(hold)
         try:
             yield self._entered(entered, name)
         finally:
@@ -151,7 +164,19 @@ class ShieldedStore:
         """Return what `call` returns, None where it fails, takes too long, or is not tried."""
         if not (self._is_open() and self._settle()):
             return None
-        return self._tried(call)[1]
+        return self._tried(self._crew, call)[1]
+
+    def _prepare(self) -> None:
+        if self._is_prepared:
+            return
+        with self._preparing:
+            prepare = getattr(self.store, "prepare", None)
+            if not self._is_prepared and callable(prepare):
+                with contextlib.suppress(
+                    Exception
+                ):  # of a stranger's store; the call itself tells what is wrong
+                    prepare()
+            self._is_prepared = True
 
     def close(self) -> None:
         """Try no more."""
@@ -164,7 +189,7 @@ class ShieldedStore:
             if self._replaying:
                 return
             self._replaying = True
-        self._crew.start(self._replay)
+        self._droppers.start(self._replay)
 
     def _replay(self) -> None:
         """Try until nothing is owed: other processes must not read for long what was dropped here."""
@@ -186,9 +211,9 @@ class ShieldedStore:
                     self._owed.clear()
                 space, name = next(iter(self._spaces), None), next(iter(self._owed), None)
             if space is not None:
-                done = self._tried(partial(self.store.clear, space))[0]
+                done = self._tried(self._droppers, partial(self.store.clear, space))[0]
             elif name is not None:
-                done = self._tried(partial(self.store.delete, name))[0]
+                done = self._tried(self._droppers, partial(self.store.delete, name))[0]
             else:
                 return True
             if not done:
@@ -200,7 +225,8 @@ class ShieldedStore:
             if time.monotonic() > end:
                 return False  # the next one goes on
 
-    def _tried(self, call: Callable[[], T]) -> tuple[bool, T | None]:
+    def _tried(self, crew: Crew, call: Callable[[], T]) -> tuple[bool, T | None]:
+        self._prepare()
         done: Future[T] = Future()
 
         def run() -> None:
@@ -211,9 +237,9 @@ class ShieldedStore:
             else:
                 done.set_result(result)
 
-        self._crew.start(run)
+        crew.start(run)
         try:
-            result = done.result(self._timeout)
+            result = self._awaited(done)
         except Exception as error:  # noqa: BLE001  # as above; or out of time
             self.failed(error)
             return False, None
@@ -221,6 +247,17 @@ class ShieldedStore:
             _log.warning("the second level of the cache answers again")
         self._pause = 0.0
         return True, result
+
+    def _awaited(self, done: Future[T]) -> T:
+        """Return what the call returned in its time; waiting for a CPU does not count."""
+        allowed, self._allowed = self._allowed, self._timeout
+        for _ in range(_SLICES):
+            # One that wakes up late has waited for its turn, and not for the store: it counts as one slice.
+            with contextlib.suppress(TimeoutError):
+                return done.result(allowed / _SLICES)
+            if done.done():
+                break
+        return done.result(0)
 
     def failed(self, error: Exception) -> None:
         """Take note that the store, or what encrypts for it, failed."""

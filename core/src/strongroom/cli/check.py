@@ -64,7 +64,8 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict
     for name, one in found.items():
         fixed[name] = one
         # An optional one that is absent is `ok`; `generate` makes it all the same.
-        absent = one.status in {"missing", "ok"} and one.text is None
+        # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
+        absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
         if absent and one.plan.generate is not None and one.plan.field is None:
             if one.plan.key not in made:
                 made[one.plan.key] = _made(registry, one.plan)

@@ -83,8 +83,9 @@ class Recalled:
         for key in keys:
             try:
                 found[key] = self.get_secret(key)
-            except SecretNotFoundError:
-                continue
+            except SecretNotFoundError as error:
+                if error.reason != "absent":
+                    raise
         return found
 
     def environment(self) -> frozenset[str]:

@@ -244,8 +244,8 @@ def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
 
     found = find_all(registry, {name: registry.plan.secrets[name] for name in chosen})
     for one in found.values():
-        if one.status not in {"ok", "missing"} and one.error is not None:
-            raise one.error
+        if one.error is not None and (one.status not in {"ok", "missing"} or one.is_gone):
+            raise one.error  # the field's own default is for what is absent, not for what was deleted
     wrong = [f"{name}: {one.problem}" for name, one in found.items() if one.status == "invalid"]
     if wrong:
         raise ValidationError(f"{len(wrong)} declared secrets are wrong: {'; '.join(wrong)}")

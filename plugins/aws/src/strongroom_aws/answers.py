@@ -19,12 +19,15 @@ def is_listed(entry: Mapping[str, Any]) -> bool:
 
 def is_absence(error: Mapping[str, Any]) -> bool:
     """Tell whether an error within a batch says that there is no such secret."""
+    return error.get("ErrorCode") == "ResourceNotFoundException"
+
+
+def is_deletion(error: Mapping[str, Any]) -> bool:
+    """Tell whether an error within a batch says that the secret waits for its deletion."""
     from strongroom_aws.errors import is_to_be_deleted
 
     code = error.get("ErrorCode")
-    return code == "ResourceNotFoundException" or (
-        code == "InvalidRequestException" and is_to_be_deleted(str(error.get("Message")))
-    )
+    return code == "InvalidRequestException" and is_to_be_deleted(str(error.get("Message")))
 
 
 def text_of(answer: Mapping[str, Any], key: str) -> str:

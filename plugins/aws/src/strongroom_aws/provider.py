@@ -266,7 +266,9 @@ class AWSSecretProvider(BaseProvider):
     def _value_if_any(self, key: str, whole: Deadline) -> str | None:
         try:
             return self._value(key, self._connection.deadline(whole), {"VersionStage": CURRENT})
-        except SecretNotFoundError:
+        except SecretNotFoundError as error:
+            if error.reason != "absent":
+                raise
             return None
 
     def _batch(self, keys: Sequence[str], whole: Deadline) -> tuple[dict[str, str], list[str]]:
@@ -288,8 +290,11 @@ class AWSSecretProvider(BaseProvider):
             else:
                 found[key] = answers.text_of(one, key)
         for one in answer.get("Errors") or ():
-            if one.get("SecretId") in by_name and answers.is_absence(one):
-                absent.add(by_name[one["SecretId"]])
+            key = by_name.get(one.get("SecretId") or "")
+            if key is not None and answers.is_deletion(one):
+                raise answers.deleted(key)
+            if key is not None and answers.is_absence(one):
+                absent.add(key)
         return found, [key for key in keys if key not in found and key not in absent]
 
     def _present(self, key: str, deadline: Deadline) -> dict[str, Any]:

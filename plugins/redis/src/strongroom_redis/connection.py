@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from strongroom.errors import ConfigurationError
 
-__all__ = ["Options", "check", "connect", "disconnect"]
+__all__ = ["Options", "check", "connect", "disconnect", "load"]
 
 _SCHEMES: Final = (
     "redis",
@@ -62,6 +62,18 @@ def check(options: Options) -> None:
     if not host and scheme != "unix":
         raise ConfigurationError("redis: the URL names no host", hint="write redis://HOST:PORT/DATABASE")
     _hosts(host, 0)
+
+
+def load(options: Options) -> None:
+    """Import what `connect` and the client's first call need."""
+    import redis.backoff
+    import redis.retry
+
+    scheme, _, _ = _parted(options.url)
+    if scheme.endswith("+cluster"):
+        import redis.cluster
+    if scheme.endswith("+sentinel"):
+        import redis.sentinel  # noqa: F401  # as all of these
 
 
 def connect(options: Options) -> Any:

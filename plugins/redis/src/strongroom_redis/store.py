@@ -22,7 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
-from strongroom_redis.connection import Options, check, connect, disconnect
+from strongroom_redis.connection import Options, check, connect, disconnect, load
 from strongroom_redis.errors import translate
 from strongroom_redis.gate import Gate
 from strongroom_redis.listening import ALL, SILENT_SECONDS, Listener
@@ -34,6 +34,8 @@ T = TypeVar("T")
 _FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
+_FIRST_SECONDS: Final = 1.0
+"""What the first call may take longer: processes that start together have little of their CPUs."""
 
 
 class RedisCacheStore:
@@ -58,7 +60,8 @@ class RedisCacheStore:
         cert_file: The client's certificate.
         key_file: Its private key.
         verify: Whether the server's certificate and host name are checked.
-        timeout_seconds: How long one call takes at most, connecting included.
+        timeout_seconds: How long one call takes at most, connecting included; the first one may take a second
+            more, and importing redis-py counts in none.
         clock: Monotonic seconds.
 
     Raises:
@@ -102,10 +105,15 @@ class RedisCacheStore:
         self._timeout = timeout_seconds
         self._clock = clock
         self._client: Any = None
+        self._has_answered = False
         self._listeners: list[Listener] = []
         self._runner = Runner()
         self._begin_again()
         renew_after_fork(self, RedisCacheStore._begin_again)
+
+    def prepare(self) -> None:
+        """Import redis-py: that takes this machine's time, so no call's time-out counts it."""
+        load(self._options)
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None.
@@ -246,17 +254,24 @@ class RedisCacheStore:
 
     def _call(self, doing: str, call: Callable[[Any], T]) -> T:
         """Return what `call` returns of the client, or raise strongroom's error; within the time-out."""
+        if self._client is None:
+            self.prepare()
         with self._gate.passage() as open_:
             if not open_:
                 failure: StrongroomError = self._unavailable(f"{doing} was not tried: it failed a moment ago")
             else:
                 try:
-                    return self._runner.run(lambda: call(self._connected()), Deadline(self._timeout))
+                    allowed = self._timeout + (0 if self._has_answered else _FIRST_SECONDS)
+                    answer = self._runner.run(lambda: call(self._connected()), Deadline(allowed))
                 except OutOfTimeError:
-                    failure = self._unavailable(f"{doing} did not end within {self._timeout:g} s")
+                    failure = self._unavailable(f"{doing} did not end within {allowed:g} s")
                     self._let_go()  # so that the call that is left behind ends too
                 except Exception as error:  # noqa: BLE001  # the table says what each is
                     failure = translate(error, doing, self._options.address())
+                else:
+                    self._has_answered = True
+                    return answer
+                self._has_answered = True  # the first one is over
                 # Outside the `except` block: redis-py's errors may hold what was sent.
                 raise failure
         raise failure

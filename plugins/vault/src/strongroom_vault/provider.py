@@ -270,7 +270,9 @@ class VaultSecretProvider(BaseProvider):
     def _get_or_none(self, key: str) -> str | None:
         try:
             return self.get_secret(key)
-        except SecretNotFoundError:
+        except SecretNotFoundError as error:
+            if error.reason != "absent":
+                raise
             return None
 
     def _folder(self, folder: str) -> list[str]:

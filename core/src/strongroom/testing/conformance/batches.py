@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.errors import SecretTooLargeError, ValidationError
+from strongroom.errors import SecretNotFoundError, SecretTooLargeError, ValidationError
 from strongroom.providers import BatchReader, BatchWriter
 from strongroom.testing.conformance.base import ConformanceBase, needs
 from strongroom.testing.conformance.samples import HOSTILE_KEYS
@@ -29,11 +29,18 @@ class BatchTests(ConformanceBase):
         assert provider.get_secrets(["absent"]) == {}
 
     @needs(BatchReader)
-    def test_batch_leaves_deleted_keys_out(self, provider: Any) -> None:
-        """So are deleted ones."""
+    def test_batch_tells_deleted_keys_as_a_get_does(self, provider: Any) -> None:
+        """So are deleted ones, unless a `get` gives another reason than `absent`: a batch raises that too."""
         self.put(provider, {"a": "1", "b": "2"})
         self.remove(provider, "b")
-        assert provider.get_secrets(["a", "b"]) == {"a": "1"}
+        with pytest.raises(SecretNotFoundError) as alone:
+            provider.get_secret("b")
+        if alone.value.reason == "absent":
+            assert provider.get_secrets(["a", "b"]) == {"a": "1"}
+            return
+        with pytest.raises(SecretNotFoundError) as together:
+            provider.get_secrets(["a", "b"])
+        assert (together.value.key, together.value.reason) == ("b", alone.value.reason)
 
     @needs(BatchReader)
     def test_batch_reads_empty_values(self, provider: Any) -> None:
