@@ -74,7 +74,7 @@ class ShieldedStore:
     def _begin_again(self) -> None:
         self._ended = threading.Event()
         self._lock = SingleEntryLock("the second level of the cache")
-        self._preparing = threading.Lock()
+        self._preparing = SingleEntryLock("the second level of the cache")
         self._replaying = False
 
     def get(self, name: str) -> Any:
