@@ -428,7 +428,11 @@ class SecretCache:
         flight.future.set_exception(error)
 
     def _keep_missing(self, flight: Flight, error: StrongroomError, now: float) -> None:
-        if self._negative_ttl > 0 and says_absent(error, flight.key):
+        if (
+            self._negative_ttl > 0
+            and isinstance(error, SecretNotFoundError)
+            and says_absent(error, flight.key)
+        ):
             entry = self._entries.put(flight.tenant, flight.key, now)
             entry.missing = again(error)
             entry.expires = now + self._negative_ttl
@@ -504,9 +508,9 @@ def concerns_all(error: BaseException) -> bool:
     return whole or getattr(error, "key", None) is None
 
 
-def says_absent(error: StrongroomError, key: str) -> bool:
+def says_absent(error: SecretNotFoundError, key: str) -> bool:
     """Tell whether `error` says that there is nothing at `key`: not deleted, disabled, or of another key."""
-    return isinstance(error, SecretNotFoundError) and error.reason == "absent" and error.key == key
+    return error.reason == "absent" and error.key == key
 
 
 def checked(fetched: Fetched) -> Fetched:
