@@ -140,3 +140,128 @@ def test_what_a_block_took_is_given_back():
             pass
     after = len([one for one in gc.get_objects() if type(one).__name__ == "ContextVar"])
     assert after == before
+
+
+def rows(tenant_id, context=None):
+    with context or TenantContext(tenant_id):
+        while True:
+            yield current_tenant()
+
+
+def test_a_generator_that_is_dropped_in_another_block_changes_nothing_there():
+    """The block of the generator ends; the one at hand and those around it stay."""
+    with TenantContext("a"):
+        generator = rows("c")
+        assert next(generator) == "c"
+        with TenantContext("b"):
+            del generator
+            assert current_tenant() == "b"
+        assert current_tenant() == "a"
+    assert current_tenant() is None
+
+
+def test_an_async_generator_that_is_left_early_leaves_no_tenant():
+    """The loop closes it in a task of its own; the request goes on under its own tenant."""
+
+    async def main():
+        async def pages(over):
+            try:
+                async with TenantContext("c"):
+                    yield 1
+                    yield 2
+            finally:
+                over.set()
+
+        async def first():
+            over = asyncio.Event()
+            async for _ in pages(over):
+                break
+            await over.wait()
+            return current_tenant(), await asyncio.create_task(asyncio.to_thread(current_tenant))
+
+        async with TenantContext("a"):
+            inside = await first()
+        return inside, await first()
+
+    assert asyncio.run(main()) == (("a", "a"), (None, None))
+
+
+def test_a_pools_thread_forgets_a_generator_that_another_thread_closed():
+    """The thread in which the block began sees that it is over, and so does what copied it."""
+    generator = rows("c")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: next(generator)).result() == "c"
+        copied = pool.submit(copy_context).result()
+        generator.close()
+        assert pool.submit(current_tenant).result() is None
+        assert copied.run(current_tenant) is None
+
+
+def test_a_task_keeps_the_tenant_of_the_block_it_was_started_in():
+    """Also after the block has ended, where it began."""
+
+    async def main():
+        go_on = asyncio.Event()
+
+        async def task():
+            await go_on.wait()
+            return current_tenant()
+
+        async with TenantContext("acme"):
+            started = asyncio.create_task(task())
+        go_on.set()
+        return await started, current_tenant()
+
+    assert asyncio.run(main()) == ("acme", None)
+
+
+def test_the_generators_of_one_object_end_each_its_own_block():
+    """One object, two contexts: to close the one generator does not take the tenant from the other's."""
+    shared = TenantContext("c")
+    first, second = copy_context(), copy_context()
+    one, two = rows("c", shared), rows("c", shared)
+    first.run(next, one)
+    second.run(next, two)
+    one.close()
+    assert (first.run(current_tenant), second.run(current_tenant)) == (None, "c")
+    assert second.run(next, two) == "c"
+    two.close()
+    assert second.run(current_tenant) is None
+
+
+def test_a_block_that_is_not_open_cannot_be_left():
+    """It is a mistake of the caller, and is said."""
+    with pytest.raises(RuntimeError, match="left more often"):
+        TenantContext("acme").__exit__(None, None, None)
+
+
+def test_an_object_can_be_pickled_and_copied_while_it_is_open():
+    """The copy has the tenant, and none of the open blocks."""
+    import copy
+    import pickle
+
+    acme = TenantContext("acme")
+    with acme:
+        for other in (pickle.loads(pickle.dumps(acme)), copy.deepcopy(acme)):
+            assert other.tenant_id == "acme"
+            with other:
+                assert current_tenant() == "acme"
+
+
+def test_reasons_and_operations_end_in_any_order_too():
+    """`because` and `as_operation` in a generator that is closed late, by another thread."""
+    from strongroom.audit.who import because, current_reason
+    from strongroom.pipeline import _operations, as_operation
+
+    def steps():
+        with because("of the generator"), as_operation("rotate"):
+            yield
+
+    generator = steps()
+    next(generator)
+    with because("of the block"):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(generator.close).result()
+        assert current_reason() == "of the block"
+        assert _operations.innermost() is None
+    assert current_reason() is None

@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from strongroom.audit.who import actor
+from strongroom.blocks import OpenBlocks
 from strongroom.errors import (
     AuditError,
     AuthenticationError,
@@ -61,7 +61,7 @@ _NO_RECORD = (
     ReadOnlyError,
     UnsupportedOperationError,
 )
-_operation: ContextVar[str | None] = ContextVar("strongroom_operation", default=None)
+_operations: OpenBlocks[str] = OpenBlocks("strongroom_operation")
 
 
 @lru_cache(maxsize=8192)
@@ -75,11 +75,11 @@ def check_user_key(key: str) -> str:
 @contextmanager
 def as_operation(name: str) -> Iterator[None]:
     """Let the events of everything done in the block carry `name` as their operation."""
-    token = _operation.set(name)
+    block = _operations.enter(name)
     try:
         yield
     finally:
-        _operation.reset(token)
+        _operations.leave(block)
 
 
 def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
@@ -281,7 +281,7 @@ class Pipeline(Middleware):
     def _event(self, operation: str, key: str) -> SecretEvent:
         return begun(
             os.urandom(16).hex(),
-            _operation.get() or operation,
+            _operations.innermost() or operation,
             key,
             self.name,
             current_tenant(),

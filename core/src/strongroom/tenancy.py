@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import Self
+import sys
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any, Self
 
+from strongroom.blocks import Block, OpenBlocks
 from strongroom.errors import InvalidTenantError, show_key
 
 __all__ = ["TenantContext", "check_tenant_id", "current_tenant"]
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_tenant: ContextVar[str | None] = ContextVar("strongroom_tenant", default=None)
-# What each block puts back is itself kept in the context, so that every thread and task has its own stack.
-# One variable for all objects: a context never lets go of a variable that was once set in it.
-_entered: ContextVar[tuple[tuple[TenantContext, Token[str | None]], ...]] = ContextVar(
-    "strongroom_entered", default=()
-)
+_blocks: OpenBlocks[str] = OpenBlocks("strongroom_tenant")
+_open = _blocks.open
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def current_tenant() -> str | None:
-    """Return the id of the active tenant, or None."""
-    return _tenant.get()
+    """Return the id of the active tenant, or None: that of the innermost open block of this context."""
+    try:  # `_blocks.innermost()`, written out: caches ask at every read
+        return _open.get()[0].value
+    except AttributeError:
+        return _blocks.after_ends_elsewhere()
 
 
 def check_tenant_id(tenant_id: str) -> str:
@@ -37,7 +40,8 @@ def check_tenant_id(tenant_id: str) -> str:
 class TenantContext:
     """Makes a tenant the active one for a `with` or `async with` block.
 
-    Blocks nest; one object may be entered again, and from several threads and tasks at once.
+    Blocks nest, and may end in any order and place: in a generator that is closed late, by another task or
+    thread. One object may be entered again, and from several threads and tasks at once.
 
     Raises:
         InvalidTenantError: `tenant_id` breaks the rules.
@@ -45,26 +49,62 @@ class TenantContext:
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = check_tenant_id(tenant_id)
+        # Each open block, with the frame whose `with` it is if that frame can be left and come back to.
+        self._frames: dict[Block[str | None], FrameType | None] = {}
 
     def __enter__(self) -> Self:
-        _entered.set((*_entered.get(), (self, _tenant.set(self.tenant_id))))
+        self._enter(sys._getframe(1))  # noqa: SLF001  # CPython's documented way to the caller
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        entered = _entered.get()
-        at = max(index for index, (one, _) in enumerate(entered) if one is self)
-        _entered.set(entered[:at] + entered[at + 1 :])
-        _tenant.reset(entered[at][1])
+        self._leave(sys._getframe(1))  # noqa: SLF001  # as above
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self._enter(sys._getframe(1))  # noqa: SLF001  # as above
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace)
+        self._leave(sys._getframe(1))  # noqa: SLF001  # as above
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_frames"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _frames={})
 
     def __repr__(self) -> str:
         return f"TenantContext(tenant_id={self.tenant_id!r})"
+
+    def _enter(self, caller: FrameType) -> None:
+        self._frames[_blocks.enter(self.tenant_id)] = _if_suspendable(caller)
+
+    def _leave(self, caller: FrameType) -> None:
+        only = tuple(self._frames)
+        if len(only) == 1 and self._frames.pop(only[0], self) is not self:
+            _blocks.leave(only[0])
+            return
+        for block in self._most_likely_first(_if_suspendable(caller)):
+            if self._frames.pop(block, self) is not self:  # nobody else took it in the meantime
+                _blocks.leave(block)
+                return
+        raise RuntimeError(f"{self!r} is left more often than it was entered")
+
+    def _most_likely_first(self, frame: FrameType | None) -> Iterator[Block[str | None]]:
+        """Yield the open blocks of this object; several may be, and `__exit__` is not told which one ends."""
+        frames = self._frames.copy()
+        latest = list(reversed(frames))
+        if frame is not None:
+            yield from [block for block in latest if frames[block] is frame]
+        here = [block for block in _open.get() if block in frames]
+        yield from [block for block in here if frames[block] is None]
+        yield from here
+        yield from latest
+
+
+def _if_suspendable(frame: FrameType) -> FrameType | None:
+    """Return the frame of a generator or coroutine; that of a function ends before those that called it."""
+    return frame if frame.f_code.co_flags & _SUSPENDABLE else None

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
+
+from strongroom.blocks import OpenBlocks
 
 __all__ = ["actor", "because", "build_service", "coding_tool", "current_reason", "host", "system_user"]
 
-_reason: ContextVar[str | None] = ContextVar("strongroom_reason", default=None)
+_reasons: OpenBlocks[str] = OpenBlocks("strongroom_reason")
 
 # The first that is set counts; `CI` alone is what the unnamed ones set.
 _BUILD_SERVICES = {
@@ -48,16 +49,16 @@ _UNSET = frozenset({"", "0", "false", "no"})
 @contextmanager
 def because(reason: str) -> Iterator[None]:
     """Let the audit lines of everything done in the block say `reason`, such as the number of a ticket."""
-    token = _reason.set(reason)
+    block = _reasons.enter(reason)
     try:
         yield
     finally:
-        _reason.reset(token)
+        _reasons.leave(block)
 
 
 def current_reason() -> str | None:
     """Return the reason that the block at hand gives."""
-    return _reason.get()
+    return _reasons.innermost()
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,101 @@
+"""Values that hold within a `with` block, for the context that runs it, in whatever order blocks end.
+
+`ContextVar.reset` is right only where blocks end innermost first and in the context they began in. A block in
+a generator need not: the generator is suspended, and closed later, by another task or thread, or by the
+garbage collector. So a context keeps all blocks that are open in it, and the innermost of them counts.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import Generic, TypeVar, cast
+
+__all__ = ["Block", "OpenBlocks"]
+
+T = TypeVar("T")
+
+
+class Block(Generic[T]):
+    """One entering of a block.
+
+    Attributes:
+        value: What holds within it. Taken away when it ends in another context than it began in, so that
+            whoever reads it finds out without having to look first.
+        home: Can be taken back only in the context that the block began in; None once it has ended.
+    """
+
+    __slots__ = ("home", "value")
+
+    def __init__(self, value: T, home: Token[None] | None = None) -> None:
+        self.value = value
+        self.home = home
+
+    def is_over(self) -> bool:
+        """Tell whether the value was taken away."""
+        return not hasattr(self, "value")
+
+
+class OpenBlocks(Generic[T]):
+    """The blocks of one kind; to be made once a module, for a context never lets go of a variable.
+
+    Where a block ends in the context it began in, that context forgets it; contexts that were copied from it
+    meanwhile (tasks, threads) keep it, as they keep every other variable. Where it ends in another one it is
+    over for all of them: whether a copy was made before or after its end, nobody can tell.
+
+    Args:
+        name: Tells the context variables of one kind from those of others.
+    """
+
+    def __init__(self, name: str) -> None:
+        outside: tuple[Block[T | None], ...] = (Block(None),)
+        self.open: ContextVar[tuple[Block[T | None], ...]] = ContextVar(name, default=outside)
+        """Innermost first; the last stands for the outside of all blocks."""
+        self._home: ContextVar[None] = ContextVar(f"{name}_home")
+
+    def enter(self, value: T) -> Block[T | None]:
+        """Begin a block in this context, and return what ends it."""
+        block: Block[T | None] = Block(value, self._home.set(None))
+        while not self._replaced(seen := self.open.get(), (block, *seen)):
+            pass
+        return block
+
+    def leave(self, block: Block[T | None]) -> None:
+        """End `block`, wherever it began."""
+        if not self._took_home(block):
+            del block.value
+        block.home = None
+        while not self._replaced(seen := self.open.get(), tuple([one for one in seen if one is not block])):
+            pass
+
+    def innermost(self) -> T | None:
+        """Return the value of the innermost block that is open in this context; None where there is none."""
+        try:
+            return self.open.get()[0].value
+        except AttributeError:
+            return self.after_ends_elsewhere()
+
+    def after_ends_elsewhere(self) -> T | None:
+        """Return the same, with what ended in other contexts forgotten in this one."""
+        while True:
+            seen = self.open.get()
+            if self._replaced(seen, tuple([one for one in seen if not one.is_over()])):
+                return self.innermost()
+
+    def _took_home(self, block: Block[T | None]) -> bool:
+        """Tell whether this is the context that `block` began in."""
+        try:
+            self._home.reset(cast("Token[None]", block.home))
+        except ValueError:  # another context's
+            return False
+        return True
+
+    def _replaced(self, seen: tuple[Block[T | None], ...], blocks: tuple[Block[T | None], ...]) -> bool:
+        """Set the open blocks, unless they are not what was `seen` any more.
+
+        Between any two lines the garbage collector may end another block of this context.
+        """
+        found = self.open.set(blocks).old_value
+        if found is seen or found is Token.MISSING:
+            return True
+        self.open.set(found)
+        return False
