@@ -222,6 +222,84 @@ def test_the_hook_refuses_a_commit_with_a_value(folder):
     assert "a:1:1: PASSWORD (plain)" in refused.stdout + refused.stderr
 
 
+@pytest.mark.parametrize("module", ["click.py", "platform.py"])
+def test_the_hook_runs_no_code_of_the_work_tree(folder, module):
+    """Neither the hook nor `python -m strongroom` imports what lies in the current folder."""
+    Path(module).write_text("open('ran', 'w').close()\n")
+    assert scan("--install-hook").returncode == 0
+    Path("a").write_text(VALUE)
+    git("add", ".")
+    refused = subprocess.run(
+        ["git", "commit", "-m", "m"], check=False, env=environment(), capture_output=True
+    )
+    assert refused.returncode
+    assert not Path("ran").exists()
+
+
+def test_an_older_hook_of_ours_is_written_anew(folder):
+    """One of an earlier version imports from the work tree."""
+    hook = Path(".git/hooks/pre-commit")
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
+        f"exec {sys.executable} -m strongroom scan --staged\n"
+    )
+    assert "anew" in scan("--install-hook").stdout
+    assert " -P -m strongroom " in hook.read_text()
+    assert "already" in scan("--install-hook").stdout
+
+
+def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder):
+    """A scan that cannot find anything says so; a commit need not wait for the first secret."""
+    assert scan(stored={}).returncode == 2
+    assert scan("--install-hook", stored={}).returncode == 0
+    git("add", ".")
+    done = subprocess.run(
+        ["git", "commit", "-m", "m"], check=False, env=environment({}), capture_output=True, text=True
+    )
+    assert (done.returncode, "not looked through" in done.stdout + done.stderr) == (0, True)
+
+
+def test_a_key_that_is_called_as_a_declared_secret_hides_nothing(folder):
+    """Both the declared secret and the key of that name are looked for."""
+    Path("strongroom.yaml").write_text(SPEC.replace("PASSWORD: {key: password}", "OTHER: {key: password}"))
+    stored = {"PASSWORD": VALUE, "OTHER": "value-of-the-key"}
+    for text in stored.values():
+        Path("a").write_text(text)
+        assert scan("a", stored=stored).returncode == 7
+
+
+def test_reads_standard_input_and_pipes_that_are_named(folder):
+    """`-` is standard input; a FIFO is read to its end; a link that leads nowhere is not there."""
+    words = [sys.executable, "-m", "strongroom", "scan"]
+    for name in ("-", "/dev/stdin"):
+        done = subprocess.run(
+            [*words, name], check=False, input=VALUE, text=True, env=environment(), capture_output=True
+        )
+        assert (done.returncode, done.stdout.splitlines()[0]) == (7, f"{name}:1:1: PASSWORD (plain)")
+    os.mkfifo("pipe")
+    with subprocess.Popen([*words, "pipe"], env=environment(), stdout=subprocess.PIPE) as reader:
+        Path("pipe").write_text(VALUE)
+        assert b"pipe:1:1" in reader.communicate(timeout=60)[0]
+    assert reader.returncode == 7
+    Path("nowhere").symlink_to("not-there")
+    assert scan("nowhere").returncode == 3
+    assert scan("not-there").returncode == 2
+    told = scan("/dev/zero")
+    assert "neither a file nor a pipe" in told.stderr
+
+
+def test_submodules_are_looked_through_unless_they_are_left_out(folder, tmp_path_factory):
+    """What stands in a submodule is found as what stands beside it is."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "leak").write_text(VALUE)
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "m"]):
+        git("-C", str(other), "-c", "user.email=a@example.com", "-c", "user.name=a", *words)
+    git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "sub")
+    assert "sub/leak:1:1" in scan().stdout
+    assert scan("--no-submodules").returncode == 0
+
+
 def test_another_hook_is_left_alone(folder):
     Path(".git/hooks").mkdir(exist_ok=True)
     Path(".git/hooks/pre-commit").write_text("#!/bin/sh\nmake lint\n")

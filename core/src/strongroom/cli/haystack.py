@@ -6,12 +6,13 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from strongroom.cli.failures import UsageError
+from strongroom.cli.failures import NOT_FOUND, UsageError
 
 __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
 
@@ -26,25 +27,57 @@ class Unreadable(NamedTuple):
     why: str
 
 
-def files(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
-    """Yield every file under `paths` with its content.
+def files(paths: Sequence[str], *, submodules: bool = True) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
+    """Yield every file under `paths` with its content; `-` is standard input.
 
-    What is named itself is always read. In a folder that belongs to a git work tree, what git ignores is
-    left out; elsewhere only the folders in which version control keeps its own. Links are not followed.
+    What is named itself is always read: a link is followed, a pipe is read to its end. In a folder that
+    belongs to a git work tree, what git ignores is left out; elsewhere only the folders in which version
+    control keeps its own. Links and pipes in a folder are left out.
+
+    Args:
+        paths: Files and folders.
+        submodules: Whether the work trees of submodules, and others within, are looked through too.
+
+    Raises:
+        UsageError: What is named is not there, or leads nowhere (exit code 3).
     """
-    for path in map(Path, paths):
-        if not os.path.lexists(path):
-            raise UsageError(f"{path}: no such file or folder")
-        for found in _under(path) if path.is_dir() else [path.resolve() if path.is_symlink() else path]:
-            try:
-                # A device or a pipe would have us wait, so the kind is looked at first.
-                if stat.S_ISREG(found.lstat().st_mode):
-                    with found.open("rb") as content:
-                        yield str(found), content
-            except FileNotFoundError:  # git lists it, and it was deleted
-                continue
-            except OSError as error:
-                yield Unreadable(str(found), error.strerror or "cannot be read")
+    for path in paths:
+        _check_is_there(path)
+    for path in paths:
+        if path == "-":
+            yield "-", sys.stdin.buffer
+        elif Path(path).is_dir():
+            for found in _under(Path(path), submodules=submodules):
+                yield from _opened(found)
+        else:
+            yield from _opened(Path(path), named=True)
+
+
+def _check_is_there(path: str) -> None:
+    if path == "-" or Path(path).exists():
+        return
+    if Path(path).is_symlink():
+        raise UsageError(f"{path}: a link to what is not there", code=NOT_FOUND)
+    raise UsageError(f"{path}: no such file or folder")
+
+
+def _opened(path: Path, *, named: bool = False) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
+    try:
+        # A device, or a pipe that nobody named, would have us wait, so the kind is looked at first.
+        mode = (path.stat() if named else path.lstat()).st_mode
+        if stat.S_ISREG(mode) or (named and (stat.S_ISFIFO(mode) or _is_a_terminal(path))):
+            with path.open("rb") as content:
+                yield str(path), content
+        elif named:
+            yield Unreadable(str(path), "neither a file nor a pipe")
+    except FileNotFoundError:  # git lists it, and it was deleted
+        return
+    except OSError as error:
+        yield Unreadable(str(path), error.strerror or "cannot be read")
+
+
+def _is_a_terminal(path: Path) -> bool:
+    return path.is_char_device() and os.path.realpath(path).startswith(("/dev/pts/", "/dev/tty", "/dev/null"))
 
 
 def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -85,13 +118,22 @@ def hooks_folder() -> Path:
     return Path(os.fsdecode(_git("rev-parse", "--git-path", "hooks").rstrip(b"\n")))
 
 
-def _under(folder: Path) -> Iterable[Path]:
+def _under(folder: Path, *, submodules: bool) -> Iterator[Path]:
     listed = b""
     with contextlib.suppress(UsageError):
         listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
     # Where nothing is listed, git ignores the folder as a whole, and it was named on purpose.
     names = [os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
-    return (folder / name for name in names) if names else _walk(folder)
+    if not names:
+        yield from _walk(folder)
+    for name in names:
+        path = folder / name
+        if (
+            path.is_dir() and not path.is_symlink()
+        ):  # the work tree of a submodule, or of a stranger in this one
+            yield from _under(path, submodules=submodules) if submodules else ()
+        else:
+            yield path
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -48,15 +48,15 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
         StrongroomError: A backend refuses, or is away: then nothing could be said.
     """
     declared = registry.plan.secrets
-    plans = dict(declared)
     known = {plan.key for plan in declared.values() if plan.field is None}
-    plans |= {
+    stored = {
         key: SecretPlan(key, key, position=Position("stored"), allow_placeholder=True)
         for key in _listed(registry, warn)
         if key not in known
     }
     masker = Masker()
-    for name, found in find_all(registry, plans).items():
+    # Two searches: a key may be called as a declared secret is, and both are meant.
+    for name, found in [*find_all(registry, declared).items(), *find_all(registry, stored).items()]:
         if found.error is not None and found.status in {"denied", "unavailable"}:
             raise found.error
         text = found.text

@@ -22,17 +22,28 @@ if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
 
 _COMMAND = "scan --staged"
+_OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 
 
 @command("scan")
 @click.argument("paths", metavar="[PATH...]", nargs=-1)
 @click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
+@click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
 @click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")
-def scan_command(settings: Settings, *, paths: Sequence[str], only_staged: bool, install_hook: bool) -> int:
+@click.option("--hook", "as_hook", is_flag=True, hidden=True)
+def scan_command(
+    settings: Settings,
+    *,
+    paths: Sequence[str],
+    only_staged: bool,
+    no_submodules: bool,
+    install_hook: bool,
+    as_hook: bool,
+) -> int:
     """Look for the stored values themselves, also encoded, in files; exit 7 where there are any.
 
-    Without PATH the current folder is looked through. What git ignores is left out, unless it is named.
-    Never shows a value.
+    Without PATH the current folder is looked through; - is standard input. What git ignores is left out,
+    unless it is named. Never shows a value.
 
     Example: strongroom scan --staged
     """
@@ -41,9 +52,18 @@ def scan_command(settings: Settings, *, paths: Sequence[str], only_staged: bool,
         return 0
     with settings.registry() as registry:
         masker = needles(registry, settings.warn)
+    if not masker.index.labels:
+        if as_hook:
+            settings.warn("the commit is not looked through: no value is stored or declared to look for")
+            return 0
+        raise failures.UsageError(
+            "there is nothing to look for: no value is stored or declared, or all are left out",
+            hint="`strongroom list` and `strongroom check` say what there is",
+        )
     findings: list[Finding] = []
     count = 0
-    for one in staged(paths) if only_staged else files(paths or ["."]):
+    found = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
+    for one in found:
         if isinstance(one, Unreadable):
             settings.warn(f"{one.path} is not looked through: {one.why}")
         else:
@@ -74,19 +94,22 @@ def _install(settings: Settings) -> None:
     spec = settings.spec or (SPEC_FILE if Path(SPEC_FILE).exists() else None)
     options = [f"--spec={Path(spec).absolute()}"] if spec is not None else []
     options += [f"--profile={settings.profile}"] if settings.profile else []
-    # The interpreter by its path: whoever commits need not have this environment's commands at hand.
-    words = [sys.executable, "-m", "strongroom", *options, *_COMMAND.split()]
-    script = f"#!/bin/sh\n# Refuses a commit that holds a stored secret.\nexec {shlex.join(words)}\n"
-    if hook.exists():
-        if _COMMAND in hook.read_text(errors="replace"):
-            output.lines([f"{hook} does it already"])
-            return
+    # The interpreter by its path: whoever commits need not have this environment's commands at hand. -P: the
+    # work tree, which may be a stranger's branch, is not among the places that code is imported from.
+    words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook"]
+    script = f"{_OURS}exec {shlex.join(words)}\n"
+    there = hook.read_text(errors="replace") if hook.exists() else None
+    if there == script or (there is not None and shlex.join(words) in there):
+        output.lines([f"{hook} does it already"])
+        return
+    if there is not None and not there.startswith(_OURS):
+        line = "add this line to it"
         raise failures.UsageError(
             f"{hook} is there already",
             code=failures.CONFLICT,
-            hint=f"add this line to it: {shlex.join(words)}",
+            hint=f"{f'{line} in place of the old one' if _COMMAND in there else line}: {shlex.join(words)}",
         )
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(script)
     hook.chmod(0o755)
-    output.lines([f"wrote {hook}"])
+    output.lines([f"wrote {hook}" if there is None else f"wrote {hook} anew"])
