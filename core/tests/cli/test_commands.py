@@ -274,6 +274,74 @@ def test_copy_never_deletes_what_the_destination_reads_from_the_source(strongroo
     assert strongroom("--spec", str(spec), "get", "k").stdout == "kept"
 
 
+def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, capsys):
+    """A value that was written behind a cache, or meanwhile, is kept, and the exit code says so."""
+    from strongroom import SecretProviderRegistry
+    from strongroom.backends import MemorySecretProvider
+    from strongroom.cli import frame, main
+    from strongroom.middleware import CachingMiddleware
+
+    class Busy(MemorySecretProvider):
+        """Somebody writes `b` as soon as `a` is deleted, and takes `c` away."""
+
+        def delete_secret(self, key):
+            super().delete_secret(key)
+            if key == "a":
+                self.set_secret("b", "newest")
+                super().delete_secret("c")
+
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {x: {provider: {type: memory}}}\n")
+    source, target = Busy(), MemorySecretProvider()
+    registry = SecretProviderRegistry("strongroom.yaml")
+    cached = CachingMiddleware(source)
+    registry.register("src", cached)
+    registry.register("dst", target)
+    for key in "abcd":
+        cached.set_secret(key, f"old {key}")
+        assert cached.get_secret(key)
+    source.set_secret("d", "written behind the cache")
+    monkeypatch.setattr(frame.Settings, "registry", lambda _settings: registry)
+    assert main(["copy", "src", "dst", "--delete-source"]) == 8
+    told = capsys.readouterr()
+    assert told.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
+    assert told.err.count("is not deleted from src") == 2
+    assert {key: source.get_secret(key) for key in source.list_secrets()} == {"b": "newest"}
+    assert target.get_secret("d") == "written behind the cache"
+
+
+def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
+    """It writes a key of its own: a crash in between loses nothing."""
+    from strongroom import SecretProviderRegistry
+    from strongroom.backends import MemorySecretProvider
+    from strongroom.cli import frame, main
+
+    written = []
+
+    class Watched(MemorySecretProvider):
+        def set_secret(self, key, value):
+            written.append(key)
+            super().set_secret(key, value)
+
+        def delete_secret(self, key):
+            written.append(key)
+            super().delete_secret(key)
+
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {x: {provider: {type: memory}}}\n")
+    store = Watched()
+    store.set_secret("app/k", "kept")
+    written.clear()
+    registry = SecretProviderRegistry("strongroom.yaml")
+    registry.register("src", store)
+    registry.register("dst", store)
+    monkeypatch.setattr(frame.Settings, "registry", lambda _settings: registry)
+    assert main(["copy", "src", "dst", "--delete-source"]) == 2
+    assert written
+    assert all("/strongroom-probe-" in key for key in written)
+    assert store.list_secrets() == ["app/k"]
+
+
 def test_render_is_whole_private_and_sandboxed(strongroom):
     strongroom("set", "database/password", stdin="long enough")
     strongroom("set", "j", stdin='{"a": "<b>"}')

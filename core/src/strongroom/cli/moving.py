@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,15 +13,17 @@ import click
 from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.progress import progress
-from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError, show_key
+from strongroom.errors import InvalidKeyError, SecretNotFoundError, StrongroomError, ValidationError, show_key
 from strongroom.pipeline import check_user_key, read_many
-from strongroom.providers import Describer
+from strongroom.rotation.room import room_of
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
+    from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
 
 _PART = 100
+_PROBE = "strongroom-probe-"
 
 
 class Plan(NamedTuple):
@@ -33,6 +37,13 @@ class Plan(NamedTuple):
         """Yield a row for each key and what happens to it."""
         for told, keys in (("copy", self.new), ("is there", self.same), ("OTHER VALUE", self.other)):
             yield from ([key, told] for key in keys)
+
+
+class _Removed(NamedTuple):
+    """What `--delete-source` deleted, and what it kept, each with the reason."""
+
+    deleted: list[str]
+    kept: dict[str, str]
 
 
 @command("import")
@@ -82,8 +93,10 @@ def copy_command(
     overwrite: bool,
     delete_source: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Call it again to go on.
+
+    With --delete-source, what SRC or DST has changed meanwhile is kept, and told with exit 8.
 
     Example: strongroom copy app app --dry-run
     """
@@ -92,11 +105,17 @@ def copy_command(
         if delete_source and source == target:
             raise failures.UsageError("SRC and DST are the same pipeline, and --delete-source would empty it")
         keys = origin.list_secrets(prefix)
-        values = read_many(origin, keys)
+        own = read_many(_itself(origin), keys) if delete_source else {}
+        values = {**read_many(origin, [key for key in keys if key not in own]), **own}
         plan = _move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)
-        if delete_source and not dry_run:
-            _delete(values, origin, destination, source, target)
-    _tell(settings, plan, dry_run=dry_run)
+        removed = _Removed([], {})
+        if delete_source and not dry_run and values:
+            _refuse_shared(origin, destination, next(iter(values)))
+            removed = _delete(values, origin, destination)
+    for key, reason in removed.kept.items():
+        settings.warn(f"{show_key(key)} is not deleted from {source}: {reason}")
+    _tell(settings, plan, dry_run=dry_run, removed=removed if delete_source else None, source=source)
+    return failures.CONFLICT if removed.kept else 0
 
 
 def _move(
@@ -138,37 +157,64 @@ def _store(values: Mapping[str, str], keys: Sequence[str], target: SecretProvide
         )
 
 
-def _delete(
-    values: Mapping[str, str], origin: SecretProvider, destination: SecretProvider, source: str, target: str
-) -> None:
-    """Delete `values` from `origin`, unless `destination` turns out to read them from there too."""
-    if values:  # a destination that does not answer must say so before anything is gone
-        _has(destination, next(iter(values)))
-    for key, value in values.items():
-        origin.delete_secret(key)
-        if not _has(destination, key):
-            origin.set_secret(key, value)
-            raise failures.UsageError(
-                f"{source} and {target} share the store of {show_key(key)}; "
-                "--delete-source would lose it: it was put back, and nothing more is deleted"
-            )
+def _itself(pipeline: Pipeline) -> Pipeline:
+    """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
+    return pipeline.around(room_of(pipeline))
 
 
-def _has(provider: SecretProvider, key: str) -> bool:
-    """Tell whether the backend has `key`, whatever a cache remembers of it.
+def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:
+    """Refuse where DST reads SRC's store: one of its own, or one it falls back to.
 
-    Not by a list where there is another way: on a service that lists late it lacks what was just written.
+    A key of ours beside `key` tells: no secret is touched, and a crash leaves no more than that key behind.
     """
-    if isinstance(provider, Describer):
-        try:
-            provider.describe_secret(key)
-        except SecretNotFoundError:
-            return False
-        except UnsupportedOperationError:
-            pass
-        else:
-            return True
-    return key in provider.list_secrets(key)
+    folder = key.rpartition("/")[0]
+    probe = f"{folder}/{_PROBE}" if folder else _PROBE
+    probe += secrets.token_hex(8)
+    room = _itself(origin)
+    room.set_secret(probe, "left by an interrupted `strongroom copy --delete-source`")
+    try:
+        shared = _now(_itself(destination), probe) is not None or _reads(destination, probe)
+    finally:
+        room.delete_secret(probe)
+    if shared:
+        raise failures.UsageError(
+            f"{destination.name} reads the store of {origin.name}; --delete-source would lose every secret",
+            hint="nothing is deleted",
+        )
+
+
+def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) -> _Removed:
+    """Delete from `origin` each of `values` that both stores, asked right before, still hold."""
+    source, copy = _itself(origin), _itself(destination)
+    removed = _Removed([], {})
+    with progress("deleting") as advance:
+        for done, (key, value) in enumerate(values.items(), 1):
+            # DST first, so that as little as can be lies between the last look at SRC and the deletion.
+            if _now(copy, key) != value:
+                removed.kept[key] = f"{destination.name} itself does not hold what was copied"
+            elif (there := _now(source, key)) is None:
+                removed.kept[key] = "it is not there any more, or in another pipeline that SRC falls back to"
+            elif there != value:
+                removed.kept[key] = "it was changed after it was read"
+            else:
+                origin.delete_secret(key)
+                removed.deleted.append(key)
+            advance(done, len(values))
+    return removed
+
+
+def _now(provider: SecretProvider, key: str) -> str | None:
+    try:
+        return provider.get_secret(key)
+    except SecretNotFoundError:
+        return None
+
+
+def _reads(provider: SecretProvider, probe: str) -> bool:
+    """Tell whether `provider` has `probe`, which no cache can know yet, from wherever it reads."""
+    with contextlib.suppress(ValidationError, InvalidKeyError):  # rules are for the application's keys
+        return _now(provider, probe) is not None
+    return False
 
 
 def _refuse(settings: Settings, plan: Plan) -> None:
@@ -182,12 +228,16 @@ def _refuse(settings: Settings, plan: Plan) -> None:
     )
 
 
-def _tell(settings: Settings, plan: Plan, *, dry_run: bool) -> None:
+def _tell(
+    settings: Settings, plan: Plan, *, dry_run: bool, removed: _Removed | None = None, source: str = ""
+) -> None:
     if settings.json:
-        output.as_json({"dry_run": dry_run, **plan._asdict()})
+        told = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}
+        output.as_json({"dry_run": dry_run, **plan._asdict(), **told})
     elif dry_run:
         output.table(["key", "what"], plan.as_rows())
     else:
-        output.lines(
-            [f"{len(plan.new)} stored, {len(plan.other)} replaced, {len(plan.same)} were there already"]
-        )
+        line = f"{len(plan.new)} stored, {len(plan.other)} replaced, {len(plan.same)} were there already"
+        if removed is not None:
+            line += f", {len(removed.deleted)} deleted from {source}"
+        output.lines([line])
