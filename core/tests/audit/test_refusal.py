@@ -79,7 +79,8 @@ def test_a_folder_in_place_of_the_log_or_of_its_head(make_trail, tmp_path):
 
 def test_a_key_file_that_holds_no_key_or_is_not_there(make_trail, tmp_path):
     trail = make_trail()
-    for wrong in ("", "\n", "srk1_mistyped"):
+    trail.key.touch(mode=0o600)
+    for wrong in ("", "\n", "   ", "srk1_mistyped"):
         trail.key.write_text(wrong)
         refuses_everything(trail)
     trail.key.unlink()

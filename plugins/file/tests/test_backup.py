@@ -207,3 +207,71 @@ def test_a_restored_store_forgets_what_was_newer(provider, tmp_path):
     provider.restore(copy)
     with pytest.raises(SecretNotFoundError):
         provider.get_secret("late")
+
+
+# --- states of other epochs ---
+
+
+def _copied(provider, store, name):
+    provider.close()
+    copy = store.with_name(name)
+    shutil.copyfile(store, copy)
+    return copy
+
+
+def _put_back(copy, store):
+    for side in ("-wal", "-shm"):
+        store.with_name(f"{store.name}{side}").unlink(missing_ok=True)
+    shutil.copyfile(copy, store.with_name("new"))
+    store.with_name("new").replace(store)
+
+
+def test_an_older_file_of_an_earlier_epoch_is_refused(provider, store, tmp_path):
+    """A restore in between does not let a running process forget what it has seen."""
+    provider.set_secret("db", "leaked")
+    earlier = _copied(provider, store, "earlier")
+    provider.backup(tmp_path / "copy")
+    with FileSecretProvider(store, KEY) as reader:
+        assert reader.get_secret("db") == "leaked"
+        provider.restore(tmp_path / "copy")
+        assert reader.get_secret("db") == "leaked"
+        provider.set_secret("db", "rotated")
+        assert reader.get_secret("db") == "rotated"
+        provider.close()
+        reader.close()
+        _put_back(earlier, store)
+        with pytest.raises(TamperedError, match="put back to an older state"):
+            reader.get_secret("db")
+    with pytest.raises(TamperedError):
+        provider.get_secret("db")
+
+
+def test_a_restore_counts_on_from_more_than_anybody_has_seen(provider, store, tmp_path):
+    """Also where the store that it replaces had been put back, or cannot be read: readers go on."""
+    provider.backup(tmp_path / "copy")
+    earlier = _copied(provider, store, "earlier")
+    with FileSecretProvider(store, KEY) as reader:
+        for number in range(30):
+            provider.set_secret("key/1", str(number))
+        assert reader.get_secret("key/1") == "29"
+        reader.close()
+        provider.close()
+        for damage in (lambda: _put_back(earlier, store), lambda: store.write_bytes(b"x" * 5000)):
+            damage()
+            with FileSecretProvider(store, KEY) as another:
+                another.restore(tmp_path / "copy")
+            assert reader.get_secret("key/1") == "second"
+            reader.set_secret("key/1", "third")
+            assert reader.get_secret("key/1") == "third"
+            reader.close()
+
+
+def test_another_store_in_its_place_is_refused(provider, store):
+    """One that was begun again, under the same key: a running process says so."""
+    assert provider.get_secret("key/1") == "second"
+    provider.close()
+    with FileSecretProvider(store.with_name("other"), KEY) as other:
+        other.set_secret("key/1", "forged")
+    store.with_name("other").replace(store)
+    with pytest.raises(TamperedError):
+        provider.get_secret("key/1")

@@ -147,6 +147,7 @@ def test_a_strict_umask_does_not_lock_out_the_owner(tmp_path):
 
 def test_an_existing_key_file_is_used(tmp_path):
     """The first write of a store takes the key file that is there."""
+    (tmp_path / "app.key").touch(mode=0o600)
     (tmp_path / "app.key").write_text(f"{KEY}\n")
     with FileSecretProvider(tmp_path / "store", key_file=tmp_path / "app.key") as provider:
         provider.set_secret("key", "value")
@@ -224,6 +225,7 @@ def test_a_wrong_key_changes_nothing(store, provider):
 def test_key_files_that_hold_no_key(tmp_path, content):
     """They are an error that names the file and does not show what is in it."""
     key = tmp_path / "app.key"
+    key.touch(mode=0o600)
     key.write_bytes(content)
     with (
         FileSecretProvider(tmp_path / "store", key_file=key) as provider,
@@ -674,6 +676,7 @@ def test_two_make_the_key_file_at_once(tmp_path, monkeypatch):
     real = keysource.generate_key
 
     def slow():
+        key.touch(mode=0o600)
         key.write_text(f"{KEY}\n")
         return real()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
+from strongroom.encryption import keyfiles
 from strongroom.encryption.keys import format_key, generate_key
 from strongroom.errors import ConfigurationError, DecryptionError, TamperedError
 from strongroom_file import FileSecretProvider, files, keysource, rekeying
@@ -47,14 +47,16 @@ def test_everything_is_under_the_new_key(paths):
         before = _picture(provider)
         provider.close()
         rows, old_key = _bodies(store), key.read_text()
-        shutil.copy(key, f"{key}.old")
-        done = []
-        provider.rekey(progress=lambda *told: done.append(told))
+        done, key_id = [], provider.key_id()
+        old = provider.rekey(progress=lambda *told: done.append(told))
+        assert old == key.with_name(f"app.key.old-{key_id}")
+        assert (old.read_text(), old.stat().st_mode & 0o777) == (old_key, 0o600)
+        assert provider.key_id() != key_id
         assert _picture(provider) == before
         assert provider.verify() == []
     assert done[-1] == (150, 150)
     assert key.read_text() != old_key
-    assert sorted(os.listdir(store.parent)) == ["app.key", "app.key.old", "store"]
+    assert sorted(os.listdir(store.parent)) == ["app.key", old.name, "store"]
     data = store.read_bytes()
     assert not any(row[12:] in data for row in rows)
     with FileSecretProvider(store, old_key.strip()) as old, pytest.raises(DecryptionError):
@@ -82,8 +84,22 @@ def _crash(*_args, **_kwargs):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(keysource, "place_new"), (rekeying, "new_header"), (rekeying.Root, "pack"), (keysource, "replace")],
-    ids=["before the next key", "before the rows", "before the commit", "before the key file"],
+    [
+        (keyfiles, "_write"),
+        (keyfiles, "_ignore"),
+        (keysource, "generate_key"),
+        (rekeying, "new_header"),
+        (rekeying.Root, "pack"),
+        (keyfiles, "replace"),
+    ],
+    ids=[
+        "before the old key is kept",
+        "before git is told",
+        "before the next key",
+        "before the rows",
+        "before the commit",
+        "before the key file",
+    ],
 )
 def test_a_crash_at_any_point(paths, module, name, monkeypatch):
     """Whatever a crash leaves opens with the key file as it is, and the next rekey goes through."""
@@ -100,13 +116,8 @@ def test_a_crash_at_any_point(paths, module, name, monkeypatch):
             assert again.verify() == []
             again.rekey()
             assert _picture(again) == before
-    assert [name for name in os.listdir(paths[0].parent) if not name.endswith(".tmp")] == [
-        "store",
-        "app.key",
-    ] or sorted(name for name in os.listdir(paths[0].parent) if not name.endswith(".tmp")) == [
-        "app.key",
-        "store",
-    ]
+    left = [name for name in os.listdir(paths[0].parent) if not name.endswith(".tmp")]
+    assert sorted(name for name in left if ".old-" not in name) == ["app.key", "store"]
 
 
 def test_a_killed_rekey(paths):
@@ -179,7 +190,7 @@ def test_what_cannot_be_a_new_key(paths):
             {"new_key": "a", "new_key_file": "b"},
             {"new_key": ""},
             {"new_key": "srk1_x"},
-            {"new_key": "ends\r"},
+            {"new_key": "ends with\r"},
         ):
             with pytest.raises(ConfigurationError):
                 provider.rekey(**arguments)

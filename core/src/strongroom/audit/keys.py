@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 
-from strongroom.encryption.keys import KEY_PREFIX, generate_key, read_key
-from strongroom.errors import AuditError, ConfigurationError
+from strongroom.encryption.keyfiles import MAX_BYTES, place, read_bytes
+from strongroom.encryption.keys import KEY_PREFIX, HoldsKey, generate_key, read_key
+from strongroom.errors import (
+    AuditError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    StrongroomError,
+)
 
 __all__ = ["VARIABLE", "KeySource", "own_key_file"]
 
 VARIABLE = "STRONGROOM_AUDIT_KEY"
-_MAX_BYTES = 4096
 
 
 def own_key_file(log: str) -> str:
@@ -21,7 +27,7 @@ def own_key_file(log: str) -> str:
     return f"{log}.key"
 
 
-class KeySource:
+class KeySource(HoldsKey):
     """Where the key of audit logs comes from, looked up when it is first needed.
 
     Args:
@@ -105,45 +111,37 @@ def _checked(key: str | bytes, what: str) -> bytes:
     elif isinstance(key, str):
         with contextlib.suppress(UnicodeEncodeError):
             data = key.encode()
-    if not data:
-        raise ConfigurationError(f"{what} must be text or bytes, and not empty", hint="strongroom keygen")
+    if not data or not data.strip():
+        raise ConfigurationError(f"{what} must be text or bytes, and not blank", hint="strongroom keygen")
     return data
 
 
 def _read(path: str) -> bytes | None:
+    unreadable: StrongroomError
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigurationError(f"the audit key {path} is no ordinary file")
-        data = os.read(descriptor, _MAX_BYTES).strip(b"\r\n")
-    finally:
-        os.close(descriptor)
-    text: str | None = None
+        found = read_bytes(path, "the audit key")
+    except (PermissionDeniedError, BackendUnavailableError) as error:
+        unreadable = error
+    else:
+        if found is None:
+            return None
+        data = found[:MAX_BYTES].strip(b"\r\n")
+        return _checked(_as_text(data), f"the key in {path}")
+    raise AuditError(unreadable.message) from unreadable
+
+
+def _as_text(data: bytes) -> str | bytes:
     with contextlib.suppress(UnicodeDecodeError):
-        text = data.decode()
-    return _checked(data if text is None else text, f"the key in {path}")
+        return data.decode()
+    return data
 
 
 def _make(path: str) -> bytes:
     key = generate_key()
-    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(os.dup(descriptor), "w", encoding="ascii") as file:
-                file.write(f"{key}\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        # A link is made or is not: nobody reads half a key, and of two processes one makes it.
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+        place(Path(path), f"{key}\n".encode())  # of two processes one makes it
+    except (PermissionDeniedError, ReadOnlyError, BackendUnavailableError) as error:
+        raise AuditError(error.message, hint=error.hint) from error
     found = _read(path)
     if found is None:
         raise AuditError(f"the audit key {path} was removed as it was made")

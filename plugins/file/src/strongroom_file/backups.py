@@ -16,12 +16,16 @@ from strongroom_file.creation import new_epoch, prepare_folder
 from strongroom_file.errors import translated
 from strongroom_file.faults import TYPE_NAME, tampered
 from strongroom_file.keysource import KeySource
-from strongroom_file.layout import ROOT, TABLES
+from strongroom_file.layout import FORMAT_VERSION, ROOT, TABLES
+from strongroom_file.reads import microseconds
+from strongroom_file.rekeying import rekey
 from strongroom_file.root import Root
-from strongroom_file.session import ROW, Session
+from strongroom_file.session import ROW, Highest, Session
 from strongroom_file.verification import problems_of
 
 if TYPE_CHECKING:
+    from strongroom.encryption.keys import KeyMaterial
+
     from strongroom_file.sealing import Sealer
 
 __all__ = ["backup", "copied", "restore", "write_root"]
@@ -40,7 +44,7 @@ def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool
         raise _there(target)
     prepare_folder(target)
     with copied(session.path, target, session.timeout, read_only=session.read_only) as copy:
-        _examine(copy, source, session.timeout)
+        _examine(copy, source, session.timeout, session.path)
         with files.translated_os(target, "write"):
             if overwrite:
                 files.replace(copy, target)
@@ -55,8 +59,13 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
     timeout: float,
     opened: Callable[[], Session | None],
     now: datetime,
+    least: int,
+    key: KeySource | None,
 ) -> None:
     """Put the backup `origin` in the place of the store at `path`; version ids begin a new epoch.
+
+    Where the backup is under another `key`, it is put under the store's. The count of commits goes on from
+    more than anybody has seen: more than `least`, than both files say, and than there were microseconds.
 
     A store that can be opened is changed in one transaction, under the eyes of its readers. A damaged one is
     moved aside, and never deleted.
@@ -69,22 +78,25 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
     if files.check_file(origin) is None:
         raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
     prepare_folder(path)
+    least = max(least, microseconds(now))
     with copied(origin, path, timeout, read_only=not files.is_writable(origin)) as copy:
-        _examine(copy, source, timeout)
+        _examine(copy, key or source, timeout, origin)
         try:
             session = opened()
         except TamperedError:
             session = None
             _move_aside(path, now)
+        if key is not None:
+            _rekey(copy, key, timeout, source.create() if session is None else session.material)
         if session is None:
-            _begin_epoch(copy, source, timeout)
+            _begin_epoch(copy, source, timeout, least)
             with files.translated_os(path, "restore"):
                 if not files.place_new(copy, path):
                     raise _there(path)
             return
         session.require_writable()
         with session.writing:
-            _replace_rows(session, copy, source)
+            _replace_rows(session, copy, source, least)
 
 
 def _there(path: Path) -> ConflictError:
@@ -109,10 +121,10 @@ def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> It
                 Path(f"{copy}{ending}").unlink(missing_ok=True)
 
 
-def _examine(copy: Path, source: KeySource, timeout: float) -> None:
+def _examine(copy: Path, source: KeySource, timeout: float, origin: Path) -> None:
     """Raise `TamperedError` unless everything in a copy is right."""
     # Read-only, so that the copy stays a single file: with SQLite's log on it could not be read alone.
-    with closing(Session(copy, timeout, source, {}, read_only=True)) as session:
+    with closing(Session(copy, timeout, source, Highest(), read_only=True, shown=origin)) as session:
         problems = session.read(problems_of)
     if problems:
         raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
@@ -124,19 +136,29 @@ def _move_aside(path: Path, now: datetime) -> None:
         files.move_aside(path, aside)
 
 
-def _begin_epoch(copy: Path, source: KeySource, timeout: float) -> None:
-    with closing(Session(copy, timeout, source, {})) as session, session.writing, translated():
+def _rekey(copy: Path, key: KeySource, timeout: float, material: KeyMaterial) -> None:
+    from strongroom_file.migration import migrate
+
+    with closing(Session(copy, timeout, key, Highest())) as session:
+        if session.format != FORMAT_VERSION:
+            migrate(session)
+    with closing(Session(copy, timeout, key, Highest())) as session:
+        rekey(session, lambda: material, None)
+
+
+def _begin_epoch(copy: Path, source: KeySource, timeout: float, least: int) -> None:
+    with closing(Session(copy, timeout, source, Highest())) as session, session.writing, translated():
         cursor = session.reader.cursor()
         root = session.verified(cursor).root
         cursor.execute("BEGIN")
-        write_root(cursor, session.sealer, _restored(root, root))
+        write_root(cursor, session.sealer, _restored(root, root, least))
         cursor.execute("COMMIT")
 
 
-def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
+def _replace_rows(session: Session, copy: Path, source: KeySource, least: int) -> None:
     with translated(), closing(database.connect(session.path, session.timeout)) as connection:
         cursor = connection.cursor()
-        with closing(Session(copy, session.timeout, source, {}, read_only=True)) as copied:
+        with closing(Session(copy, session.timeout, source, Highest(), read_only=True)) as copied:
             restored = copied.verified(copied.reader.cursor()).root
             sealer = copied.sealer
         cursor.execute("ATTACH ? AS restored", (str(copy),))
@@ -144,7 +166,7 @@ def _replace_rows(session: Session, copy: Path, source: KeySource) -> None:
             for table in TABLES:
                 cursor.execute(f"DELETE FROM main.{table}")  # noqa: S608  # own tables
                 cursor.execute(f"INSERT INTO main.{table} SELECT id, body FROM restored.{table}")  # noqa: S608  # own tables
-            write_root(cursor, sealer, _restored(restored, _last_known(session, restored)))
+            write_root(cursor, sealer, _restored(restored, _last_known(session, restored), least))
         cursor.execute("DETACH restored")
 
 
@@ -156,12 +178,12 @@ def _last_known(session: Session, otherwise: Root) -> Root:
         return otherwise
 
 
-def _restored(restored: Root, replaced: Root) -> Root:
+def _restored(restored: Root, replaced: Root, least: int) -> Root:
     """Return the root of a restored store: a new epoch, and counts that no earlier state has."""
     return restored._replace(
         epoch=new_epoch(),
         last_id=max(restored.last_id, replaced.last_id),
-        commits=max(restored.commits, replaced.commits) + 1,
+        commits=max(restored.commits, replaced.commits, least) + 1,
         seals=max(restored.seals, replaced.seals),
     )
 

@@ -24,6 +24,11 @@ class FileConfig(BaseModel):
     key_file: Path | None = Field(
         default=None, description="A file that holds the key; made on the first write where the store is new."
     )
+    older_keys: tuple[str, ...] = Field(
+        default=(),
+        repr=False,
+        description="Keys that open the store as well, until a rekey has led away from them.",
+    )
     max_versions: int = Field(
         default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
     )

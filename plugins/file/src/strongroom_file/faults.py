@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from strongroom.encryption.keyfiles import old_key_file
 from strongroom.errors import DecryptionError, TamperedError
 
 __all__ = ["TYPE_NAME", "StaleSessionError", "tampered", "wrong_key"]
@@ -19,10 +22,10 @@ def tampered(what: str, key: str | None = None) -> TamperedError:
     return TamperedError(f"the store was changed: {what}", key=key, provider=TYPE_NAME, hint=_DAMAGED_HINT)
 
 
-def wrong_key(path: object) -> DecryptionError:
-    """Return the error for a key that does not open the store."""
-    return DecryptionError(
-        f"wrong key for {path}",
-        provider=TYPE_NAME,
-        hint="give the key the store was made with; if it is that one, the store's header was changed",
-    )
+def wrong_key(path: object, key_id: str, key_file: Path | None) -> DecryptionError:
+    """Return the error for a key that does not open the store; it names the one that does."""
+    hint = "give the key the store was made with; if it is that one, the store's header was changed"
+    old = old_key_file(key_file, key_id) if key_file is not None else None
+    if old is not None and old.exists():
+        hint = f"that key is in {old}: a rekey left it there"
+    return DecryptionError(f"wrong key for {path}: it needs the key {key_id}", provider=TYPE_NAME, hint=hint)

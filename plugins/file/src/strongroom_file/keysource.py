@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from strongroom.encryption.keys import KeyMaterial, format_key, generate_key, read_key
-from strongroom.errors import ConfigurationError
+from strongroom.encryption import keyfiles
+from strongroom.encryption.keyfiles import MAX_BYTES, next_for_all, next_key_file
+from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
+from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
 
 from strongroom_file.faults import TYPE_NAME
-from strongroom_file.files import check_file, place_new, replace, temporary_beside, translated_os
+from strongroom_file.files import translated_os
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -17,51 +21,56 @@ __all__ = [
     "GivenKey",
     "KeySource",
     "key_source",
+    "key_text",
     "next_key_file",
     "read_key_file",
 ]
 
 ENVIRONMENT_VARIABLE = "STRONGROOM_ENCRYPTION_KEY"
-_MAX_KEY_FILE_BYTES = 4096
 
 
-class GivenKey:
+class GivenKey(HoldsKey):
     """A key that the caller holds."""
 
     path: Path | None = None
 
-    def __init__(self, material: KeyMaterial) -> None:
+    def __init__(self, material: KeyMaterial, older: Sequence[KeyMaterial] = ()) -> None:
         self._material = material
+        self._older = tuple(older)
 
     def candidates(self) -> list[KeyMaterial]:
-        return [self._material]
+        return [self._material, *self._older]
 
     def create(self) -> KeyMaterial:
         return self._material
 
+    def opened_by(self, material: KeyMaterial) -> None:
+        """Take note of the key that opened the store."""
+
     def replace(self, material: KeyMaterial) -> None:
         self._material = material
 
-    def prepare(self, material: KeyMaterial | None) -> KeyMaterial:
-        """Return the next key, which the caller has to give.
+    def prepare(self, material: KeyMaterial | None, opened: KeyMaterial) -> KeyMaterial:
+        """Return the next key, which the caller has to give, unless an older one opened the store.
 
         Raises:
             ConfigurationError: None is given, and nobody but this process would know a generated one.
         """
-        if material is None:
+        if material is None and opened == self._material:
             raise ConfigurationError(
                 "this store's key is not in a key file: give the new one",
                 provider=TYPE_NAME,
                 hint="make a key with `strongroom keygen`",
             )
-        return material
+        return self._material if material is None else material
 
 
-class FileKey:
+class FileKey(HoldsKey):
     """A key in a file. While a rekey is on its way the next one lies beside it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, older: Sequence[KeyMaterial] = ()) -> None:
         self.path: Path = path
+        self._older = tuple(older)
 
     def candidates(self) -> list[KeyMaterial]:
         """Return the keys that may open the store, the likeliest first.
@@ -69,9 +78,9 @@ class FileKey:
         Raises:
             ConfigurationError: There is no key file, or it holds no key.
         """
-        # The next one first: a rekey moves it to the key file's place, and it must not vanish in between.
-        waiting = read_key_file(next_key_file(self.path))
-        found = [read_key_file(self.path), waiting]
+        # The next ones first: a rekey moves one to the key file's place, and it must not vanish in between.
+        waiting = [read_key_file(next_key_file(self.path)), read_key_file(next_for_all(self.path))]
+        found = [read_key_file(self.path), *waiting]
         known = [material for material in found if material is not None]
         if not known:
             raise ConfigurationError(
@@ -79,7 +88,7 @@ class FileKey:
                 provider=TYPE_NAME,
                 hint="put the key file back; a new key would not open what is stored",
             )
-        return known
+        return [*known, *self._older]
 
     def create(self) -> KeyMaterial:
         """Return the key for a new store, making the file where there is none."""
@@ -92,23 +101,31 @@ class FileKey:
             raise ConfigurationError(f"the key file {self.path} vanished", provider=TYPE_NAME)
         return made
 
+    def opened_by(self, material: KeyMaterial) -> None:
+        """Finish a rekey that was interrupted: the key that opened the store takes the key file's place."""
+        if read_key_file(next_key_file(self.path)) == material:
+            self.replace(material)
+
     def replace(self, material: KeyMaterial) -> None:
         """Let the next key, which opens the store by now, take the place of the key file."""
         waiting = next_key_file(self.path)
         if read_key_file(waiting) == material:
-            with translated_os(self.path, "replace"):
-                replace(waiting, self.path)
+            with _of_the_store():
+                keyfiles.replace(waiting, self.path)
 
-    def prepare(self, material: KeyMaterial | None) -> KeyMaterial:
+    def prepare(self, material: KeyMaterial | None, opened: KeyMaterial) -> KeyMaterial:
         """Put the next key in safety beside the key file, and return it.
 
-        With none given it is the one that an earlier rekey left there, or a new one.
+        With none given it is the one that an earlier rekey left there, or a new one; where an older key
+        opened the store, it is the one in the key file.
         """
+        if material is None and opened in self._older:
+            return self.create()
         waiting = next_key_file(self.path)
         found = read_key_file(waiting)
         if found is not None and material in {None, found}:
             return found
-        with translated_os(waiting, "make"):
+        with _of_the_store():
             waiting.unlink(missing_ok=True)
         write_key_file(waiting, generate_key() if material is None else key_text(material))
         written = read_key_file(waiting)
@@ -119,6 +136,15 @@ class FileKey:
                 hint="choose one without line ends",
             )
         return written
+
+    def refuse_another_rekey(self) -> None:
+        """Raise where the key is about to be replaced for all that uses it."""
+        if next_for_all(self.path).exists():
+            raise ConflictError(
+                f"a rekey of all that uses {self.path} is under way, or was interrupted",
+                provider=TYPE_NAME,
+                hint="run `strongroom rekey --all` again",
+            )
 
 
 KeySource = GivenKey | FileKey
@@ -131,8 +157,10 @@ def key_text(material: KeyMaterial) -> str:
     return format_key(material.secret)
 
 
-def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> KeySource:
-    """Choose the source of the key, without looking at any file.
+def key_source(
+    encryption_key: str | bytes | None, key_file: Path | None, older_keys: Iterable[str | bytes] = ()
+) -> KeySource:
+    """Choose the source of the key, without looking at any file; older ones open the store as well.
 
     Raises:
         ConfigurationError: None is given, or two are, or what is given is no key.
@@ -141,8 +169,9 @@ def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> Key
         raise ConfigurationError(
             "both encryption_key and key_file are given", provider=TYPE_NAME, hint="leave one of them out"
         )
+    older = [read_key(one, older=True) for one in older_keys]
     if key_file is not None:
-        return FileKey(key_file)
+        return FileKey(key_file, older)
     key = encryption_key if encryption_key is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if key is None:
         raise ConfigurationError(
@@ -151,7 +180,7 @@ def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> Key
             hint="make a key with `strongroom keygen`",
         )
     try:
-        return GivenKey(read_key(key))
+        return GivenKey(read_key(key), older)
     except ConfigurationError as error:
         error.provider = TYPE_NAME
         if encryption_key is None:
@@ -159,27 +188,17 @@ def key_source(encryption_key: str | bytes | None, key_file: Path | None) -> Key
         raise
 
 
-def next_key_file(path: Path) -> Path:
-    """Return where a rekey keeps the key that will take the place of the one in `path`."""
-    return path.with_name(f"{path.name}.next")
-
-
-def read_key_file(path: Path) -> KeyMaterial | None:
-    """Return the key in a file, or None where there is no file.
+def read_key_file(path: Path, *, older: bool = False) -> KeyMaterial | None:
+    """Return the key in a file, or None where there is no file; `older` as of `read_key`.
 
     Raises:
         ConfigurationError: It holds no key, or is no plain file of this user or root.
         PermissionDeniedError: It may not be read.
     """
-    if check_file(path) is None:
+    with _of_the_store():
+        data = keyfiles.read_bytes(path)
+    if data is None:
         return None
-    with translated_os(path, "read"):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read(_MAX_KEY_FILE_BYTES + 1)
     text = _text(data)
     if text is None:
         raise ConfigurationError(
@@ -188,14 +207,14 @@ def read_key_file(path: Path) -> KeyMaterial | None:
             hint="make one with `strongroom keygen`",
         )
     try:
-        return read_key(text)
+        return read_key(text, older=older)
     except ConfigurationError as error:
         wrong = ConfigurationError(f"{path}: {error.message}", provider=TYPE_NAME, hint=error.hint)
     raise wrong
 
 
 def _text(data: bytes) -> str | None:
-    if len(data) > _MAX_KEY_FILE_BYTES:
+    if len(data) > MAX_BYTES:
         return None
     try:
         return data.decode().removesuffix("\n").removesuffix("\r")
@@ -207,6 +226,15 @@ def write_key_file(path: Path, text: str) -> bool:
     """Make a key file, unless there is one; tell whether it was made."""
     with translated_os(path, "make"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = temporary_beside(path)
-        temporary.write_text(f"{text}\n", "utf-8")
-        return place_new(temporary, path)
+    with _of_the_store():
+        return keyfiles.place(path, f"{text}\n".encode())
+
+
+@contextmanager
+def _of_the_store() -> Iterator[None]:
+    """Say of errors about key files that they are of this provider."""
+    try:
+        yield
+    except StrongroomError as error:
+        error.provider = TYPE_NAME
+        raise

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from strongroom.encryption.keyfiles import keep_old, refuse_link
+from strongroom.encryption.keys import HoldsKey, KeyMaterial, read_key
 from strongroom.errors import (
     ConfigurationError,
     ConflictError,
@@ -21,7 +23,7 @@ from strongroom.providers import BaseProvider
 
 from strongroom_file import reads
 from strongroom_file.faults import StaleSessionError
-from strongroom_file.keysource import FileKey, key_source
+from strongroom_file.keysource import FileKey, GivenKey, key_source, read_key_file
 from strongroom_file.reads import not_found
 
 if TYPE_CHECKING:
@@ -44,13 +46,15 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class FileSecretProvider(BaseProvider):
+class FileSecretProvider(HoldsKey, BaseProvider):
     """Secrets in one encrypted file, for many threads and processes of one machine, with every capability.
 
     Args:
         file_path: The store. It is made by the first write, and so is the key file.
         encryption_key: Text of `generate_key`, 32 bytes, a Fernet key, or a passphrase.
         key_file: A file that holds one of these as text.
+        older_keys: Keys that open the store as well, also passphrases that are refused otherwise; a rekey
+            leads away from them.
         max_versions: Versions kept of each secret, 1 to 1,000; current and pending ones are never dropped.
         timeout: Seconds that a write waits for the writes of others.
         clock: Gives the aware time now.
@@ -67,6 +71,7 @@ class FileSecretProvider(BaseProvider):
         encryption_key: str | bytes | None = None,
         *,
         key_file: str | os.PathLike[str] | None = None,
+        older_keys: Iterable[str | bytes] = (),
         max_versions: int = 100,
         timeout: float = 60.0,
         clock: Callable[[], datetime] = _now,
@@ -78,11 +83,12 @@ class FileSecretProvider(BaseProvider):
         if not timeout > 0:
             raise ConfigurationError(f"timeout must be above 0, got {timeout}", provider=self.type_name)
         self._path = Path(file_path)
-        self._source = key_source(encryption_key, Path(key_file) if key_file is not None else None)
+        where = Path(key_file) if key_file is not None else None
+        self._source = key_source(encryption_key, where, older_keys)
         self._max_versions = max_versions
         self._timeout = timeout
         self._clock = clock
-        self._highest: Highest = {}
+        self._highest: Highest | None = None  # made with the first session, for its module takes time to load
         self._session: Session | None = None
         self._opening = SingleEntryLock(f"the store {self._path}")
         renew_after_fork(self, FileSecretProvider._after_fork, rest=FileSecretProvider._rest)
@@ -97,7 +103,7 @@ class FileSecretProvider(BaseProvider):
                 value = session.recall(key) if session is self._session else None
             if value is not None:
                 return value
-        return self._read(lambda view: reads.get(view, key), key, lambda: _missing(key))
+        return self._read(lambda view: reads.get(view, key), key, lambda: self._missing(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = [check_key(key) for key in keys]
@@ -109,15 +115,15 @@ class FileSecretProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
-        return self._read(lambda view: reads.describe(view, key), key, lambda: _missing(key))
+        return self._read(lambda view: reads.describe(view, key), key, lambda: self._missing(key))
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
-        return self._read(lambda view: reads.list_versions(view, key), key, lambda: _missing(key))
+        return self._read(lambda view: reads.list_versions(view, key), key, lambda: self._missing(key))
 
     def get_secret_version(self, key: str, version: str) -> str:
         check_key(key)
-        return self._read(lambda view: reads.get_version(view, key, version), key, lambda: _missing(key))
+        return self._read(lambda view: reads.get_version(view, key, version), key, lambda: self._missing(key))
 
     # --- writing ---
 
@@ -138,7 +144,7 @@ class FileSecretProvider(BaseProvider):
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
-        self._write(lambda change: change.delete(key), key, absent=lambda: _missing(key))
+        self._write(lambda change: change.delete(key), key, absent=lambda: self._missing(key))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         data = _encoded(check_key(key), value)
@@ -164,12 +170,14 @@ class FileSecretProvider(BaseProvider):
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         check_key(key)
         self._write(
-            lambda change: change.promote(key, version, expected_version), key, absent=lambda: _missing(key)
+            lambda change: change.promote(key, version, expected_version),
+            key,
+            absent=lambda: self._missing(key),
         )
 
     def discard_version(self, key: str, version: str) -> None:
         check_key(key)
-        self._write(lambda change: change.discard(key, version), key, absent=lambda: _missing(key))
+        self._write(lambda change: change.discard(key, version), key, absent=lambda: self._missing(key))
 
     # --- the store itself ---
 
@@ -213,42 +221,82 @@ class FileSecretProvider(BaseProvider):
         new_key: str | bytes | None = None,
         *,
         new_key_file: str | os.PathLike[str] | None = None,
+        keep_key_file: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:
+    ) -> Path | None:
         """Encrypt everything under a new key, and let it take the place of the key file at last.
 
-        A crash at any point leaves a store that opens with its key file as it is; call it again then.
+        A crash at any point leaves a store that opens with its key file as it is; call it again then. What
+        else the old key opens, backups for one, still needs it: it stays beside the key file.
 
         Args:
             new_key: The new key. Without one, and with a key file, a new one is made.
             new_key_file: A file to take the new key from; it is made where it is missing.
+            keep_key_file: Leave it to the caller to put the new key, which is given, into the key file.
             progress: Called with the secrets done and the secrets in all.
 
+        Returns:
+            Where the old key is, `<key_file>.old-<key id>`; None where it was not in a key file.
+
         Raises:
-            ConfigurationError: There is no store, two new keys, or none that anybody would know.
+            ConfigurationError: There is no store, two new keys, or none that anybody would know; or the key
+                file is a symbolic link.
+            ConflictError: Another process is about to replace the key for all that uses it.
             TamperedError: Something is wrong with the store, which stays as it is.
         """
-        from strongroom.encryption.keys import KeyMaterial, read_key
+        given = self._next_key(new_key, new_key_file)
+        source, kept = self._source, None
+        if isinstance(source, FileKey) and not keep_key_file:
+            refuse_link(source.path)
+            source.refuse_another_rekey()
 
+        def attempt(session: Session) -> Path | None:
+            session.require_writable()
+
+            def prepare() -> KeyMaterial:
+                nonlocal kept
+                if isinstance(source, FileKey) and read_key_file(source.path) == session.material:
+                    kept = keep_old(source.path, session.key_id)
+                if given is not None and keep_key_file:
+                    return given
+                return source.prepare(given, session.material)
+
+            with forks_wait():
+                from strongroom_file.rekeying import rekey
+
+                material = rekey(session, prepare, progress)
+                if not keep_key_file:
+                    source.replace(material)
+            self._drop(session)
+            return kept
+
+        found = self._with_session(attempt)
+        if found is None:
+            self._no_store()
+        return found[0]
+
+    def _next_key(
+        self, new_key: str | bytes | None, new_key_file: str | os.PathLike[str] | None
+    ) -> KeyMaterial | None:
         if new_key is not None and new_key_file is not None:
             raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
         given = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
             given = FileKey(Path(new_key_file)).create()
         if given is not None and given.kind == "fernet":
-            given = KeyMaterial("raw", given.secret)  # here the same, and with one text form
+            return KeyMaterial("raw", given.secret)  # here the same, and with one text form
+        return given
 
-        def attempt(session: Session) -> None:
-            session.require_writable()
-            with forks_wait():
-                from strongroom_file.rekeying import rekey
+    def key_id(self) -> str:
+        """Return the id of the key that the store is under, which a backup made now needs.
 
-                material = rekey(session, lambda: self._source.prepare(given), progress)
-                self._source.replace(material)
-            self._drop(session)
-
-        if self._with_session(attempt) is None:
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        found = self._with_session(lambda session: session.key_id)
+        if found is None:
             self._no_store()
+        return found[0]
 
     def create(self) -> None:
         """Make the store and its key file where there is no store yet; the first write does it otherwise."""
@@ -275,25 +323,67 @@ class FileSecretProvider(BaseProvider):
         if self._with_session(attempt) is None:
             self._no_store()
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
+    def restore(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | bytes | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Put a backup in the place of the store. Version ids begin a new epoch, so none is used twice.
 
         A damaged store is moved aside and kept.
 
+        Args:
+            path: The backup.
+            key: The key that it needs, where that is not the store's; it is put under the store's.
+            key_file: A file with that key, such as a rekey leaves.
+
         Raises:
             ConfigurationError: There is no backup.
-            DecryptionError: The key opens the backup or the present store not.
+            DecryptionError: The key opens the backup or the present store not; the message names the key
+                that it needs.
             TamperedError: The backup is damaged; the store stays as it is.
         """
+        own = self._key_of_backup(key, key_file)
         try:
             with forks_wait():
                 from strongroom_file.backups import restore
 
-                restore(self._path, Path(path), self._source, self._timeout, self._reopened, self._clock())
+                restore(
+                    self._path,
+                    Path(path),
+                    self._source,
+                    self._timeout,
+                    self._reopened,
+                    self._clock(),
+                    self._highest.seen[0] if self._highest is not None else 0,
+                    own,
+                )
         except StaleSessionError:
             raise self._unsteady() from None
         finally:
             self.close()
+
+    def _key_of_backup(
+        self, key: str | bytes | None, key_file: str | os.PathLike[str] | None
+    ) -> GivenKey | None:
+        if key is not None and key_file is not None:
+            raise ConfigurationError("both key and key_file are given", provider=self.type_name)
+        if key_file is not None:
+            found = read_key_file(Path(key_file), older=True)
+            if found is None:
+                raise ConfigurationError(f"there is no key file {key_file}", provider=self.type_name)
+            return GivenKey(found)
+        return GivenKey(read_key(key, older=True)) if key is not None else None
+
+    def absent(self) -> str | None:
+        """Return that there is no store, nor a key for it, in words; None where there is a store."""
+        if os.path.lexists(self._path):
+            return None
+        key = self._source.path
+        also = f", and no key file {key}" if key is not None and not os.path.lexists(key) else ""
+        return f"there is no store {self._path}{also}"
 
     def close(self) -> None:
         """Close the store; the last process to do so leaves a single file. Any call opens it again."""
@@ -370,7 +460,7 @@ class FileSecretProvider(BaseProvider):
             if self._session is None:
                 found = files.check_store(self._path)
                 if found is None:
-                    if self._highest:
+                    if self._highest is not None and self._highest.seen[0]:
                         raise TamperedError(
                             f"the store {self._path} is gone",
                             provider=self.type_name,
@@ -383,22 +473,29 @@ class FileSecretProvider(BaseProvider):
 
     def _opened(self) -> Session:
         from strongroom_file.layout import FORMAT_VERSION
-        from strongroom_file.session import Session
+        from strongroom_file.session import Highest, Session
 
-        session = Session(self._path, self._timeout, self._source, self._highest)
+        highest = self._highest = self._highest or Highest()
+        session = Session(self._path, self._timeout, self._source, highest)
         if session.format == FORMAT_VERSION or session.read_only:  # an older one can be read as it is
             return session
         from strongroom_file.migration import migrate
 
         with closing(session):
             migrate(session)
-        return Session(self._path, self._timeout, self._source, self._highest)
+        return Session(self._path, self._timeout, self._source, highest)
 
     def _reopened(self) -> Session | None:
         """Open the store as it is now, past what this process has known of it."""
         self.close()
-        self._highest.clear()
+        self._highest = None
         return self._open()
+
+    def _missing(self, key: str) -> NoReturn:
+        error = not_found(key)
+        error.message = f"{error.message}: {self.absent() or 'the store was made just now'}"
+        error.hint = "a fresh clone has neither: copy both here, or restore a backup; `set` makes new ones"
+        raise error
 
     def _no_store(self) -> NoReturn:
         raise ConfigurationError(
@@ -438,7 +535,3 @@ def _encoded(key: str, value: str) -> bytes:
             key, f"the value for {show_key(key)} is longer than {MAX_VALUE_BYTES} bytes", provider="file"
         )
     return data
-
-
-def _missing(key: str) -> NoReturn:
-    raise not_found(key)

@@ -22,7 +22,7 @@ from strongroom.errors import ConfigurationError, EncryptionError
 
 from strongroom_file.faults import TYPE_NAME, tampered
 
-__all__ = ["MAX_SEALS", "Header", "Sealer", "new_header", "open_header"]
+__all__ = ["MAX_SEALS", "Header", "Sealer", "header_id", "new_header", "open_header"]
 
 MAX_SEALS: Final = 2**32
 """Encryptions under one data key: NIST SP 800-38D, section 8.3, for random nonces of 96 bits."""
@@ -90,6 +90,15 @@ def _check(extracted: bytes, fields: bytes) -> bytes:
 
 def _sum(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_SUM).digest()
+
+
+def header_id(body: bytes) -> str:
+    """Return the id of the key that a header was made for, 16 hexadecimal digits.
+
+    It comes from the header, so a backup says which key it needs. A rekey makes a new header, also where the
+    key is the same.
+    """
+    return hashlib.sha256(b"strongroom file 1 key id\0" + body[: _FIELDS.size + _CHECK]).hexdigest()[:16]
 
 
 def new_header(material: KeyMaterial, store: bytes | None = None) -> Header:

@@ -27,7 +27,7 @@ from strongroom_file.layout import (
     Node,
 )
 from strongroom_file.root import Root
-from strongroom_file.sealing import Header, Sealer, open_header
+from strongroom_file.sealing import Header, Sealer, header_id, open_header
 from strongroom_file.tree import find, leaves
 
 __all__ = ["ROW", "Highest", "Session", "State", "View"]
@@ -49,8 +49,22 @@ _MAX_NODES = 4096
 _MAX_LINKS = 32_768
 _LOOK_SECONDS = 1.0
 
-Highest = dict[int, tuple[int, bytes]]
-"""Epoch -> the highest count of commits that this process saw, and the root row that had it."""
+
+class Highest:
+    """The latest state that this process saw.
+
+    Attributes:
+        seen: The highest count of commits, of whatever epoch, and the root row that had it.
+    """
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: tuple[int, bytes] = (0, b"")
+
+    def saw(self, commits: int, body: bytes) -> None:
+        if commits > self.seen[0]:
+            self.seen = commits, body
 
 
 class State:
@@ -130,9 +144,17 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, timeout: float, source: KeySource, highest: Highest, *, read_only: bool = False
+        self,
+        path: Path,
+        timeout: float,
+        source: KeySource,
+        highest: Highest,
+        *,
+        read_only: bool = False,
+        shown: Path | None = None,
     ) -> None:
         self.path = path
+        self._shown = shown or path  # in errors: a copy under a temporary name is of another file
         self.timeout = timeout
         self.reading = SingleEntryLock(f"the store {path}")
         self.writing = SingleEntryLock(f"the store {path}")
@@ -166,9 +188,15 @@ class Session:
         for material in source.candidates():
             if header.is_opened_by(material, found[0]):
                 if not self.read_only:
-                    source.replace(material)
+                    source.opened_by(material)
+                self.material = material
                 return header, found[0], header.sealer(material)
-        raise wrong_key(self.path)
+        raise wrong_key(self._shown, header_id(found[0]), source.path)
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that the store is under."""
+        return header_id(self.header_body)
 
     def recall(self, key: str) -> str | None:
         """Return the value of a key that was read before and has not changed; None says: look it up.
@@ -208,7 +236,7 @@ class Session:
             if self.read_only or self._is_old():
                 self.look()
             cursor = self._cursor
-            floor = self._highest.copy()  # before the snapshot: a writer may add to it meanwhile
+            floor = self._highest.seen  # before the snapshot: a writer may add to it meanwhile
             try:
                 cursor.execute("BEGIN")
                 try:
@@ -219,7 +247,7 @@ class Session:
             except SQLITE_ERRORS as error:
                 raise translate(error) from error
 
-    def _refresh(self, cursor: sqlite3.Cursor, floor: Highest) -> None:
+    def _refresh(self, cursor: sqlite3.Cursor, floor: tuple[int, bytes]) -> None:
         """Verify the root where it is another one than before."""
         body = self._root_body(cursor)
         unchanged = self._unchanged(cursor)
@@ -253,7 +281,7 @@ class Session:
             raise tampered("the root is damaged")
         return body
 
-    def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: Highest) -> State:
+    def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: tuple[int, bytes]) -> State:
         data = self.sealer.open(body, self.sealer.bound(ROOT_KINDS[self.format], ROW))
         if data is None:
             header = cursor.execute(SELECT["header"], (ROW,)).fetchone()
@@ -266,25 +294,21 @@ class Session:
         (last,) = cursor.execute(_LAST_VALUE).fetchone()
         if last is not None and last > root.last_id:
             raise tampered("the root is older than a value, or the value was never written by strongroom")
-        commits, newest = floor.get(root.epoch, (0, body))
+        # Of whatever epoch: a restore begins another one, and counts on.
+        commits, newest = floor
         if root.commits < commits or (root.commits == commits and body != newest):
             raise tampered("it was put back to an older state")
-        self._saw(root, body)
+        self._highest.saw(root.commits, body)
         return State(body, root)
 
     def verified(self, cursor: sqlite3.Cursor) -> State:
         """Return what is true in the transaction of `cursor`, which is on a connection of its own."""
-        return self._verified(cursor, self._root_body(cursor), self._highest.copy())
+        return self._verified(cursor, self._root_body(cursor), self._highest.seen)
 
     def require_writable(self) -> None:
         """Raise `ReadOnlyError` where the store was opened for reading only."""
         if self.read_only:
             raise ReadOnlyError(f"{self.path} or its folder is read-only", provider=TYPE_NAME)
-
-    def _saw(self, root: Root, body: bytes) -> None:
-        known = self._highest.get(root.epoch)
-        if known is None or known[0] < root.commits:
-            self._highest[root.epoch] = (root.commits, body)
 
     def transaction(self, work: Callable[[View], tuple[State, Iterable[str], Result]]) -> Result:
         """Change the store in one transaction, and commit. Writers of other processes are waited for.
@@ -304,7 +328,7 @@ class Session:
                     body = self._root_body(cursor)
                     state = self.state
                     if body != state.body:
-                        state = self._verified(cursor, body, self._highest.copy())
+                        state = self._verified(cursor, body, self._highest.seen)
                     state, keys, result = work(View(cursor, self.sealer, state))
             except SQLITE_ERRORS as error:
                 raise translate(error) from error
@@ -320,7 +344,7 @@ class Session:
 
     def _publish(self, state: State, keys: Iterable[str]) -> None:
         """Let readers go on from what was just written; another root tells them of others' writes."""
-        self._saw(state.root, state.body)
+        self._highest.saw(state.root.commits, state.body)
         with self.reading:
             if state.links:
                 for key in keys:

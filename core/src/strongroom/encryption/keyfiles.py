@@ -1,0 +1,242 @@
+"""Files that hold a key: whose they may be, who else may read them, and what becomes of an old one.
+
+A key file may be a symbolic link, as all files of a Kubernetes volume are: it is followed each time that the
+key is read, for it may lead elsewhere by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    PermissionDeniedError,
+    ReadOnlyError,
+)
+
+__all__ = [
+    "MAX_BYTES",
+    "KeyFileWarning",
+    "keep_old",
+    "link_target",
+    "next_for_all",
+    "next_key_file",
+    "old_key_file",
+    "others_may_read",
+    "place",
+    "read_bytes",
+    "refuse_link",
+    "replace",
+]
+
+MAX_BYTES: Final = 4096
+"""A longer file holds no key."""
+_MODE: Final = 0o600
+
+
+class KeyFileWarning(UserWarning):
+    """Others may read a file that holds a key."""
+
+
+def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> bytes | None:
+    """Return what a key file holds, at most `MAX_BYTES` and one byte more; None where there is no file.
+
+    Warns with `KeyFileWarning` where others may read it.
+
+    Raises:
+        ConfigurationError: It is not an ordinary file, or somebody else's, or everybody may write it.
+        PermissionDeniedError: It may not be read.
+        BackendUnavailableError: It cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        link = os.lstat(name)
+        _check(link, os.stat(name), f"{what} {name}")  # noqa: PTH116  # stays text
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(name):  # noqa: PTH114  # stays text
+            raise ConfigurationError(f"{what} {name} is a symbolic link that leads nowhere") from None
+        return None
+    except OSError as error:
+        raise _failure(error, "read", name) from error
+    try:
+        found = os.fstat(descriptor)
+        _check(link, found, f"{what} {name}")
+        data = os.read(descriptor, MAX_BYTES + 1)
+    except OSError as error:
+        raise _failure(error, "read", name) from error
+    finally:
+        os.close(descriptor)
+    told = _others(found)
+    if told is not None:
+        warnings.warn(f"{what} {name}: {told}; chmod 600 it", KeyFileWarning, stacklevel=2)
+    return data
+
+
+def others_may_read(path: str | os.PathLike[str]) -> str | None:
+    """Return who else may read a key file, in words; None where nobody may, or there is no file."""
+    try:
+        return _others(os.stat(path))  # noqa: PTH116  # stays text
+    except OSError:
+        return None
+
+
+def _check(link: os.stat_result, found: os.stat_result, what: str) -> None:
+    trusted = {os.geteuid(), 0}
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{what} is not an ordinary file")
+    if found.st_uid not in trusted:
+        raise ConfigurationError(
+            f"{what} belongs to another user", hint="copy it, and make the copy your own"
+        )
+    if link.st_uid not in trusted:
+        raise ConfigurationError(f"{what} is a symbolic link that belongs to another user")
+    if found.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(f"everybody may write {what}", hint="chmod 600 it, and make a new key")
+
+
+def _others(found: os.stat_result) -> str | None:
+    if found.st_mode & stat.S_IRWXO:
+        return "everybody may read it"
+    # root's file is given to a process by its group, as Kubernetes' `fsGroup` does: that is meant.
+    if found.st_mode & stat.S_IRWXG and found.st_uid == os.geteuid():
+        return "others may read it: its group"
+    return None
+
+
+# --- replacing one ---
+
+
+def next_key_file(path: Path) -> Path:
+    """Return where a rekey keeps the key that will take the place of the one in `path`."""
+    return path.with_name(f"{path.name}.next")
+
+
+def next_for_all(path: Path) -> Path:
+    """Return where a rekey of all that uses `path` keeps the next key, until everything is under it."""
+    return path.with_name(f"{path.name}.next-all")
+
+
+def old_key_file(path: Path, key_id: str) -> Path:
+    """Return where a rekey leaves the key that was in `path`."""
+    return path.with_name(f"{path.name}.old-{key_id}")
+
+
+def link_target(path: Path) -> Path | None:
+    """Return where a symbolic link leads; None where `path` is not one."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else None
+
+
+def refuse_link(path: Path) -> None:
+    """Raise where a key file is a symbolic link: what put it there puts the next key there too.
+
+    Raises:
+        ConfigurationError: It is one; the message names its target.
+    """
+    target = link_target(path)
+    if target is not None:
+        raise ConfigurationError(
+            f"the key file {path} is a symbolic link to {target}, and is not replaced",
+            hint="name that file as the key file, or give the new key to whatever makes the link",
+        )
+
+
+def keep_old(path: Path, key_id: str) -> Path:
+    """Leave a copy of the key in `path` beside it, 0600, and out of git where the key itself is.
+
+    Raises:
+        ConflictError: There is another file of that name.
+        PermissionDeniedError, ReadOnlyError, BackendUnavailableError: It cannot be written.
+    """
+    old = old_key_file(path, key_id)
+    data = read_bytes(path)
+    if data is None:
+        raise ConfigurationError(f"the key file {path} is missing")
+    if not place(old, data) and read_bytes(old) != data:
+        raise ConflictError(f"there is another file {old}", hint="move it away")
+    _ignore(path, old)
+    return old
+
+
+def place(path: Path, data: bytes) -> bool:
+    """Make a file, 0600 and whole or not at all; tell whether it was made: a file that is there stays."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        try:
+            _write(temporary, data)
+            os.link(temporary, path, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise _failure(error, "make", path) from error
+    return True
+
+
+def replace(waiting: Path, path: Path) -> None:
+    """Let the next key take the place of a key file, at once."""
+    try:
+        _sync(waiting)
+        waiting.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _failure(error, "replace", path) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+    try:
+        os.fchmod(descriptor, _MODE)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _ignore(path: Path, old: Path) -> None:
+    """Add the old key's name to each `.gitignore`, up to the repository's, that holds the key's."""
+    own = path.absolute()
+    for folder in own.parents:
+        with contextlib.suppress(
+            OSError, UnicodeDecodeError
+        ):  # no such file, or not ours to write: git is told elsewhere
+            ignored = folder / ".gitignore"
+            lines = ignored.read_text("utf-8").splitlines()
+            names = {own.name, f"/{own.relative_to(folder).as_posix()}", own.relative_to(folder).as_posix()}
+            held = next((line for line in lines if line.strip() in names), None)
+            if held is not None:
+                added = held.strip().removesuffix(own.name) + old.name
+                if added not in lines:
+                    end = "\n" if lines and not ignored.read_bytes().endswith(b"\n") else ""
+                    with ignored.open("a", encoding="utf-8") as file:
+                        file.write(f"{end}{added}\n")
+        if (folder / ".git").exists():
+            return
+
+
+def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Exception:
+    import errno
+
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError(f"may not {doing} {os.fspath(path)}")
+    if error.errno == errno.EROFS:
+        return ReadOnlyError(f"cannot {doing} {os.fspath(path)}: the file system is read-only")
+    return BackendUnavailableError(f"cannot {doing} {os.fspath(path)}: {error.strerror}")
