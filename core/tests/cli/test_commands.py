@@ -372,8 +372,15 @@ def test_backup_restore_and_rekey(strongroom):
     strongroom("restore", "copy.enc")
     assert strongroom("get", "a").stdout == "1"
     before = Path("app.key").read_text()
-    strongroom("rekey")
+    assert "pipelines.other.provider.key_file" in strongroom("rekey", expected=2).stderr
+    strongroom("rekey", "--all")
     assert Path("app.key").read_text() != before
+    assert [one.read_text() for one in Path().glob("app.key.old-*")] == [before]
+    Path("app.key").chmod(0o644)
+    warned = strongroom("get", "a").stderr
+    assert warned.startswith("warning: ")
+    assert "app.key: everybody may read it" in warned
+    Path("app.key").chmod(0o600)
     assert strongroom("get", "a").stdout == "1"
     spec = Path("strongroom.yaml")
     spec.write_text(
@@ -382,6 +389,25 @@ def test_backup_restore_and_rekey(strongroom):
         .replace("{type: file, file_path: other.enc, key_file: app.key}", "{type: memory}")
     )
     assert "memory has no backup" in strongroom("backup", "x", expected=2).stderr
+
+
+def test_doctor_looks_at_keys_that_come_in_by_a_reference(strongroom):
+    """Who may read the file is told wherever the key is for."""
+    for name in ("app.key", "cipher.key", "older.key"):
+        Path(name).touch(mode=0o600)
+        Path(name).write_text(strongroom("keygen").stdout)
+    Path("strongroom.yaml").write_text(
+        "version: 1\npipelines:\n  app:\n"
+        "    provider: {type: file, file_path: app.enc, encryption_key: '${file:app.key}'}\n"
+        "    middleware: [{type: encryption, key: '${file:cipher.key}', older_keys: ['${file:older.key}']}]\n"
+    )
+    strongroom("doctor")
+    for name in ("app.key", "cipher.key", "older.key"):
+        Path(name).chmod(0o640)
+        told = strongroom("doctor", expected=7).stdout
+        assert "others may read" in told
+        assert name in told
+        Path(name).chmod(0o600)
 
 
 def test_doctor_tells_what_is_wrong_and_what_to_do(strongroom):

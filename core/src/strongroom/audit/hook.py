@@ -18,6 +18,8 @@ from strongroom.events import BatchHook, SecretEvent
 __all__ = ["READS", "AuditLoggingHook"]
 
 READS = frozenset({"get", "list", "describe", "history"})
+_ALWAYS = frozenset({"backup", "restore", "rekey"})
+"""What concerns all that is stored is recorded whatever is left out."""
 _HARMLESS = frozenset({"ok", "not_found"})
 _CHAIN_BYTES = 256
 """What the chain and the members that are null before an operation add to a line."""
@@ -115,11 +117,11 @@ class AuditLoggingHook(BatchHook):
             return
         done = [event for event in chosen if event.outcome == "ok" and event.operation not in READS]
         if done:
-            what = ", ".join(show_key(event.key) for event in done[:_SHOWN_KEYS])
+            what = ", ".join(show_key(event.key) for event in done[:_SHOWN_KEYS] if event.key)
             more = "…" if len(done) > _SHOWN_KEYS else ""
+            of = f" of {what}{more}" if what else ""
             failure.message = (
-                f"the {done[0].operation} of {what}{more} took effect, but it is not recorded: "
-                f"{failure.message}"
+                f"the {done[0].operation}{of} took effect, but it is not recorded: {failure.message}"
             )
         failure.key, failure.pipeline = chosen[0].key, chosen[0].pipeline
         raise failure
@@ -139,7 +141,7 @@ class AuditLoggingHook(BatchHook):
 
     def _is_wanted(self, event: SecretEvent) -> bool:
         logged = self._log_reads if event.operation in READS else self._log_writes
-        return logged or event.outcome not in _HARMLESS
+        return logged or event.operation in _ALWAYS or event.outcome not in _HARMLESS
 
     def _texts(self, events: Sequence[SecretEvent]) -> list[str]:
         if self._pid != os.getpid():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from strongroom.spec.plan import Plan
     from strongroom.spec.references import Reference
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_SKEW_SECONDS = 60
 
 
@@ -109,19 +107,31 @@ def _audit_logs(settings: Settings) -> Iterator[Finding]:
         told = f"{report.entries} entries, unchanged" if good else str(report.reason)
         yield Finding(subject, good, told, None if good else hint)
         for key in (log.key_file, Path(f"{log.path}.key")):
-            if key is not None and key.exists() and key.stat().st_mode & _OTHERS:
-                yield Finding(f"key of {log.path}", False, f"others may read {key}", f"chmod 600 {key}")
+            if key is not None:
+                yield from _readable_key(f"key of {log.path}", key)
 
 
 def _key_files(plan: Plan) -> Iterator[Finding]:
+    """Look at who may read the files that keys come from: by `key_file`, or by `${file:}`."""
     for name, pipeline in plan.pipelines.items():
+        seen: set[str] = set()
         part = pipeline.provider
-        if part is None or part.reads:
-            continue
-        options = part.options if part.prepare is None else part.prepare(_unused)
-        path = (options or {}).get("key_file")
-        if path is not None and Path(path).exists() and Path(path).stat().st_mode & _OTHERS:
-            yield Finding(f"key of {name}", False, f"others may read {path}", f"chmod 600 {path}")
+        if part is not None and not part.reads:
+            options = part.options if part.prepare is None else part.prepare(_unused)
+            path = (options or {}).get("key_file")
+            if path is not None:
+                seen.add(str(path))
+        for component in pipeline.components():
+            seen.update(str(path) for path in component.key_files)
+        for path in sorted(seen):
+            yield from _readable_key(f"key of {name}", Path(path))
+
+
+def _readable_key(subject: str, path: Path) -> Iterator[Finding]:
+    from strongroom.encryption.keyfiles import others_may_read
+
+    if others_may_read(path) is not None:
+        yield Finding(subject, False, f"others may read {path}", f"chmod 600 {path}")
 
 
 def _unused(reference: Reference) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import failures
 
@@ -64,6 +66,7 @@ def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
         settings: Read only after a failure, so the command may still fill them in.
         command: Returns its exit code, or None for 0.
     """
+    shown, warnings.showwarning = warnings.showwarning, partial(_show_warning, settings)
     try:
         code = command() or 0
         sys.stdout.flush()
@@ -73,7 +76,19 @@ def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
         return _reader_is_gone()
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
         return _told(error, settings)
+    finally:
+        warnings.showwarning = shown
     return code
+
+
+def _show_warning(
+    settings: Settings, message: Warning | str, category: type[Warning], *place: Any, **more: Any
+) -> None:
+    """Tell strongroom's own warnings as lines; the others as Python does."""
+    if category.__module__.partition(".")[0].startswith("strongroom"):
+        settings.warn(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *place[:2], line=more.get("line")))
 
 
 def _told(error: Exception, settings: Settings) -> int:

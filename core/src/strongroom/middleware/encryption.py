@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -107,13 +107,25 @@ class EncryptionMiddleware(Middleware):
         Raises:
             DecryptionError: One of them does not decrypt; those before it are written.
         """
-        keys = self.inner.list_secrets(prefix)
+        return self.rekey_keys(self.inner.list_secrets(prefix), progress)
+
+    def rekey_keys(self, keys: Sequence[str], progress: Callable[[int, int], object] | None = None) -> int:
+        """Do the same for these keys."""
         written = 0
         for number, key in enumerate(keys, 1):
             written += self._rekeyed(key)
             if progress is not None:
                 progress(number, len(keys))
         return written
+
+    @property
+    def cipher(self) -> Encryption:
+        """What encrypts and decrypts."""
+        return self._cipher
+
+    def change_cipher(self, cipher: Encryption) -> None:
+        """Encrypt and decrypt with another cipher from now on."""
+        self._cipher = cipher
 
     def _rekeyed(self, key: str) -> bool:
         try:

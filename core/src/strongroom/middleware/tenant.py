@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Self
 
-from strongroom.errors import ConfigurationError, InvalidKeyError, TenantContextError, show_key
+from strongroom.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    InvalidTenantError,
+    TenantContextError,
+    show_key,
+)
 from strongroom.keys import begins_no_key, check_key, check_prefix
 from strongroom.middleware.renaming import RenamingMiddleware
-from strongroom.tenancy import current_tenant
+from strongroom.tenancy import check_tenant_id, current_tenant
 
 __all__ = ["DEFAULT_TEMPLATE", "TenantMiddleware", "TenantSecretProvider"]
 
@@ -63,6 +70,16 @@ class TenantMiddleware(RenamingMiddleware):
                 "no tenant is active", hint="enter `with TenantContext(tenant_id=…)`, or give --tenant"
             )
         return active
+
+    def tenants(self) -> list[str]:
+        """Return the ids of the tenants that have secrets, sorted, whichever of them is active."""
+        found = set()
+        for stored in self.inner.list_secrets(self._before):
+            tenant, _, rest = stored.removeprefix(self._before).partition("/")
+            if f"/{rest}".startswith(self._after) and f"/{rest}" != self._after:
+                with suppress(InvalidTenantError):  # somebody else's key that looks a little like a tenant's
+                    found.add(check_tenant_id(tenant))
+        return sorted(found)
 
     def _prefix(self) -> str:
         return f"{self._before}{self.tenant()}{self._after}"

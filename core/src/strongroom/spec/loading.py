@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -86,6 +87,8 @@ def load_plan(
     return loader.plan()
 
 
+KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
+"""What options are called that hold keys."""
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
@@ -305,6 +308,13 @@ class _Loader(Notes):
             prepare=prepare,
             reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
             environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
+            key_files=tuple(
+                self.source.folder / FilePath(reference.name).expanduser()
+                for where, scalar in node.scalars()
+                if KEY_OPTIONS & set(where)
+                for reference in references_in(scalar.value)
+                if reference.kind == "file"
+            ),
             public=frozenset(name for name, told in plugin.config.model_fields.items() if told.repr),
         )
 

@@ -43,6 +43,8 @@ class ComponentPlan:
     """The pipelines that its `${secret:…}` references read."""
     environment: tuple[str, ...] = ()
     """The environment variables that its `${env:…}` references read."""
+    key_files: tuple[Path, ...] = ()
+    """The files that `${file:}` references of its options for keys read."""
     public: frozenset[str] = frozenset()
     """The names of options that are no secrets."""
 

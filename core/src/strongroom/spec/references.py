@@ -5,8 +5,11 @@ What a reference brings in is never looked at again: not interpolated, not parse
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ __all__ = [
     "Reference",
     "UnresolvedError",
     "has_reference",
+    "instead",
     "is_lone_reference",
     "parse",
     "references",
@@ -158,8 +162,24 @@ def _variable(reference: Reference, environ: Mapping[str, str]) -> str:
     return value
 
 
+_instead: ContextVar[Mapping[str, str] | None] = ContextVar("strongroom_files_instead", default=None)
+
+
+@contextmanager
+def instead(files: Mapping[Path, str]) -> Iterator[None]:
+    """Let `${file:}` references in the block bring in other text than the files at these paths hold."""
+    token = _instead.set({os.path.realpath(path): text for path, text in files.items()})
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
 def _file(reference: Reference, folder: Path) -> str:
     path = folder / Path(reference.name).expanduser()
+    other = _instead.get()
+    if other is not None and (text := other.get(os.path.realpath(path))) is not None:
+        return text
     try:
         if not path.is_file():
             what = "is no regular file" if path.exists() else "does not exist"
