@@ -66,7 +66,7 @@ def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
         settings: Read only after a failure, so the command may still fill them in.
         command: Returns its exit code, or None for 0.
     """
-    shown, warnings.showwarning = warnings.showwarning, partial(_show_warning, settings)
+    shown, warnings.showwarning = warnings.showwarning, partial(_show_warning, settings, warnings.showwarning)
     try:
         code = command() or 0
         sys.stdout.flush()
@@ -82,13 +82,18 @@ def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
 
 
 def _show_warning(
-    settings: Settings, message: Warning | str, category: type[Warning], *place: Any, **more: Any
+    settings: Settings,
+    shown: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *place: Any,
+    **more: Any,
 ) -> None:
     """Tell strongroom's own warnings as lines; the others as Python does."""
     if category.__module__.partition(".")[0].startswith("strongroom"):
         settings.warn(str(message))
     else:
-        sys.stderr.write(warnings.formatwarning(message, category, *place[:2], line=more.get("line")))
+        shown(message, category, *place, **more)
 
 
 def _told(error: Exception, settings: Settings) -> int:
