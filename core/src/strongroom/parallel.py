@@ -234,29 +234,24 @@ class SingleEntryLock:
     __slots__ = ("_holder", "_lock", "_what")
 
     def __init__(self, what: str) -> None:
-        self._lock = threading.Lock()
+        # It can be taken again, so that a handler which comes between the next two lines finds a way as well.
+        self._lock = threading.RLock()
         self._holder = 0
         self._what = what
 
     def __enter__(self) -> None:
-        me = threading.get_ident()
-        if self._holder == me:
-            raise self.refusal()
         self._lock.acquire()
-        self._holder = me
+        self._enter()
 
     def __exit__(self, *_: object) -> None:
         self._holder = 0
         self._lock.release()
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # as of `threading.Lock`
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it, and tell whether that succeeded in time."""
-        me = threading.get_ident()
-        if self._holder == me:
-            raise self.refusal()
         taken = self._lock.acquire(blocking, timeout)
         if taken:
-            self._holder = me
+            self._enter()
         return taken
 
     def release(self) -> None:
@@ -264,12 +259,18 @@ class SingleEntryLock:
         self.__exit__()
 
     def locked(self) -> bool:
-        """Tell whether any thread holds it."""
-        return self._lock.locked()
+        """Tell whether any thread is at work under it."""
+        return self._holder != 0
 
     def is_mine(self) -> bool:
-        """Tell whether this thread holds it."""
+        """Tell whether this thread is at work under it."""
         return self._holder == threading.get_ident()
+
+    def _enter(self) -> None:
+        if self._holder:
+            self._lock.release()
+            raise self.refusal()
+        self._holder = threading.get_ident()
 
     def refusal(self) -> BackendUnavailableError:
         """Return the error for the thread that holds it."""

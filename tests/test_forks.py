@@ -1,0 +1,367 @@
+"""Forks of a process that uses the registry: pipelines under construction, caches, asyncio, masking, the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import pickle
+import sys
+import threading
+
+import pytest
+from strongroom import SecretProviderRegistry
+from strongroom.aio import AsyncSecretRegistry
+from strongroom.audit import AuditLoggingHook, verify_audit_log
+from strongroom.cache import HierarchicalSecretCache, SecretCache
+from strongroom.cache.memory_store import MemoryCacheStore
+from strongroom.errors import AuditError, BackendUnavailableError
+from strongroom.masking.index import Index
+from strongroom.masking.stream import Masker
+from strongroom.middleware import CachingMiddleware
+from strongroom.testing.conformance.forks import Children
+from strongroom_file import FileSecretProvider
+from strongroom_memory import MemorySecretProvider
+
+MOST = 1500
+
+SPEC = {
+    "version": 1,
+    "pipelines": {
+        "app": {"provider": {"type": "memory", "secrets": {"a": "value of a", "b": "value of b"}}},
+        "boot": {"provider": {"type": "memory", "secrets": {"key": "hunter2-correct-horse"}}},
+        "slow": {
+            "provider": {"type": "memory", "secrets": {"s": "value of s"}},
+            "middleware": [{"type": "encryption", "key": "${secret:boot:key}"}],
+        },
+    },
+    "default": "app",
+    "routes": [{"prefix": "s", "pipeline": "slow"}],
+}
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+# --- the registry ---
+
+
+class Gate:
+    """A hook that holds up the first read of `boot` until it is opened."""
+
+    def __init__(self):
+        self.reached, self.open = threading.Event(), threading.Event()
+        self.reads = 0
+
+    def before(self, event):
+        if event.pipeline == "boot":
+            self.reads += 1
+            self.reached.set()
+            assert self.open.wait(60)
+
+    def after(self, event):
+        pass
+
+
+@pytest.fixture
+def gated():
+    """A registry whose pipeline `slow` is being built by another thread, which waits for a slow server."""
+    with SecretProviderRegistry(SPEC) as registry:
+        gate = Gate()
+        registry._assembly.hooks.append(gate)
+        thread = threading.Thread(target=registry.pipeline, args=("slow",), daemon=True)
+        thread.start()
+        assert gate.reached.wait(60)
+        yield registry, gate
+        gate.open.set()
+        thread.join(60)
+
+
+def test_a_slow_pipelines_first_use_does_not_hold_up_the_others(gated):
+    registry, gate = gated
+    assert registry.get_secret("a") == "value of a"
+    registry.register("late", MemorySecretProvider(secrets={"x": "1"}), prefix="x")
+    assert registry.get_secret("x") == "1"
+    assert not gate.open.is_set()
+
+
+def test_a_pipeline_is_built_once_whoever_asks_first(gated):
+    registry, gate = gated
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(registry.pipeline("slow"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.open.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(map(id, found))) == 1
+    assert gate.reads == 1
+
+
+def test_a_child_is_free_of_what_another_thread_was_building(gated, monkeypatch):
+    monkeypatch.setattr(
+        "strongroom.parallel._LONGEST_WAIT", 0.05
+    )  # the fork must not wait for the slow server
+    registry, gate = gated
+
+    def work(_):
+        gate.open.set()
+        return [registry.get_secret("a"), registry.pipeline("slow").name]
+
+    assert Children(2, work).results() == [["value of a", "slow"]] * 2
+
+
+def test_a_registry_says_why_it_does_not_pickle():
+    with SecretProviderRegistry(SPEC) as registry:
+        with pytest.raises(TypeError, match="make one in each process"):
+            pickle.dumps(registry)
+        context = multiprocessing.get_context("spawn")
+        with pytest.raises(TypeError, match="make one in each process"):
+            context.Process(target=print, args=(registry,)).start()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_pool_of_forked_processes_reads():
+    with SecretProviderRegistry(SPEC) as registry:
+        assert registry.get_secret("a") == "value of a"
+        _shared.append(registry)
+        with multiprocessing.get_context("fork").Pool(3) as pool:
+            assert pool.map(_read, ["a", "b"] * 20) == ["value of a", "value of b"] * 20
+
+
+_shared = []
+
+
+def _read(key):
+    return _shared[-1].get_secret(key)
+
+
+# --- caches ---
+
+
+@pytest.fixture(params=["one level", "two levels"])
+def cached(request):
+    """A cache, its clock, and the values behind it."""
+    clock, values = Clock(), {"k": "old"}
+    if request.param == "one level":
+        cache = SecretCache(300, clock=clock)
+    else:
+        cache = HierarchicalSecretCache(300, 1, l2=MemoryCacheStore(clock=clock), clock=clock)
+    assert cache.get_or_fetch("k", values.__getitem__) == "old"
+    return cache, clock, values
+
+
+def test_a_child_gives_what_its_parent_had_read_for_a_second_at_most(cached):
+    cache, clock, values = cached
+
+    def work(_):
+        values["k"] = "new"
+        found = []
+        for passed in (0.0, 0.9, 1.1):
+            clock.now = 1000.0 + passed
+            found.append(cache.get_or_fetch("k", values.__getitem__))
+        clock.now = 1100.0
+        return [*found, cache.get_or_fetch("k", values.__getitem__)]
+
+    assert Children(1, work).results() == [["old", "old", "new", "new"]]
+    clock.now = 1100.0
+    assert cache.get_or_fetch("k", values.__getitem__) == "old"
+
+
+def test_a_child_forgets_what_a_thread_was_changing():
+    cache = SecretCache(300)
+    assert cache.get_or_fetch("k", lambda _: "old") == "old"
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with cache._lock:
+            held.set()
+            release.wait(60)
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert held.wait(60)
+    assert Children(1, lambda _: cache.get_or_fetch("k", lambda _: "new")).results() == ["new"]
+    release.set()
+    thread.join(60)
+    assert cache.get_or_fetch("k", lambda _: "new") == "old"
+
+
+def test_a_cache_that_was_closed_and_is_used_again_is_deaf_for_a_second_at_most():
+    clock, values = Clock(), {"k": "old"}
+    cache = HierarchicalSecretCache(300, 1, l2=MemoryCacheStore(clock=clock), clock=clock)
+    cache.close()
+    assert cache.get_or_fetch("k", values.__getitem__) == "old"
+    values["k"] = "new"
+    clock.now += 1.1
+    assert cache.get_or_fetch("k", values.__getitem__) == "new"
+
+
+# --- asyncio ---
+
+
+@pytest.mark.parametrize("middleware", [[], [{"type": "caching"}]])
+def test_asyncio_goes_on_in_a_child(middleware):
+    spec = json.loads(json.dumps(SPEC))
+    spec["pipelines"]["app"]["middleware"] = middleware
+    registry = AsyncSecretRegistry(spec)
+    assert asyncio.run(registry.get_secret("a")) == "value of a"
+
+    def work(_):
+        return [asyncio.run(registry.get_secret(key)) for key in "ab"]
+
+    assert Children(2, work).results() == [["value of a", "value of b"]] * 2
+
+
+# --- masking and the audit log ---
+
+
+def test_a_child_masks_what_a_thread_had_half_learnt():
+    masker = Masker()
+    ended, begun = threading.Event(), threading.Event()
+    learnt = []
+
+    def learn():
+        number = 0
+        while not ended.is_set():
+            value = f"correct-horse-{number}-battery"
+            masker.add(value)
+            learnt.append(value)
+            begun.set()
+            number += 1
+
+    thread = threading.Thread(target=learn, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+
+    def work(_):
+        masker.add("swordfish-of-the-child")
+        text = " ".join([*learnt, "swordfish-of-the-child"])
+        masked = masker.mask_text(text)
+        return "correct-horse" in masked or "swordfish" in masked
+
+    assert Children(3, work).results() == [False] * 3
+    ended.set()
+    thread.join(60)
+
+
+def test_an_audit_log_verifies_after_forks_in_the_middle_of_entries(tmp_path):
+    log = tmp_path / "audit.jsonl"
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(AuditLoggingHook(path=str(log), key=b"k" * 32))
+        ended, begun = threading.Event(), threading.Event()
+        count = [0]
+
+        def go_on():
+            while not ended.is_set():
+                registry.get_secret("a")
+                count[0] += 1
+                begun.set()
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
+        assert begun.wait(60)
+        assert (
+            Children(4, lambda _: [registry.get_secret("b") for _ in range(5)]).results()
+            == [["value of b"] * 5] * 4
+        )
+        ended.set()
+        thread.join(60)
+    report = verify_audit_log(str(log), b"k" * 32)
+    assert (report.ok, report.anchored, report.entries) == (True, True, count[0] + 20)
+
+
+def test_a_store_is_whole_though_its_parent_closes_it_while_a_child_writes(tmp_path):
+    """The parent's last connection takes no log away that a child still writes to."""
+    path = tmp_path / "secrets.enc"
+    with FileSecretProvider(path, "a passphrase that is long") as provider:
+        provider.set_secret("a", "1")
+
+        def work(number):
+            for turn in range(5):
+                provider.set_secret(f"child/{number}/{turn}", "value")
+            return provider.get_secret("a")
+
+        assert Children(3, work).results(meanwhile=provider.close) == ["1"] * 3
+        assert len(provider.list_secrets("child/")) == 15
+        assert provider.verify() == []
+
+
+# --- signal handlers: a fork's cousin, for they too run in the middle of whatever there is ---
+
+
+def interrupted(call, handler):
+    """Run `call` again and again, each time interrupted by `handler` one line later; return what came of it.
+
+    Python runs the handler of a signal in the main thread, in between two of its instructions.
+    """
+    ran, failed, at = [], [], 0
+    while True:
+        left = [at]
+
+        def trace(_frame, event, _argument, left=left):
+            if event == "line":
+                left[0] -= 1
+                if left[0] == 0:
+                    sys.settrace(None)
+                    try:
+                        ran.append(handler())
+                    except (BackendUnavailableError, AuditError) as error:
+                        failed.append(str(error))
+            return trace if left[0] > 0 else None
+
+        sys.settrace(trace)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+        if left[0] > 0 or at > MOST:
+            return ran, failed
+        at += 1
+
+
+def test_a_signal_handler_reads_a_file(tmp_path):
+    with FileSecretProvider(tmp_path / "s", "a passphrase that is long") as provider:
+        provider.set_secret("a", "1")
+        ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
+    assert set(ran) <= {"1"}
+    assert all("signal handler" in told for told in failed)
+
+
+def test_a_signal_handler_reads_through_a_cache():
+    inner = MemorySecretProvider(secrets={"a": "1"})
+    with CachingMiddleware(inner, ttl_seconds=0.0001) as provider:
+        ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
+    assert (set(ran), failed) == ({"1"}, [])
+
+
+def test_a_signal_handlers_read_is_audited_or_refused(tmp_path):
+    log = tmp_path / "audit.jsonl"
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.add_hook(AuditLoggingHook(path=str(log), key=b"k" * 32))
+        ran, failed = interrupted(lambda: registry.get_secret("a"), lambda: registry.get_secret("b"))
+    assert set(ran) <= {"value of b"}
+    assert all("signal handler" in told for told in failed)
+    assert verify_audit_log(str(log), b"k" * 32).ok
+
+
+def test_a_signal_handler_remembers_values_to_mask():
+    index, numbers, learnt = Index(), iter(range(10**6)), []
+
+    def learn():
+        value = f"correct-horse-{next(numbers)}".encode()
+        index.add(value)
+        learnt.append(value)
+        return value
+
+    def late():
+        return index.finds(learn()) != []
+
+    ran, failed = interrupted(learn, late)
+    assert (set(ran), failed) == ({True}, [])
+    assert all(index.finds(one) for one in learnt)
