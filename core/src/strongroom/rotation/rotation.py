@@ -205,7 +205,7 @@ class SecretRotation:
         """
 
         def finish(steps: Steps) -> RotationResult:
-            return steps.finish(steps.adopt(_in_flight(key, steps)))
+            return steps.finish(steps.adopt(_in_flight(key, steps.found())))
 
         return self._run(key, finish)
 
@@ -291,7 +291,10 @@ class SecretRotation:
         step = self.due_step(key)
         if step is None:
             return None
-        return self.resume(key) if step == "resume" else self.rotate(key)
+        if step == "rotate":
+            return self.rotate(key)
+        # Only what has a record: where that has just ended, another tool's pending version may be there.
+        return self._run(key, lambda steps: steps.finish(steps.adopt(_in_flight(key, steps.recorded()))))
 
     def due_step(self, key: str) -> Literal["resume", "rotate"] | None:
         """Return what `rotate_if_due` would do.
@@ -383,8 +386,7 @@ class SecretRotation:
             return datetime.max.replace(tzinfo=UTC)
 
 
-def _in_flight(key: str, steps: Steps) -> Record:
-    found = steps.found()
+def _in_flight(key: str, found: Record | None) -> Record:
     if found is None or not found.in_flight:
         raise RotationError(f"no rotation of {show_key(key)} is in flight", key=key)
     return found

@@ -134,7 +134,7 @@ class Secret:
         """Return the value that `record` makes current; None where somebody dropped it."""
         if record.new is not None:
             return self._known(record.new)
-        if record.new_version is None:
+        if record.new_version is None or not isinstance(self.room, VersionReader):
             return None
         with suppress(SecretNotFoundError):
             return self.value_of(record.new_version)

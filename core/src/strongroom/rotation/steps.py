@@ -102,9 +102,9 @@ class Steps:
         self._ledger = Ledger(self._secret.room, key, tools.lock)
         self._look: Look | None = None  # what `begin` saw, for the step after it
         self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
-        self._touched: str | None = (
-            None  # what `apply` set, until a write of ours shows that nobody came between
-        )
+        self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
+        # The value that the target system or readers got by us, until a write shows that nobody came between.
+        self._touched: str | None = None
         self.in_flight = False  # whether the record of this attempt is there
 
     # --- what is there ---
@@ -364,6 +364,7 @@ class Steps:
             look = self._secret.look()
             if self._secret.readers(record, look) == "new":
                 return replace(record, new_version=record.new_version or look.version)
+        self._touched = self._secret.new(record) if self._tools.apply is not None else None
         try:
             return replace(record, new_version=self._write(record))
         except ConflictError:
@@ -510,7 +511,7 @@ class Steps:
                     break
                 look = self._secret.look()
                 current = self._secret.value(look)
-                if current == value:
+                if self._takes(current):
                     break
                 self._restore(look, current, value)
                 break
@@ -607,6 +608,7 @@ class Steps:
             pass
         else:
             self._touched = None
+            self._last = changed if changed.in_flight else self._last
             return changed
         # Outside of the `except` block, as all that follows may raise errors of its own.
         found = self._ask(self._ledger.read)
@@ -614,6 +616,9 @@ class Steps:
             raise _DisturbedError(found)
         self.in_flight = False
         touched, self._touched = self._touched, None
+        if touched is None and self._last is not None and (found is None or not found.in_flight):
+            # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
+            touched = self._secret.new(self._last) if self._last.begun else None
         raise self._ledger.in_flight() if touched is None else self._overtaken(touched)
 
     # --- failures ---
