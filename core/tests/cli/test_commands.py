@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,62 @@ def test_json_yaml_docker_and_github_exports(strongroom):
     assert (name, rest.split(f"\n{delimiter}\n")[0]) == ("PASSWORD", value)
 
 
+@pytest.mark.parametrize("form", ["env", "docker", "github", "dotenv"])
+def test_export_refuses_names_that_run_refuses(strongroom, form):
+    """A key becomes no variable that decides which code runs, nor, undeclared, whom a program trusts."""
+    strongroom("set", "ld/preload", stdin="value-of-it")
+    strongroom("set", "https_proxy", stdin="value-of-it")
+    for prefix, name in (("ld/preload", "LD_PRELOAD"), ("https_proxy", "HTTPS_PROXY")):
+        told = strongroom("export", "--format", form, "--prefix", prefix, expected=2)
+        assert name in told.stderr
+        assert "value-of-it" not in told.stdout + told.stderr
+    spec = Path("strongroom.yaml")
+    declared = "{}  LD_PRELOAD: {{key: ld/preload}}\n  HTTPS_PROXY: {{key: https_proxy}}\n"
+    spec.write_text(declared.format(spec.read_text().replace("min_length: 8, ", "required: false, ")))
+    assert "LD_PRELOAD" in strongroom("export", "--format", form, expected=2).stderr
+    told = strongroom("check", "--offline", expected=7).stdout
+    assert "LD_PRELOAD" in told
+    assert "HTTPS_PROXY" not in told
+
+
+def test_github_export_masks_each_line_first(strongroom):
+    """On stderr, which the runner reads too: stdout goes to the file of variables."""
+    strongroom("set", "database/password", stdin="first 100%\nsecond line")
+    told = strongroom("export", "--format", "github")
+    assert told.stderr.splitlines() == ["::add-mask::first 100%25", "::add-mask::second line"]
+    assert "add-mask" not in told.stdout
+
+
+DOTENV = ["plain", "", " blanks ", 'with # and = and "', "it's", "a\nb", "$x `y` %", "\\n \\x", "ü"]
+
+
+def test_dotenv_export_is_read_back_and_refuses_what_readers_take_differently():
+    """By python-dotenv, which our own import uses too."""
+    import io
+
+    from dotenv import dotenv_values
+    from strongroom.cli.export import as_dotenv
+    from strongroom.errors import StrongroomError
+
+    values = {f"N{number}": value for number, value in enumerate(DOTENV)}
+    assert dotenv_values(stream=io.StringIO(as_dotenv(values))) == values
+    for bad in ("a${HOME}", "a\r\nb", "ends\\", "two\\\\of", 'it\'s "both"', "it's $x", "it's\nhere", "\0"):
+        with pytest.raises(StrongroomError) as refused:
+            as_dotenv({"N": bad})
+        assert bad not in str(refused.value)
+
+
+def test_env_export_for_programs_that_are_started(strongroom):
+    """With --exported each assignment is exported; other formats know no such thing."""
+    strongroom("set", "database/password", stdin="a\nB=c d'")
+    Path("out").write_text(strongroom("export", "--format", "env", "--exported").stdout)
+    seen = subprocess.run(
+        ["sh", "-c", ". ./out; sh -c 'printf %s \"$PASSWORD\"'"], check=True, capture_output=True, text=True
+    )
+    assert seen.stdout == "a\nB=c d'"
+    strongroom("export", "--format", "json", "--exported", expected=2)
+
+
 def test_export_of_a_prefix_names_variables_and_refuses_twins(strongroom):
     for key in ("db/pass-word", "db/user"):
         strongroom("set", key, stdin=key)
@@ -301,7 +358,7 @@ def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, 
         cached.set_secret(key, f"old {key}")
         assert cached.get_secret(key)
     source.set_secret("d", "written behind the cache")
-    monkeypatch.setattr(frame.Settings, "registry", lambda _settings: registry)
+    monkeypatch.setattr(frame.Settings, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 8
     told = capsys.readouterr()
     assert told.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
@@ -335,7 +392,7 @@ def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
     registry = SecretProviderRegistry("strongroom.yaml")
     registry.register("src", store)
     registry.register("dst", store)
-    monkeypatch.setattr(frame.Settings, "registry", lambda _settings: registry)
+    monkeypatch.setattr(frame.Settings, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 2
     assert written
     assert all("/strongroom-probe-" in key for key in written)
@@ -463,4 +520,6 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     assert strongroom("--tenant", "two", "list").stdout == ""
     assert "no tenant is active" in strongroom("get", "a", expected=4).stderr
     strongroom("--tenant", "no/t", "list", expected=2)
+    told = strongroom("--tenant", "one", "--pipeline", "other", "list", expected=2).stderr
+    assert "nothing in other keeps tenants apart" in told
     assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr

@@ -129,6 +129,7 @@ def app(settings: Settings, /, **given: Any) -> None:
         from strongroom.tenancy import TenantContext
 
         click.get_current_context().with_resource(TenantContext(given["tenant"]))
+        settings.tenant = given["tenant"]
     if given["reason"]:
         from strongroom.audit.who import because
 

@@ -10,6 +10,7 @@ import click
 from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.declared import warn_of_deprecated
+from strongroom.cli.environment import REFUSED, is_dangerous
 from strongroom.resolve import Found, Status, check_text, find_all, mark_due, selected
 
 if TYPE_CHECKING:
@@ -43,18 +44,27 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
         if fix:
             raise failures.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
-        selected(plan, group)
-        found: dict[str, Found] = {}
+        found = _refused({name: Found(one, "ok") for name, one in selected(plan, group).items()})
+        found = {name: one for name, one in found.items() if one.status != "ok"}
     else:
         with settings.registry() as registry:
             chosen = selected(registry.plan, group)
-            found = mark_due(registry, find_all(registry, chosen))
+            found = _refused(mark_due(registry, find_all(registry, chosen)))
             if fix:
                 found = _fixed(registry, found)
     warn_of_deprecated(settings, found)
     good = all(one.status == "ok" for one in found.values())
     _tell(settings, found, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else failures.FOUND_SOMETHING
+
+
+def _refused(found: Mapping[str, Found]) -> dict[str, Found]:
+    """Mark those whose names `run` and `export` refuse."""
+    bad = "the name is refused: " + REFUSED
+    return {
+        name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
+        for name, one in found.items()
+    }
 
 
 def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
@@ -112,7 +122,7 @@ def _tell(settings: Settings, found: Mapping[str, Found], form: str, *, good: bo
         from strongroom.cli.reports import sarif
 
         output.as_json(sarif(rows, {name: one.plan.position for name, one in found.items()}))
-    elif offline:
+    elif offline and good:
         output.lines(["the spec is right"])
     elif not rows:
         settings.warn("the spec declares no secrets")

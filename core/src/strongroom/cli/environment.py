@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from strongroom.cli.failures import UsageError
 from strongroom.errors import ValidationError
 
-__all__ = ["child_environment", "is_dangerous", "refuse_dangerous", "refuse_unholdable"]
+__all__ = [
+    "REFUSED",
+    "child_environment",
+    "is_dangerous",
+    "refuse_dangerous",
+    "refuse_undeclared",
+    "refuse_unholdable",
+]
 
 OWN_PREFIX = "STRONGROOM_"
 # Variables that decide which code runs: the loader's, the shells', the interpreters' and what tools start.
@@ -23,9 +30,25 @@ _DANGEROUS = frozenset(
         *("PHPRC", "PHP_INI_SCAN_DIR", "LUA_PATH", "LUA_CPATH", "LUA_INIT"),
         *("GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_EDITOR"),
         *("GIT_ASKPASS", "SSH_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "BROWSER"),
-        *("LESSOPEN", "LESSCLOSE"),
+        *("LESSOPEN", "LESSCLOSE", "VIMINIT", "EXINIT", "SUDO_ASKPASS", "GTK_MODULES", "QT_PLUGIN_PATH"),
+        *("GIT_TEMPLATE_DIR", "GIT_PROXY_COMMAND", "GIT_SEQUENCE_EDITOR", "ELECTRON_RUN_AS_NODE"),
+        *("MAKEFLAGS", "GOFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "MAVEN_OPTS", "GRADLE_OPTS"),
+        *("GEM_HOME", "GEM_PATH", "BUNDLE_GEMFILE", "R_PROFILE", "R_PROFILE_USER", "R_ENVIRON"),
+        *("ERL_FLAGS", "ERL_AFLAGS", "ERL_ZFLAGS", "DOTNET_ADDITIONAL_DEPS", "DOTNET_SHARED_STORE"),
+        *("CORECLR_ENABLE_PROFILING", "CORECLR_PROFILER", "CORECLR_PROFILER_PATH"),
+        *("COR_ENABLE_PROFILING", "COR_PROFILER", "COR_PROFILER_PATH"),
     }
 )
+# Whom a program talks to and whose certificates it trusts. A spec may declare such a secret (a proxy's URL
+# holds a password); a name that only comes of a key may not be one: whoever may write a key would decide it.
+_TRUSTED = frozenset(
+    {
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"),
+        *("NODE_EXTRA_CA_CERTS", "NODE_TLS_REJECT_UNAUTHORIZED", "GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY"),
+    }
+)
+REFUSED = "such a variable decides which code a program runs; declare the secret under another name"
 
 
 def is_dangerous(name: str) -> bool:
@@ -39,7 +62,19 @@ def refuse_dangerous(names: Iterable[str]) -> None:
     if bad:
         raise UsageError(
             f"refused as a secret's name: {', '.join(bad)}",
-            hint="such a variable decides which code a program runs; declare the secret under another name",
+            hint=REFUSED,
+        )
+
+
+def refuse_undeclared(names: Iterable[str]) -> None:
+    """Raise `UsageError` naming every one of `names` that may not come of a key alone."""
+    refuse_dangerous(names)
+    bad = sorted(name for name in names if name.upper() in _TRUSTED)
+    if bad:
+        raise UsageError(
+            f"refused as a key's name: {', '.join(bad)}",
+            hint="such a variable decides whom a program talks to or trusts; "
+            "declare it in `secrets:` if that is meant",
         )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +14,15 @@ import click
 from strongroom.cli import completing, output
 from strongroom.cli.app import command
 from strongroom.cli.declared import choose, read
+from strongroom.cli.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.failures import UsageError
+from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_MASKED = frozenset({"integer", "boolean", "port"})
 _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -27,9 +30,9 @@ _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["env", "json", "yaml", "docker", "github"]),
+    type=click.Choice(["env", "dotenv", "json", "yaml", "docker", "github"]),
     required=True,
-    help="env for sh, json, yaml, docker for --env-file, github for $GITHUB_ENV.",
+    help="env for sh, dotenv for .env files, json, yaml, docker for --env-file, github for $GITHUB_ENV.",
 )
 @click.option("--prefix", metavar="P", help="All keys that begin with P, in place of the declared secrets.")
 @click.option(
@@ -38,24 +41,43 @@ _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
     shell_complete=completing.groups,
     help="Only the declared secrets of this group.",
 )
-def export_command(settings: Settings, *, form: str, prefix: str | None, group: str | None) -> None:
+@click.option("--exported", is_flag=True, help="With env: put `export` before each assignment.")
+def export_command(
+    settings: Settings, *, form: str, prefix: str | None, group: str | None, exported: bool
+) -> None:
     """Print the declared secrets by name, or all keys under a prefix; keys become names such as DATABASE_URL.
 
-    What a format cannot hold, such as a newline in docker's, is refused, and nothing is printed.
+    What a format cannot hold, such as a newline in docker's, is refused, and nothing is printed; so are the
+    names that `run` refuses, such as PATH.
 
     Example: strongroom export --format json
     """
     if prefix is not None and group is not None:
         raise UsageError("--prefix takes keys, --group declared secrets: choose one")
+    if exported and form != "env":
+        raise UsageError("--exported is for --format env")
+    open_ones: set[str] = set()
     with settings.registry() as registry:
         if prefix is None:
             found = read(registry, choose(registry.plan, group=group))
             values = {name: one.text for name, one in found.items() if one.text is not None}
+            open_ones = {
+                name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED
+            }
         else:
             values = registry.get_secrets(registry.list_secrets(prefix))
-    if prefix is not None and form in {"env", "docker", "github"}:
-        values = _named(values)
-    output.raw(_FORMATS[form](values).encode())
+    if form not in {"json", "yaml"}:
+        if prefix is None:
+            refuse_dangerous(values)
+        else:
+            values = _named(values)
+            refuse_undeclared(values)
+    text = as_env(values, before="export ") if exported else _FORMATS[form](values)
+    if form == "github":
+        # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.
+        masked = [value for name, value in values.items() if name not in open_ones]
+        click.echo(_masks(masked), nl=False, err=True)
+    output.raw(text.encode())
 
 
 def _named(values: Mapping[str, str]) -> dict[str, str]:
@@ -71,11 +93,33 @@ def _named(values: Mapping[str, str]) -> dict[str, str]:
     return named
 
 
-def as_env(values: Mapping[str, str]) -> str:
-    """Return assignments that `sh` reads back exactly."""
+def as_env(values: Mapping[str, str], *, before: str = "") -> str:
+    """Return assignments that `sh` reads back exactly, each with `before` in front."""
     for name, value in values.items():
         _refuse(name, value, "\0", "NUL")
-    return "".join(f"{_variable(name)}={shlex.quote(value)}\n" for name, value in values.items())
+    return "".join(f"{before}{_variable(name)}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def as_dotenv(values: Mapping[str, str]) -> str:
+    """Return lines that the readers of `.env` files take alike, and refuse what they do not."""
+    return "".join(f"{_variable(name)}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
+
+
+def _dotenv_quoted(name: str, value: str) -> str:
+    for text, told in (
+        ("\0", "NUL"),
+        ("\r", "a carriage return"),
+        ("${", "`${`, which some readers fill in"),
+    ):
+        _refuse(name, value, text, told)
+    if "'" not in value:
+        # In single quotes some readers take a backslash before a backslash, or before the end, for an escape.
+        _refuse(name, f"{value}'", "\\'", "a backslash at its end")
+        _refuse(name, value, "\\\\", "two backslashes in a row")
+        return f"'{value}'"
+    for character in '"\\$`\n':
+        _refuse(name, value, character, f"both ' and {character!r}")
+    return f'"{value}"'
 
 
 def as_docker(values: Mapping[str, str]) -> str:
@@ -95,6 +139,13 @@ def as_github(values: Mapping[str, str]) -> str:
         delimiter = f"EOF_{secrets.token_hex(8)}"
         lines.append(f"{_variable(name)}<<{delimiter}\n{value}\n{delimiter}\n")
     return "".join(lines)
+
+
+def _masks(values: Iterable[str]) -> str:
+    """Return the commands that have GitHub mask every line of `values` from now on."""
+    lines = dict.fromkeys(line for value in values for line in value.split("\n"))
+    escaped = (line.replace("%", "%25").replace("\r", "%0D") for line in lines if len(line) >= MIN_CHARACTERS)
+    return "".join(f"::add-mask::{line}\n" for line in escaped)
 
 
 def as_json(values: Mapping[str, str]) -> str:
@@ -126,6 +177,7 @@ def _refuse(name: str, value: str, character: str, told: str) -> None:
 
 _FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "env": as_env,
+    "dotenv": as_dotenv,
     "docker": as_docker,
     "github": as_github,
     "json": as_json,

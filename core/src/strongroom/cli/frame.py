@@ -25,7 +25,7 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 class Settings:
     """The global options of one call."""
 
-    __slots__ = ("debug", "json", "pipeline", "profile", "spec")
+    __slots__ = ("debug", "json", "pipeline", "profile", "spec", "tenant")
 
     def __init__(
         self,
@@ -41,12 +41,29 @@ class Settings:
         self.pipeline = pipeline
         self.json = json
         self.debug = debug
+        self.tenant: str | None = None
 
-    def registry(self) -> SecretProviderRegistry:
-        """Return the registry that the options ask for; the caller closes it."""
+    def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
+        """Return the registry that the options ask for; the caller closes it.
+
+        Args:
+            pipelines: Those that the command names itself.
+
+        Raises:
+            UsageError: A tenant is given, and nothing that is asked would heed it.
+        """
         from strongroom.registry import SecretProviderRegistry
 
-        return SecretProviderRegistry(self.spec, profile=self.profile, pipeline=self.pipeline)
+        registry = SecretProviderRegistry(self.spec, profile=self.profile, pipeline=self.pipeline)
+        if self.tenant is not None:
+            from strongroom.cli.tenants import refuse_heedless
+
+            try:
+                refuse_heedless(registry.plan, pipelines or ([self.pipeline] if self.pipeline else ()))
+            except failures.UsageError:
+                registry.close()
+                raise
+        return registry
 
     def plan(self, *, look_up: bool = False) -> Plan:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""

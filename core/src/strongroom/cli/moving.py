@@ -100,7 +100,7 @@ def copy_command(
 
     Example: strongroom copy app app --dry-run
     """
-    with settings.registry() as registry:
+    with settings.registry([source, target]) as registry:
         origin, destination = registry.pipeline(source), registry.pipeline(target)
         if delete_source and source == target:
             raise failures.UsageError("SRC and DST are the same pipeline, and --delete-source would empty it")

@@ -101,7 +101,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         if prefix is None:
             return None
         try:
-            return self._read(f"{prefix}/{team}/{name}" if team else f"{prefix}/{name}")
+            return self._read("/".join([prefix, *(_segment(part) for part in (team, name) if part)]))
         except (SecretNotFoundError, InvalidKeyError):  # a name that can be no key is nowhere
             return None
         except BackendUnavailableError as error:
@@ -116,6 +116,11 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         registry = self._registry if self._registry is not None else _shared(self._spec, self._profile)
         value: str = registry.get_secret(key)
         return value
+
+
+def _segment(name: str) -> str:
+    """Return `name` as one segment: `blue/greeting` must not be the `greeting` of the team `blue`."""
+    return name.replace("%", "%25").replace("/", "%2F")
 
 
 _registries: dict[tuple[object, ...], SecretProviderRegistry] = {}
