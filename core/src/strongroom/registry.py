@@ -260,6 +260,12 @@ class SecretProviderRegistry(BaseProvider):
         """Return the names of all pipelines."""
         return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
 
+    def absent_store(self, key: str) -> str | None:
+        """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
+        absent = getattr(innermost(self._route(key)), "absent", None)
+        told: str | None = absent() if callable(absent) else None
+        return told
+
     def explain(self, key: str) -> Explanation:
         """Return how `key` would be answered, without asking anybody.
 

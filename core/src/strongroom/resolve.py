@@ -163,6 +163,8 @@ def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[
     for name in order:
         secret = needed[name]
         found[name] = _found(secret, values, failures) if secret.compose is None else _composed(secret, found)
+        if found[name].status == "missing" and secret.compose is None:
+            found[name] = _with_why(found[name], registry)
     return {name: found[name] for name in secrets}
 
 
@@ -245,6 +247,13 @@ def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str,
         problem = f"missing: nothing is stored at {secret.key!r}{field}"
         return Found(secret, "missing", problem, SecretNotFoundError(secret.key))
     return _checked(secret, text)
+
+
+def _with_why(found: Found, registry: SecretSource) -> Found:
+    """Say it where there is no store at all, as in a fresh clone."""
+    absent = getattr(registry, "absent_store", None)
+    why = absent(found.plan.key) if absent is not None else None
+    return found if why is None else found._replace(problem=f"{found.problem}: {why}")
 
 
 def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:

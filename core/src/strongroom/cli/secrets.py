@@ -41,7 +41,10 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
                 "a value on the command line is seen in the list of processes and stays in the shell's "
                 "history; pipe it in, or leave it out to be asked for it"
             )
+        absent = registry.absent_store(key)
         registry.set_secret(key, value)
+        if absent is not None and registry.absent_store(key) is None:
+            settings.warn(f"{absent}: made anew; secrets that others have stored are not in it")
         if settings.json:
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate})
 
