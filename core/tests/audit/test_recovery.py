@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
+from strongroom.audit import file
 from strongroom.audit.verify import verify_pieces
 from strongroom.errors import AuditError
 
@@ -120,6 +121,27 @@ def test_a_head_that_was_lost_is_made_anew_and_never_hides_it(make_trail, caplog
     assert "head was missing before line 4" in report.reason
     assert notes(trail) == [{"what": "head", "why": "missing"}]
     assert "strongroom audit verify" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["exchanged", "removed", "older"])
+def test_a_head_that_is_exchanged_under_a_writer(trail, monkeypatch, how):
+    """It is noticed a second later at the latest; what is written from then on is anchored again."""
+    monkeypatch.setattr(file, "_LOOK_SECONDS", -1)
+    trail.read(2)
+    older = trail.head.read_bytes()
+    trail.read(2)
+    if how == "removed":
+        trail.head.unlink()
+    else:
+        other = trail.head.with_name("other")
+        other.write_bytes(older if how == "older" else trail.head.read_bytes())
+        other.replace(trail.head)
+    trail.read(2)
+    trail.hook.close()
+    report = trail.verify()
+    assert report.ok
+    # One that was removed is noted for good; what stands in another one is all that there was.
+    assert (report.anchored, report.entries) == ((False, 7) if how == "removed" else (True, 6))
 
 
 def test_a_head_that_was_changed_is_made_anew_and_never_hides_it(make_trail):

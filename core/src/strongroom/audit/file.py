@@ -27,6 +27,8 @@ __all__ = ["AuditFile"]
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _OTHERS_MAY = 0o027
 _SPARE_BYTES = 512
+_LOOK_SECONDS = 1.0
+"""How long a head that was removed or exchanged may go unnoticed."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0001, 0.01
 
 
@@ -59,6 +61,7 @@ class AuditFile:
         self._chain: Chain | None = None
         self._inode = self._device = self._size = -1
         self._seq, self._mac = 0, GENESIS
+        self._look_at = 0.0
         self._anchor: Anchor | None = None
 
     def append(self, texts: Sequence[str]) -> list[bytes]:
@@ -126,12 +129,22 @@ class AuditFile:
             except FileNotFoundError:
                 self._find_the_end()
             else:
-                if now.st_size != self._size or now.st_ino != self._inode or now.st_dev != self._device:
+                if (
+                    now.st_size != self._size
+                    or now.st_ino != self._inode
+                    or now.st_dev != self._device
+                    or (time.monotonic() > self._look_at and self._lost_its_head())
+                ):
                     self._find_the_end()
         except BaseException:
             self._drop()  # which gives the file lock back
             self._mutex.release()
             raise
+
+    def _lost_its_head(self) -> bool:
+        """Tell whether the head is gone or another one: who writes under that does not wait for us."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._is_replaced(self.head_path, self._head_fd)
 
     def _finish(self) -> None:
         try:
