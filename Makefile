@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
+# Each Python that the tests start would compile all that it imports, where this is set.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo test lint types floors unit ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands

@@ -1,9 +1,90 @@
-"""What all tests share."""
+"""What all tests share: which are collected, in which order, and what a run tells who began it."""
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+# Hundreds of tests start a Python: without its caches each would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("strongroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("strongroom")
+
+# Fixtures that start a server: whoever asks for one, directly or not, comes after the tests that need none.
+SERVERS = {
+    "bench",
+    "ministack",
+    "moto_server",
+    "other_bus_address",
+    "secret_service",
+    "server",
+    "shared",
+    "shared_oldest",
+    "start",
+}
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order that SEED decides")
+
+
+def pytest_configure() -> None:
+    """Let signals do what they do in a terminal, where pytest was started to ignore them (`nohup`, `&`)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[pytest.Item] | None:
+    # 25,000 tests that are not run take longer to collect and to leave out than not to collect.
+    leaves_out = collector.config.option.markexpr in {"not torture", "not torture and not server"}
+    return [] if leaves_out and _is_torture(obj) else None
+
+
+def _is_torture(obj: object) -> bool:
+    marks = getattr(obj, "pytestmark", ())
+    return isinstance(marks, list) and any(getattr(mark, "name", "") == "torture" for mark in marks)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    # What is collected stays: looking through it for garbage, again and again, finds nothing.
+    gc.disable()
+    collected = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return collected
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
+    if config.option.shuffle:
+        random.Random(config.option.shuffle).shuffle(items)  # noqa: S311 - no secret
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("server") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write how many tests ended how into the file that $TEST_OUTCOMES names."""
+    if path := os.environ.get("TEST_OUTCOMES"):
+        counts = {name: len(terminalreporter.stats.get(name, ())) for name in OUTCOMES}
+        Path(path).write_text(json.dumps(counts))

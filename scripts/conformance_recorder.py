@@ -1,4 +1,7 @@
-"""A pytest plugin for `write_conformance.py`: counts the kit's tests by class, and what became of them."""
+"""A pytest plugin for `write_conformance.py`: counts the kit's tests by class.
+
+It also tells each test of the kit behind middleware, and whether `make test` runs it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from typing import Any
 
 import pytest
 from strongroom.testing import ProviderConformance
+from strongroom.testing.conformance.base import why_not_asked
 
 
 class _Recorder:
     def __init__(self) -> None:
         self.classes: dict[str, dict[str, Any]] = {}
+        self.sample: list[str] = []
+        self.beyond: list[str] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
@@ -22,27 +28,29 @@ class _Recorder:
             if isinstance(cls, type) and issubclass(cls, ProviderConformance):
                 one = self._of(item.nodeid)
                 one["tests"] += 1
-                one["torture"] = item.get_closest_marker("torture") is not None
+                torture = item.get_closest_marker("torture") is not None
+                one["torture"] += torture
+                one["left_out"] = _left_out(cls)
+                if "Behind" in cls.__name__:
+                    (self.beyond if torture else self.sample).append(item.nodeid)
                 waiver = item.get_closest_marker("xfail")
                 if waiver is not None:
                     one["waivers"][item.name] = waiver.kwargs.get("reason", "")
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.rpartition("::")[0]
-        if report.skipped and not hasattr(report, "wasxfail"):
-            told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            self._of(report.nodeid)["skipped"][told.removeprefix("Skipped: ")] += 1
-        elif report.when == "call" and report.passed and name:
-            self._of(report.nodeid)["passed"] += 1
-
     def pytest_sessionfinish(self) -> None:
         target = Path(os.environ["CONFORMANCE_RECORD"])
-        target.write_text(json.dumps(self.classes))
+        target.write_text(json.dumps({"classes": self.classes, "sample": self.sample, "beyond": self.beyond}))
 
     def _of(self, nodeid: str) -> dict[str, Any]:
         path, cls = nodeid.split("::")[:2]
-        empty = {"tests": 0, "passed": 0, "torture": False, "skipped": Counter(), "waivers": {}}
+        empty = {"tests": 0, "torture": 0, "left_out": {}, "waivers": {}}
         return self.classes.setdefault(f"{path}::{cls}", empty)
+
+
+def _left_out(cls: type[ProviderConformance]) -> dict[str, int]:
+    """Return why tests are not collected: for each reason, how many."""
+    tests = [getattr(cls, name) for name in dir(cls) if name.startswith("test_")]
+    return dict(Counter(reasons[0] for test in tests if (reasons := why_not_asked(cls, test))))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,16 +1,73 @@
-"""docs/reference/conformance.md counts the tests that there are."""
+"""docs/reference/conformance.md counts the tests that there are; the sample of them that `make test` runs is wide."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "write_conformance.py"
+import pytest
+from strongroom.testing.middleware import CHAIN
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "write_conformance.py"
+MIDDLEWARE = "|".join(name.title() for name in CHAIN)
+KIT = re.compile(rf"(?P<provider>[^:]+::\w+)Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>.+)", re.DOTALL)
 
 
-def test_the_page_knows_the_kits_that_are_collected():
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--check"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr or done.stdout
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("write_conformance", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def found(script):
+    return script.collected()
+
+
+def behind(tests):
+    """Return provider, middleware and test of each that is behind middleware."""
+    return [match.groups() for test in tests if (match := KIT.fullmatch(test))]
+
+
+def test_the_page_knows_the_kits_that_are_collected(script, found):
+    said = "\n".join(script.page(found["classes"])) + "\n"
+    assert script.PAGE.read_text() == said, "run scripts/write_conformance.py"
+
+
+@pytest.mark.parametrize("with_what", [0, 1], ids=["provider", "middleware"])
+def test_the_sample_has_each_test_with(found, with_what):
+    """Each provider, and each middleware, that any test of the whole product is run with."""
+    sample = {(one[with_what], one[2]) for one in behind(found["sample"])}
+    assert {(one[with_what], one[2]) for one in behind(found["beyond"])} - sample == set()
+
+
+def test_the_sample_has_each_provider_behind_each_middleware(found):
+    met = defaultdict(set)
+    for provider, middleware, _ in behind(found["sample"]):
+        met[provider].add(middleware)
+    assert len(met) >= 10
+    assert {provider: names for provider, names in met.items() if len(names) != 7} == {}
+
+
+def test_what_is_not_in_the_sample_is_torture_and_no_test_is_lost(found):
+    """Tests without the mark are what `make test` collects, tests with it what `make torture` does: the rest."""
+    assert len(found["beyond"]) > 10_000
+    assert set(found["beyond"]).isdisjoint(found["sample"])
+    path = "plugins/env/tests/test_conformance.py"
+
+    def collected(mark):
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "-m", mark, path]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return {line for line in done.stdout.splitlines() if "::" in line}
+
+    run, left, all_of_them = (collected(mark) for mark in ("not torture", "torture", ""))
+    assert run | left == all_of_them
+    assert not run & left
+    assert min(len(run), len(left)) > 500

@@ -22,7 +22,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 from strongroom.spec import load_plan
@@ -168,6 +167,8 @@ SPECS = [
 
 @pytest.mark.parametrize("text", SPECS)
 def test_each_spec_of_the_documentation_is_right(text, tmp_path):
+    import jsonschema  # a second of parsing grammars, that no other test has to wait for
+
     jsonschema.validate(yaml.safe_load(text), SCHEMA)
     path = tmp_path / "strongroom.yaml"
     path.write_text(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 from strongroom.spec import json_schema
@@ -15,6 +14,8 @@ SCHEMA = json.loads(FILE.read_text())
 
 
 def valid(text):
+    import jsonschema  # a second of parsing grammars, that no other test has to wait for
+
     return jsonschema.Draft202012Validator(SCHEMA).is_valid(yaml.safe_load(text))
 
 
@@ -23,6 +24,8 @@ def test_the_file_is_what_the_models_say():
 
 
 def test_it_is_a_schema():
+    import jsonschema  # as above
+
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

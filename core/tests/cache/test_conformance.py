@@ -10,18 +10,24 @@ from strongroom_memory import MemorySecretProvider
 
 
 class TestCaching(ProviderConformance):
+    provider_class = MemorySecretProvider
+
     @pytest.fixture
     def provider(self):
         return CachingMiddleware(MemorySecretProvider())
 
 
 class TestCachingWithASecondLevel(ProviderConformance):
+    provider_class = MemorySecretProvider
+
     @pytest.fixture
     def provider(self):
         return CachingMiddleware(MemorySecretProvider(), l2=MemoryCacheStore())
 
 
 class TestCachingOfWhatIsAbsent(ProviderConformance):
+    provider_class = MemorySecretProvider
+
     @pytest.fixture
     def provider(self):
         return CachingMiddleware(MemorySecretProvider(), negative_ttl_seconds=300, refresh_ahead=0.5)

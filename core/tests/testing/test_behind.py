@@ -8,6 +8,7 @@ import pytest
 from strongroom.builtins import strongroom_middleware
 from strongroom.middleware import PrefixMiddleware, RetryMiddleware
 from strongroom.testing import ProviderConformance, behind, behind_each
+from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.middleware import CHAIN
 from strongroom_memory import MemorySecretProvider
 
@@ -46,7 +47,9 @@ def test_second():
     wrapped = given(behind(Kit, "prefix"), "reopened")
     assert isinstance(next(wrapped(None, bare)), PrefixMiddleware)
     assert next(wrapped(None, None)) is None
-    assert next(given(behind(Kit, "prefix", "caching"), "reopened")(None, bare)) is None
+    assert inspect.getattr_static(behind(Kit, "prefix", "caching"), "reopened") is inspect.getattr_static(
+        ProviderConformance, "reopened"
+    )
 
 
 def test_room_for_keys():
@@ -75,9 +78,38 @@ def test_no_such_middleware():
 
 
 def test_each_alone_and_all_together():
-    """The slow ones may be marked; all together always run."""
-    made = behind_each(Kit, alone=[pytest.mark.torture])
+    made = behind_each(Kit)
     assert len(made) == len(CHAIN) + 1
     assert set(made) > {"KitBehindAll", "KitBehindEncryption"}
-    marked = {name for name, kit in made.items() if getattr(kit, "pytestmark", [])}
-    assert set(made) - marked == {"KitBehindAll"}
+    assert not any(is_marked(kit, name) for kit in made.values() for name in names_of(kit))
+
+
+def test_a_sample_has_each_test_once():
+    """All but one of each test get the marks, behind what asks for it at all; the kit's own tests get none."""
+    made = behind_each(Kit, beyond_sample=[pytest.mark.torture]).values()
+    for name in names_of(Kit):
+        asking = [kit for kit in made if not why_not_asked(kit, getattr(kit, name))]
+        assert [is_marked(kit, name) for kit in asking].count(False) == (1 if asking else 0), name
+        assert not is_marked(Kit, name)
+        assert not is_marked(ProviderConformance, name)
+    sizes = [sum(not is_marked(kit, name) for name in names_of(kit)) for kit in made]
+    assert min(sizes) > 5
+    again = behind_each(Kit, beyond_sample=[pytest.mark.torture]).values()
+    assert sizes == [sum(not is_marked(kit, name) for name in names_of(kit)) for kit in again]
+
+
+def test_a_second_provider_is_asked_for_where_there_is_one():
+    """Behind what remembers there is none, so those tests are not even collected."""
+    for made, asked in ((behind(Kit, "prefix"), True), (behind(Kit, "caching"), False)):
+        test = made.test_another_provider_reads_what_was_written
+        assert bool(why_not_asked(made, test)) is not asked
+    assert why_not_asked(Kit, Kit.test_no_sdk_is_loaded_before_the_first_call) == []
+    assert why_not_asked(behind(Kit, "prefix"), Kit.test_no_sdk_is_loaded_before_the_first_call)
+
+
+def names_of(kit):
+    return [name for name in dir(kit) if name.startswith("test_")]
+
+
+def is_marked(kit, name):
+    return any(mark.name == "torture" for mark in getattr(getattr(kit, name), "pytestmark", ()))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
-from strongroom_aws import AWSParameterProvider
+from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 from strongroom_aws.names import MARKER
 from strongroom_aws.payload import BASE64_MARK, TEXT_MARK
 from strongroom_aws.provider import MAX_VALUE_BYTES
 
 
 class TestSecretsManager(ProviderConformance):
+    provider_class = AWSSecretProvider
     max_value_bytes = MAX_VALUE_BYTES
     hostile_keys = (f"a{MARKER}2f", f"{MARKER}h{'0' * 64}", "name-AbCdEf", "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, f"{TEXT_MARK}x", "{{x}}")
@@ -52,6 +53,7 @@ class TestPlainMotoDeletingAtOnce(TestDeletingAtOnce):
 
 
 class TestParameterStore(ProviderConformance):
+    provider_class = AWSParameterProvider
     max_value_bytes = 4096
     reuses_version_ids = True
     hostile_keys = ("aws/key", "ssm", "a-.2f", "a" + "/b" * 20, "with space", "k" * 512)
@@ -68,5 +70,5 @@ class TestParameterStore(ProviderConformance):
         return make(AWSParameterProvider)
 
 
-globals().update(behind_each(TestSecretsManager, alone=[pytest.mark.torture]))
-globals().update(behind_each(TestParameterStore, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestSecretsManager, beyond_sample=[pytest.mark.torture]))
+globals().update(behind_each(TestParameterStore, beyond_sample=[pytest.mark.torture]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom_azure import AzureSecretProvider
 from strongroom_azure.names import MARKER
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 
 
 class TestAzure(ProviderConformance):
+    provider_class = AzureSecretProvider
     max_value_bytes = MAX_BYTES
     hostile_keys = (
         f"a{MARKER}2f",
@@ -40,6 +42,7 @@ class TestAzure(ProviderConformance):
 class TestAzureThatPurges(ProviderConformance):
     """With `purge` a deleted key is gone for good, and set again as if it had never been."""
 
+    provider_class = AzureSecretProvider
     max_value_bytes = MAX_BYTES
 
     @pytest.fixture
@@ -47,4 +50,4 @@ class TestAzureThatPurges(ProviderConformance):
         return bench.provider(purge=True)
 
 
-globals().update(behind_each(TestAzure, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture]))

@@ -10,6 +10,7 @@ from strongroom_env import EnvSecretProvider
 
 
 class TestEnv(ProviderConformance):
+    provider_class = EnvSecretProvider
     not_representable = ("\x00",)
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_env import EnvSecretProvider; EnvSecretProvider()"
@@ -34,4 +35,4 @@ class TestEnv(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestEnv, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestEnv, beyond_sample=[pytest.mark.torture]))

@@ -11,6 +11,7 @@ KEY = generate_key()
 
 
 class TestFile(ProviderConformance):
+    provider_class = FileSecretProvider
     sdk_modules = ("sqlite3", "cryptography", "pydantic", "pluggy")
     construction = "from strongroom_file import FileSecretProvider; FileSecretProvider('secrets.enc', key_file='app.key')"
 
@@ -25,4 +26,4 @@ class TestFile(ProviderConformance):
             yield provider
 
 
-globals().update(behind_each(TestFile))
+globals().update(behind_each(TestFile, beyond_sample=[pytest.mark.torture]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.names import MARKER
 from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES
 
 
 class TestGrpc(ProviderConformance):
+    provider_class = GCPSecretProvider
     max_value_bytes = MAX_BYTES
     reuses_version_ids = True
     hostile_keys = (
@@ -50,4 +52,4 @@ class TestRest(TestGrpc):
         return "rest"
 
 
-globals().update(behind_each(TestGrpc, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture]))

@@ -13,6 +13,8 @@ from strongroom_keyring import KeyringSecretProvider
 
 
 class TestFileBackend(ProviderConformance):
+    provider_class = KeyringSecretProvider
+
     @pytest.fixture
     def provider(self, file_backend):
         return KeyringSecretProvider(backend=file_backend)
@@ -24,6 +26,8 @@ class TestFileBackend(ProviderConformance):
 
 @pytest.mark.usefixtures("secret_service")
 class TestSecretService(ProviderConformance):
+    provider_class = KeyringSecretProvider
+
     @pytest.fixture
     def service(self):
         return f"strongroom-{uuid.uuid4()}"
@@ -37,5 +41,5 @@ class TestSecretService(ProviderConformance):
         return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
 
 
-globals().update(behind_each(TestFileBackend, alone=[pytest.mark.torture]))
-globals().update(behind_each(TestSecretService, alone=[pytest.mark.torture]))
+globals().update(behind_each(TestFileBackend, beyond_sample=[pytest.mark.torture]))
+globals().update(behind_each(TestSecretService, beyond_sample=[pytest.mark.torture]))

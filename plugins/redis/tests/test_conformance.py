@@ -36,6 +36,8 @@ class TestRedisCacheStoreOnTheOldestRedis(CacheStoreConformance):
 
 
 class TestMemoryBehindACacheOnRedis(ProviderConformance):
+    provider_class = MemorySecretProvider
+
     @pytest.fixture
     def provider(self, server):
         provider = CachingMiddleware(

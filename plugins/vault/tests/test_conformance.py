@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, behind_each
 from strongroom_vault import VaultSecretProvider
 
 
 class TestVault(ProviderConformance):
+    provider_class = VaultSecretProvider
+
     @pytest.fixture
     def provider(self, server, mount):
         with VaultSecretProvider(server.url, server.token, mount) as made:
@@ -17,3 +19,6 @@ class TestVault(ProviderConformance):
     def reopened(self, provider, server, mount):
         with VaultSecretProvider(server.url, server.token, mount) as made:
             yield made
+
+
+globals().update(behind_each(TestVault, beyond_sample=[pytest.mark.torture]))

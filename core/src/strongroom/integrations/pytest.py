@@ -1,6 +1,7 @@
 """A plugin for pytest: a registry in memory, and tests that fail when they print one of its values.
 
-Installed with strongroom; it does nothing for tests that ask for none of its fixtures.
+Installed with strongroom; it does nothing for tests that ask for none of its fixtures, but that it does not
+collect those of a conformance kit that the provider cannot be held to.
 
     @pytest.mark.strongroom(values={"database/password": "correct horse"})
     def test_login(strongroom_registry): ...
@@ -31,6 +32,15 @@ _told: pytest.StashKey[int] = pytest.StashKey()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[pytest.Item] | None:
+    # Only tests of the conformance kits have such conditions; this module loads none of them.
+    if not isinstance(collector, pytest.Class) or not isinstance(getattr(obj, "conditions", None), tuple):
+        return None
+    from strongroom.testing.conformance.base import why_not_asked
+
+    return [] if why_not_asked(collector.obj, obj) else None
 
 
 @pytest.fixture

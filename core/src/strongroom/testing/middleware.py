@@ -11,7 +11,9 @@ Each of them is the author's own kit, on the author's own fixtures.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +32,7 @@ from strongroom.middleware import (
 )
 from strongroom.middleware.tenant import DEFAULT_TEMPLATE
 from strongroom.testing.conformance import ProviderConformance
+from strongroom.testing.conformance.base import why_not_asked
 
 __all__ = ["CHAIN", "behind", "behind_each"]
 
@@ -95,19 +98,21 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
     def provider(_self: Any, bare_provider: Any) -> Iterator[Any]:
         yield from _closing(wrapped(bare_provider))
 
-    remembers = any(layer.remembers for layer in layers)
-
     def reopened(_self: Any, bare_reopened: Any) -> Iterator[Any]:
-        yield from _closing(None if bare_reopened is None or remembers else wrapped(bare_reopened))
+        yield from _closing(None if bare_reopened is None else wrapped(bare_reopened))
 
+    second = inspect.getattr_static(kit, "reopened")
+    no_second = inspect.getattr_static(ProviderConformance, "reopened")
+    if any(layer.remembers for layer in layers):
+        second = no_second
     longer = sum(layer.longer_keys for layer in layers)
     namespace: dict[str, Any] = {
         "__doc__": f"`{kit.__name__}` behind {', '.join(middleware)}.",
         "__module__": kit.__module__,
         "bare_provider": inspect.getattr_static(kit, "provider"),
-        "bare_reopened": inspect.getattr_static(kit, "reopened"),
+        "bare_reopened": second,
         "provider": pytest.fixture(provider),
-        "reopened": pytest.fixture(reopened),
+        "reopened": no_second if second is no_second else pytest.fixture(reopened),
         "max_key_characters": kit.max_key_characters - longer,
         # How the provider itself is imported and made does not change with what stands before it.
         "sdk_modules": (),
@@ -120,21 +125,39 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
 
 
 def behind_each(
-    kit: type[ProviderConformance], *, alone: Iterable[pytest.MarkDecorator] = ()
+    kit: type[ProviderConformance], *, beyond_sample: Iterable[pytest.MarkDecorator] = ()
 ) -> dict[str, type[ProviderConformance]]:
     """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
 
     Args:
         kit: As of `behind`.
-        alone: Marks for those behind one middleware, where the backend is too slow to run them always.
+        beyond_sample: Marks for all tests but a sample, where the backend is too slow to run them always.
+            In the sample each test is once: behind one middleware or all, as its name decides.
     """
-    made = [behind(kit)]
-    for name in CHAIN:
-        one = behind(kit, name)
-        for mark in alone:
-            one = mark(one)
-        made.append(one)
+    made = [behind(kit), *(behind(kit, name) for name in CHAIN)]
+    marks = tuple(beyond_sample)
+    for name in dir(kit) if marks else ():
+        if name.startswith("test_"):
+            asked = [one for one in made if not why_not_asked(one, getattr(one, name))]
+            sampled = zlib.crc32(
+                f"{kit.__name__}.{name}".encode()
+            )  # not `hash`: each process has another one
+            for turn, one in enumerate(asked):
+                if turn != sampled % len(asked):
+                    setattr(one, name, _marked(getattr(one, name), marks))
     return {one.__name__: one for one in made}
+
+
+def _marked(test: Callable[..., Any], marks: tuple[pytest.MarkDecorator, ...]) -> Callable[..., Any]:
+    """Return what calls `test`, with marks that `test` itself does not get."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        test(*args, **kwargs)
+
+    for mark in marks:
+        mark(run)
+    return run
 
 
 def _closing(provider: Any) -> Iterator[Any]:

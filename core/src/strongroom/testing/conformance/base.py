@@ -1,15 +1,27 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import pytest
 
 from strongroom.errors import UnsupportedOperationError
 
-__all__ = ["OTHER", "SECRET", "ConformanceBase", "assert_harmless", "needs"]
+__all__ = [
+    "OTHER",
+    "SECRET",
+    "ConformanceBase",
+    "assert_harmless",
+    "needs",
+    "needs_count",
+    "needs_limit",
+    "needs_second",
+    "only_where",
+    "why_not_asked",
+]
 
 # Tests speak of these by name, so that the source lines in a traceback do not hold what is looked for there.
 SECRET = "hunter2-correct-horse"
@@ -18,15 +30,45 @@ OTHER = "swordfish-battery-staple"
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
+def only_where(why_not: Callable[[type[ConformanceBase]], str | None]) -> Callable[[Test], Test]:
+    """Run a test only with kits of which `why_not` returns None; elsewhere it says why.
+
+    strongroom's plugin for pytest does not even collect the others; without it they are skipped.
+    """
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def run(self: ConformanceBase, *args: Any, **kwargs: Any) -> None:
+            reason = why_not(type(self))
+            if reason is not None:
+                pytest.skip(reason)
+            test(self, *args, **kwargs)
+
+        run.conditions = (*getattr(test, "conditions", ()), why_not)  # type: ignore[attr-defined]  # of ours
+        return run  # type: ignore[return-value]  # functools.wraps keeps the signature that pytest looks at
+
+    return decorate
+
+
+def why_not_asked(kit: type[ConformanceBase], test: object) -> list[str]:
+    """Return the reasons for which `kit` is not held to a test of its own."""
+    conditions: tuple[Callable[[type[ConformanceBase]], str | None], ...] = getattr(test, "conditions", ())
+    return [reason for why_not in conditions if (reason := why_not(kit)) is not None]
+
+
 def needs(*protocols: type) -> Callable[[Test], Test]:
     """Run a test only with providers that have all of `protocols`, and whose server offers them."""
+
+    def lacks(kit: type[ConformanceBase]) -> str | None:
+        made = kit.provider_class
+        return None if made is None else _lacking(protocols, lambda protocol: issubclass(made, protocol))
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
         def run(self: ConformanceBase, provider: Any, *args: Any, **kwargs: Any) -> None:
-            for protocol in protocols:
-                if not isinstance(provider, protocol):
-                    pytest.skip(f"the provider is no {protocol.__name__}")
+            reason = _lacking(protocols, lambda protocol: isinstance(provider, protocol))
+            if reason is not None:
+                pytest.skip(reason)
             try:
                 test(self, provider, *args, **kwargs)
             except UnsupportedOperationError as error:
@@ -35,9 +77,39 @@ def needs(*protocols: type) -> Callable[[Test], Test]:
                 return
             pytest.skip(f"not offered by the server behind the provider: {unsupported}")
 
-        return run  # type: ignore[return-value]  # functools.wraps keeps the signature that pytest looks at
+        return only_where(lacks)(run)  # type: ignore[return-value]  # as above
 
     return decorate
+
+
+def _lacking(protocols: Iterable[type], has: Callable[[type], bool]) -> str | None:
+    return next((f"the provider is no {one.__name__}" for one in protocols if not has(one)), None)
+
+
+def _unlimited(kit: type[ConformanceBase]) -> str | None:
+    return (
+        "the backend has no limit to be tested: max_value_bytes is None"
+        if kit.max_value_bytes is None
+        else None
+    )
+
+
+def _alone(kit: type[ConformanceBase]) -> str | None:
+    return _not_overridden(kit, "reopened", "no second provider on the same backend")
+
+
+def _uncounted(kit: type[ConformanceBase]) -> str | None:
+    return _not_overridden(kit, "request_count", "nothing counts the requests")
+
+
+def _not_overridden(kit: type[ConformanceBase], fixture: str, reason: str) -> str | None:
+    own = inspect.getattr_static(kit, fixture) is not inspect.getattr_static(ConformanceBase, fixture)
+    return None if own else f"{reason}: fixture {fixture!r} gives None"
+
+
+needs_limit = only_where(_unlimited)
+needs_second = only_where(_alone)
+needs_count = only_where(_uncounted)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -64,6 +136,8 @@ def assert_harmless(error: BaseException, *values: str) -> None:
 class ConformanceBase:
     """What the kit has to be told, because no protocol says it."""
 
+    provider_class: ClassVar[type | None] = None
+    """The class of the provider, if you like: tests for capabilities that it lacks are then not collected."""
     max_key_characters: ClassVar[int] = 512
     """The longest key; less where a middleware in front of the provider makes keys longer."""
     max_value_bytes: ClassVar[int | None] = None
@@ -126,11 +200,9 @@ class ConformanceBase:
             pytest.skip("no second provider on the same backend: fixture 'reopened' gives None")
         return reopened
 
-    def skip_unless_representable(self, value: str) -> None:
-        """Skip the test where the backend cannot hold `value`."""
-        for text in self.not_representable:
-            if text in value:
-                pytest.skip(f"the backend cannot hold {text!a}")
+    def refuses(self, value: str) -> bool:
+        """Return whether the backend cannot hold `value`."""
         limit = self.max_value_bytes
-        if limit is not None and len(value.encode()) > limit:
-            pytest.skip(f"the backend holds at most {limit} bytes")
+        return any(text in value for text in self.not_representable) or (
+            limit is not None and len(value.encode()) > limit
+        )

@@ -14,7 +14,7 @@ from strongroom.providers import (
     StagedWriter,
     VersionReader,
 )
-from strongroom.testing.conformance.base import ConformanceBase, needs
+from strongroom.testing.conformance.base import ConformanceBase, needs, needs_count
 from strongroom.testing.conformance.samples import (
     COLLIDING_KEYS,
     HOSTILE_KEYS,
@@ -34,10 +34,8 @@ class KeyTests(ConformanceBase):
 
     @pytest.mark.parametrize("key", [pytest.param(key, id=name) for name, key in HOSTILE_KEYS.items()])
     def test_hostile_key_round_trips(self, provider: Any, key: str) -> None:
-        """Any valid key can be set, read, listed as it was set, and deleted."""
-        if len(key) > self.max_key_characters:
-            pytest.skip(f"keys have at most {self.max_key_characters} characters here")
-        self._round_trip(provider, key)
+        """Any valid key can be set, read, listed as it was set, and deleted; those that are too long, cut."""
+        self._round_trip(provider, key[: self.max_key_characters].rstrip("/"))
 
     def test_hostile_keys_of_this_backend_round_trip(self, provider: Any) -> None:
         """What the author named as special to the backend round-trips too."""
@@ -185,6 +183,7 @@ class KeyTests(ConformanceBase):
         with pytest.raises(InvalidKeyError):
             provider.discard_version(key, "1")
 
+    @needs_count
     def test_invalid_keys_cost_no_request(
         self, provider: Any, request_count: Callable[[], int] | None
     ) -> None:

@@ -4,10 +4,8 @@ import subprocess
 import sys
 from typing import Any
 
-import pytest
-
 from strongroom.providers import BatchReader, Closeable, SecretProvider, capabilities
-from strongroom.testing.conformance.base import SECRET, ConformanceBase, needs
+from strongroom.testing.conformance.base import SECRET, ConformanceBase, needs, needs_second, only_where
 
 __all__ = ["LifecycleTests"]
 
@@ -33,6 +31,12 @@ class LifecycleTests(ConformanceBase):
         for protocol in (SecretProvider, *capabilities(provider)):
             for name in vars(protocol):
                 assert name.startswith("_") or hasattr(type(provider), name), name
+
+    @only_where(lambda kit: None if kit.provider_class else "provider_class is None")
+    def test_its_class_tells_its_capabilities(self, provider: Any) -> None:
+        """What `provider_class` lacks the provider lacks too, so that no test was left out for nothing."""
+        assert self.provider_class is not None
+        assert {one for one in capabilities(provider) if not issubclass(self.provider_class, one)} == set()
 
     def test_it_takes_names_of_arguments(self, provider: Any) -> None:
         """Arguments have the names of the protocol."""
@@ -70,6 +74,7 @@ class LifecycleTests(ConformanceBase):
         for text in (repr(provider), str(provider), f"{provider}"):
             assert SECRET not in text
 
+    @needs_second
     def test_secrets_outlive_a_provider(self, provider: Any, reopened: Any) -> None:
         """What was written is there for another provider after the first one is closed."""
         second = self.second(reopened)
@@ -80,18 +85,18 @@ class LifecycleTests(ConformanceBase):
         assert second.get_secret("key") == "value"
         assert second.get_secret("Key/ключ") == ""
 
+    @only_where(lambda kit: None if kit.sdk_modules else "there is no SDK: sdk_modules is empty")
     def test_no_sdk_is_loaded_before_the_first_call(self, provider: Any) -> None:
         """Importing and constructing the provider loads no SDK."""
-        if not self.sdk_modules:
-            pytest.skip("there is no SDK: sdk_modules is empty")
         source = self.construction or f"import {type(provider).__module__}"
         loaded = self._run(f"{source}\nimport sys\nprint(*sys.modules.keys() & {self.sdk_modules!r})")
         assert loaded == ""
 
+    @only_where(
+        lambda kit: None if kit.construction else "how to construct one is not told: construction is empty"
+    )
     def test_the_constructor_does_no_io(self) -> None:
         """Constructing a provider connects to nothing and starts nothing."""
-        if not self.construction:
-            pytest.skip("how to construct one is not told: construction is empty")
         watch = (
             "import sys\n"
             "seen = []\n"

@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError
 from strongroom.providers import Describer, StagedWriter, VersionReader
-from strongroom.testing.conformance.base import ConformanceBase, needs
+from strongroom.testing.conformance.base import ConformanceBase, needs, needs_second
 
 __all__ = ["StagingTests"]
 
@@ -178,6 +178,7 @@ class StagingTests(ConformanceBase):
             provider.stage_secret("key", "\ud800")
         assert provider.get_secret("key") == "old"
 
+    @needs_second
     @needs(StagedWriter, Describer)
     def test_another_provider_promotes(self, provider: Any, reopened: Any) -> None:
         """A version that one provider staged is promoted by another: staging outlives a process."""
