@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
 from strongroom.cli.relay import Relay
@@ -415,7 +414,5 @@ def test_output_split_at_every_point_is_masked():
     script = (
         "import os, sys\nfor byte in ('<' + os.environ['VALUE'] + '>').encode(): os.write(1, bytes([byte]))"
     )
-    started = time.monotonic()
     with Running([sys.executable, "-c", script]) as running:
         assert running.end() == (0, b"<********>")
-    assert time.monotonic() - started < 30

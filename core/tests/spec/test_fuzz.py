@@ -1,4 +1,6 @@
-"""A malformed spec never shows anything but `SpecError`, and never takes long.
+"""A malformed spec never shows anything but `SpecError`, and never costs much.
+
+Work is counted, in calls of functions, so that no neighbour on the machine decides.
 
 `make test` runs a fraction with a fixed seed; `make torture` runs all 10,000 mutations.
 """
@@ -6,7 +8,7 @@
 from __future__ import annotations
 
 import random
-import time
+import sys
 
 import pytest
 from strongroom.errors import ConfigurationError, SpecError
@@ -94,23 +96,38 @@ def load(data: bytes, folder: object, profile: str | None) -> None:
     loader.plan()
 
 
+class Calls:
+    """Counts the calls of functions within it, Python's own and those of C."""
+
+    def __enter__(self):
+        self.number = 0
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+
+    def _count(self, _frame, event, _argument):
+        self.number += event in {"call", "c_call"}
+
+
 def run_mutations(first: int, count: int, tmp_path) -> None:
     for number in range(first, first + count):
         random_ = random.Random(SEED + number)  # reproducible, not secret
         data = mutated(random_)
         profile = random_.choice([None, "test"])
-        started = time.thread_time()
         refused = None
-        try:
-            load(data, tmp_path, profile)
-        except (SpecError, ConfigurationError) as error:
-            refused = error
+        with Calls() as calls:
+            try:
+                load(data, tmp_path, profile)
+            except (SpecError, ConfigurationError) as error:
+                refused = error
         if isinstance(refused, SpecError):
             assert refused.problems, number
             assert "hunter2-secret" not in str(refused), number
         elif refused is not None:
             assert "no profile" in str(refused), number  # only that is no SpecError
-        assert time.thread_time() - started < 1, f"mutation {number} took too long"
+        assert calls.number < 200_000, f"mutation {number} took too much work"
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -143,27 +160,20 @@ def test_ten_thousand_mutated_specs(part, tmp_path):
         b"#" * 1_000_000,
         b"a" * 2_000_000,
         b"version: 1\npipelines:\n"
-        + b"".join(b"  p%d: {fallback: {pipelines: [p%d, p%d]}}\n" % (i, i + 1, i + 2) for i in range(4000)),
+        + b"".join(b"  p%d: {fallback: {pipelines: [p%d, p%d]}}\n" % (i, i + 1, i + 2) for i in range(1000)),
         b"version: 1\npipelines:\n"
         + b"".join(
-            b"  p%d: {provider: {type: memory}, middleware: [{type: retry}]}\n" % i for i in range(4000)
+            b"  p%d: {provider: {type: memory}, middleware: [{type: retry}]}\n" % i for i in range(1000)
         ),
     ],
     ids=range(14),
 )
-def test_bombs_are_refused_within_a_second(bomb, tmp_path):
-    taken = []
-    # A neighbour on the processor, or a collection of what the tests before left, can take half a second
-    # once; a bomb that works takes far more each time.
-    for _ in range(3):
-        started = time.thread_time()
+def test_bombs_cost_work_in_proportion_to_their_length(bomb, tmp_path):
+    with Calls() as calls:
         try:
             load(bomb, tmp_path, None)
         except SpecError:
             pass
         else:
             assert b"type: memory" in bomb
-        taken.append(time.thread_time() - started)
-        if taken[-1] < 1:
-            return
-    raise AssertionError(f"took {taken} seconds of processor time")
+    assert calls.number < 20_000 + 30 * len(bomb)

@@ -13,12 +13,14 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from strongroom.errors import ConflictError, RotationError
+from strongroom.errors import ConflictError, RotationError, StrongroomError
 from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, StagedWriter, VersionReader
 from strongroom.rotation import SecretRotation
 
@@ -76,15 +78,19 @@ def begin_at_once(
 
     Returns:
         How it ended in each, sorted: a state, or the class of an error.
+
+    Raises:
+        AssertionError: A process died without an end; what it met is on its standard error.
     """
     with make() as provider:
         provider.set_secret(KEY, "before")
     for number in range(processes):
         if os.fork() == 0:
             _try_once(make, folder, number, processes, lock)
-    for _ in range(processes):
-        os.wait()
-    return sorted(path.read_text() for path in folder.glob("ended-*"))
+    statuses = [os.wait()[1] for _ in range(processes)]
+    ended = sorted(path.read_text() for path in folder.glob("ended-*"))
+    assert not any(statuses), f"processes died: {statuses}, and the others ended with {ended}"
+    return ended
 
 
 def _steps() -> Iterator[tuple[int, bool]]:
@@ -169,6 +175,7 @@ def _try_once(make: Callable[[], Any], folder: Path, number: int, processes: int
     def apply(*_: str) -> None:
         wait_for("ended-*", processes - 1)
 
+    code = 1
     try:
         with make() as provider:
             (folder / f"ready-{number}").touch()
@@ -177,9 +184,15 @@ def _try_once(make: Callable[[], Any], folder: Path, number: int, processes: int
                 told: str = (
                     SecretRotation(provider, apply=apply, lock=lock).rotate(KEY, f"new {number}").state
                 )
-            except ConflictError as error:
+            except StrongroomError as error:
                 told = type(error).__name__
+                if not isinstance(error, ConflictError):
+                    traceback.print_exc()
             (folder / f"ended-{number}.part").write_text(told)
             (folder / f"ended-{number}.part").rename(folder / f"ended-{number}")
+        code = 0
+    except Exception:  # noqa: BLE001 - whatever it is, the one who waits for this process has to read it
+        traceback.print_exc()
     finally:
-        os._exit(0)
+        sys.stderr.flush()
+        os._exit(code)
