@@ -148,6 +148,10 @@ class AsyncSecretRegistry:
         """Drop a staged version."""
         await self._call(self._registry.discard_version, key, version)
 
+    async def invalidate(self, key: str) -> None:
+        """Forget what is remembered of `key` for the active tenant, in every level; see the registry's."""
+        await self._call(self._registry.invalidate, key)
+
     async def resolve(self, group: str | None = None) -> ResolvedSecrets:
         """Return what `secrets:` declares, typed and checked."""
         return await self._call(self._registry.resolve, group)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+from strongroom.cache.addresses import as_place, component_address
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
 from strongroom.events import SecretHook
 from strongroom.fallback import FallbackProvider
 from strongroom.fields import member_of
-from strongroom.middleware.writes import TellingMiddleware
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.plugins import load_factory
@@ -29,7 +29,7 @@ class Surroundings:
 
     Attributes:
         pipeline: The pipeline's name.
-        address: Text that is the same for the same backend, in every process: type and public options.
+        address: Text that is the same wherever the same is read: what decides that, of all that is inside.
         rotate_days: The declared secrets that are to be rotated, by key, each with its interval.
     """
 
@@ -87,27 +87,12 @@ class Assembly:
                 chain = self._chains.get(name)
                 if chain is None:
                     chain = self._assembled(self.plan.pipelines[name])
-                    cached = self._cached_above(name)
-                    if cached:
-                        chain = TellingMiddleware(chain, partial(self._forget_above, cached))
                     self._chains[name] = chain
         return chain
 
-    def _cached_above(self, name: str) -> list[str]:
-        """Return the fallbacks over the pipeline `name` that remember what they read from it."""
-        return [
-            other
-            for other, plan in self.plan.pipelines.items()
-            if plan.fallback is not None
-            and other != name
-            and name in self.plan.used_by(other)
-            and any(part.type == "caching" for part in plan.middleware)
-        ]
-
-    def _forget_above(self, cached: Iterable[str], key: str) -> None:
-        for name in cached:
-            if name in self._chains:  # else it has read nothing yet
-                _forget(self._chains[name], key)
+    def chains(self) -> list[Any]:
+        """Return the pipelines that are assembled by now."""
+        return list(self._chains.values())
 
     def own_hooks(self, name: str) -> Sequence[SecretHook]:
         """Return the hooks that the spec gives to this pipeline alone."""
@@ -150,16 +135,25 @@ class Assembly:
         else:
             assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
             chain = guard(self._make(plan.provider))
-        for component in reversed(plan.middleware):
-            chain = self._make(component, chain, plan=plan)
+            if any(part.type == "caching" for one in self.plan.pipelines.values() for part in one.middleware):
+                # A guard, or a provider of our own base: both take attributes.
+                chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
+        for at in reversed(range(len(plan.middleware))):
+            chain = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
         self._own_hooks[plan.name] = hooks
         return chain
 
-    def _make(self, component: ComponentPlan, *inner: Any, plan: PipelinePlan | None = None) -> Any:
+    def _make(
+        self,
+        component: ComponentPlan,
+        *inner: Any,
+        plan: PipelinePlan | None = None,
+        inside: Sequence[ComponentPlan] = (),
+    ) -> Any:
         options = self._options(component)
         factory = self._factory(component)
         if plan is not None and getattr(factory, "wants_surroundings", False):
-            options = {**options, "surroundings": self._surroundings(plan)}
+            options = {**options, "surroundings": self._surroundings(plan, inside)}
         failure: StrongroomError
         try:
             made = factory(*inner, **options)
@@ -175,17 +169,25 @@ class Assembly:
         failure.__context__ = None
         raise failure
 
-    def _surroundings(self, plan: PipelinePlan) -> Surroundings:
-        providers = [self.plan.pipelines[name].provider for name in sorted(self.plan.used_by(plan.name))]
-        address = [(one.type, self._public(one)) for one in providers if one is not None]
+    def _surroundings(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> Surroundings:
         days = {one.key: one.rotate_days for one in self.plan.secrets.values() if one.rotate_days is not None}
-        return Surroundings(plan.name, repr(address), days)
+        return Surroundings(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
 
-    def _public(self, component: ComponentPlan) -> list[tuple[str, str]]:
-        options = self._options(component)
-        return sorted(
-            (name, one) for name, one in options.items() if name in component.public and isinstance(one, str)
-        )
+    def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
+        """Return what decides which secret a key means to whatever stands outside of `inside`."""
+        parts: list[Any] = [told for one in inside if (told := self._address_of(one, plan.name)) is not None]
+        if plan.fallback is not None:
+            members = [self.plan.pipelines[name] for name in plan.fallback.pipelines]
+            each = [self._chain_address(member, member.middleware) for member in members]
+            return [*parts, ["fallback", sorted(plan.fallback.when), each]]
+        assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
+        return [*parts, self._address_of(plan.provider, plan.name)]
+
+    def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
+        told = component_address(component.kind, component.type, self._options(component), component.public)
+        if told is not None and (component.kind, component.type) == ("provider", "memory"):
+            told[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
+        return told
 
     @staticmethod
     def _factory(component: ComponentPlan) -> Callable[..., Any]:
@@ -212,21 +214,3 @@ class Assembly:
                 pipeline=source,
                 hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
             ) from error
-
-
-def _forget(chain: Any, key: str) -> None:
-    """Let the caches over a fallback forget what its members call `key`."""
-    from strongroom.middleware.caching import CachingMiddleware
-    from strongroom.middleware.renaming import RenamingMiddleware
-
-    caches: list[CachingMiddleware] = []
-    while not isinstance(chain, FallbackProvider):
-        if isinstance(chain, CachingMiddleware):
-            caches.append(chain)
-        elif isinstance(chain, RenamingMiddleware):
-            for cache in caches:
-                cache.clear()  # they know it by another name
-            caches = []
-        chain = chain.inner
-    for cache in caches:
-        cache.invalidate(key)

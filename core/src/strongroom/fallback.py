@@ -25,12 +25,12 @@ class FallbackProvider(Middleware):
 
     def __init__(self, inner: Any, *, others: Sequence[SecretProvider], when: frozenset[str]) -> None:
         super().__init__(inner)
-        self._members: tuple[SecretProvider, ...] = (self.inner, *others)
-        self._when = when
+        self.members: tuple[SecretProvider, ...] = (self.inner, *others)
+        self.when = when
 
     def get_secret(self, key: str) -> str:
         kept: StrongroomError | None = None
-        for member in self._members:
+        for member in self.members:
             try:
                 return member.get_secret(key)
             except (SecretNotFoundError, BackendUnavailableError) as error:
@@ -43,13 +43,13 @@ class FallbackProvider(Middleware):
         raise kept
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        return sorted({key for member in self._members for key in member.list_secrets(prefix)})
+        return sorted({key for member in self.members for key in member.list_secrets(prefix)})
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         missing = list(keys)
         down: BackendUnavailableError | None = None
-        for member in self._members:
+        for member in self.members:
             try:
                 part = read_many(member, missing)
                 found |= part
@@ -66,9 +66,9 @@ class FallbackProvider(Middleware):
 
     def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
         """Tell whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
-        if "not_found" not in self._when:
+        if "not_found" not in self.when:
             return False
-        if member is self._members[-1]:
+        if member is self.members[-1]:
             return True
         try:
             member.get_secret(key)
@@ -80,9 +80,9 @@ class FallbackProvider(Middleware):
         """Do nothing: the members are pipelines of their own, and closed as such."""
 
     def __repr__(self) -> str:
-        return f"<FallbackProvider over {len(self._members)} pipelines>"
+        return f"<FallbackProvider over {len(self.members)} pipelines>"
 
     def _goes_on(self, error: StrongroomError) -> bool:
         if isinstance(error, SecretNotFoundError):
-            return "not_found" in self._when and error.reason == "absent"
-        return "unavailable" in self._when
+            return "not_found" in self.when and error.reason == "absent"
+        return "unavailable" in self.when

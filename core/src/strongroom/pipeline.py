@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from strongroom.audit.who import actor
 from strongroom.blocks import OpenBlocks
+from strongroom.cache.addresses import invalidate
 from strongroom.errors import (
     AuditError,
     AuthenticationError,
@@ -127,6 +128,7 @@ class Pipeline(Middleware):
         self._get = self.inner.get_secret
         self._hooks: tuple[SecretHook, ...] = ()
         self._seen: Callable[[str], object] | None = None
+        self._changed: Callable[[Any, str], object] | None = None
         self.watch(hooks)
 
     def watch(self, hooks: Sequence[SecretHook]) -> None:
@@ -142,6 +144,23 @@ class Pipeline(Middleware):
         read = self.inner.get_secret
         self._seen = seen
         self._get = lambda key: self.told(read(key))
+
+    def tell_changes(self, changed: Callable[[Any, str], object]) -> None:
+        """Call `changed` with what is inside and the key after every write, also after one that failed."""
+        self._changed = changed
+
+    def changed(self, key: str) -> None:
+        """Let the other caches of the registry forget what is stored where `key` is."""
+        if self._changed is not None and isinstance(key, str):
+            self._changed(self.inner, key)
+
+    def invalidate(self, key: str) -> None:
+        """Forget what is remembered of `key` for the active tenant, in every cache on its way."""
+        invalidate(self.inner, check_user_key(key))
+
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
 
     def told(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
@@ -163,10 +182,10 @@ class Pipeline(Middleware):
         return self.watched("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
-        self._run("set", key, self.inner.set_secret, value)
+        self._write("set", key, self.inner.set_secret, value)
 
     def delete_secret(self, key: str) -> None:
-        self._run("delete", key, self._delete)
+        self._write("delete", key, self._delete)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         return self.watched("list", prefix, lambda: self._list(prefix))
@@ -181,7 +200,11 @@ class Pipeline(Middleware):
         def write() -> dict[str, str]:
             for key in given:
                 check_user_key(key)
-            self.inner.set_secrets(given)
+            try:
+                self.inner.set_secrets(given)
+            finally:
+                for key in given:
+                    self.changed(key)
             return given
 
         self._watched_batch("set", list(given), write)
@@ -196,13 +219,13 @@ class Pipeline(Middleware):
         return self.told(self._run("get", key, self.inner.get_secret_version, version))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        return self._run("set", key, self.inner.set_secret_if, value, expected_version)
+        return self._write("set", key, self.inner.set_secret_if, value, expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
         return self._run("stage", key, self.inner.stage_secret, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
-        self._run("promote", key, self.inner.promote_version, version, expected_version=expected_version)
+        self._write("promote", key, self.inner.promote_version, version, expected_version=expected_version)
 
     def discard_version(self, key: str, version: str) -> None:
         self._run("discard", key, self.inner.discard_version, version)
@@ -237,6 +260,13 @@ class Pipeline(Middleware):
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
+
+    def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a write; afterwards nobody knows what is stored, also where it failed."""
+        try:
+            return self._run(operation, key, method, *args, **kwargs)
+        finally:
+            self.changed(key)
 
     def _sign(self, error: StrongroomError) -> None:
         if error.pipeline is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from strongroom.assembly import Assembly
+from strongroom.cache.addresses import caches_of, sources_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.events import SecretHook
 from strongroom.explanation import Explanation, by_length, explain, no_default
@@ -161,6 +162,17 @@ class SecretProviderRegistry(BaseProvider):
 
     def discard_version(self, key: str, version: str) -> None:
         self._able(key, StagedWriter, "staging").discard_version(key, version)
+
+    def invalidate(self, key: str) -> None:
+        """Forget what is remembered of `key` for the active tenant, so that the next read asks the backend.
+
+        In every cache on the way of `key`, and in the second level, so also on other hosts.
+
+        Raises:
+            InvalidKeyError: It is no key.
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        self._route(key).invalidate(key)
 
     # --- set-up ---
 
@@ -383,7 +395,21 @@ class SecretProviderRegistry(BaseProvider):
         made = Pipeline(chain, name=name, hooks=self._hooks_of(name))
         if self._seen is not None:
             made.tell_values(self._seen)
+        made.tell_changes(self._changed)
         return made
+
+    def _changed(self, chain: Any, key: str) -> None:
+        """Let every cache forget what was read from where a write of `key` through `chain` went."""
+        caches = {id(one): one for other in self._chains() for one in caches_of(other)}
+        for one in caches_of(chain, written=True):
+            caches.pop(id(one), None)  # the write has passed it
+        if caches:
+            for source in sources_of(chain, key, written=True):
+                for one in caches.values():
+                    one.drop(source)
+
+    def _chains(self) -> list[Any]:
+        return [*self._assembly.chains(), *self._registered.values()]
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._assembly.own_hooks(name) if name not in self._registered else ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from strongroom.cache.flights import Fetched
 from strongroom.cache.memory import REFUSALS, LoadMany, SecretCache, check_at_least, checked, concerns_all
@@ -29,6 +31,10 @@ _DEAF_SECONDS: Final = 1.0
 _SKEW_SECONDS: Final = 1.0
 """How far another host's clock may be ahead; what was fetched later than that is rubbish."""
 _PARALLEL: Final = 8
+_MARK_SECONDS: Final = 86_400.0
+_ACCOUNT_PAUSE: Final = 60.0
+_MOST_UNDROPPED: Final = 10_000
+_log = logging.getLogger("strongroom.cache")
 _FEW: Final = 1024
 
 
@@ -45,6 +51,10 @@ class HierarchicalSecretCache:
         l2: The store; without it one in memory, with a key of its own.
         encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`.
         namespace: What tells apart caches that share a store and a key: their backends differ.
+        sources: Tells for a key where its value is stored, as texts that are equal for all who read the same;
+            `drop` drops by them, whatever the namespace and the tenant.
+        account: Asked once, at the first use of the store, for what else decides which secrets are meant. The
+            store is not used while it raises.
         max_entries: As of `SecretCache`, like the next five.
         negative_ttl_seconds: Of this process alone.
         stale_if_error_seconds: For both levels, each from the end of its own time to live.
@@ -83,6 +93,8 @@ class HierarchicalSecretCache:
         max_age_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] | None = None,
+        sources: Callable[[str], list[str]] | None = None,
+        account: Callable[[], str] | None = None,
     ) -> None:
         check_at_least(0, l2_ttl_seconds=l2_ttl_seconds, l2_timeout_seconds=l2_timeout_seconds)
         check_at_least(0, lock_seconds=lock_seconds, max_age_seconds=max_age_seconds or 0)
@@ -111,7 +123,12 @@ class HierarchicalSecretCache:
         self._keep = max(l2_ttl_seconds + stale_if_error_seconds, max_age_seconds or 0)
         self._wall = wall or (time.time if clock is time.monotonic else clock)
         self._most_known = _FEW
-        self._known: dict[str, tuple[str | None, str]] = {}
+        self._known: dict[str, set[tuple[str | None, str]]] = {}
+        self._sources = sources or (lambda _: [])
+        self._clock = clock
+        self._account, self._account_told = account, ""
+        self._account_asked_again = float("-inf")
+        self._undropped: set[tuple[bool, str | None, str]] = set()
         self._subscription: Subscription | None = None
         self._begin_again()
         renew_after_fork(self, HierarchicalSecretCache._begin_again)
@@ -140,22 +157,46 @@ class HierarchicalSecretCache:
         self._l1.forget(tenant, key)
         self._drop([key])
 
+    def drop(self, source: str) -> None:
+        """Drop from the store what was read from `source`, by any tenant and through any pipeline."""
+        if not self._is_named():
+            self._owe(True, None, source)
+            return
+        self._store.drop(self._sealing.marks(source + self._account_told))
+
+    def forget_everywhere(self, key: str) -> None:
+        """Forget `key` of every tenant in this process."""
+        self._l1.forget_everywhere(key)
+
+    def forget(self, tenant: str | None, key: str) -> None:
+        """Forget `key` of `tenant` in this process."""
+        self._l1.forget(tenant, key)
+
+    def owes_drops(self) -> bool:
+        """Tell whether something is still to be dropped from the store."""
+        return bool(self._undropped) or self._store.owes()
+
+    def holds(self, tenant: str | None, key: str) -> bool:
+        """Tell whether this process has an entry of `key`, or a fetch under way."""
+        return self._l1.holds(tenant, key)
+
     def invalidate_prefix(self, prefix: str) -> None:
         """Forget all keys of the active tenant that begin with `prefix`.
 
         The store does not know which keys its names are of: it forgets all of the tenant's.
         """
         self._l1.invalidate_prefix(prefix)
+        if not self._is_named():
+            return  # nothing of this tenant is known by its name there
         self._store.clear(self._sealing.spaces(current_tenant()))
 
     def clear(self) -> None:
         """Forget everything of the active tenant, in the store as well."""
         self.invalidate_prefix("")
 
-    def saw_version(self, key: str, version: str) -> None:
-        """Take note of the current version of `key`: what is of another version is forgotten."""
-        if self._l1.saw_version(key, version):
-            self._drop([key])
+    def saw_version(self, key: str, version: str) -> bool:
+        """Take note of the current version of `key`; see `SecretCache.saw_version`."""
+        return self._l1.saw_version(key, version)
 
     def stats(self) -> CacheStats:
         """Return the counts of this process; failures of the store are among the errors."""
@@ -181,10 +222,14 @@ class HierarchicalSecretCache:
 
     def _through(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
         self._listen()
+        return self._named(key, load) if self._is_named() else self._unnamed(key, load)
+
+    def _named(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
         tenant = current_tenant()
         name = self._name(tenant, key)
         version = self._l1.described(tenant, key)
-        kept = self._look(name)
+        marks = self._marks(tenant, key)
+        kept = self._look(name, self._read_marks(marks))
         if self._offline:
             return self._given_offline(key, kept)
         if kept is not None and self._serves(kept, version):
@@ -192,7 +237,8 @@ class HierarchicalSecretCache:
         with self._store.holding(name) as token:
             if token is not None:
                 # Whoever held the lock before has most likely fetched.
-                kept = self._look(name) or kept
+                told = self._read_marks(marks, make=True)
+                kept = self._look(name, told) or kept
                 if kept is not None and self._serves(kept, version):
                     return self._second_hand(kept)
             try:
@@ -208,7 +254,7 @@ class HierarchicalSecretCache:
                     self._drop([key])
                 raise
             if token is not None:
-                self._put(name, fetched, token)
+                self._put(name, fetched, token, told)
         return fetched
 
     def _through_many(
@@ -217,20 +263,30 @@ class HierarchicalSecretCache:
         # Without locks: a batch would have to hold as many as it has keys.
         self._listen()
         tenant = current_tenant()
+        if not self._is_named():
+            if self._offline:
+                raise self._without_account()
+            return {key: self._bounded(checked(one)) for key, one in load(keys).items()}
         names = {key: self._name(tenant, key) for key in keys}
+        marks = {key: self._marks(tenant, key) for key in keys}
         versions = {key: self._l1.described(tenant, key) for key in keys}
-        looked = in_parallel(lambda key: self._look(names[key]), keys, _PARALLEL)
+        told = dict(
+            zip(keys, in_parallel(lambda key: self._read_marks(marks[key]), keys, _PARALLEL), strict=True)
+        )
+        looked = in_parallel(lambda key: self._look(names[key], told[key]), keys, _PARALLEL)
         kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
             return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
         found = {key: self._second_hand(one) for key, one in kept.items() if self._serves(one, versions[key])}
         missing = [key for key in keys if key not in found]
         if missing:
+            made = in_parallel(lambda key: self._read_marks(marks[key], make=True), missing, _PARALLEL)
+            told |= zip(missing, made, strict=True)
             loaded = self._loaded(missing, kept, load)
             for key, one in loaded.items():
                 found[key] = one if one.source == "stale" else replace(one, version=versions[key])
                 if one.source != "stale":
-                    self._put(names[key], found[key], None)
+                    self._put(names[key], found[key], None, told[key])
         return {key: self._bounded(one) for key, one in found.items()}
 
     def _loaded(
@@ -254,6 +310,10 @@ class HierarchicalSecretCache:
 
     def _drop(self, keys: Iterable[str]) -> None:
         tenant = current_tenant()
+        if not self._is_named():
+            for key in keys:
+                self._owe(False, tenant, key)
+            return
         names = [name for key in keys for name in self._sealing.names(tenant, key)]
         if names:
             self._store.drop(names)
@@ -263,8 +323,81 @@ class HierarchicalSecretCache:
             return None
         return Fetched(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
 
-    def _look(self, name: str) -> Kept | None:
-        data = self._store.get(name)
+    def _is_named(self) -> bool:
+        """Tell whether it is known how things are called in the store: who is logged in may decide that."""
+        if self._account is None:
+            return True
+        with self._naming:
+            if self._account is None:
+                return True
+            if self._clock() < self._account_asked_again:
+                return False
+            try:
+                told = self._account()
+            except Exception as error:  # noqa: BLE001  # a provider may be a stranger's
+                self._account_asked_again = self._clock() + _ACCOUNT_PAUSE
+                _log.warning(
+                    "the second level of the cache is not used: whose account it is, is not known (%s)",
+                    type(error).__name__,
+                )
+                return False
+            self._sealing, self._account_told = self._sealing.within(told), f"\0{told}"
+            self._account = None
+            owed, self._undropped = self._undropped, set()
+        names: list[str] = []
+        for is_source, tenant, text in owed:
+            names += (
+                self._sealing.marks(text + self._account_told)
+                if is_source
+                else self._sealing.names(tenant, text)
+            )
+        if names:
+            self._store.drop(names)
+        return True
+
+    def _owe(self, is_source: bool, tenant: str | None, text: str) -> None:
+        """Take note of what is to be dropped as soon as it is known what it is called."""
+        if len(self._undropped) < _MOST_UNDROPPED:
+            self._undropped.add((is_source, tenant, text))
+
+    def _unnamed(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
+        if self._offline:
+            raise self._without_account()
+        return checked(load(key))
+
+    def _without_account(self) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            "offline, and whose account it is cannot be told",
+            hint="a second level that accounts share needs to know it: let its provider log in",
+        )
+
+    def _marks(self, tenant: str | None, key: str) -> list[str]:
+        """Return the names of the marks of the sources of `key`, and remember whose they are."""
+        names = [self._sealing.marks(source + self._account_told)[0] for source in self._sources(key)]
+        for name in names:
+            self._remember(name, tenant, key)
+        return names
+
+    def _read_marks(self, names: list[str], *, make: bool = False) -> tuple[str, ...] | None:
+        """Return the marks of these names, those that are missing made; None where one is not there.
+
+        A mark that is dropped, by a write on whatever host, makes all out of date that was fetched under it.
+        """
+        found: list[str] = []
+        for name in names:
+            mark = _mark_of(self._store.get(name), self._wall() + self._keep)
+            if mark is None and make:
+                life = 2 * self._keep + _MARK_SECONDS
+                data = f"{os.urandom(16).hex()} {self._wall() + life:.3f}".encode()
+                self._store.set(name, data, life, None)
+                mark = data.decode()
+            if mark is None:
+                return None
+            found.append(mark)
+        return tuple(found)
+
+    def _look(self, name: str, marks: tuple[str, ...] | None) -> Kept | None:
+        data = self._store.get(name) if marks is not None else None
         if data is None:
             return None
         try:
@@ -277,17 +410,21 @@ class HierarchicalSecretCache:
         if kept is None or kept.fetched_at > self._wall() + _SKEW_SECONDS:
             self._store.rubbish(name)
             return None
+        if kept.marks != marks:
+            return None  # its source was written to since
         return replace(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
 
     def _serves(self, kept: Kept, version: str | None) -> bool:
         """Tell whether a value is fresh, and not older than the version that a description showed here."""
         return self._wall() < kept.expires and (version is None or kept.version == version)
 
-    def _put(self, name: str, fetched: Fetched, token: int | None) -> None:
+    def _put(self, name: str, fetched: Fetched, token: int | None, marks: tuple[str, ...] | None) -> None:
+        if marks is None:
+            return
         now = self._wall()
         life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
         try:
-            data = self._sealing.seal(name, Kept(fetched.value, now, now + life, fetched.version))
+            data = self._sealing.seal(name, Kept(fetched.value, now, now + life, fetched.version, marks))
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
         except Exception as error:  # noqa: BLE001  # as of `_look`
@@ -326,6 +463,7 @@ class HierarchicalSecretCache:
         self._lock = SingleEntryLock("the cache")
         self._listens = False
         self._subscription = None
+        self._naming = threading.RLock()
 
     def _listen(self) -> None:
         if self._listens:
@@ -343,21 +481,37 @@ class HierarchicalSecretCache:
 
     def _name(self, tenant: str | None, key: str) -> str:
         name = self._sealing.name(tenant, key)
-        with self._lock:
-            self._known[name] = (tenant, key)
-            if len(self._known) > self._most_known:
-                known = self._known.items()
-                self._known = {one: whose for one, whose in known if self._l1.holds(*whose)}
-                self._most_known = 2 * len(self._known) + _FEW
+        self._remember(name, tenant, key)
         return name
+
+    def _remember(self, name: str, tenant: str | None, key: str) -> None:
+        with self._lock:
+            self._known.setdefault(name, set()).add((tenant, key))
+            if len(self._known) > self._most_known:
+                held = {
+                    one: {its for its in whose if self._l1.holds(*its)} for one, whose in self._known.items()
+                }
+                self._known = {one: whose for one, whose in held.items() if whose}
+                self._most_known = 2 * len(self._known) + _FEW
 
     def _dropped(self, name: str | None) -> None:
         if name is None:
             self._l1.forget_all()
             return
-        known = self._known.get(name)
-        if known is not None:
-            self._l1.forget(*known)
+        with self._lock:
+            known = list(self._known.get(name, ()))
+        for tenant, key in known:
+            self._l1.forget(tenant, key)
+
+
+def _mark_of(data: Any, needed_until: float) -> str | None:
+    """Return a mark that lives for as long as what is kept under it; None for any other."""
+    try:
+        mark = bytes(data).decode() if data is not None else ""
+        _, _, until = mark.partition(" ")
+        return mark if float(until) >= needed_until else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _let_go(subscription: Subscription, store: ShieldedStore) -> None:

@@ -156,6 +156,14 @@ class SecretCache:
             if flight is not None:
                 flight.kept = False
 
+    def forget_everywhere(self, key: str) -> None:
+        """Forget `key` of every tenant."""
+        with self._lock:
+            tenants = [tenant for tenant, space in self._entries.spaces.items() if key in space]
+            tenants += [tenant for tenant, one in self._flights if one == key]
+        for tenant in tenants:
+            self.forget(tenant, key)
+
     def forget_all(self) -> None:
         """Forget everything of every tenant."""
         with self._lock:

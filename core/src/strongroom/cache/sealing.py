@@ -15,7 +15,7 @@ from strongroom.errors import DecryptionError
 
 __all__ = ["Kept", "Sealing", "own_sealing", "sealing_of", "shared_sealing"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,14 @@ class Kept:
     """A value as a second level has it; times are seconds since the epoch.
 
     `version` is the one that a description had shown before the value was fetched, None where there was none.
+    `marks` are those that stood for its sources as it was fetched: with other ones it is out of date.
     """
 
     value: str = field(repr=False)
     fetched_at: float
     expires: float
     version: str | None = None
+    marks: tuple[str, ...] = ()
 
 
 class Sealing:
@@ -61,13 +63,24 @@ class Sealing:
         who = "0" if tenant is None else f"1{tenant}"
         return [f"{_hash(name_key, b'space', self._namespace, who)[:32]}:" for name_key in self._name_keys]
 
+    def marks(self, source: str) -> list[str]:
+        """Return the names of the mark of a source, under all keys: of every tenant and namespace."""
+        return [
+            f"{_hash(name_key, b'marks')[:32]}:{_hash(name_key, b'mark', source)}"
+            for name_key in self._name_keys
+        ]
+
+    def within(self, account: str) -> Sealing:
+        """Return the same for the namespace and the account that it turned out to be."""
+        return Sealing(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
+
     def seal(self, name: str, kept: Kept) -> bytes:
         """Return the data of `kept` for `name`.
 
         Raises:
             ValidationError: The value is no Unicode text.
         """
-        told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version]
+        told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version, kept.marks]
         text = json.dumps(told, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
@@ -75,12 +88,12 @@ class Sealing:
         """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
         try:
             told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
-            written_as, value, fetched_at, expires, version = told
+            written_as, value, fetched_at, expires, version, marks = told
         except (DecryptionError, ValueError, TypeError):
             return None
         if written_as != _FORMAT or not isinstance(value, str):
             return None
-        return Kept(value, float(fetched_at), float(expires), version)
+        return Kept(value, float(fetched_at), float(expires), version, tuple(marks))
 
 
 def sealing_of(cipher: Encryption, namespace: str) -> Sealing:

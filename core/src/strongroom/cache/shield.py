@@ -107,6 +107,11 @@ class ShieldedStore:
             self._spaces.update(spaces)
         self._settle_or_replay()
 
+    def owes(self) -> bool:
+        """Tell whether something is still to be dropped."""
+        with self._lock:
+            return bool(self._owed or self._spaces)
+
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
         """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""

@@ -17,6 +17,7 @@ __all__ = ["Command", "command", "run_app"]
 # The help stands here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
     "audit": ("audit", "Verify and read the audit trail."),
+    "cache": ("cache", "Let caches forget."),
     "backup": ("store", "Write a copy of the encrypted store."),
     "check": ("check", "Check that every declared secret is there, typed and fresh."),
     "completion": ("completion", "Print the completion script for a shell."),

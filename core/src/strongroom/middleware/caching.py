@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from strongroom.cache.addresses import Source, account_of, address_of, innermost, place_of, sources_of
 from strongroom.cache.flights import Fetched
 from strongroom.cache.hierarchical import HierarchicalSecretCache
 from strongroom.cache.memory import SecretCache
+from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.middleware.writes import WritesMiddleware
 from strongroom.providers import Describer, SecretMetadata, SecretVersion
+from strongroom.tenancy import current_tenant
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
+
+_FEW: Final = 1024
 
 
 class CachingMiddleware(WritesMiddleware):
@@ -40,7 +46,7 @@ class CachingMiddleware(WritesMiddleware):
         l2: A `strongroom.cache.CacheStore` that processes share.
         l2_ttl_seconds: How long a value is fresh in it; without it, as long as in this process.
         encryption: What encrypts for it; without it the key in `STRONGROOM_ENCRYPTION_KEY`.
-        namespace: What tells apart backends behind one store; without it the inner provider's `repr`.
+        namespace: What tells apart backends behind one store; without it the address of what is inside.
         l2_timeout_seconds: How long the store may take for an answer.
         offline: Answer from `l2` alone and leave the backend alone; everything but a read is unavailable.
         max_age_seconds: How old a value may be that is given while `offline`.
@@ -48,8 +54,8 @@ class CachingMiddleware(WritesMiddleware):
         clock: Monotonic seconds.
 
     Raises:
-        ConfigurationError: A number is out of its range; a store that others share has no key; `offline`
-            or another option of `l2` without it.
+        ConfigurationError: A number is out of its range; a store that others share has no key, or no
+            `namespace` where what is inside tells no address; `offline` or another option of `l2` without it.
     """
 
     def __init__(
@@ -77,6 +83,10 @@ class CachingMiddleware(WritesMiddleware):
         self._offline = offline
         self._due_at = due_at
         self._fetch = self.inner.get_secret
+        self._renamed: dict[Source, set[tuple[str | None, str]]] = {}
+        self._places: frozenset[str] = frozenset()
+        self._most_renamed = _FEW
+        self._noting = threading.Lock()
         self.cache: SecretCache | HierarchicalSecretCache
         if l2 is None:
             if offline or l2_ttl_seconds is not None or max_age_seconds is not None:
@@ -100,7 +110,9 @@ class CachingMiddleware(WritesMiddleware):
                 ttl_seconds if l2_ttl_seconds is None else l2_ttl_seconds,
                 l2=l2,
                 encryption=encryption,
-                namespace=repr(self.inner) if namespace is None else namespace,
+                namespace=_namespace_of(self.inner, l2) if namespace is None else namespace,
+                sources=self._source_texts,
+                account=account_of(self.inner),
                 max_entries=max_entries,
                 negative_ttl_seconds=negative_ttl_seconds,
                 stale_if_error_seconds=stale_if_error_seconds,
@@ -114,6 +126,10 @@ class CachingMiddleware(WritesMiddleware):
             )
         # In place of the method: a call less on the fast path.
         self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]
+
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
 
     def get_secret(self, key: str) -> str:
         raise AssertionError(key)  # each instance has the reader of its own cache
@@ -141,15 +157,16 @@ class CachingMiddleware(WritesMiddleware):
     def describe_secret(self, key: str) -> SecretMetadata:
         self._online()
         told = self.inner.describe_secret(key)
-        self.cache.saw_version(key, told.version)
+        if self.cache.saw_version(key, told.version):
+            self._forget(key)
         return told
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         self._online()
         versions = self.inner.list_versions(key)
         for version in versions:
-            if version.state == "current":
-                self.cache.saw_version(key, version.version)
+            if version.state == "current" and self.cache.saw_version(key, version.version):
+                self._forget(key)
         return versions
 
     def get_secret_version(self, key: str, version: str) -> str:
@@ -176,6 +193,22 @@ class CachingMiddleware(WritesMiddleware):
         """Forget everything of the active tenant, also in the second level."""
         self.cache.clear()
 
+    def drop(self, source: Source) -> None:
+        """Forget what was read from `source`, of every tenant: here at once, and in the second level."""
+        if self._places and source.place not in self._places:
+            return
+        self.cache.forget_everywhere(source.key)
+        with self._noting:
+            renamed = list(self._renamed.get(source, ()))
+        for tenant, key in renamed:
+            self.cache.forget(tenant, key)
+        if isinstance(self.cache, HierarchicalSecretCache):
+            self.cache.drop(_text_of(source))
+
+    def owes_drops(self) -> bool:
+        """Tell whether something is still to be dropped from the second level, which does not answer."""
+        return isinstance(self.cache, HierarchicalSecretCache) and self.cache.owes_drops()
+
     def stats(self) -> CacheStats:
         """Return what the cache counted."""
         return self.cache.stats()
@@ -186,9 +219,12 @@ class CachingMiddleware(WritesMiddleware):
         super().close()
 
     def _load(self, key: str) -> Fetched:
+        self._sources(key)
         return Fetched(self._fetch(key), life=self._life(key))
 
     def _load_many(self, keys: list[str]) -> dict[str, Fetched]:
+        for key in keys:
+            self._sources(key)
         return {
             key: Fetched(value, life=self._life(key)) for key, value in self.inner.get_secrets(keys).items()
         }
@@ -200,8 +236,35 @@ class CachingMiddleware(WritesMiddleware):
         return left if left > 0 else None
 
     def _forget(self, key: str) -> None:
-        if isinstance(key, str):  # else the write was refused, and is told as that
+        if not isinstance(key, str):
+            return  # the write was refused, and is told as that
+        sources = sources_of(self.inner, key, written=True)
+        if not sources:
             self.cache.invalidate(key)
+        self.cache.forget(current_tenant(), key)
+        for source in sources:
+            self.drop(source)
+
+    def _source_texts(self, key: str) -> list[str]:
+        return [_text_of(source) for source in self._sources(key)]
+
+    def _sources(self, key: str) -> list[Source]:
+        """Return where `key` is read from, and take note of it where it has another name there."""
+        sources = sources_of(self.inner, key)
+        renamed = [source for source in sources if source.key != key]
+        if renamed or not self._places.issuperset(source.place for source in sources):
+            with self._noting:
+                self._places |= {source.place for source in sources}
+                for source in renamed:
+                    self._renamed.setdefault(source, set()).add((current_tenant(), key))
+                if len(self._renamed) > self._most_renamed:
+                    held = {
+                        source: {one for one in whose if self.cache.holds(*one)}
+                        for source, whose in self._renamed.items()
+                    }
+                    self._renamed = {source: whose for source, whose in held.items() if whose}
+                    self._most_renamed = 2 * len(self._renamed) + _FEW
+        return sources
 
     def _online(self) -> None:
         if self._offline:
@@ -211,13 +274,29 @@ class CachingMiddleware(WritesMiddleware):
             )
 
 
+def _namespace_of(inner: Any, l2: CacheStore) -> str:
+    address = address_of(inner)
+    if address is not None:
+        return address
+    if isinstance(l2, MemoryCacheStore):
+        return place_of(innermost(inner))  # of this process alone
+    raise ConfigurationError(
+        f"caching: {inner!r} tells no address, which a store that others share needs",
+        hint="give `namespace`, a text that no other backend's cache has",
+    )
+
+
+def _text_of(source: Source) -> str:
+    return f"{source.place}\0{source.key}"
+
+
 def make_caching_middleware(
     inner: Any, *, l2: Any = None, encryption: Any = None, surroundings: Any = None, **options: Any
 ) -> CachingMiddleware:
     """Return the middleware as a spec describes it: its parts made, and told what it is in front of."""
     if surroundings is not None:
         options |= {
-            "namespace": f"{surroundings.pipeline}\0{surroundings.address}",
+            "namespace": surroundings.address,
             "due_at": partial(_due_at, inner, surroundings.rotate_days),
         }
     return CachingMiddleware(

@@ -50,6 +50,8 @@ class EncryptionMiddleware(Middleware):
         ConfigurationError: There is no cipher, and no key in the environment.
     """
 
+    type_name = "encryption"
+
     def __init__(self, inner: Any, encryption: Encryption | None = None, *, migrate: bool = False) -> None:
         super().__init__(inner)
         if encryption is not None and not callable(getattr(encryption, "decrypt", None)):
@@ -58,6 +60,10 @@ class EncryptionMiddleware(Middleware):
         self._migrate = migrate
         self._get = self.inner.get_secret
         _warn_of_blind_rules(inner)
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant: nothing but that it is there."""
+        return {}
 
     def get_secret(self, key: str) -> str:
         return self._opened(key, self._get(key))

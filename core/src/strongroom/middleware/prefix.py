@@ -21,10 +21,16 @@ class PrefixMiddleware(RenamingMiddleware):
         ConfigurationError: It does not end with `/`.
     """
 
+    type_name = "prefix"
+
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
         check_key(f"{check_prefix(prefix)}x")
         self.prefix = _whole(prefix)
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        return {"prefix": self.prefix}
 
     def stored(self, key: str) -> str:
         try:
@@ -53,9 +59,15 @@ class StripPrefixMiddleware(RenamingMiddleware):
         ConfigurationError: It does not end with `/`.
     """
 
+    type_name = "strip-prefix"
+
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
         self.prefix = _whole(check_prefix(prefix))
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        return {"prefix": self.prefix}
 
     def stored(self, key: str) -> str:
         if not check_key(key).startswith(self.prefix) or len(key) == len(self.prefix):

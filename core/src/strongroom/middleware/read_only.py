@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from strongroom.errors import ReadOnlyError, show_key
 from strongroom.middleware.base import Middleware
@@ -13,6 +13,10 @@ __all__ = ["ReadOnlyMiddleware"]
 
 class ReadOnlyMiddleware(Middleware):
     """Refuses `set`, `delete` and all other writes with `ReadOnlyError`."""
+
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
 
     def set_secret(self, key: str, value: str) -> None:  # noqa: ARG002  # refused whatever it is
         _refuse("set", key)

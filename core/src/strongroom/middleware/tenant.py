@@ -36,9 +36,15 @@ class TenantMiddleware(RenamingMiddleware):
             tenant is active.
     """
 
+    type_name = "tenant"
+
     def __init__(self, inner: Any, *, template: str = DEFAULT_TEMPLATE) -> None:
         super().__init__(inner)
         self._before, self._after = _around_tenant(template)
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        return {"template": f"{self._before}{{tenant}}{self._after}{{key}}"}
 
     def stored(self, key: str) -> str:
         prefix = self._prefix()

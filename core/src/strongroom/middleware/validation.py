@@ -64,6 +64,10 @@ class ValidationMiddleware(Middleware):
         """Whether it looks at values, and not at keys alone."""
         return bool(self._min or self._max is not None or self._forbidden or self._schema is not None)
 
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
+
     def get_secret(self, key: str) -> str:
         self._check_key(key)
         value = self._get(key)

@@ -53,6 +53,10 @@ class TellingMiddleware(WritesMiddleware):
         self._changed = changed
         self._get = self.inner.get_secret
 
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
+
     def get_secret(self, key: str) -> str:
         return self._get(key)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from strongroom.errors import RotationError, SecretNotFoundError, UnsupportedOperationError, show_key
+from strongroom.middleware.writes import TellingMiddleware
 from strongroom.pipeline import Pipeline, as_operation
 from strongroom.providers import Describer, StagedWriter, VersionReader
 from strongroom.rotation.records import Record
@@ -37,7 +38,9 @@ class Secret:
         self.key = key
         self._target = target
         # The hooks of the outermost pipeline see one rotation, and not its many small operations.
-        self.way = target.inner if isinstance(target, Pipeline) else target
+        self.way: Any = target
+        if isinstance(target, Pipeline):
+            self.way = TellingMiddleware(target.inner, target.changed)
         self.room = room_of(target)
         self._stages = isinstance(self.room, StagedWriter) and isinstance(self.room, VersionReader)
         self._values: dict[str, str] = {}  # by version: none of them changes

@@ -51,6 +51,12 @@ class Account:
             )
 
     @property
+    def account_of_role(self) -> str | None:
+        """The account that the role belongs to, None where no role is told."""
+        parts = (self.role_arn or "").split(":")
+        return parts[4] if len(parts) > 4 and parts[4] else None  # noqa: PLR2004  # arn:partition:iam::ACCOUNT:role/…
+
+    @property
     def sts_address(self) -> str | None:
         """Where STS is: as told, at the same emulator, or at AWS's own address."""
         if self.sts_endpoint_url is not None or self.endpoint_url is None:

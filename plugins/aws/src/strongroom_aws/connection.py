@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from strongroom.clients import repeated
 from strongroom.deadlines import Deadline, Runner
-from strongroom.errors import BackendUnavailableError, StrongroomError, ThrottledError
+from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError, ThrottledError
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_aws.account import Account, client_of, session_of
@@ -22,6 +22,7 @@ __all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+_ACCOUNT_SECONDS = 3.0
 _chance = random.SystemRandom()
 
 
@@ -185,6 +186,28 @@ class Connection:
         except Exception as error:  # noqa: BLE001  # as in `call`
             failed = error
         raise errors.translate(failed, "asking who is logged in", self.provider)
+
+    def account(self) -> str:
+        """Return the account, the region and the service's address; where STS refuses, the access key's id.
+
+        Raises:
+            BackendUnavailableError: STS does not answer. Else whatever says that nobody is logged in.
+        """
+        client = self.client()
+        deadline = Deadline(min(self._account.timeout, _ACCOUNT_SECONDS))
+        try:
+            whose = self._account.account_of_role or self.identity(deadline).split(":")[4]
+        except PermissionDeniedError:
+            credentials = self._session.get_credentials()
+            whose = "key " + str(credentials.access_key if credentials is not None else None)
+        return f"{whose} {client.meta.region_name} {client.meta.endpoint_url}"
+
+    def shown(self) -> str:
+        """Return where and as whom, as far as the options say so."""
+        told = self._account
+        parts = {"region": told.region_name, "endpoint": told.endpoint_url, "profile": told.profile_name}
+        parts["role"] = told.role_arn
+        return " ".join(f"{name}={text}" for name, text in parts.items() if text) or "of the SDK's own chain"
 
     def close(self) -> None:
         """Give back the connections."""

@@ -106,6 +106,17 @@ class AWSParameterProvider(BaseProvider):
         self._whole = deadline
         self._workers = min(_PARALLEL, max_connections)
 
+    def address(self) -> dict[str, str]:
+        """Return nothing: which secret is meant follows from `account`."""
+        return {}
+
+    def account(self) -> str:
+        """Return account, region and address of the service, of whoever is logged in: STS is asked."""
+        return self._connection.account()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.shown()}>"
+
     def get_secret(self, key: str) -> str:
         name = parameter_name_of(check_key(key))
         return self._value(key, name, name.text, self._connection.deadline())

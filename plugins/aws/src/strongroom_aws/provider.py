@@ -130,6 +130,17 @@ class AWSSecretProvider(BaseProvider):
         self._batches = True
         self._deleted: set[str] = set()
 
+    def address(self) -> dict[str, str]:
+        """Return nothing: which secret is meant follows from `account`."""
+        return {}
+
+    def account(self) -> str:
+        """Return account, region and address of the service, of whoever is logged in: STS is asked."""
+        return self._connection.account()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.shown()}>"
+
     # --- reading ---
 
     def get_secret(self, key: str) -> str:

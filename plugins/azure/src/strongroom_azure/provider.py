@@ -80,6 +80,10 @@ class AzureSecretProvider(BaseProvider):
     def __repr__(self) -> str:
         return f"<AzureSecretProvider {self._options.vault_url}>"
 
+    def address(self) -> dict[str, str]:
+        """Return what decides which secret is meant."""
+        return {"vault_url": self._options.vault_url}
+
     def get_secret(self, key: str) -> str:
         """Return the newest version's value: one request, or two where it is not found."""
         name = name_of(check_key(key))

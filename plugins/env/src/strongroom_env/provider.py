@@ -40,6 +40,10 @@ class EnvSecretProvider(BaseProvider):
         self._prefix = prefix
         self._environ = os.environ if environ is None else environ
 
+    def address(self) -> dict[str, str]:
+        """Return what decides which secret is meant."""
+        return {"prefix": self._prefix}
+
     def get_secret(self, key: str) -> str:
         value = self._environ.get(self._name(key))
         if value is None:

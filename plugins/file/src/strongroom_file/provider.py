@@ -83,6 +83,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if not timeout > 0:
             raise ConfigurationError(f"timeout must be above 0, got {timeout}", provider=self.type_name)
         self._path = Path(file_path)
+        self._address = os.path.abspath(self._path)  # noqa: PTH100  # `resolve` asks the disk, and follows links
         where = Path(key_file) if key_file is not None else None
         self._source = key_source(encryption_key, where, older_keys)
         self._max_versions = max_versions
@@ -92,6 +93,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         self._session: Session | None = None
         self._opening = SingleEntryLock(f"the store {self._path}")
         renew_after_fork(self, FileSecretProvider._after_fork, rest=FileSecretProvider._rest)
+
+    def address(self) -> dict[str, str]:
+        """Return what decides which secret is meant."""
+        return {"file_path": self._address}
 
     # --- reading ---
 

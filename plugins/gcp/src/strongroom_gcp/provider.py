@@ -103,6 +103,18 @@ class GCPSecretProvider(BaseProvider):
     def __repr__(self) -> str:
         return f"<GCPSecretProvider {self._parent}>"
 
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        told = self._options.client_options
+        where = {
+            name: told[name] for name in ("api_endpoint", "universe_domain") if told.get(name) is not None
+        }
+        return {
+            "project_id": self._options.project_id,
+            "location": self._options.location,
+            "client_options": where,
+        }
+
     def get_secret(self, key: str) -> str:
         name = name_of(check_key(key))
         service, deadline = self._connection.begin()

@@ -56,6 +56,14 @@ class KeyringSecretProvider(BaseProvider):
         self._made = None
         self._lock = threading.RLock()
 
+    def address(self) -> dict[str, str | None]:
+        """Return what decides which secret is meant."""
+        backend = self._backend
+        if backend is not None and not isinstance(backend, str):
+            cls = backend if isinstance(backend, type) else type(backend)
+            backend = f"{cls.__module__}.{cls.__qualname__}"
+        return {"service": self._service, "backend": backend}
+
     def get_secret(self, key: str) -> str:
         """Return the password stored for `key`.
 

@@ -78,11 +78,24 @@ class VaultSecretProvider(BaseProvider):
             proxies=proxies,
         )
         self._mount = mount_point.strip("/")
+        self._namespace = namespace
         self._version: int | None = kv_version
         self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field
         check_limits("vault", deadline=deadline, counts={})
         self._workers = max_connections
         self._whole = deadline
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        return {
+            "url": _without_user(self._client.url),
+            "namespace": self._namespace,
+            "mount_point": self._mount,
+            "field": self._field,
+        }
+
+    def __repr__(self) -> str:
+        return f"<VaultSecretProvider {_without_user(self._client.url).rstrip('/')} {self._mount}>"
 
     def get_secret(self, key: str) -> str:
         """Return the value, in one request."""
@@ -299,6 +312,12 @@ class VaultSecretProvider(BaseProvider):
 
     def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
         return in_parallel(function, items, self._workers)
+
+
+def _without_user(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _version_state(info: Mapping[str, Any], is_current: bool) -> VersionState:

@@ -1,0 +1,264 @@
+"""Which stored secret is meant: addresses of providers and of what stands in front of them.
+
+Two texts follow from a chain of middleware and a provider:
+
+- its *address*, of everything that decides which secret a key means. Names in a shared store are made of it;
+- its *sources* for a key, one for each provider that may answer: the provider's place, and the key there.
+  A write drops what was read from the same source, by whatever way.
+
+What decides is a table (`DECIDES`) for the components of a spec that are known, and their own `address()` for
+objects made in Python. Of a component that nobody knows, every option counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from strongroom.errors import StrongroomError
+
+__all__ = [
+    "DECIDES",
+    "Source",
+    "account_of",
+    "address_of",
+    "as_place",
+    "caches_of",
+    "component_address",
+    "innermost",
+    "invalidate",
+    "place_of",
+    "sources_of",
+]
+
+DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
+    ("provider", "memory"): frozenset(),  # and the pipeline that it belongs to
+    ("provider", "env"): frozenset({"prefix"}),
+    ("provider", "file"): frozenset({"file_path"}),
+    ("provider", "vault"): frozenset({"url", "namespace", "mount_point", "field"}),
+    ("provider", "aws"): frozenset(),  # and the account, region and address that it resolves to
+    ("provider", "aws.parameters"): frozenset(),  # as above
+    ("provider", "gcp"): frozenset({"project_id", "location", "client_options"}),
+    ("provider", "azure"): frozenset({"vault_url"}),
+    ("provider", "keyring"): frozenset({"service", "backend"}),
+    ("middleware", "prefix"): frozenset({"prefix"}),
+    ("middleware", "tenant"): frozenset({"template"}),
+    ("middleware", "encryption"): frozenset({"cipher"}),
+    ("middleware", "caching"): frozenset(),
+    ("middleware", "read-only"): frozenset(),
+    ("middleware", "retry"): frozenset(),
+    ("middleware", "validation"): frozenset(),
+    ("encryption", "aes-gcm"): frozenset(),
+    ("encryption", "chacha20"): frozenset(),
+    ("encryption", "fernet"): frozenset(),
+    ("encryption", "vault.transit"): frozenset(),
+}
+"""The options that decide which secret is meant, of each known component; no other option of these counts."""
+
+_TRANSPARENT: Final = frozenset({"caching", "read-only", "retry", "validation"})
+"""Middleware that changes neither keys nor values: with it and without it the same is read."""
+_PARTS: Final = frozenset({"field"})
+"""Options that choose a part of a stored secret: whoever writes one part changes the whole."""
+_WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
+
+
+class Source(NamedTuple):
+    """Where a value is stored: the provider's place, and the key there."""
+
+    place: str
+    key: str
+
+
+def component_address(
+    kind: str, type_name: str, options: Mapping[str, Any], public: Iterable[str] = ()
+) -> list[Any] | None:
+    """Return what a component of a spec adds to an address; None where it adds nothing.
+
+    Args:
+        kind: `provider`, `middleware` or `encryption`.
+        type_name: Its type.
+        options: All of its options, paths made whole.
+        public: Those that are no secrets; of the others a hash is taken.
+    """
+    if kind == "middleware" and type_name in _TRANSPARENT:
+        return None
+    known = DECIDES.get((kind, type_name))
+    chosen = options if known is None else {name: options.get(name) for name in known}
+    shown = set(chosen) if known is not None else set(public)
+    return [kind, type_name, _canonical(chosen, lambda name: name not in shown)]
+
+
+def place_of(provider: Any) -> str:
+    """Return the text that is equal for providers that keep their secrets in the same place."""
+    told = getattr(provider, "_place", None)
+    if isinstance(told, str):
+        return told
+    own = _own_address(provider)
+    return f"object {id(provider)}" if own is None else as_place(["provider", *own])
+
+
+def as_place(address: list[Any]) -> str:
+    """Return the place of a provider's address, without what chooses a part of a secret."""
+    kind, type_name, options = address
+    return _text([kind, type_name, [one for one in options if one[0] not in _PARTS]])
+
+
+def sources_of(chain: Any, key: str, *, written: bool = False) -> list[Source]:
+    """Return where `key` is read from through `chain`; with `written`, where a write of it goes.
+
+    It is empty where the active tenant, or none, cannot have such a key.
+    """
+    node = chain
+    while True:
+        members = getattr(node, "members", None)
+        if members is not None:
+            chosen = members[:1] if written else members
+            return [source for member in chosen for source in sources_of(member, key, written=written)]
+        stored = getattr(node, "stored", None)
+        if callable(stored) and hasattr(node, "inner"):
+            try:
+                key = stored(key)
+            except StrongroomError:
+                return []
+        if not hasattr(node, "inner"):
+            return [Source(place_of(node), key)]
+        node = node.inner
+
+
+def caches_of(chain: Any, *, written: bool = False) -> Iterator[Any]:
+    """Yield the caches in `chain`, the outermost first; with `written`, those on the way of a write alone."""
+    node = chain
+    while node is not None:
+        members = getattr(node, "members", None)
+        if members is not None:
+            for member in members[:1] if written else members:
+                yield from caches_of(member, written=written)
+            return
+        if hasattr(node, "drop") and hasattr(node, "cache"):
+            yield node
+        node = getattr(node, "inner", None)
+
+
+def invalidate(chain: Any, key: str) -> None:
+    """Let every cache in `chain` forget `key` of the active tenant, by whatever name it knows it there."""
+    node = chain
+    while node is not None:
+        for member in getattr(node, "members", ()):
+            invalidate(member, key)
+        if hasattr(node, "members"):
+            return
+        if hasattr(node, "drop") and hasattr(node, "cache"):
+            node.invalidate(key)
+        stored = getattr(node, "stored", None)
+        node = getattr(node, "inner", None)
+        if callable(stored) and node is not None:
+            key = stored(key)
+
+
+def address_of(chain: Any) -> str | None:
+    """Return the address of a chain made in Python; None where a part of it tells none."""
+    found = _address_of(chain)
+    return None if found is None else _text(found)
+
+
+def account_of(chain: Any) -> Callable[[], str] | None:
+    """Return a function that asks each provider whose account its credentials belong to; None without any.
+
+    It may do I/O, and raise.
+    """
+    told = (getattr(provider, "account", None) for provider in _providers(chain))
+    asking = [ask for ask in told if callable(ask)]
+    return partial(_accounts, asking) if asking else None
+
+
+def _accounts(asking: list[Callable[[], str]]) -> str:
+    return _text([ask() for ask in asking])
+
+
+def innermost(chain: Any) -> Any:
+    """Return the first provider of a chain."""
+    return next(_providers(chain))
+
+
+def _providers(chain: Any) -> Iterator[Any]:
+    node = chain
+    while True:
+        members = getattr(node, "members", None)
+        if members is not None:
+            for member in members:
+                yield from _providers(member)
+            return
+        if not hasattr(node, "inner"):
+            yield getattr(node, "wrapped", node)
+            return
+        node = node.inner
+
+
+def _address_of(node: Any) -> list[Any] | None:
+    parts: list[Any] = []
+    while True:
+        members = getattr(node, "members", None)
+        if members is not None:
+            inside = [_address_of(member) for member in members]
+            if None in inside:
+                return None
+            return [*parts, ["fallback", sorted(node.when), inside]]
+        own = _own_address(node)
+        if not hasattr(node, "inner"):
+            return None if own is None else [*parts, ["provider", *own]]
+        if own is None:
+            return None
+        if own[0]:  # else it changes neither keys nor values
+            parts.append(["middleware", *own])
+        node = node.inner
+
+
+def _own_address(component: Any) -> list[Any] | None:
+    """Return type and deciding options as the object tells them, None where it does not."""
+    component = getattr(component, "wrapped", component)
+    tell = getattr(component, "address", None)
+    told = tell() if callable(tell) else None
+    if not isinstance(told, Mapping):
+        return None
+    return [getattr(component, "type_name", "") or "", _canonical(told, lambda _: False)]
+
+
+def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
+    """Return options in their order, None left out: it is what an option is that was not given."""
+    found = []
+    for name in sorted(options):
+        value = _plain(options[name])
+        if name in _WITHOUT_SLASH and isinstance(value, str):
+            value = value.strip("/")
+        if value not in (None, {}, []):
+            found.append([name, _hashed(value) if hidden(name) else value])
+    return found
+
+
+def _plain(value: Any) -> Any:
+    plugin = getattr(value, "plugin", None)
+    if plugin is not None:  # a component inside of the options
+        public = [name for name, told in plugin.config.model_fields.items() if told.repr]
+        return component_address("encryption", plugin.name, value.options, public)
+    if isinstance(value, os.PathLike):
+        return os.path.abspath(Path(value).expanduser())  # noqa: PTH100  # `resolve` asks the disk
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_text(_plain(one)) for one in value)
+    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(_text(value).encode(errors="surrogatepass")).hexdigest()
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

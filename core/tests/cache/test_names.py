@@ -1,0 +1,520 @@
+"""Names in a shared level, and drops: made of what decides which secret is meant, and of nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cache_support import Clock
+from strongroom import (
+    CachingMiddleware,
+    EncryptionMiddleware,
+    PrefixMiddleware,
+    RetryMiddleware,
+    SecretProviderRegistry,
+    TenantContext,
+    TenantMiddleware,
+    ValidationMiddleware,
+    generate_key,
+)
+from strongroom.aio import AsyncSecretRegistry
+from strongroom.cache import MemoryCacheStore
+from strongroom.cache.addresses import DECIDES, address_of, component_address, place_of, sources_of
+from strongroom.encryption import AESGCMEncryption
+from strongroom.errors import BackendUnavailableError, ConfigurationError
+from strongroom.middleware import ReadOnlyMiddleware
+from strongroom.plugins import finder
+from strongroom.rotation import SecretRotation
+from strongroom_env import EnvSecretProvider
+from strongroom_file import FileCacheStore, FileSecretProvider
+from strongroom_memory import MemorySecretProvider
+
+KEY = generate_key()
+
+MUST_NOT = {
+    ("provider", "memory"): "secrets max_versions",
+    ("provider", "env"): "",
+    ("provider", "file"): "encryption_key key_file older_keys max_versions timeout",
+    (
+        "provider",
+        "vault",
+    ): "token auth verify client_cert client_key timeout max_connections proxies kv_version "
+    "destroy_on_delete list_deleted deadline",
+    # Region, address and account of the next two are asked for, as whoever is logged in has them.
+    (
+        "provider",
+        "aws",
+    ): "region_name endpoint_url profile_name access_key_id secret_access_key session_token "
+    "role_arn role_session_name external_id sts_endpoint_url verify kms_key_id timeout deadline max_connections "
+    "recovery_window_days force_delete tags",
+    ("provider", "aws.parameters"): "region_name endpoint_url profile_name access_key_id secret_access_key "
+    "session_token role_arn role_session_name external_id sts_endpoint_url verify kms_key_id timeout deadline "
+    "max_connections tier",
+    ("provider", "gcp"): "credentials credentials_file transport timeout deadline max_workers replication "
+    "kms_key_name labels",
+    ("provider", "azure"): "credential client_options timeout deadline max_workers purge tags",
+    ("provider", "keyring"): "",
+    (
+        "middleware",
+        "caching",
+    ): "ttl_seconds max_entries negative_ttl_seconds stale_if_error_seconds refresh_ahead "
+    "jitter fetch_timeout_seconds l2 l2_ttl_seconds encryption l2_timeout_seconds offline max_age_seconds",
+    ("middleware", "encryption"): "algorithm key older_keys migrate",
+    ("middleware", "prefix"): "",
+    ("middleware", "read-only"): "",
+    ("middleware", "retry"): "attempts base_seconds max_seconds deadline_seconds",
+    ("middleware", "tenant"): "",
+    ("middleware", "validation"): "key_pattern min_length max_length forbid json_schema",
+    ("encryption", "aes-gcm"): "key",
+    ("encryption", "chacha20"): "key",
+    ("encryption", "fernet"): "key",
+    ("encryption", "vault.transit"): "url token namespace auth verify client_cert client_key timeout "
+    "max_connections proxies key_name mount_point derived",
+}
+"""Every option that must not change a name. All others must."""
+
+
+@pytest.mark.parametrize("component", MUST_NOT, ids=lambda one: f"{one[0]}-{one[1]}")
+def test_each_option_changes_the_name_or_must_not(component):
+    kind, name = component
+    options = finder.find(kind, name).config.model_fields
+    must_not = set(MUST_NOT[component].split())
+    assert must_not.isdisjoint(DECIDES[component])
+    assert must_not | DECIDES[component] == set(options), (
+        "a new option: does it decide which secret is meant?"
+    )
+    plain = component_address(kind, name, dict.fromkeys(options))
+    for option in options:
+        changed = component_address(kind, name, {**dict.fromkeys(options), option: "x"})
+        assert (changed == plain) == (option in must_not), option
+
+
+def test_no_known_component_is_missing_from_the_table():
+    assert set(DECIDES) == set(MUST_NOT)
+    shipped = {
+        (one.kind, one.name)
+        for one in finder.listed()
+        if one.kind in {"provider", "middleware", "encryption"} and one.distribution.startswith("strongroom")
+    }
+    assert set(DECIDES) <= shipped
+
+
+def test_of_a_stranger_s_component_every_option_counts():
+    plain = component_address("provider", "acme", {"url": "a", "token": "t", "shard": None}, ["url"])
+    for option, value in (("url", "b"), ("token", "other"), ("shard", 3)):
+        changed = component_address(
+            "provider", "acme", {"url": "a", "token": "t", "shard": None, option: value}, ["url"]
+        )
+        assert changed != plain
+    assert "other" not in repr(component_address("provider", "acme", {"token": "other"}, []))
+    assert component_address("middleware", "acme", {}) is not None  # it may do anything to keys and values
+
+
+def test_paths_are_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = component_address("provider", "file", {"file_path": Path("a.enc")})
+    assert told[2] == [["file_path", str(tmp_path / "a.enc")]]
+    assert FileSecretProvider("a.enc", "a passphrase").address() == {"file_path": str(tmp_path / "a.enc")}
+
+
+def test_objects_and_specs_tell_the_same_place(tmp_path):
+    made = FileSecretProvider(tmp_path / "a.enc", "a passphrase")
+    spec = spec_of([{"type": "caching"}], file_path=str(tmp_path / "a.enc"))
+    with SecretProviderRegistry(spec) as registry:
+        (source,) = sources_of(registry.pipeline("app"), "key")
+    assert source.place == place_of(made)
+
+
+def test_a_chain_made_in_python_tells_its_address():
+    env = EnvSecretProvider("A_")
+    plain = address_of(env)
+    for same in (
+        RetryMiddleware(env),
+        ReadOnlyMiddleware(env),
+        ValidationMiddleware(env),
+        CachingMiddleware(env),
+    ):
+        assert address_of(same) == plain
+    others = [
+        EnvSecretProvider("B_"),
+        PrefixMiddleware(env, "a/"),
+        PrefixMiddleware(env, "b/"),
+        TenantMiddleware(env),
+        TenantMiddleware(env, template="x/{tenant}/{key}"),
+        EncryptionMiddleware(env, AESGCMEncryption(KEY)),
+    ]
+    assert len({plain, *map(address_of, others)}) == 7
+    assert address_of(MemorySecretProvider()) is None
+
+
+def test_a_store_that_others_share_is_refused_without_an_address(tmp_path):
+    store = FileCacheStore(tmp_path / "cache.db")
+    with pytest.raises(ConfigurationError, match="address") as caught:
+        CachingMiddleware(MemorySecretProvider(), l2=store, encryption=AESGCMEncryption(KEY))
+    assert "namespace" in caught.value.hint
+    CachingMiddleware(MemorySecretProvider(), l2=store, encryption=AESGCMEncryption(KEY), namespace="mine")
+    CachingMiddleware(EnvSecretProvider(), l2=store, encryption=AESGCMEncryption(KEY))
+
+
+def spec_of(middleware, **options):
+    provider = {"type": "file", "encryption_key": "a passphrase", **options}
+    return {"version": 1, "pipelines": {"app": {"provider": provider, "middleware": middleware}}}
+
+
+class TestWithASpec:
+    """Two hosts with one second level in a file."""
+
+    @pytest.fixture
+    def host(self, tmp_path, request):
+        def made(*inside, store="store.enc", **caching):
+            l2 = {"type": "file.cache", "path": str(tmp_path / "cache.db")}
+            cipher = {"type": "aes-gcm", "key": KEY}
+            first = {"type": "caching", "l2": l2, "encryption": cipher, "l2_timeout_seconds": 10, **caching}
+            registry = SecretProviderRegistry(spec_of([first, *inside], file_path=str(tmp_path / store)))
+            request.addfinalizer(registry.close)
+            return registry
+
+        return made
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ({"type": "prefix", "prefix": "prod/"}, {"type": "prefix", "prefix": "staging/"}),
+            (
+                {"type": "tenant", "template": "prod/{tenant}/{key}"},
+                {"type": "tenant", "template": "dev/{tenant}/{key}"},
+            ),
+        ],
+        ids=["prefix", "template"],
+    )
+    def test_what_renames_keeps_environments_apart(self, host, one, other):
+        prod, staging = host(one), host(other)
+        with TenantContext("acme"):
+            staging.set_secret("db", "staging's")
+            prod.set_secret("db", "prod's")
+            assert staging.get_secret("db") == "staging's"
+            assert prod.get_secret("db") == "prod's"
+
+    def test_two_stores_are_apart(self, host):
+        one, other = host(store="one.enc"), host(store="other.enc")
+        one.set_secret("db", "one's")
+        other.set_secret("db", "other's")
+        assert (one.get_secret("db"), other.get_secret("db")) == ("one's", "other's")
+
+    def test_what_decides_nothing_keeps_the_name(self, host):
+        host().set_secret("db", "value")
+        host().get_secret("db")
+        other = host({"type": "retry", "attempts": 7}, {"type": "read-only"}, ttl_seconds=5, jitter=0.5)
+        caching = other.pipeline("app").inner
+        caching._fetch = lambda key: pytest.fail(f"{key} was fetched")
+        assert other.get_secret("db") == "value"
+
+
+class Hosts:
+    """Registries over one backend that share a second level, each in place of a process on a host of its own."""
+
+    def __init__(self, backend=None):
+        self.backend = backend if backend is not None else MemorySecretProvider()
+        self.store = MemoryCacheStore()
+        self.clock = Clock()
+
+    def cache(self, inner):
+        return CachingMiddleware(
+            inner,
+            300,
+            l2=self.store,
+            encryption=AESGCMEncryption(KEY),
+            clock=self.clock,
+            negative_ttl_seconds=60,
+        )
+
+    def __call__(self, **pipelines):
+        registry = SecretProviderRegistry({"version": 1, "pipelines": {}})
+        for name, chain in pipelines.items():
+            registry.register(name, chain, prefix="" if name == "app" else None)
+        return registry
+
+
+@pytest.fixture
+def hosts():
+    return Hosts()
+
+
+WRITES = {
+    "set": lambda registry: registry.set_secret("db", "new"),
+    "batch": lambda registry: registry.set_secrets({"db": "new"}),
+    "condition": lambda registry: registry.set_secret_if("db", "new", registry.describe_secret("db").version),
+    "rotation": lambda registry: SecretRotation(registry).rotate("db", "new"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("writer", [None, "a", "c"])
+class TestAWriteReachesEveryCopy:
+    def test_of_every_tenant_on_every_host(self, hosts, write, writer):
+        hosts.backend.set_secret("db", "old")
+        one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
+        everybody(one, other, "old")
+        as_tenant(writer, lambda: write(one))
+        everybody(one, other, "new")
+        everybody(hosts(app=hosts.cache(hosts.backend)), one, "new")
+
+    def test_through_another_pipeline_with_other_middleware(self, hosts, write, writer):
+        hosts.backend.set_secret("team/db", "old")
+
+        def made():
+            return hosts(
+                app=PrefixMiddleware(RetryMiddleware(hosts.backend), "team/"),
+                cached=hosts.cache(PrefixMiddleware(hosts.backend, "team/")),
+                whole=hosts.cache(hosts.backend),
+                outside=PrefixMiddleware(hosts.cache(hosts.backend), "team/"),
+            )
+
+        one, other = made(), made()
+
+        def read():
+            return {
+                as_tenant(tenant, partial(registry.pipeline(name).get_secret, key))
+                for registry in (one, other)
+                for name, key in (("cached", "db"), ("whole", "team/db"), ("outside", "db"))
+                for tenant in (None, "a", "b")
+            }
+
+        assert read() == {"old"}
+        as_tenant(writer, lambda: write(one))
+        assert read() == {"new"}
+
+
+def as_tenant(tenant, call):
+    if tenant is None:
+        return call()
+    with TenantContext(tenant):
+        return call()
+
+
+def everybody(one, other, value):
+    for registry in (one, other, one):
+        for tenant in (None, "a", "b"):
+            assert as_tenant(tenant, lambda registry=registry: registry.get_secret("db")) == value
+
+
+def test_so_does_a_deletion(hosts):
+    hosts.backend.set_secret("db", "old")
+    one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
+    everybody(one, other, "old")
+    one.delete_secret("db")
+    for registry in (one, other):
+        for tenant in (None, "a", "b"):
+            with pytest.raises(KeyError):
+                as_tenant(tenant, lambda registry=registry: registry.get_secret("db"))
+    one.set_secret("db", "again")  # also what was remembered as absent
+    everybody(one, other, "again")
+
+
+def test_each_tenant_s_own_secret_is_left_alone(hosts):
+    def made():
+        return hosts(app=hosts.cache(TenantMiddleware(hosts.backend)))
+
+    one, other = made(), made()
+    for tenant in ("a", "b"):
+        as_tenant(tenant, lambda tenant=tenant: one.set_secret("db", f"{tenant}'s"))
+    for tenant in ("a", "b", "a"):
+        for registry in (one, other):
+            assert as_tenant(tenant, lambda registry=registry: registry.get_secret("db")) == f"{tenant}'s"
+    as_tenant("a", lambda: one.set_secret("db", "a's new one"))
+    assert as_tenant("a", lambda: other.get_secret("db")) == "a's new one"
+    cache = other.pipeline("app").inner
+    hits = cache.stats().hits
+    assert as_tenant("b", lambda: other.get_secret("db")) == "b's"
+    assert cache.stats().hits == hits + 1
+
+
+def test_a_cache_over_a_fallback_hears_its_members_whatever_the_tenant(tmp_path):
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "first": {"provider": {"type": "memory"}},
+            "second": {"provider": {"type": "memory"}, "middleware": [{"type": "prefix", "prefix": "x/"}]},
+            "safe": {"fallback": {"pipelines": ["first", "second"]}, "middleware": [{"type": "caching"}]},
+        },
+        "default": "safe",
+    }
+    with SecretProviderRegistry(spec) as registry:
+        registry.pipeline("second").set_secret("db", "old")
+        for tenant in (None, "a"):
+            assert as_tenant(tenant, lambda: registry.get_secret("db")) == "old"
+        registry.pipeline("second").set_secret("db", "new")
+        for tenant in (None, "a"):
+            assert as_tenant(tenant, lambda: registry.get_secret("db")) == "new"
+        registry.pipeline("first").set_secret("db", "first")
+        for tenant in (None, "a"):
+            assert as_tenant(tenant, lambda: registry.get_secret("db")) == "first"
+
+
+def test_a_fetch_that_a_write_of_another_pipeline_overtakes_is_kept_nowhere(hosts):
+    class Slow(MemorySecretProvider):
+        gate, entered = threading.Event(), threading.Event()
+
+        def get_secret(self, key):
+            value = super().get_secret(key)
+            self.entered.set()
+            self.gate.wait(30)
+            return value
+
+    hosts.backend = Slow(secrets={"db": "old"})
+    one = hosts(app=hosts.cache(hosts.backend), plain=hosts.backend)
+    reader = threading.Thread(target=one.get_secret, args=("db",))
+    reader.start()
+    assert Slow.entered.wait(30)
+    one.pipeline("plain").set_secret("db", "new")
+    Slow.gate.set()
+    reader.join(30)
+    assert one.get_secret("db") == "new"
+    assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
+
+
+def test_so_is_a_batch_on_another_host(hosts):
+    class Slow(MemorySecretProvider):
+        gate, entered = threading.Event(), threading.Event()
+
+        def get_secrets(self, keys):
+            found = super().get_secrets(keys)
+            self.entered.set()
+            self.gate.wait(30)
+            return found
+
+    hosts.backend = Slow(secrets={"db": "old"})
+    one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
+    reader = threading.Thread(target=one.get_secrets, args=(["db"],))
+    reader.start()
+    assert Slow.entered.wait(30)
+    other.set_secret("db", "new")
+    Slow.gate.set()
+    reader.join(30)
+    assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
+    assert one.get_secret("db") == "new"
+
+
+class TestInvalidate:
+    def test_the_next_read_asks_the_backend_in_every_level(self, hosts):
+        hosts.backend.set_secret("team/db", "old")
+        chain = hosts.cache(PrefixMiddleware(hosts.cache(hosts.backend), "team/"))
+        one = hosts(app=chain)
+        assert one.get_secret("db") == "old"
+        hosts.backend.set_secret("team/db", "new")
+        assert one.get_secret("db") == "old"
+        one.invalidate("db")
+        assert one.get_secret("db") == "new"
+
+    def test_it_acts_for_the_current_tenant(self, hosts):
+        hosts.backend.set_secret("db", "old")
+        one = hosts(app=hosts.cache(hosts.backend))
+        for tenant in ("a", "b"):
+            as_tenant(tenant, lambda: one.get_secret("db"))
+        hosts.backend.set_secret("db", "new")
+        as_tenant("a", lambda: one.invalidate("db"))
+        assert as_tenant("a", lambda: one.get_secret("db")) == "new"
+        assert as_tenant("b", lambda: one.get_secret("db")) == "old"
+
+    def test_from_asyncio(self, hosts):
+        hosts.backend.set_secret("db", "old")
+
+        async def main():
+            async with AsyncSecretRegistry(hosts(app=hosts.cache(hosts.backend))) as registry:
+                assert await registry.get_secret("db") == "old"
+                hosts.backend.set_secret("db", "new")
+                await registry.invalidate("db")
+                assert await registry.get_secret("db") == "new"
+
+        asyncio.run(main())
+
+    def test_from_the_command_line(self, tmp_path, capsys):
+        from strongroom.cli import main
+
+        spec = tmp_path / "strongroom.yaml"
+        spec.write_text(
+            "version: 1\n"
+            "pipelines:\n"
+            "  app:\n"
+            "    provider: {type: file, file_path: s.enc, encryption_key: a passphrase}\n"
+            "    middleware:\n"
+            "      - type: caching\n"
+            "        l2: {type: file.cache, path: cache.db, timeout_seconds: 10}\n"
+            "        l2_timeout_seconds: 10\n"
+            f"        encryption: {{type: aes-gcm, key: {KEY}}}\n"
+        )
+        spec.chmod(0o600)
+        with SecretProviderRegistry(spec) as registry:
+            registry.set_secret("db", "old")
+            assert registry.get_secret("db") == "old"
+        with FileSecretProvider(tmp_path / "s.enc", "a passphrase") as behind:
+            behind.set_secret("db", "new")
+        for arguments in (["db"], []):
+            with SecretProviderRegistry(spec) as registry:
+                assert registry.get_secret("db") == "old"
+            assert main(["--spec", str(spec), "cache", "clear", *arguments]) == 0
+            assert "forgotten" in capsys.readouterr().out
+            with SecretProviderRegistry(spec) as registry:
+                assert registry.get_secret("db") == "new"
+            with FileSecretProvider(tmp_path / "s.enc", "a passphrase") as behind:
+                behind.set_secret("db", "new")
+            break
+        assert main(["--spec", str(spec), "cache", "clear"]) == 0
+
+
+class TestAnAccount:
+    """Who is logged in decides which secrets are meant, as on AWS."""
+
+    class Provider(MemorySecretProvider):
+        def __init__(self, account, **values):
+            super().__init__(secrets=values)
+            self.told, self.asked = account, 0
+
+        def address(self):
+            return {}
+
+        def account(self):
+            self.asked += 1
+            if self.told is None:
+                raise BackendUnavailableError("STS is down")
+            return self.told
+
+    def test_two_accounts_do_not_meet_and_each_is_asked_for_once(self, hosts):
+        one, other = self.Provider("111", db="one's"), self.Provider("222", db="other's")
+        for _ in range(2):
+            for provider, value in ((one, "one's"), (other, "other's")):
+                assert hosts(app=hosts.cache(provider)).get_secret("db") == value
+        cache = hosts.cache(one)
+        one.asked = 0
+        for key in ("db", "none", "db"):
+            try:
+                cache.get_secret(key)
+            except KeyError:
+                continue
+        assert one.asked == 1
+
+    def test_it_is_not_asked_for_before_the_level_is_used(self, hosts):
+        provider = self.Provider("111", db="value")
+        registry = hosts(app=hosts.cache(provider))
+        assert provider.asked == 0
+        CachingMiddleware(provider).get_secret("db")
+        assert provider.asked == 0
+        registry.close()
+
+    def test_while_it_is_not_known_the_level_is_not_used_and_drops_wait(self, hosts):
+        good, unsure = self.Provider("111", db="old"), self.Provider(None, db="old")
+        seen, blind = hosts.cache(good), hosts.cache(unsure)
+        assert seen.get_secret("db") == blind.get_secret("db") == "old"
+        unsure.set_secret("db", "new")
+        good.set_secret("db", "new")
+        blind.set_secret("db", "new")
+        assert blind.owes_drops()
+        assert seen.get_secret("db") == "old"
+        unsure.told = "111"
+        hosts.clock.pass_by(61)
+        assert blind.get_secret("db") == "new"
+        assert not blind.owes_drops()
+        assert seen.get_secret("db") == "new"
