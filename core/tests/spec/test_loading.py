@@ -10,6 +10,7 @@ import pytest
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
+from strongroom.spec.references import UnresolvedError, resolve
 
 
 def problems(tmp_path, text, **kwargs):
@@ -297,7 +298,7 @@ def test_untrusted_files_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "s.yaml"
     path.write_text(MEMORY)
     path.chmod(0o666)
-    with pytest.raises(UntrustedSpecError, match="chmod o-w"):
+    with pytest.raises(UntrustedSpecError, match="everybody may write it"):
         load_plan(path)
     monkeypatch.setenv("STRONGROOM_TRUST_SPEC", "1")
     assert load_plan(path).default == "app"
@@ -310,6 +311,44 @@ def test_a_spec_of_another_user_is_refused(tmp_path):
     os.chown(path, 12345, 12345)
     with pytest.raises(UntrustedSpecError, match="12345"):
         load_plan(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_strangers_link_to_a_spec_is_refused(tmp_path):
+    """Whoever may make a link in a shared folder does not choose which spec, key and log are used."""
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    own.mkdir()
+    shared.mkdir()
+    (own / "s.yaml").write_text(MEMORY)
+    link, second = shared / "s.yaml", shared / "t.yaml"
+    link.symlink_to(own / "s.yaml")
+    second.symlink_to("s.yaml")
+    assert load_plan(second).folder == own
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    for path in (link, second):
+        with pytest.raises(UntrustedSpecError, match=r"link .* belongs to user 12345"):
+            load_plan(path)
+
+
+def test_a_file_that_others_decide_is_no_reference(tmp_path, monkeypatch):
+    """`${file:}` takes no text that everybody may write, nor a stranger's; a pipe does not hold it up."""
+    key = tmp_path / "app.key"
+    key.write_text("text-of-the-file")
+
+    def resolved():
+        return resolve("${file:./app.key}", environ={}, folder=tmp_path, read_secret=str)
+
+    assert resolved() == "text-of-the-file"
+    key.chmod(0o666)
+    with pytest.raises(UnresolvedError, match="everybody may write it"):
+        resolved()
+    monkeypatch.setenv("STRONGROOM_TRUST_SPEC", "1")
+    assert resolved() == "text-of-the-file"
+    monkeypatch.delenv("STRONGROOM_TRUST_SPEC")
+    key.unlink()
+    os.mkfifo(key)
+    with pytest.raises(UnresolvedError, match="no regular file"):
+        resolved()
 
 
 def test_what_is_no_file_is_refused_without_hanging(tmp_path):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from strongroom import __version__
 from strongroom.errors import SecretNotFoundError
+from strongroom.ownership import distrust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -222,7 +223,7 @@ def _trusted(path: str) -> bytes | None:
         return None
     try:
         status = os.fstat(descriptor)
-        mine = status.st_uid in {os.geteuid(), 0} and not status.st_mode & stat.S_IWOTH
+        mine = distrust(path, status) is None and not os.path.islink(path)  # noqa: PTH114  # pathlib takes time
         if not mine or not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SPEC_BYTES:
             return None
         return os.read(descriptor, _MAX_SPEC_BYTES)

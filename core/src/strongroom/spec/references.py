@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+
+from strongroom.ownership import distrust
 
 __all__ = [
     "BadReferenceError",
@@ -181,14 +184,21 @@ def _file(reference: Reference, folder: Path) -> str:
     if other is not None and (text := other.get(os.path.realpath(path))) is not None:
         return text
     try:
-        if not path.is_file():
-            what = "is no regular file" if path.exists() else "does not exist"
-            failure = f"the file {reference.name} {what}"
-        elif path.stat().st_size > _MAX_FILE_BYTES:
-            failure = f"the file {reference.name} is larger than {_MAX_FILE_BYTES >> 20} MiB"
-        else:
-            text = path.read_bytes().decode()
-            return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            why = None if os.environ.get("STRONGROOM_TRUST_SPEC") == "1" else distrust(path, status)
+            if not stat.S_ISREG(status.st_mode):
+                failure = f"the file {reference.name} is no regular file"
+            elif why is not None:
+                failure = f"the file {reference.name} is not trusted: {why}"
+            elif status.st_size > _MAX_FILE_BYTES:
+                failure = f"the file {reference.name} is larger than {_MAX_FILE_BYTES >> 20} MiB"
+            else:
+                text = file.read().decode()
+                return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+    except FileNotFoundError:
+        failure = f"the file {reference.name} does not exist"
     except UnicodeDecodeError:
         failure = f"the file {reference.name} is not UTF-8 text"
     except (OSError, ValueError) as error:

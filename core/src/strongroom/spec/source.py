@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
+from strongroom.ownership import distrust
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
 from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
 
 __all__ = ["Source", "read_source", "read_trusted"]
-
-_WORLD_MAY_WRITE = stat.S_IWOTH
 
 
 class Source:
@@ -36,7 +35,7 @@ def read_trusted(path: Path) -> bytes:
 
     Raises:
         ConfigurationError: It is missing, unreadable or no regular file.
-        UntrustedSpecError: Others own it or may write it, and `STRONGROOM_TRUST_SPEC` is not 1.
+        UntrustedSpecError: Others own it or a link to it, or may write it, without `STRONGROOM_TRUST_SPEC=1`.
     """
     try:
         # Non-blocking, so that a FIFO in the spec's place cannot hold the program up.
@@ -62,14 +61,12 @@ def read_trusted(path: Path) -> bytes:
 def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
     if os.environ.get("STRONGROOM_TRUST_SPEC") == "1":
         return
-    hint = "set STRONGROOM_TRUST_SPEC=1 if that is meant"
-    if status.st_uid not in {os.geteuid(), 0}:
+    why = distrust(path, status)
+    if why is not None:
         raise UntrustedSpecError(
-            f"the spec {path} belongs to user {status.st_uid}, not to you or root",
-            hint=f"chown it, or {hint}",
+            f"the spec {path} is not trusted: {why}",
+            hint="chown it or chmod o-w it, or set STRONGROOM_TRUST_SPEC=1 if that is meant",
         )
-    if status.st_mode & _WORLD_MAY_WRITE:
-        raise UntrustedSpecError(f"everybody may write the spec {path}", hint=f"chmod o-w it, or {hint}")
 
 
 def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Source:
@@ -79,7 +76,10 @@ def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Sour
     if isinstance(spec, Mapping):
         return Source("spec", Path.cwd(), _document_of(spec))
     path = Path(spec)
-    return Source(str(path), path.absolute().parent, read_document(read_trusted(path)))
+    document = read_document(read_trusted(path))
+    # Where the file really is: who may make a link to a spec does not choose its neighbours.
+    folder = path.resolve().parent if path.is_symlink() else path.absolute().parent
+    return Source(str(path), folder, document)
 
 
 def _document_of(spec: Mapping[str, Any]) -> Document:
