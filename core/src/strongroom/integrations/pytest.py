@@ -106,10 +106,10 @@ def _options(item: Any) -> Mapping[str, Any]:
 
 
 def _adder(masker: Masker) -> Callable[[str], None]:
-    from strongroom.masking import leaves
+    from strongroom.masking.parts import parts
 
     def add(value: str) -> None:
-        for text in (value, *leaves(value)):
+        for text in (value, *parts(value)):
             masker.add(text)
 
     return add

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from strongroom.masking.encoded import leaves
+from strongroom.masking.parts import parts
 from strongroom.masking.stream import Masker
 
 __all__ = ["known", "mask", "remember"]
@@ -19,8 +19,8 @@ known = Masker()
 
 
 def remember(value: str) -> None:
-    """Mask `value` from now on, and the texts in it where it is a JSON object or array."""
-    for text in (value, *leaves(value)):
+    """Mask `value` from now on, its lines, the texts in it where it is JSON, and a URL's password."""
+    for text in (value, *parts(value)):
         known.add(text)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from strongroom.masking.encoded import forms
-from strongroom.masking.index import Find, Index
+from strongroom.masking.finder import Finder, Found
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
+from strongroom.masking.parts import lines
 
 __all__ = ["Masker", "MaskingStream"]
 
@@ -21,24 +21,24 @@ class Masker:
 
     def __init__(self, values: Iterable[str] = (), *, mark: bytes = MARK) -> None:
         self.mark = mark
-        self.index = Index()
+        self.finder = Finder()
         for value in values:
             self.add(value)
 
     def add(self, value: str) -> None:
-        """Mask `value` too from now on."""
-        for form, kind in forms(value).items():
-            self.index.add(form, kind)
+        """Mask `value` too from now on, and its lines."""
+        for part in (value, *lines(value)):
+            self.finder.add(part)
 
     def __bool__(self) -> bool:
-        return len(self.index) > 0
+        return len(self.finder) > 0
 
     def __repr__(self) -> str:
-        return f"<Masker of {len(self.index)} patterns>"
+        return f"<Masker of {len(self.finder)} values>"
 
     def mask(self, data: bytes) -> bytes:
         """Return `data`, complete as it is, with every find masked."""
-        spans = joined(self.index.finds(data))
+        spans = joined(self.finder.find(data))
         pieces: list[bytes] = []
         given = 0
         for start, stop in spans:
@@ -57,10 +57,10 @@ class Masker:
         return MaskingStream(self)
 
 
-def joined(finds: Iterable[Find]) -> Iterator[Find]:
+def joined(finds: Iterable[Found]) -> Iterator[tuple[int, int]]:
     """Yield `finds`, in order, those that overlap as one: how many there are tells nothing."""
     start = stop = -1
-    for begin, end in finds:
+    for begin, end, *_ in finds:
         if begin < stop:
             stop = max(stop, end)
             continue
@@ -71,20 +71,26 @@ def joined(finds: Iterable[Find]) -> Iterator[Find]:
         yield start, stop
 
 
+_CONTEXT = 12  # what stands before a plain word decides whether it is one
+
+
 class MaskingStream:
     """Masks one stream. What was fed and not yet decided is held."""
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self._held = b""
+        self._evidence = 0
         # How much of `_held` was dealt with already, and up to where it stands under a mark.
         self._given = 0
         self._marked = 0
+        self._before = b""  # the last bytes that are no longer held
 
     def feed(self, data: bytes) -> bytes:
         """Take `data` and return what can be shown by now."""
         self._held += data
-        return self._advance(self._masker.index.undecided(self._held))
+        end, self._evidence = self._masker.finder.undecided(self._held)
+        return self._advance(end, ended=False)
 
     @property
     def pending(self) -> int:
@@ -94,7 +100,8 @@ class MaskingStream:
     @property
     def holds(self) -> bool:
         """Whether a tail is held that `release` would give out."""
-        return self.pending > 0 and _characters(self._held[self._marked :]) < MIN_CHARACTERS
+        unmasked = len(self._held) - self._marked
+        return self.pending > 0 and min(self._evidence, unmasked) < MIN_CHARACTERS
 
     def release(self) -> bytes:
         """Give out the undecided tail unless 4 characters of a value are in it.
@@ -108,13 +115,19 @@ class MaskingStream:
 
     def finish(self) -> bytes:
         """Return the rest, at the end of the stream."""
-        return self._advance(len(self._held))
+        return self._advance(len(self._held), ended=True)
 
-    def _advance(self, end: int) -> bytes:
+    def _finds(self, ended: bool) -> Iterator[tuple[int, int]]:
+        by = len(self._before)
+        for start, stop in joined(self._masker.finder.find(self._before + self._held, ended=ended)):
+            if stop > by:
+                yield max(0, start - by), stop - by
+
+    def _advance(self, end: int, *, ended: bool) -> bytes:
         """Give out what stands before `end`, and the marks of finds that begin there or follow at once."""
         data, given, marked = self._held, self._given, self._marked
         pieces: list[bytes] = []
-        for start, stop in joined(self._masker.index.finds(data)):
+        for start, stop in self._finds(ended):
             # Behind `end` a longer find may still come, but what is found is found.
             if start >= end and start > given:
                 break
@@ -129,15 +142,8 @@ class MaskingStream:
         if given < end:
             pieces.append(data[given:end])
             given = end
+        self._before = (self._before + data[max(0, end - _CONTEXT) : end])[-_CONTEXT:]
         self._held = data[end:]
         self._given = max(0, given - end)
         self._marked = max(0, marked - end)
         return b"".join(pieces)
-
-
-# The bytes that continue a character of UTF-8.
-_CONTINUING = bytes(range(0x80, 0xC0))
-
-
-def _characters(data: bytes) -> int:
-    return len(data.translate(None, _CONTINUING))

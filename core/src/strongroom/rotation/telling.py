@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from strongroom.errors import StrongroomError
-from strongroom.masking import Masker, leaves
+from strongroom.masking import Masker
+from strongroom.masking.parts import parts
 
 __all__ = ["told_by", "without"]
 
@@ -22,7 +23,7 @@ def without(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     What is longer loses its beginning: the last words say why. Nothing is left where a value is too short to
     be looked for and may stand in it.
     """
-    looked_for = [part for value in values for part in (value, *leaves(value))]
+    looked_for = [part for value in values for part in (value, *parts(value))]
     # Masked before anything is cut off or joined: a part of a value would not be found.
     masked = " ".join(Masker(looked_for).mask_text(text).split())
     if any(value and value in masked for value in looked_for):

@@ -1,0 +1,520 @@
+"""Finds values in bytes, whatever a program did to them on the way.
+
+What no encoder changes is a value's letters and digits. Short runs of those are looked for, all at once;
+where one turns up, the value is followed to both sides with the table of `looks`. Base64, lists of numbers,
+colours and the like are read by `views`, and looked through in the same way.
+`docs/decisions/0033-finding.md` has the measurements.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64, a2b_hex, b2a_base64
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from strongroom.masking.encoded import forms
+from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.masking.looks import step_left, step_right
+from strongroom.masking.views import views
+
+__all__ = ["ENOUGH", "Finder", "Found"]
+
+ENOUGH = 12
+"""Letters and digits of a value in a row that are masked though the rest of it is not there."""
+_WINDOW = 6
+_EVERY = ENOUGH - _WINDOW + 1  # so that any `ENOUGH` in a row hold a whole window
+_SHORT = 16  # values of so many characters are looked for in all their forms: no view would decode them
+_HARD = 64  # and so are values up to here without a run of letters and digits that is worth looking for
+_DENSE = 512  # so much of a long value's beginning and end has windows everywhere
+_MOST_WINDOWS = 256
+_MOST_TARGETS = 64
+_DEPTH = 2
+_TAIL = 256
+_LONGEST_PLAIN = 12
+_ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_OTHER = bytes(set(range(256)) - set(_ALNUM))
+_ISLAND = re.compile(rb"[A-Za-z0-9]+")
+_LONG_ISLAND = re.compile(rb"[A-Za-z0-9]{%d,}" % _WINDOW)
+_HIGH = re.compile(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
+_BEFORE_TOKEN = re.compile(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
+_RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
+_BOUNDS = _OTHER.replace(b"_", b"")
+_BETWEEN = b"\xff\xff"  # in no text of UTF-8
+_ENCODED_BYTES = 15
+_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
+_ESCAPES = b"\\%&\x1b"
+_PARTIAL = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
+_ENCODED_TAIL = re.compile(rb"[A-Za-z0-9+/_-]{3,128}\Z")
+_TOKEN_TAIL = re.compile(rb"[A-Za-z0-9_]{1,128}\Z")
+_HEX_TAIL = re.compile(rb"[0-9a-fA-F]{4,128}\Z")
+_EVIDENCE = 2
+_CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
+_MOST_STATES = 100_000
+_MOST_REACH = 1 << 16
+
+
+class Found(NamedTuple):
+    """Where something begins and ends, whose it is, and in what encoding it stands there."""
+
+    start: int
+    stop: int
+    label: Any
+    encoding: str
+
+
+class _Value:
+    """A value that is looked for."""
+
+    __slots__ = ("count", "label", "only", "raw", "word")
+
+    def __init__(self, raw: bytes, label: Any, only: re.Pattern[bytes] | None) -> None:
+        self.raw = raw
+        self.label = label
+        self.count = _letters(raw)
+        self.only = only
+        self.word = is_plain_word(raw)
+
+
+class _Form(NamedTuple):
+    label: Any
+    encoding: str
+    whole_token: bool
+
+
+class _Window(NamedTuple):
+    value: _Value
+    offset: int
+
+
+Target = _Form | _Window
+
+
+class _Spans:
+    """Where the first of a list of finds are, in order, put in order when somebody asks."""
+
+    def __init__(self, found: Sequence[Found]) -> None:
+        self._found = found[: len(found)]
+        self._spans: list[tuple[int, int]] | None = None
+
+    def __call__(self) -> list[tuple[int, int]]:
+        if self._spans is None:
+            self._spans = sorted((one.start, one.stop) for one in self._found)
+        return self._spans
+
+
+class _Automaton(NamedTuple):
+    first: int
+    search: Any
+    targets: list[list[Target]]
+
+
+class Finder:
+    """Values that are looked for, each with a label.
+
+    Safe to share between threads and with forked processes: there is no lock. Values are only ever appended,
+    and whoever searches builds what is missing and puts it in place at once.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[tuple[bytes, Target]] = []
+        self._seen: set[tuple[str, Any]] = set()
+        self._built: tuple[int, tuple[_Automaton, ...]] = (0, ())
+        self._raws: list[bytes] = []
+        self._words = False
+        self._beginnings = _Beginnings(0, [], [], b"")
+
+    def __len__(self) -> int:
+        return len(self._raws)
+
+    @property
+    def reach(self) -> int:
+        """How many bytes of what was looked through are to be looked through again with what follows."""
+        return min(_MOST_REACH, 512 + 8 * max(map(len, self._raws), default=0))
+
+    def add(self, value: str, label: Any = None, *, only: str | None = None) -> None:
+        """Look for `value` from now on; under 4 characters it is not.
+
+        Args:
+            value: The secret.
+            label: Comes with each find.
+            only: A pattern; a part of the value counts only where it is matched in it.
+        """
+        if len(value) < MIN_CHARACTERS or (value, label) in self._seen:
+            return
+        self._seen.add((value, label))
+        raw = value.encode(errors="surrogatepass")
+        one = _Value(raw, label, re.compile(only.encode()) if only is not None else None)
+        wanted: list[tuple[bytes, Target]] = []
+        anchors = list(_anchors(raw))
+        hard = len(value) <= _HARD and _LONG_ISLAND.search(raw) is None
+        if len(value) <= _SHORT or hard or not anchors:
+            for form, encoding in forms(value, counts=_no_line).items():
+                if len(form) < _WINDOW and encoding != "plain" and one.word:
+                    continue
+                wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
+        if not one.word:
+            wanted += ((raw[start:stop], _Window(one, start)) for start, stop in anchors)
+        self._words = self._words or one.word
+        self._raws.append(raw)
+        self._added += wanted
+
+    # --- finding ---
+
+    def find(self, data: bytes, *, depth: int = _DEPTH, ended: bool = True) -> list[Found]:
+        """Return every find, in order of its beginning; they may overlap.
+
+        Args:
+            data: What is looked through.
+            depth: How often what was decoded is decoded again.
+            ended: Nothing follows `data`; else a plain word at its end may be the beginning of a longer one.
+        """
+        if not self._added:
+            return []
+        found = list(self._direct(data, ended))
+        if depth:
+            for view in views(data, _Spans(found)):
+                inner = self.find(view.data, depth=depth - 1) if view.text else list(self._direct(view.data))
+                for one in inner:
+                    start, stop = view.origin(one.start, one.stop)
+                    found.append(Found(start, stop, one.label, view.encoding))
+        found.sort(key=_by_place)
+        return found
+
+    def _direct(self, data: bytes, ended: bool = True) -> Iterator[Found]:
+        words: list[Found] = []
+        done: dict[int, tuple[int, int]] = {}
+        for automaton in self._automata():
+            targets = automaton.targets
+            for which, start, stop in automaton.search.find_matches_as_indexes(data, overlapping=True):
+                for target in targets[which]:
+                    if isinstance(target, _Form):
+                        one = Found(start, stop, target.label, target.encoding)
+                        if target.whole_token:
+                            before, behind = data[start - 1 : start] or b" ", data[stop : stop + 1]
+                            if before in _BOUNDS and behind in _BOUNDS and (behind or ended):
+                                yield one
+                            else:
+                                words.append(one)
+                        else:
+                            yield one
+                        continue
+                    last = done.get(id(target.value))
+                    if last is not None and last[0] <= start and stop <= last[1]:
+                        continue
+                    met = _followed(data, start, stop, target)
+                    if met is not None:
+                        done[id(target.value)] = met
+                        plain = data[met[0] : met[1]] == target.value.raw
+                        yield Found(*met, target.value.label, "plain" if plain else "escaped")
+        if words:
+            yield from _whole_tokens(data, words, ended)
+
+    def _automata(self) -> tuple[_Automaton, ...]:
+        built, automata = self._built
+        count = len(self._added)
+        if built == count:
+            return automata
+        # New ones are put together with the smaller of the old ones, so that each is built few times over.
+        kept = list(automata)
+        first = built
+        while kept and built - kept[-1].first <= 2 * (count - first):
+            first = kept.pop().first
+        made = (*kept, _automaton(self._added[first:count], first))
+        self._built = (count, made)
+        return made
+
+    # --- the end of what has come by now ---
+
+    def undecided(self, data: bytes) -> tuple[int, int]:
+        """Return where the tail begins that more data could make a find, and how much of a value is in it."""
+        known = self._known_beginnings()
+        tail = data[-_TAIL:]
+        begun = _begun_at_end(tail, known.values)
+        size, evidence = begun, _characters(tail[len(tail) - begun :])
+        partial = _PARTIAL.search(tail)
+        if partial is not None and partial.start() < len(tail):
+            rest = tail[: partial.start()]
+            begun = _begun_at_end(rest, known.values)
+            if (begun or tail[partial.start()] in _ESCAPES) and len(tail) - len(rest) + begun > size:
+                size, evidence = len(tail) - len(rest) + begun, max(evidence, begun)
+        for held, told in (*_encoded_at_end(tail, known), (_inside_at_end(tail, known.everything), 0)):
+            if held > size:
+                size, evidence = held, max(evidence, told)
+        if size and self._words:
+            # Several plain words may be one token.
+            token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)
+            size += 0 if token is None else len(token[0])
+        return len(data) - size, evidence
+
+    def _known_beginnings(self) -> _Beginnings:
+        known = self._beginnings
+        if known.size != len(self._raws):
+            raws = self._raws[: len(self._raws)]
+            known = _Beginnings(
+                len(raws),
+                # What follows a plain word decides whether it is one.
+                sorted(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
+                sorted(form for raw in raws for form in _encoded_beginnings(raw)),
+                _BETWEEN.join(raws),
+            )
+            self._beginnings = known
+        return known
+
+
+class _Beginnings(NamedTuple):
+    """How so many values begin, themselves and in base64 and hex, in order; and all of them."""
+
+    size: int
+    values: list[bytes]
+    encoded: list[bytes]
+    everything: bytes
+
+
+def is_plain_word(raw: bytes) -> bool:
+    """Tell whether `raw` is letters alone, few, and in one case pattern, as ordinary words are."""
+    return len(raw) <= _LONGEST_PLAIN and raw.isalpha() and (raw.islower() or raw.isupper() or raw.istitle())
+
+
+def _characters(data: bytes) -> int:
+    return len(data.translate(None, _CONTINUING))
+
+
+def _no_line(_line: str) -> bool:
+    return False
+
+
+_by_place = itemgetter(0, 1)
+
+
+def _letters(data: bytes) -> int:
+    return len(data.translate(None, _OTHER))
+
+
+def _anchors(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the runs of letters and digits of a value that are looked for."""
+    if _LONG_ISLAND.search(raw) is not None:
+        yield from _windows(raw)
+    else:
+        islands = [match.span() for match in _ISLAND.finditer(raw)]
+        longest = max((stop - start for start, stop in islands), default=0)
+        least = min(longest, 3)
+        chosen = [span for span in islands if span[1] - span[0] >= least] if longest > 1 else []
+        if len(raw) <= 2 * ENOUGH:
+            chosen = sorted(chosen, key=lambda span: (span[0] - span[1], _commonness(raw[slice(*span)])))[:2]
+        yield from chosen
+    if len(raw) < _DENSE:
+        yield from (match.span() for match in _HIGH.finditer(raw))
+
+
+def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
+    # A long value has windows everywhere at its beginning and end, and few between.
+    size = len(raw)
+    sparse = size // _MOST_WINDOWS
+    island = _LONG_ISLAND.search(raw)
+    while island is not None:
+        at, stop = island.span()
+        while at < stop - _WINDOW:
+            yield at, at + _WINDOW
+            if _DENSE < at < size - _DENSE and sparse > _EVERY:
+                break
+            at += _EVERY
+        else:
+            yield stop - _WINDOW, stop
+            at = stop
+        if _DENSE < at < size - _DENSE:
+            at = max(at, min(at + sparse, size - _DENSE)) if sparse > _EVERY else at
+        island = _LONG_ISLAND.search(raw, at)
+
+
+def _commonness(anchor: bytes) -> int:
+    return -sum(_RARE.find(byte) for byte in anchor)
+
+
+def _automaton(added: list[tuple[bytes, Target]], first: int) -> _Automaton:
+    from ahocorasick_rs import BytesAhoCorasick, Implementation  # nothing may ever have to be masked
+
+    by_pattern: dict[bytes, list[Target]] = {}
+    for pattern, target in added:
+        targets = by_pattern.setdefault(pattern, [])
+        if len(targets) < _MOST_TARGETS:
+            targets.append(target)
+    kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
+    return _Automaton(
+        first, BytesAhoCorasick(list(by_pattern), implementation=kind), list(by_pattern.values())
+    )
+
+
+# --- following a value to both sides ---
+
+
+def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
+    """Return from where to where the value of `window`, which stands at `start`, stands in `data`."""
+    value, offset = window
+    raw = value.raw
+    begin = start - offset
+    if begin >= 0 and data.startswith(raw, begin):
+        return begin, begin + len(raw)
+    right, last = _rightwards(data, stop, raw, offset + stop - start)
+    if value.count < ENOUGH and last < len(raw) and _letters(raw[last:]):
+        return None
+    left, first = _leftwards(data, start, raw, offset)
+    part = raw[first:last]
+    shown = _letters(part)
+    if first == 0 and last == len(raw):
+        return left, right
+    if value.only is not None and not _counts(value, first, last):
+        return None
+    # Nearly the whole is the whole: what is missing are characters that some encoders drop.
+    if shown >= ENOUGH or (shown == value.count and shown >= _WINDOW):
+        return left, right
+    return None
+
+
+def _counts(value: _Value, first: int, last: int) -> bool:
+    assert value.only is not None  # noqa: S101
+    return any(
+        min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
+        for match in value.only.finditer(value.raw)
+    )
+
+
+def _rightwards(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
+    size = len(raw)
+    while place < size and at < len(data):
+        same = _same(data, at, raw, place)
+        at, place = at + same, place + same
+        while same and place < size and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
+            at, place = at - 1, place - 1
+        if place >= size or at >= len(data):
+            break
+        step = step_right(data, at, raw, place)
+        if step is None:
+            break
+        at, place = step
+    return at, place
+
+
+def _leftwards(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
+    while place and at:
+        same = _same_before(data, at, raw, place)
+        at, place = at - same, place - same
+        while same and place < len(raw) and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004
+            at, place = at + 1, place + 1
+        if not place or not at:
+            break
+        step = step_left(data, at, raw, place)
+        if step is None:
+            break
+        at, place = step
+    return at, place
+
+
+def _same(data: bytes, at: int, raw: bytes, place: int) -> int:
+    """Return how many bytes of both are the same from here on."""
+    low, size = 0, min(len(data) - at, len(raw) - place)
+    step = 16
+    while low < size:
+        step = min(step, size - low)
+        if data[at + low : at + low + step] != raw[place + low : place + low + step]:
+            if step == 1:
+                return low
+            step = step // 2
+            continue
+        low += step
+        step *= 2
+    return low
+
+
+def _same_before(data: bytes, at: int, raw: bytes, place: int) -> int:
+    low, size = 0, min(at, place)
+    step = 16
+    while low < size:
+        step = min(step, size - low)
+        if data[at - low - step : at - low] != raw[place - low - step : place - low]:
+            if step == 1:
+                return low
+            step = step // 2
+            continue
+        low += step
+        step *= 2
+    return low
+
+
+def _whole_tokens(data: bytes, words: list[Found], ended: bool) -> Iterator[Found]:
+    """Yield those of `words` that, with those that overlap them, are whole tokens."""
+    words.sort(key=_by_place)
+    group: list[Found] = []
+    stop = -1
+    for word in (*words, None):
+        if word is None or word.start >= stop:
+            if group and (ended or stop < len(data)) and _is_token(data, group[0].start, stop):
+                yield from group
+            group = []
+        if word is not None:
+            group.append(word)
+            stop = max(stop, word.stop)
+
+
+def _is_token(data: bytes, start: int, stop: int) -> bool:
+    if data[stop : stop + 1].isalnum() or data[stop : stop + 1] == b"_":
+        return False
+    return _BEFORE_TOKEN.search(data, max(0, start - 12), start) is not None
+
+
+# --- the end of what has come by now ---
+
+
+def _inside_at_end(tail: bytes, everything: bytes) -> int:
+    """Return how many bytes at the end of `tail` are a part of a value, if they are two or more."""
+    size = 0
+    while size < min(len(tail), ENOUGH) and tail[-size - 1 :] in everything:
+        size += 1
+    return size if size > 1 else 0
+
+
+def _begun_at_end(tail: bytes, ordered: list[bytes]) -> int:
+    """Return how many bytes at the end of `tail` are the beginning of one of `ordered`, and not the whole."""
+    for at in range(len(tail)):
+        rest = tail[at:]
+        # In sorted order, those that begin with `rest` stand right behind it.
+        place = bisect_right(ordered, rest)
+        if place < len(ordered) and ordered[place].startswith(rest):
+            return len(rest)
+    return 0
+
+
+def _encoded_beginnings(raw: bytes) -> Iterator[bytes]:
+    start = raw[:_ENCODED_BYTES]
+    for offset, undecided in ((0, 0), (1, 2), (2, 3)):
+        form = b2a_base64(bytes(offset) + start, newline=False)[undecided:_ENCODED_BYTES]
+        yield form
+        yield form.translate(_TO_URL_ALPHABET)
+    yield start.hex().encode()
+    yield start.hex().upper().encode()
+
+
+def _encoded_at_end(tail: bytes, known: _Beginnings) -> Iterator[tuple[int, int]]:
+    """Yield how many bytes at the end of `tail` may begin a value in base64 or hex, and how much of it."""
+    begun = _begun_at_end(tail[-2 * _ENCODED_BYTES :], known.encoded)
+    if begun:
+        yield begun, begun // 2
+    run = _ENCODED_TAIL.search(tail)
+    if run is None:
+        return
+    text = run[0].replace(b"-", b"+").replace(b"_", b"/")
+    for shift in range(4):
+        rest = text[shift:]
+        usable = len(rest) - (len(rest) % 4 == 1)
+        size = _begun_at_end(a2b_base64(rest[:usable] + b"=" * (-usable % 4)), known.values)
+        if size >= _EVIDENCE:
+            yield min(len(text), (size + 2) * 4 // 3 + 3), size
+    digits = _HEX_TAIL.search(tail)
+    if digits is not None:
+        for cut in (0, 1):
+            usable_digits = digits[0][: len(digits[0]) - cut]
+            size = _begun_at_end(a2b_hex(usable_digits[len(usable_digits) % 2 :]), known.values)
+            if size >= _EVIDENCE:
+                yield min(len(digits[0]), 2 * size + 2), size

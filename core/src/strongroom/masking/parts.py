@@ -1,0 +1,47 @@
+"""What of a value is a secret by itself: its lines, a URL's password, the texts in a JSON object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from strongroom.masking.encoded import leaves
+from strongroom.masking.limits import MIN_CHARACTERS
+
+__all__ = ["lines", "parts"]
+
+_BOUNDARY = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")
+_SETTING = re.compile(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
+_SURE = 8
+
+
+def lines(value: str) -> Iterator[str]:
+    """Yield the lines of a multi-line value that give it away."""
+    found = value.splitlines()
+    if found != [value]:
+        # A line without its indentation is found in the indented one too.
+        yield from (line for line in dict.fromkeys(line.strip() for line in found) if _is_secret(line))
+
+
+def _is_secret(line: str) -> bool:
+    if len(line) < _SURE or _BOUNDARY.fullmatch(line) or _SETTING.fullmatch(line):
+        return False
+    return len(line) > _SURE or not line.isalpha()
+
+
+def parts(value: str) -> Iterator[str]:
+    """Yield the texts inside `value` that are secret by themselves, since programs show them alone."""
+    yield from leaves(value)
+    for match in _PASSWORD.finditer(value[:4096]):
+        yield from _userinfo(match[2])
+
+
+def _userinfo(text: str) -> Iterator[str]:
+    from urllib.parse import unquote, unquote_plus
+
+    user, colon, password = text.partition(":")
+    secret = password if colon else user
+    for one in dict.fromkeys((secret, unquote(secret), unquote_plus(secret))):
+        if len(one) >= MIN_CHARACTERS:
+            yield one

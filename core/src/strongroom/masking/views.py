@@ -1,0 +1,378 @@
+"""Other readings of a text: base64 and lists of numbers decoded, colours and separators taken out.
+
+Each knows where in the text its bytes come from. That there is nothing to read is found out at the speed of
+C.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+__all__ = ["READINGS", "View", "views"]
+
+
+Known = Callable[[], Sequence[tuple[int, int]]]
+
+
+class View(NamedTuple):
+    """What a text may also be read as: the bytes, where they come from, and the name of the encoding."""
+
+    data: bytes
+    origin: Callable[[int, int], tuple[int, int]]
+    encoding: str
+    text: bool = True
+
+
+READINGS = (
+    ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
+    ("hex", "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, and dumps of od, xxd, hexdump"),
+    ("numbers", "lists of bytes as decimal numbers: JSON of a node Buffer, `list(bytes)`, Go, Rust, Java"),
+    ("colours", "terminal sequences, overstrikes and NUL bytes (UTF-16) taken out"),
+    ("apart", "characters apart: lists of characters, `od -c`, a backslash before each"),
+)
+"""Every reading, for the documentation."""
+
+LEAST = 22
+"""Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
+_WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_IS_BASE64 = bytes(byte in _WORD + b"+/-_" for byte in range(256))
+_IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
+_RUN = b"\1" * LEAST
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
+_BREAKS = re.compile(rb"[ \t\r\n]+")
+_LISTED = re.compile(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
+_OF_TEXT = re.compile(rb"[2-7]{6}")
+_NUMBER = re.compile(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_LEAST_NUMBERS = 8
+_ADDRESS = 7
+_EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
+_GAP = b"\xff\xff\xff"
+_NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
+
+
+def views(data: bytes, known: Known = list) -> Iterator[View]:
+    """Yield every other reading of `data` that there is reason for.
+
+    Args:
+        data: The text.
+        known: Tells where values were found already, in order: nothing is decoded there.
+    """
+    batch = _Batch()
+    for view in (*_base64(data, known), *_lists(data, known)):
+        if view.text:
+            yield view
+        else:
+            batch.add(view)
+    yield from batch.views()
+    if b"\x1b" in data or b"\x08" in data or b"\0" in data:
+        yield from _without(_TERMINAL, data, "colours")
+    if b"\\" in data:
+        yield from _parts(_EACH_ESCAPED, rb"\\+", data)
+    if b"'" in data and b"', '" in data:
+        yield from _parts(_LIST_OF_CHARACTERS, rb"', ?'", data, more=2)
+    if b"0000000 " in data:
+        yield from _parts(_DUMPED, rb" +(?:[a-z]{2,3}(?= ))?|\s*\n[0-7]{7} *|0000000 ", data)
+    yield from _escaped_base64(data)
+
+
+_TERMINAL = re.compile(
+    rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
+    rb"|[^\n]\x08|\0"
+)
+_EACH_ESCAPED = re.compile(rb"\\(?:\\*[A-Za-z0-9]\\){5,}\\*[A-Za-z0-9]")
+_LIST_OF_CHARACTERS = re.compile(rb"', ?'(?:(?:\\[^\n]|[^\n\\]|\\u[0-9a-f]{4})', ?'){4,}")
+_DUMPED = re.compile(rb"0000000 (?:(?: {1,3}(?:[!-~]|\\[0abtnvfr]|[0-7]{3}|[a-z]{2,3}))+\s*\n(?:[0-7]{7})?)+")
+# Each begins with a single character, which Python searches for fast.
+_PERCENT = re.compile(rb"%(?:25){0,2}2[BbFf]")
+_SLASH = re.compile(rb"\\(?:/|u002[bBfF])")
+_ENTITY = re.compile(rb"&#(?:4[37]|[xX]2[bBfF]);")
+_AROUND = 1024
+_ESCAPES_OF_BASE64 = re.compile(
+    rb"(%(?:25){0,2}2[Bb]|\\+u002[bB]|&#(?:43|[xX]2[bB]);)|(%(?:25){0,2}2[Ff]|\\+/|\\+u002[fF]|&#(?:47|[xX]2[fF]);)"
+    rb"|(\\+r\\+n|\\+n|%0[dD]%0[aA]|%0[aA])"
+)
+
+
+def _is_known(span: tuple[int, int], known: Known) -> bool:
+    """Tell whether nearly all of `span` lies within what was found."""
+    spans = known()
+    which = max(0, bisect_right(spans, span) - 1)
+    return any(
+        start <= span[0] + _EDGE and span[1] - _EDGE <= stop for start, stop in spans[which : which + 2]
+    )
+
+
+# --- base64 ---
+
+
+def _base64(data: bytes, known: Known = list) -> Iterator[View]:
+    marked = data.translate(_IS_BASE64)
+    at = marked.find(_RUN)
+    while at >= 0:
+        # `_RUN` may begin behind the run's beginning where the run before was passed over.
+        run = _BASE64.match(data, at)
+        assert run is not None  # noqa: S101  # its first character is one of base64
+        text = run[0]
+        # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
+        looks_so = not text.islower() and not text.isupper() and not text.isdigit()
+        if looks_so and not _is_known(run.span(), known):
+            yield from _decoded(text, run.start())
+        at = marked.find(_RUN, run.end())
+
+
+def _decoded(text: bytes, start: int) -> Iterator[View]:
+    breaks = [match.span() for match in _BREAKS.finditer(text)] if b"\n" in text else []
+    clean = _BREAKS.sub(b"", text) if breaks else text
+    clean = clean.translate(_TO_STANDARD)
+    pieces: list[bytes] = []
+    for shift in range(4):
+        usable = clean[shift : shift + (len(clean) - shift) // 4 * 4]
+        rest = clean[shift + len(usable) :]
+        if len(rest) > 1:
+            usable += rest + b"=" * (4 - len(rest))
+        pieces.append(binascii.a2b_base64(usable))
+    for shift, piece in enumerate(pieces):
+        origin = _OfBase64(start, shift, breaks, len(piece), len(clean))
+        yield View(piece, origin, "base64", text=_is_text(piece))
+
+
+class _OfBase64:
+    """Where decoded bytes come from."""
+
+    def __init__(
+        self, start: int, shift: int, breaks: list[tuple[int, int]], size: int, characters: int
+    ) -> None:
+        self.start, self.shift, self.breaks = start, shift, breaks
+        self.size, self.characters = size, characters
+
+    def __call__(self, start: int, stop: int) -> tuple[int, int]:
+        # Characters that also hold bits of the neighbours are left.
+        first = self.shift - (-start * 4 // 3)
+        last = self.shift + stop * 4 // 3 - 1 if stop < self.size else self.characters - 1
+        return self.start + self._in_text(first), self.start + self._in_text(last) + 1
+
+    def _in_text(self, at: int) -> int:
+        for begin, end in self.breaks:
+            if at < begin:
+                break
+            at += end - begin
+        return at
+
+
+def _is_text(data: bytes) -> bool:
+    if data.isascii() and len(data.translate(None, _NEVER_IN_TEXT)) == len(data):
+        return True
+    inner = data[3:-3]  # the first and the last character may be cut
+    if len(inner.translate(None, _NEVER_IN_TEXT)) != len(inner):
+        return False
+    try:
+        inner.decode()
+    except UnicodeDecodeError as error:
+        return error.start < 3 and error.end - error.start < 3 and len(data) > 64  # noqa: PLR2004
+    return True
+
+
+class _Batch:
+    """Readings that are not text, as one: a call costs more than looking through a few bytes."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._starts: list[int] = []
+        self._views: list[View] = []
+
+    def add(self, view: View) -> None:
+        self._starts.append(self._size)
+        self._views.append(view)
+        self._size += len(view.data) + len(_GAP)
+
+    def views(self) -> Iterator[View]:
+        if self._views:
+            data = _GAP.join(view.data for view in self._views)
+            yield View(data, self._origin, self._views[0].encoding, text=False)
+
+    def _origin(self, start: int, stop: int) -> tuple[int, int]:
+        which = bisect_right(self._starts, start) - 1
+        begin = self._starts[which]
+        return self._views[which].origin(start - begin, min(stop - begin, len(self._views[which].data)))
+
+
+def _escaped_base64(data: bytes) -> Iterator[View]:
+    done = 0
+    for escape in _places(data):
+        if escape < done:
+            continue
+        start, done = max(done, escape - _AROUND), escape + _AROUND
+        view = _substituted(_ESCAPES_OF_BASE64, data[start:done], (b"+", b"/", b""))
+        if view is not None:
+            origin = _Moved(view.origin, start)
+            yield from (
+                View(one.data, _Twice(one.origin, origin), one.encoding, one.text)
+                for one in _base64(view.data)
+            )
+
+
+def _places(data: bytes) -> Iterator[int]:
+    """Yield where `+` and `/` stand escaped."""
+    for first, pattern in ((b"%", _PERCENT), (b"\\", _SLASH), (b"&", _ENTITY)):
+        if first in data:
+            yield from (match.start() for match in pattern.finditer(data))
+
+
+class _Twice:
+    """Where the bytes of a view of a view come from."""
+
+    def __init__(
+        self, inner: Callable[[int, int], tuple[int, int]], outer: Callable[[int, int], tuple[int, int]]
+    ) -> None:
+        self.inner, self.outer = inner, outer
+
+    def __call__(self, start: int, stop: int) -> tuple[int, int]:
+        return self.outer(*self.inner(start, stop))
+
+
+# --- lists of numbers ---
+
+
+def _lists(data: bytes, known: Known) -> Iterator[View]:
+    marked = data.translate(_IS_LISTED)
+    at = marked.find(_RUN)
+    while at >= 0:
+        run = _LISTED.match(data, at)
+        assert run is not None  # noqa: S101  # its first character is one of a list
+        if not _is_known(run.span(), known):
+            yield from _numbers(run[0], at)
+        at = marked.find(_RUN, run.end())
+
+
+def _numbers(text: bytes, start: int) -> Iterator[View]:
+    if len(text.translate(None, b" \r\n,:\\%[")) < _LEAST_NUMBERS:
+        return
+    if text.isalnum() and b"x" not in text and b"X" not in text:
+        # Of letters and digits every second digit is 3 to 7; so are few of a hash's.
+        if _OF_TEXT.search(text[::2]) or _OF_TEXT.search(text[1::2]):
+            yield from _digits([text], [(start, start + len(text))])
+        return
+    spans = []
+    words: list[bytes] = []
+    for match in _NUMBER.finditer(text):
+        word, begin = match[1], match.start(1)
+        # The address at the beginning of a dump's line.
+        first = begin == 0 or text[begin - 1 : begin] == b"\n"
+        if first and len(word) >= _ADDRESS and len(text) > match.end() and text[match.end()] in b" :":
+            continue
+        words.append(word)
+        spans.append((start + begin, start + match.end()))
+    if not words:
+        return
+    sizes = {len(word) for word in words}
+    if len(words) >= _LEAST_NUMBERS and b"".join(words).isdigit() and max(sizes) <= 3:  # noqa: PLR2004
+        numbers = [int(word) for word in words]
+        yield from _of_bytes(numbers, spans, "numbers")
+        if sizes == {3}:
+            yield from _of_bytes([_octal(word) for word in words], spans, "numbers")
+    if sizes <= {4, 2} or sizes == {6}:
+        yield from _little_endian(words, spans, 16 if sizes <= {4, 2} else 8)
+    yield from _digits(words, spans)
+
+
+def _of_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
+    data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004
+    yield View(data, lambda start, stop: (spans[start][0], spans[stop - 1][1]), name)
+
+
+def _octal(word: bytes) -> int:
+    try:
+        return int(word, 8)
+    except ValueError:
+        return 255
+
+
+def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) -> Iterator[View]:
+    try:
+        numbers = [int(word, base) for word in words]
+    except ValueError:
+        return
+    data = b"".join((number & 0xFFFF).to_bytes(2, "little") for number in numbers)
+    name = "hex" if base == 16 else "numbers"  # noqa: PLR2004
+    yield View(data, lambda start, stop: (spans[start // 2][0], spans[(stop - 1) // 2][1]), name)
+
+
+def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
+    joined = b"".join(words)
+    ends = list(accumulate(len(word) for word in words))
+
+    def place(digit: int) -> int:
+        which = bisect_right(ends, digit)
+        return spans[which][1] - (ends[which] - digit)
+
+    for shift in (0, 1) if len(joined) % 2 or max(map(len, words)) >= _LEAST_NUMBERS else (0,):
+        digits = joined[shift : shift + (len(joined) - shift) // 2 * 2]
+
+        def origin(start: int, stop: int, shift: int = shift) -> tuple[int, int]:
+            return place(shift + 2 * start), place(shift + 2 * stop - 1) + 1
+
+        data = binascii.a2b_hex(digits)
+        yield View(data, origin, "hex", text=_is_text(data))
+
+
+# --- what is taken out ---
+
+
+def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[View]:
+    view = _substituted(pattern, data, ())
+    if view is not None:
+        yield View(view.data, view.origin, name)
+
+
+def _parts(region: re.Pattern[bytes], taken_out: bytes, data: bytes, more: int = 0) -> Iterator[View]:
+    for match in region.finditer(data):
+        start = max(0, match.start() - more)
+        view = _substituted(re.compile(taken_out), data[start : match.end() + more], ())
+        if view is not None:
+            yield View(view.data, _Moved(view.origin, start), "apart")
+
+
+class _Moved:
+    """Where the bytes of a view of a part come from."""
+
+    def __init__(self, inner: Callable[[int, int], tuple[int, int]], by: int) -> None:
+        self.inner, self.by = inner, by
+
+    def __call__(self, start: int, stop: int) -> tuple[int, int]:
+        first, last = self.inner(start, stop)
+        return first + self.by, last + self.by
+
+
+def _substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) -> View | None:
+    """Return `data` with each match replaced by what stands in `by` for its group; None without a match."""
+    pieces: list[bytes] = []
+    begins: list[int] = []  # where in the view each piece that is kept begins
+    origins: list[int] = []  # and where in `data`
+    at = size = 0
+    for match in pattern.finditer(data):
+        put = by[match.lastindex - 1] if by and match.lastindex else b""
+        begins += (size, size + match.start() - at)
+        origins += (at, match.start())
+        pieces += (data[at : match.start()], put)
+        size += match.start() - at + len(put)
+        at = match.end()
+    if not pieces:
+        return None
+    begins.append(size)
+    origins.append(at)
+    pieces.append(data[at:])
+
+    def place(index: int) -> int:
+        which = bisect_right(begins, index) - 1
+        return origins[which] + index - begins[which]
+
+    def origin(start: int, stop: int) -> tuple[int, int]:
+        return place(start), place(stop - 1) + 1
+
+    return View(b"".join(pieces), origin, "")
