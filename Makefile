@@ -4,29 +4,46 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.ready-for-demo
 SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint types floors unit ratios torture soak bench docs site site-check schema dist licences release clean
+.PHONY: help setup demo test quick lint types floors unit test-under-load ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/'
 
 setup: $(READY)  ## make .venv with everything in it
 
-$(READY): $(SETUP_FILES)
-	@$(PYTHON) -c 'import sys; sys.exit("strongroom needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt -c constraints.txt
-	@touch $(READY)
+# $(begin): a .venv with uv in it, and how far we are.
+define begin
+@$(PYTHON) -c 'import sys; sys.exit("strongroom needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+@test -x $(BIN)/python || { echo "set-up 1 of 3: $(VENV), with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+@test -x $(BIN)/uv || { echo "set-up 2 of 3: uv, which installs the rest"; $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt; }
+endef
 
-demo: $(READY)   ## the main job, in a temporary folder, with the real command line
+$(READY): $(SETUP_FILES)
+	$(begin)
+	@echo "set-up 3 of 3: strongroom, its plugins, and all that the tests need ($$(grep -c == constraints.txt) packages at most)"
+	@$(BIN)/uv pip install --python $(BIN)/python -r requirements-dev.txt -c constraints.txt
+	@touch $(READY) $(DEMO_READY)
+
+$(DEMO_READY):
+	$(begin)
+	@echo "set-up 3 of 3: strongroom with its providers for files, memory and the environment"
+	@$(BIN)/uv pip install --python $(BIN)/python -e ./core -e ./plugins/memory -e ./plugins/env -e ./plugins/file -e . -c constraints.txt
+	@touch $(DEMO_READY)
+
+demo: $(DEMO_READY) ## the main job, in a temporary folder, with the real command line
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-test: lint types floors unit ratios  ## everything that CI checks
+test: $(READY)   ## everything that CI checks: lint, types, floors and unit
+	@$(BIN)/python scripts/run_parts.py lint types floors unit
+
+quick: $(READY)  ## the tests without servers that what you changed touches, the nearest first, for half a minute
+	@$(BIN)/python scripts/quick_tests.py
 
 lint: $(READY)   ## style
 	$(BIN)/ruff check
@@ -38,14 +55,17 @@ types: $(READY)  ## mypy, strict, on what ships
 floors: $(READY) ## which module may import which
 	$(BIN)/lint-imports
 
-unit: $(READY)   ## the tests, in parallel
-	$(BIN)/pytest
+unit: $(READY)   ## the tests, in parallel, last failures first; of one plugin with PLUGIN=vault
+	$(BIN)/pytest -q --durations=10 $(if $(PLUGIN),plugins/$(PLUGIN))
+
+test-under-load: $(READY) ## `make unit` N=10 times on a machine that is kept busy, in other orders, with 1, 2 and 8 workers
+	$(BIN)/python scripts/stress_tests.py $(or $(N),10)
 
 ratios: $(READY) ## whether a cached read, or a pipeline's, got slower than the table says
 	$(BIN)/python tests/benchmarks/run.py --check cache pipeline
 
-torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction
-	$(BIN)/pytest -m torture
+torture: $(READY) ## the thousands of kills, edits and mutations of which `make test` runs a fraction; PART=plugins/vault for a folder
+	$(BIN)/pytest -q -m torture $(PART)
 
 soak: $(READY)   ## a cache under writes, evictions, tenants and restarts of its second level, for five minutes
 	$(BIN)/python tests/soak.py

@@ -35,6 +35,7 @@ SERVERS = {
     "shared_oldest",
     "start",
 }
+DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
@@ -84,7 +85,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Write how many tests ended how into the file that $TEST_OUTCOMES names."""
+    """Tell the scripts how many tests ended how, and how long those of each module took."""
+    stats = terminalreporter.stats
     if path := os.environ.get("TEST_OUTCOMES"):
-        counts = {name: len(terminalreporter.stats.get(name, ())) for name in OUTCOMES}
+        counts = {name: len(stats.get(name, ())) for name in OUTCOMES}
         Path(path).write_text(json.dumps(counts))
+    took: dict[str, float] = {}
+    for report in (report for name in ("", *OUTCOMES) for report in stats.get(name, ())):
+        module = report.nodeid.partition("::")[0]
+        took[module] = round(took.get(module, 0) + getattr(report, "duration", 0), 3)
+    known: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.is_file() else {}
+    DURATIONS.parent.mkdir(exist_ok=True)
+    DURATIONS.write_text(json.dumps(known | took))

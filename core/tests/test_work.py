@@ -1,0 +1,51 @@
+"""A read costs so many calls of functions and no more: work is counted here, time only in `make bench`."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from strongroom import SecretProviderRegistry
+from strongroom.cache import SecretCache
+
+LAYERS = [{"type": "retry"}, {"type": "validation", "max_length": 4096}, {"type": "prefix", "prefix": "p/"}]
+SPEC = {
+    "version": 1,
+    "pipelines": {
+        "bare": {"provider": {"type": "memory"}},
+        "cached": {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}]},
+        "layered": {"provider": {"type": "memory"}, "middleware": LAYERS},
+    },
+    "default": "layered",
+}
+
+
+def calls_of(read):
+    """Return how many functions a read calls, Python's own and those of C, when nothing is new to it."""
+    seen = []
+    read()
+    sys.setprofile(lambda _frame, event, _argument: seen.append(event))
+    try:
+        read()
+    finally:
+        sys.setprofile(None)
+    return sum(event in {"call", "c_call"} for event in seen) - 1  # what ends the profile is one
+
+
+@pytest.mark.parametrize(("pipeline", "most"), [("bare", 4), ("cached", 8), ("layered", 11)])
+def test_a_read_of_a_pipeline(pipeline, most):
+    with SecretProviderRegistry(SPEC) as registry:
+        provider = registry.pipeline(pipeline)
+        provider.set_secret("a/key", "value")
+        assert calls_of(lambda: provider.get_secret("a/key")) <= most
+
+
+def test_a_read_of_a_registry():
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.set_secret("a/key", "value")
+        assert calls_of(lambda: registry.get_secret("a/key")) <= 12
+
+
+def test_a_read_of_a_cache():
+    cache = SecretCache()
+    assert calls_of(lambda: cache.get_or_fetch("key", lambda _: "value")) <= 9
