@@ -207,6 +207,25 @@ def test_masks_tracebacks_with_all_that_led_to_them(log):
     assert log.shown().count(MASK) >= 3
 
 
+def test_leaves_no_exception_to_handlers_that_would_show_its_locals(masker):
+    """rich's handler formats the local variables by itself."""
+    record = None
+
+    def fail():
+        password = VALUE
+        raise ValueError(len(password))
+
+    try:
+        fail()
+    except ValueError as error:
+        record = logging.LogRecord(
+            "n", logging.INFO, "p", 1, "m", (), (ValueError, error, error.__traceback__)
+        )
+    MaskingFilter(masker).filter(record)
+    assert record.exc_info is None
+    assert "ValueError: 15" in record.exc_text
+
+
 def test_keeps_exceptions_that_hold_no_value(log, masker):
     record = logging.LogRecord("n", logging.INFO, "p", 1, "m", (), (ValueError, ValueError("harmless"), None))
     MaskingFilter(masker).filter(record)

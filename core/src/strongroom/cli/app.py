@@ -34,6 +34,7 @@ COMMANDS = {
     "keygen": ("keygen", "Print a new encryption key."),
     "list": ("secrets", "List keys."),
     "plugins": ("plugins", "List the installed plugins, or begin a new one."),
+    "redact": ("redact", "Mask the declared secrets in what is piped through."),
     "rekey": ("store", "Encrypt the store under a new key."),
     "render": ("render", "Fill secrets into a template."),
     "restore": ("store", "Put a backup in the place of the store."),

@@ -101,11 +101,11 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     refuse_start(words[0], environment, number)
 
 
-def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Masker] | None:
-    """Return what makes the masker, having warned of what it leaves out; None where there is nothing."""
+def masked_texts(settings: Settings, found: Mapping[str, Found]) -> list[str]:
+    """Return the values that are masked, having warned of those that are not."""
     texts = []
     for one in found.values():
-        if one.text is None:
+        if one.text is None or one.text == one.plan.default:  # what stands in the spec is no secret
             continue
         reason = _why_not(one)
         if reason is None:
@@ -114,6 +114,12 @@ def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Mask
             settings.warn(f"{one.plan.name} is not masked: {reason}")
         # CMD sees what a composed secret was made of, whether or not it was given that too.
         texts += [part.text for part in _made_of(one) if part.text is not None and _why_not(part) is None]
+    return texts
+
+
+def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Masker] | None:
+    """Return what makes the masker; None where there is nothing to mask."""
+    texts = masked_texts(settings, found)
 
     @cache
     def make() -> Masker:

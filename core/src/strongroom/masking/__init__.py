@@ -1,10 +1,9 @@
 """Finds secrets in streams, logs and tracebacks, also encoded and split between writes, and masks them.
 
-Looked for are a value's own UTF-8 bytes, its base64 (RFC 4648, both alphabets, at all three
-alignments), its hex digits, its URL-, JSON-, shell-, Python- and HTML-escaped forms, and each line of a
-multi-line value, which counts as a value of its own. Everything that overlaps a find is covered, so
-that two values that overlap leave nothing behind. Values under `MIN_CHARACTERS` are not looked for:
-they would mask ordinary text.
+Looked for is what no encoder changes, a value's letters and digits; from there the value is followed through
+whatever was escaped, doubled, wrapped or coloured; base64, hexadecimal digits and lists of numbers are read.
+Everything that overlaps a find is covered, so that two values that overlap leave nothing behind. Values under
+`MIN_CHARACTERS` are not looked for: they would mask ordinary text.
 
 `install(registry)` masks what a process logs, and the tracebacks it dies with. Nothing is remembered
 before it is called, so that reads cost what they always cost.

@@ -57,7 +57,7 @@ class MaskingFilter(logging.Filter):
         if record.exc_info:
             text = record.exc_text or "".join(_formatted(record.exc_info)).rstrip("\n")
             masked = masker.mask_text(text)
-            if masked is not text:
+            if masked is not text or _locals_hold(record.exc_info, masker):
                 # Whoever formats the exception anew would show the value after all.
                 record.exc_info, record.exc_text = None, masked
         for name, value in vars(record).items():
@@ -119,6 +119,23 @@ def _formatted(info: Any) -> list[str]:
         return traceback.format_exception(*info)
     except Exception:  # noqa: BLE001  # no exception at all, or one that cannot be shown
         return ["(the exception cannot be shown)"]
+
+
+def _locals_hold(info: Any, masker: Masker) -> bool:
+    """Tell whether a handler that shows the local variables of a traceback would show a value."""
+    waiting = [info[1]] if isinstance(info, tuple) else []
+    seen: set[int] = set()
+    while waiting:
+        error = waiting.pop()
+        if not isinstance(error, BaseException) or id(error) in seen:
+            continue
+        seen.add(id(error))
+        waiting += (error.__cause__, error.__context__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            variables = list(frame.f_locals.values())
+            if any(mask(variable, masker=masker) is not variable for variable in variables):
+                return True
+    return False
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
