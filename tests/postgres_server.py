@@ -101,7 +101,6 @@ class PostgresServer:
             "PGPORT": str(self.port),
             "PGUSER": "postgres",
             "PGPASSWORD": self.password,
-            "PGDATABASE": "postgres",
         }
 
     def stop(self):

@@ -205,3 +205,55 @@ def test_the_replaced_member_is_the_one_that_is_read():
     assert json.loads(with_member('{"a": [{"b": 2}]}', "k", "a.0.b", "new")) == {"a": [{"b": "new"}]}
     with pytest.raises(ValidationError):
         with_member("no json", "k", "a", "new")
+
+
+def test_with_nothing_due_it_says_so(strongroom, folder):
+    for words in (["--due"], ["--due", "--dry-run"]):
+        assert strongroom("rotate", *words).stdout == "nothing is due\n"
+    assert json.loads(strongroom("--json", "rotate", "--due").stdout) == {"rotations": []}
+    Path("strongroom.yaml").write_text(SPEC.partition("secrets:")[0])
+    assert "declares no secret" in strongroom("rotate", "--status").stdout
+
+
+def test_a_rotation_in_flight_is_shown_by_check_and_doctor(strongroom, folder):
+    (folder / "fail-check").touch()
+    strongroom("rotate", "database/password", expected=1)
+    rows = json.loads(strongroom("--json", "check", expected=7).stdout)["secrets"]
+    told = {one["name"]: (one["status"], one["problem"]) for one in rows}
+    assert told["PASSWORD"][0] == "due"
+    assert told["PASSWORD"][1].startswith(
+        "a rotation is in flight: applied; the last attempt failed: verify: "
+    )
+    assert told["USER_PASSWORD"][0] == "ok"
+    findings = json.loads(strongroom("--json", "doctor", expected=7).stdout)["findings"]
+    (found,) = [one for one in findings if one["subject"].startswith("rotation of")]
+    assert found["subject"] == "rotation of database/password"
+    assert "--resume" in found["hint"]
+    (folder / "fail-check").unlink()
+    strongroom("rotate", "database/password", "--rollback")
+    strongroom("check")
+    strongroom("doctor")
+
+
+def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, folder):
+    with FileSecretProvider("secrets.enc", key_file="app.key") as store:
+        store.set_secret("database/.rotation/password", "rubbish")
+    status = json.loads(strongroom("--json", "rotate", "--status").stdout)["secrets"]
+    assert [one["state"] for one in status] == ["unknown", "current", "absent"]
+    assert "cannot be understood" in status[0]["last_error"]
+    assert "database/password" in strongroom("rotate", "--due", "--dry-run").stdout
+    strongroom("rotate", "--due", expected=1)
+    assert "cannot be understood" in strongroom("check", expected=7).stdout
+    told = strongroom("rotate", "database/password", "--forget").stdout
+    assert told.startswith("nothing is kept of a rotation of database/password")
+    assert strongroom("rotate", "database/password").stdout == "database/password has a new value\n"
+
+
+def test_the_last_words_of_a_program_are_told(strongroom, folder):
+    Path("check").write_text(
+        f"#!{sys.executable}\nimport sys\nsys.exit('Traceback ' + 'x' * 5000 + ' FATAL: no such role')\n"
+    )
+    done = strongroom("rotate", "database/password", expected=1)
+    assert "verify failed: " in done.stderr
+    assert "check ended with exit code 1: …" in done.stderr
+    assert "FATAL: no such role; readers get the old value" in done.stderr

@@ -49,7 +49,7 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
     else:
         with settings.registry() as registry:
             chosen = selected(registry.plan, group)
-            found = _refused(mark_due(registry, find_all(registry, chosen)))
+            found = _refused(_mark_rotating(registry, mark_due(registry, find_all(registry, chosen))))
             if fix:
                 found = _fixed(registry, found)
     warn_of_deprecated(settings, found)
@@ -63,6 +63,26 @@ def _refused(found: Mapping[str, Found]) -> dict[str, Found]:
     bad = "the name is refused: " + REFUSED
     return {
         name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
+        for name, one in found.items()
+    }
+
+
+def _mark_rotating(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
+    """Return `found` with the status `due` for good secrets whose rotation has begun and not ended."""
+    rotated = {
+        one.plan.key
+        for one in found.values()
+        if one.status in {"ok", "due"} and (one.plan.rotate_days is not None or one.plan.rotate is not None)
+    }
+    if not rotated:
+        return dict(found)
+    from strongroom.cli.rotations import in_flight
+
+    told = in_flight(registry, rotated)
+    return {
+        name: one._replace(status="due", problem=told[one.plan.key])
+        if one.plan.key in told and one.status in {"ok", "due"}
+        else one
         for name, one in found.items()
     }
 

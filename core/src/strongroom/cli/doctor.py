@@ -83,7 +83,16 @@ def _spec_and_backends(settings: Settings) -> Iterator[Finding]:
         yield from _key_files(plan)
         for name in registry.pipelines():
             yield from _backend(registry, name)
+        yield from _rotations(registry)
     yield from _audit_logs(settings)
+
+
+def _rotations(registry: SecretProviderRegistry) -> Iterator[Finding]:
+    from strongroom.cli.rotations import in_flight
+
+    for key, told in in_flight(registry).items():
+        hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
+        yield Finding(f"rotation of {key}", False, told, hint)
 
 
 def _audit_logs(settings: Settings) -> Iterator[Finding]:

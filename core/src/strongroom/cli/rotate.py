@@ -12,17 +12,24 @@ from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.rotations import declared_rotations, rotation_of
 from strongroom.cli.secrets import read_value
-from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    SecretNotFoundError,
+    StrongroomError,
+)
+from strongroom.rotation import RotationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from strongroom.cli.frame import Settings
     from strongroom.registry import SecretProviderRegistry
-    from strongroom.rotation import RotationResult, RotationStatus
+    from strongroom.rotation import RotationResult
     from strongroom.spec.declared import SecretPlan
 
 _HOUR, _DAY = 3600, 86400
+_NOTHING_DUE = "nothing is due"
 
 
 @command("rotate")
@@ -31,6 +38,9 @@ _HOUR, _DAY = 3600, 86400
 @click.option("--status", "mode", flag_value="status", help="Where KEY stands, or every declared secret.")
 @click.option("--resume", "mode", flag_value="resume", help="Finish the rotation of KEY that is in flight.")
 @click.option("--rollback", "mode", flag_value="rollback", help="Undo the rotation of KEY.")
+@click.option(
+    "--forget", "mode", flag_value="forget", help="Drop what is kept of KEY's rotation; look at it first."
+)
 @click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
@@ -52,6 +62,9 @@ def rotate_command(
             return _due(settings, registry, dry_run=dry_run)
         assert key is not None  # noqa: S101  # `_check_usage` saw to it
         rotation = rotation_of(registry, key)
+        if mode == "forget":
+            rotation.forget(key)
+            return _tell_forgotten(settings, key)
         if mode == "resume":
             result = rotation.resume(key)
         elif mode == "rollback":
@@ -62,6 +75,16 @@ def rotate_command(
         output.as_json(_told(result))
     else:
         output.lines([_line(result)])
+    return 0
+
+
+def _tell_forgotten(settings: Settings, key: str) -> int:
+    if settings.json:
+        output.as_json({"key": key, "forgotten": True})
+    else:
+        output.lines(
+            [f"nothing is kept of a rotation of {key}; the secret and its versions are as they were"]
+        )
     return 0
 
 
@@ -96,8 +119,10 @@ def _due(settings: Settings, registry: SecretProviderRegistry, *, dry_run: bool)
         planned = [(key, action) for key in declared if (action := _planned(registry, key)) is not None]
         if settings.json:
             output.as_json({"due": [{"key": key, "action": action} for key, action in planned]})
-        else:
+        elif planned:
             output.table(["key", "action"], planned)
+        else:
+            output.lines([_NOTHING_DUE])
         return 0
     done = [one for secret in declared.values() if (one := _rotated(registry, secret)) is not None]
     if settings.json:
@@ -109,6 +134,8 @@ def _due(settings: Settings, registry: SecretProviderRegistry, *, dry_run: bool)
                 ]
             }
         )
+    elif not done:
+        output.lines([_NOTHING_DUE])
     else:
         output.table(
             ["key", "state", "error"],
@@ -122,6 +149,10 @@ def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
         return rotation_of(registry, key).due_step(key)
     except SecretNotFoundError:
         return None
+    except BackendUnavailableError:
+        raise
+    except StrongroomError as error:  # one that cannot be told must not hide the others
+        return f"unknown: {error.message}"
 
 
 def _rotated(registry: SecretProviderRegistry, secret: SecretPlan) -> _Done | None:
@@ -154,6 +185,9 @@ def _status(settings: Settings, registry: SecretProviderRegistry, key: str | Non
         found: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
     else:
         found = [(name, _status_of(registry, name)) for name in declared_rotations(registry.plan)]
+        if not found and not settings.json:
+            output.lines(["the spec declares no secret with `rotate_days` or `rotate`"])
+            return 0
     if settings.json:
         output.as_json({"secrets": [_stands(name, status) for name, status in found]})
         return 0
@@ -167,6 +201,10 @@ def _status_of(registry: SecretProviderRegistry, key: str) -> RotationStatus | N
         return rotation_of(registry, key).status_of(key)
     except SecretNotFoundError:
         return None
+    except BackendUnavailableError:
+        raise
+    except StrongroomError as error:
+        return RotationStatus(key, "unknown", last_error=error.message)
 
 
 def _rows(found: Iterable[tuple[str, RotationStatus | None]], now: datetime) -> Iterable[Sequence[str]]:

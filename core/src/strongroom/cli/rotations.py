@@ -6,21 +6,23 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.environment import child_environment
-from strongroom.errors import ValidationError
+from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
 from strongroom.fields import member_of, with_member
 from strongroom.resolve import check_text
 from strongroom.rotation import CommandRotator, SecretRotation, generator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from strongroom.registry import SecretProviderRegistry
     from strongroom.rotation import Generator
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["declared_rotations", "rotation_of"]
+__all__ = ["declared_rotations", "in_flight", "rotation_of"]
 
 _DAYS = 30
+_LEAST_PATIENCE_SECONDS = 300
+_AT_REST = frozenset({"current", "rolled_back"})
 
 
 def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
@@ -49,8 +51,35 @@ def rotation_of(registry: SecretProviderRegistry, key: str) -> SecretRotation:
         verify=None if verify is None else verify.verify,
         grace_seconds=told.get("grace_seconds", 0),
         jitter=told.get("jitter", 0),
+        attempt_seconds=max(_LEAST_PATIENCE_SECONDS, 2 * told.get("timeout_seconds", 0)),
         lock=registry.rotation_lock(),
     )
+
+
+def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = None) -> dict[str, str]:
+    """Return of each declared secret whose rotation has begun and not ended how it stands, by key.
+
+    Whoever may not look at what a rotation keeps, or asks a backend that is down, sees none here.
+
+    Args:
+        registry: Asked for those that are declared with `rotate_days` or `rotate`.
+        keys: Only these.
+    """
+    found = {}
+    for key in declared_rotations(registry.plan):
+        if keys is not None and key not in keys:
+            continue
+        try:
+            status = rotation_of(registry, key).status_of(key)
+        except (RotationError, DecryptionError) as error:
+            found[key] = error.message
+        except StrongroomError:
+            continue
+        else:
+            if status.state not in _AT_REST:
+                told = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
+                found[key] = f"a rotation is in flight: {status.state}{told}"
+    return found
 
 
 def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: str) -> CommandRotator | None:
