@@ -90,7 +90,7 @@ def _crash(*_args, **_kwargs):
         (keysource, "generate_key"),
         (rekeying, "new_header"),
         (rekeying.Root, "pack"),
-        (keyfiles, "replace"),
+        (keysource, "replace"),
     ],
     ids=[
         "before the old key is kept",

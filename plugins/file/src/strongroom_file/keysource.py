@@ -7,8 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from strongroom.encryption import keyfiles
-from strongroom.encryption.keyfiles import MAX_BYTES, next_for_all, next_key_file
+from strongroom.encryption.keyfiles import (
+    MAX_BYTES,
+    next_for_all,
+    next_key_file,
+    place,
+    read_bytes,
+    replace,
+)
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
 
@@ -111,7 +117,7 @@ class FileKey(HoldsKey):
         waiting = next_key_file(self.path)
         if read_key_file(waiting) == material:
             with _of_the_store():
-                keyfiles.replace(waiting, self.path)
+                replace(waiting, self.path)
 
     def prepare(self, material: KeyMaterial | None, opened: KeyMaterial) -> KeyMaterial:
         """Put the next key in safety beside the key file, and return it.
@@ -196,7 +202,7 @@ def read_key_file(path: Path, *, older: bool = False) -> KeyMaterial | None:
         PermissionDeniedError: It may not be read.
     """
     with _of_the_store():
-        data = keyfiles.read_bytes(path)
+        data = read_bytes(path)
     if data is None:
         return None
     text = _text(data)
@@ -227,7 +233,7 @@ def write_key_file(path: Path, text: str) -> bool:
     with translated_os(path, "make"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _of_the_store():
-        return keyfiles.place(path, f"{text}\n".encode())
+        return place(path, f"{text}\n".encode())
 
 
 @contextmanager

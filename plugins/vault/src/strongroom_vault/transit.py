@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final
 
 from strongroom.encryption import encoded
 from strongroom.encryption.keys import HoldsKey
-from strongroom.encryption.tokens import as_text
 from strongroom.errors import ConfigurationError, DecryptionError, ValidationError
 from strongroom.parallel import renew_after_fork
 from strongroom.tenancy import current_tenant
@@ -233,7 +232,7 @@ def _no(name: str) -> DecryptionError:
 
 def _checked(token: str) -> str:
     if isinstance(token, bytes | bytearray):
-        token = as_text(token)
+        token = token.decode("ascii", "replace")  # what is not ASCII fits no token
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise DecryptionError("the value is no token of a transit key, or it was changed", provider="vault")
     return token
