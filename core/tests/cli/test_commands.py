@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -523,3 +524,23 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     told = strongroom("--tenant", "one", "--pipeline", "other", "list", expected=2).stderr
     assert "nothing in other keeps tenants apart" in told
     assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr
+
+
+def test_pipes_and_standard_input_are_read_like_files(strongroom):
+    """`import` takes `-`, /dev/stdin and a FIFO; `render` and `init --from` take a FIFO too, each to its end."""
+    for number, name in enumerate(("-", "/dev/stdin")):
+        strongroom("import", name, stdin=f"N{number}=from standard input\n")
+        assert strongroom("get", f"N{number}").stdout == "from standard input"
+    os.mkfifo("pipe")
+    for words, text, told in (
+        (["import", "pipe"], "FIFO=from a pipe\n", "1 stored"),
+        (["render", "pipe"], "{{ secret('FIFO') }}\n", "from a pipe"),
+        (["--spec", "new/strongroom.yaml", "init", "--from", "pipe"], "A=of a pipe\n", "wrote"),
+    ):
+        Path("new").mkdir(exist_ok=True)
+        with subprocess.Popen(
+            [sys.executable, "-m", "strongroom", *words], stdout=subprocess.PIPE, text=True
+        ) as reader:
+            Path("pipe").write_text(text)
+            assert told in reader.communicate(timeout=60)[0]
+        assert reader.returncode == 0

@@ -28,7 +28,7 @@ def read_table(path: Path) -> dict[str, str]:
 
         # The base loader: every scalar is its own text, so `0123` and `no` stay what they are.
         return _flat(_parsed(path, lambda said: yaml.load(said, Loader=yaml.BaseLoader), text), path)  # noqa: S506  # makes text only
-    return read_dotenv(path)
+    return _dotenv(path, text)
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -37,12 +37,17 @@ def read_dotenv(path: Path) -> dict[str, str]:
     Raises:
         UsageError: A line is no assignment; it is told by its number.
     """
+    return _dotenv(path, _text(path))
+
+
+def _dotenv(path: Path, text: str) -> dict[str, str]:
+    # Of the text, not the file: a pipe can be read only once.
     import io
 
     from dotenv.parser import parse_stream
 
     found: dict[str, str] = {}
-    for binding in parse_stream(io.StringIO(_text(path))):
+    for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             raise UsageError(f"{path}:{binding.original.line}: no assignment of the form NAME=value")
         if binding.key is not None:
