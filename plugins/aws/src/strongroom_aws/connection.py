@@ -22,7 +22,6 @@ __all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-_ACCOUNT_SECONDS = 3.0
 _chance = random.SystemRandom()
 
 
@@ -194,7 +193,7 @@ class Connection:
             BackendUnavailableError: STS does not answer. Else whatever says that nobody is logged in.
         """
         client = self.client()
-        deadline = Deadline(min(self._account.timeout, _ACCOUNT_SECONDS))
+        deadline = self.deadline()
         try:
             whose = self._account.account_of_role or self.identity(deadline).split(":")[4]
         except PermissionDeniedError:
