@@ -324,3 +324,12 @@ def test_a_call_that_is_let_go_does_not_keep_others(fronted, make, proxy):
     for thread in threads:
         thread.join(60)
     assert len(failed) == 20
+
+
+def test_an_answer_for_another_secret_is_an_error_and_no_value(fronted):
+    """As where processes share a connection; it may be tried again, and shows nothing."""
+    provider, _ = fronted(value("hunter2-of-another", name="another"), timeout=60)
+    with pytest.raises(BackendUnavailableError, match="answered for another secret") as caught:
+        provider.get_secret("k")
+    assert caught.value.retryable
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__context__!r}"
