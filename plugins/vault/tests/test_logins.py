@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
+import requests
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from strongroom.errors import AuthenticationError, ConfigurationError
-from strongroom_vault import VaultSecretProvider
+from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, ThrottledError
+from strongroom_vault import VaultSecretProvider, refusals
 
 VALUE = "a-value-that-no-message-may-tell"
 
@@ -51,8 +52,8 @@ def refused(server, mount, auth):
         with pytest.raises(AuthenticationError) as caught:
             provider.get_secret("k")
         told = f"{caught.value} {caught.value!r} {caught.value.__context__!r} {provider!r}"
-        for secret in auth.values():
-            assert len(secret) < 9 or secret not in told
+        for name, secret in auth.items():
+            assert name == "mount_point" or len(secret) < 9 or secret not in told
 
 
 def test_userpass(server, mount, policy, enabled):
@@ -214,6 +215,7 @@ class Clock:
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr("strongroom_vault.login.time", made)
+    monkeypatch.setattr("strongroom_vault.refusals.time", made)
     return made
 
 
@@ -289,3 +291,234 @@ def test_a_plain_token_that_has_died_is_told_as_that(server, mount, policy):
             provider.get_secret("k")
         assert token not in repr(caught.value)
         assert "auth" in caught.value.hint
+
+
+# --- renewals that fail while the token is good ---
+
+
+class Relay(http.server.BaseHTTPRequestHandler):
+    """Passes on to a server, counts what is asked, and answers some paths itself."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0]
+        with self.server.lock:
+            self.server.asked.append(path)
+        kept = self.server.answers.get(path.rpartition("/")[2])
+        if kept is None:
+            sent = {
+                name: text
+                for name, text in self.headers.items()
+                if name.lower() not in {"host", "connection"}
+            }
+            reply = self.server.session.request(
+                self.command, self.server.target + self.path, headers=sent, data=body, allow_redirects=False
+            )
+            status, data, kind = reply.status_code, reply.content, reply.headers.get("Content-Type", "")
+        else:
+            (status, data), kind = kept, "application/json"
+        if status == 0:
+            self.server.held.wait(30)
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if status != 204:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_LIST = do_DELETE = do_PUT = answer
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def relay(server):
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    made.target, made.asked, made.answers, made.lock = server.url, [], {}, threading.Lock()
+    made.session, made.held = requests.Session(), threading.Event()
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    made.logins = lambda: sum("/login" in path for path in made.asked)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    made.held.set()
+    made.shutdown()
+    thread.join()
+    made.server_close()
+    made.session.close()
+
+
+ROLE_GONE = b'{"errors": ["role "r" does not exist during renewal"]}'
+FAILING = {
+    "the role is gone": (500, ROLE_GONE),
+    "past its greatest age": (500, b'{"errors": ["past the max TTL, cannot renew"]}'),
+    "an internal error": (500, b'{"errors": ["internal error"]}'),
+    "a bad gateway": (502, b"<html>"),
+    "sealed": (503, b'{"errors": ["Vault is sealed"]}'),
+    "a rate limit": (429, b'{"errors": ["request path: rate limit quota exceeded"]}'),
+    "the user is gone": (204, b""),
+    "no permission": (403, b'{"errors": ["1 error occurred:\\n\\t* permission denied\\n\\n"]}'),
+    "a portal": (200, b"<html>"),
+    "the token is used up": (400, b'{"errors": ["token not found"]}'),
+    "no answer": (0, b""),
+}
+
+
+@pytest.mark.parametrize("why", FAILING)
+def test_a_good_token_is_used_while_it_cannot_be_renewed(relay, server, mount, user, clock, why, caplog):
+    """Neither renewals nor logins work; the token is good for the third of its life that is left."""
+    auth = user(token_ttl="600s", token_max_ttl="6000s")
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=4) as provider:
+        provider.set_secret("k", VALUE)
+        token = provider._client.login._token
+        relay.answers.update({"renew-self": FAILING[why], "u": (503, b'{"errors": ["busy"]}')})
+        clock.passed = 401
+        before = len(relay.asked)
+        assert [provider.get_secret("k") for _ in range(5)] == [VALUE] * 5
+        assert len(relay.asked) - before <= 7  # five reads, a renewal, a login
+        assert "not renewed" in caplog.text
+        assert token not in caplog.text
+        assert VALUE not in caplog.text
+        relay.answers.clear()
+        relay.held.set()
+        clock.passed = 470
+        assert provider.get_secret("k") == VALUE
+        # 30 to 60 s later it is tried again.
+        assert looked_up(server, provider)["creation_ttl"] == 600
+        assert provider._client.login._renew_at > clock.monotonic() + 300
+
+
+def test_a_token_that_has_ended_is_told_by_the_login(relay, server, mount, user, clock):
+    auth = user(token_ttl="600s")
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount, timeout=4) as provider:
+        provider.set_secret("k", VALUE)
+        limit = (429, b'{"errors": ["rate limit quota exceeded"]}')
+        relay.answers.update({"renew-self": limit, "u": limit})
+        clock.passed = 601
+        with pytest.raises(ThrottledError, match="login"):
+            provider.get_secret("k")
+
+
+def test_a_renewal_that_grants_a_moment_leads_to_a_login_or_to_the_tokens_end(server, mount, user, clock):
+    """Near its greatest age a token is granted less and less; a one-time secret cannot be shown again."""
+    auth = user(token_ttl="60s", token_max_ttl="60s")
+    with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
+        provider.set_secret("k", VALUE)
+        server.client.auth.userpass.delete_user("u", mount_point=auth["mount_point"])
+        for clock.passed in (41, 50, 55, 58):
+            assert provider.get_secret("k") == VALUE
+
+
+def test_a_token_of_few_uses_is_neither_renewed_nor_looked_up(server, mount, policy, enabled, relay, clock):
+    path = enabled("approle")
+    approle = server.client.auth.approle
+    approle.create_or_update_approle(
+        "app", token_policies=[policy], token_num_uses=2, token_ttl="60s", mount_point=path
+    )
+    role = approle.read_role_id("app", mount_point=path)["data"]["role_id"]
+    secret = approle.generate_secret_id("app", mount_point=path)["data"]["secret_id"]
+    auth = {"method": "approle", "role_id": role, "secret_id": secret, "mount_point": path}
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount) as provider:
+        provider.set_secret("k", VALUE)
+        clock.passed = 41
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(provider.get_secret, ["k"] * 16)) == [VALUE] * 16
+        assert not [path for path in relay.asked if path.endswith("-self")]
+        assert relay.logins() <= 10  # 18 requests that count
+
+
+# --- refused logins ---
+
+
+@pytest.fixture
+def role(server, mount, policy, enabled):
+    """An AppRole; returns a function that gives its login with a secret of one's own."""
+    path = enabled("approle")
+    approle = server.client.auth.approle
+    approle.create_or_update_approle("app", token_policies=[policy], mount_point=path)
+    role_id = approle.read_role_id("app", mount_point=path)["data"]["role_id"]
+    made = approle.generate_secret_id("app", mount_point=path)["data"]["secret_id"]
+
+    def login(secret=made):
+        return {"method": "approle", "role_id": role_id, "secret_id": secret, "mount_point": path}
+
+    login.good = made
+    return login
+
+
+def test_one_stale_id_costs_three_logins_in_fifteen_minutes_and_locks_nobody(
+    relay, server, mount, role, clock
+):
+    with VaultSecretProvider(server.url, auth=role(), mount_point=mount) as good:
+        good.set_secret("k", VALUE)
+    providers = [
+        VaultSecretProvider(relay.url, auth=role("stale-secret-id"), mount_point=mount, timeout=30)
+        for _ in range(4)
+    ]
+    told = []
+
+    def read(provider):
+        try:
+            provider.get_secrets(["k", "l", "m"])
+        except AuthenticationError as error:
+            told.append(str(error))
+
+    for clock.passed in range(0, 890, 89):
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(read, providers * 4))
+    assert len(told) == 160
+    assert relay.logins() <= 3
+    assert any("not tried again for" in text for text in told)
+    assert all("locks the role" in text for text in told)
+    assert "stale-secret-id" not in "".join(told)
+    assert "invalid role or secret ID" in told[0]
+    for provider in providers:
+        provider.close()
+    # Holders of good secrets are not locked out.
+    with VaultSecretProvider(relay.url, auth=role(), mount_point=mount) as good:
+        assert good.get_secret("k") == VALUE
+
+
+def test_a_changed_credential_is_tried_at_once(relay, server, mount, role, tmp_path):
+    file = tmp_path / "secret-id"
+    file.write_text("stale\n")
+    auth = role()
+    del auth["secret_id"]
+    with VaultSecretProvider(
+        relay.url, auth={**auth, "secret_id_path": str(file)}, mount_point=mount
+    ) as provider:
+        for _ in range(5):
+            with pytest.raises(AuthenticationError):
+                provider.get_secret("k")
+        assert relay.logins() == 1
+        file.write_text(role.good)
+        provider.set_secret("k", VALUE)
+        assert provider.get_secret("k") == VALUE
+        assert relay.logins() == 2
+
+
+def test_the_pause_grows_and_ends(relay, server, mount, role, clock, monkeypatch):
+    monkeypatch.setattr(refusals, "_remembered", {})
+    with VaultSecretProvider(relay.url, auth=role("another-stale-id"), mount_point=mount) as provider:
+        counted = []
+        for clock.passed in (0, 4, 6, 60, 67, 900, 966, 970, 1900):
+            with pytest.raises(AuthenticationError):
+                provider.get_secret("k")
+            counted.append(relay.logins())
+        assert counted == [1, 1, 2, 2, 3, 3, 3, 4, 5]
+
+
+def test_a_server_that_is_down_is_no_refusal(relay, server, mount, role):
+    relay.answers["login"] = (503, b'{"errors": ["Vault is sealed"]}')
+    with VaultSecretProvider(relay.url, auth=role(), mount_point=mount) as provider:
+        with pytest.raises(BackendUnavailableError, match="sealed"):
+            provider.get_secret("k")
+        relay.answers["login"] = (403, b"<html>a proxy</html>")
+        with pytest.raises(BackendUnavailableError, match="not a Vault server"):
+            provider.get_secret("k")
+        relay.answers.clear()
+        provider.set_secret("k", VALUE)

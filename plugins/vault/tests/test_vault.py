@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
+import http.server
+import json
 import socket
+import threading
+from urllib.parse import quote
 
 import hvac.exceptions
 import pytest
@@ -13,12 +19,13 @@ from strongroom.errors import (
     ConflictError,
     PermissionDeniedError,
     SecretNotFoundError,
+    SecretTooLargeError,
     UnsupportedOperationError,
     ValidationError,
 )
 from strongroom.testing.faults import ends_in_time
 from strongroom_vault import VaultSecretProvider
-from strongroom_vault.errors import TABLE
+from strongroom_vault.errors import TABLE, shown
 
 
 def test_table_names_every_exception_of_hvac():
@@ -31,7 +38,7 @@ def test_both_kv_versions_keep_secrets(server, any_mount):
         provider.set_secret("a/b", "x")
         assert provider.get_secrets(["a/b", "c"]) == {"a/b": "x"}
         assert provider.list_secrets("a/") == ["a/b"]
-        if provider._version == 1:
+        if provider._mount.known == 1:
             with pytest.raises(UnsupportedOperationError):
                 provider.list_versions("a/b")
         provider.delete_secret("a/b")
@@ -131,3 +138,159 @@ def test_a_version_that_is_no_text_is_not_there(provider):
     provider.set_secret("k", "v")
     with pytest.raises(SecretNotFoundError):
         provider.get_secret_version("k", 1)
+
+
+def test_numbers_keep_their_text_on_version_1(server):
+    """KV version 2 rounds beyond 2^53 when it stores; version 1 keeps every digit."""
+    text = '{"a": 1.10, "b": 12345678901234567890, "c": 0.12345678901234567890123, "e": -0, "f": [1e5]}'
+    server.client.sys.enable_secrets_engine("kv", path="numbers", options={"version": "1"})
+    try:
+        server.client.adapter.post("/v1/numbers/k", data=text)
+        with VaultSecretProvider(server.url, server.token, "numbers") as provider:
+            assert provider.get_secret("k") == text
+        with VaultSecretProvider(server.url, server.token, "numbers", field="c") as one:
+            assert one.get_secret("k") == "0.12345678901234567890123"
+        with VaultSecretProvider(server.url, server.token, "numbers", field="new") as one:
+            one.set_secret("k", "v")
+        with VaultSecretProvider(server.url, server.token, "numbers") as provider:
+            assert provider.get_secret("k") == text[:-1] + ', "new": "v"}'
+    finally:
+        server.client.sys.disable_secrets_engine("numbers")
+
+
+@pytest.mark.parametrize("value", ['{"a": "\\ud800", "b": "x"}', '{"a": "1", "a": "2"}', '{"a": 1}', "[]"])
+def test_an_object_that_the_server_would_change_is_refused(server, mount, provider, value):
+    """It turns a lone surrogate into U+FFFD, and keeps one of two members of one name."""
+    server.client.secrets.kv.v2.create_or_update_secret("k", {"a": "1", "b": "2"}, mount_point=mount)
+    with pytest.raises(ValidationError):
+        provider.set_secret("k", value)
+    assert provider.get_secret("k") == '{"a": "1", "b": "2"}'
+
+
+NAMES = [
+    "a..b",
+    "..c",
+    "a..",
+    "x...y",
+    "x ",
+    "  y",
+    "q/ r",
+    " ",
+    "...",
+    "a/...",
+    "~x20",
+    "a~xb",
+    "a\u00a0b",
+    "é",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_the_server_takes_are_used_as_they_are(server, mount, provider, name):
+    """Whatever other tools called a secret, it is read and listed; others' escapes stay apart."""
+    provider.set_secret(name, name)
+    assert provider.get_secret(name) == name
+    assert provider.list_secrets() == [name]
+    assert provider.list_secrets(name[:1]) == [name]
+    if "~x" not in name and name.isprintable():
+        path = quote(name)
+        assert server.client.adapter.get(f"/v1/{mount}/data/{path}")["data"]["data"]["value"] == name
+
+
+def test_more_strings_than_the_server_takes_are_too_large(server, mount, provider):
+    many = json.dumps({f"k{number}": "v" for number in range(600)})
+    server.client.secrets.kv.v2.create_or_update_secret("k", {"a": "1", "b": "2"}, mount_point=mount)
+    with pytest.raises(SecretTooLargeError, match="maximum number of strings"):
+        provider.set_secret("k", many)
+    assert provider.get_secret("k") == '{"a": "1", "b": "2"}'
+
+
+def test_errors_name_address_mount_and_the_servers_reason(server, mount):
+    token = server.client.auth.token.create(policies=["default"])["auth"]["client_token"]
+    host = server.url.removeprefix("http://")
+    with (
+        VaultSecretProvider(f"http://somebody:pass-word@{host}", token, mount) as provider,
+        pytest.raises(PermissionDeniedError) as caught,
+    ):
+        provider.get_secret("k")
+    assert f"at {server.url} (mount {mount})" in str(caught.value)
+    assert "permission denied" in str(caught.value)
+    assert "pass-word" not in str(caught.value)
+
+
+def test_what_the_server_repeats_of_a_request_is_not_told():
+    said = "cannot use hunter2-is-my-password here"
+    assert shown(said, ["other"]) == said
+    for sent in ("hunter2-is-my-password", "xx hunter2-is-my xx", "here", "my-password and more"):
+        assert not shown(said, [sent])
+    assert shown("e" * 300, []) == "e" * 200 + "…"
+
+
+def test_no_answer_says_why(server):
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        url = f"http://127.0.0.1:{one.getsockname()[1]}"
+    with VaultSecretProvider(url, "t") as provider, pytest.raises(BackendUnavailableError) as caught:
+        provider.get_secret("k")
+    assert url in str(caught.value)
+    assert "connection refused" in str(caught.value)
+
+
+def test_a_list_takes_the_servers_time_and_not_that_of_this_host(provider, monkeypatch):
+    provider.set_secret("k", "v")
+    provider.set_secret("gone", "v")
+    provider.delete_secret("gone")
+
+    for days in (1, -1):
+        shifted = type("Shifted", (dt.datetime,), {"now": classmethod(functools.partial(_now, days))})
+        monkeypatch.setattr("strongroom_vault.versions.datetime", shifted)
+        assert provider.list_secrets() == ["k"]
+
+
+def _now(days, _, tz=None):
+    return dt.datetime.now(tz) + dt.timedelta(days=days)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_redirect_that_turns_a_write_into_a_read_is_no_success(server, status, version):
+    """A GET of the same path, as requests and hvac make of it, says 200."""
+
+    class Redirecting(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.command == "GET" and "list=" not in self.path:
+                self.send_response(200)
+                body = b'{"data": {"data": {"value": "x"}, "metadata": {"version": 1}}, "request_id": "r"}'
+                self.send_header("Content-Length", str(len(body)))
+            else:
+                self.send_response(status)
+                self.send_header("Location", self.path.partition("?")[0])
+                body = b""
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_LIST = do_DELETE = do_PUT = answer
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{made.server_port}"
+        for destroy in (False, True):
+            with VaultSecretProvider(
+                url, server.token, kv_version=version, destroy_on_delete=destroy
+            ) as provider:
+                for call in (
+                    lambda: provider.delete_secret("k"),
+                    lambda: provider.set_secret("k", '{"data": "x"}'),
+                ):
+                    with pytest.raises((BackendUnavailableError, ValidationError)):
+                        call()
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()

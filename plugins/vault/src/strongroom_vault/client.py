@@ -7,23 +7,41 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
     AuthenticationError,
+    BackendUnavailableError,
     ConfigurationError,
     PermissionDeniedError,
+    SecretNotFoundError,
     StrongroomError,
     ThrottledError,
+    ValidationError,
 )
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
-from strongroom_vault.errors import says_denied, says_upgrading, translate, unavailable
-from strongroom_vault.login import Login
+from strongroom_vault.errors import (
+    Answer,
+    address_of,
+    no_server,
+    said_by,
+    says_denied,
+    says_upgrading,
+    shown,
+    translate,
+    unavailable,
+)
+from strongroom_vault.login import LOGIN, Login
+from strongroom_vault.names import url_path
+from strongroom_vault.payload import as_json, parsed, texts_in
+from strongroom_vault.refusals import refusal
 
 _UPGRADE_PAUSE_SECONDS = 0.05
+_REFUSED = (ValidationError, AuthenticationError, PermissionDeniedError, SecretNotFoundError)
 
 
 _whole_ends: ContextVar[float | None] = ContextVar("strongroom_vault_whole_ends", default=None)
@@ -41,6 +59,7 @@ def client_of(
     timeout: float,
     max_connections: int,
     proxies: Mapping[str, str] | None,
+    mount: str,
 ) -> VaultClient:
     """Return a client by the options that everything here has; it makes no request before the first call."""
     wrong = [
@@ -62,14 +81,14 @@ def client_of(
         "connections": max_connections,
         "proxies": proxies,
     }
-    return VaultClient(url, login, timeout, options)
+    return VaultClient(url, login, timeout, options, mount)
 
 
 class VaultClient:
     """hvac's adapter under our deadline; it is made at the first request."""
 
-    def __init__(self, url: str, login: Login, timeout: float, options: dict[str, Any]) -> None:
-        self.url, self.login, self.timeout = url, login, timeout
+    def __init__(self, url: str, login: Login, timeout: float, options: dict[str, Any], mount: str) -> None:
+        self.url, self.login, self.timeout, self.mount = url, login, timeout, mount
         self._options = options
         self._parts: tuple[Any, Any] | None = None
         self._begin_again()
@@ -81,30 +100,41 @@ class VaultClient:
         self._parts = None
         self._lock = threading.Lock()
 
-    def call(self, method: str, path: str, what: str, key: str | None = None, **kwargs: Any) -> Any:
-        """Return the reply, with one new login where the token has died."""
+    @property
+    def namespace(self) -> str | None:
+        found: str | None = self._options["namespace"]
+        return found
+
+    def call(
+        self, method: str, path: str, what: str, key: str | None = None, *, counts: bool = True, **kwargs: Any
+    ) -> Any:
+        """Return the reply, or None where it has no body, with one new login where the token has died.
+
+        Args:
+            method: The HTTP method, or `list`.
+            path: The path, from `/v1` on.
+            what: What is done, for errors.
+            key: The secret's key, for errors.
+            counts: Whether the server takes the request for a use of the token.
+            **kwargs: Of requests (`json`, `params`), or `call`, a deadline that is shared.
+        """
         self._made()
         from strongroom_vault.transport import Call
 
         call = kwargs.pop("call", None) or Call(self.timeout)
-
-        def send(verb: str, where: str, *, token: str | None, **more: Any) -> Any:
-            about = None if where != path else key
-            return self._send(
-                call, verb, where, token, what="login" if about is None else what, key=about, **more
-            )
+        send = _Sender(self, call)
 
         def ask(token: str) -> Any:
             return self._send(call, method, path, token, what=what, key=key, **kwargs)
 
-        token = self.login.token(send)
+        token = self.login.token(send, call, counts=counts)
         try:
             return ask(token)
         except PermissionDeniedError as error:
             if says_denied(error) or self._alive(call, token):
                 raise
         if self.login.can_log_in:
-            newer = self.login.replace(token, send)
+            newer = self.login.replace(token, send, call)
             try:
                 return ask(newer)
             except PermissionDeniedError as error:
@@ -112,7 +142,7 @@ class VaultClient:
                 if says_denied(error) or self._alive(call, newer):
                     raise
         raise AuthenticationError(
-            f"vault: {what}: the token is not good (any more)",
+            f"vault: {what}{self._where(path)}: the token is not good (any more)",
             key=key,
             provider="vault",
             hint="give a new token, or `auth` so that it is renewed",
@@ -142,12 +172,21 @@ class VaultClient:
             parts[1].close()
 
     def _alive(self, call: Any, token: str) -> bool:
-        # The server says 403 to a dead token and to a missing permission alike.
+        # A dead token and a missing permission are 403 alike. A look-up may take a token's last use away.
+        if self.login.has_few_uses:
+            return False
         try:
             self._send(call, "get", "/v1/auth/token/lookup-self", token, what="look up the token", key=None)
-        except PermissionDeniedError:
-            return False
+        except PermissionDeniedError as error:
+            return says_denied(error)
         return True
+
+    def _where(self, path: str) -> str:
+        namespace = self.namespace
+        about = [f"mount {self.mount}"] if path.startswith(f"/v1/{url_path(self.mount)}/") else []
+        about += [f"namespace {namespace}"] if namespace else []
+        more = f" ({', '.join(about)})" if about else ""
+        return f" at {address_of(self.url)}{more}"
 
     def _made(self) -> tuple[Any, Any]:
         parts = self._parts
@@ -157,7 +196,7 @@ class VaultClient:
         return parts
 
     def _make(self) -> tuple[Any, Any]:
-        from hvac.adapters import JSONAdapter
+        from hvac.adapters import RawAdapter
 
         from strongroom_vault.transport import DeadlineSession
 
@@ -165,7 +204,7 @@ class VaultClient:
         namespace = given.pop("namespace")
         session = DeadlineSession(**given)
         # Everything is given, so that hvac looks at no VAULT_* variable and no ~/.vault-token.
-        adapter = JSONAdapter(
+        adapter = RawAdapter(
             base_uri=self.url,
             token=None,
             namespace=namespace,
@@ -189,12 +228,21 @@ class VaultClient:
     ) -> Any:
         adapter, session = self._made()
         headers = {"X-Vault-Token": token} if token else {}
+        body = kwargs.pop("json", None)
+        if body is not None:
+            kwargs["data"] = as_json(body).encode()
+            headers["Content-Type"] = "application/json"
         failed: StrongroomError
         while True:
             try:
-                return session.run(call, adapter.request, method, path, headers=headers, **kwargs)
+                response = session.run(call, adapter.request, method, path, headers=headers, **kwargs)
             except Exception as error:  # noqa: BLE001  # requests, urllib3 and the OS raise many kinds
-                failed = self._translated(error, what, key)
+                hidden = [token or "", *texts_in(body)]
+                failed = self._translated(
+                    error, what, key, self._where(path), status=call.status, hidden=hidden
+                )
+            else:
+                return _answer(response, self._where(path))
             # Nothing was done, and it takes the server a moment: no caller should have to know.
             if not says_upgrading(failed) or call.left() <= _UPGRADE_PAUSE_SECONDS:
                 break
@@ -205,22 +253,73 @@ class VaultClient:
         raise failed
 
     @staticmethod
-    def _translated(error: Exception, what: str, key: str | None) -> StrongroomError:
+    def _translated(
+        error: Exception, what: str, key: str | None, where: str, *, status: int | None, hidden: list[str]
+    ) -> StrongroomError:
         from hvac.exceptions import VaultError
         from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
+        from strongroom_vault.transport import RedirectedError
+
         if isinstance(error, VaultError):
-            if what == "login" and type(error).__name__ in {"InvalidRequest", "Forbidden", "InvalidPath"}:
-                return AuthenticationError(
-                    "vault: login refused", provider="vault", hint="check auth: method, mount and credentials"
-                )
-            ours = translate(error, what, key)
+            ours = translate(error, what, key, where=where, status=status, hidden=hidden)
+            if what == LOGIN and isinstance(ours, _REFUSED):
+                reason = shown(said_by(error), hidden)
+                told = f"{status}: {reason}" if reason else f"{status}"
+                return refusal(f"vault: login{where} is refused ({told})")
             ours.raw = error  # type: ignore[attr-defined]  # the reply, for the callers that need its details
             return ours
+        if isinstance(error, RedirectedError):
+            return BackendUnavailableError(
+                f"vault: {what}{where}: {error}, and was not done",
+                key=key,
+                provider="vault",
+                hint="give the address that it redirects to, or check whether a proxy or a portal answers",
+            )
         if isinstance(error, InvalidSchema | InvalidURL | MissingSchema):
             return ConfigurationError(
-                "vault: the address, or where it redirects to, is not usable", provider="vault"
+                f"vault: {what}{where}: the address, or where it redirects to, is not usable",
+                key=key,
+                provider="vault",
+                hint="an address is `https://HOST:PORT`",
             )
         if isinstance(error, OSError) and not hasattr(error, "request"):
             return ConfigurationError(f"vault: {type(error).__name__}: certificate files", provider="vault")
-        return unavailable(what, type(error).__name__, key)
+        return unavailable(what, error, key, where)
+
+
+class _Sender:
+    """Makes the requests of a login, within the time of the call that needs it."""
+
+    def __init__(self, client: VaultClient, call: Any) -> None:
+        self._client, self._call = client, call
+        self.server = (client.url, client.namespace)
+
+    def __call__(
+        self, method: str, path: str, *, token: str | None, what: str, json: Any, share: int = 1
+    ) -> Any:
+        """Return the reply; it takes at most one `share`th of a call's time."""
+        from strongroom_vault.transport import Call
+
+        call = self._call if share == 1 else Call(min(self._client.timeout / share, self._call.left()))
+        return self._client._send(call, method, path, token, what=what, key=None, json=json)  # noqa: SLF001  # its own part
+
+
+def _answer(response: Any, where: str) -> Answer | None:
+    """Return what a reply holds; None where it has no body, as that of a write."""
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        return None
+    deep = False
+    try:
+        found = parsed(response.content)
+    except ValueError:
+        found = None
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ValidationError(f"vault: what is stored{where} is JSON nested too deeply", provider="vault")
+    if not isinstance(found, dict):
+        raise no_server(where)
+    answer = Answer(found)
+    answer.where = where
+    return answer

@@ -16,7 +16,7 @@ def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:
     before = time.time()
     health = client.call("get", "/v1/sys/health", "ask for its health", params={"standbyok": "true"})
     skew = part(health, "server_time_utc", kind=int) - (before + time.time()) / 2
-    who = part(client.call("get", "/v1/auth/token/lookup-self", "look up the token"), "data")
+    identity = _identity(client)
     try:
         list_root()
     except PermissionDeniedError:
@@ -25,7 +25,18 @@ def diagnose(client: Any, list_root: Callable[[], object]) -> dict[str, str]:
         can_list = "yes"
     return {
         "reachable": "yes",
-        "identity": f"{who.get('display_name')} ({', '.join(who.get('policies') or ())})",
+        "identity": identity,
         "can_list": can_list,
         "clock_skew": f"{skew:.0f}",
     }
+
+
+def _identity(client: Any) -> str:
+    if client.login.has_few_uses:
+        return "not looked up: it would take a use of the token away"
+    try:
+        who = part(client.call("get", "/v1/auth/token/lookup-self", "look up the token"), "data")
+    except PermissionDeniedError:
+        # Without the policy `default`, which nothing else here needs.
+        return "not known: the token may not look itself up"
+    return f"{who.get('display_name')} ({', '.join(who.get('policies') or ())})"

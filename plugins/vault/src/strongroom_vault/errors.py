@@ -1,8 +1,12 @@
-"""The one table from hvac's and requests' errors to ours."""
+"""The one table from hvac's and requests' errors to ours, and what the server itself said."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from strongroom.errors import (
     AuthenticationError,
@@ -38,50 +42,135 @@ TABLE: dict[str, type[StrongroomError]] = {
 }
 """hvac's exception classes, by name, so that nothing of the SDK is imported here."""
 
+_BY_STATUS: dict[int, type[StrongroomError]] = {405: UnsupportedOperationError, 413: SecretTooLargeError}
+"""What hvac has no class for."""
+
 _HINTS: dict[type[StrongroomError], str] = {
-    AuthenticationError: "log in anew: give a valid token, or `auth` so that it is renewed",
+    AuthenticationError: "log in again: give a valid token, or `auth` so that it is renewed",
     PermissionDeniedError: "the token's policies lack this path; the docs page of vault has one to paste",
     BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
     ThrottledError: "ask again later, or raise the quota",
 }
+_NO_SERVER_HINT = "check the address: it may be that of a proxy or a portal"
 
 
 # With 400, where a mount of version 2 was made, or version 1 was turned into it, moments ago.
 _UPGRADING = "from non-versioned to versioned data"
 _STATES = {"is sealed": "the server is sealed", _UPGRADING: "the KV engine is being upgraded; ask again"}
+_LOCKED_NAMESPACE = "namespace has been locked"
+_TOO_LARGE = ("too large", "exceeds", "exceeded maximum", "high complexity")
+_OTHER_VERSION = "for a versioned k/v"
+
+_SHOWN_CHARACTERS = 200
+_WINDOW = 8
 
 
-def translate(error: Exception, what: str, key: str | None = None) -> StrongroomError:
-    """Return our error for one of hvac's; the message has its class and never a value."""
-    said = _said(error)
+def address_of(url: str) -> str:
+    """Return scheme, host and port of `url`: what may be shown."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "an address that cannot be read"
+    host = parts.hostname or ""
+    if not parts.scheme or not host:
+        return show_key(url.rpartition("@")[2])
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def translate(  # noqa: PLR0911  # a table of cases
+    error: Exception,
+    what: str,
+    key: str | None = None,
+    *,
+    where: str = "",
+    status: int | None = None,
+    hidden: Iterable[str] = (),
+) -> StrongroomError:
+    """Return our error for one of hvac's; the message has the server's reason and none of `hidden`."""
+    said = said_by(error)
     kind = TABLE.get(type(error).__name__, BackendUnavailableError)
+    if kind is BackendUnavailableError:
+        kind = _BY_STATUS.get(status or 0, kind)
     about = f" {show_key(key)}" if key is not None else ""
-    message = f"vault: {what}{about}: {type(error).__name__}"
     more: dict[str, Any] = {"key": key, "provider": PROVIDER, "hint": _HINTS.get(kind)}
+    reason = shown(said, hidden)
+    message = f"vault: {what}{about}{where}: {type(error).__name__}{f': {reason}' if reason else ''}"
     if "no handler for route" in said or "namespace not found" in said:
         more["hint"] = "check mount_point and namespace: the server has nothing there"
-        return ConfigurationError(f"vault: {what}{about}: no such mount or namespace", **more)
+        return ConfigurationError(f"vault: {what}{about}{where}: no such mount or namespace", **more)
+    if _LOCKED_NAMESPACE in said:
+        more["hint"] = "an administrator locked the namespace; `bao namespace unlock` opens it"
+        return BackendUnavailableError(message, **more)
     state = next((state for words, state in _STATES.items() if words in said.lower()), None)
     if state is not None:
         more["hint"] = _HINTS[BackendUnavailableError]
-        return BackendUnavailableError(f"vault: {what}{about}: {state}", **more)
-    if key is not None and kind is SecretNotFoundError:
-        return SecretNotFoundError(key, provider=PROVIDER)
+        return BackendUnavailableError(f"vault: {what}{about}{where}: {state}", **more)
+    if kind is SecretTooLargeError or any(words in said for words in _TOO_LARGE):
+        return SecretTooLargeError(key or "", provider=PROVIDER, hint=reason or None)
+    if not is_vaults(error) and kind in {
+        PermissionDeniedError, SecretNotFoundError, ValidationError, AuthenticationError
+    }:  # fmt: skip
+        # A proxy refuses or finds nothing: of the secret, or of the token, nobody has said a word.
+        more["hint"] = _NO_SERVER_HINT
+        return BackendUnavailableError(
+            f"vault: {what}{about}{where}: what answers is not a Vault server ({type(error).__name__})",
+            **more,
+        )
+    if "unsupported path" in said:
+        more["hint"] = "check mount_point: an engine of another kind is mounted there"
+        return ConfigurationError(f"vault: {what}{about}{where}: the mount is not a KV engine", **more)
     if kind is SecretNotFoundError:
+        if key is not None:
+            return SecretNotFoundError(key, provider=PROVIDER)
         return ConfigurationError(f"{message}: no such path", **more)
-    if "too large" in said or "exceeds" in said or "request body too large" in said:
-        return SecretTooLargeError(key or "", provider=PROVIDER)
     return kind(message, **more)
 
 
-def unavailable(what: str, kind: str, key: str | None = None) -> BackendUnavailableError:
+def unavailable(
+    what: str, error: Exception, key: str | None = None, where: str = ""
+) -> BackendUnavailableError:
     """Return the error for a request that got no whole answer."""
     about = f" {show_key(key)}" if key is not None else ""
     return BackendUnavailableError(
-        f"vault: {what}{about}: no answer ({kind})",
+        f"vault: {what}{about}{where}: no answer ({_cause(error)})",
         key=key,
         provider=PROVIDER,
         hint="check the address, the network, the certificate and that the server runs",
+    )
+
+
+def _cause(error: BaseException) -> str:
+    """Return the class of `error`, with the system's or OpenSSL's own words where they are in it."""
+    words: str | None = None
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            break
+        if isinstance(seen, OSError) and seen.strerror and not hasattr(seen, "request"):
+            # `[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: … (_ssl.c:1006)`
+            words = re.sub(r"\s*\(_ssl\.c:\d+\)|^\[[^\]]*\] ", "", seen.strerror).lower()
+        inner = next((one for one in seen.args if isinstance(one, BaseException)), None)
+        reason = getattr(seen, "reason", None)
+        seen = (
+            inner
+            or (reason if isinstance(reason, BaseException) else None)
+            or seen.__cause__
+            or seen.__context__
+        )
+    return f"{type(error).__name__}: {words[:_SHOWN_CHARACTERS]}" if words else type(error).__name__
+
+
+class Answer(dict[str, Any]):
+    """A reply's JSON object, and where it came from (for errors)."""
+
+    where: str = ""
+
+
+def no_server(where: str = "") -> BackendUnavailableError:
+    """Return the error for an answer that no Vault server gives."""
+    return BackendUnavailableError(
+        f"vault: what answers{where} is not a Vault server", provider=PROVIDER, hint=_NO_SERVER_HINT
     )
 
 
@@ -91,33 +180,69 @@ def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
     Raises:
         BackendUnavailableError: Nothing of this kind stands there: no Vault server has answered.
     """
+    where = getattr(answer, "where", "")
     for name in path:
         answer = answer.get(name) if isinstance(answer, dict) else None
     if not isinstance(answer, kind):
-        raise BackendUnavailableError(
-            "vault: what answers is no Vault server",
-            provider=PROVIDER,
-            hint="check the address: it may be that of a proxy or a portal",
-        )
+        raise no_server(where)
     return answer
 
 
 def says_denied(error: StrongroomError) -> bool:
     """Tell whether the server itself says that the token is good and lacks a permission."""
-    said = _said(getattr(error, "raw", None))
-    # To a token that is none it says no more than `permission denied`; Vault adds `invalid token`.
-    return "occurred" in said and "invalid token" not in said
+    said = said_by(getattr(error, "raw", None))
+    # To a token that is not good it says no more than `permission denied`; Vault adds `invalid token`.
+    return ("occurred" in said or "preflight capability check" in said) and "invalid token" not in said
 
 
 def says_upgrading(error: StrongroomError) -> bool:
     """Tell whether the server is about to have the KV engine ready, and has done nothing."""
-    return _UPGRADING in _said(getattr(error, "raw", None))
+    return _UPGRADING in said_by(getattr(error, "raw", None))
 
 
-def _said(error: Any) -> str:
-    texts = [str(text) for text in getattr(error, "errors", None) or ()]
-    health = getattr(error, "json", None)
+def says_other_version(error: StrongroomError) -> bool:
+    """Tell whether the server says that the mount is of KV version 2, asked as version 1."""
+    told = body_of(getattr(error, "raw", None)).get("warnings") or ()
+    return any(_OTHER_VERSION in str(text).lower() for text in told)
+
+
+def body_of(error: Any) -> dict[str, Any]:
+    """Return the JSON object of an error's reply; empty where it has none."""
+    found = getattr(error, "json", None)
+    if not isinstance(found, dict):
+        # hvac reads no JSON where a proxy added `; charset=utf-8` to its type.
+        try:
+            found = json.loads(getattr(error, "text", None) or "")
+        except (ValueError, TypeError, RecursionError):
+            found = None
+    return found if isinstance(found, dict) else {}
+
+
+def is_vaults(error: Any) -> bool:
+    """Tell whether an error's reply has the form that Vault gives all of them."""
+    return not body_of(error).keys().isdisjoint({"errors", "data"})
+
+
+def said_by(error: Any) -> str:
+    """Return the reasons that the server gives, in one line."""
+    told = body_of(error)
+    given = getattr(error, "errors", None) or told.get("errors") or ()
+    texts = [str(text) for text in given] if isinstance(given, list | tuple) else []
     # `sys/health` says it by a member.
-    if isinstance(health, dict) and health.get("sealed") is True:
+    if told.get("sealed") is True:
         texts.append("is sealed")
-    return " ".join(texts)
+    return " ".join(" ".join(texts).split())
+
+
+def shown(said: str, hidden: Iterable[str]) -> str:
+    """Return what the server said, to be shown: nothing where it repeats a piece of what was sent."""
+    said = re.sub(r"^1 error occurred: \* ", "", "".join(c for c in said if c.isprintable()))
+    for text in filter(None, hidden if said else ()):
+        if len(text) < _WINDOW:
+            repeated = re.search(rf"(?<!\w){re.escape(text)}(?!\w)", said) is not None
+        else:
+            size = min(_WINDOW, len(said))
+            repeated = any(said[at : at + size] in text for at in range(len(said) - size + 1))
+        if repeated:
+            return ""
+    return said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}…"

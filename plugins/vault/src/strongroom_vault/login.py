@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from strongroom.errors import AuthenticationError, ConfigurationError
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    StrongroomError,
+)
 from strongroom.parallel import renew_after_fork
 
 from strongroom_vault.errors import part
+from strongroom_vault.refusals import refusals_of
 
 Send = Callable[..., Any]
 
@@ -25,11 +33,16 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 _ALLOWED: Mapping[str, frozenset[str]] = {
     "token_file": frozenset({"path"}),
-    "approle": frozenset({"role_id", "secret_id"}),
+    "approle": frozenset({"role_id", "secret_id", "secret_id_path"}),
     "userpass": frozenset({"username", "password"}),
     "kubernetes": frozenset({"role", "jwt", "jwt_path"}),
     "jwt": frozenset({"role", "jwt", "jwt_path"}),
 }
+LOGIN = "login"
+_LEAST_SECONDS = 1.0
+_MOST_SECONDS = 60.0
+
+_log = logging.getLogger("strongroom.vault")
 
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,13 +65,15 @@ def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Login:
-    """The token of a provider. One thread logs in, the others wait for it."""
+    """The token of a provider. One thread logs in, the others wait for it; a good token is used meanwhile."""
 
     def __init__(self, token: str | None, auth: Mapping[str, Any] | None) -> None:
         self._auth = check_auth(auth) if auth is not None else None
         self._token = token
         self._renew_at: float | None = None
+        self._ends_at: float | None = None
         self._renewable = False
+        self._uses: int | None = None
         self._begin_again()
         renew_after_fork(self, Login._begin_again)
 
@@ -69,60 +84,160 @@ class Login:
     def can_log_in(self) -> bool:
         return self._auth is not None
 
-    def token(self, send: Send) -> str:
-        """Return a good token, logging in or renewing where needed; `send` makes the request."""
+    @property
+    def has_few_uses(self) -> bool:
+        """Whether every request takes a use of the token away."""
+        return self._uses is not None
+
+    def token(self, send: Send, call: Any, *, counts: bool = True) -> str:
+        """Return a good token, logging in or renewing where needed.
+
+        Args:
+            send: Makes a request.
+            call: What has to end at its deadline.
+            counts: Whether the request that follows takes a use of the token away.
+        """
         token = self._token
-        if token and (self._renew_at is None or time.monotonic() < self._renew_at):
+        if token and self._uses is None and (self._renew_at is None or time.monotonic() < self._renew_at):
             return token
         if self._auth is None:
             raise AuthenticationError("vault: no token", provider="vault", hint="give `token` or `auth`")
-        with self._lock:
-            if self._token is None or self._token == "":
-                self._log_in(send)
-            elif self._renew_at is not None and time.monotonic() >= self._renew_at:
-                self._renew(send)
+        if token and self._uses is None and self._is_good():
+            if self._lock.acquire(blocking=False):  # else another thread is renewing it
+                try:
+                    if self._renew_at is not None and time.monotonic() >= self._renew_at:
+                        self._renew(send, call)
+                    token = self._token
+                finally:
+                    self._lock.release()
+            if token:
+                return token
+        with _within(self._lock, call):
+            if not self._token or not self._is_good() or self._uses == 0:
+                self._log_in(send, call)
+            if self._uses is not None and counts:
+                self._uses -= 1
             return self._token or ""
 
-    def replace(self, dead: str, send: Send) -> str:
+    def replace(self, dead: str, send: Send, call: Any) -> str:
         """Return a token other than `dead`; of all threads that ask, the first logs in."""
-        with self._lock:
-            if self._token == dead:
-                self._log_in(send)
+        with _within(self._lock, call):
+            if self._token == dead or not self._token or self._uses == 0:
+                self._token = None
+                self._log_in(send, call)
+            if self._uses is not None:
+                self._uses -= 1
             return self._token or ""
 
-    def _renew(self, send: Send) -> None:
-        before = self._token
-        if self._renewable:
-            try:
-                reply = send("post", "/v1/auth/token/renew-self", token=before, json={})
-            except AuthenticationError:
-                reply = None
-            if reply is not None and self._keep(reply) > 1:
-                return
-        self._log_in(send)
+    def _is_good(self) -> bool:
+        return self._ends_at is None or time.monotonic() < self._ends_at
 
-    def _log_in(self, send: Send) -> None:
+    def _renew(self, send: Send, call: Any) -> None:
+        """Have the token live longer, or replace it; where neither works it is used to its end."""
+        failed = self._not_renewed(send) if self._renewable else None
+        if self._renewable and failed is None:
+            return
+        if failed is None or not failed.retryable or _says_no_more(failed):
+            # The server will not renew it any more.
+            try:
+                self._log_in(send, call)
+            except StrongroomError as error:
+                failed = error
+            else:
+                return
+        now = time.monotonic()
+        left = (self._ends_at or now) - now
+        if left <= 0:
+            self._log_in(send, call)
+            return
+        self._renew_at = now + min(max(left / 4, _LEAST_SECONDS), _MOST_SECONDS, left)
+        _log.warning("the token is not renewed (%s); it is used for the %d s that it is good", failed, left)
+
+    def _not_renewed(self, send: Send) -> StrongroomError | None:
+        """Return why the token was not renewed; None where it was, for longer than a moment."""
+        try:
+            # A quarter of the time, so that what was asked for is still done where no answer comes.
+            reply = send(
+                "post",
+                "/v1/auth/token/renew-self",
+                token=self._token,
+                json={},
+                what="renew the token",
+                share=4,
+            )
+            if reply is None:
+                # 204: whoever had logged in with it is gone.
+                return AuthenticationError("vault: renew the token: the server has nothing to renew")
+            before, self._uses = self._uses, None
+            seconds = self._keep(reply, time.monotonic())
+            self._uses = before
+        except StrongroomError as error:
+            return error
+        if seconds <= _LEAST_SECONDS:
+            return AuthenticationError("vault: renew the token: it is at its greatest age")
+        return None
+
+    def _log_in(self, send: Send, call: Any) -> None:
         auth = self._auth or {}
         method = auth["method"]
         if method == "token_file":
-            self._token, self._renew_at = _read(auth["path"]), None
+            self._token, self._renew_at, self._ends_at, self._uses = _read(auth["path"]), None, None, None
             return
-        path = f"/v1/auth/{auth.get('mount_point', method)}/login"
+        mount = auth.get("mount_point", method)
+        path = f"/v1/auth/{mount}/login"
         if method == "userpass":
             path, body = f"{path}/{auth['username']}", {"password": auth["password"]}
         elif method == "approle":
             body = {name: auth[name] for name in ("role_id", "secret_id") if name in auth}
+            if "secret_id_path" in auth:
+                body["secret_id"] = _read(auth["secret_id_path"])
         else:
             jwt = auth.get("jwt") or _read(auth.get("jwt_path", _KUBERNETES_JWT))
             body = {"role": auth["role"], "jwt": jwt}
-        self._keep(send("post", path, token=None, json=body))
+        past = refusals_of(send.server, method, path, body)  # type: ignore[attr-defined]  # the client's own
+        with _within(past.lock, call):
+            past.check()
+            before = time.monotonic()
+            try:
+                reply = send("post", path, token=None, json=body, what=LOGIN)
+            except AuthenticationError as error:
+                past.note(error)
+                raise
+            past.forget()
+            self._keep(reply, before)
 
-    def _keep(self, reply: Any) -> float:
+    def _keep(self, reply: Any, before: float) -> float:
         got = part(reply, "auth")
+        token = part(reply, "auth", "client_token", kind=str)
         seconds = float(got.get("lease_duration") or 0)
-        self._token, self._renewable = part(got, "client_token", kind=str), bool(got.get("renewable"))
-        self._renew_at = time.monotonic() + seconds * 2 / 3 if seconds else None
+        uses = got.get("num_uses")
+        self._token, self._renewable = token, bool(got.get("renewable"))
+        self._ends_at = before + seconds if seconds else None
+        self._uses = int(uses) if uses else None
+        # A renewal is a use of it as well, and the last use ends it.
+        self._renewable = self._renewable and self._uses is None
+        wait = seconds if self._uses is not None else seconds * 2 / 3
+        self._renew_at = before + wait if seconds else None
         return seconds
+
+
+@contextmanager
+def _within(lock: Any, call: Any) -> Iterator[None]:
+    if not lock.acquire(timeout=max(call.left(), 0)):
+        raise BackendUnavailableError(
+            "vault: login: no answer before the deadline: another thread's login has not ended",
+            provider="vault",
+            hint="check that the server answers logins, or raise `timeout`",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _says_no_more(error: StrongroomError) -> bool:
+    # With 500: the role or the user is gone, or the token is at its greatest age.
+    return "during renewal" in error.message or "max TTL" in error.message
 
 
 def _read(path: Any) -> str:

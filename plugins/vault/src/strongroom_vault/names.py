@@ -1,8 +1,7 @@
 """Keys as paths of the KV engine and back: injective, and the identity wherever it can be.
 
-The server refuses what is not printable, and `..` anywhere in a path. Each byte (UTF-8) of such a
-character becomes the marker `~x` and two hexadecimal digits; a `~` before an `x` is escaped too, so
-no two keys share a path.
+The server refuses what is not printable. Each byte (UTF-8) of such a character becomes the marker `~x`
+and two hexadecimal digits; a `~` before an `x` is escaped too, so no two keys share a path.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from strongroom.keys import escaped, key_named, unescaped
 
 MARKER = "~x"
 
-_SPECIAL = re.compile(r"~(?=x)|(?<=\.)\.|(?<![^/]) | (?![^/])")
+_SPECIAL = re.compile("~(?=x)")
 
 
 def escape(text: str) -> str:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
+    ConfigurationError,
     ConflictError,
-    PermissionDeniedError,
     SecretNotFoundError,
     UnsupportedOperationError,
     ValidationError,
 )
 from strongroom.keys import check_key, check_prefix, check_value, listed
 from strongroom.parallel import in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import part
+from strongroom_vault.errors import body_of, no_server, part, said_by
 from strongroom_vault.login import Login
+from strongroom_vault.mounts import Mount
 from strongroom_vault.names import escape, key_of, url_path
 from strongroom_vault.payload import fields_for, text_of
+from strongroom_vault.versions import server_time, state_of, time_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -76,10 +78,10 @@ class VaultSecretProvider(BaseProvider):
             timeout=timeout,
             max_connections=max_connections,
             proxies=proxies,
+            mount=mount_point.strip("/"),
         )
-        self._mount = mount_point.strip("/")
+        self._mount = Mount(self._client, mount_point, kv_version)
         self._namespace = namespace
-        self._version: int | None = kv_version
         self._destroy, self._list_deleted, self._field = destroy_on_delete, list_deleted, field
         check_limits("vault", deadline=deadline, counts={})
         self._workers = max_connections
@@ -90,12 +92,12 @@ class VaultSecretProvider(BaseProvider):
         return {
             "url": _without_user(self._client.url),
             "namespace": self._namespace,
-            "mount_point": self._mount,
+            "mount_point": self._mount.name,
             "field": self._field,
         }
 
     def __repr__(self) -> str:
-        return f"<VaultSecretProvider {_without_user(self._client.url).rstrip('/')} {self._mount}>"
+        return f"<VaultSecretProvider {_without_user(self._client.url).rstrip('/')} {self._mount.name}>"
 
     def get_secret(self, key: str) -> str:
         """Return the value, in one request."""
@@ -127,7 +129,7 @@ class VaultSecretProvider(BaseProvider):
                 self._write(key, rest, version, call)
                 return
         kind = "metadata" if self._destroy else "data"
-        self._ask("delete", kind, key, "delete", call)
+        _check_done(self._ask("delete", kind, key, "delete", call))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
@@ -136,9 +138,9 @@ class VaultSecretProvider(BaseProvider):
 
     def _list(self, prefix: str) -> list[str]:
         folder = escape(prefix.rpartition("/")[0])
-        found = self._walk(f"{folder}/" if folder else "", escape(prefix.removesuffix(" ")))
+        found = self._walk(f"{folder}/" if folder else "", escape(prefix))
         keys = listed(map(key_of, found), prefix)
-        if self._list_deleted or self._kv(self._client.new_call()) == 1:
+        if self._list_deleted or self._mount.version(self._client.new_call()) == 1:
             return keys
         return [key for key, there in zip(keys, self._each(self._is_there, keys), strict=True) if there]
 
@@ -161,28 +163,29 @@ class VaultSecretProvider(BaseProvider):
         call = self._client.new_call()
         self._need_v2("conditional writes", call)
         old, version, _ = self._state(key, call)
+        self._need_v2("conditional writes", call)  # as the read may have found out
         now = None if old is None else str(version)
         if now != expected_version:
             raise ConflictError(f"vault: the version is {now}", key=key, provider="vault")
         return str(self._write(key, fields_for(old, value, self._field, key), version, call))
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        found = self._metadata(check_key(key), "describe")
+        found, now = self._metadata(check_key(key), "describe")
         current = str(found["current_version"])
-        _raise_if_gone(key, found["versions"].get(current))
+        _raise_if_gone(key, found["versions"].get(current), now)
         return SecretMetadata(
             key,
             current,
-            _time(found.get("created_time")),
-            _time(found["versions"][current].get("created_time")),
+            time_of(found.get("created_time")),
+            time_of(found["versions"][current].get("created_time")),
             dict(found.get("custom_metadata") or {}),
         )
 
     def list_versions(self, key: str) -> list[SecretVersion]:
-        found = self._metadata(check_key(key), "list versions of")
+        found, now = self._metadata(check_key(key), "list versions of")
         current = str(found["current_version"])
         return [
-            SecretVersion(number, _time(info.get("created_time")), _version_state(info, number == current))
+            SecretVersion(number, time_of(info.get("created_time")), state_of(info, number == current, now))
             for number, info in sorted(found["versions"].items(), key=lambda item: -int(item[0]))
         ]
 
@@ -205,36 +208,35 @@ class VaultSecretProvider(BaseProvider):
     def close(self) -> None:
         self._client.close()
 
-    def _kv(self, call: Any) -> int:
-        if self._version is None:
-            path = f"/v1/sys/internal/ui/mounts/{url_path(self._mount)}"
-            try:
-                reply = self._client.call("get", path, "find the KV version", call=call)
-            except PermissionDeniedError:
-                return 2  # not remembered: the read itself tells what is wrong
-            options = part(reply, "data").get("options") or {}
-            self._version = 2 if str(options.get("version")) == "2" else 1
-        return self._version
-
     def _need_v2(self, what: str, call: Any) -> None:
-        if self._kv(call) == 1:
+        if self._mount.version(call) == 1 and self._mount.asked_again(call) == 1:
             raise UnsupportedOperationError(f"vault: KV version 1 has no {what}", provider="vault")
 
     def _ask(self, method: str, kind: str, key: str, what: str, call: Any, **kwargs: Any) -> Any:
-        middle = f"/{kind}" if self._kv(call) == 2 else ""  # noqa: PLR2004  # KV's version
-        path = f"/v1/{url_path(self._mount)}{middle}/{url_path(key)}"
+        rest = kwargs.pop("rest", None) or url_path(key)
+        path = self._mount.path(kind, rest, call)
+        try:
+            return self._client.call(method, path, what, key, call=call, **kwargs)
+        except (SecretNotFoundError, ConfigurationError) as error:
+            if not self._mount.was_mistaken(error, call):
+                raise
+        path = self._mount.path(kind, rest, call)
         return self._client.call(method, path, what, key, call=call, **kwargs)
 
     def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int]:
         try:
-            data = part(self._ask("get", "data", key, "read", call, params=params), "data")
+            reply = self._ask("get", "data", key, "read", call, params=params)
         except SecretNotFoundError as error:
             raw = getattr(error, "raw", None)
         else:
-            if self._version == 1:
-                return data, 0
-            return part(data, "data"), part(data, "metadata", "version", kind=int)
-        gone = (((raw and raw.json) or {}).get("data") or {}).get("metadata") or {}
+            if self._mount.version(call) == 1:
+                return part(reply, "data"), 0
+            version = part(reply, "data", "metadata", "version", kind=int)
+            # A tool that writes `data: null` has written a secret without fields.
+            if part(reply, "data").get("data", "") is None:
+                return {}, version
+            return part(reply, "data", "data"), version
+        gone = (body_of(raw).get("data") or {}).get("metadata") or {}
         reason = (
             "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
         )
@@ -249,36 +251,37 @@ class VaultSecretProvider(BaseProvider):
             return None, getattr(gone, "version", 0), gone.reason
 
     def _write(self, key: str, fields: dict[str, Any], version: int, call: Any) -> int:
-        if self._kv(call) == 1:
-            self._ask("post", "data", key, "write", call, json=fields)
+        if self._mount.version(call) == 1:
+            _check_done(self._ask("post", "data", key, "write", call, json=fields))
             return 0
         body = {"data": fields, "options": {"cas": version}}
         try:
             reply = self._ask("post", "data", key, "write", call, json=body)
         except ValidationError as error:
-            raw = getattr(error, "raw", None)
-            if "check-and-set" not in " ".join(getattr(raw, "errors", None) or ()):
+            if "check-and-set" not in said_by(getattr(error, "raw", None)):
                 raise
         else:
             version = part(reply, "data", "version", kind=int)
             return int(version)
         raise ConflictError("vault: somebody else wrote first", key=key, provider="vault")
 
-    def _metadata(self, key: str, what: str) -> Any:
+    def _metadata(self, key: str, what: str) -> tuple[Any, datetime]:
+        """Return a secret's metadata, and the server's time at which it gave them."""
         call = self._client.new_call()
         self._need_v2("metadata", call)
-        found = part(self._ask("get", "metadata", key, what, call), "data")
-        part(found, "versions")
-        part(found, "current_version", kind=int)
-        return found
+        reply = self._ask("get", "metadata", key, what, call)
+        self._need_v2("metadata", call)  # as the request itself may have found out
+        part(reply, "data", "versions")
+        part(reply, "data", "current_version", kind=int)
+        return reply["data"], server_time(call.date)
 
     def _is_there(self, key: str) -> bool:
         try:
-            found = self._metadata(key, "list")
+            found, now = self._metadata(key, "list")
         except SecretNotFoundError:
             return False
         info = found["versions"].get(str(found["current_version"]))
-        return info is not None and _version_state(info, True) == "current"
+        return info is not None and state_of(info, True, now) == "current"
 
     def _get_or_none(self, key: str) -> str | None:
         try:
@@ -292,10 +295,8 @@ class VaultSecretProvider(BaseProvider):
         from urllib.parse import quote
 
         call = self._client.new_call()
-        middle = "/metadata" if self._kv(call) == 2 else ""  # noqa: PLR2004  # KV's version
-        path = f"/v1/{url_path(self._mount)}{middle}/{quote(folder)}"
         try:
-            reply = self._client.call("list", path, "list", folder, call=call)
+            reply = self._ask("list", "metadata", folder, "list", call, rest=quote(folder))
         except SecretNotFoundError:
             return []
         return [folder + name for name in part(reply, "data", "keys", kind=list)]
@@ -320,19 +321,13 @@ def _without_user(url: str) -> str:
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _version_state(info: Mapping[str, Any], is_current: bool) -> VersionState:
-    if info.get("destroyed"):
-        return "destroyed"
-    if info.get("deletion_time"):
-        return "deleted"
-    return "current" if is_current else "previous"
+def _check_done(reply: Any) -> None:
+    """Raise where an answer to a write, which need not have a body, is not one of the server's."""
+    if reply is not None and "request_id" not in reply:
+        raise no_server(reply.where)
 
 
-def _raise_if_gone(key: str, info: Mapping[str, Any] | None) -> None:
-    state = "absent" if info is None else _version_state(info, True)
+def _raise_if_gone(key: str, info: Mapping[str, Any] | None, now: datetime) -> None:
+    state = "absent" if info is None else state_of(info, True, now)
     if state != "current":
         raise SecretNotFoundError(key, reason=state, provider="vault")  # type: ignore[arg-type]  # never pending here
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -17,7 +17,7 @@ from strongroom.parallel import renew_after_fork
 from strongroom.tenancy import current_tenant
 
 from strongroom_vault.client import client_of
-from strongroom_vault.errors import part
+from strongroom_vault.errors import no_server, part, said_by
 from strongroom_vault.login import Login
 
 _TOKEN: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):[A-Za-z0-9+/]+={0,2}")
@@ -80,6 +80,7 @@ class VaultTransitEncryption(HoldsKey):
             timeout=timeout,
             max_connections=max_connections,
             proxies=proxies,
+            mount=mount_point.strip("/"),
         )
         self._mount = mount_point.strip("/")
         self._name = key_name
@@ -110,12 +111,12 @@ class VaultTransitEncryption(HoldsKey):
         """
         token = _checked(token)
         answer = self._ask("decrypt", {"ciphertext": token, **self._bound(context)})
-        return _text(answer["plaintext"])
+        return _text(part(answer, "plaintext", kind=str))
 
     def encrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
         """Return a token for each plaintext and context, 100 in a request."""
         inputs = [{"plaintext": _base64(_bytes(text)), **self._bound(context)} for text, context in items]
-        return [str(one["ciphertext"]) for one in self._batches("encrypt", inputs)]
+        return [part(one, "ciphertext", kind=str) for one in self._batches("encrypt", inputs)]
 
     def decrypt_many(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
         """Return the plaintext for each token and context, 100 in a request.
@@ -124,7 +125,7 @@ class VaultTransitEncryption(HoldsKey):
             DecryptionError: One of them does not decrypt.
         """
         inputs = [{"ciphertext": _checked(token), **self._bound(context)} for token, context in items]
-        return [_text(one["plaintext"]) for one in self._batches("decrypt", inputs)]
+        return [_text(part(one, "plaintext", kind=str)) for one in self._batches("decrypt", inputs)]
 
     def rewrap(self, token: str, *, context: bytes = b"") -> str:
         """Return a token of the same plaintext under the key's latest version.
@@ -135,7 +136,7 @@ class VaultTransitEncryption(HoldsKey):
         if not self._derived:
             return self.encrypt(self.decrypt(token, context=context), context=context)
         asked = {"ciphertext": _checked(token), **self._bound(context)}
-        return str(self._ask("rewrap", asked)["ciphertext"])
+        return str(part(self._ask("rewrap", asked), "ciphertext", kind=str))
 
     def wrote(self, token: str) -> bool:
         """Tell whether `token` is one of a transit key."""
@@ -173,8 +174,11 @@ class VaultTransitEncryption(HoldsKey):
             return [self._ask(operation, inputs[0])]
         results: list[dict[str, Any]] = []
         for start in range(0, len(inputs), _BATCH):
-            part = inputs[start : start + _BATCH]
-            results += self._ask(operation, {"batch_input": part})["batch_results"]
+            piece = inputs[start : start + _BATCH]
+            told = part(self._ask(operation, {"batch_input": piece}), "batch_results", kind=list)
+            if len(told) != len(piece):
+                raise no_server()
+            results += told
         return results
 
     def _ask(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -193,8 +197,7 @@ class VaultTransitEncryption(HoldsKey):
 
 def _refused(error: ValidationError, operation: str, name: str) -> Exception:
     """Return our error for a request that the server would not do (status 400)."""
-    raw = getattr(error, "raw", None)
-    said = " ".join(map(str, getattr(raw, "errors", None) or ())).lower()
+    said = said_by(getattr(error, "raw", None)).lower()
     if "key not found" in said:
         return ConfigurationError(
             f"vault.transit: there is no key {name}",

@@ -23,15 +23,17 @@ _local = threading.local()
 
 
 class Call:
-    """One call under way: its deadline, the connection it uses now, and the seconds it was told to wait."""
+    """One call under way: its deadline, the connection it uses now, and what the last reply's head said."""
 
-    __slots__ = ("connection", "deadline", "done", "expired", "retry_after")
+    __slots__ = ("connection", "date", "deadline", "done", "expired", "retry_after", "status")
 
     def __init__(self, timeout: float) -> None:
         self.deadline = time.monotonic() + timeout
         self.connection: Any = None
         self.done = self.expired = False
         self.retry_after: float | None = None
+        self.status: int | None = None
+        self.date: str | None = None
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -111,6 +113,13 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPS
 
 
+class RedirectedError(Exception):
+    """A request other than a read was answered with a redirect; it was not done."""
+
+    def __init__(self, method: str, status: int) -> None:
+        super().__init__(f"a {method} was redirected with {status}")
+
+
 class DeadlineAdapter(HTTPAdapter):
     """Sends within the time that the current call has left, body included."""
 
@@ -127,6 +136,7 @@ class DeadlineAdapter(HTTPAdapter):
         response = super().send(request, *args, **kwargs)
         # Noted here: hvac's errors have no headers.
         told = response.headers.get("Retry-After", "")
+        call.status, call.date = response.status_code, response.headers.get("Date")
         call.retry_after = float(told) if told.isascii() and told.isdigit() else None
         _ = response.content  # here, while the watchdog still looks
         if call.expired:
@@ -150,6 +160,13 @@ class DeadlineSession(requests.Session):
         super().rebuild_auth(prepared_request, response)
         if response.request.url.startswith("https:") and not prepared_request.url.startswith("https:"):
             raise requests.exceptions.InvalidURL("redirected from https to http")
+
+    def rebuild_method(self, prepared_request: Any, response: Any) -> None:
+        """Follow no redirect that would turn a write into a read, whose answer would pass for success."""
+        before = prepared_request.method
+        super().rebuild_method(prepared_request, response)
+        if prepared_request.method != before:
+            raise RedirectedError(str(before), response.status_code)
 
     def run(self, call: Call, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Run `function`, whose requests all belong to `call`."""

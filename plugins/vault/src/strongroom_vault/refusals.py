@@ -1,0 +1,92 @@
+"""Refused logins are remembered by the whole process: a server locks a role after a few, for everybody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from strongroom.errors import AuthenticationError
+
+LOCKING: Final = frozenset({"approle", "userpass"})
+"""Methods whose users OpenBao and Vault lock: after 5 refusals, for 15 minutes, by default."""
+
+_PAUSES: Final = (5.0, 60.0, 900.0)
+"""Seconds until the same credentials are shown again, after the first, second and every later refusal: at
+most 3 times in any 15 minutes."""
+_OTHER_PAUSES: Final = (5.0, 15.0, 60.0)
+"""Where nobody is locked; the server's own look-up of a JWT may have failed for a moment."""
+
+_KEY = os.urandom(16)
+_remembered: dict[bytes, Refusals] = {}
+
+
+class Refusals:
+    """What became of the logins with one set of credentials; `lock` is held while one is under way."""
+
+    def __init__(self, pauses: tuple[float, ...]) -> None:
+        self.lock = threading.RLock()
+        self._pauses = pauses
+        self._count = 0
+        self._until = 0.0
+        self._said = ""
+
+    def check(self) -> None:
+        """Raise `AuthenticationError` where these credentials were refused a short while ago."""
+        left = self._until - time.monotonic()
+        if self._count and left > 0:
+            raise refusal(self._said, f"not tried again for {max(round(left), 1)} s")
+
+    def note(self, error: AuthenticationError) -> None:
+        """Remember that the server refused the login."""
+        self._until = time.monotonic() + self._pauses[min(self._count, len(self._pauses) - 1)]
+        self._count += 1
+        self._said = error.message
+
+    def forget(self) -> None:
+        """Begin from the beginning: the server took the credentials."""
+        self._count, self._until = 0, 0.0
+
+
+def refusals_of(server: str, method: str, path: str, body: Mapping[str, Any]) -> Refusals:
+    """Return what is remembered of these credentials at this server; changed ones are others."""
+    what = json.dumps([server, path, body], sort_keys=True, default=str).encode()
+    name = hashlib.blake2b(what, key=_KEY, digest_size=16).digest()
+    found = _remembered.get(name)
+    if found is None:
+        _prune()
+        made = Refusals(_PAUSES if method in LOCKING else _OTHER_PAUSES)
+        found = _remembered.setdefault(name, made)
+    return found
+
+
+def refusal(said: str, note: str = "") -> AuthenticationError:
+    """Return the error for a login that the server refused."""
+    return AuthenticationError(
+        f"{said} ({note})" if note else said,
+        provider="vault",
+        hint="check auth: method, mount and credentials; after some refused logins (5) the server locks the "
+        "role or user for everybody for a while (15 minutes), and then refuses good credentials too",
+    )
+
+
+def _prune() -> None:
+    # A JWT in a file changes every hour; what nobody has been refused by for long is not kept.
+    if len(_remembered) >= 64:  # noqa: PLR2004  # more than a process has logins
+        now = time.monotonic()
+        for name, one in list(_remembered.items()):
+            if one._until + _PAUSES[-1] < now:  # noqa: SLF001  # its own module
+                _remembered.pop(name, None)
+
+
+def _renew_locks() -> None:
+    for one in _remembered.values():
+        one.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,44 @@
+"""What the server's metadata say of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from strongroom.providers import VersionState
+
+_RESOLUTION = timedelta(seconds=1)
+
+
+def state_of(info: Mapping[str, Any], is_current: bool, now: datetime) -> VersionState:
+    """Return the state of a version at `now`.
+
+    A version that is going to be deleted (`delete_version_after`) has its `deletion_time` from the beginning.
+    """
+    if info.get("destroyed"):
+        return "destroyed"
+    gone = time_of(info.get("deletion_time"))
+    if gone is not None and gone <= now:
+        return "deleted"
+    return "current" if is_current else "previous"
+
+
+def time_of(text: str | None) -> datetime | None:
+    """Return what `text`, of RFC 3339, stands for; None where it is empty."""
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def server_time(date: str | None) -> datetime:
+    """Return the time at which the server answered, by its header `Date`, which has whole seconds.
+
+    Where the clock here agrees with it, that is exact; else the end of the second is taken, so that what was
+    deleted a moment ago counts as deleted.
+    """
+    here = datetime.now(UTC)
+    try:
+        there = parsedate_to_datetime(date or "").astimezone(UTC)
+    except ValueError:
+        return here
+    return here if there <= here < there + _RESOLUTION else there + _RESOLUTION
