@@ -150,6 +150,7 @@ _NEAR = 40  # as long as the longest way to write a character, with few exceptio
 _MOST_QUOTES = 7
 _ENDS_SO = re.compile(rb"[\\%&=^\x1b\n]")
 _BLANK = b" \t\r\n"
+_DROPPED = _BLANK + b"\\"
 _BEGUN = {
     ord("&"): re.compile(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
     ord("%"): re.compile(rb"(?:25)+"),
@@ -162,7 +163,7 @@ Step = tuple[int, int]
 """Where the text and where the value go on."""
 
 
-def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # noqa: PLR0911  # cases
+def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # cases
     """Return where both go on where `data` at `at` shows the character of `value` at `place` differently."""
     begun = _BEGUN.get(data[at - 1])
     rest = begun.match(data, at) if begun is not None else None
@@ -182,12 +183,11 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:  
         shown = looked_for.match(data, begin)
         if shown is not None:
             return shown.end(), place + size
-    if value[place] in _BLANK and place and value[place - 1] in _BLANK:
-        return at, place + 1  # blanks in a row become one
-    return None
+    # Blanks in a row become one, and whoever takes backslashes away takes the value's along.
+    return (at, place + 1) if value[place] in _DROPPED and place + 1 < len(value) else None
 
 
-def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # noqa: PLR0911  # cases
+def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # cases
     """Return where both begin where `data` before `at` shows the character before `place` differently."""
     last = value[place - 1]
     if last in _LETTERS_AND_DIGITS and data[at - 1] in _LETTERS_AND_DIGITS:
@@ -213,9 +213,7 @@ def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  #
         shown = looked_for.search(data, max(0, end - _NEAR), end)
         if shown is not None:
             return shown.start(), place - size
-    if last in _BLANK and place < len(value) and value[place] in _BLANK:
-        return at, place - 1
-    return None
+    return (at, place - 1) if last in _DROPPED and place > 1 else None
 
 
 def _end_of_between(data: bytes, at: int) -> int:

@@ -50,6 +50,8 @@ _OF_TEXT = re.compile(rb"[2-7]{6}")
 _NUMBER = re.compile(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _LEAST_NUMBERS = 8
+_DECIMAL = re.compile(rb"[0-9]+")
+_DECIMALS = re.compile(rb"\b[0-9]{1,3}(?:[ ,\r\n]+[0-9]{1,3}\b){7,}")
 _ADDRESS = 7
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
 _GAP = b"\xff\xff\xff"
@@ -85,9 +87,9 @@ _TERMINAL = re.compile(
     rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
     rb"|[^\n]\x08|\0"
 )
-_EACH_ESCAPED = re.compile(rb"\\(?:\\*[A-Za-z0-9]\\){5,}\\*[A-Za-z0-9]")
+_EACH_ESCAPED = re.compile(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
 _LIST_OF_CHARACTERS = re.compile(rb"', ?'(?:(?:\\[^\n]|[^\n\\]|\\u[0-9a-f]{4})', ?'){4,}")
-_DUMPED = re.compile(rb"0000000 (?:(?: {1,3}(?:[!-~]|\\[0abtnvfr]|[0-7]{3}|[a-z]{2,3}))+\s*\n(?:[0-7]{7})?)+")
+_DUMPED = re.compile(rb"0000000 (?:(?: {1,7}(?:[!-~]|\\[0abtnvfr]|[0-7]{3}|[a-z]{2,3}))+\s*\n(?:[0-7]{7})?)+")
 # Each begins with a single character, which Python searches for fast.
 _PERCENT = re.compile(rb"%(?:25){0,2}2[BbFf]")
 _SLASH = re.compile(rb"\\(?:/|u002[bBfF])")
@@ -260,25 +262,38 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         return
     spans = []
     words: list[bytes] = []
+    addressed = False
     for match in _NUMBER.finditer(text):
         word, begin = match[1], match.start(1)
         # The address at the beginning of a dump's line.
         first = begin == 0 or text[begin - 1 : begin] == b"\n"
-        if first and len(word) >= _ADDRESS and len(text) > match.end() and text[match.end()] in b" :":
+        if (
+            first
+            and len(word) >= _ADDRESS
+            and (addressed or text[match.end() : match.end() + 1] in {b" ", b":"})
+        ):
+            addressed = True
             continue
+        if len(word) == 1:
+            continue  # a letter of the word before
         words.append(word)
         spans.append((start + begin, start + match.end()))
     if not words:
         return
     sizes = {len(word) for word in words}
-    if len(words) >= _LEAST_NUMBERS and b"".join(words).isdigit() and max(sizes) <= 3:  # noqa: PLR2004
-        numbers = [int(word) for word in words]
-        yield from _of_bytes(numbers, spans, "numbers")
-        if sizes == {3}:
-            yield from _of_bytes([_octal(word) for word in words], spans, "numbers")
+    for listed in _DECIMALS.finditer(text):
+        yield from _decimals(listed[0], start + listed.start())
     if sizes <= {4, 2} or sizes == {6}:
         yield from _little_endian(words, spans, 16 if sizes <= {4, 2} else 8)
     yield from _digits(words, spans)
+
+
+def _decimals(text: bytes, start: int) -> Iterator[View]:
+    matches = list(_DECIMAL.finditer(text))
+    spans = [(start + match.start(), start + match.end()) for match in matches]
+    yield from _of_bytes([int(match[0]) for match in matches], spans, "numbers")
+    if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004
+        yield from _of_bytes([_octal(match[0]) for match in matches], spans, "numbers")
 
 
 def _of_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
