@@ -20,6 +20,7 @@ from strongroom.cache.store import CacheStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.middleware.writes import WritesMiddleware
+from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Describer, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
 
@@ -86,7 +87,8 @@ class CachingMiddleware(WritesMiddleware):
         self._renamed: dict[Source, set[tuple[str | None, str]]] = {}
         self._places: frozenset[str] = frozenset()
         self._most_renamed = _FEW
-        self._noting = threading.Lock()
+        self._begin_again()
+        renew_after_fork(self, CachingMiddleware._begin_again, rest=CachingMiddleware._rest)
         self.cache: SecretCache | HierarchicalSecretCache
         if l2 is None:
             if offline or l2_ttl_seconds is not None or max_age_seconds is not None:
@@ -204,6 +206,12 @@ class CachingMiddleware(WritesMiddleware):
             self.cache.forget(tenant, key)
         if isinstance(self.cache, HierarchicalSecretCache):
             self.cache.drop(_text_of(source))
+
+    def _begin_again(self) -> None:
+        self._noting = threading.RLock()
+
+    def _rest(self, take: Take) -> None:
+        take(self._noting)  # a forked child must not have half a note
 
     def owes_drops(self) -> bool:
         """Tell whether something is still to be dropped from the second level, which does not answer."""
