@@ -12,18 +12,18 @@ from typing import Any, Self
 from strongroom.blocks import Block, OpenBlocks
 from strongroom.errors import InvalidTenantError, show_key
 
-__all__ = ["TenantContext", "check_tenant_id", "current_tenant"]
+__all__ = ["TenantContext", "check_tenant_id", "current_tenant", "open_tenants"]
 
 _TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _blocks: OpenBlocks[str] = OpenBlocks("strongroom_tenant")
-_open = _blocks.open
+open_tenants = _blocks.open
 _SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def current_tenant() -> str | None:
     """Return the id of the active tenant, or None: that of the innermost open block of this context."""
     try:  # `_blocks.innermost()`, written out: caches ask at every read
-        return _open.get()[0].value
+        return open_tenants.get()[0].value
     except AttributeError:
         return _blocks.after_ends_elsewhere()
 
@@ -99,7 +99,7 @@ class TenantContext:
         latest = list(reversed(frames))
         if frame is not None:
             yield from [block for block in latest if frames[block] is frame]
-        here = [block for block in _open.get() if block in frames]
+        here = [block for block in open_tenants.get() if block in frames]
         yield from [block for block in here if frames[block] is None]
         yield from here
         yield from latest

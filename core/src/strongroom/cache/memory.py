@@ -27,7 +27,7 @@ from strongroom.errors import (
 from strongroom.events import observation, report_source
 from strongroom.keys import check_key
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
-from strongroom.tenancy import current_tenant
+from strongroom.tenancy import current_tenant, open_tenants
 
 __all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
 
@@ -112,13 +112,14 @@ class SecretCache:
     def reader(self, load: Load) -> Callable[[str], str]:
         """Return a function of a key that reads through the cache: the fast path, bound once."""
         spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._slow
-        observed = observation.get
+        observed, open_blocks = observation.get, open_tenants.get
 
         def read(key: str) -> str:
             entry: Entry | None
             try:
-                entry = spaces[current_tenant()][key]
-            except (KeyError, TypeError):  # the latter: it cannot be hashed, and is no key
+                # `current_tenant()`, written out; the slow way asks it where a block ended elsewhere.
+                entry = spaces[open_blocks()[0].value][key]
+            except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is no key
                 entry = None
             if entry is not None:
                 value = entry.value
