@@ -119,6 +119,7 @@ def test_unknown_options_are_refused_even_where_the_model_would_allow_them(insta
         ("import nothing_of_that_name", "ModuleNotFoundError"),
         ("raise RuntimeError('at import')", "RuntimeError: at import"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("class Panic(BaseException): pass\nraise Panic('rust')", "Panic: rust"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    raise OSError('in the hook')", "OSError"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers():\n    return [3]", "gave a int"),
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_provider():\n    return []", "did you mean 'strongroom_providers'"),

@@ -95,7 +95,9 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         raise PluginError(
             f"{type_name}: its factory {path} cannot be imported: {_told(error)}",
             hint="install what the plugin needs, or its newer version",
@@ -323,7 +325,9 @@ class PluginFinder:
         if entry not in self._loaded:
             try:
                 self._loaded[entry] = self._components(entry)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever it raises is told where somebody names it
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is none of Exception
                 self._loaded[entry] = _told(error)
         return self._loaded[entry]
 
