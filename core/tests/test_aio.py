@@ -249,6 +249,7 @@ def test_every_method_of_the_registry_is_there():
     names = {name for name in vars(SecretProviderRegistry) if not name.startswith("_")}
     own = {name for name in vars(AsyncSecretRegistry) if not name.startswith("_")}
     inner = {
+        "absent_store",
         "default_pipeline",
         "environment",
         "pipeline_at_hand",

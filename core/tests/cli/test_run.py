@@ -126,6 +126,17 @@ def test_a_name_that_is_not_declared_is_refused(run):
     assert (seen.returncode, "did you mean PASSWORD" in seen.stderr) == (2, True)
 
 
+def test_a_default_of_the_spec_is_not_masked(run):
+    """It stands in a file that everybody reads, also where a composed secret is made of it."""
+    declared = [
+        "LEVEL: {key: level, default: debug-level}",
+        'LINE: {compose: "{{ LEVEL }} {{ PASSWORD }}"}',
+        *PASSWORD,
+    ]
+    seen = run(declared, "--", "sh", "-c", 'echo "$LEVEL at <$PASSWORD>"', values=VALUE)
+    assert (seen.stdout, seen.stderr) == ("debug-level at <********>\n", "")
+
+
 def test_what_is_not_masked_is_told(run):
     declared = [
         "PORT: {key: port, type: port}",

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 SPEC = """\
 version: 1
-pipelines: {app: {provider: {type: memory}}}
-secrets: {PASSWORD: {default: correct-horse-battery}}
+pipelines: {app: {provider: {type: env}}}
+secrets: {PASSWORD: {key: password}}
 """
 
 
@@ -61,6 +61,7 @@ def entry(tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "STRONGROOM_SPEC": str(tmp_path / "strongroom.yaml"),
+        "APP_SECRET_PASSWORD": "correct-horse-battery",
     }
     return words, environment
 

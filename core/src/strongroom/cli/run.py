@@ -105,7 +105,7 @@ def masked_texts(settings: Settings, found: Mapping[str, Found]) -> list[str]:
     """Return the values that are masked, having warned of those that are not."""
     texts = []
     for one in found.values():
-        if one.text is None or one.text == one.plan.default:  # what stands in the spec is no secret
+        if one.text is None or _is_default(one):
             continue
         reason = _why_not(one)
         if reason is None:
@@ -113,7 +113,11 @@ def masked_texts(settings: Settings, found: Mapping[str, Found]) -> list[str]:
         else:
             settings.warn(f"{one.plan.name} is not masked: {reason}")
         # CMD sees what a composed secret was made of, whether or not it was given that too.
-        texts += [part.text for part in _made_of(one) if part.text is not None and _why_not(part) is None]
+        texts += [
+            part.text
+            for part in _made_of(one)
+            if part.text is not None and not _is_default(part) and _why_not(part) is None
+        ]
     return texts
 
 
@@ -129,6 +133,10 @@ def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Mask
         return Masker([text for value in texts for text in (value, *parts(value))])
 
     return make if texts else None
+
+
+def _is_default(one: Found) -> bool:
+    return one.text == one.plan.default  # it stands in the spec for everybody to read
 
 
 def _made_of(one: Found) -> Iterator[Found]:
