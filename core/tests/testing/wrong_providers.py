@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import unicodedata
 from typing import Any, ClassVar
@@ -644,6 +645,19 @@ class ForgetsAtClose(Right):
 
     caught_by = "test_secrets_outlive_a_provider"
     kit: ClassVar = {"second_is_another": True}
+
+
+class AnswersAnotherProcess(Right):
+    """What a connection that processes share does."""
+
+    caught_by = "test_children_read_what_they_ask_for"
+
+    def __init__(self):
+        super().__init__()
+        self._process = os.getpid()
+
+    def get_secret(self, key):
+        return super().get_secret(key if os.getpid() == self._process else "fork/0")
 
 
 WRONG = {

@@ -121,7 +121,7 @@ def test_costs_of_the_other_operations_are_as_documented(make, counted):
 )
 def test_where_batches_are_refused_secrets_are_read_one_by_one(keys, answer):
     with (
-        Front(answer, value("v")) as front,
+        Front(answer, value("v", name=None)) as front,
         AWSSecretProvider("us-east-1", endpoint_url=front.url, **keys) as provider,
     ):
         assert provider.get_secrets(["a", "b"]) == {"a": "v", "b": "v"}

@@ -70,7 +70,7 @@ def test_calls_per_operation(provider, bench):
     assert counted(provider.describe_secret, "k") == ["versions"]
     assert counted(provider.list_versions, "k") == ["versions"]
     assert counted(provider.list_secrets) == ["list"]
-    assert counted(provider.get_secrets, ["k", "absent", "k"]) == ["get"] * 2
+    assert sorted(counted(provider.get_secrets, ["k", "absent", "k"])) == ["get", "get", "get_deleted"]
     assert counted(provider.diagnose) == ["list"]
     assert counted(provider.delete_secret, "k") == ["delete"]
     assert counted(provider.set_secret, "k", "2") == ["set", "recover", "set"]
@@ -296,12 +296,12 @@ def test_a_deleted_secret_is_told_from_an_absent_one(provider):
         lambda: provider.list_versions("k"),
         lambda: provider.get_secret_version("k", version),
         lambda: provider.delete_secret("k"),
+        lambda: provider.get_secrets(["k"]),
     ]
     for operation in operations:
         with pytest.raises(SecretNotFoundError) as caught:
             operation()
         assert (caught.value.reason, caught.value.key) == ("deleted", "k")
-    assert provider.get_secrets(["k"]) == {}
     with pytest.raises(SecretNotFoundError) as caught:
         provider.get_secret("absent")
     assert caught.value.reason == "absent"

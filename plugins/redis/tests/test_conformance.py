@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption, generate_key
@@ -43,6 +45,7 @@ class TestMemoryBehindACacheOnRedis(ProviderConformance):
         provider = CachingMiddleware(
             MemorySecretProvider(),
             l2=RedisCacheStore(server.url),
+            namespace=secrets.token_hex(4),
             encryption=AESGCMEncryption(generate_key()),
             l2_timeout_seconds=10,
         )

@@ -138,7 +138,7 @@ class AzureSecretProvider(BaseProvider):
         service, whole = self._connection.begin_whole()
 
         def read(key: str) -> str:
-            return self._read_known(service, key, name_of(key), self._connection.part(whole))
+            return self._read(service, key, name_of(key), self._connection.part(whole))
 
         return present_in_parallel(read, wanted, self._options.max_workers)
 
