@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +13,7 @@ from strongroom.errors import (
     InvalidKeyError,
     PermissionDeniedError,
     SecretNotFoundError,
+    SecretTooLargeError,
     StrongroomError,
 )
 from strongroom.keys import check_prefix, check_value, is_reserved
@@ -222,6 +225,175 @@ def test_a_cause_that_holds_the_value_is_dropped():
         with pytest.raises(StrongroomError) as caught:
             guard(Failing(error)).set_secret("key", SECRET)
         assert_harmless(caught.value, SECRET)
+
+
+class Held(Stranger):
+    """Its writes fail with an error that `fail` builds around the value."""
+
+    def __init__(self, fail):
+        super().__init__()
+        self.fail = fail
+
+    def set_secret(self, key, value):
+        self.fail(value)
+
+    def set_secret_if(self, key, value, expected_version):
+        self.fail(value)
+
+    def stage_secret(self, key, value):
+        self.fail(value)
+
+    def promote_version(self, key, version, *, expected_version):
+        self.fail(version)
+
+    def discard_version(self, key, version):
+        self.fail(version)
+
+    def set_secrets(self, values):
+        for value in values.values():
+            self.fail(value)
+
+
+def _by_cause(value):
+    raise RuntimeError("write failed") from ValueError(value)
+
+
+def _by_context(value):
+    try:
+        int(value)
+    except ValueError:
+        raise RuntimeError("write failed")  # noqa: B904  # that is the fault
+
+
+def _by_hidden_context(value):
+    try:
+        int(value)
+    except ValueError:
+        raise RuntimeError("write failed") from None
+
+
+def _by_note(value):
+    error = RuntimeError("write failed")
+    error.add_note(f"sent {value}")
+    raise error
+
+
+def _by_attribute(value):
+    error = RuntimeError("write failed")
+    error.payload = {"data": [value]}
+    raise error
+
+
+def _by_group(value):
+    inner = ExceptionGroup("both", [KeyError("other"), ValueError(value)])
+    raise ExceptionGroup("write failed", [inner, OSError("down")])
+
+
+def _by_cause_of_a_member(value):
+    error = OSError("down")
+    error.__cause__ = ValueError(value)
+    raise ExceptionGroup("write failed", [error])
+
+
+def _by_cause_of_ours(value):
+    raise ConflictError("changed meanwhile") from ValueError(value)
+
+
+def _by_ours(value):
+    raise SecretTooLargeError("key", f"{value} is too large")
+
+
+def _by_type_error(value):
+    raise TypeError("no text") from ValueError(value)
+
+
+def _in_base64(value):
+    raise RuntimeError("write failed") from ValueError(base64.b64encode(value.encode()))
+
+
+def _in_json(value):
+    raise RuntimeError(json.dumps({"data": value}))
+
+
+def _without_text(value):
+    class Unreadable(Exception):
+        def __str__(self):
+            raise RuntimeError(value)
+
+    raise Unreadable(value)
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [
+        (_by_cause, StrongroomError),
+        (_by_context, StrongroomError),
+        (_by_hidden_context, StrongroomError),
+        (_by_note, StrongroomError),
+        (_by_attribute, StrongroomError),
+        (_by_group, StrongroomError),
+        (_by_cause_of_a_member, StrongroomError),
+        (_by_cause_of_ours, ConflictError),
+        (_by_ours, SecretTooLargeError),
+        (_by_type_error, TypeError),
+        (_in_base64, StrongroomError),
+        (_in_json, StrongroomError),
+        (_without_text, StrongroomError),
+    ],
+)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda guarded, value: guarded.set_secret("key", value),
+        lambda guarded, value: guarded.set_secret_if("key", value, None),
+        lambda guarded, value: guarded.stage_secret("key", value=value),
+        lambda guarded, value: guarded.set_secrets({"key": value}),
+    ],
+    ids=["set", "set_if", "stage", "set_many"],
+)
+def test_no_chain_of_a_failed_write_holds_the_value(fail, kind, write):
+    """Wherever a stranger's error has it: causes, contexts, notes, attributes, groups, and encoded."""
+    value = f'{SECRET}/"é\n'
+    with pytest.raises(kind) as caught:
+        write(guard(Held(fail)), value)
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("Held failed with ")
+    assert_harmless(caught.value, *_written(value))
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def _written(value):
+    raw = value.encode()
+    return (
+        value,
+        SECRET,
+        repr(value)[1:-1],
+        json.dumps(value)[1:-1],
+        base64.b64encode(raw).decode().rstrip("="),
+    )
+
+
+def test_a_harmless_chain_stays():
+    """What says nothing of the value is worth having, whatever it hangs on; a version is not a value."""
+
+    def fail(value):
+        raise ConflictError("version 3 is not the current one") from RuntimeError("no")
+
+    with pytest.raises(ConflictError, match="version 3 is not") as caught:
+        guard(Held(fail)).set_secret_if("key", SECRET, "3")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    endless = RuntimeError("one")
+    endless.__cause__ = RuntimeError("other")
+    endless.__cause__.__cause__ = endless
+    with pytest.raises(StrongroomError) as caught:
+        guard(Failing(endless)).set_secret("key", SECRET)
+    assert caught.value.__cause__ is endless
+
+
+def test_a_key_by_its_name_is_checked_too():
+    """The rules for keys hold for `key=` as for the first argument."""
+    with pytest.raises(InvalidKeyError):
+        guard(Held(_by_cause)).stage_secret(key="a//b", value="value")
 
 
 def test_unsupported_names_provider_and_operation():

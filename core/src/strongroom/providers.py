@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtim
 
 from strongroom.errors import (
     BackendUnavailableError,
+    InvalidKeyError,
     PermissionDeniedError,
     SecretNotFoundError,
+    SecretTooLargeError,
     StrongroomError,
     UnsupportedOperationError,
     show_key,
@@ -245,7 +247,7 @@ class GuardedProvider(BaseProvider):
         return value
 
     def set_secret(self, key: str, value: str) -> None:
-        self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key))
+        self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key), written=[value])
 
     def delete_secret(self, key: str) -> None:
         self._call(key, self.wrapped.delete_secret, check_key(key))
@@ -257,30 +259,78 @@ class GuardedProvider(BaseProvider):
     def __repr__(self) -> str:
         return f"<GuardedProvider of {type(self.wrapped).__name__}>"
 
-    def _call(self, asked: str | None, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _call(
+        self,
+        asked: str | None,
+        method: Callable[..., Any],
+        *args: Any,
+        written: Iterable[object] = (),
+        **kwargs: Any,
+    ) -> Any:
         try:
             return method(*args, **kwargs)
-        except (StrongroomError, TypeError):
-            raise
-        except Exception as raised:  # noqa: BLE001  # a stranger's provider may raise anything at all
+        except Exception as raised:  # a stranger's provider may raise anything at all
+            forms = _forms(written)
+            holds = any(_says(error, forms) for error in _chain(raised))
+            if not holds and isinstance(raised, StrongroomError | TypeError):
+                raise
             error = raised
         # Outside the `except` block: where the cause could hold a value it must not even be the context.
-        translated = _translate(error, asked, self.type_name)
-        texts = [text for argument in args[1:] for text in _texts(argument)]
-        if any(text and (text in str(error) or text in repr(error)) for text in texts):
-            raise translated
-        raise translated from error
+        if not holds:
+            raise _translate(error, asked, self.type_name) from error
+        if isinstance(error, TypeError):
+            said = f"{self.type_name} failed with TypeError"
+            raise TypeError(said)
+        raise _translate(error, asked, self.type_name)
 
 
-def _texts(argument: object) -> Iterable[str]:
-    if isinstance(argument, str):
-        return (argument,)
-    if isinstance(argument, Mapping):
-        return tuple(value for value in argument.values() if isinstance(value, str))
-    return ()
+def _forms(written: Iterable[object]) -> frozenset[str]:
+    """Return what a text that holds a value in `written` has in it: the value, plain and encoded."""
+    import base64
+    import json
+    from urllib.parse import quote, quote_plus
+
+    forms: set[str] = set()
+    for value in written:
+        if not isinstance(value, str) or not value:
+            continue
+        raw = value.encode(errors="surrogatepass")
+        encoded = base64.b64encode(raw).decode().rstrip("=")
+        forms |= {value, repr(value)[1:-1], repr(raw)[2:-1], ascii(value)[1:-1], raw.hex()}
+        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return frozenset(forms)
+
+
+def _chain(error: BaseException) -> Iterable[BaseException]:
+    """Return `error` and all that hang on it: causes, contexts, and the members of groups."""
+    found: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is not None and id(current) not in found:
+            found[id(current)] = current
+            waiting += (current.__cause__, current.__context__)
+            if isinstance(current, BaseExceptionGroup):
+                waiting += current.exceptions
+    return found.values()
+
+
+def _says(error: BaseException, forms: Iterable[str]) -> bool:
+    try:
+        texts = [str(error), repr(error)]
+        # As text too: `repr` escapes what is in it.
+        for member in (*error.args, *vars(error).values(), *getattr(error, "__notes__", ())):
+            texts += (str(member), repr(member))
+    except Exception:  # noqa: BLE001  # what cannot be read is not shown
+        return True
+    return any(form in text for form in forms for text in texts)
 
 
 def _translate(error: Exception, asked: str | None, provider: str) -> StrongroomError:
+    if isinstance(error, StrongroomError):
+        return _bare(error, asked, provider)
     if isinstance(error, KeyError) and asked is not None and error.args == (asked,):
         return SecretNotFoundError(asked, provider=provider)
     what = f"{provider} failed with {type(error).__name__}"
@@ -291,10 +341,27 @@ def _translate(error: Exception, asked: str | None, provider: str) -> Strongroom
     return StrongroomError(what, key=asked, provider=provider, hint="the cause is in the provider itself")
 
 
+def _bare(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
+    """Return an error of the class of ours that `error` has, without a text of it."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == StrongroomError.__module__)
+    what = f"{provider} failed with {kind.__name__}"
+    if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
+        return kind(asked or "", what, provider=provider)
+    return kind(what, key=asked, provider=provider)  # type: ignore[no-any-return]  # a class of ours
+
+
 def _guarded_method(name: str) -> Callable[..., Any]:
     def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
-        asked = check_key(args[0]) if args and isinstance(args[0], str) else None
-        return self._call(asked, getattr(self.wrapped, name), *args, **kwargs)
+        key = args[0] if args else kwargs.get("key")
+        asked = check_key(key) if isinstance(key, str) else None
+        # The values come second, or as the mapping that is all there is.
+        written: Iterable[object] = ()
+        if name in {"set_secret_if", "stage_secret"}:
+            written = [*args[1:2], kwargs.get("value")]
+        elif name == "set_secrets":
+            values = args[0] if args else kwargs.get("values")
+            written = list(values.values()) if isinstance(values, Mapping) else ()
+        return self._call(asked, getattr(self.wrapped, name), *args, written=written, **kwargs)
 
     method.__name__ = name
     return method
