@@ -17,10 +17,10 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from strongroom.errors import StrongroomError
+from strongroom.homes import expanded
 
 __all__ = [
     "DECIDES",
@@ -246,7 +246,7 @@ def _plain(value: Any) -> Any:
         public = [name for name, told in plugin.config.model_fields.items() if told.repr]
         return component_address("encryption", plugin.name, value.options, public)
     if isinstance(value, os.PathLike):
-        return os.path.abspath(Path(value).expanduser())  # noqa: PTH100  # `resolve` asks the disk
+        return os.path.abspath(expanded(value))  # noqa: PTH100  # `resolve` asks the disk
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

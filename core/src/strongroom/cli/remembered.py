@@ -102,11 +102,11 @@ class Recalled:
 
 def recall(settings: Settings) -> Recalled | None:
     """Return what answers every key, or None where that may have changed."""
-    name = _fingerprint(settings)
-    if name is None:
+    name, folder = _fingerprint(settings), _folder()
+    if name is None or folder is None:
         return None
     try:
-        with open(_folder() + name, encoding="utf-8") as file:  # noqa: PTH123  # pathlib costs more than the reading
+        with open(folder + name, encoding="utf-8") as file:  # noqa: PTH123  # pathlib costs more than the reading
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o077:
                 return None
@@ -133,7 +133,10 @@ def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
 
     from strongroom.cli.writing import write_whole
 
-    folder = Path(_folder())
+    place = _folder()
+    if place is None:
+        return
+    folder = Path(place)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in folder.iterdir():  # a record a spec is enough; an older one is of no use to anybody
@@ -183,9 +186,12 @@ def _unused(reference: object) -> str:
     raise AssertionError(reference)  # a part that reads secrets was left out above
 
 
-def _folder() -> str:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # as above
-    return f"{base}/strongroom/specs/"
+def _folder() -> str | None:
+    """Return where records are kept: None for a user without a home, never a place in the current folder."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not base and os.environ.get("HOME") != "":  # an empty one would make it the root folder
+        base = os.path.expanduser("~/.cache")  # noqa: PTH111  # as above
+    return f"{base}/strongroom/specs/" if os.path.isabs(base) else None  # noqa: PTH117  # as above
 
 
 _OWNER_DIGITS = 16

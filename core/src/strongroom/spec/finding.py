@@ -55,8 +55,16 @@ def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Pl
         raise ConfigurationError(
             f"no {asked}: there is no spec", hint="run `strongroom init`, or give --spec"
         )
-    store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
-    key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
+    try:
+        store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
+        key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
+    except RuntimeError:
+        store = key = None
+    if store is None:
+        raise ConfigurationError(
+            "there is no spec, and this user has no home folder to have a store of its own in",
+            hint="give --spec (or STRONGROOM_SPEC), or set HOME",
+        )
     position = Position("your own store")
     provider = ComponentPlan(
         kind="provider",

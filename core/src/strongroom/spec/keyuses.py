@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
+from strongroom.homes import expanded
 from strongroom.spec.document import Node, Path, show_path
 from strongroom.spec.notes import references_in
 from strongroom.spec.references import Reference, UnresolvedError, resolve
@@ -126,7 +127,7 @@ def _files(source: Source, path: Path, scalar: Node) -> Iterator[tuple[str, bool
     """Yield the files that a scalar names or reads, and whether it names them."""
     for reference in references_in(scalar.value):
         if reference.kind == "file":
-            yield str(source.folder / FilePath(reference.name).expanduser()), False
+            yield str(source.folder / expanded(reference.name)), False
     if path[-1] == "key_file":
         for named in _named(source, scalar):
             yield named, True
@@ -139,7 +140,7 @@ def _named(source: Source, scalar: Node) -> Iterator[str]:
             named = resolve(scalar.value, environ=os.environ, folder=source.folder, read_secret=_unknown)
         except (UnresolvedError, ValueError):
             return  # whoever uses that profile has the variable
-        yield os.path.normpath(source.folder / FilePath(named).expanduser())
+        yield os.path.normpath(source.folder / expanded(named))
 
 
 def _unknown(reference: Reference) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from strongroom.errors import ConfigurationError, PluginError
+from strongroom.homes import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
 from strongroom.spec import models
 from strongroom.spec.document import Node, Problem, show_path
@@ -309,7 +309,7 @@ class _Loader(Notes):
             reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
             environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
             key_files=tuple(
-                self.source.folder / FilePath(reference.name).expanduser()
+                self.source.folder / expanded(reference.name)
                 for where, scalar in node.scalars()
                 if KEY_OPTIONS & set(where)
                 for reference in references_in(scalar.value)

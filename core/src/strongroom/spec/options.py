@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from strongroom.errors import PluginError
+from strongroom.errors import ConfigurationError, PluginError
+from strongroom.homes import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, did_you_mean, finder
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
@@ -104,7 +105,12 @@ def prepare_options(
     if unresolved:
         raise OptionsError(unresolved)
     model = _validated(plugin.config, data, lone)
-    options = {name: _placed(getattr(model, name), folder) for name in plugin.config.model_fields}
+    options: dict[str, Any] = {}
+    for name in plugin.config.model_fields:
+        try:
+            options[name] = _placed(getattr(model, name), folder)
+        except ConfigurationError as error:  # a `~` of a user without a home
+            raise OptionsError([((name,), str(error))]) from None
     for name, inner in parts_of(plugin, node):
         options[name] = _prepared_part(
             name, inner, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
@@ -234,7 +240,7 @@ def _validated(config: type[BaseModel], data: dict[str, Any], lone: set[NodePath
 def _placed(value: Any, folder: Path) -> Any:
     """Make a path relative to the spec's folder whole."""
     if isinstance(value, Path):
-        return Path(os.path.normpath(folder / value.expanduser()))
+        return Path(os.path.normpath(folder / expanded(value)))
     if isinstance(value, list | tuple):
         return type(value)(_placed(item, folder) for item in value)
     return value

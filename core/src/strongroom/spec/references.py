@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from strongroom.errors import ConfigurationError
+from strongroom.homes import expanded
 from strongroom.ownership import distrust
 
 __all__ = [
@@ -178,8 +180,15 @@ def instead(files: Mapping[Path, str]) -> Iterator[None]:
         _instead.reset(token)
 
 
+def _expanded(name: str) -> Path:
+    try:
+        return expanded(name)
+    except ConfigurationError as error:
+        raise UnresolvedError(f"the file {error}") from None
+
+
 def _file(reference: Reference, folder: Path) -> str:
-    path = folder / Path(reference.name).expanduser()
+    path = folder / _expanded(reference.name)
     other = _instead.get()
     if other is not None and (text := other.get(os.path.realpath(path))) is not None:
         return text

@@ -1,0 +1,32 @@
+"""The folder of the user, where there is one: a container's user id may have none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from strongroom.errors import ConfigurationError
+
+__all__ = ["expanded"]
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return `path` with a leading `~` replaced by the user's folder.
+
+    Raises:
+        ConfigurationError: Nothing says which folder that is: HOME is unset or empty, and the user
+            id is in no list of users.
+    """
+    text = os.fspath(path)
+    if not text.startswith("~"):
+        return Path(path)
+    ours = text == "~" or text.startswith("~/")
+    # An empty HOME would make it the root folder.
+    if not (ours and os.environ.get("HOME") == ""):
+        try:
+            return Path(path).expanduser()
+        except RuntimeError:
+            pass
+    who = "this user" if ours else f"the user of {text.partition('/')[0]}"
+    message = f"{text}: {who} has no home folder"
+    raise ConfigurationError(message, hint="set HOME, or write the whole path")
