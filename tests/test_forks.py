@@ -118,10 +118,10 @@ def test_a_child_is_free_of_what_another_thread_was_building(gated, monkeypatch)
 
 def test_a_registry_says_why_it_does_not_pickle():
     with SecretProviderRegistry(SPEC) as registry:
-        with pytest.raises(TypeError, match="make one in each process"):
+        with pytest.raises(TypeError, match="build the registry in the child process"):
             pickle.dumps(registry)
         context = multiprocessing.get_context("spawn")
-        with pytest.raises(TypeError, match="make one in each process"):
+        with pytest.raises(TypeError, match="build the registry in the child process"):
             context.Process(target=print, args=(registry,)).start()
 
 

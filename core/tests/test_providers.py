@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from strongroom import errors
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -388,6 +389,22 @@ def test_a_harmless_chain_stays():
     with pytest.raises(StrongroomError) as caught:
         guard(Failing(endless)).set_secret("key", SECRET)
     assert caught.value.__cause__ is endless
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name.endswith("Error")])
+def test_an_error_of_ours_that_says_the_value_keeps_its_class(name):
+    kind = getattr(errors, name)
+
+    class Own(kind):
+        pass
+
+    def fail(value):
+        raise Own(f"cannot store {value}")
+
+    with pytest.raises(StrongroomError) as caught:
+        guard(Held(fail)).set_secret("key", SECRET)
+    assert type(caught.value) is (errors.ConfigurationError if kind is errors.SpecError else kind)
+    assert_harmless(caught.value, SECRET)
 
 
 def test_a_key_by_its_name_is_checked_too():

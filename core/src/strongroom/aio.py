@@ -18,6 +18,7 @@ from strongroom.middleware.read_only import ReadOnlyMiddleware
 from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import Crew
+from strongroom.pickling import ProcessBound
 from strongroom.registry import SecretProviderRegistry
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _NEVER_WAIT: Final = (
 """What may stand outside a cache that is asked in the loop: it computes, and waits for nobody."""
 
 
-class AsyncSecretRegistry:
+class AsyncSecretRegistry(ProcessBound):
     """`SecretProviderRegistry` with coroutines: the same methods, the same errors, the same caches.
 
     A read of a pipeline whose cache has the value answers in the event loop, without a thread. One that must

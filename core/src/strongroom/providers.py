@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtim
 
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     InvalidKeyError,
     PermissionDeniedError,
     SecretNotFoundError,
     SecretTooLargeError,
+    SpecError,
     StrongroomError,
     UnsupportedOperationError,
     show_key,
 )
 from strongroom.keys import check_key, check_value, is_reserved
+from strongroom.pickling import ProcessBound
 
 if TYPE_CHECKING:
     from strongroom.metadata import SecretMetadata, SecretVersion
@@ -200,7 +203,7 @@ def unsupported(operation: str, provider: object, key: str | None = None) -> Uns
     )
 
 
-class BaseProvider:
+class BaseProvider(ProcessBound):
     """A convenient base for providers: context manager, quiet `repr`, and one promise.
 
     Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
@@ -343,11 +346,17 @@ def _translate(error: Exception, asked: str | None, provider: str) -> Strongroom
 
 def _bare(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
     """Return an error of the class of ours that `error` has, without a text of it."""
-    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == StrongroomError.__module__)
+    kind = next(
+        one
+        for one in type(error).__mro__
+        if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
+    )
     what = f"{provider} failed with {kind.__name__}"
     if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
         return kind(asked or "", what, provider=provider)
-    return kind(what, key=asked, provider=provider)  # type: ignore[no-any-return]  # a class of ours
+    if issubclass(kind, SpecError):
+        return ConfigurationError(what, key=asked, provider=provider)
+    return kind(what, key=asked, provider=provider)
 
 
 def _guarded_method(name: str) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.assembly import Assembly
 from strongroom.cache.addresses import caches_of, sources_of
@@ -326,13 +326,6 @@ class SecretProviderRegistry(BaseProvider):
     def _begin_again(self) -> None:
         """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
         self._lock = threading.RLock()
-
-    def __reduce__(self) -> NoReturn:
-        message = (
-            "a SecretProviderRegistry cannot be pickled, nor given to another process: make one in each "
-            "process, from the same spec (a forked child may go on using its parent's)"
-        )
-        raise TypeError(message)
 
     def __repr__(self) -> str:
         return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"

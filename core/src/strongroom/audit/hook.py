@@ -14,6 +14,7 @@ from strongroom.audit.lines import acting, event_text, plain
 from strongroom.audit.who import current_reason
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.events import BatchHook, SecretEvent
+from strongroom.pickling import ProcessBound
 
 __all__ = ["READS", "AuditLoggingHook"]
 
@@ -28,7 +29,7 @@ _log = logging.getLogger("strongroom.hooks")
 StrPath = str | os.PathLike[str]
 
 
-class AuditLoggingHook(BatchHook):
+class AuditLoggingHook(ProcessBound, BatchHook):
     """Records who did what to which secret, with which outcome; never a value.
 
     Without `path` each operation is a line of JSON to the logger `strongroom.audit` at INFO; with it, a line

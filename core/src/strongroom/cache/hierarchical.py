@@ -22,6 +22,7 @@ from strongroom.cache.store import CacheStore, Subscription, WatchableStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ValidationError, show_key
 from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
+from strongroom.pickling import ProcessBound
 from strongroom.providers import Closeable
 from strongroom.tenancy import current_tenant
 
@@ -38,7 +39,7 @@ _log = logging.getLogger("strongroom.cache")
 _FEW: Final = 1024
 
 
-class HierarchicalSecretCache:
+class HierarchicalSecretCache(ProcessBound):
     """`SecretCache` in front of a store that several processes share, with one fetch among them all.
 
     The store gets names that are hashed and values that are encrypted. One that is down, slow or holds

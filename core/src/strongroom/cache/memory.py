@@ -27,6 +27,7 @@ from strongroom.errors import (
 from strongroom.events import observation, report_source
 from strongroom.keys import check_key
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
+from strongroom.pickling import ProcessBound
 from strongroom.tenancy import current_tenant, open_tenants
 
 __all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
@@ -45,7 +46,7 @@ MOST_FETCHES: Final = 128
 _MOST_DESCRIBED: Final = 10_000
 
 
-class SecretCache:
+class SecretCache(ProcessBound):
     """Remembers values for a time, and asks for each key once however many callers want it.
 
     A fetch runs on a thread of the cache's own, in the context of the caller that began it. Everybody who

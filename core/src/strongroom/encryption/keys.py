@@ -16,10 +16,11 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from typing import Final, Literal, NamedTuple, NoReturn, Self, SupportsIndex
+from typing import Final, Literal, NamedTuple, NoReturn, Self
 
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import renew_after_fork
+from strongroom.pickling import ProcessBound, refuse_pickling
 
 __all__ = [
     "ARGON2_CEILING",
@@ -49,17 +50,16 @@ _FERNET_LENGTH: Final = 44
 MIN_PASSPHRASE: Final = 8
 """Characters that a passphrase has at least."""
 _CACHED_DERIVATIONS: Final = 64
+_NOT_PICKLED: Final = (
+    "holds a key and cannot be pickled: send the name of its key file, and make it again in the other process"
+)
 _HINT: Final = "make a key with `strongroom keygen`"
 
 
-class HoldsKey:
+class HoldsKey(ProcessBound):
     """What holds a key: it is not pickled, for the key would be in the pickle; copies are the same object."""
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} holds a key and cannot be pickled: "
-            "send the name of its key file, and make it again there"
-        )
+    _why_not_pickled = _NOT_PICKLED
 
     def __copy__(self) -> Self:
         return self
@@ -82,8 +82,8 @@ class KeyMaterial(NamedTuple):
     def __repr__(self) -> str:
         return f"KeyMaterial(kind={self.kind!r})"
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        HoldsKey.__reduce_ex__(self, protocol)  # type: ignore[arg-type]  # a named tuple has no other base
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self, _NOT_PICKLED)  # a named tuple has no other base
 
 
 class Argon2Parameters(NamedTuple):

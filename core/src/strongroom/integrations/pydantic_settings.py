@@ -10,11 +10,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from strongroom.errors import ValidationError
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.parallel import BuildLock
+from strongroom.pickling import ProcessBound
 from strongroom.pipeline import read_many
 
 try:
@@ -33,13 +34,17 @@ __all__ = ["LazySecret", "StrongroomSettingsSource", "reload"]
 _MASK = "**********"
 
 
-class LazySecret:
+class LazySecret(ProcessBound):
     """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
 
     Give the registry a `caching` middleware, which bounds how often that reaches the backend.
     """
 
     __slots__ = ("_read",)
+
+    _why_not_pickled = (
+        "reads through a registry, and cannot be pickled: make the settings in the other process"
+    )
 
     def __init__(self, value: str | Callable[[], str]) -> None:
         self._read = value if callable(value) else lambda: value
@@ -51,6 +56,12 @@ class LazySecret:
             StrongroomError: It is missing, refused or out of reach.
         """
         return self._read()
+
+    def __copy__(self) -> Self:
+        return self  # it has no state that a copy could have of its own
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return f"LazySecret('{_MASK}')"

@@ -25,6 +25,7 @@ from strongroom.errors import (
 from strongroom.events import SecretEvent, begun, ended
 from strongroom.keys import check_value, is_reserved
 from strongroom.passwords import generate_password
+from strongroom.pickling import ProcessBound
 from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.rotation.attempts import attempting
@@ -51,7 +52,7 @@ def _password(_key: str, _old: str) -> str:
     return generate_password()
 
 
-class SecretRotation:
+class SecretRotation(ProcessBound):
     """Gives secrets new values, so that readers have a good one at every moment.
 
     The state of a rotation is kept with the secret and survives the process: until `verify` has passed,

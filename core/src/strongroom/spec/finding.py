@@ -59,12 +59,10 @@ def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Pl
         store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
         key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
     except RuntimeError:
-        store = key = None
-    if store is None:
         raise ConfigurationError(
             "there is no spec, and this user has no home folder to have a store of its own in",
             hint="give --spec (or STRONGROOM_SPEC), or set HOME",
-        )
+        ) from None
     position = Position("your own store")
     provider = ComponentPlan(
         kind="provider",

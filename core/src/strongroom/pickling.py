@@ -1,0 +1,27 @@
+"""What stays in the process that made it: connections and locks cannot be pickled, values must not."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NoReturn
+
+__all__ = ["ProcessBound", "refuse_pickling"]
+
+
+def refuse_pickling(it: object, why: str) -> NoReturn:
+    """Raise the `TypeError` that says why `it` is not pickled; nothing that `it` holds is in it."""
+    message = f"{type(it).__name__} {why}"
+    raise TypeError(message)
+
+
+class ProcessBound:
+    """What is neither pickled nor copied, and so is not given to a process that is spawned."""
+
+    __slots__ = ()
+
+    _why_not_pickled: ClassVar[str] = (
+        "cannot be pickled or copied, nor given to another process: build the registry in the child process, "
+        "from the same spec (start methods spawn and forkserver; a forked child may go on using its parent's)"
+    )
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self, self._why_not_pickled)
