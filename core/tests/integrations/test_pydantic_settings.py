@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import traceback
@@ -133,6 +134,20 @@ def test_what_is_missing_is_pydantics_own_error():
     with pytest.raises(PydanticError) as told:
         settings(fields, registry)()
     assert [one["loc"] for one in told.value.errors()] == [("password",)]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_what_the_page_says_of_errors_in_a_json_log(hidden):
+    """The input of an error is that of all fields; only without it is an error fit for a log of JSON."""
+    config = {"hide_input_in_errors": hidden}
+    with pytest.raises(PydanticError) as told:
+        settings({"token": SecretStr, "other": int}, Counting({"token": "hunter2-hunter2"}), config=config)()
+    error = told.value
+    assert "hunter2" not in f"{error}{error!r}{error.errors()}"
+    assert "hunter2" in json.dumps(error.errors())
+    assert "hunter2" in error.json()
+    assert "hunter2" not in json.dumps(error.errors(include_input=False, include_context=False))
+    assert "hunter2" not in error.json(include_input=False)
 
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("password"), BackendUnavailableError("down")])
