@@ -6,6 +6,7 @@ The plugins here are real distributions: folders with metadata on the path of a 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -56,8 +57,6 @@ def run(tmp_path):
     """Run code with the installed distributions in a fresh interpreter; return what it prints as JSON."""
 
     def go(code, **environ):
-        import os
-
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **environ}
         done = subprocess.run(
             [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
@@ -104,6 +103,66 @@ def test_only_the_plugins_that_a_spec_names_are_imported(install, run):
         print(json.dumps(sorted(name for name in sys.modules if name.endswith("_strong") or name.startswith("strongroom_"))))
     """)
     assert out == ["acme_strong"]
+
+
+METADATA = b"Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "metadata", "points"),
+    [
+        ("-1.0.dist-info", b"Metadata-Version: 2.1\n", b"[other]\na = b\n"),
+        ("stranger-1.0.dist-info", b"Metadata-Version: 2.1\n", b"[strongroom]\na = b\n"),
+        ("stranger-1.0.dist-info", METADATA, b"[other]\na = \xff\xfe\n"),
+        ("stranger-1.0.dist-info", METADATA, b"[other]\nno equals sign\n"),
+    ],
+    ids=["no name at all", "no name and ours", "not UTF-8", "no equals sign"],
+)
+def test_a_broken_distribution_of_a_stranger_is_passed_over(install, run, tmp_path, folder, metadata, points):
+    """Everything else works, pydantic's own search notwithstanding, and `plugins` names the folder."""
+    install("acme-strong", "acme", GOOD)
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "METADATA").write_bytes(metadata)
+    (tmp_path / folder / "entry_points.txt").write_bytes(points)
+    out = run("""
+        rows = [[row.distribution, row.error] for row in finder.listed() if row.error]
+        print(json.dumps([load(type="acme").get_secret("k"), load(type="memory").list_secrets(), rows]))
+    """)
+    assert out[:2] == ["k:3", []]
+    [[distribution, error]] = out[2]
+    assert distribution == folder
+    assert error.startswith(f"{tmp_path / folder} is passed over: ")
+    for words in (["plugins"], ["plugins", "--json"]):
+        shown = subprocess.run(
+            [sys.executable, "-m", "strongroom", *words],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert str(tmp_path / folder) in shown.stdout
+        assert "acme.part" in shown.stdout
+        assert shown.stderr == ""
+
+
+def test_where_pydantic_does_not_go_on_the_folder_is_named(run, tmp_path):
+    """Should its search fail again and again, the error says because of what, and how to go without."""
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_bytes(METADATA)
+    (info / "entry_points.txt").write_bytes(b"[other]\nno equals sign\n")
+    out = run("""
+        import pydantic.main
+
+        def failing(name):
+            raise TypeError("in the search")
+
+        pydantic.main.create_model = failing
+        print(json.dumps(failure(type="memory")))
+    """)
+    assert out[0] == "ConfigurationError"
+    assert f"failed with TypeError; broken: {info} (TypeError)" in out[1]
+    assert "PYDANTIC_DISABLE_PLUGINS=__all__" in out[1]
 
 
 def test_unknown_options_are_refused_even_where_the_model_would_allow_them(install, run):

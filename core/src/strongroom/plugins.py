@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.errors import PluginError
+from strongroom.installed import Unreadable, entry_points, normalized, start_pydantic
 from strongroom.known import KNOWN_TYPES
 from strongroom.parallel import forks_wait, renew_after_fork
 
@@ -134,11 +134,6 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def normalized(distribution: str) -> str:
-    """Return the name of a distribution as packaging compares it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
 def allowed_distributions() -> frozenset[str] | None:
     """Return the allow-list of `STRONGROOM_PLUGINS`, or None where it is not set."""
     listed = os.environ.get("STRONGROOM_PLUGINS")
@@ -172,6 +167,7 @@ class PluginFinder:
 
     def _forget(self) -> None:
         self._entries: list[_Entry] | None = None
+        self._unreadable: list[Unreadable] = []
         self._loaded: dict[_Entry, dict[tuple[Kind, str], Plugin] | str] = {}
         self._bad_names: dict[_Entry, list[tuple[Kind, str, str]]] = {}
         self._manager: pluggy.PluginManager | None = None
@@ -231,18 +227,18 @@ class PluginFinder:
                     ListedPlugin(name, kind, *told, error=why)
                     for kind, name, why in self._bad_names.get(entry, ())
                 ]
+            rows += [
+                ListedPlugin(
+                    "-", None, folder.rpartition("/")[2], "-", error=f"{folder} is passed over: {why}"
+                )
+                for folder, why in self._unreadable
+            ]
         return sorted(rows, key=lambda row: (row.kind or "", row.name, row.distribution))
 
     def _all_entries(self) -> list[_Entry]:
         if self._entries is None:
-            import importlib_metadata
-
-            found: dict[_Entry, None] = {}
-            for point in importlib_metadata.entry_points(group=GROUP):
-                owner = point.dist
-                name, version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
-                found[_Entry(point.name, point.value, name, version)] = None
-            self._entries = list(found)
+            found, self._unreadable = entry_points(GROUP)
+            self._entries = [_Entry(*one) for one in found]
         # Asked for each time: an application may set it after the first look.
         allowed = allowed_distributions()
         return [
@@ -334,6 +330,7 @@ class PluginFinder:
     def _components(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin]:
         from pydantic import BaseModel
 
+        start_pydantic()
         module = importlib.import_module(entry.module)
         found: dict[tuple[Kind, str], Plugin] = {}
         bad: list[tuple[Kind, str, str]] = []

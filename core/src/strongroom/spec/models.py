@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from strongroom.installed import start_pydantic
 from strongroom.spec.document import Node, node_of
 
 __all__ = ["Component", "Fallback", "Generate", "Generator", "Pipeline", "Rotate", "Route", "Secret", "Spec"]
+
+start_pydantic()
 
 PIPELINE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"

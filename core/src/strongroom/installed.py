@@ -1,0 +1,95 @@
+"""What the metadata of installed distributions say; those that cannot be read are passed over, and told."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, NamedTuple
+
+from strongroom.errors import ConfigurationError
+
+__all__ = ["EntryPoint", "Unreadable", "entry_points", "normalized", "start_pydantic"]
+
+
+class EntryPoint(NamedTuple):
+    """One entry point, with the distribution that it is of."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+
+
+class Unreadable(NamedTuple):
+    """The folder of metadata that are broken, and how."""
+
+    folder: str
+    why: str
+
+
+def normalized(distribution: str) -> str:
+    """Return the name of a distribution as packaging compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
+    """Return the entry points of `group`, and the distributions that were passed over."""
+    import importlib_metadata
+
+    points: list[tuple[Any, Any]] = []
+    unreadable: dict[Unreadable, None] = {}
+    try:
+        points = [(one, one.dist) for one in importlib_metadata.entry_points(group=group)]
+    except Exception:  # noqa: BLE001  # whatever broken files make of it: below they are looked for one by one
+        seen: set[str] = set()
+        for owner in importlib_metadata.distributions():
+            try:
+                name = normalized(owner.name or "")
+                if name not in seen:  # the first on the path is the one that is imported
+                    points += [(one, owner) for one in owner.entry_points if one.group == group]
+                    seen.add(name)
+            except Exception as error:  # noqa: BLE001  # as above
+                unreadable[Unreadable(_folder(owner), type(error).__name__)] = None
+    found: dict[EntryPoint, None] = {}
+    for point, owner in points:
+        try:
+            told = (owner.name, owner.version) if owner is not None else ("unknown", "0")
+        except Exception:  # noqa: BLE001  # as above
+            told = (None, None)
+        if all(isinstance(one, str) for one in told):
+            found[EntryPoint(point.name, point.value, *told)] = None
+        else:
+            unreadable[Unreadable(_folder(owner), "METADATA has no name or no version")] = None
+    return list(found), list(unreadable)
+
+
+def _folder(owner: Any) -> str:
+    # No public name of a distribution has the folder of the metadata itself.
+    return str(getattr(owner, "_path", None) or owner.locate_file(""))
+
+
+@functools.cache
+def start_pydantic() -> None:
+    """Make a first model, for which pydantic looks for plugins of its own, before one of ours is made.
+
+    That search ends at the first distribution whose metadata are broken, a stranger's too; from its
+    second model on pydantic goes without plugins.
+
+    Raises:
+        ConfigurationError: It does not go on; the message names the distributions that are broken.
+    """
+    from pydantic import create_model
+
+    failure = ""
+    for _ in range(2):
+        try:
+            create_model("First")
+        except Exception as error:  # noqa: BLE001  # whatever broken files make of it
+            failure = type(error).__name__
+        else:
+            return
+    broken = ", ".join(f"{folder} ({why})" for folder, why in entry_points("pydantic")[1])
+    raise ConfigurationError(
+        f"pydantic looked for its plugins and failed with {failure}; broken: {broken or 'not known which'}",
+        hint="reinstall or remove what is broken, or set PYDANTIC_DISABLE_PLUGINS=__all__",
+    )
