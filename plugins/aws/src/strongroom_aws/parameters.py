@@ -239,7 +239,8 @@ class AWSParameterProvider(BaseProvider):
             self._described(key, name, deadline)
         answer = self._call("get_parameter", "reading", deadline, key=key, Name=asked, WithDecryption=True)
         # A version is asked for as part of the name.
-        check_answer(self.type_name, key, name.text, answer["Parameter"]["Name"].partition(":")[0])
+        named = answer["Parameter"].get("Name")
+        check_answer(self.type_name, key, name.text, named and named.partition(":")[0])
         return decode(answer["Parameter"]["Value"], key, self.type_name)
 
     def _value_if_any(self, key: str, whole: Deadline) -> str | None:
