@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 
+import botocore.session
 import pytest
 import trustme
 from aws_front import Front, refusal, success, value
+from botocore import xform_name
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -20,7 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.testing.faults import ends_in_time
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
-from strongroom_aws.connection import FIRST_PAUSE, LONGEST_PAUSE, Pace
+from strongroom_aws.connection import _EACH, _TELLS, FIRST_PAUSE, LONGEST_PAUSE, Pace
 
 # Python's ssl leaves a socket open whose other end goes away in the handshake, until the collector comes.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
@@ -333,3 +335,94 @@ def test_an_answer_for_another_secret_is_an_error_and_no_value(fronted):
         provider.get_secret("k")
     assert caught.value.retryable
     assert "hunter2" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+STRANGERS = [
+    b"",
+    b"<html>log in</html>",
+    b"{}",
+    b"[]",
+    b'{"SecretString": "hunter2", "Val',
+    b'{"message": "hi"}',
+]
+
+
+@pytest.mark.parametrize("cls", PROVIDERS)
+@pytest.mark.parametrize("body", STRANGERS)
+def test_no_operation_takes_a_strangers_answer(fronted, cls, body):
+    """The SDK takes each of these for an empty answer: no value, a list of nothing, a write that was done."""
+    provider, _ = fronted((200, body, {}), cls=cls, timeout=0.2)
+    provider._connection.client()  # making it may take longer than that
+    operations = [
+        *_operations(provider),
+        lambda: provider.describe_secret("k"),
+        lambda: provider.list_versions("k"),
+        lambda: provider.get_secret_version("k", "1" if cls is AWSParameterProvider else "v" * 36),
+        provider.diagnose,
+    ]
+    if cls is AWSSecretProvider:
+        operations += [
+            lambda: provider.set_secret_if("k", "v4lue", None),
+            lambda: provider.set_secret_if("k", "v4lue", "v" * 36),
+            lambda: provider.stage_secret("k", "v4lue"),
+            lambda: provider.promote_version("k", "v" * 36, expected_version=None),
+            lambda: provider.discard_version("k", "v" * 36),
+        ]
+    for operation in operations:
+        error = _ends_in_time(operation, seconds=0.2)
+        assert type(error) is BackendUnavailableError
+        assert error.retryable
+        assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+
+
+@pytest.mark.parametrize("text", [5, ["hunter2"], {"hunter2": "hunter2"}])
+def test_a_value_that_is_not_text_is_an_error(fronted, text):
+    held = {"Name": "k", "VersionId": "v" * 36, "SecretString": text, "VersionStages": ["AWSCURRENT"]}
+    secrets, _ = fronted(success(**held, SecretValues=[held]), timeout=0.2)
+    parameter = {"Name": "/k", "Value": text, "Version": 1}
+    parameters, _ = fronted(
+        success(Parameter=parameter, Parameters=[parameter]), cls=AWSParameterProvider, timeout=0.2
+    )
+    for provider in (secrets, parameters):
+        provider._connection.client()
+        for read in (lambda one=provider: one.get_secret("k"), lambda one=provider: one.get_secrets(["k"])):
+            error = _ends_in_time(read, seconds=0.2)
+            assert type(error) is BackendUnavailableError
+            assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+
+
+@pytest.mark.parametrize("cls", PROVIDERS)
+def test_lists_whose_entries_tell_nothing_are_not_short(fronted, cls):
+    empty = success(
+        SecretList=[{}], Versions=[{}], Parameters=[{}], Parameter={}, SecretValues=[{}], Name="k"
+    )
+    provider, _ = fronted(empty, cls=cls, timeout=0.2)
+    provider._connection.client()
+    for operation in (
+        provider.list_secrets,
+        lambda: provider.list_versions("k"),
+        lambda: provider.get_secret("k"),
+        lambda: provider.get_secrets(["k"]),
+    ):
+        assert type(_ends_in_time(operation, seconds=0.2)) is BackendUnavailableError
+
+
+def test_a_deletion_is_told_by_the_services_request_id(fronted):
+    told = {"x-amzn-RequestId": "r"}
+    for body in (b"", b"{}"):
+        provider, _ = fronted((200, body, told), cls=AWSParameterProvider)
+        provider.delete_secret("k")
+
+
+@pytest.mark.parametrize("service", ["secretsmanager", "ssm"])
+def test_what_an_answer_must_tell_is_in_the_services_own_model(service):
+    model = botocore.session.get_session().get_service_model(service)
+    ours = {xform_name(name): name for name in model.operation_names if xform_name(name) in _TELLS}
+    assert len(ours) == {"secretsmanager": 10, "ssm": 8}[service]
+    for operation, name in ours.items():
+        told = model.operation_model(name).output_shape
+        assert set(_TELLS[operation]) <= set(told.members)
+        member, parts = _EACH.get(operation, ("", ()))
+        if parts:
+            entries = told.members[member]
+            assert set(parts) <= set(getattr(entries, "member", entries).members)

@@ -298,6 +298,43 @@ def test_answers_of_other_servers(bench, status, body, expected):
     assert error.__context__ is None
 
 
+STRANGERS = [
+    b"",
+    b"<html>c2VjcmV0</html>",
+    b"{}",
+    b"[]",
+    b'{"value": "c2VjcmV0"}',
+    b'{"value": "c2VjcmV0", "id": "https://v',
+    b'{"value": [{}]}',
+]
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("body", STRANGERS)
+def test_no_operation_takes_a_strangers_answer(bench, body, purge):
+    bench.server.can(200, body)
+    provider = bench.provider(timeout=DEADLINE / 2, purge=purge)
+    version = "0" * 32
+    looks = [
+        lambda: provider.describe_secret("k"),
+        lambda: provider.list_versions("k"),
+        lambda: provider.get_secret_version("k", version),
+        provider.diagnose,
+    ]
+    for operation in [*_operations(provider), *looks]:
+        error = _ends_in_time(operation, seconds=DEADLINE / 2)
+        assert type(error) is BackendUnavailableError
+        assert error.retryable
+        assert "c2VjcmV0" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+
+
+def test_a_hook_of_the_callers_own_is_called_too(bench):
+    seen = []
+    options = {**bench.client_options, "raw_response_hook": seen.append}
+    bench.provider(client_options=options).set_secret("k", "x")
+    assert seen
+
+
 def test_a_redirect_takes_no_token_elsewhere(bench):
     bench.server.can(302, b"", Location="https://127.0.0.1:1/elsewhere")
     error = _ends_in_time(lambda: bench.provider(timeout=DEADLINE).get_secret("k"), Exception)

@@ -29,6 +29,14 @@ def _operations(provider):
     ]
 
 
+def _looks(provider):
+    return [
+        lambda: provider.describe_secret("k"),
+        lambda: provider.list_versions("k"),
+        lambda: provider.get_secret_version("k", "1"),
+    ]
+
+
 @pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half"])
 def test_a_wire_that_fails_from_the_start(bench, mode):
     bench.proxy.mode = mode
@@ -176,6 +184,34 @@ class TestStrangersAnswers:
         assert type(error) is expected
         assert "c2VjcmV0" not in f"{error} {error!r} {error.__cause__!r}"
         assert error.__context__ is None
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html>log in, please</html>", b"[]", b'{"payload": {"data": "c2VjcmV0LX']
+    )
+    def test_no_operation_takes_a_page_for_an_answer(self, bench, body):
+        bench.server.can(200, body)
+        provider = bench.provider(timeout=0.2)
+        for operation in [*_operations(provider), *_looks(provider), provider.diagnose]:
+            error = _ends_in_time(operation, seconds=0.2)
+            assert type(error) is BackendUnavailableError
+            assert error.retryable
+            assert "c2VjcmV0" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"a": 1}', b'{"name": "projects/p/secrets/k/versions/1"}'])
+    def test_an_answer_that_tells_nothing_is_no_empty_secret_and_no_write(self, bench, body):
+        bench.server.can(200, body)
+        provider = bench.provider(timeout=0.2)
+        for operation in (lambda: provider.get_secret("k"), lambda: provider.get_secrets(["k"])):
+            assert type(_ends_in_time(operation, seconds=0.2)) is BackendUnavailableError
+        if b"name" not in body:
+            for operation in (lambda: provider.set_secret("k", "v4lue"), _looks(provider)[0]):
+                assert type(_ends_in_time(operation, seconds=0.2)) is BackendUnavailableError
+
+    def test_a_list_whose_entries_have_no_name_is_not_short(self, bench):
+        bench.server.can(200, b'{"secrets": [{}], "versions": [{}]}')
+        provider = bench.provider(timeout=0.2)
+        for operation in (provider.list_secrets, lambda: provider.list_versions("k")):
+            assert type(_ends_in_time(operation, seconds=0.2)) is BackendUnavailableError
 
     def test_retry_after_header(self, bench):
         bench.server.can(429, b"{}", **{"Retry-After": "7"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 import time
@@ -20,13 +21,48 @@ from strongroom_aws.account import Account, client_of, session_of
 
 __all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
 
+_TELLS: dict[str, tuple[str, ...]] = {
+    "batch_get_secret_value": ("SecretValues", "Errors"),
+    "create_secret": ("VersionId",),
+    "delete_secret": ("Name",),
+    "describe_secret": ("Name",),
+    "get_secret_value": ("VersionId",),
+    "list_secret_version_ids": ("Versions",),
+    "list_secrets": ("SecretList",),
+    "put_secret_value": ("VersionId",),
+    "restore_secret": ("Name",),
+    "update_secret_version_stage": ("Name",),
+    "describe_parameters": ("Parameters",),
+    "get_parameter": ("Parameter",),
+    "get_parameter_history": ("Parameters",),
+    "get_parameters": ("Parameters", "InvalidParameters"),
+    "get_parameters_by_path": ("Parameters",),
+    "list_tags_for_resource": ("TagList",),
+    "put_parameter": ("Version",),
+    "delete_parameter": (),
+}
+"""Each operation, and the members of which the service's answer has one at least."""
+_EACH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "batch_get_secret_value": ("SecretValues", ("Name", "VersionId")),
+    "list_secret_version_ids": ("Versions", ("VersionId",)),
+    "list_secrets": ("SecretList", ("Name",)),
+    "describe_parameters": ("Parameters", ("Name",)),
+    "get_parameter": ("Parameter", ("Value",)),
+    "get_parameter_history": ("Parameters", ("Version",)),
+    "get_parameters": ("Parameters", ("Name", "Value")),
+    "get_parameters_by_path": ("Parameters", ("Name",)),
+}
+"""What is in each of a list, or in the one thing that is told of."""
+_TEXTS = ("Name", "SecretString", "Value", "VersionId")
+
 FIRST_PAUSE = 0.1
+_REDIRECTION = 300
 LONGEST_PAUSE = 2.0
 _chance = random.SystemRandom()
 
 
 class CutShortError(Exception):
-    """An answer that ended early; where that was within its head, botocore takes it for an empty one."""
+    """An answer that ended early, or is not the service's; botocore takes both for an empty one."""
 
 
 class Outcome(Enum):
@@ -224,7 +260,9 @@ class Connection:
     def _send(self, operation: str, parameters: dict[str, Any], deadline: Deadline) -> Any:
         client = self.client()
         self._sending.deadline = deadline
-        return getattr(client, operation)(**parameters)
+        answer = getattr(client, operation)(**parameters)
+        _check_told(operation, answer)
+        return answer
 
     def _check_time(self, **_: Any) -> None:
         """Keep a request back that its caller has given up: logging in may have taken that long."""
@@ -246,10 +284,45 @@ def _load() -> None:
 
 
 def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Refuse an answer that is not as long as it says; of a chunked one the end is known by other means."""
-    head = response_dict["headers"]
+    """Refuse an answer that is not as long as it says, or is not the service's: botocore takes it for `{}`.
+
+    Of a chunked answer the end is known by other means. An empty body is an answer only of an operation that
+    tells nothing, and only with the service's request id.
+    """
+    head, body = response_dict["headers"], response_dict["body"]
     told = head.get("content-length")
-    if told is None and "transfer-encoding" in head:
+    if told is None and "transfer-encoding" not in head:
+        raise CutShortError
+    if told is not None and "content-encoding" not in head and told != str(len(body)):
+        raise CutShortError
+    if response_dict["status_code"] < _REDIRECTION and not (_is_object(body) or _is_empty_answer(head, body)):
+        raise CutShortError
+
+
+def _is_empty_answer(head: Mapping[str, Any], body: bytes) -> bool:
+    return not body and "x-amzn-requestid" in head
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+
+
+def _check_told(operation: str, answer: Mapping[str, Any]) -> None:
+    """Refuse an answer without what the service always tells: some proxy's `{}`."""
+    always = _TELLS[operation]
+    if not always:
+        if "x-amzn-requestid" not in answer["ResponseMetadata"]["HTTPHeaders"]:
+            raise CutShortError
         return
-    if told is None or ("content-encoding" not in head and told != str(len(response_dict["body"]))):
+    member, parts = _EACH.get(operation, ("", ()))
+    found = answer.get(member, [])
+    entries = found if isinstance(found, list) else [found]
+    if (
+        not any(name in answer for name in always)
+        or any(entry.get(part) is None for entry in entries for part in parts)
+        or any(not isinstance(entry.get(text, ""), str) for entry in [answer, *entries] for text in _TEXTS)
+    ):
         raise CutShortError

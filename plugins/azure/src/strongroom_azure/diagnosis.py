@@ -11,7 +11,7 @@ from typing import Any
 from strongroom.deadlines import Deadline
 from strongroom.errors import PermissionDeniedError
 
-from strongroom_azure.service import Service
+from strongroom_azure.service import Service, check_told
 
 _CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")
 """Members of a token that say whom it is for, the most telling first."""
@@ -25,6 +25,7 @@ class _Seen:
         self.skew: float | None = None
 
     def __call__(self, exchange: Any) -> None:
+        check_told(exchange)  # a hook of a call takes the place of the client's
         self.identity = identity(exchange.http_request.headers.get("Authorization", "")) or self.identity
         date = exchange.http_response.headers.get("Date")
         try:

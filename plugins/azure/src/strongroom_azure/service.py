@@ -5,12 +5,14 @@ Importing this module imports the SDK.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import requests
+from azure.core.exceptions import DecodeError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
@@ -32,6 +34,8 @@ from strongroom_azure.versions import newest_first
 
 T = TypeVar("T")
 
+_OK = 200
+
 CONNECTIONS = 64
 """Kept connections: as many as a batch may have readers, where requests would keep 10."""
 
@@ -46,10 +50,42 @@ def make_client(
         "read_timeout": timeout,
         **client_options,
     }
+    options["raw_response_hook"] = _checked_before(options.get("raw_response_hook"))
     if "transport" not in options:
         session = options.pop("session", None) or _session(vault_url, options)
         options["transport"] = RequestsTransport(session=session, **options)
     return SecretClient(vault_url, credential, **options)
+
+
+def _checked_before(theirs: Callable[[Any], None] | None) -> Callable[[Any], None]:
+    def check(exchange: Any) -> None:
+        check_told(exchange)
+        if theirs is not None:
+            theirs(exchange)
+
+    return check
+
+
+def check_told(exchange: Any) -> None:
+    """Raise `DecodeError` for an answer that is good by its status and not Key Vault's by its body."""
+    if exchange.http_response.status_code == _OK and not _is_told(exchange.http_response):
+        raise DecodeError(message="the answer is not Key Vault's")
+
+
+def _is_told(response: Any) -> bool:
+    """Tell whether an answer holds what Key Vault always tells: a secret's id, or a list of such.
+
+    The SDK takes a proxy's page or `{}` for a list of nothing, and for a write that was done.
+    """
+    try:
+        told = json.loads(response.body())
+    except ValueError:
+        return False
+    if not isinstance(told, dict):
+        return False
+    listed = told.get("value")
+    entries = listed if isinstance(listed, list) else [told]
+    return all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in entries)
 
 
 def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:

@@ -15,6 +15,7 @@ from google.cloud import secretmanager_v1 as sm
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceTransport,
 )
+from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests.adapters import HTTPAdapter
 from strongroom.clients import check_answer, is_lasting, repeated
 from strongroom.deadlines import Deadline, Runner
@@ -34,6 +35,11 @@ PAGE_SIZE = 1000
 """Secrets a page: the service would give 25,000, some 10 MB, which a plain gRPC channel (4 MiB) refuses."""
 
 _SMALLEST_TIMEOUT = 0.001
+_REDIRECTION = 300
+_NO_ANSWER = "the answer is not Secret Manager's"
+_ACCESS = "access_secret_version"
+_NAMED = frozenset({_ACCESS, "add_secret_version", "create_secret", "get_secret", "get_secret_version"})
+_LISTS = {"list_secret_versions": "versions", "list_secrets": "secrets"}
 
 
 def make_client(
@@ -49,12 +55,14 @@ def make_client(
             credentials=credentials, transport=transport, client_options=dict(client_options)
         )
         _keep_connections(made.transport)
+        _check_bodies(made.transport)
         return made
     if str(transport.kind) == "grpc_asyncio":
         raise bad(
             "the ready transport works with asyncio only",
             "use SecretManagerServiceGrpcTransport or SecretManagerServiceRestTransport",
         )
+    _check_bodies(transport)
     return sm.SecretManagerServiceClient(transport=transport, client_options=dict(client_options))
 
 
@@ -64,6 +72,35 @@ def _keep_connections(transport: Any) -> None:
     if isinstance(session, requests.Session):
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+
+
+def _check_bodies(transport: Any) -> None:
+    """Let REST refuse an answer that is not JSON: of a deletion, the SDK does not look at it."""
+    session = getattr(transport, "_session", None)
+    if isinstance(session, requests.Session) and _refuse_strangers not in session.hooks["response"]:
+        session.hooks["response"].append(_refuse_strangers)
+
+
+def _refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
+    if response.status_code >= _REDIRECTION:
+        return
+    try:
+        is_object = isinstance(response.json(), dict)
+    except ValueError:
+        is_object = False
+    # Outside the `except` block: what is not JSON may hold a value.
+    if not is_object:
+        raise json_format.ParseError(_NO_ANSWER)
+
+
+def _check_told(rpc: str, answer: Any) -> None:
+    """Refuse an answer without what the service always tells: `{}` of a proxy is an empty message.
+
+    Of a deletion and of a list of nothing it is the service's own answer.
+    """
+    named = [answer] if rpc in _NAMED else getattr(answer, _LISTS.get(rpc, ""), ())
+    if not all(one.name for one in named) or (rpc == _ACCESS and not answer.payload.data):
+        raise json_format.ParseError(_NO_ANSWER)
 
 
 def find_credentials(quota_project_id: str | None) -> Any:
@@ -168,8 +205,14 @@ class Service:
             explain: Gives a better error for what the call raised, or None.
         """
         method = getattr(self.client, rpc)
+
+        def send() -> Any:
+            answer = self._send(method, request, deadline)
+            _check_told(rpc, answer)
+            return answer
+
         return repeated(
-            lambda: self._send(method, request, deadline),
+            send,
             deadline,
             translate=lambda failed: (
                 explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)

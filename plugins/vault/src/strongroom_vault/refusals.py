@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from strongroom.errors import AuthenticationError
+from strongroom.parallel import renew_after_fork
 
 LOCKING: Final = frozenset({"approle", "userpass"})
 """Methods whose users OpenBao and Vault lock: after 5 refusals, for 15 minutes, by default."""
@@ -29,11 +30,16 @@ class Refusals:
     """What became of the logins with one set of credentials; `lock` is held while one is under way."""
 
     def __init__(self, pauses: tuple[float, ...]) -> None:
-        self.lock = threading.RLock()
+        self._begin_again()
+        renew_after_fork(self, Refusals._begin_again)
         self._pauses = pauses
         self._count = 0
         self._until = 0.0
         self._said = ""
+
+    def _begin_again(self) -> None:
+        """Leave the lock to the parent of a forked child; what was refused stays known."""
+        self.lock = threading.RLock()
 
     def check(self) -> None:
         """Raise `AuthenticationError` where these credentials were refused a short while ago."""
@@ -81,12 +87,3 @@ def _prune() -> None:
         for name, one in list(_remembered.items()):
             if one._until + _PAUSES[-1] < now:  # noqa: SLF001  # its own module
                 _remembered.pop(name, None)
-
-
-def _renew_locks() -> None:
-    for one in _remembered.values():
-        one.lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
