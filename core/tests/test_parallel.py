@@ -129,6 +129,31 @@ def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
     thread.join(60)
 
 
+def test_a_fork_gets_its_turn_beside_threads_that_build_again_and_again(monkeypatch):
+    monkeypatch.setattr(parallel, "_LONGEST_WAIT", 600.0)  # it is not the end of its patience
+    inside, begun, ended = set(), threading.Semaphore(0), threading.Event()
+
+    def build(number):
+        while not ended.is_set():
+            with forks_wait(), forks_wait():  # a build within a build is let through
+                inside.add(number)
+                begun.release()
+                ended.wait(0.001)
+                inside.discard(number)
+
+    threads = [threading.Thread(target=build, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        assert begun.acquire(timeout=60)
+    try:
+        assert Children(3, lambda _: sorted(inside)).results() == [[], [], []]
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+
+
 def test_a_fork_does_not_wait_for_what_its_own_thread_builds():
     with forks_wait():
         assert Children(1, lambda _: "free").results() == ["free"]

@@ -116,8 +116,11 @@ def forks_wait() -> Iterator[None]:
 
     For imports and for building what a child could not do over: Python's import locks do not survive a fork.
     """
-    build, number, gate = _Build(threading.get_ident()), next(_numbers), _gate
-    entered = gate.acquire(timeout=_LONGEST_GATE)  # held while a fork is made
+    me, number, gate = threading.get_ident(), next(_numbers), _gate
+    build = _Build(me)
+    # Held while a fork is made, and while it waits: for this thread, where it builds within a build.
+    nested = any(one.thread == me for one in list(_builds.values()))
+    entered = not nested and gate.acquire(timeout=_LONGEST_GATE)
     _builds[number] = build
     if entered:
         gate.release()
@@ -158,10 +161,11 @@ def _before() -> None:
 
     import ctypes  # noqa: F401  # `never_collect` needs it, and in the child an import may find no way
 
-    while _wait_for_builds(end) and take(_gate):
-        if not _others_build():
-            break
-        taken.pop().release()
+    # What is under way first; then behind the closed gate, which a thread that builds again and again would
+    # else always pass again before a fork had its turn.
+    if _wait_for_builds(end) and take(_gate):
+        while _others_build() and _wait_for_builds(end):
+            pass
     for owner, _, rest in list(_owners.values()):
         found = owner() if rest is not None else None
         if rest is not None and found is not None:
