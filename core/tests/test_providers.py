@@ -374,6 +374,173 @@ def _written(value):
     )
 
 
+SHELF = {"global": SECRET}
+
+
+class Reading(Stranger):
+    """Its reads fail with the value that they have found; how, `fail` says."""
+
+    def __init__(self, fail):
+        super().__init__()
+        self.kept = {"key": SECRET, "other": f"{SECRET} of another key"}
+        self.url = "https://vault.example:8200"
+        self.fail = fail
+
+    def _fails(self, key):
+        self.fail(self, key)
+
+    def get_secret(self, key):
+        self._fails(key)
+
+    def get_secrets(self, keys):
+        self._fails(next(iter(keys)))
+
+    def get_secret_version(self, key, version):
+        self._fails(key)
+
+    def delete_secret(self, key):
+        self._fails(key)
+
+    def describe_secret(self, key):
+        self._fails(key)
+
+    def list_versions(self, key):
+        yield SecretVersion("1", None, "current")
+        self._fails(key)
+
+    def list_secrets(self, prefix=""):
+        yield "key"
+        self._fails("key")
+
+
+def _fetched(provider, key):
+    """Return the value, which nothing but the error refers to afterwards."""
+    return provider.kept[key][:5] + provider.kept[key][5:]
+
+
+def _of_a_local(provider, key):
+    value = provider.kept[key]
+    raise RuntimeError(f"cannot parse {value}")
+
+
+def _of_what_hangs_on_it(provider, key):
+    raise RuntimeError(f"cannot parse {provider.kept[key]}")
+
+
+def _of_a_conversion(provider, key):
+    int(_fetched(provider, key))
+
+
+def _of_a_document(provider, key):
+    json.loads(_fetched(provider, key))
+
+
+def _of_bytes(provider, key):
+    (_fetched(provider, key).encode() + b"\xff").decode()
+
+
+def _of_a_global(provider, key):
+    raise ValueError(SHELF["global"] + " is wrong")
+
+
+def _of_a_cause(provider, key):
+    try:
+        int(_fetched(provider, key))
+    except ValueError as error:
+        raise BackendUnavailableError("cannot parse the answer") from error
+
+
+def _of_an_error_of_ours(provider, key):
+    value = provider.kept[key]
+    raise SecretNotFoundError(key, f"{key} holds {value}", reason="disabled")
+
+
+def _of_a_type_error(provider, key):
+    value = provider.kept[key]
+    raise TypeError(f"{value} is no number")
+
+
+READS = {
+    "get": lambda provider: provider.get_secret("key"),
+    "batch": lambda provider: provider.get_secrets(key for key in ["key", "other"]),
+    "version": lambda provider: provider.get_secret_version("key", "1"),
+    "delete": lambda provider: provider.delete_secret("key"),
+    "describe": lambda provider: provider.describe_secret("key"),
+    "versions, one by one": lambda provider: provider.list_versions("key"),
+    "list, one by one": lambda provider: provider.list_secrets(),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize(
+    ("fail", "kind"),
+    [
+        (_of_a_local, StrongroomError),
+        (_of_what_hangs_on_it, StrongroomError),
+        (_of_a_conversion, StrongroomError),
+        (_of_a_document, StrongroomError),
+        (_of_bytes, StrongroomError),
+        (_of_a_global, StrongroomError),
+        (_of_a_cause, BackendUnavailableError),
+        (_of_an_error_of_ours, SecretNotFoundError),
+        (_of_a_type_error, TypeError),
+    ],
+)
+def test_no_chain_of_a_failed_read_holds_the_value(fail, kind, read):
+    """Nobody has said which value that is: it is what the stranger's code had in its hands as it failed."""
+    with pytest.raises(kind) as caught:
+        read(guard(Reading(fail)))
+    assert type(caught.value) is kind
+    assert_harmless(caught.value, SECRET)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert "raised at test_providers.py:" in str(caught.value) or "raised at decoder.py:" in str(caught.value)
+    if kind is SecretNotFoundError:
+        assert caught.value.reason == "disabled"
+
+
+def _no_answer(provider, key):
+    path = f"/v1/secret/{key}"
+    raise ConnectionError(f"{provider.url}{path} does not answer")
+
+
+def _of_ours(provider, key):
+    where = f"{provider.url}/v1/{key}"
+    raise BackendUnavailableError(f"{where} does not answer", key=key, hint=f"look at '{provider.url}'")
+
+
+@pytest.mark.parametrize("read", ["get", "batch", "version", "delete", "describe", "versions, one by one"])
+@pytest.mark.parametrize("fail", [_no_answer, _of_ours])
+def test_where_a_read_failed_may_be_told(fail, read):
+    """The key, and what the provider was set up with, are no values; nor are texts made of those."""
+    with pytest.raises(BackendUnavailableError) as caught:
+        READS[read](guard(Reading(fail)))
+    assert "does not answer" in str(caught.value.__cause__ or caught.value)
+
+
+def test_what_a_stranger_gives_bit_by_bit_is_whole_and_text():
+    class Odd(Stranger):
+        def list_secrets(self, prefix=""):
+            yield from ("b", "a", ".rotation/a")
+
+        def get_secrets(self, keys):
+            return dict.fromkeys(keys, 7)
+
+        def list_versions(self, key):
+            yield SecretVersion("1", None, "current")
+
+        def get_secret_version(self, key, version):
+            return b"bytes"
+
+    odd = guard(Odd())
+    assert odd.list_secrets() == ["a", "b"]
+    assert odd.list_versions("a") == [SecretVersion("1", None, "current")]
+    for call in (lambda: odd.get_secrets(["a"]), lambda: odd.get_secret_version("a", "1")):
+        with pytest.raises(StrongroomError, match=r"Odd: get_secret\w+ returned a \w+, not text"):
+            call()
+    with pytest.raises(InvalidKeyError):
+        odd.get_secrets(["a//b"])
+
+
 def test_a_harmless_chain_stays():
     """What says nothing of the value is worth having, whatever it hangs on; a version is not a value."""
 

@@ -8,13 +8,15 @@ take part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args, runtime_checkable
 
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     InvalidKeyError,
+    NotFoundReason,
     PermissionDeniedError,
     SecretNotFoundError,
     SecretTooLargeError,
@@ -239,15 +241,7 @@ class GuardedProvider(BaseProvider):
 
     def get_secret(self, key: str) -> str:
         value = self._call(key, self.wrapped.get_secret, check_key(key))
-        if not isinstance(value, str):
-            said = f"{self.type_name}: get_secret returned a {type(value).__name__}, not text"
-            raise StrongroomError(
-                said,
-                key=key,
-                provider=self.type_name,
-                hint="a provider raises KeyError(key) for what is not there",
-            )
-        return value
+        return self._checked("get_secret", value, key)
 
     def set_secret(self, key: str, value: str) -> None:
         self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key), written=[value])
@@ -256,8 +250,19 @@ class GuardedProvider(BaseProvider):
         self._call(key, self.wrapped.delete_secret, check_key(key))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        found = self._call(prefix, self.wrapped.list_secrets, prefix)
-        return sorted(key for key in found if not is_reserved(key))
+        # Read to its end in there: one that is read later would fail outside of the guard.
+        found = self._call(prefix, lambda asked: list(self.wrapped.list_secrets(asked)), prefix)
+        return sorted(key for key in found if not is_reserved(self._checked("list_secrets", key)))
+
+    def _checked(self, method: str, found: Any, key: str | None = None) -> str:
+        if isinstance(found, str):
+            return found
+        raise StrongroomError(
+            f"{self.type_name}: {method} returned a {type(found).__name__}, not text",
+            key=key,
+            provider=self.type_name,
+            hint="a provider raises KeyError(key) for what is not there",
+        )
 
     def __repr__(self) -> str:
         return f"<GuardedProvider of {type(self.wrapped).__name__}>"
@@ -268,23 +273,31 @@ class GuardedProvider(BaseProvider):
         method: Callable[..., Any],
         *args: Any,
         written: Iterable[object] = (),
+        keys: Iterable[str] = (),
         **kwargs: Any,
     ) -> Any:
         try:
             return method(*args, **kwargs)
         except Exception as raised:  # a stranger's provider may raise anything at all
+            from strongroom.disclosure import chain_of, discloses, raised_at
+
             forms = _forms(written)
-            holds = any(_says(error, forms) for error in _chain(raised))
+            holds = any(_says(error, forms) for error in chain_of(raised))
+            # What was to be read nobody knows; nor what a write or a list has read before.
+            holds = holds or discloses(raised, [*keys, *([asked] if asked else ())], self.wrapped)
             if not holds and isinstance(raised, StrongroomError | TypeError):
                 raise
             error = raised
         # Outside the `except` block: where the cause could hold a value it must not even be the context.
         if not holds:
             raise _translate(error, asked, self.type_name) from error
+        hint = f"its own error may hold a value and is kept back; it was raised at {raised_at(error)}"
         if isinstance(error, TypeError):
-            said = f"{self.type_name} failed with TypeError"
+            said = f"{self.type_name} failed with TypeError; {hint}"
             raise TypeError(said)
-        raise _translate(error, asked, self.type_name)
+        failure = _translate(error, asked, self.type_name)
+        failure.hint = hint
+        raise failure
 
 
 def _forms(written: Iterable[object]) -> frozenset[str]:
@@ -304,20 +317,6 @@ def _forms(written: Iterable[object]) -> frozenset[str]:
         forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
         forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
     return frozenset(forms)
-
-
-def _chain(error: BaseException) -> Iterable[BaseException]:
-    """Return `error` and all that hang on it: causes, contexts, and the members of groups."""
-    found: dict[int, BaseException] = {}
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        current = waiting.pop()
-        if current is not None and id(current) not in found:
-            found[id(current)] = current
-            waiting += (current.__cause__, current.__context__)
-            if isinstance(current, BaseExceptionGroup):
-                waiting += current.exceptions
-    return found.values()
 
 
 def _says(error: BaseException, forms: Iterable[str]) -> bool:
@@ -352,6 +351,8 @@ def _bare(error: StrongroomError, asked: str | None, provider: str) -> Strongroo
         if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
     )
     what = f"{provider} failed with {kind.__name__}"
+    if isinstance(error, SecretNotFoundError) and error.reason in get_args(NotFoundReason):
+        return SecretNotFoundError(asked or "", what, reason=error.reason, provider=provider)
     if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
         return kind(asked or "", what, provider=provider)
     if issubclass(kind, SpecError):
@@ -365,15 +366,33 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         asked = check_key(key) if isinstance(key, str) else None
         # The values come second, or as the mapping that is all there is.
         written: Iterable[object] = ()
+        keys: Iterable[str] = ()
         if name in {"set_secret_if", "stage_secret"}:
             written = [*args[1:2], kwargs.get("value")]
         elif name == "set_secrets":
             values = args[0] if args else kwargs.get("values")
             written = list(values.values()) if isinstance(values, Mapping) else ()
-        return self._call(asked, getattr(self.wrapped, name), *args, written=written, **kwargs)
+            keys = list(values) if isinstance(values, Mapping) else ()
+        called = getattr(self.wrapped, name)
+        if name == "list_versions":
+            called = partial(_whole, called)
+        found = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
+        if name == "get_secret_version":
+            return self._checked(name, found, asked)
+        return found
 
     method.__name__ = name
     return method
+
+
+def _whole(method: Callable[..., Iterable[Any]], *args: Any, **kwargs: Any) -> list[Any]:
+    return list(method(*args, **kwargs))
+
+
+def _guarded_batch(self: GuardedProvider, keys: Iterable[str]) -> dict[str, str]:
+    asked = [check_key(key) for key in keys]
+    found = self._call(None, lambda: dict(self.wrapped.get_secrets(asked)), keys=asked)
+    return {key: self._checked("get_secrets", value, key) for key, value in found.items()}
 
 
 def guard(provider: Any) -> Any:
@@ -393,7 +412,7 @@ def guard(provider: Any) -> Any:
         message = f"{type(provider).__name__} is no secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
     methods = capability_methods(provider)
-    namespace = {name: _guarded_method(name) for name in methods}
+    namespace = {name: _guarded_batch if name == "get_secrets" else _guarded_method(name) for name in methods}
     return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
 
 

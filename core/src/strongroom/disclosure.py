@@ -1,0 +1,151 @@
+"""What an error of somebody else's code may give away: a value that nobody but that code has seen yet.
+
+A write knows the value that no error may hold. A read that fails does not, so that it looks at what the code
+had in its hands as it failed: the locals of its frames, what hangs on them, and the globals that it names.
+A text of the error that shows one of those, or quotes what neither code nor set-up has said, is kept back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+__all__ = ["chain_of", "discloses", "raised_at"]
+
+_LEAST: Final = 4
+"""Characters: shorter texts are in everything."""
+_IT: Final = "\0"
+"""Stands for a text that may be shown."""
+_DEEPEST: Final = 4
+_MOST: Final = 100_000
+_QUOTED: Final = re.compile(r"""(['"])(.{4,}?)\1""", re.DOTALL)
+_SECRET: Final = re.compile(r"token|secret|pass|credential|auth|private|_?key$", re.IGNORECASE)
+_CODE: Final = (type, ModuleType, FunctionType, MethodType)
+
+
+def chain_of(error: BaseException) -> Iterable[BaseException]:
+    """Return `error` and all that hang on it: causes, contexts, and the members of groups."""
+    found: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is not None and id(current) not in found:
+            found[id(current)] = current
+            waiting += (current.__cause__, current.__context__)
+            if isinstance(current, BaseExceptionGroup):
+                waiting += current.exceptions
+    return found.values()
+
+
+def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool:
+    """Tell whether `error`, or what hangs on it, may show a value that the code which raised it had.
+
+    Args:
+        error: What was raised.
+        asked: The keys that the caller named: they may be shown.
+        provider: Whose code it is; the plain texts among its attributes are its set-up, and may be shown too.
+    """
+    errors = list(chain_of(error))
+    told = [text for text in {*asked, *_set_up(provider)} if len(text) > 1]
+    told.sort(key=len, reverse=True)
+    try:
+        shown = [text for one in errors for text in _texts(one, told)]
+    except Exception:  # noqa: BLE001  # what cannot be read is not shown
+        return True
+    if not shown:
+        return False
+    frames = [frame for one in errors for frame in _frames(one)]
+    said = "\n".join((*told, *_literals(frames)))
+    if any(quoted not in said for text in shown for _, quoted in _QUOTED.findall(text) if _IT not in quoted):
+        return True
+    whole = "\n".join(shown)
+    for seen, text in enumerate(_at_hand(frames)):
+        rest = _without(text, told)
+        made_of_it = _IT in rest and all(one in said for one in rest.split(_IT))
+        if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
+            return True
+    return False
+
+
+def raised_at(error: BaseException) -> str:
+    """Return file and line where `error` was raised, without a text of it."""
+    trace, at = error.__traceback__, "an unknown place"
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+        at, trace = f"{name}:{trace.tb_lineno}", trace.tb_next
+    return at
+
+
+def _texts(error: BaseException, told: Iterable[str]) -> Iterator[str]:
+    """Yield what `error` shows, without the texts that may be shown."""
+    members = (*error.args, *vars(error).values(), *getattr(error, "__notes__", ()))
+    for member in members:
+        if member is None or isinstance(member, bool | int | float):
+            continue
+        text = _without(member if isinstance(member, str) else repr(member), told)
+        if len(text.strip(f"{_IT}'\" ")) >= _LEAST:
+            yield text
+
+
+def _without(text: str, told: Iterable[str]) -> str:
+    for one in told:
+        text = text.replace(one, _IT)
+    return text
+
+
+def _set_up(provider: Any) -> Iterator[str]:
+    for name, value in getattr(provider, "__dict__", {}).items():
+        if isinstance(value, str) and not _SECRET.search(name):
+            yield value
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    trace = error.__traceback__
+    while trace is not None:
+        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith("strongroom."):
+            yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _literals(frames: Iterable[FrameType]) -> Iterator[str]:
+    for frame in frames:
+        for constant in frame.f_code.co_consts:
+            if isinstance(constant, str):
+                yield constant
+
+
+def _at_hand(frames: Iterable[FrameType]) -> Iterator[str]:
+    """Yield the texts that the code of `frames` could name as it failed."""
+    waiting: list[tuple[Any, int]] = []
+    for frame in frames:
+        waiting += ((value, 0) for value in frame.f_locals.values())
+        waiting += ((frame.f_globals.get(name), 0) for name in frame.f_code.co_names)
+    met: set[int] = set()
+    while waiting:
+        thing, depth = waiting.pop()
+        if isinstance(thing, str):
+            if len(thing) >= _LEAST:
+                yield thing
+        elif isinstance(thing, bytes | bytearray):
+            yield bytes(thing).decode(errors="replace")
+        elif depth < _DEEPEST and id(thing) not in met:
+            met.add(id(thing))
+            waiting += ((one, depth + 1) for one in _parts(thing))
+
+
+def _parts(thing: Any) -> Iterable[Any]:
+    if thing is None or isinstance(thing, (*_CODE, BaseException, int, float)):
+        return ()
+    if isinstance(thing, Mapping):
+        return list(thing.values()) if isinstance(thing, dict) else ()
+    if isinstance(thing, list | tuple | set | frozenset):
+        return list(thing)
+    return list(getattr(thing, "__dict__", {}).values())
+
+
+def _forms(text: str) -> Iterator[str]:
+    yield text
+    if not text.isprintable() or "'" in text or '"' in text or "\\" in text:
+        yield repr(text)[1:-1]
