@@ -7,7 +7,7 @@ import socket
 import threading
 
 import pytest
-from strongroom.testing.faults import FaultProxy, ends_in_time
+from strongroom.testing.faults import FaultProxy, damaged, ends_in_time
 
 PATIENCE = 20  # seconds; nothing here comes near unless it is broken
 
@@ -133,3 +133,12 @@ class TestEndsInTime:
     def test_lets_others_pass(self):
         with pytest.raises(TimeoutError):
             ends_in_time(self.failing([]), ValueError, PATIENCE)
+
+
+def test_damaged_answers_differ_in_one_part_each():
+    good = {"names": ["a"], "next": None}
+    found = dict(damaged(good))
+    assert found["/names gone"] == {"next": None}
+    assert found["/names/0 gone"] == {"names": [], "next": None}
+    assert good == {"names": ["a"], "next": None}
+    assert len(list(damaged(good))) == 9 * 4 + 3

@@ -24,12 +24,64 @@ def value(text, name="k"):
     return success(**named, VersionId="v" * 36, SecretString=text, VersionStages=labels)
 
 
+_WHEN = 1_700_000_000
+_SECRET = {"ARN": "arn:aws:secretsmanager:us-east-1:1:secret:k-abcdef", "Name": "k"}
+_CURRENT = {"VersionId": "v" * 36, "VersionStages": ["AWSCURRENT"], "CreatedDate": _WHEN}
+_TAGS = [{"Key": "team", "Value": "red"}]
+_PARAMETER = {
+    "Name": "/k",
+    "Type": "SecureString",
+    "Value": "hunter2",
+    "Version": 1,
+    "LastModifiedDate": _WHEN,
+}
+GOOD = {
+    "GetSecretValue": {**_SECRET, **_CURRENT, "SecretString": "hunter2"},
+    "BatchGetSecretValue": {
+        "SecretValues": [{**_SECRET, **_CURRENT, "SecretString": "hunter2"}],
+        "Errors": [{"SecretId": "l", "ErrorCode": "ResourceNotFoundException", "Message": "none"}],
+    },
+    "DescribeSecret": {
+        **_SECRET,
+        "CreatedDate": _WHEN,
+        "Description": "in words",
+        "Tags": _TAGS,
+        "VersionIdsToStages": {"v" * 36: ["AWSCURRENT"], "p" * 36: ["AWSPENDING"]},
+    },
+    "ListSecretVersionIds": {**_SECRET, "Versions": [_CURRENT]},
+    "ListSecrets": {
+        "SecretList": [
+            {**_SECRET, "Description": "in words", "SecretVersionsToStages": {"v" * 36: ["AWSCURRENT"]}}
+        ]
+    },
+    "PutSecretValue": {**_SECRET, "VersionId": "v" * 36, "VersionStages": ["AWSCURRENT"]},
+    "CreateSecret": {**_SECRET, "VersionId": "v" * 36},
+    "DeleteSecret": {**_SECRET, "DeletionDate": _WHEN},
+    "RestoreSecret": _SECRET,
+    "UpdateSecretVersionStage": _SECRET,
+    "GetParameter": {"Parameter": _PARAMETER},
+    "GetParameters": {"Parameters": [_PARAMETER], "InvalidParameters": ["/l"]},
+    "GetParameterHistory": {"Parameters": [_PARAMETER]},
+    "GetParametersByPath": {"Parameters": [_PARAMETER]},
+    "DescribeParameters": {"Parameters": [{"Name": "/k", "Description": "in words"}]},
+    "ListTagsForResource": {"TagList": _TAGS},
+    "PutParameter": {"Version": 2, "Tier": "Standard"},
+    "DeleteParameter": {},
+}
+"""What the services answer of the key `k`, as their references show it."""
+
+
 class Front:
-    """Gives `answers` one after the other, the last one again and again; notes what it was asked."""
+    """Gives `answers` one after the other, the last one again and again; notes what it was asked.
+
+    Without `answers` it gives those of `GOOD`; of the operation that `spoil` was called with the spoilt one, and then
+    it refuses.
+    """
 
     def __init__(self, *answers, context=None):
         self.answers = list(answers)
         self.asked = []
+        self.spoilt = [None]
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.front = self
@@ -45,6 +97,18 @@ class Front:
     @property
     def operations(self):
         return [operation for operation, _ in self.asked]
+
+    def spoil(self, operation, told):
+        self.spoilt, self.asked = [operation, told], []
+
+    def answer(self, operation):
+        if self.answers:
+            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if operation != self.spoilt[0]:
+            return 200, GOOD[operation], {"x-amzn-RequestId": "r"}
+        if len(self.spoilt) == 1:
+            return refusal(400, "AccessDeniedException")
+        return 200, self.spoilt.pop(), {}
 
     def close(self):
         self._server.shutdown()
@@ -64,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         front = self.server.front
         body = self.rfile.read(int(self.headers["Content-Length"]))
         front.asked.append((self.headers.get("X-Amz-Target", "").rpartition(".")[2], body))
-        status, told, headers = front.answers.pop(0) if len(front.answers) > 1 else front.answers[0]
+        status, told, headers = front.answer(front.operations[-1])
         data = told if isinstance(told, bytes) else json.dumps(told).encode()
         self.send_response(status)
         for name, text in {"Content-Length": str(len(data)), **headers}.items():

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import gc
+import json
 import ssl
 import sys
 import threading
 import time
+from itertools import cycle, islice
 
 import botocore.session
 import pytest
 import trustme
-from aws_front import Front, refusal, success, value
+from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
     PermissionDeniedError,
     SecretNotFoundError,
+    StrongroomError,
     ThrottledError,
 )
-from strongroom.testing.faults import ends_in_time
+from strongroom.testing.faults import damaged, ends_in_time
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 from strongroom_aws.connection import _EACH, _TELLS, FIRST_PAUSE, LONGEST_PAUSE, Pace
 
@@ -347,32 +350,80 @@ STRANGERS = [
 ]
 
 
+def _all_operations(provider):
+    """Return each thing that a provider is asked for, and the operations of the service that it takes."""
+    version = "1" if isinstance(provider, AWSParameterProvider) else "v" * 36
+    found = {
+        "get": lambda: provider.get_secret("k"),
+        "batch": lambda: provider.get_secrets(["k", "l"]),
+        "set": lambda: provider.set_secret("k", "v4lue"),
+        "delete": lambda: provider.delete_secret("k"),
+        "list": provider.list_secrets,
+        "describe": lambda: provider.describe_secret("k"),
+        "versions": lambda: provider.list_versions("k"),
+        "version": lambda: provider.get_secret_version("k", version),
+    }
+    if isinstance(provider, AWSSecretProvider):
+        found |= {
+            "first": lambda: provider.set_secret_if("k", "v4lue", None),
+            "next": lambda: provider.set_secret_if("k", "v4lue", version),
+            "stage": lambda: provider.stage_secret("k", "v4lue"),
+            "promote": lambda: provider.promote_version("k", "p" * 36, expected_version=version),
+            "discard": lambda: provider.discard_version("k", "p" * 36),
+        }
+    return found
+
+
+def _spoilt(provider, front, make):
+    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`."""
+    provider._connection.pause = lambda _: None
+    operations = _all_operations(provider)
+    for name, operation in operations.items():
+        front.spoil(None, None)
+        good = operation()
+        for sent in dict.fromkeys(front.operations):
+            for what, answer in make(GOOD[sent]):
+                front.spoil(sent, answer)
+                provider._deleted = set()  # what a good deletion before has left
+                try:
+                    found = operation()
+                except StrongroomError as error:
+                    found = error
+                yield f"{name}: {sent}{what}", good, found
+    assert set(GOOD) >= set(front.operations)
+
+
 @pytest.mark.parametrize("cls", PROVIDERS)
-@pytest.mark.parametrize("body", STRANGERS)
-def test_no_operation_takes_a_strangers_answer(fronted, cls, body):
+@pytest.mark.parametrize("each", [1, pytest.param(len(STRANGERS), marks=pytest.mark.torture)])
+def test_no_operation_takes_a_strangers_answer(fronted, cls, each):
     """The SDK takes each of these for an empty answer: no value, a list of nothing, a write that was done."""
-    provider, _ = fronted((200, body, {}), cls=cls, timeout=0.2)
-    provider._connection.client()  # making it may take longer than that
-    operations = [
-        *_operations(provider),
-        lambda: provider.describe_secret("k"),
-        lambda: provider.list_versions("k"),
-        lambda: provider.get_secret_version("k", "1" if cls is AWSParameterProvider else "v" * 36),
-        provider.diagnose,
-    ]
-    if cls is AWSSecretProvider:
-        operations += [
-            lambda: provider.set_secret_if("k", "v4lue", None),
-            lambda: provider.set_secret_if("k", "v4lue", "v" * 36),
-            lambda: provider.stage_secret("k", "v4lue"),
-            lambda: provider.promote_version("k", "v" * 36, expected_version=None),
-            lambda: provider.discard_version("k", "v" * 36),
-        ]
-    for operation in operations:
-        error = _ends_in_time(operation, seconds=0.2)
-        assert type(error) is BackendUnavailableError
-        assert error.retryable
-        assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+    strangers = cycle(STRANGERS)
+    provider, front = fronted(cls=cls, timeout=30)
+    seen = set()
+    for what, good, found in _spoilt(
+        provider, front, lambda _: ((f" {body}", body) for body in islice(strangers, each))
+    ):
+        seen.add(what.split()[1])
+        assert found is not good
+        assert type(found) in {BackendUnavailableError, PermissionDeniedError}, what
+        assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
+    assert len(seen) >= {AWSSecretProvider: 9, AWSParameterProvider: 7}[cls]
+
+
+@pytest.mark.parametrize("cls", PROVIDERS)
+@pytest.mark.parametrize("share", [97, pytest.param(1, marks=pytest.mark.torture)])
+def test_no_answer_of_another_form_is_an_error_of_pythons(fronted, cls, share):
+    """One of `share` damaged answers: what one part of each answer may be instead."""
+    provider, front = fronted(cls=cls, timeout=30)
+
+    def some(good):
+        return islice(damaged(good), len(json.dumps(good)) % share, None, share)
+
+    for what, good, found in _spoilt(provider, front, some):
+        if isinstance(found, StrongroomError):
+            assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}", what
+        else:
+            assert type(found) is type(good), what
 
 
 @pytest.mark.parametrize("text", [5, ["hunter2"], {"hunter2": "hunter2"}])

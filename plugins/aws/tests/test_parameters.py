@@ -65,7 +65,7 @@ def test_a_hundred_keys_take_ten_calls(provider):
 
 
 def test_a_refused_batch_is_read_one_by_one(keys):
-    found = success(Parameter={"Value": "v"})
+    found = success(Parameter={"Value": "v", "Version": 1})
     with (
         Front(refusal(400, "AccessDeniedException"), found, found) as front,
         AWSParameterProvider("us-east-1", endpoint_url=front.url, **keys) as provider,

@@ -51,7 +51,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             found = re.fullmatch(pattern, url.path)
             if method == self.command and found:
                 arguments = {name: unquote(text) for name, text in found.groupdict().items()}
-                self._send(*self._call(operation, arguments, dict(parse_qsl(url.query)), body))
+                self._send(*server.spoil(*self._call(operation, arguments, dict(parse_qsl(url.query)), body)))
                 return
         self._send(404, b"<html>no such page</html>", {"Content-Type": "text/html"})
 
@@ -102,6 +102,7 @@ class Server:
         self._server.tls = context
         self._server.store = store
         self._server.canned = None
+        self.spoil_with(lambda *answer: answer)
         self._server.refused = set()
         self._server.requests = 0
         self.port = self._server.server_address[1]
@@ -119,6 +120,10 @@ class Server:
     def refused(self):
         """Tokens that are no longer good."""
         return self._server.refused
+
+    def spoil_with(self, change):
+        """Send what `change` makes of status, body and headers in place of each answer."""
+        self._server.spoil = change
 
     def can(self, status, body, **headers):
         names = {name.replace("_", "-"): value for name, value in headers.items()}

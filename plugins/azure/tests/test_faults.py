@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import time
+from itertools import cycle, islice
 
 import pytest
 import trustme
@@ -15,9 +17,10 @@ from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     SecretNotFoundError,
+    StrongroomError,
     ThrottledError,
 )
-from strongroom.testing.faults import ends_in_time
+from strongroom.testing.faults import damaged, ends_in_time
 from strongroom_azure import AzureSecretProvider
 
 # Python's ssl leaves a socket open whose other end is reset before the handshake, here until the collector comes.
@@ -309,23 +312,117 @@ STRANGERS = [
 ]
 
 
-@pytest.mark.parametrize("purge", [False, True])
-@pytest.mark.parametrize("body", STRANGERS)
-def test_no_operation_takes_a_strangers_answer(bench, body, purge):
-    bench.server.can(200, body)
-    provider = bench.provider(timeout=DEADLINE / 2, purge=purge)
-    version = "0" * 32
-    looks = [
+class Spoiler:
+    """Changes one of the good answers: the one that is the `place`th since `reset`."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self, place=None, make=None):
+        self.place, self.make, self.good = place, make, []
+
+    def __call__(self, status, body, headers):
+        if status != 200:
+            return status, body, headers
+        self.good.append(body)
+        if self.place == len(self.good) - 1:
+            body = self.make(self.good[-1])
+        return status, body, headers
+
+
+def _spoilt(bench, provider, spoiler, operations, make):
+    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`."""
+
+    def fresh():
+        spoiler.reset()
+        bench.store.held.clear()
+        for key in ("k", "k_" + "x" * 300):
+            provider.set_secret(key, "hunter2")
+        spoiler.good.clear()
+
+    bench.server.spoil_with(spoiler)
+    provider._connection.begin()[0].pause = lambda _: None
+    for number, operation in enumerate(operations):
+        fresh()
+        good = operation()
+        for place, answer in enumerate(list(spoiler.good)):
+            for what, body in make(answer):
+                fresh()
+                spoiler.reset(place, lambda _, body=body: body)
+                try:
+                    found = operation()
+                except StrongroomError as error:
+                    found = error
+                yield f"{number} {place} {what}", good, found
+
+
+def _all_operations(provider):
+    return [
+        *_operations(provider),
+        lambda: provider.set_secret("n", "v4lue"),
         lambda: provider.describe_secret("k"),
         lambda: provider.list_versions("k"),
-        lambda: provider.get_secret_version("k", version),
+        lambda: provider.get_secret_version("k", provider.describe_secret("k").version),
+        lambda: provider.get_secret("k_" + "x" * 300),
         provider.diagnose,
     ]
-    for operation in [*_operations(provider), *looks]:
-        error = _ends_in_time(operation, seconds=DEADLINE / 2)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("each", [1, pytest.param(len(STRANGERS), marks=pytest.mark.torture)])
+def test_no_operation_takes_a_strangers_answer(bench, purge, each):
+    strangers = cycle(STRANGERS)
+    provider = bench.provider(timeout=30, purge=purge)
+    retried = 0
+
+    def make(_):
+        return ((f"{body}", body) for body in islice(strangers, each))
+
+    for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), make):
+        if isinstance(found, StrongroomError):
+            assert type(found) is BackendUnavailableError, what
+            assert "c2VjcmV0" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
+        else:  # it was asked again
+            assert type(found) is type(good), what
+            retried += 1
+    assert retried
+
+
+def test_a_strangers_answers_that_do_not_end_are_an_error(bench):
+    provider = bench.provider(timeout=0.3)
+    for body in STRANGERS[:3]:
+        bench.server.can(200, body)
+        error = _ends_in_time(lambda: provider.get_secret("k"), seconds=0.3)
         assert type(error) is BackendUnavailableError
         assert error.retryable
-        assert "c2VjcmV0" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
+
+
+@pytest.mark.parametrize("share", [37, pytest.param(1, marks=pytest.mark.torture)])
+def test_no_answer_of_another_form_is_an_error_of_pythons(bench, share):
+    """One of `share` damaged answers: what one part of each answer may be instead."""
+    provider = bench.provider(timeout=30)
+
+    def some(good):
+        return islice(damaged(good), len(json.dumps(good)) % share, None, share)
+
+    for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), some):
+        if isinstance(found, StrongroomError):
+            assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}", what
+        else:
+            assert type(found) is type(good), what
+
+
+@pytest.mark.parametrize("value", [5, True, ["hunter2"], {"hunter2": "hunter2"}])
+def test_a_value_that_is_not_text_is_an_error(bench, value):
+    provider = bench.provider(timeout=0.3)
+    provider.set_secret("k", "x")
+    bench.server.spoil_with(
+        lambda status, body, headers: (
+            (status, {**body, "value": value}, headers) if status == 200 else (status, body, headers)
+        )
+    )
+    error = _ends_in_time(lambda: provider.get_secret("k"), seconds=0.3)
+    assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
 
 
 def test_a_hook_of_the_callers_own_is_called_too(bench):

@@ -123,7 +123,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for method, pattern, rpc in ROUTES:
             found = re.fullmatch("/v1/" + pattern, url.path)
             if method == self.command and found:
-                self._send(*self._call(rpc, found.groupdict(), dict(parse_qsl(url.query)), body))
+                answer = self._call(rpc, found.groupdict(), dict(parse_qsl(url.query)), body)
+                self._send(*self.server.spoil(*answer))
                 return
         self._send(404, b"<html>no such page</html>", {"Content-Type": "text/html"})
 
@@ -182,10 +183,15 @@ class RestServer:
         self._server = _HttpServer(("127.0.0.1", 0), _Handler)
         self._server.store = store
         self._server.canned = None
+        self.spoil_with(lambda *answer: answer)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
+
+    def spoil_with(self, change):
+        """Send what `change` makes of status, body and headers in place of each answer."""
+        self._server.spoil = change
 
     def can(self, status, body, **headers):
         self._server.canned = (status, body, headers)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from itertools import cycle, islice
 
 import pytest
 from gcp_store import Refusal
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
-from strongroom.errors import BackendUnavailableError, ConfigurationError, SecretNotFoundError, ThrottledError
-from strongroom.testing.faults import ends_in_time
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+)
+from strongroom.testing.faults import damaged, ends_in_time
 
 DEADLINE = 0.6
 LATE = 0.8  # seconds after the deadline
@@ -161,6 +169,63 @@ def test_many_threads_and_one_connection(bench):
     assert provider.get_secrets(wanted) == wanted
 
 
+STRANGERS = [b"", b"<html>log in, please</html>", b"[]", b'{"payload": {"data": "c2VjcmV0LX']
+
+
+def _all_operations(provider):
+    return [
+        *_operations(provider),
+        lambda: provider.set_secret("n", "v4lue"),
+        *_looks(provider),
+        lambda: provider.get_secret("k_" + "x" * 300),
+        provider.diagnose,
+    ]
+
+
+class Spoiler:
+    """Changes one of the good answers: the one that is the `place`th since `reset`."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self, place=None, make=None):
+        self.place, self.make, self.good = place, make, []
+
+    def __call__(self, status, body, headers):
+        if status != 200:
+            return status, body, headers
+        self.good.append(body)
+        if self.place == len(self.good) - 1:
+            body = self.make(self.good[-1])
+        return status, body, headers
+
+
+def _spoilt(bench, provider, spoiler, operations, make):
+    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`."""
+
+    def fresh():
+        spoiler.reset()
+        bench.store.held.clear()
+        for key in ("k", "k_" + "x" * 300):
+            provider.set_secret(key, "hunter2")
+        spoiler.good.clear()
+
+    bench.server.spoil_with(spoiler)
+    provider._connection.begin()[0].pause = lambda _: None
+    for number, operation in enumerate(operations):
+        fresh()
+        good = operation()
+        for place, answer in enumerate(list(spoiler.good)):
+            for what, body in make(answer):
+                fresh()
+                spoiler.reset(place, lambda _, body=body: body)
+                try:
+                    found = operation()
+                except StrongroomError as error:
+                    found = error
+                yield f"{number} {place} {what}", good, found
+
+
 @pytest.mark.parametrize("transport", ["rest"], indirect=True)
 class TestStrangersAnswers:
     """Something that is not Secret Manager answers at its address."""
@@ -185,17 +250,58 @@ class TestStrangersAnswers:
         assert "c2VjcmV0" not in f"{error} {error!r} {error.__cause__!r}"
         assert error.__context__ is None
 
-    @pytest.mark.parametrize(
-        "body", [b"", b"<html>log in, please</html>", b"[]", b'{"payload": {"data": "c2VjcmV0LX']
-    )
-    def test_no_operation_takes_a_page_for_an_answer(self, bench, body):
-        bench.server.can(200, body)
-        provider = bench.provider(timeout=0.2)
-        for operation in [*_operations(provider), *_looks(provider), provider.diagnose]:
-            error = _ends_in_time(operation, seconds=0.2)
+    @pytest.mark.parametrize("each", [1, pytest.param(len(STRANGERS), marks=pytest.mark.torture)])
+    def test_no_operation_takes_a_page_for_an_answer(self, bench, each):
+        strangers = cycle(STRANGERS)
+        provider = bench.provider(timeout=30)
+        retried = 0
+
+        def make(_):
+            return ((f"{body}", body) for body in islice(strangers, each))
+
+        for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), make):
+            if isinstance(found, StrongroomError):
+                assert type(found) is BackendUnavailableError, what
+                assert "c2VjcmV0" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
+            else:  # it was asked again
+                assert type(found) is type(good), what
+                retried += 1
+        assert retried
+
+    @pytest.mark.parametrize("share", [71, pytest.param(1, marks=pytest.mark.torture)])
+    def test_no_answer_of_another_form_is_an_error_of_pythons(self, bench, share):
+        """One of `share` damaged answers: what one part of each answer may be instead."""
+        provider = bench.provider(timeout=30)
+
+        def some(good):
+            answers = damaged(json.loads(good))
+            chosen = islice(answers, len(good) % share, None, share)
+            return ((what, json.dumps(body).encode()) for what, body in chosen)
+
+        for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), some):
+            if isinstance(found, StrongroomError):
+                assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}", what
+            else:
+                assert type(found) is type(good), what
+
+    def test_the_answer_of_a_creation_that_is_lost_is_no_conflict(self, bench):
+        spoiler = Spoiler()
+        spoiler.reset(0, lambda _: b"<html>")
+        bench.server.spoil_with(spoiler)
+        provider = bench.provider(timeout=30)
+        provider.set_secret("n", "v4lue")
+        assert provider.get_secret("n") == "v4lue"
+
+    def test_an_answer_about_another_secret_is_an_error(self, bench):
+        provider = bench.provider(timeout=0.3)
+        for key in ("k", "l"):
+            provider.set_secret(key, "hunter2")
+        bench.server.spoil_with(
+            lambda status, body, headers: (status, body.replace(b"secrets/k", b"secrets/l"), headers)
+        )
+        for look in _looks(provider):
+            error = _ends_in_time(look, seconds=0.3)
             assert type(error) is BackendUnavailableError
-            assert error.retryable
-            assert "c2VjcmV0" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
 
     @pytest.mark.parametrize("body", [b"{}", b'{"a": 1}', b'{"name": "projects/p/secrets/k/versions/1"}'])
     def test_an_answer_that_tells_nothing_is_no_empty_secret_and_no_write(self, bench, body):

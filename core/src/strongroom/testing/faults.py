@@ -7,11 +7,11 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Literal, Self
 
-__all__ = ["FaultProxy", "Mode", "ends_in_time"]
+__all__ = ["FaultProxy", "Mode", "damaged", "ends_in_time"]
 
 Mode = Literal["pass", "black_hole", "reset", "drip", "half", "refuse"]
 _DRIP_SECONDS: Final = 0.05
@@ -154,3 +154,24 @@ def _reset(held: socket.socket) -> None:
         # A thread that waits to receive would keep the connection open: this wakes it.
         held.shutdown(socket.SHUT_RD)
     held.close()
+
+
+_OTHERS: Final[tuple[object, ...]] = (5, "x", True, None, [], {}, [None], [[]], {"x": {"x": []}})
+
+
+def damaged(answer: object) -> Iterator[tuple[str, object]]:
+    """Yield copies of a JSON answer, each with one part gone or of another kind, and which one that is.
+
+    A service never answers so, but what stands in its place may: the provider must give an error of its own,
+    or a result.
+    """
+    yield from (("", other) for other in _OTHERS)
+    if isinstance(answer, dict | list):
+        for name, part in list(answer.items() if isinstance(answer, dict) else enumerate(answer)):
+            without = answer.copy()
+            del without[name]
+            yield f"/{name} gone", without
+            for where, other in damaged(part):
+                with_other = answer.copy()
+                with_other[name] = other
+                yield f"/{name}{where}", with_other

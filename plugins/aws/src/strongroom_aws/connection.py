@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_aws.account import Account, client_of, session_of
 
-__all__ = ["Connection", "CutShortError", "Outcome", "Pace", "Refusal"]
+__all__ = ["Connection", "CutShortError", "OtherAnswerError", "Outcome", "Pace", "Refusal"]
 
 _TELLS: dict[str, tuple[str, ...]] = {
     "batch_get_secret_value": ("SecretValues", "Errors"),
@@ -47,13 +48,27 @@ _EACH: dict[str, tuple[str, tuple[str, ...]]] = {
     "list_secret_version_ids": ("Versions", ("VersionId",)),
     "list_secrets": ("SecretList", ("Name",)),
     "describe_parameters": ("Parameters", ("Name",)),
-    "get_parameter": ("Parameter", ("Value",)),
+    "describe_secret": ("Tags", ("Key", "Value")),
+    "get_parameter": ("Parameter", ("Value", "Version")),
     "get_parameter_history": ("Parameters", ("Version",)),
     "get_parameters": ("Parameters", ("Name", "Value")),
     "get_parameters_by_path": ("Parameters", ("Name",)),
+    "list_tags_for_resource": ("TagList", ("Key", "Value")),
 }
 """What is in each of a list, or in the one thing that is told of."""
-_TEXTS = ("Name", "SecretString", "Value", "VersionId")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "blob": bytes,
+    "boolean": bool,
+    "double": (int, float),
+    "integer": int,
+    "list": list,
+    "long": int,
+    "map": dict,
+    "string": str,
+    "structure": dict,
+    "timestamp": datetime,
+}
+"""What botocore makes of each kind of shape in a model, unless the answer has another kind there."""
 
 FIRST_PAUSE = 0.1
 _REDIRECTION = 300
@@ -63,6 +78,10 @@ _chance = random.SystemRandom()
 
 class CutShortError(Exception):
     """An answer that ended early, or is not the service's; botocore takes both for an empty one."""
+
+
+class OtherAnswerError(CutShortError):
+    """An answer about another secret: a proxy, or processes that share a connection, mixed them up."""
 
 
 class Outcome(Enum):
@@ -261,7 +280,9 @@ class Connection:
         client = self.client()
         self._sending.deadline = deadline
         answer = getattr(client, operation)(**parameters)
-        _check_told(operation, answer)
+        name = client.meta.method_to_api_mapping[operation]
+        model = client.meta.service_model.operation_model(name).output_shape
+        _check_told(operation, parameters.get("SecretId"), answer, model)
         return answer
 
     def _check_time(self, **_: Any) -> None:
@@ -310,19 +331,40 @@ def _is_object(body: bytes) -> bool:
         return False
 
 
-def _check_told(operation: str, answer: Mapping[str, Any]) -> None:
-    """Refuse an answer without what the service always tells: some proxy's `{}`."""
+def _check_told(operation: str, asked: str | None, answer: Mapping[str, Any], model: Any) -> None:
+    """Refuse an answer without what the service always tells, or with what it never does: some proxy's `{}`.
+
+    Args:
+        operation: The client's method.
+        asked: The secret that was asked for by its name, where one was.
+        answer: What botocore made of the answer.
+        model: botocore's model of it.
+    """
     always = _TELLS[operation]
     if not always:
         if "x-amzn-requestid" not in answer["ResponseMetadata"]["HTTPHeaders"]:
             raise CutShortError
         return
+    if not _is_of(model, answer):
+        raise CutShortError
     member, parts = _EACH.get(operation, ("", ()))
     found = answer.get(member, [])
     entries = found if isinstance(found, list) else [found]
-    if (
-        not any(name in answer for name in always)
-        or any(entry.get(part) is None for entry in entries for part in parts)
-        or any(not isinstance(entry.get(text, ""), str) for entry in [answer, *entries] for text in _TEXTS)
+    if not any(name in answer for name in always) or any(
+        part not in entry for entry in entries for part in parts
     ):
         raise CutShortError
+    if asked is not None and answer.get("Name", asked) != asked:
+        raise OtherAnswerError
+
+
+def _is_of(model: Any, told: Any) -> bool:
+    """Tell whether what botocore made of an answer is all of the kinds that its model says."""
+    kind: Any = _KINDS.get(model.type_name, object)
+    if not isinstance(told, kind):
+        return False
+    if model.type_name == "structure":
+        return all(_is_of(one, told[name]) for name, one in model.members.items() if name in told)
+    if model.type_name == "list":
+        return all(_is_of(model.member, one) for one in told)
+    return model.type_name != "map" or all(_is_of(model.value, one) for one in told.values())

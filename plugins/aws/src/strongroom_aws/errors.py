@@ -25,7 +25,7 @@ from strongroom.errors import (
     show_key,
 )
 
-from strongroom_aws.connection import CutShortError, Outcome
+from strongroom_aws.connection import CutShortError, OtherAnswerError, Outcome
 
 __all__ = ["CODES", "TABLE", "kind_of", "outcome", "retry_after", "translate", "was_not_done"]
 
@@ -42,7 +42,7 @@ TABLE: dict[str, type[StrongroomError]] = {
             AwsChunkedWrapperError CapacityNotAvailableError ChecksumError ConnectTimeoutError
             ConnectionClosedError ConnectionError CutShortError EndpointConnectionError
             EndpointDiscoveryRefreshFailed EventStreamError FlexibleChecksumError HTTPClientError
-            IncompleteReadError OutOfTimeError ProxyConnectionError ReadTimeoutError
+            IncompleteReadError OtherAnswerError OutOfTimeError ProxyConnectionError ReadTimeoutError
             ResponseParserError ResponseStreamingError SSLError WaiterError
         """,
     ),
@@ -177,6 +177,7 @@ _WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((OutOfTimeError,), "no answer before the deadline"),
     ((boto.SSLError,), "no trusted connection: the certificate is none that is known here, see verify"),
     (_NEVER_SENT, "the service was not reached"),
+    ((OtherAnswerError,), "the service answered for another secret"),
     (
         (boto.HTTPClientError, botocore.parsers.ResponseParserError, CutShortError),
         "the connection failed, or its answer was no whole one",
@@ -221,6 +222,8 @@ def was_not_done(error: Exception) -> bool:
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
+    if isinstance(error, OtherAnswerError):
+        return True  # whoever asks learns of it: it may go on, and another time the name may be the right one
     return isinstance(error, boto.BotoCoreError) and says_lasting(str(error.kwargs.get("error", "")))
 
 

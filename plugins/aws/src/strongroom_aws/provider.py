@@ -268,7 +268,6 @@ class AWSSecretProvider(BaseProvider):
         answer = self._service.value(key, deadline, which)
         if isinstance(answer, Refusal):
             raise answers.deleted(key)
-        check_answer(self.type_name, key, name_of(key).text, answer.get("Name"))
         check_answer(self.type_name, key, answer["VersionId"], which.get("VersionId"))
         if state_of(answer["VersionId"], answer.get("VersionStages") or ()) is None:
             raise answers.absent(key) if CURRENT in which.values() else answers.no_version(key)

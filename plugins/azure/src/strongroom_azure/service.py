@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from azure.core.exceptions import DecodeError
@@ -35,6 +37,8 @@ from strongroom_azure.versions import newest_first
 T = TypeVar("T")
 
 _OK = 200
+_LIST = re.compile(r"/(?:deleted)?secrets/?|/secrets/[^/]+/versions/?")
+_ID = re.compile(r"://[^/]+/(?:deleted)?secrets/[^/]")
 
 CONNECTIONS = 64
 """Kept connections: as many as a batch may have readers, where requests would keep 10."""
@@ -68,24 +72,44 @@ def _checked_before(theirs: Callable[[Any], None] | None) -> Callable[[Any], Non
 
 def check_told(exchange: Any) -> None:
     """Raise `DecodeError` for an answer that is good by its status and not Key Vault's by its body."""
-    if exchange.http_response.status_code == _OK and not _is_told(exchange.http_response):
+    if exchange.http_response.status_code == _OK and not _is_told(exchange):
         raise DecodeError(message="the answer is not Key Vault's")
 
 
-def _is_told(response: Any) -> bool:
-    """Tell whether an answer holds what Key Vault always tells: a secret's id, or a list of such.
+def _is_told(exchange: Any) -> bool:
+    """Tell whether an answer holds what Key Vault always tells: a secret, or a list of such.
 
-    The SDK takes a proxy's page or `{}` for a list of nothing, and for a write that was done.
+    The SDK takes a proxy's page or `{}` for a list of nothing and for a write that was done, and makes text
+    of a value that is none.
     """
     try:
-        told = json.loads(response.body())
+        told = json.loads(exchange.http_response.body())
     except ValueError:
         return False
     if not isinstance(told, dict):
         return False
+    asked = exchange.http_request
+    if asked.method != "GET" or not _LIST.fullmatch(urlsplit(asked.url).path):
+        return _is_secret(told)
     listed = told.get("value")
-    entries = listed if isinstance(listed, list) else [told]
-    return all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in entries)
+    return isinstance(listed, list) and all(map(_is_secret, listed)) and _fits(told, {"nextLink": str})
+
+
+def _is_secret(told: Any) -> bool:
+    """Tell whether this is what Key Vault tells of a secret; see "Secret Bundle" in its REST reference."""
+    return (
+        isinstance(told, dict)
+        and isinstance(named := told.get("id"), str)
+        and _ID.search(named) is not None
+        and _fits(told, {"value": str, "attributes": dict, "tags": dict})
+        and _fits(told.get("attributes") or {}, {"created": int, "enabled": bool})
+        and all(isinstance(one, str) for one in (told.get("tags") or {}).values())
+    )
+
+
+def _fits(told: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    """Tell whether each of these members is of its kind, null, or not there."""
+    return all(isinstance(told.get(name), (kind, type(None))) for name, kind in kinds.items())
 
 
 def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:

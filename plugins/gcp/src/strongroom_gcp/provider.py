@@ -345,6 +345,7 @@ class GCPSecretProvider(BaseProvider):
                 doing="creating",
             )
         except ConflictError:
+            cause = None
             self._check_owner(service, key, name, deadline)
         except SecretNotFoundError as error:
             cause = error.__cause__
@@ -359,7 +360,7 @@ def _utc(moment: Any) -> datetime | None:
 
 
 def _state(version: Any, *, current: bool) -> VersionState:
-    state = version.state.name
+    state = getattr(version.state, "name", "")  # none, of a state that is younger than the client
     if state == "DISABLED":
         return "disabled"
     if state == "DESTROYED":

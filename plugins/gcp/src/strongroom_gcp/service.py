@@ -5,8 +5,9 @@ Importing this module imports the SDK.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import google_crc32c
@@ -39,6 +40,7 @@ _REDIRECTION = 300
 _NO_ANSWER = "the answer is not Secret Manager's"
 _ACCESS = "access_secret_version"
 _NAMED = frozenset({_ACCESS, "add_secret_version", "create_secret", "get_secret", "get_secret_version"})
+_VERSION_NAME = re.compile(r"/versions/[0-9]+\Z")
 _LISTS = {"list_secret_versions": "versions", "list_secrets": "secrets"}
 
 
@@ -93,14 +95,26 @@ def _refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
         raise json_format.ParseError(_NO_ANSWER)
 
 
-def _check_told(rpc: str, answer: Any) -> None:
+def _check_told(rpc: str, request: Mapping[str, Any], answer: Any) -> None:
     """Refuse an answer without what the service always tells: `{}` of a proxy is an empty message.
 
     Of a deletion and of a list of nothing it is the service's own answer.
     """
-    named = [answer] if rpc in _NAMED else getattr(answer, _LISTS.get(rpc, ""), ())
-    if not all(one.name for one in named) or (rpc == _ACCESS and not answer.payload.data):
+    names = [one.name for one in _named_in(rpc, answer)]
+    asked = _named(request.get("name") or request["parent"]) or request.get("secret_id")
+    told = [_named(name) for name in names]
+    whole = None not in told and (
+        not rpc.endswith(("_version", "_versions")) or all(map(_VERSION_NAME.search, names))
+    )
+    if not whole or (rpc == _ACCESS and not answer.payload.data):
         raise json_format.ParseError(_NO_ANSWER)
+    if asked is not None and rpc != _ACCESS and any(name != asked for name in told):
+        raise json_format.ParseError("the answer is about another secret")
+
+
+def _named_in(rpc: str, answer: Any) -> Iterable[Any]:
+    """Return the parts of an answer that have a name."""
+    return [answer] if rpc in _NAMED else getattr(answer, _LISTS.get(rpc, ""), ())
 
 
 def find_credentials(quota_project_id: str | None) -> Any:
@@ -208,7 +222,7 @@ class Service:
 
         def send() -> Any:
             answer = self._send(method, request, deadline)
-            _check_told(rpc, answer)
+            _check_told(rpc, request, answer)
             return answer
 
         return repeated(
