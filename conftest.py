@@ -35,6 +35,11 @@ SERVERS = {
     "shared_oldest",
     "start",
 }
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+
+from warm_command import warm_command  # noqa: E402  # as above
+
 DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
@@ -48,6 +53,13 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def warm_strongroom(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The path of a `strongroom` that need not import itself first; its folder may stand first in a PATH."""
+    with warm_command(tmp_path_factory.mktemp("bin")) as command:
+        yield str(command)
 
 
 @pytest.hookimpl(tryfirst=True)

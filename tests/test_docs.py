@@ -126,7 +126,7 @@ def around(request):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_does_what_it_says(page, tmp_path, around):
+def test_a_page_does_what_it_says(page, tmp_path, around, warm_strongroom):
     planned = [step for block in blocks(page) if block.reason is None for step in steps(block)]
     if not planned:
         return  # specs alone: the test below
@@ -139,7 +139,7 @@ def test_a_page_does_what_it_says(page, tmp_path, around):
         cwd=folder,
         env={
             "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(warm_strongroom).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             **around,
         },
@@ -165,11 +165,18 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("text", SPECS)
-def test_each_spec_of_the_documentation_is_right(text, tmp_path):
-    import jsonschema  # a second of parsing grammars, that no other test has to wait for
+@pytest.fixture(scope="module")
+def schema():
+    """What judges by the JSON Schema."""
+    from jsonschema import Draft202012Validator  # parses grammars for a second
 
-    jsonschema.validate(yaml.safe_load(text), SCHEMA)
+    Draft202012Validator.check_schema(SCHEMA)
+    return Draft202012Validator(SCHEMA)
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_each_spec_of_the_documentation_is_right(text, tmp_path, schema):
+    schema.validate(yaml.safe_load(text))
     path = tmp_path / "strongroom.yaml"
     path.write_text(text)
     plan = load_plan(path, look_up=False)

@@ -9,7 +9,10 @@ from strongroom.testing import ProviderConformance
 from strongroom_memory import MemorySecretProvider
 
 
+@pytest.mark.torture
 class TestCaching(ProviderConformance):
+    """As memory behind caching, which `make test` runs a sample of."""
+
     provider_class = MemorySecretProvider
 
     @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ secrets:
 
 
 @pytest.fixture
-def strongroom(tmp_path, monkeypatch):
+def strongroom(tmp_path, monkeypatch, warm_strongroom):
     """Return a function that runs `strongroom` with words, and has a folder with `SPEC`."""
     monkeypatch.chdir(tmp_path)
     Path("strongroom.yaml").write_text(SPEC)
@@ -32,7 +31,7 @@ def strongroom(tmp_path, monkeypatch):
 
     def run(*words, stdin="", expected=0, **environment):
         done = subprocess.run(
-            [sys.executable, "-m", "strongroom", *words],
+            [warm_strongroom, *words],
             check=False,
             capture_output=True,
             text=True,

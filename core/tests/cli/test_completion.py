@@ -35,7 +35,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.fixture
-def offered(strongroom):
+def offered(strongroom, warm_strongroom):
     Path("strongroom.yaml").write_text(SPEC)
     Path("strongroom.bash").write_text(strongroom("completion", "bash").stdout)
 
@@ -45,7 +45,10 @@ def offered(strongroom):
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "PATH": f"{Path(warm_strongroom).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
         )
         assert done.stderr == ""
         return done.stdout.split()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 from strongroom.cli.surroundings import likely_type
@@ -11,12 +10,12 @@ from strongroom.spec import load_plan
 
 
 @pytest.fixture
-def init(tmp_path):
+def init(tmp_path, warm_strongroom):
     """Return a function that runs `init` with an environment of its own, and gives the spec's text."""
 
     def run(*words, **environment):
         done = subprocess.run(
-            [sys.executable, "-m", "strongroom", "init", *words],
+            [warm_strongroom, "init", *words],
             cwd=tmp_path,
             env={"HOME": str(tmp_path / "home"), **environment},
             capture_output=True,

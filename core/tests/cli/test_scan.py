@@ -71,21 +71,27 @@ def git(*words):
     return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
 
 
-def scan(*words, options=(), stored=None):
-    return subprocess.run(
-        [sys.executable, "-m", "strongroom", *options, "scan", *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment(stored),
-    )
+@pytest.fixture
+def scan(warm_strongroom):
+    """Return a function that runs `strongroom scan` with words."""
+
+    def run(*words, options=(), stored=None):
+        return subprocess.run(
+            [warm_strongroom, *options, "scan", *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(stored),
+        )
+
+    return run
 
 
 def environment(stored=None):
     return os.environ | {f"T_{name}": value for name, value in (STORED if stored is None else stored).items()}
 
 
-def test_finds_every_encoding_and_shows_none(folder):
+def test_finds_every_encoding_and_shows_none(folder, scan):
     for number, text in enumerate(WHERE.values()):
         Path(f"file{number:02}").write_text(f"first line\n  some = {text}\nlast\n")
     seen = scan(options=["--json"])
@@ -101,13 +107,13 @@ def test_finds_every_encoding_and_shows_none(folder):
         )
 
 
-def test_says_where_and_what(folder):
+def test_says_where_and_what(folder, scan):
     Path("a.env").write_text(f"A=1\nB=2\nPW={VALUE}\n")
     seen = scan("a.env")
     assert seen.stdout == "a.env:3:4: PASSWORD (plain)\n1 place in 1 file\n"
 
 
-def test_finds_nothing_where_there_is_nothing(folder):
+def test_finds_nothing_where_there_is_nothing(folder, scan):
     Path("a.txt").write_text("12345 123456789 -----BEGIN KEY----- default-in-the-spec open\n")
     seen = scan(stored=STORED | {"OPEN": "open"})
     assert (seen.returncode, seen.stdout) == (0, "nothing in 2 files\n")
@@ -115,7 +121,7 @@ def test_finds_nothing_where_there_is_nothing(folder):
     assert sorted(told) == ["COUNT", "OPEN", "pin"]
 
 
-def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatch):
+def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatch, scan):
     size = 1 << 20
     for shift in range(0, 40, 5):
         Path("big").write_bytes(
@@ -127,14 +133,14 @@ def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatc
         ]
 
 
-def test_looks_into_binary_files_and_utf_16(folder):
+def test_looks_into_binary_files_and_utf_16(folder, scan):
     Path("binary").write_bytes(bytes(range(256)) * 9 + VALUE.encode() + b"\0\xff")
     Path("windows.txt").write_text(f"one\n{VALUE}", encoding="utf-16")
     told = json.loads(scan(options=["--json"]).stdout)["findings"]
     assert {one["path"] for one in told} == {"binary", "windows.txt"}
 
 
-def test_leaves_out_what_git_ignores_unless_it_is_named(folder):
+def test_leaves_out_what_git_ignores_unless_it_is_named(folder, scan):
     Path(".gitignore").write_text("*.env\nbuild/\n")
     Path("build").mkdir()
     for name in ("a.env", "build/out"):
@@ -144,7 +150,7 @@ def test_leaves_out_what_git_ignores_unless_it_is_named(folder):
     assert scan("build").returncode == 7
 
 
-def test_looks_through_a_folder_that_is_no_work_tree(tmp_path, monkeypatch):
+def test_looks_through_a_folder_that_is_no_work_tree(tmp_path, monkeypatch, scan):
     monkeypatch.chdir(tmp_path)
     Path("strongroom.yaml").write_text(SPEC)
     Path("deep/.git").mkdir(parents=True)
@@ -155,7 +161,7 @@ def test_looks_through_a_folder_that_is_no_work_tree(tmp_path, monkeypatch):
     assert seen.stdout.splitlines()[1:] == ["1 place in 1 file"]
 
 
-def test_does_not_follow_links_nor_wait_for_pipes(folder, tmp_path_factory):
+def test_does_not_follow_links_nor_wait_for_pipes(folder, tmp_path_factory, scan):
     outside = tmp_path_factory.mktemp("outside") / "file"
     outside.write_text(VALUE)
     Path("link").symlink_to(outside)
@@ -164,17 +170,17 @@ def test_does_not_follow_links_nor_wait_for_pipes(folder, tmp_path_factory):
     assert scan("link").returncode == 7
 
 
-def test_a_name_that_is_a_value_is_found_and_not_shown(folder):
+def test_a_name_that_is_a_value_is_found_and_not_shown(folder, scan):
     Path("undeclared-value.txt").write_text("harmless")
     seen = scan()
     assert seen.stdout == "********.txt:0:0: undeclared (plain)\n1 place in 2 files\n"
 
 
-def test_a_path_that_is_not_there_is_an_error(folder):
+def test_a_path_that_is_not_there_is_an_error(folder, scan):
     assert scan("missing").returncode == 2
 
 
-def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder):
+def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder, scan):
     Path("clean").write_text("harmless")
     git("add", ".")
     Path("clean").write_text(VALUE)  # changed since
@@ -187,7 +193,7 @@ def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder):
     assert scan("--staged", "strongroom.yaml").returncode == 0
 
 
-def test_staged_knows_odd_names_and_deletions(folder):
+def test_staged_knows_odd_names_and_deletions(folder, scan):
     names = ["with space", "new\nline", "ümläut", "-dash"]
     Path("gone").write_text("x")
     git("add", ".")
@@ -200,14 +206,14 @@ def test_staged_knows_odd_names_and_deletions(folder):
     assert {one["path"] for one in told["findings"]} == set(names)
 
 
-def test_staged_outside_of_a_work_tree_is_an_error(tmp_path, monkeypatch):
+def test_staged_outside_of_a_work_tree_is_an_error(tmp_path, monkeypatch, scan):
     monkeypatch.chdir(tmp_path)
     Path("strongroom.yaml").write_text(SPEC)
     seen = scan("--staged")
     assert (seen.returncode, "git" in seen.stderr) == (2, True)
 
 
-def test_the_hook_refuses_a_commit_with_a_value(folder):
+def test_the_hook_refuses_a_commit_with_a_value(folder, scan):
     assert scan("--install-hook").returncode == 0
     assert "already" in scan("--install-hook").stdout
     Path("a").write_text("harmless")
@@ -223,7 +229,7 @@ def test_the_hook_refuses_a_commit_with_a_value(folder):
 
 
 @pytest.mark.parametrize("module", ["click.py", "platform.py"])
-def test_the_hook_runs_no_code_of_the_work_tree(folder, module):
+def test_the_hook_runs_no_code_of_the_work_tree(folder, module, scan):
     """Neither the hook nor `python -m strongroom` imports what lies in the current folder."""
     Path(module).write_text("open('ran', 'w').close()\n")
     assert scan("--install-hook").returncode == 0
@@ -236,7 +242,7 @@ def test_the_hook_runs_no_code_of_the_work_tree(folder, module):
     assert not Path("ran").exists()
 
 
-def test_an_older_hook_of_ours_is_written_anew(folder):
+def test_an_older_hook_of_ours_is_written_anew(folder, scan):
     """One of an earlier version imports from the work tree."""
     hook = Path(".git/hooks/pre-commit")
     hook.parent.mkdir(exist_ok=True)
@@ -249,7 +255,7 @@ def test_an_older_hook_of_ours_is_written_anew(folder):
     assert "already" in scan("--install-hook").stdout
 
 
-def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder):
+def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder, scan):
     """A scan that cannot find anything says so; a commit need not wait for the first secret."""
     assert scan(stored={}).returncode == 2
     assert scan("--install-hook", stored={}).returncode == 0
@@ -260,7 +266,7 @@ def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder):
     assert (done.returncode, "not looked through" in done.stdout + done.stderr) == (0, True)
 
 
-def test_a_key_that_is_called_as_a_declared_secret_hides_nothing(folder):
+def test_a_key_that_is_called_as_a_declared_secret_hides_nothing(folder, scan):
     """Both the declared secret and the key of that name are looked for."""
     Path("strongroom.yaml").write_text(SPEC.replace("PASSWORD: {key: password}", "OTHER: {key: password}"))
     stored = {"PASSWORD": VALUE, "OTHER": "value-of-the-key"}
@@ -269,7 +275,7 @@ def test_a_key_that_is_called_as_a_declared_secret_hides_nothing(folder):
         assert scan("a", stored=stored).returncode == 7
 
 
-def test_reads_standard_input_and_pipes_that_are_named(folder):
+def test_reads_standard_input_and_pipes_that_are_named(folder, scan):
     """`-` is standard input; a FIFO is read to its end; a link that leads nowhere is not there."""
     words = [sys.executable, "-m", "strongroom", "scan"]
     for name in ("-", "/dev/stdin"):
@@ -289,7 +295,7 @@ def test_reads_standard_input_and_pipes_that_are_named(folder):
     assert "neither a file nor a pipe" in told.stderr
 
 
-def test_submodules_are_looked_through_unless_they_are_left_out(folder, tmp_path_factory):
+def test_submodules_are_looked_through_unless_they_are_left_out(folder, tmp_path_factory, scan):
     """What stands in a submodule is found as what stands beside it is."""
     other = tmp_path_factory.mktemp("other")
     (other / "leak").write_text(VALUE)
@@ -300,7 +306,7 @@ def test_submodules_are_looked_through_unless_they_are_left_out(folder, tmp_path
     assert scan("--no-submodules").returncode == 0
 
 
-def test_another_hook_is_left_alone(folder):
+def test_another_hook_is_left_alone(folder, scan):
     Path(".git/hooks").mkdir(exist_ok=True)
     Path(".git/hooks/pre-commit").write_text("#!/bin/sh\nmake lint\n")
     seen = scan("--install-hook")

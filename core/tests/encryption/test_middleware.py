@@ -25,24 +25,30 @@ from strongroom.testing import ProviderConformance
 KEY = generate_key()
 
 
+@pytest.mark.torture
 class TestOverMemory(ProviderConformance):
+    """As memory behind encryption, which `make test` runs a sample of."""
+
     @pytest.fixture
     def provider(self):
         return EncryptionMiddleware(MemorySecretProvider(), AESGCMEncryption(KEY))
 
 
+@pytest.fixture(scope="class")
+def phrases():
+    """Two ciphers of one phrase: making a key of a phrase is slow on purpose."""
+    return FernetEncryption("a phrase"), FernetEncryption("a phrase")
+
+
 class TestOverFile(ProviderConformance):
     @pytest.fixture
-    def provider(self, tmp_path):
-        with EncryptionMiddleware(
-            FileSecretProvider(tmp_path / "s", KEY), FernetEncryption("a phrase")
-        ) as made:
+    def provider(self, tmp_path, phrases):
+        with EncryptionMiddleware(FileSecretProvider(tmp_path / "s", KEY), phrases[0]) as made:
             yield made
 
     @pytest.fixture
-    def reopened(self, provider, tmp_path):
-        inner = FileSecretProvider(tmp_path / "s", KEY)
-        with EncryptionMiddleware(inner, FernetEncryption("a phrase")) as made:
+    def reopened(self, provider, tmp_path, phrases):
+        with EncryptionMiddleware(FileSecretProvider(tmp_path / "s", KEY), phrases[1]) as made:
             yield made
 
 

@@ -18,7 +18,7 @@ VALUE = "correct horse battery"
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, warm_strongroom):
     """Return a function that runs a command in a repository whose commits strongroom guards."""
     home = tmp_path / "home"
     work = tmp_path / "work"
@@ -27,7 +27,7 @@ def run(tmp_path):
         folder.mkdir()
     environment = {
         "HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(warm_strongroom).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LANG": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1",
         **{
