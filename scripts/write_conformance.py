@@ -61,8 +61,8 @@ def modules() -> list[str]:
     )
 
 
-def collected() -> dict[str, Any]:
-    """Return what pytest collects: `classes` by name, and the tests behind middleware."""
+def collected(*paths: str) -> dict[str, Any]:
+    """Return what pytest collects of `paths`, or of all: `classes` by name, and tests behind middleware."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder, "found.json")
         environment = {
@@ -84,7 +84,7 @@ def collected() -> dict[str, Any]:
             _RECORDER,
         ]
         done = run(
-            [*command, *modules()],
+            [*command, *(paths or modules())],
             cwd=ROOT,
             env=environment,
             stdout=PIPE,
