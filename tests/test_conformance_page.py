@@ -15,7 +15,10 @@ from strongroom.testing.middleware import CHAIN
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "write_conformance.py"
 MIDDLEWARE = "|".join(name.title() for name in CHAIN)
-KIT = re.compile(rf"(?P<provider>[^:]+::\w+)Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>.+)", re.DOTALL)
+KIT = re.compile(
+    rf"(?P<provider>[^:]+::\w+)Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>\w+?)(?:_beyond)?(\[.+)?",
+    re.DOTALL,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def found(request, script):
 
 def behind(tests):
     """Return provider, middleware and test of each that is behind middleware."""
-    return [match.groups() for test in tests if (match := KIT.fullmatch(test))]
+    return [match.group("provider", "middleware", "test") for test in tests if (match := KIT.fullmatch(test))]
 
 
 def test_the_page_knows_the_kits_that_are_collected(script, found):

@@ -85,11 +85,23 @@ def test_each_alone_and_all_together():
 
 
 def test_a_sample_has_each_test_once():
-    """All but one of each test get the marks, behind what asks for it at all; the kit's own tests get none."""
+    """All but one of each test get the marks, behind what asks for it at all; the kit's own tests get none.
+
+    Of a test with parameters, all but every fourth; with the others each kit is whole.
+    """
     made = behind_each(Kit, beyond_sample=[pytest.mark.torture]).values()
     for name in names_of(Kit):
         asking = [kit for kit in made if not why_not_asked(kit, getattr(kit, name))]
-        assert [is_marked(kit, name) for kit in asking].count(False) == (1 if asking else 0), name
+        sampled = [kit for kit in asking if not is_marked(kit, name)]
+        whole = parameters(Kit, name)
+        assert sum(len(parameters(kit, name)) for kit in sampled) == (-(-len(whole) // 4) if asking else 0), (
+            name
+        )
+        for kit in asking:
+            rest = f"{name}_beyond"
+            assert not hasattr(kit, rest) or is_marked(kit, rest)
+            both = [*parameters(kit, name), *(parameters(kit, rest) if hasattr(kit, rest) else ())]
+            assert sorted(map(repr, both)) == sorted(map(repr, whole))
         assert not is_marked(Kit, name)
         assert not is_marked(ProviderConformance, name)
     sizes = [sum(not is_marked(kit, name) for name in names_of(kit)) for kit in made]
@@ -105,6 +117,12 @@ def test_a_second_provider_is_asked_for_where_there_is_one():
         assert bool(why_not_asked(made, test)) is not asked
     assert why_not_asked(Kit, Kit.test_no_sdk_is_loaded_before_the_first_call) == []
     assert why_not_asked(behind(Kit, "prefix"), Kit.test_no_sdk_is_loaded_before_the_first_call)
+
+
+def parameters(kit, name):
+    """Return those of a test, or one that stands for a test without."""
+    marks = getattr(getattr(kit, name), "pytestmark", ())
+    return next((list(mark.args[1]) for mark in marks if mark.name == "parametrize"), ["none"])
 
 
 def names_of(kit):
