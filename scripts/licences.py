@@ -6,10 +6,12 @@ that strongroom's own need, and ends with 1 naming each whose licence is none of
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from license_expression import ExpressionError, get_spdx_licensing
 from packaging.requirements import Requirement
@@ -64,11 +66,17 @@ def licence_of(distribution: importlib.metadata.Distribution) -> str | None:
     return OLDER.get(text.lower(), text if text and "\n" not in text else None)
 
 
+@functools.cache
+def spdx() -> Any:
+    """Return what reads SPDX expressions; making it takes a quarter of a second."""
+    return get_spdx_licensing()
+
+
 def is_allowed(expression: str | None) -> bool:
     """Tell whether one of the choices that `expression` leaves is allowed in all its parts."""
     if not expression:
         return False
-    licensing = get_spdx_licensing()
+    licensing = spdx()
     try:
         parsed = licensing.parse(expression, validate=True)
     except ExpressionError:

@@ -58,14 +58,14 @@ def test_it_is_formatted_and_linted_as_this_repository(plugin):
 def test_it_installs_and_its_own_tests_pass_the_kit(plugin, tmp_path):
     site = tmp_path / "site"
     run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-        "--disable-pip-version-check", "--target", site, plugin,
+        Path(sys.executable).parent / "uv", "pip", "install", "--quiet", "--offline", "--no-deps",
+        "--no-build-isolation", "--python", sys.executable, "--target", site, plugin,
         cwd=tmp_path,
     )  # fmt: skip
     told = run(
         sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist",
         "-p", "no:benchmark", plugin / "tests",
-        cwd=plugin, PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE="1",
+        cwd=plugin, PYTHONPATH=str(site),
     )  # fmt: skip
     assert " passed" in told
 

@@ -7,8 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import boto3
+import botocore.hooks
 import botocore.session
 import pytest
+from botocore.hooks import EventAliaser
 from moto.server import ThreadedMotoServer
 from strongroom.testing.faults import FaultProxy
 from strongroom_aws import AWSSecretProvider
@@ -21,9 +23,18 @@ import aws_rules  # as above
 
 @pytest.fixture(scope="session", autouse=True)
 def _sdk_read_once():
-    """Each session reads the SDK's descriptions of services anew, which takes longer than a test's requests."""
+    """Let sessions share what none of them changes: each works it out again, for longer than a test's requests."""
+    aliases: dict[str, str] = {}
+    made_alone = EventAliaser.__init__
+
+    def make(self, *args, **kwargs):
+        made_alone(self, *args, **kwargs)
+        self._alias_name_cache = aliases
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", lru_cache(botocore.session.create_loader))
+        patch.setattr(botocore.hooks, "accepts_kwargs", lru_cache(botocore.hooks.accepts_kwargs))
+        patch.setattr(EventAliaser, "__init__", make)
         yield
 
 
