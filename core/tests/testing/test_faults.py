@@ -142,3 +142,12 @@ def test_damaged_answers_differ_in_one_part_each():
     assert found["/names/0 gone"] == {"names": [], "next": None}
     assert good == {"names": ["a"], "next": None}
     assert len(list(damaged(good))) == 9 * 4 + 3
+
+
+def test_what_is_opened_while_it_closes_is_closed_too(port):
+    """Else a socket would be left to the collection of garbage, in the middle of another test."""
+    wire = FaultProxy(port)
+    wire.close()
+    with socket.socket() as late:
+        assert not wire._keep(late)
+        assert late.fileno() == -1

@@ -38,13 +38,15 @@ class FaultProxy:
         self._target = target
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
+        self._keeping = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         """End all connections and stop listening."""
-        self._stop.set()
+        with self._keeping:
+            self._stop.set()
         for held in [self._listener, *self._open]:
             with contextlib.suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
@@ -65,7 +67,8 @@ class FaultProxy:
             except OSError:
                 return
             self.connections += 1
-            self._open.append(client)
+            if not self._keep(client):
+                return
             if self.mode == "reset":
                 _reset(client)
             elif self.mode == "refuse":
@@ -73,13 +76,23 @@ class FaultProxy:
             elif self.mode != "black_hole":
                 self._join(client)
 
+    def _keep(self, opened: socket.socket) -> bool:
+        """Let `close` end this connection too; one that was opened while it did is closed here."""
+        with self._keeping:
+            if not self._stop.is_set():
+                self._open.append(opened)
+                return True
+        opened.close()
+        return False
+
     def _join(self, client: socket.socket) -> None:
         try:
             upstream = socket.create_connection(("127.0.0.1", self._target))
         except OSError:
             client.close()
             return
-        self._open.append(upstream)
+        if not self._keep(upstream):
+            return
         try:
             for held in (client, upstream):
                 held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
