@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from strongroom.cache.addresses import as_place, component_address
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
@@ -21,6 +23,9 @@ from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 
 __all__ = ["Assembly", "Surroundings"]
+
+_PAUSE_SECONDS: Final = 60.0
+_log = logging.getLogger("strongroom.cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,12 @@ class Assembly:
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
         self._rotation_lock: Any = None
+        self._sharing = frozenset(
+            name
+            for name, one in plan.pipelines.items()
+            if any(part.type == "caching" and "l2" in part.parts for part in one.middleware)
+        )
+        self._tried_again: dict[str, float] = {}
         self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
         for name in plan.pipelines:
             if name in self._used and not self._waits(name):
@@ -93,6 +104,35 @@ class Assembly:
     def chains(self) -> list[Any]:
         """Return the pipelines that are assembled by now."""
         return list(self._chains.values())
+
+    def shares_more(self) -> bool:
+        """Tell whether a pipeline with a second level of its cache is not assembled yet."""
+        return not self._sharing.issubset(self._chains)
+
+    def share_levels(self, types: frozenset[str | None]) -> None:
+        """Assemble what is not yet, of these types of providers, and has a level of its cache to share.
+
+        Others read there what a write through this assembly has changed. One that cannot be assembled is told
+        of, and tried again after a minute: a write that is done must not fail for it.
+        """
+        for name in self._sharing.difference(self._chains):
+            if types.isdisjoint(self._types(name)) or time.monotonic() < self._tried_again.get(name, 0.0):
+                continue
+            try:
+                self.chain(name)
+            except StrongroomError as error:
+                self._tried_again[name] = time.monotonic() + _PAUSE_SECONDS
+                _log.warning(
+                    "the second level of the cache of %s was not told of a write, and may give older values "
+                    "to the end of their time: %s", name, error,
+                )  # fmt: skip
+
+    def _types(self, name: str) -> set[str]:
+        """Return the types of the providers that a pipeline reads from."""
+        plan = self.plan.pipelines[name]
+        if plan.fallback is not None:
+            return {one for member in plan.fallback.pipelines for one in self._types(member)}
+        return {plan.provider.type} if plan.provider is not None else set()
 
     def own_hooks(self, name: str) -> Sequence[SecretHook]:
         """Return the hooks that the spec gives to this pipeline alone."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.assembly import Assembly
-from strongroom.cache.addresses import caches_of, sources_of
+from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.events import SecretHook
 from strongroom.explanation import Explanation, by_length, explain, no_default
@@ -173,6 +173,19 @@ class SecretProviderRegistry(BaseProvider):
             ConfigurationError: No route matches and there is no default pipeline.
         """
         self._route(key).invalidate(key)
+
+    def replaced(self, name: str) -> None:
+        """Let every cache forget what was read from where the pipeline `name` writes: all of it was replaced.
+
+        Of every tenant and pipeline, and in the second level, so also on other hosts.
+
+        Raises:
+            ConfigurationError: There is no such pipeline.
+        """
+        chain = self._chain(name)
+        places = places_of(chain, written=True)
+        for one in self._caches(chain).values():
+            one.drop_all(places)
 
     # --- set-up ---
 
@@ -393,7 +406,7 @@ class SecretProviderRegistry(BaseProvider):
 
     def _changed(self, chain: Any, key: str) -> None:
         """Let every cache forget what was read from where a write of `key` through `chain` went."""
-        caches = {id(one): one for other in self._chains() for one in caches_of(other)}
+        caches = self._caches(chain)
         for one in caches_of(chain, written=True):
             caches.pop(id(one), None)  # the write has passed it
         if caches:
@@ -401,8 +414,13 @@ class SecretProviderRegistry(BaseProvider):
                 for one in caches.values():
                     one.drop(source)
 
-    def _chains(self) -> list[Any]:
-        return [*self._assembly.chains(), *self._registered.values()]
+    def _caches(self, chain: Any) -> dict[int, Any]:
+        """Return the caches that may hold what is written through `chain`, and the others of the registry."""
+        if self._assembly.shares_more():
+            types = frozenset(map(type_of, places_of(chain, written=True)))
+            self._assembly.share_levels(types)
+        chains = [*self._assembly.chains(), *self._registered.values()]
+        return {id(one): one for other in chains for one in caches_of(other)}
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._assembly.own_hooks(name) if name not in self._registered else ()

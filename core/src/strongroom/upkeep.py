@@ -7,17 +7,15 @@ pipeline writes nothing, and what concerns every tenant is not done for one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from strongroom.errors import ReadOnlyError, TenantContextError, UnsupportedOperationError
 from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
-from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.pipeline import Pipeline
-from strongroom.tenancy import TenantContext, current_tenant
+from strongroom.tenancy import TenantContext
 
-__all__ = ["Progress", "encryption_of", "forget", "has", "layers", "operate", "rekey_values", "store_of"]
+__all__ = ["Progress", "encryption_of", "has", "layers", "operate", "rekey_values", "store_of"]
 
 T = TypeVar("T")
 Progress = Callable[[int, int], object]
@@ -120,18 +118,6 @@ def rekey_values(
         with TenantContext(tenant):
             written += encryption.rekey_keys(_keys(pipeline, encryption), progress)
     return written
-
-
-def forget(pipeline: Pipeline) -> None:
-    """Let every cache of a pipeline forget what it knows, also for each tenant."""
-    caches = [layer for layer in layers(pipeline) if isinstance(layer, CachingMiddleware)]
-    tenants = (_tenants(pipeline) or []) if caches else []
-    for tenant in (current_tenant(), *tenants):
-        with ExitStack() as stack:
-            if tenant is not None:
-                stack.enter_context(TenantContext(tenant))
-            for cache in caches:
-                cache.clear()
 
 
 def _tenants(pipeline: Pipeline) -> list[str] | None:

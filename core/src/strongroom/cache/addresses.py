@@ -33,7 +33,9 @@ __all__ = [
     "innermost",
     "invalidate",
     "place_of",
+    "places_of",
     "sources_of",
+    "type_of",
 ]
 
 DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
@@ -108,6 +110,16 @@ def as_place(address: list[Any]) -> str:
     return _text([kind, type_name, [one for one in options if one[0] not in _PARTS]])
 
 
+def places_of(chain: Any, *, written: bool = False) -> frozenset[str]:
+    """Return the places that are read through `chain`; with `written`, the one that writes go to."""
+    return frozenset(place_of(provider) for provider in _providers(chain, written=written))
+
+
+def type_of(place: str) -> str | None:
+    """Return the type of the provider at `place`, None where it is an object made in Python without one."""
+    return str(json.loads(place)[1]) if place.startswith("[") else None
+
+
 def sources_of(chain: Any, key: str, *, written: bool = False) -> list[Source]:
     """Return where `key` is read from through `chain`; with `written`, where a write of it goes.
 
@@ -171,7 +183,7 @@ def account_of(chain: Any) -> Callable[[], str] | None:
 
     It may do I/O, and raise.
     """
-    told = (getattr(provider, "account", None) for provider in _providers(chain))
+    told = (getattr(getattr(one, "wrapped", one), "account", None) for one in _providers(chain))
     asking = [ask for ask in told if callable(ask)]
     return partial(_accounts, asking) if asking else None
 
@@ -182,19 +194,20 @@ def _accounts(asking: list[Callable[[], str]]) -> str:
 
 def innermost(chain: Any) -> Any:
     """Return the first provider of a chain."""
-    return next(_providers(chain))
+    found = next(_providers(chain))
+    return getattr(found, "wrapped", found)
 
 
-def _providers(chain: Any) -> Iterator[Any]:
+def _providers(chain: Any, *, written: bool = False) -> Iterator[Any]:
     node = chain
     while True:
         members = getattr(node, "members", None)
         if members is not None:
-            for member in members:
-                yield from _providers(member)
+            for member in members[:1] if written else members:
+                yield from _providers(member, written=written)
             return
         if not hasattr(node, "inner"):
-            yield getattr(node, "wrapped", node)
+            yield node
             return
         node = node.inner
 

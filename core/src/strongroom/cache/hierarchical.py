@@ -165,6 +165,11 @@ class HierarchicalSecretCache(ProcessBound):
             return
         self._store.drop(self._sealing.marks(source + self._account_told))
 
+    def drop_all(self) -> None:
+        """Forget everything of every tenant, in the store as well: also what other caches read there."""
+        self._l1.forget_all()
+        self._store.clear(self._sealing.mark_spaces())
+
     def forget_everywhere(self, key: str) -> None:
         """Forget `key` of every tenant in this process."""
         self._l1.forget_everywhere(key)

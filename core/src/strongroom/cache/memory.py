@@ -166,6 +166,10 @@ class SecretCache(ProcessBound):
         for tenant in tenants:
             self.forget(tenant, key)
 
+    def drop_all(self) -> None:
+        """Forget everything of every tenant: as of a cache with a second level."""
+        self.forget_all()
+
     def forget_all(self) -> None:
         """Forget everything of every tenant."""
         with self._lock:

@@ -66,9 +66,13 @@ class Sealing:
     def marks(self, source: str) -> list[str]:
         """Return the names of the mark of a source, under all keys: of every tenant and namespace."""
         return [
-            f"{_hash(name_key, b'marks')[:32]}:{_hash(name_key, b'mark', source)}"
-            for name_key in self._name_keys
+            f"{space}{_hash(name_key, b'mark', source)}"
+            for space, name_key in zip(self.mark_spaces(), self._name_keys, strict=True)
         ]
+
+    def mark_spaces(self) -> list[str]:
+        """Return what the names of all marks begin with, under all keys."""
+        return [f"{_hash(name_key, b'marks')[:32]}:" for name_key in self._name_keys]
 
     def within(self, account: str) -> Sealing:
         """Return the same for the namespace and the account that it turned out to be."""

@@ -185,6 +185,11 @@ class ShieldedStore:
 
     def close(self) -> None:
         """Try no more."""
+        if self.owes():
+            _log.warning(
+                "the second level of the cache does not answer: what was to be dropped from it may be given "
+                "there to the end of its time"
+            )
         self._ended.set()
 
     def _settle_or_replay(self) -> None:

@@ -71,7 +71,7 @@ def restore_command(settings: Settings, *, file: Path, key_file: Path | None, al
 
     Example: strongroom restore secrets.backup
     """
-    from strongroom.upkeep import forget, operate, store_of
+    from strongroom.upkeep import operate, store_of
 
     with settings.registry() as registry:
         pipeline = registry.pipeline(registry.default_pipeline())
@@ -79,7 +79,7 @@ def restore_command(settings: Settings, *, file: Path, key_file: Path | None, al
         def call() -> str | None:
             store = store_of(pipeline, "restore")
             store.restore(file, **({} if key_file is None else {"key_file": key_file}))
-            forget(pipeline)
+            registry.replaced(pipeline.name)
             return _key_id(store)
 
         key = operate(pipeline, "restore", call, all_tenants=all_tenants)

@@ -10,7 +10,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from strongroom.cache.addresses import Source, account_of, address_of, innermost, place_of, sources_of
+from strongroom.cache.addresses import (
+    Source,
+    account_of,
+    address_of,
+    innermost,
+    place_of,
+    places_of,
+    sources_of,
+)
 from strongroom.cache.flights import Fetched
 from strongroom.cache.hierarchical import HierarchicalSecretCache
 from strongroom.cache.memory import SecretCache
@@ -206,6 +214,11 @@ class CachingMiddleware(WritesMiddleware):
             self.cache.forget(tenant, key)
         if isinstance(self.cache, HierarchicalSecretCache):
             self.cache.drop(_text_of(source))
+
+    def drop_all(self, places: frozenset[str]) -> None:
+        """Forget all that is read from one of `places`, of every tenant: here, and in the second level."""
+        if not places.isdisjoint(places_of(self.inner)):
+            self.cache.drop_all()
 
     def _begin_again(self) -> None:
         self._noting = threading.RLock()

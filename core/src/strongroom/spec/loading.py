@@ -316,6 +316,7 @@ class _Loader(Notes):
                 if reference.kind == "file"
             ),
             public=frozenset(name for name, told in plugin.config.model_fields.items() if told.repr),
+            parts=frozenset(name for name, _ in parts_of(plugin, node)),
         )
 
     def default(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> str | None:

@@ -47,6 +47,8 @@ class ComponentPlan:
     """The files that `${file:}` references of its options for keys read."""
     public: frozenset[str] = frozenset()
     """The names of options that are no secrets."""
+    parts: frozenset[str] = frozenset()
+    """The names of options that are components themselves, such as the second level of a cache."""
 
 
 @dataclass(frozen=True, slots=True)
