@@ -7,7 +7,7 @@
     ├── ValidationError (ValueError)            the value breaks a rule, or the backend cannot hold it
     ├── ConfigurationError                      the set-up is wrong
     │   ├── SpecError                           the YAML spec is wrong; lists every problem
-    │   ├── UntrustedSpecError                  others could have written the spec
+    │   ├── UntrustedSpecError                  others could have written the spec, or you have not trusted it
     │   └── PluginError                         a plugin is broken, missing or doubled
     ├── PermissionDeniedError (PermissionError) known to the backend, and not allowed
     ├── AuthenticationError                     not logged in, or the login is no longer good
@@ -195,7 +195,7 @@ class SpecError(ConfigurationError):
 
 
 class UntrustedSpecError(ConfigurationError):
-    """Somebody other than the user or root owns the spec file or may write it."""
+    """Others could have written the spec; or it was found, and the user has not trusted it."""
 
 
 class PluginError(ConfigurationError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
-__all__ = ["distrust"]
+__all__ = ["distrust", "others_may_write", "roots_own"]
 
 
 def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None:
@@ -19,17 +20,62 @@ def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None
         status: Of the file that was opened by it.
     """
     trusted = {os.geteuid(), 0}
-    at = os.fspath(path)  # not a `Path`: a plain `get` does without pathlib
-    for _ in range(40):  # as many links as Linux follows
-        try:
-            found = os.lstat(at)
-            if not stat.S_ISLNK(found.st_mode):
-                break
-            if found.st_uid not in trusted:
-                return f"the link {at} belongs to user {found.st_uid}, not to you or root"
-            at = os.path.join(os.path.dirname(at), os.readlink(at))  # noqa: PTH115, PTH118, PTH120  # as above
-        except OSError:  # changed since it was opened
-            return f"{at} has just been changed"
+    try:
+        for at, link in _links(os.fspath(path)):
+            if link.st_uid not in trusted:
+                return f"the link {at} belongs to user {link.st_uid}, not to you or root"
+    except OSError:
+        return "it has just been changed"
     if status.st_uid not in trusted:
         return f"it belongs to user {status.st_uid}, not to you or root"
     return "everybody may write it" if status.st_mode & stat.S_IWOTH else None
+
+
+def roots_own(path: str | os.PathLike[str], status: os.stat_result) -> bool:
+    """Tell whether root alone put the file behind `path` there: it belongs to root, as do the links to it.
+
+    A file with several names tells nothing of who gave it this one, unless root alone may write the folder.
+    """
+    try:
+        if status.st_uid != 0 or any(link.st_uid != 0 for _, link in _links(os.fspath(path))):
+            return False
+        if status.st_nlink == 1:
+            return True
+        folder = os.stat(os.path.dirname(os.path.realpath(path)))
+    except OSError:
+        return False
+    return folder.st_uid == 0 and not others_may_write(folder)
+
+
+def others_may_write(status: os.stat_result) -> bool:
+    """Tell whether somebody but this user and root may write the file or folder with this status.
+
+    The members of its group are others, unless it is the group that this user alone is in.
+    """
+    if status.st_uid not in {os.geteuid(), 0} or status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_private(status.st_gid)
+
+
+def _is_private(group: int) -> bool:
+    """Tell whether `group` is the one that many systems make for each user alone; root has none."""
+    import grp
+    import pwd
+
+    try:
+        user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    alone = found.gr_name == user.pw_name and not {*found.gr_mem} - {user.pw_name}
+    return alone and user.pw_gid == group and user.pw_uid != 0
+
+
+def _links(at: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each symbolic link in the place of a file, and its status."""
+    for _ in range(40):  # as many links as Linux follows
+        found = os.lstat(at)
+        if not stat.S_ISLNK(found.st_mode):
+            return
+        yield at, found
+        # Not a `Path`: a plain `get` does without pathlib.
+        at = os.path.join(os.path.dirname(at), os.readlink(at))

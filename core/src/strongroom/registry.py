@@ -50,13 +50,15 @@ class SecretProviderRegistry(BaseProvider):
 
     Args:
         spec: A path, a mapping or a `strongroom.spec.Spec`. Without one, in this order: the file that
-            `STRONGROOM_SPEC` names, `strongroom.yaml` in the current folder, the user's own embedded store.
+            `STRONGROOM_SPEC` names, `strongroom.yaml` in the current folder or above it, the user's own
+            embedded store.
         profile: The profile to merge over the spec; without one, what `STRONGROOM_PROFILE` names.
         pipeline: Answer every key from this pipeline, and assemble nothing else.
 
     Raises:
         SpecError: The spec is wrong; `problems` lists everything.
-        UntrustedSpecError: Others could have written the spec.
+        UntrustedSpecError: Others could have written the spec; or it was found, and is neither closed nor
+            trusted.
         PluginError: A plugin that the spec names is broken.
         ConfigurationError: No such file, profile or pipeline.
     """

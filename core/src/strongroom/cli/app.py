@@ -43,6 +43,7 @@ COMMANDS = {
     "scan": ("scan", "Look for stored values in files."),
     "schema": ("schema", "Print the JSON Schema of specs."),
     "set": ("secrets", "Store a secret."),
+    "trust": ("trust", "Trust a spec that was found."),
 }
 _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
 
@@ -105,7 +106,9 @@ class _Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=False,
 )
-@click.option("--spec", metavar="PATH", help="The spec file; else STRONGROOM_SPEC, else ./strongroom.yaml.")
+@click.option(
+    "--spec", metavar="PATH", help="The spec file; else STRONGROOM_SPEC, else strongroom.yaml here or above."
+)
 @click.option(
     "--profile",
     metavar="NAME",

@@ -44,12 +44,12 @@ def _beginning(begun: str, found: Iterable[object]) -> list[str]:
 
 def _spec(context: click.Context, member: str) -> dict[str, Any]:
     """Return a member of the spec as it is written: one that is being edited completes too."""
-    from strongroom.spec.finding import SPEC_FILE
+    from strongroom.spec.finding import find_spec
     from strongroom.spec.source import read_source
 
-    path = context.find_root().params.get("spec") or os.environ.get("STRONGROOM_SPEC") or SPEC_FILE
     try:
-        root = read_source(path).document.root
+        path = context.find_root().params.get("spec") or os.environ.get("STRONGROOM_SPEC") or find_spec()
+        root = read_source(path).document.root if path is not None else None
         found = root.mapping[member].data() if root is not None else {}
     except Exception:  # noqa: BLE001  # whatever is wrong, a traceback in the line that is being typed helps nobody
         return {}

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from strongroom import errors
 
-__all__ = ["UsageError", "exit_code", "tell", "tell_warning"]
+__all__ = ["UsageError", "exit_code", "tell", "tell_note", "tell_warning"]
 
 UNEXPECTED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE, DECRYPTION, FOUND_SOMETHING, CONFLICT = range(1, 9)
 
@@ -77,6 +77,11 @@ def tell_warning(message: str, *, as_json: bool) -> None:
         _write(json.dumps({"warning": {"message": message}}))
     else:
         _write(f"warning: {_one_line(message)}")
+
+
+def tell_note(message: str) -> None:
+    """Write a line for whoever watches to stderr."""
+    _write(_one_line(message))
 
 
 def _described(error: BaseException) -> tuple[str, str, str | None]:

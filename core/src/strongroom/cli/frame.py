@@ -14,6 +14,7 @@ from strongroom.cli import failures
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.finding import FoundSpec
     from strongroom.spec.plan import Plan
 
 __all__ = ["INTERRUPTED", "Settings", "guarded"]
@@ -25,7 +26,7 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 class Settings:
     """The global options of one call."""
 
-    __slots__ = ("debug", "json", "pipeline", "profile", "spec", "tenant")
+    __slots__ = ("debug", "found", "json", "pipeline", "profile", "spec", "tenant", "told_spec")
 
     def __init__(
         self,
@@ -42,6 +43,9 @@ class Settings:
         self.json = json
         self.debug = debug
         self.tenant: str | None = None
+        self.found: FoundSpec | None = None
+        """The spec that was found when a hook was made: it is asked about as if it were found now."""
+        self.told_spec = False
 
     def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
         """Return the registry that the options ask for; the caller closes it.
@@ -54,7 +58,9 @@ class Settings:
         """
         from strongroom.registry import SecretProviderRegistry
 
-        registry = SecretProviderRegistry(self.spec, profile=self.profile, pipeline=self.pipeline)
+        spec: Any = self.spec if self.found is None else self.found  # in Python nobody gives a found one
+        registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
+        self.tell_spec(registry.plan.origin, registry.plan.source)
         if self.tenant is not None:
             from strongroom.cli.tenants import refuse_heedless
 
@@ -69,7 +75,28 @@ class Settings:
         """Return the plan of the spec; without `look_up` no variable and no other file is read."""
         from strongroom.spec.finding import find_plan
 
-        return find_plan(self.spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
+        spec = self.spec if self.found is None else self.found
+        plan = find_plan(spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
+        self.tell_spec(plan.origin, plan.source)
+        return plan
+
+    def tell_spec(self, origin: str, source: str) -> None:
+        """Say on a terminal which spec is used, where it was found above the current folder."""
+        if origin == "found" and os.path.isabs(source) and not self.told_spec:  # noqa: PTH117  # no pathlib here
+            self.told_spec = True
+            self.note(f"using {source}")
+
+    def tell_own_store(self, plan: Plan) -> None:
+        """Say on a terminal which store is used, where there is no spec."""
+        if plan.origin == "own":
+            options = next(iter(plan.pipelines.values())).provider
+            path = (options.options or {})["file_path"] if options is not None else ""
+            self.note(f"there is no strongroom.yaml here; using your own store, {path}")
+
+    def note(self, message: str) -> None:
+        """Tell `message` to a person: on stderr, where that is a terminal."""
+        if sys.stderr.isatty() and not self.json:
+            failures.tell_note(message)
 
     def warn(self, message: str) -> None:
         """Tell `message` on stderr."""

@@ -43,6 +43,7 @@ def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
         remembered = recall(settings)
         if remembered is None or is_reserved(check_key(key)):
             return None
+        settings.tell_spec(remembered.origin, remembered.source)
         with remembered:
             return remembered.get_secret(key), remembered.pipeline
     except StrongroomError:

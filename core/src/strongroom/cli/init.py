@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ from strongroom.cli import output
 from strongroom.cli.app import command
 from strongroom.cli.failures import UsageError
 from strongroom.cli.surroundings import backends_found, likely_type
-from strongroom.cli.writing import refuse_existing, write_whole
+from strongroom.cli.writing import refuse_existing
+from strongroom.errors import ConfigurationError
+from strongroom.spec.trust import trust
+from strongroom.writing import write_whole
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings
@@ -67,7 +71,10 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
             )
     _fill_store(spec.absolute().parent, values)
     beside = _names_beside(spec.absolute().parent) if source is None else {}
-    write_whole(spec, _spec_text(values, beside).encode(), mode=0o644)
+    text = _spec_text(values, beside).encode()
+    write_whole(spec, text, mode=0o644)
+    with suppress(ConfigurationError):  # it is closed, so that it is used without as well
+        trust(str(spec.resolve()), text)
     ignored = _ignore(spec.absolute().parent)
     if settings.json:
         output.as_json(

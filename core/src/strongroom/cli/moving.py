@@ -64,6 +64,7 @@ def import_command(settings: Settings, *, file: Path, prefix: str, overwrite: bo
 
     named = read_table(file)
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         declared = registry.plan.secrets
         composed = [name for name in named if name in declared and declared[name].compose is not None]
         for name in composed:

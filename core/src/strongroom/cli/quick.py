@@ -17,7 +17,7 @@ _GLOBAL_VALUES = frozenset({"--spec", "--profile", "--pipeline"})
 _FLAGS = frozenset({"--json", "--debug"})
 _GET_VALUES = frozenset({"--field", "--version"})
 _RUN_VALUES = frozenset({"--group", "--only"})
-_RUN_FLAGS = frozenset({"--no-mask"})
+_RUN_FLAGS = frozenset({"--allow-empty", "--no-mask"})
 
 
 class QuickCall:
@@ -76,7 +76,7 @@ def _get(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _run(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
-    options: dict[str, Any] = {"group": None, "only": None, "no_mask": False}
+    options: dict[str, Any] = {"group": None, "only": None, "no_mask": False, "allow_empty": False}
     for word in words:
         if word == "--":
             command = list(words)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from strongroom import __version__
 from strongroom.errors import SecretNotFoundError
-from strongroom.ownership import distrust
+from strongroom.ownership import distrust, roots_own
+from strongroom.spec.finding import find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recalled", "recall", "remember"]
 
-_SPEC = "strongroom.yaml"
+_FORMAT = "2"
 _MAX_SPEC_BYTES = 1 << 20
 _HARMLESS = frozenset(
     {"STRONGROOM_ACTOR", "STRONGROOM_AUDIT_KEY", "STRONGROOM_ENCRYPTION_KEY", "STRONGROOM_REASON"}
@@ -48,12 +49,16 @@ class Recalled:
     Attributes:
         provider: It answers every key; leaving the context closes it.
         pipeline: The name of its pipeline.
+        origin: As that of a plan.
+        source: The path of the spec.
         secrets: What is declared, by name.
     """
 
-    def __init__(self, provider: Any, pipeline: str, declared: str) -> None:
+    def __init__(self, provider: Any, pipeline: str, spec: _Spec, declared: str) -> None:
         self.provider = provider
         self.pipeline = pipeline
+        self.origin = spec.origin
+        self.source = spec.path
         self._declared = declared
 
     @property
@@ -102,36 +107,60 @@ class Recalled:
 
 def recall(settings: Settings) -> Recalled | None:
     """Return what answers every key, or None where that may have changed."""
-    name, folder = _fingerprint(settings), _folder()
-    if name is None or folder is None:
+    spec, folder = _spec(settings), _folder()
+    if spec is None or folder is None:
         return None
     try:
-        with open(folder + name, encoding="utf-8") as file:  # noqa: PTH123  # pathlib costs more than the reading
+        with open(folder + _fingerprint(spec), encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & 0o077:
                 return None
             record, _, declared = file.read().partition("\n\n")
-            pipeline, factory, *options = record.split("\n")
+            closed, pipeline, factory, *lines = record.split("\n")
+            options = dict(line.split("=", 1) for line in lines)
     except (OSError, ValueError):
+        return None
+    if spec.origin == "found" and not _may_be_used(spec, options.values() if closed else None):
         return None
     module, _, attribute = factory.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
         return None
-    return Recalled(made(**dict(option.split("=", 1) for option in options)), pipeline, declared)
+    return Recalled(made(**options), pipeline, spec, declared)
+
+
+def _may_be_used(spec: _Spec, paths: Iterable[str] | None) -> bool:
+    """Tell whether a spec that was found is root's, closed as it was, or trusted.
+
+    Args:
+        spec: The spec.
+        paths: Those that it uses, where it was closed; what they lead to may have changed.
+    """
+    from strongroom.spec.inside import why_outside
+
+    if spec.status is None or roots_own(spec.path, spec.status):
+        return True
+    folder = os.path.dirname(os.path.abspath(spec.path))
+    if paths is not None and all(why_outside(path, folder) is None for path in paths):
+        return True
+    from strongroom.spec.trust import is_trusted
+
+    return is_trusted(os.path.realpath(spec.path), spec.data, spec.status)
 
 
 def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
     """Keep what the spec came to, where it is plain enough and there is a place to keep it."""
-    name = _fingerprint(settings)
-    lines = _record(registry) if name is not None else None
-    if name is None or lines is None or any("\n" in line for line in lines):
+    spec = _spec(settings)
+    # What was read and what is remembered by its name must be the same bytes.
+    same = spec is not None and registry.plan.digest in {"", hashlib.sha256(spec.data).hexdigest()}
+    lines = _record(registry) if spec is not None and same else None
+    if spec is None or lines is None or any("\n" in line for line in lines):
         return
-    declared = _declared(registry)
+    name, declared = _fingerprint(spec), _declared(registry)
     from pathlib import Path
 
-    from strongroom.cli.writing import write_whole
+    from strongroom.writing import write_whole
 
     place = _folder()
     if place is None:
@@ -169,7 +198,8 @@ def _record(registry: SecretProviderRegistry) -> list[str] | None:
     told = {name: value for name, value in options.items() if name not in defaults or value != defaults[name]}
     if not told or not all(isinstance(value, Path) for value in told.values()):
         return None
-    return [pipeline.name, part.factory, *(f"{name}={value}" for name, value in told.items())]
+    closed = "closed" if plan.closed else ""
+    return [closed, pipeline.name, part.factory, *(f"{name}={value}" for name, value in told.items())]
 
 
 def _declared(registry: SecretProviderRegistry) -> str:
@@ -190,48 +220,68 @@ def _folder() -> str | None:
     """Return where records are kept: None for a user without a home, never a place in the current folder."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base and os.environ.get("HOME") != "":  # an empty one would make it the root folder
-        base = os.path.expanduser("~/.cache")  # noqa: PTH111  # as above
-    return f"{base}/strongroom/specs/" if os.path.isabs(base) else None  # noqa: PTH117  # as above
+        base = os.path.expanduser("~/.cache")
+    return f"{base}/strongroom/specs/" if os.path.isabs(base) else None
 
 
 _OWNER_DIGITS = 16
 
 
-def _fingerprint(settings: Settings) -> str | None:
-    """Return the name of the record for this call: of its spec, then of all that decides what it comes to."""
+class _Spec:
+    """The spec of a call, or, in a call without one, what stands for it."""
+
+    __slots__ = ("data", "origin", "path", "status")
+
+    def __init__(self, path: str, origin: str, data: bytes, status: os.stat_result | None) -> None:
+        self.path = path
+        self.origin = origin
+        self.data = data
+        self.status = status
+
+
+def _spec(settings: Settings) -> _Spec | None:
+    """Return the spec that this call is about; None where the whole way has to tell."""
     if settings.profile is not None or settings.pipeline is not None:
         return None
     if any(name.startswith("STRONGROOM_") and name not in _HARMLESS for name in os.environ):
         return None
-    path = settings.spec or (_SPEC if os.path.lexists(_SPEC) else "")
-    spec = _trusted(path) if path else "\0".join(os.environ.get(name, "") for name in _PLACES).encode()
-    if spec is None:
-        return None
-    where = os.path.abspath(path).encode(errors="surrogateescape") if path else b"embedded"  # noqa: PTH100  # as above
+    if settings.spec is not None:
+        return _read(settings.spec, "named")
+    found = find_spec()
+    if found is not None:
+        return _read(found.path, "found")
+    places = "\0".join(os.environ.get(name, "") for name in _PLACES)
+    return _Spec("", "own", places.encode(errors="surrogateescape"), None)
+
+
+def _fingerprint(spec: _Spec) -> str:
+    """Return the name of the record for this call: of its spec, then of all that decides what it comes to."""
+    where = os.path.abspath(spec.path).encode(errors="surrogateescape") if spec.path else b"embedded"
     # What is installed shows in the times of the folders that modules come from; the first is the script's.
-    told = [__version__, sys.version, sys.prefix, *(f"{one}:{_changed(one)}" for one in sys.path[1:])]
-    whole = b"\0".join([where, spec, "\0".join(told).encode(errors="surrogateescape")])
+    program = [_FORMAT, __version__, sys.version, sys.prefix]
+    told = [*program, *(f"{one}:{_changed(one)}" for one in sys.path[1:])]
+    whole = b"\0".join([where, spec.data, "\0".join(told).encode(errors="surrogateescape")])
     return f"{hashlib.sha256(where).hexdigest()[:_OWNER_DIGITS]}-{hashlib.sha256(whole).hexdigest()}"
 
 
 def _changed(folder: str) -> int:
     try:
-        return os.stat(folder or ".").st_mtime_ns if folder else 0  # noqa: PTH116  # as above
+        return os.stat(folder or ".").st_mtime_ns if folder else 0
     except OSError:
         return 0
 
 
-def _trusted(path: str) -> bytes | None:
-    """Return the bytes of a spec that nobody else owns or may write."""
+def _read(path: str, origin: str) -> _Spec | None:
+    """Return a spec that nobody else owns or may write."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
         status = os.fstat(descriptor)
-        mine = distrust(path, status) is None and not os.path.islink(path)  # noqa: PTH114  # pathlib takes time
+        mine = distrust(path, status) is None and not os.path.islink(path)
         if not mine or not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SPEC_BYTES:
             return None
-        return os.read(descriptor, _MAX_SPEC_BYTES)
+        return _Spec(path, origin, os.read(descriptor, _MAX_SPEC_BYTES), status)
     finally:
         os.close(descriptor)

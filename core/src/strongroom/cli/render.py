@@ -10,8 +10,8 @@ import click
 
 from strongroom.cli import failures, output
 from strongroom.cli.app import command
-from strongroom.cli.writing import write_whole
 from strongroom.errors import StrongroomError
+from strongroom.writing import write_whole
 
 if TYPE_CHECKING:
     from strongroom.cli.frame import Settings

@@ -56,6 +56,7 @@ def rotate_command(
     """
     _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         if mode == "status":
             return _status(settings, registry, key)
         if mode == "due":

@@ -34,12 +34,15 @@ def run(
     group: str | None = None,
     only: str | None = None,
     no_mask: bool = False,
+    allow_empty: bool = False,
     replace: bool = False,
     keep_env: Sequence[str] = (),
 ) -> int:
     """Run `words` with the declared secrets in its environment and return its exit code."""
     with ExitStack() as stack:
-        chosen, found, credentials = _quickly(settings, group, only) or _wholly(settings, group, only)
+        chosen, found, credentials = _quickly(settings, group, only) or _wholly(
+            settings, group, only, allow_empty=allow_empty
+        )
         warn_of_deprecated(settings, found)
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
         variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
@@ -51,10 +54,16 @@ def run(
         return run_child(words, environment, masker)
 
 
-def _wholly(settings: Settings, group: str | None, only: str | None) -> Chosen:
+def _wholly(settings: Settings, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
     from strongroom.cli.remembered import remember
 
     with settings.registry() as registry:
+        if registry.plan.origin == "own" and not allow_empty:
+            raise UsageError(
+                "there is no spec here, so nothing is known of what the program needs: no strongroom.yaml in "
+                f"{os.getcwd()} or above it",  # noqa: PTH109  # no pathlib here
+                hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
+            )
         chosen = choose(registry.plan, group=group, only=only)
         refuse_dangerous(chosen)
         found = read(registry, chosen)
@@ -69,8 +78,9 @@ def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen 
 
     try:
         remembered = recall(settings)
-        if remembered is None:
+        if remembered is None or remembered.origin == "own":
             return None
+        settings.tell_spec(remembered.origin, remembered.source)
         with remembered as registry:
             chosen = choose(registry.plan, group=group, only=only)
             refuse_dangerous(chosen)
@@ -172,6 +182,7 @@ def __getattr__(name: str) -> Any:
         help="Only the declared secrets of this group.",
     )
     @click.option("--only", metavar="A,B", help="Only these declared secrets.")
+    @click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
     @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
     @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
     @click.option(

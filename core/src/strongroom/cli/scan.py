@@ -14,7 +14,7 @@ from strongroom.cli import failures, output
 from strongroom.cli.app import command
 from strongroom.cli.haystack import Unreadable, files, hooks_folder, staged
 from strongroom.cli.needles import Finding, look_through, needles
-from strongroom.spec.finding import SPEC_FILE
+from strongroom.spec.finding import FoundSpec, find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 @click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
 @click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")
 @click.option("--hook", "as_hook", is_flag=True, hidden=True)
+@click.option("--found", hidden=True)
 def scan_command(
     settings: Settings,
     *,
@@ -39,6 +40,7 @@ def scan_command(
     no_submodules: bool,
     install_hook: bool,
     as_hook: bool,
+    found: str | None,
 ) -> int:
     """Look for the stored values themselves, also encoded, in files; exit 7 where there are any.
 
@@ -50,6 +52,8 @@ def scan_command(
     if install_hook:
         _install(settings)
         return 0
+    if found is not None:
+        settings.found = FoundSpec(found)
     with settings.registry() as registry:
         masker = needles(registry, settings.warn)
     if not masker:
@@ -62,8 +66,8 @@ def scan_command(
         )
     findings: list[Finding] = []
     count = 0
-    found = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
-    for one in found:
+    places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
+    for one in places:
         if isinstance(one, Unreadable):
             settings.warn(f"{one.path} is not looked through: {one.why}")
         else:
@@ -91,12 +95,14 @@ def _printable(path: str) -> str:
 
 def _install(settings: Settings) -> None:
     hook = hooks_folder() / "pre-commit"
-    spec = settings.spec or (SPEC_FILE if Path(SPEC_FILE).exists() else None)
-    options = [f"--spec={Path(spec).absolute()}"] if spec is not None else []
+    options = [f"--spec={Path(settings.spec).absolute()}"] if settings.spec is not None else []
+    # A spec that was found is not named for all time: what a later commit or pull makes of it is asked about.
+    found = find_spec() if settings.spec is None else None
+    more = [f"--found={Path(found.path).absolute()}"] if found is not None else []
     options += [f"--profile={settings.profile}"] if settings.profile else []
     # The interpreter by its path: whoever commits need not have this environment's commands at hand. -P: the
     # work tree, which may be a stranger's branch, is not among the places that code is imported from.
-    words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook"]
+    words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
     script = f"{_OURS}exec {shlex.join(words)}\n"
     there = hook.read_text(errors="replace") if hook.exists() else None
     if there == script or (there is not None and shlex.join(words) in there):

@@ -31,6 +31,7 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
     if generate and (value is not None or raw):
         raise failures.UsageError("--generate makes the value: give neither VALUE nor --raw")
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         pipeline = registry.explain(key).pipeline  # refuses a bad key before anything is asked for
         if generate:
             value = _generated(registry.plan, key)
@@ -41,7 +42,7 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
                 "a value on the command line is seen in the list of processes and stays in the shell's "
                 "history; pipe it in, or leave it out to be asked for it"
             )
-        absent = registry.absent_store(key)
+        absent = registry.absent_store(key) if registry.plan.origin != "own" else None
         registry.set_secret(key, value)
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made anew; secrets that others have stored are not in it")

@@ -170,9 +170,9 @@ def _refuse_other_uses(plan: Plan, pipeline: str) -> None:
     from strongroom.rekeying import refuse_other_uses
     from strongroom.spec.keyuses import key_uses, own_store
 
-    own = own_store(plan.source, plan.profile, pipeline)
+    own = own_store(plan.again(), plan.profile, pipeline)
     if own is not None:
-        refuse_other_uses(own.key_file, key_uses(plan.source, own.key_file), own.path)
+        refuse_other_uses(own.key_file, key_uses(plan.again(), own.key_file), own.path)
 
 
 def _rekey_all(
@@ -184,7 +184,7 @@ def _rekey_all(
     plan = settings.plan()
     if not os.path.isfile(plan.source):  # noqa: PTH113  # stays text
         raise UsageError("--all is for what a spec uses a key file for: there is no spec file")
-    key_file = own_key_file(plan.source, plan.profile, pipeline.name)
+    key_file = own_key_file(plan.again(), plan.profile, pipeline.name)
     if key_file is None:
         raise UsageError(
             f"the key of the pipeline {pipeline.name} is not in a file",
@@ -193,7 +193,7 @@ def _rekey_all(
     done = rekey_all(
         plan.source,
         key_file,
-        key_uses(plan.source, key_file),
+        key_uses(plan.again(), key_file),
         new_key=_key_in(new_key_file),
         all_tenants=all_tenants,
         progress=advance,

@@ -1,41 +1,16 @@
-"""Files that a command writes: whole or not at all, and never through somebody's link."""
+"""What a command says where it would write over a file."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from strongroom.cli import failures
 
-__all__ = ["refuse_existing", "write_whole"]
+__all__ = ["refuse_existing"]
 
 
 def refuse_existing(path: Path, *, overwrite: bool, hint: str) -> None:
     """Raise `UsageError` with the exit code of a conflict where there is something at `path`."""
     if not overwrite and os.path.lexists(path):
         raise failures.UsageError(f"{path} is there already", code=failures.CONFLICT, hint=hint)
-
-
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write `data` beside `path` and let it take the place of what is there, in one step.
-
-    Args:
-        path: A symbolic link is replaced, not followed.
-        data: What the file holds in the end.
-        mode: The permissions of the new file, whatever the umask.
-    """
-    folder = path.absolute().parent
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

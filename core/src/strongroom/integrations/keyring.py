@@ -59,7 +59,7 @@ class StrongroomKeyring(KeyringBackend):
 
     Attributes (each may be set by the environment as `KEYRING_PROPERTY_` and its name in capitals):
         spec: Path of the spec; without one, the usual: `STRONGROOM_SPEC`, `strongroom.yaml` in the current
-            folder, the user's own store.
+            folder or above it, the user's own store.
         profile: The spec's profile.
         prefix: What the keys begin with.
         registry: Any provider to use instead of the spec's (in Python only).

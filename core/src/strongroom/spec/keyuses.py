@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from strongroom.homes import expanded
 from strongroom.spec.document import Node, Path, show_path
+from strongroom.spec.finding import FoundSpec
 from strongroom.spec.notes import references_in
 from strongroom.spec.references import Reference, UnresolvedError, resolve
 from strongroom.spec.source import Source, read_source
@@ -44,7 +45,7 @@ class KeyUse(NamedTuple):
         return str(self.path[1]) if self.path[0] == "pipelines" else None
 
 
-def key_uses(spec: str, key_file: FilePath) -> list[KeyUse]:
+def key_uses(spec: str | FoundSpec, key_file: FilePath) -> list[KeyUse]:
     """Return the places of a spec file that use `key_file`, without looking up anything else."""
     source = read_source(spec)
     root = source.document.root
@@ -60,7 +61,7 @@ def key_uses(spec: str, key_file: FilePath) -> list[KeyUse]:
     return list(found.values())
 
 
-def own_key_file(spec: str, profile: str | None, pipeline: str) -> FilePath | None:
+def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> FilePath | None:
     """Return the file that holds a pipeline's key: of its store, else of its outermost encryption."""
     source, root = _merged(spec, profile)
     if root is None:
@@ -80,7 +81,7 @@ class OwnStore(NamedTuple):
     key_file: FilePath
 
 
-def own_store(spec: str, profile: str | None, pipeline: str) -> OwnStore | None:
+def own_store(spec: str | FoundSpec, profile: str | None, pipeline: str) -> OwnStore | None:
     """Return the store of a pipeline, where its key is in a key file that a rekey replaces."""
     source, root = _merged(spec, profile)
     node = root.at(("pipelines", pipeline, "provider")).mapping if root is not None else {}
@@ -91,7 +92,7 @@ def own_store(spec: str, profile: str | None, pipeline: str) -> OwnStore | None:
     return OwnStore(paths[0], FilePath(keys[0])) if paths and keys else None
 
 
-def _merged(spec: str, profile: str | None) -> tuple[Source, Node | None]:
+def _merged(spec: str | FoundSpec, profile: str | None) -> tuple[Source, Node | None]:
     source = read_source(spec)
     root = source.document.root
     profiles = root.mapping.get("profiles") if root is not None else None

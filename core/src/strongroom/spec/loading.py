@@ -14,6 +14,7 @@ from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did
 from strongroom.spec import models
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
+from strongroom.spec.finding import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.notes import Notes, entries, members, references_in, spec_error
 from strongroom.spec.options import (
@@ -60,7 +61,7 @@ def load_spec(spec: str | os.PathLike[str] | Mapping[str, Any], *, profile: str 
 
 
 def load_plan(
-    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec,
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundSpec,
     *,
     profile: str | None = None,
     look_up: bool = True,
@@ -70,7 +71,7 @@ def load_plan(
     """Return the plan of a spec under `profile`.
 
     Args:
-        spec: A path, a mapping or a `Spec`.
+        spec: A path, a mapping or a `Spec`; or one that nobody named, which is used only where it may be.
         profile: The profile to merge over the rest.
         look_up: Whether `${env:}` and `${file:}` references are looked up, so that all that is missing is
             among the problems; without, the environment and files are not touched.
@@ -79,6 +80,7 @@ def load_plan(
 
     Raises:
         SpecError: Something is wrong; `problems` lists everything.
+        UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
         PluginError: A plugin that the spec names is broken, or stands twice.
         ConfigurationError: No such file, profile or pipeline.
     """
@@ -189,6 +191,9 @@ class _Loader(Notes):
             routes=routes,
             secrets=secrets,
             rotation_lock=self.rotation_lock(root),
+            origin="found" if self.source.found else "named",
+            closed=self.source.closed,
+            digest=self.source.digest,
         )
         self.check_needs(root, plan)
         return plan

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from strongroom.spec.declared import Position, SecretPlan
+from strongroom.spec.finding import FoundSpec
 from strongroom.spec.references import Reference
 
 __all__ = [
@@ -103,6 +104,16 @@ class Plan:
     routes: tuple[RoutePlan, ...] = ()
     secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
     rotation_lock: ComponentPlan | None = None
+    origin: Literal["named", "found", "own"] = "named"
+    """Whether somebody named the spec, it was found, or there is none: the user's own store."""
+    closed: bool = False
+    """Whether it is of a spec that was found, and is used because it is closed."""
+    digest: str = ""
+    """The SHA-256 of the bytes that it was made of; empty where there was no file."""
+
+    def again(self) -> str | FoundSpec:
+        """Return what reads the spec again, under the same conditions."""
+        return FoundSpec(self.source) if self.origin == "found" else self.source
 
     def used_by(self, pipeline: str) -> frozenset[str]:
         """Return `pipeline` and all that it needs, however far away."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -10,28 +11,52 @@ from typing import Any
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.ownership import distrust
+from strongroom.spec import trust
+from strongroom.spec.closed import openings
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
+from strongroom.spec.finding import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
 
-__all__ = ["Source", "read_source", "read_trusted"]
+__all__ = ["Source", "folder_of", "read_bytes", "read_source"]
 
 
 class Source:
-    """A spec as it was found: its bytes or data, its name for messages and the folder of its paths."""
+    """A spec as it is used.
 
-    def __init__(self, name: str, folder: Path, document: Document) -> None:
+    Attributes:
+        name: Its name in messages.
+        folder: What paths in it are relative to.
+        document: What it says.
+        found: Whether it was found, and not named.
+        closed: Whether it was found, and is used because it is closed.
+        digest: The SHA-256 of the file's bytes in hexadecimal; empty where there is no file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        document: Document,
+        *,
+        found: bool = False,
+        closed: bool = False,
+        digest: str = "",
+    ) -> None:
         self.name = name
         self.folder = folder
         self.document = document
+        self.found = found
+        self.closed = closed
+        self.digest = digest
 
     def position(self, line: int, column: int) -> Position:
         """Return a position in this source."""
         return Position(self.name, line, column)
 
 
-def read_trusted(path: Path) -> bytes:
-    """Return the bytes of a spec file.
+def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of a spec file, and the status of the file that they were read from.
 
     Raises:
         ConfigurationError: It is missing, unreadable or no regular file.
@@ -53,13 +78,13 @@ def read_trusted(path: Path) -> bytes:
             raise ConfigurationError(f"the spec {path} is no regular file")
         _refuse_untrusted(path, status)
         with open(descriptor, "rb", closefd=False) as file:  # an open descriptor, not a path
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1), status
     finally:
         os.close(descriptor)
 
 
 def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
-    if os.environ.get("STRONGROOM_TRUST_SPEC") == "1":
+    if trust.all_asked():
         return
     why = distrust(path, status)
     if why is not None:
@@ -69,17 +94,31 @@ def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
         )
 
 
-def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Source:
-    """Return the source of a spec given as path, mapping or `Spec`."""
+def read_source(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundSpec) -> Source:
+    """Return the source of a spec given as path, mapping or `Spec`, or of one that was found.
+
+    Raises:
+        ConfigurationError: There is no such file, or it cannot be read.
+        UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
+    """
     if isinstance(spec, Spec):
         return Source(spec.source, Path(spec.folder), Document(spec.document(), []))
     if isinstance(spec, Mapping):
         return Source("spec", Path.cwd(), _document_of(spec))
-    path = Path(spec)
-    document = read_document(read_trusted(path))
+    path = Path(spec.path if isinstance(spec, FoundSpec) else spec)
+    data, status = read_bytes(path)
+    document = read_document(data)
+    folder = folder_of(path)
+    found = isinstance(spec, FoundSpec)
+    closed = found and trust.require(str(path), data, status, openings(document.root, path.name, str(folder)))
+    digest = hashlib.sha256(data).hexdigest()
+    return Source(str(path), folder, document, found=found, closed=closed, digest=digest)
+
+
+def folder_of(path: Path) -> Path:
+    """Return what paths in the spec at `path` are relative to."""
     # Where the file really is: who may make a link to a spec does not choose its neighbours.
-    folder = path.resolve().parent if path.is_symlink() else path.absolute().parent
-    return Source(str(path), folder, document)
+    return path.resolve().parent if path.is_symlink() else path.absolute().parent
 
 
 def _document_of(spec: Mapping[str, Any]) -> Document:

@@ -1,0 +1,235 @@
+"""Which specs that nobody named are used: root's, closed ones, and those that this user has trusted.
+
+A spec decides which plug-ins and programs run, which variables and files are read, and who gets to see what.
+One that lies in a folder, such as that of a repository somebody cloned, was put there by whoever made the
+folder, and working in the folder does not mean that one agrees with it.
+
+What is trusted is kept as a file each in the user's state folder, so that two programs that trust something
+at once lose nothing, and what is damaged is one entry. A plain `get` imports this module: no pathlib here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from strongroom.errors import ConfigurationError, UntrustedSpecError
+from strongroom.ownership import others_may_write, roots_own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Trusted", "all_asked", "forget", "is_trusted", "require", "trust", "trusted"]
+
+_MARK = "strongroom trusts"
+_FOLDER = "folder"
+_MAX_BYTES = 1 << 16
+
+
+class Trusted(NamedTuple):
+    """One thing that this user trusts.
+
+    Attributes:
+        path: The spec, or the folder, with no symbolic link in it.
+        digest: The SHA-256 of the spec's bytes in hexadecimal; None for a folder.
+        at: When it was trusted, in seconds since 1970.
+    """
+
+    path: str
+    digest: str | None
+    at: float
+
+
+def all_asked() -> bool:
+    """Tell whether the environment says that no spec is to be asked about."""
+    return os.environ.get("STRONGROOM_TRUST_SPEC") == "1"
+
+
+def require(path: str, data: bytes, status: os.stat_result, openings: Iterable[str]) -> bool:
+    """Return whether the spec that was found at `path` is closed.
+
+    Args:
+        path: Where it was found.
+        data: Its bytes, the very ones that are used.
+        status: Of the file that they were read from.
+        openings: What it does beyond a closed one; looked at only where that matters.
+
+    Raises:
+        UntrustedSpecError: It is not root's, not closed, and not trusted.
+    """
+    if all_asked() or roots_own(path, status):
+        return False
+    real = os.path.realpath(path)
+    opening = _second_name(real, status) or next(iter(openings), None)
+    if opening is None:
+        return True
+    if is_trusted(real, data, status):
+        return False
+    changed = any(one.path == real for one in trusted())
+    why = "it has changed since you trusted it" if changed else "nobody named it, and you have not trusted it"
+    here = os.path.dirname(os.path.abspath(path)) == os.path.abspath("")
+    command = "strongroom trust" if here else f"strongroom trust {_quoted(path)}"
+    raise UntrustedSpecError(
+        f"the spec {path} is not used: {why}, and {opening}",
+        hint=f"read it, then run `{command}`; or name it with --spec",
+    )
+
+
+def _second_name(real: str, status: os.stat_result) -> str | None:
+    """Return that somebody else may have given a spec the name that it has here."""
+    if status.st_nlink > 1:
+        with suppress(OSError):
+            if others_may_write(os.stat(os.path.dirname(real))):
+                return "it has another name somewhere (a hard link), and others may write this folder"
+    return None
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
+
+
+def is_trusted(real: str, data: bytes, status: os.stat_result) -> bool:
+    """Tell whether this user trusts these bytes at this path, or what they write in a folder above it.
+
+    Args:
+        real: The path of the spec, with no symbolic link in it.
+        data: Its bytes.
+        status: Of the file that they were read from.
+
+    Raises:
+        UntrustedSpecError: What was kept of it is damaged, or is not this user's.
+    """
+    if _is_kept(real, hashlib.sha256(data).hexdigest()):
+        return True
+    folder = os.path.dirname(real)
+    try:
+        mine = not others_may_write(os.stat(folder)) and not others_may_write(status)
+    except OSError:
+        return False
+    if not mine or status.st_uid != os.geteuid():
+        return False
+    while not _is_kept(folder, _FOLDER):
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return False
+    return True
+
+
+def trust(real: str, data: bytes | None) -> None:
+    """Trust these bytes at this path; without bytes, what this user writes in this folder and below.
+
+    Args:
+        real: The path, with no symbolic link in it.
+        data: The bytes of a spec; None where the path is that of a folder.
+
+    Raises:
+        ConfigurationError: There is no place to keep that, or it cannot be written.
+    """
+    from pathlib import Path
+
+    from strongroom.writing import write_whole
+
+    place = _place()
+    if place is None:
+        raise ConfigurationError(
+            "this user has no home folder to keep there what is trusted",
+            hint="set HOME, name the spec with --spec, or set STRONGROOM_TRUST_SPEC=1",
+        )
+    what = _FOLDER if data is None else hashlib.sha256(data).hexdigest()
+    try:
+        Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(Path(place) / _name(real, what), _text(real, what))
+    except OSError as error:
+        why = f"{place}: {error.strerror}"
+    else:
+        return
+    raise ConfigurationError(f"what is trusted cannot be kept: {why}")
+
+
+def forget(real: str) -> list[Trusted]:
+    """Trust nothing at this path any more, whatever it says, and return what was trusted there."""
+    from pathlib import Path
+
+    found = [one for one in trusted() if one.path == real]
+    for one in found:
+        Path(_place() or "", _name(one.path, one.digest or _FOLDER)).unlink(missing_ok=True)
+    return found
+
+
+def trusted() -> Iterator[Trusted]:
+    """Yield what this user trusts; what is damaged is left out, as it is where a spec is used."""
+    place = _place()
+    try:
+        names = sorted(os.listdir(place)) if place is not None else []
+    except OSError:
+        return
+    for name in names:
+        found = _read(f"{place}/{name}")
+        if isinstance(found, tuple):
+            data, at = found
+            head, _, path = data.removesuffix(b"\n").partition(b"\n")
+            what = head.decode("ascii", errors="replace").removeprefix(f"{_MARK} ")
+            real = os.fsdecode(path)
+            if data == _text(real, what) and name == _name(real, what):
+                yield Trusted(real, None if what == _FOLDER else what, at)
+
+
+def _is_kept(real: str, what: str) -> bool:
+    place = _place()
+    if place is None:
+        return False
+    path = f"{place}/{_name(real, what)}"
+    found = _read(path)
+    if found is None:
+        return False
+    why = found if isinstance(found, str) else "is damaged" if found[0] != _text(real, what) else None
+    if why is not None:
+        raise UntrustedSpecError(
+            f"whether {real} is trusted cannot be told: {path} {why}",
+            hint="take that file away, then run `strongroom trust` again",
+        )
+    return True
+
+
+def _read(path: str) -> tuple[bytes, float] | str | None:
+    """Return what was kept and when, None where there is nothing, or why it is not to be used."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return "is not a regular file"
+        if status.st_uid not in {os.geteuid(), 0}:
+            return f"belongs to user {status.st_uid}, not to you"
+        if status.st_mode & 0o077:
+            return "is open to others; chmod it to 600"
+        return os.read(descriptor, _MAX_BYTES), status.st_mtime
+    finally:
+        os.close(descriptor)
+
+
+def _text(real: str, what: str) -> bytes:
+    return f"{_MARK} {what}\n".encode() + os.fsencode(real) + b"\n"
+
+
+def _name(real: str, what: str) -> str:
+    return hashlib.sha256(_text(real, what)).hexdigest()
+
+
+def _place() -> str | None:
+    """Return where that is kept: None for a user without a home, never a place in the current folder."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base) and os.environ.get("HOME") != "":
+        own = "~/Library/Application Support" if sys.platform == "darwin" else "~/.local/state"
+        base = os.path.expanduser(own)
+    return f"{base}/strongroom/trusted" if os.path.isabs(base) else None
