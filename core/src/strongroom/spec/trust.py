@@ -70,7 +70,7 @@ def require(path: str, data: bytes, status: os.stat_result, openings: Iterable[s
     if is_trusted(real, data, status):
         return False
     changed = any(one.path == real for one in trusted())
-    why = "it has changed since you trusted it" if changed else "nobody named it, and you have not trusted it"
+    why = "it has changed since you trusted it" if changed else "you have not trusted it"
     here = os.path.dirname(os.path.abspath(path)) == os.path.abspath("")
     command = "strongroom trust" if here else f"strongroom trust {_quoted(path)}"
     raise UntrustedSpecError(
