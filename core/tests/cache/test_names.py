@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from strongroom import (
     EncryptionMiddleware,
     PrefixMiddleware,
     RetryMiddleware,
+    SecretHook,
     SecretProviderRegistry,
     TenantContext,
     TenantMiddleware,
@@ -26,7 +28,9 @@ from strongroom.cache.addresses import DECIDES, address_of, component_address, p
 from strongroom.encryption import AESGCMEncryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError
 from strongroom.middleware import ReadOnlyMiddleware
+from strongroom.pipeline import Pipeline
 from strongroom.plugins import finder
+from strongroom.providers import guard
 from strongroom.rotation import SecretRotation
 from strongroom_env import EnvSecretProvider
 from strongroom_file import FileCacheStore, FileSecretProvider
@@ -152,9 +156,65 @@ def test_a_chain_made_in_python_tells_its_address():
 
 def test_a_store_that_others_share_is_refused_without_an_address(tmp_path):
     store = FileCacheStore(tmp_path / "cache.db")
-    with pytest.raises(ConfigurationError, match="address") as caught:
-        CachingMiddleware(MemorySecretProvider(), l2=store, encryption=AESGCMEncryption(KEY))
-    assert "namespace" in caught.value.hint
+    for chain in (MemorySecretProvider(), PrefixMiddleware(MemorySecretProvider(), "a/")):
+        with pytest.raises(ConfigurationError, match="tells no address") as caught:
+            CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY))
+        assert 'namespace="' in caught.value.hint
+
+
+class Renaming(PrefixMiddleware):
+    """A third party's middleware, which tells nobody what it does."""
+
+    address = None
+
+
+def test_in_one_process_a_part_without_an_address_is_told_by_the_object_that_it_is():
+    """Two chains over one provider share entries only where they mean the same, and nobody gets its place."""
+    provider, store, read = MemorySecretProvider(), MemoryCacheStore(), []
+    provider.set_secrets({"db": "plain", "a/db": "of a", "b/db": "of b"})
+
+    def source(chain):
+        class Hook(SecretHook):
+            def after(self, event):
+                read.append(event.source)
+
+        pipeline = Pipeline(cached(chain), name="app", hooks=[Hook()])
+        return pipeline.get_secret("db"), read[-1]
+
+    def cached(chain):
+        return CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY))
+
+    chains = [provider, PrefixMiddleware(provider, "a/"), PrefixMiddleware(provider, "b/")]
+    strange = Renaming(provider, "a/")
+    expected = ["plain", "of a", "of b", "of a"]
+    assert [source(one) for one in (*chains, strange)] == [(value, "backend") for value in expected]
+    again = [provider, *(PrefixMiddleware(provider, prefix) for prefix in ("a/", "b/")), strange]
+    assert [source(one) for one in again] == [(value, "l2") for value in expected]
+    places = set()
+    for _ in range(20):
+        places.add(place_of(MemorySecretProvider()))
+        gc.collect(0)
+    assert len(places) == 20
+
+
+def test_a_strangers_provider_is_the_same_place_behind_each_of_its_guards():
+    class Stranger:
+        __slots__ = ("__weakref__",)
+        get_secret = set_secret = delete_secret = list_secrets = print
+
+    class Firm(Stranger):
+        __slots__ = ()
+        __eq__ = None
+        __hash__ = None
+
+    for stranger in (Stranger(), Firm(), object()):
+        made = guard(stranger) if isinstance(stranger, Stranger) else stranger
+        assert place_of(made) == place_of(stranger)
+    assert place_of(Stranger()) != place_of(Firm())
+
+
+def test_with_a_namespace_or_an_address_it_is_shared(tmp_path):
+    store = FileCacheStore(tmp_path / "cache.db")
     CachingMiddleware(MemorySecretProvider(), l2=store, encryption=AESGCMEncryption(KEY), namespace="mine")
     CachingMiddleware(EnvSecretProvider(), l2=store, encryption=AESGCMEncryption(KEY))
 

@@ -13,8 +13,10 @@ objects made in Python. Of a component that nobody knows, every option counts.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -30,8 +32,8 @@ __all__ = [
     "as_place",
     "caches_of",
     "component_address",
-    "innermost",
     "invalidate",
+    "part_without_address",
     "place_of",
     "places_of",
     "sources_of",
@@ -69,6 +71,10 @@ _PARTS: Final = frozenset({"field"})
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
 
 
+_numbers = itertools.count()
+_objects: dict[int, tuple[Any, str]] = {}
+
+
 class Source(NamedTuple):
     """Where a value is stored: the provider's place, and the key there."""
 
@@ -101,7 +107,21 @@ def place_of(provider: Any) -> str:
     if isinstance(told, str):
         return told
     own = _own_address(provider)
-    return f"object {id(provider)}" if own is None else as_place(["provider", *own])
+    return _place_of_object(provider) if own is None else as_place(["provider", *own])
+
+
+def _place_of_object(thing: Any) -> str:
+    """Return a text for an object of this process, which no later one gets, as one may get its `id`."""
+    thing = getattr(thing, "wrapped", thing)
+    known = _objects.get(id(thing))
+    if known is None:
+        at = id(thing)
+        try:
+            held: Any = weakref.ref(thing, lambda _: _objects.pop(at, None))
+        except TypeError:
+            held = thing  # one that cannot be referred to weakly is kept
+        known = _objects[at] = (held, f"object {next(_numbers)}")
+    return known[1]
 
 
 def as_place(address: list[Any]) -> str:
@@ -172,9 +192,12 @@ def invalidate(chain: Any, key: str) -> None:
             key = stored(key)
 
 
-def address_of(chain: Any) -> str | None:
-    """Return the address of a chain made in Python; None where a part of it tells none."""
-    found = _address_of(chain)
+def address_of(chain: Any, *, here: bool = False) -> str | None:
+    """Return the address of a chain made in Python; None where a part of it tells none.
+
+    With `here` such a part is told by the object that it is: for what is shared in this process alone.
+    """
+    found = _address_of(chain, here=here)
     return None if found is None else _text(found)
 
 
@@ -192,10 +215,17 @@ def _accounts(asking: list[Callable[[], str]]) -> str:
     return _text([ask() for ask in asking])
 
 
-def innermost(chain: Any) -> Any:
-    """Return the first provider of a chain."""
-    found = next(_providers(chain))
-    return getattr(found, "wrapped", found)
+def part_without_address(chain: Any) -> Any:
+    """Return the first part of a chain that tells no address, None where all do."""
+    for member in getattr(chain, "members", ()):
+        found = part_without_address(member)
+        if found is not None:
+            return found
+    if hasattr(chain, "members"):
+        return None
+    if _own_address(chain) is None:
+        return getattr(chain, "wrapped", chain)
+    return part_without_address(chain.inner) if hasattr(chain, "inner") else None
 
 
 def _providers(chain: Any, *, written: bool = False) -> Iterator[Any]:
@@ -212,16 +242,18 @@ def _providers(chain: Any, *, written: bool = False) -> Iterator[Any]:
         node = node.inner
 
 
-def _address_of(node: Any) -> list[Any] | None:
+def _address_of(node: Any, *, here: bool) -> list[Any] | None:
     parts: list[Any] = []
     while True:
         members = getattr(node, "members", None)
         if members is not None:
-            inside = [_address_of(member) for member in members]
+            inside = [_address_of(member, here=here) for member in members]
             if None in inside:
                 return None
             return [*parts, ["fallback", sorted(node.when), inside]]
         own = _own_address(node)
+        if own is None and here:
+            own = [_place_of_object(node)]
         if not hasattr(node, "inner"):
             return None if own is None else [*parts, ["provider", *own]]
         if own is None:

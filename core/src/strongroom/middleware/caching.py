@@ -14,8 +14,7 @@ from strongroom.cache.addresses import (
     Source,
     account_of,
     address_of,
-    innermost,
-    place_of,
+    part_without_address,
     places_of,
     sources_of,
 )
@@ -296,14 +295,13 @@ class CachingMiddleware(WritesMiddleware):
 
 
 def _namespace_of(inner: Any, l2: CacheStore) -> str:
-    address = address_of(inner)
+    address = address_of(inner, here=isinstance(l2, MemoryCacheStore))
     if address is not None:
         return address
-    if isinstance(l2, MemoryCacheStore):
-        return place_of(innermost(inner))  # of this process alone
     raise ConfigurationError(
-        f"caching: {inner!r} tells no address, which a store that others share needs",
-        hint="give `namespace`, a text that no other backend's cache has",
+        f"caching: {part_without_address(inner)!r} tells no address: in a second level that others share its "
+        "secrets could not be told from those of another backend",
+        hint='give `namespace="…"`, a text of your own, the same on all hosts and for no other backend',
     )
 
 
