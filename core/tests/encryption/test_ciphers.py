@@ -151,6 +151,23 @@ def test_the_format_page_alone_is_enough_to_read_a_token():
     assert AESGCM(subkey).decrypt(nonce, sealed, bound) == b"known value"
 
 
+def test_a_standard_fernet_token_has_one_text():
+    """Fernet itself reads several of these."""
+    cipher = FernetEncryption(STANDARD)
+    for length in range(40):
+        token = cipher.encrypt("x" * length)
+        bare = token.rstrip("=")
+        for other in {bare + "=" * more for more in range(9)} - {token} | {
+            "\n" + token,
+            token + " ",
+            "=" + token,
+        }:
+            with pytest.raises(DecryptionError):
+                cipher.decrypt(other)
+            assert not cipher.wrote(other)
+        assert cipher.decrypt(token) == "x" * length
+
+
 def test_standard_fernet_keys_give_standard_tokens():
     made, standard = FernetEncryption(STANDARD), Fernet(STANDARD)
     assert standard.decrypt(made.encrypt("value")) == b"value"

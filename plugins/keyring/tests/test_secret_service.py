@@ -11,7 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import secretstorage
-from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretNotFoundError,
+)
 from strongroom_keyring import KeyringSecretProvider
 
 pytestmark = pytest.mark.usefixtures("secret_service")
@@ -54,6 +59,18 @@ def test_an_entry_of_another_tool_is_read_listed_and_replaced(provider, service)
     assert provider.get_secret("db/password") == "ours"
     provider.delete_secret("db/password")
     assert provider.list_secrets() == []
+
+
+def test_another_tool_that_stores_with_fewer_attributes_replaces_an_item(provider, service):
+    """As the page of the keyring tells; what is lost so is absent, and nothing else comes in its place."""
+    provider.set_secret("a", "1")
+    with collection() as default:
+        default.create_item("of another tool", {"service": service}, b"theirs", replace=True)
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("a")
+    assert provider.list_secrets() == []
+    provider.set_secret("a", "2")
+    assert provider.get_secret("a") == "2"
 
 
 def test_no_index_is_kept_where_the_service_can_search(provider, service):

@@ -63,7 +63,7 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
 
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it anew with --force")
-    values = read_dotenv(Path(source)) if source is not None else {}
+    values = read_dotenv(Path(source), settings.warn) if source is not None else {}
     for name in values:
         if not _VARIABLE.fullmatch(name):
             raise UsageError(
@@ -96,7 +96,7 @@ def _names_beside(folder: Path) -> dict[str, str]:
 
     path = folder / ".env"
     try:
-        found = read_dotenv(path) if path.is_file() else {}
+        found = read_dotenv(path, lambda _: None) if path.is_file() else {}
     except (UsageError, OSError):
         return {}
     return {name: value for name, value in found.items() if _VARIABLE.fullmatch(name)}

@@ -13,6 +13,7 @@ import click
 from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
 from strongroom.cli.progress import progress
+from strongroom.cli.tables import FORMATS, read_table
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, StrongroomError, ValidationError, show_key
 from strongroom.pipeline import check_user_key, read_many
 from strongroom.rotation.room import room_of
@@ -51,18 +52,21 @@ class _Removed(NamedTuple):
 @click.option(
     "--prefix", metavar="P", default="", help="Put P before the names that the spec does not declare."
 )
+@click.option(
+    "--format", "kind", type=click.Choice(FORMATS), help="What FILE is, where its ending does not tell."
+)
 @click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
 @click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
-def import_command(settings: Settings, *, file: Path, prefix: str, overwrite: bool, dry_run: bool) -> None:
-    """Store the names and values of FILE: `.env`, or JSON or YAML by its ending.
+def import_command(
+    settings: Settings, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
+) -> None:
+    """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
 
     A declared name goes to its key, any other is its own key. Ends with 8 where another value is there.
 
     Example: strongroom import .env --dry-run
     """
-    from strongroom.cli.tables import read_table
-
-    named = read_table(file)
+    named = read_table(file, settings.warn, kind)
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         declared = registry.plan.secrets

@@ -300,8 +300,9 @@ class FernetEncryption(TokenEncryption):
         return self._opened_standard(token) is not None
 
     def _opened_standard(self, token: str) -> bytes | None:
-        # Fernet itself also takes other texts of the same bytes, with stray characters or spare bits set.
-        if self._standard is None or decode(token.rstrip("=")) is None or len(token) % 4:
+        # Fernet itself also takes other texts of the same bytes: stray characters, spare bits, more padding.
+        bare = token.rstrip("=")
+        if self._standard is None or decode(bare) is None or len(token) != len(bare) + -len(bare) % 4:
             return None
         try:
             return self._standard.decrypt(token)

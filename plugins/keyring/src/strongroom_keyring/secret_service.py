@@ -27,8 +27,9 @@ def names(backend: Any, service: str) -> set[str]:
 def drop_twins(backend: Any, service: str, name: str) -> None:
     """Delete entries of the same name that other tools wrote, which a read might meet instead of ours.
 
-    The Secret Service replaces an item with the very same attributes only; the keyring library adds
-    one of its own, so that beside an item of `secret-tool` it makes a second one.
+    The keyring library adds an attribute of its own (`application`), so that beside an item of `secret-tool`,
+    which has not got it, it makes a second one. The other way round GNOME Keyring replaces: an item that is
+    stored with fewer attributes takes the place of one that has these and more.
     """
     scheme = backend.schemes[backend.scheme]
     collection = backend.get_preferred_collection()
