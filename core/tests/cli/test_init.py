@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from strongroom.cli.surroundings import likely_type
+from strongroom.cli.surroundings import is_setting, likely_type
 from strongroom.spec import load_plan
 
 
@@ -85,6 +85,72 @@ def test_it_proposes_declarations_for_a_dotenv_and_takes_no_value(init, tmp_path
         "PORT": "port",
         "TOKEN": "string",
     }
+
+
+SETTINGS = {
+    "LOG_LEVEL": "info",
+    "ENVIRONMENT": "production",
+    "DB_USER": "postgres",
+    "DB_NAME": "orders",
+    "ADMIN": "root",
+    "AWS_REGION": "eu-central-1",
+    "DEBUG": "true",
+    "PORT": "8080",
+    "DB_HOST": "db.example.com",
+    "LISTEN": "127.0.0.1:5432",
+    "API_URL": "https://api.example.com",
+    "TZ": "Europe/Berlin",
+    "LANG": "en",
+    "TIMEOUT": "1.5s",
+    "FLAG": "OFF",
+    "SMTP_HOST": "smtp.internal",
+    "APP_NAME": "My Shop",
+    "BUCKET": "my-app-uploads",
+    "PROJECT": "my-project-12",
+    "TOKEN_TTL": "3600",
+    "PASSWORD_MIN_LENGTH": "12",
+    "JWT_ALGORITHM": "none",
+}
+SECRETS = {
+    "DB_PASSWORD": "postgres",
+    "API_TOKEN": "true",
+    "OPENAI_APIKEY": "word",
+    "MYSECRET": "word",
+    "STRIPE_KEY_ID": "word",
+    "PIN": "1234",
+    "SESSION": "info",
+    "VALUE": "hunter22-geheim",
+    "LETTERS": "xkqzvprtwm",
+    "PHRASE": "correct horse battery",
+    "LONG_PHRASE": "correct-horse-battery-staple",
+    "AWS_ID": "AKIAIOSFODNN7EXAMPLE",
+    "ENCODED": "dGVzdA==",
+    "DIGITS": "3f7a9c",
+    "NUMBER": "123456789",
+    "DATABASE_URL": "postgres://u:p@h.example/d",
+    "SLACK": "https://hooks.slack.com/services/T0/B0/xyz",
+    "MIXED": "Tr0ub4dor",
+    "LEET": "p4ssw0rd",
+    "EMPTY": "",
+}
+
+
+def test_settings_are_told_from_secrets():
+    assert [name for name, value in SETTINGS.items() if not is_setting(name, value)] == []
+    assert [name for name, value in SECRETS.items() if is_setting(name, value)] == []
+
+
+def test_what_it_takes_for_a_setting_is_not_masked(init, tmp_path):
+    (tmp_path / "some.env").write_text("LOG_LEVEL=info\nDB_PORT=5432\nDB_PASSWORD=info\n")
+    text, _, told = init("--from", "some.env")
+    assert "settings, not secrets, so that they are not masked: LOG_LEVEL, DB_PORT\n" in told
+    secrets = load_plan(tmp_path / "strongroom.yaml").secrets
+    assert {name: one.mask for name, one in secrets.items()} == {
+        "LOG_LEVEL": False,
+        "DB_PORT": False,
+        "DB_PASSWORD": True,
+    }
+    assert "info" not in text
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,27 @@ def test_what_is_not_masked_is_told(run):
         declared, "--", "sh", "-c", "echo $PORT $COUNT $FLAG $PIN $OPEN $PASSWORD", values=VALUE | values
     )
     assert seen.stdout == "54321 123456 true 123 open-value ********\n"
-    assert [line.split()[1] for line in seen.stderr.splitlines()] == ["PORT", "COUNT", "FLAG", "PIN", "OPEN"]
-    assert all(line.startswith("warning: ") for line in seen.stderr.splitlines())
+    assert seen.stderr == (
+        "warning: not masked: PORT (of type port), COUNT (of type integer), FLAG (of type boolean), "
+        "PIN (fewer than 4 characters)\n"
+    )
+
+
+def test_settings_and_empty_values_are_not_masked_without_a_word(run):
+    declared = ["LEVEL: {key: level, mask: false}", "EMPTY: {key: empty}", *PASSWORD]
+    seen = run(
+        declared, "--", "sh", "-c", 'echo "$LEVEL$EMPTY"', values=VALUE | {"LEVEL": "info", "EMPTY": ""}
+    )
+    assert (seen.stdout, seen.stderr) == ("info\n", "")
+
+
+def test_one_line_warns_of_all_and_quiet_leaves_it_out(run):
+    declared = ["PIN: {key: pin}", "OLD: {key: old, deprecated: use NEW}", *PASSWORD]
+    values = VALUE | {"PIN": "123", "OLD": "an-old-value"}
+    seen = run(declared, "--", "true", values=values)
+    assert seen.stderr == ("warning: OLD is deprecated: use NEW; not masked: PIN (fewer than 4 characters)\n")
+    assert run(declared, "--quiet", "--", "true", values=values).stderr == ""
+    assert run(declared, "--no-mask", "--quiet", "--", "true", values=values).stderr == ""
 
 
 def test_a_file_is_private_holds_the_value_and_is_gone_at_the_end(run):

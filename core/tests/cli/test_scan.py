@@ -117,8 +117,9 @@ def test_finds_nothing_where_there_is_nothing(folder, scan):
     Path("a.txt").write_text("12345 123456789 -----BEGIN KEY----- default-in-the-spec open\n")
     seen = scan(stored=STORED | {"OPEN": "open"})
     assert (seen.returncode, seen.stdout) == (0, "nothing in 2 files\n")
-    told = [line.split()[1] for line in seen.stderr.splitlines()]
-    assert sorted(told) == ["COUNT", "OPEN", "pin"]
+    assert seen.stderr == (
+        "warning: not looked for: COUNT (of type integer), pin (fewer than 6 characters)\n"
+    )
 
 
 def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatch, scan):

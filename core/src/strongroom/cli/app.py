@@ -49,7 +49,7 @@ _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reaso
 
 
 class Command(click.Command):
-    """A command that also takes `--json` and `--debug` behind its name."""
+    """A command that also takes `--json`, `--debug` and `--quiet` behind its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,6 +63,9 @@ class Command(click.Command):
                 expose_value=False,
                 callback=_switch,
                 help="Show where an error arose.",
+            ),
+            click.Option(
+                ["--quiet"], is_flag=True, expose_value=False, callback=_switch, help="Leave warnings out."
             ),
         ]
 
@@ -125,6 +128,7 @@ class _Group(click.Group):
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail; else STRONGROOM_REASON.")
 @click.option("--json", "as_json", is_flag=True, help="Answer, and tell errors, as JSON.")
 @click.option("--debug", is_flag=True, help="Show where an error arose; never a value.")
+@click.option("--quiet", is_flag=True, help="Leave warnings out.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
 @click.pass_obj
 def app(settings: Settings, /, **given: Any) -> None:
@@ -141,6 +145,7 @@ def app(settings: Settings, /, **given: Any) -> None:
         click.get_current_context().with_resource(because(given["reason"]))
     settings.json |= given["as_json"]
     settings.debug |= given["debug"]
+    settings.quiet |= given["quiet"]
 
 
 def run_app(args: Sequence[str]) -> int:

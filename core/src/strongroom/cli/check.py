@@ -9,7 +9,7 @@ import click
 
 from strongroom.cli import completing, failures, output
 from strongroom.cli.app import command
-from strongroom.cli.declared import warn_of_deprecated
+from strongroom.cli.declared import deprecations
 from strongroom.cli.environment import REFUSED, is_dangerous
 from strongroom.resolve import Found, Status, check_text, find_all, mark_due, selected
 
@@ -52,7 +52,8 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
             found = _refused(_mark_rotating(registry, mark_due(registry, find_all(registry, chosen))))
             if fix:
                 found = _fixed(registry, found)
-    warn_of_deprecated(settings, found)
+    for line in deprecations(found):
+        settings.warn(line)
     good = all(one.status == "ok" for one in found.values())
     _tell(settings, found, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else failures.FOUND_SOMETHING

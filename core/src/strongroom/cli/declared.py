@@ -10,11 +10,10 @@ from strongroom.errors import SecretNotFoundError, ValidationError
 from strongroom.resolve import Found, find_all, selected
 
 if TYPE_CHECKING:
-    from strongroom.cli.frame import Settings
     from strongroom.resolve import SecretSource
     from strongroom.spec.declared import Declarations, SecretPlan
 
-__all__ = ["choose", "read", "warn_of_deprecated"]
+__all__ = ["choose", "deprecations", "read"]
 
 
 def choose(plan: Declarations, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
@@ -63,11 +62,13 @@ def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, 
     return found
 
 
-def warn_of_deprecated(settings: Settings, found: Mapping[str, Found]) -> None:
-    """Warn of each secret that is in use and ought not to be any more."""
-    for name, one in found.items():
-        if one.plan.deprecated is not None and (one.text is not None or one.status == "invalid"):
-            settings.warn(f"{name} is deprecated: {one.plan.deprecated}")
+def deprecations(found: Mapping[str, Found]) -> list[str]:
+    """Return a line for each secret that is in use and ought not to be any more."""
+    return [
+        f"{name} is deprecated: {one.plan.deprecated}"
+        for name, one in found.items()
+        if one.plan.deprecated is not None and (one.text is not None or one.status == "invalid")
+    ]
 
 
 def _told(wrong: Iterable[Found], count: int) -> str:

@@ -26,7 +26,7 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 class Settings:
     """The global options of one call."""
 
-    __slots__ = ("debug", "found", "json", "pipeline", "profile", "spec", "tenant", "told_spec")
+    __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "tenant", "told_spec")
 
     def __init__(
         self,
@@ -36,12 +36,14 @@ class Settings:
         pipeline: str | None = None,
         json: bool = False,
         debug: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.spec = spec
         self.profile = profile
         self.pipeline = pipeline
         self.json = json
         self.debug = debug
+        self.quiet = quiet
         self.tenant: str | None = None
         self.found: FoundSpec | None = None
         """The spec that was found when a hook was made: it is asked about as if it were found now."""
@@ -95,12 +97,13 @@ class Settings:
 
     def note(self, message: str) -> None:
         """Tell `message` to a person: on stderr, where that is a terminal."""
-        if sys.stderr.isatty() and not self.json:
+        if sys.stderr.isatty() and not (self.json or self.quiet):
             failures.tell_note(message)
 
     def warn(self, message: str) -> None:
-        """Tell `message` on stderr."""
-        failures.tell_warning(message, as_json=self.json)
+        """Tell `message` on stderr, unless warnings are left out."""
+        if not self.quiet:
+            failures.tell_warning(message, as_json=self.json)
 
 
 def guarded(settings: Settings, command: Callable[[], int | None]) -> int:

@@ -14,7 +14,7 @@ import click
 from strongroom.cli import output
 from strongroom.cli.app import command
 from strongroom.cli.failures import UsageError
-from strongroom.cli.surroundings import backends_found, likely_type
+from strongroom.cli.surroundings import backends_found, is_setting, likely_type
 from strongroom.cli.writing import refuse_existing
 from strongroom.errors import ConfigurationError
 from strongroom.spec.trust import trust
@@ -83,6 +83,7 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
                 "store": STORE,
                 "key_file": KEY,
                 "imported": sorted(values),
+                "settings": sorted(name for name, value in values.items() if is_setting(name, value)),
                 "ignored": ignored,
             }
         )
@@ -143,7 +144,9 @@ def _declared(values: Mapping[str, str]) -> str:
     lines = []
     for name, value in values.items():
         kind = likely_type(name, value)
-        lines.append(f"  {name}: {{key: {name}{f', type: {kind}' if kind else ''}}}\n")
+        rules = f", type: {kind}" if kind else ""
+        rules += ", mask: false" if is_setting(name, value) else ""
+        lines.append(f"  {name}: {{key: {name}{rules}}}\n")
     return "".join(lines)
 
 
@@ -166,6 +169,9 @@ def _told(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
         lines.append(f"took over {took} from {source}; it still holds values in clear: delete it")
+        settings = [name for name, value in values.items() if is_setting(name, value)]
+        if settings:
+            lines.append(f"settings, not secrets, so that they are not masked: {', '.join(settings)}")
     elif Path(".env").is_file():
         lines.append("there is a .env file: `strongroom import .env` takes its values over")
     return lines

@@ -53,7 +53,7 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
         for key in _listed(registry, warn)
         if key not in known
     }
-    masker = Masker()
+    masker, left_out = Masker(), []
     # Two searches: a key may be called as a declared secret is, and both are meant.
     for name, found in [*find_all(registry, declared).items(), *find_all(registry, stored).items()]:
         if found.error is not None and found.status in {"denied", "unavailable"}:
@@ -61,13 +61,17 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
         text = found.text
         if text is None or text == found.plan.default:  # what stands in the spec is no secret
             continue
+        if not found.plan.mask:  # the spec says that it is no secret
+            continue
         reason = _why_not(found.plan, text)
         if reason is not None:
-            warn(f"{name} is not looked for: {reason}")
+            left_out.append(f"{name} ({reason})")
             continue
         inside = (part for part in (*parts(text), *lines(text)) if _why_not(found.plan, part) is None)
         for part in (text, *inside):
             masker.finder.add(part, name)
+    if left_out:
+        warn(f"not looked for: {', '.join(left_out)}")
     return masker
 
 
@@ -127,12 +131,10 @@ def _listed(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
 
 
 def _why_not(plan: SecretPlan, text: str) -> str | None:
-    if not plan.mask:
-        return "the spec says `mask: false`"
     if plan.type in _NOT_SECRET:
-        return f"it is of type {plan.type}"
+        return f"of type {plan.type}"
     if len(text) < MIN_SCANNED:
-        return f"it has fewer than {MIN_SCANNED} characters"
+        return f"fewer than {MIN_SCANNED} characters"
     if text.isdigit() and len(text) < _MIN_DIGITS:
-        return f"it is a number of fewer than {_MIN_DIGITS} digits"
+        return f"a number of fewer than {_MIN_DIGITS} digits"
     return None

@@ -14,7 +14,7 @@ from strongroom.cli.frame import Settings
 __all__ = ["QuickCall", "quick_call"]
 
 _GLOBAL_VALUES = frozenset({"--spec", "--profile", "--pipeline"})
-_FLAGS = frozenset({"--json", "--debug"})
+_FLAGS = frozenset({"--json", "--debug", "--quiet"})
 _GET_VALUES = frozenset({"--field", "--version"})
 _RUN_VALUES = frozenset({"--group", "--only"})
 _RUN_FLAGS = frozenset({"--allow-empty", "--no-mask"})

@@ -43,7 +43,10 @@ def redact_command(settings: Settings, *, group: str | None, github: bool) -> in
     for one in found.values():
         if one.error is not None and one.status in {"denied", "unavailable"}:
             raise one.error
-    texts = [part for text in masked_texts(settings, found) for part in (text, *parts(text))]
+    masked, unmasked = masked_texts(found)
+    if unmasked is not None:
+        settings.warn(unmasked)
+    texts = [part for text in masked for part in (text, *parts(text))]
     if github:
         known = dict.fromkeys(line for text in texts for line in (text, *lines(text)))
         output.lines(

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from strongroom.cli.child import run_child
-from strongroom.cli.declared import choose, read, warn_of_deprecated
+from strongroom.cli.declared import choose, deprecations, read
 from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.failures import UsageError
 from strongroom.cli.process import refuse_start, replace_by
@@ -43,14 +43,17 @@ def run(
         chosen, found, credentials = _quickly(settings, group, only) or _wholly(
             settings, group, only, allow_empty=allow_empty
         )
-        warn_of_deprecated(settings, found)
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
         variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
         refuse_unholdable(variables)
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
+        texts, unmasked = ([], None) if no_mask or replace else masked_texts(found)
+        warnings = [*deprecations(found), *([unmasked] if unmasked is not None else [])]
+        if warnings:  # all that there is to say at a start is one line
+            settings.warn("; ".join(warnings))
         if replace:
             _become(words, environment, [name for name in given if chosen[name].as_file])
-        masker = None if no_mask else _masker(settings, found)
+        masker = _masker(texts)
         return run_child(words, environment, masker)
 
 
@@ -111,29 +114,27 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     refuse_start(words[0], environment, number)
 
 
-def masked_texts(settings: Settings, found: Mapping[str, Found]) -> list[str]:
-    """Return the values that are masked, having warned of those that are not."""
-    texts = []
+def masked_texts(found: Mapping[str, Found]) -> tuple[list[str], str | None]:
+    """Return the values that are masked, and what to say of those that are not though nobody said so."""
+    texts, unmasked = [], []
     for one in found.values():
         if one.text is None or _is_default(one):
             continue
-        reason = _why_not(one)
-        if reason is None:
+        if (reason := _why_not(one)) is not None:
+            unmasked.append(f"{one.plan.name} ({reason})")
+        elif one.plan.mask:
             texts.append(one.text)
-        else:
-            settings.warn(f"{one.plan.name} is not masked: {reason}")
         # CMD sees what a composed secret was made of, whether or not it was given that too.
         texts += [
             part.text
             for part in _made_of(one)
-            if part.text is not None and not _is_default(part) and _why_not(part) is None
+            if part.text is not None and not _is_default(part) and part.plan.mask and _why_not(part) is None
         ]
-    return texts
+    return texts, f"not masked: {', '.join(unmasked)}" if unmasked else None
 
 
-def _masker(settings: Settings, found: Mapping[str, Found]) -> Callable[[], Masker] | None:
+def _masker(texts: Sequence[str]) -> Callable[[], Masker] | None:
     """Return what makes the masker; None where there is nothing to mask."""
-    texts = masked_texts(settings, found)
 
     @cache
     def make() -> Masker:
@@ -156,12 +157,13 @@ def _made_of(one: Found) -> Iterator[Found]:
 
 
 def _why_not(one: Found) -> str | None:
-    if not one.plan.mask:
-        return "the spec says `mask: false`"
+    """Return why a value cannot be masked that the spec does not take out itself."""
+    if not one.plan.mask or not one.text:
+        return None
     if one.plan.type in _NEVER_MASKED:
-        return f"it is of type {one.plan.type}"
-    if len(one.text or "") < MIN_CHARACTERS:
-        return f"it has fewer than {MIN_CHARACTERS} characters"
+        return f"of type {one.plan.type}"
+    if len(one.text) < MIN_CHARACTERS:
+        return f"fewer than {MIN_CHARACTERS} characters"
     return None
 
 
