@@ -6,7 +6,6 @@ import http.server
 import ssl
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -533,8 +532,7 @@ def test_a_whole_list_or_batch_ends_at_its_deadline(server, mount):
             provider.list_secrets,
             lambda: provider.set_secrets(keys),
         ):
-            started = time.monotonic()
+            # Each answer comes within `timeout`: without a deadline for all of them, the call would succeed.
             with pytest.raises(BackendUnavailableError):
                 call()
-            assert time.monotonic() - started < 3  # 4 seconds and more without
         assert provider.get_secret("k1") == VALUE
