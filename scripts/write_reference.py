@@ -19,11 +19,13 @@ from typing import Any, get_args, get_origin
 
 import click
 import strongroom
-from strongroom import errors, events, hookspecs, providers
+from strongroom import errors, hookspecs
 from strongroom.cli.app import COMMANDS, app
-from strongroom.cli.failures import exit_code
+from strongroom.cli.errors import exit_code
+from strongroom.hooks import events
 from strongroom.pipeline import Pipeline, outcome_of
 from strongroom.plugins import KINDS, CachePlugin, finder
+from strongroom.providers import protocols
 from strongroom.spec import models
 from strongroom_memory import MemorySecretProvider
 
@@ -179,7 +181,7 @@ def plugins_page() -> Iterator[str]:
     yield f"## `Plugin`\n\n{_described(strongroom.Plugin)}\n"
     yield f"## `CachePlugin`\n\n{_described(CachePlugin)}\n"
     yield "## Capabilities of a provider\n\nA provider has one by having its methods.\n"
-    for protocol in (providers.SecretProvider, *providers.CAPABILITIES):
+    for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
         for method, told in vars(protocol).items():
             if not method.startswith("_") and callable(told):
@@ -233,7 +235,7 @@ def _operations() -> Iterator[tuple[str, str]]:
             seen.append(event.operation)
 
     pipeline = Pipeline(MemorySecretProvider(), name="app", hooks=[Recorder()])
-    for protocol in (providers.SecretProvider, *providers.CAPABILITIES):
+    for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
         for name, method in vars(protocol).items():
             if name.startswith("_") or not callable(method) or name == "close":
                 continue

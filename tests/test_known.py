@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from strongroom.known import KNOWN_CLASSES, KNOWN_TYPES
 from strongroom.plugins import KINDS, finder
+from strongroom.plugins.known import KNOWN_CLASSES, KNOWN_TYPES
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 PROJECTS = [tomllib.loads(path.read_text())["project"] for path in sorted(PLUGINS.glob("*/pyproject.toml"))]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from strongroom.errors import ConfigurationError
-from strongroom.scaffold import create_plugin
+from strongroom.plugins.scaffold import create_plugin
 
 ROOT = Path(__file__).parent.parent
 

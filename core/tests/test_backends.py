@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import strongroom.backends
 from strongroom.errors import PluginError
-from strongroom.known import KNOWN_CLASSES, KNOWN_TYPES
+from strongroom.plugins.known import KNOWN_CLASSES, KNOWN_TYPES
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

@@ -250,8 +250,9 @@ def test_an_object_can_be_pickled_and_copied_while_it_is_open():
 
 def test_reasons_and_operations_end_in_any_order_too():
     """`because` and `as_operation` in a generator that is closed late, by another thread."""
-    from strongroom.audit.who import because, current_reason
-    from strongroom.pipeline import _operations, as_operation
+    from strongroom.audit.reason import because, current_reason
+    from strongroom.pipeline import as_operation
+    from strongroom.pipeline.pipeline import _operations
 
     def steps():
         with because("of the generator"), as_operation("rotate"):

@@ -22,14 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from strongroom.cli.haystack import files
-from strongroom.cli.needles import look_through
+from strongroom.cli.scanning.matcher import look_through
+from strongroom.cli.scanning.targets import files
 from strongroom.masking import Masker, MaskingFilter
 
 _MEGABYTES = 64
 _DRIVER = """
 import json, os, sys
-from strongroom.cli.child import run_child
+from strongroom.cli.child.supervisor import run_child
 from strongroom.masking import Masker
 sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))))
 """

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
+    from strongroom.declarations.resolve import ResolvedSecrets
     from strongroom.encryption import (
         AESGCMEncryption,
         ChaCha20Encryption,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
         UntrustedSpecError,
         ValidationError,
     )
-    from strongroom.events import SecretEvent, SecretHook
-    from strongroom.explanation import Explanation
+    from strongroom.generators import generate_password
+    from strongroom.hooks import SecretEvent, SecretHook
     from strongroom.hookspecs import hookimpl
     from strongroom.middleware import (
         CachingMiddleware,
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
         TenantSecretProvider,
         ValidationMiddleware,
     )
-    from strongroom.passwords import generate_password
     from strongroom.plugins import Plugin
     from strongroom.providers import (
         BaseProvider,
@@ -74,8 +74,7 @@ if TYPE_CHECKING:
         StagedWriter,
         VersionReader,
     )
-    from strongroom.registry import SecretProviderRegistry
-    from strongroom.resolve import ResolvedSecrets
+    from strongroom.registry import Explanation, SecretProviderRegistry
     from strongroom.rotation import RotationResult, RotationStatus, SecretRotation
     from strongroom.spec import Spec
     from strongroom.tenancy import TenantContext, current_tenant
@@ -128,10 +127,9 @@ _HOMES = {
         "UntrustedSpecError",
         "ValidationError",
     ),
-    "events": ("SecretEvent", "SecretHook"),
-    "explanation": ("Explanation",),
+    "hooks": ("SecretEvent", "SecretHook"),
     "hookspecs": ("hookimpl",),
-    "passwords": ("generate_password",),
+    "generators": ("generate_password",),
     "plugins": ("Plugin",),
     "providers": (
         "BaseProvider",
@@ -146,8 +144,8 @@ _HOMES = {
         "StagedWriter",
         "VersionReader",
     ),
-    "registry": ("SecretProviderRegistry",),
-    "resolve": ("ResolvedSecrets",),
+    "registry": ("Explanation", "SecretProviderRegistry"),
+    "declarations.resolve": ("ResolvedSecrets",),
     "rotation": ("RotationResult", "RotationStatus", "SecretRotation"),
     "spec": ("Spec",),
     "tenancy": ("TenantContext", "current_tenant"),

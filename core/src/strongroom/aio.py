@@ -11,22 +11,22 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
-from strongroom.cache.flights import Suspended, Turn, turn
+from strongroom._pickling import ProcessBound
+from strongroom.cache.single_flight import Suspended, Turn, turn
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
 from strongroom.middleware.read_only import ReadOnlyMiddleware
 from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.parallel import Crew
-from strongroom.pickling import ProcessBound
 from strongroom.registry import SecretProviderRegistry
 
 if TYPE_CHECKING:
-    from strongroom.events import SecretHook
-    from strongroom.explanation import Explanation
+    from strongroom.declarations.resolve import ResolvedSecrets
+    from strongroom.hooks import SecretHook
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretMetadata, SecretProvider, SecretVersion
-    from strongroom.resolve import ResolvedSecrets
+    from strongroom.registry import Explanation
     from strongroom.spec.models import Spec
 
 __all__ = ["AsyncSecretRegistry"]
@@ -101,7 +101,7 @@ class AsyncSecretRegistry(ProcessBound):
 
     async def get_field(self, key: str, field: str) -> str:
         """Return a member of a JSON secret."""
-        from strongroom.fields import member_of
+        from strongroom.declarations.json_fields import member_of
 
         return member_of(await self.get_secret(key), key, field)
 

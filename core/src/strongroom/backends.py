@@ -10,8 +10,8 @@ import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
-from strongroom.known import KNOWN_CLASSES
 from strongroom.plugins import nearest
+from strongroom.plugins.known import KNOWN_CLASSES
 
 __all__ = [  # noqa: F822  # each is found at first use
     "AWSParameterProvider",

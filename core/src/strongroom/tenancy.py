@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from strongroom.blocks import Block, OpenBlocks
+from strongroom._scopes import Block, OpenBlocks
 from strongroom.errors import InvalidTenantError, show_key
 
 __all__ = ["TenantContext", "check_tenant_id", "current_tenant", "open_tenants"]

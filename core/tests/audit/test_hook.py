@@ -31,7 +31,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
-from strongroom.events import report_source
+from strongroom.hooks import report_source
 from strongroom.pipeline import as_operation
 
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}

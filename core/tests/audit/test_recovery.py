@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strongroom import AuditLoggingHook, SecretProviderRegistry, verify_audit_log
-from strongroom.audit import file
+from strongroom.audit import file_sink
 from strongroom.audit.verify import verify_pieces
 from strongroom.errors import AuditError
 
@@ -126,7 +126,7 @@ def test_a_head_that_was_lost_is_made_anew_and_never_hides_it(make_trail, caplog
 @pytest.mark.parametrize("how", ["exchanged", "removed", "older"])
 def test_a_head_that_is_exchanged_under_a_writer(trail, monkeypatch, how):
     """It is noticed a second later at the latest; what is written from then on is anchored again."""
-    monkeypatch.setattr(file, "_LOOK_SECONDS", -1)
+    monkeypatch.setattr(file_sink, "_LOOK_SECONDS", -1)
     trail.read(2)
     older = trail.head.read_bytes()
     trail.read(2)

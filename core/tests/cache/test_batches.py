@@ -10,7 +10,7 @@ from cache_support import Clock
 from strongroom import CachingMiddleware, HierarchicalSecretCache, SecretCache, SecretProviderRegistry
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.cache import MemoryCacheStore
-from strongroom.cache.flights import Fetched
+from strongroom.cache.single_flight import Fetched
 from strongroom.encryption import AESGCMEncryption
 from strongroom.errors import (
     AuthenticationError,
@@ -275,7 +275,7 @@ class TestWhatIsDeclared:
         assert (caught.value.key, caught.value.reason) == ("b", reason)
 
     def test_no_default_stands_in_for_it(self, registry, reason):
-        from strongroom.resolve import find_all
+        from strongroom.declarations.resolve import find_all
 
         found = find_all(registry, registry.plan.secrets)
         assert found["A"].value == "value-a"
@@ -286,8 +286,8 @@ class TestWhatIsDeclared:
         assert found["COMPOSED"].status == "missing"
 
     def test_fix_makes_nothing_over_it(self, registry, service, reason):
-        from strongroom.cli.check import _fixed
-        from strongroom.resolve import find_all
+        from strongroom.cli.commands.check import _fixed
+        from strongroom.declarations.resolve import find_all
 
         assert reason
         fixed = _fixed(registry, find_all(registry, registry.plan.secrets))
@@ -301,7 +301,7 @@ def test_many_that_are_gone_are_all_told():
     secrets = {f"S{number}": {"key": f"k{number}"} for number in range(20)}
     with SecretProviderRegistry({"version": 1, "pipelines": {}, "secrets": secrets}) as registry:
         registry.register("app", service, prefix="")
-        from strongroom.resolve import find_all
+        from strongroom.declarations.resolve import find_all
 
         found = find_all(registry, registry.plan.secrets)
     assert [one.status for one in found.values()] == ["missing", "ok"] * 10

@@ -10,7 +10,7 @@ import pytest
 from cache_support import Backend, together
 from strongroom import HierarchicalSecretCache, KeyRing, TenantContext, generate_key
 from strongroom.cache import MemoryCacheStore
-from strongroom.cache.flights import Fetched
+from strongroom.cache.single_flight import Fetched
 from strongroom.encryption import AESGCMEncryption, ChaCha20Encryption, FernetEncryption
 from strongroom.errors import (
     BackendUnavailableError,
@@ -18,7 +18,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
 )
-from strongroom.events import Observation, observation
+from strongroom.hooks.events import Observation, observation
 
 KEY = generate_key()
 
@@ -158,7 +158,7 @@ class TestLevels:
         assert repr(store) == "<MemoryCacheStore with 0 entries>"
 
     def test_a_batch_asks_the_store_first_and_the_backend_for_the_rest(self, host, backend):
-        from strongroom.cache.flights import Fetched
+        from strongroom.cache.single_flight import Fetched
 
         asked: list[list[str]] = []
 

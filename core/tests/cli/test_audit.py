@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from strongroom import AuditLoggingHook, SecretProviderRegistry, TenantContext
 from strongroom.audit import because
-from strongroom.audit.reading import Filter, entries, follow, moment, read_since, uses
+from strongroom.audit.query import Filter, entries, follow, moment, read_since, uses
 from strongroom.errors import AuditError, StrongroomError
 
 SPEC = """\

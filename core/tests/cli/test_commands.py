@@ -155,7 +155,7 @@ def test_rotation_that_is_due(strongroom):
     from datetime import UTC, datetime, timedelta
 
     from strongroom import SecretProviderRegistry
-    from strongroom.resolve import find_all, mark_due
+    from strongroom.declarations.resolve import find_all, mark_due
 
     with SecretProviderRegistry() as registry:
         found = find_all(registry, registry.plan.secrets)
@@ -239,7 +239,7 @@ def test_dotenv_export_is_read_back_and_refuses_what_readers_take_differently():
     import io
 
     from dotenv import dotenv_values
-    from strongroom.cli.export import as_dotenv
+    from strongroom.cli.commands.export import as_dotenv
     from strongroom.errors import StrongroomError
 
     values = {f"N{number}": value for number, value in enumerate(DOTENV)}
@@ -336,7 +336,7 @@ def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, 
     """A value that was written behind a cache, or meanwhile, is kept, and the exit code says so."""
     from strongroom import SecretProviderRegistry
     from strongroom.backends import MemorySecretProvider
-    from strongroom.cli import frame, main
+    from strongroom.cli import context, main
     from strongroom.middleware import CachingMiddleware
 
     class Busy(MemorySecretProvider):
@@ -359,7 +359,7 @@ def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, 
         cached.set_secret(key, f"old {key}")
         assert cached.get_secret(key)
     source.set_secret("d", "written behind the cache")
-    monkeypatch.setattr(frame.Settings, "registry", lambda _settings, _pipelines: registry)
+    monkeypatch.setattr(context.Settings, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 8
     told = capsys.readouterr()
     assert told.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
@@ -372,7 +372,7 @@ def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
     """It writes a key of its own: a crash in between loses nothing."""
     from strongroom import SecretProviderRegistry
     from strongroom.backends import MemorySecretProvider
-    from strongroom.cli import frame, main
+    from strongroom.cli import context, main
 
     written = []
 
@@ -393,7 +393,7 @@ def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
     registry = SecretProviderRegistry("strongroom.yaml")
     registry.register("src", store)
     registry.register("dst", store)
-    monkeypatch.setattr(frame.Settings, "registry", lambda _settings, _pipelines: registry)
+    monkeypatch.setattr(context.Settings, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 2
     assert written
     assert all("/strongroom-probe-" in key for key in written)

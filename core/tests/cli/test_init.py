@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from strongroom.cli.surroundings import is_setting, likely_type
+from strongroom.cli.detect import is_setting, likely_type
 from strongroom.spec import load_plan
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from strongroom.errors import ConfigurationError
-from strongroom.homes import expanded
+from strongroom.paths.user_home import expanded
 
 # The list of users of this process has nobody in it; that needs no right to change the user.
 START = """\

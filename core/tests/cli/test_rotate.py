@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from strongroom.declarations.json_fields import with_member
 from strongroom.errors import ValidationError
-from strongroom.fields import with_member
 from strongroom_file import FileSecretProvider
 
 SPEC = """\

@@ -13,7 +13,7 @@ import sys
 import termios
 
 import pytest
-from strongroom.cli.relay import Relay
+from strongroom.cli.child.relay import Relay
 from strongroom.masking import Masker
 
 VALUE = "hunter22-geheim"
@@ -21,8 +21,8 @@ DRIVER = """
 import fcntl, os, sys, termios
 if sys.argv[1] == "terminal":
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from strongroom.cli.child import run_child
-from strongroom.cli.failures import UsageError
+from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 masker = (lambda: Masker([os.environ["VALUE"]])) if sys.argv[2] == "masked" else None
 try:
@@ -337,8 +337,8 @@ def test_all_that_the_child_printed_is_passed_on_to_a_slow_reader(on_terminal):
 
 
 def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_path):
-    monkeypatch.setattr("strongroom.cli.relay._MOMENT_SECONDS", 0)
-    monkeypatch.setattr("strongroom.cli.relay._CHUNK", 1000)
+    monkeypatch.setattr("strongroom.cli.child.relay._MOMENT_SECONDS", 0)
+    monkeypatch.setattr("strongroom.cli.child.relay._CHUNK", 1000)
     reader, writer = os.pipe()
     with (tmp_path / "out").open("wb") as out:
         relay = Relay(reader, out.fileno(), lambda: Masker(["hunter22"]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from strongroom.cli.needles import look_through
+from strongroom.cli.scanning.matcher import look_through
 from strongroom.masking import Masker, forms
 
 SPEC = """

@@ -33,7 +33,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.events import SecretHook
+from strongroom.hooks import SecretHook
 from strongroom.middleware.prefix import StripPrefixMiddleware
 
 

@@ -12,10 +12,10 @@ import pytest
 from interleaving import Broken, Scenario, explore, wander
 from rotation_support import BACKENDS
 from strongroom.errors import ConflictError
-from strongroom.rotation import rotation, steps
-from strongroom.rotation.rotation import SecretRotation
+from strongroom.rotation import secret_rotation, state_machine
 from strongroom.rotation.secret import Secret
-from strongroom.rotation.steps import Steps
+from strongroom.rotation.secret_rotation import SecretRotation
+from strongroom.rotation.state_machine import Steps
 
 BESIDE = {
     "fresh": ["rotate_too", "rollback", "resume", "due", "status", "set", "stage", "delete", "renew"],
@@ -93,13 +93,13 @@ def test_orders_with_few_preemptions(backend, start, actors, what):
 
 def without_attempts(monkeypatch):
     """Nobody refuses to cross a running `apply`, and nobody makes a late one good: attack 8 (a)."""
-    monkeypatch.setattr(steps, "is_held", lambda record, now: False)
+    monkeypatch.setattr(state_machine, "is_held", lambda record, now: False)
     monkeypatch.setattr(Steps, "_overtaken", lambda self, value: self._ledger.in_flight())
 
 
 def without_refusal(monkeypatch):
     """A running `apply` is crossed: made good afterwards, but not by a process that dies."""
-    monkeypatch.setattr(steps, "is_held", lambda record, now: False)
+    monkeypatch.setattr(state_machine, "is_held", lambda record, now: False)
 
 
 def without_making_good(monkeypatch):
@@ -118,7 +118,7 @@ def without_comparing(monkeypatch):
     def swallowed(self, key, error):
         return None if not isinstance(error, ConflictError) else results
 
-    results = rotation.RotationResult("db", "current")
+    results = secret_rotation.RotationResult("db", "current")
     monkeypatch.setattr(Secret, "readers", like_old)
     monkeypatch.setattr(SecretRotation, "_left", swallowed)
 
@@ -143,7 +143,7 @@ def found_of_old(self):
     look = self._secret.look()
     if not look.pending:
         return record
-    return steps.Record(self._key, old_version=look.version, new_version=look.pending[0])
+    return state_machine.Record(self._key, old_version=look.version, new_version=look.pending[0])
 
 
 def with_foreign_versions(monkeypatch):

@@ -22,7 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import record_key
 from strongroom.rotation import attempts
-from strongroom.rotation.records import Ledger, Record
+from strongroom.rotation.ledger import Ledger, Record
 from strongroom_memory import MemorySecretProvider
 
 BY_HAND = "value-made-by-hand"

@@ -14,7 +14,7 @@ import pytest
 from strongroom.errors import ConfigurationError, SpecError
 from strongroom.plugins import finder
 from strongroom.spec.document import Document, read_document
-from strongroom.spec.loading import _Loader
+from strongroom.spec.loader import _Loader
 from strongroom.spec.source import Source
 
 SEED = 20_261_124

@@ -14,7 +14,7 @@ from strongroom.errors import SecretNotFoundError, UntrustedSpecError
 from strongroom.registry import SecretProviderRegistry
 from strongroom.spec import closed, trust
 from strongroom.spec.document import node_of
-from strongroom.spec.finding import FoundSpec, find_plan
+from strongroom.spec.locate import FoundSpec, find_plan
 from strongroom.spec.source import read_source
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -609,14 +609,14 @@ def test_every_integration_asks(folder):
 
 
 def test_what_is_completed_is_not_that_of_a_spec_that_is_not_used(folder):
-    from strongroom.cli import completing
+    from strongroom.cli import completions
     from strongroom.cli.app import app
 
     write(OPEN.replace("NAME:", "NAME: {key: a/key}, OTHER:"))
     with app.make_context("strongroom", ["get", "x"], obj=None) as context:
-        assert completing.keys(context, None, "") == []
+        assert completions.keys(context, None, "") == []
         assert main(["trust"]) == 0
-        assert "a/key" in completing.keys(context, None, "")
+        assert "a/key" in completions.keys(context, None, "")
 
 
 # --- the quick way ---
@@ -657,7 +657,7 @@ def test_what_was_remembered_as_closed_is_closed_no_more_where_a_link_leads_out(
 
 
 def test_nothing_is_remembered_under_the_name_of_other_bytes(folder, monkeypatch, capfd):
-    from strongroom.cli import remembered
+    from strongroom.cli import spec_cache
 
     write(CLOSED)
     assert main(["set", "a/key", "value"]) == 0
@@ -665,7 +665,7 @@ def test_nothing_is_remembered_under_the_name_of_other_bytes(folder, monkeypatch
     def never(registry):
         raise AssertionError(registry)
 
-    monkeypatch.setattr(remembered, "_record", never)
+    monkeypatch.setattr(spec_cache, "_record", never)
     find = SecretProviderRegistry.get_secret
 
     def replaced(self, key):

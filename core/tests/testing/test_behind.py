@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from strongroom.builtins import strongroom_middleware
 from strongroom.middleware import PrefixMiddleware, RetryMiddleware
+from strongroom.plugins.builtins import strongroom_middleware
 from strongroom.testing import ProviderConformance, behind, behind_each
 from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.middleware import CHAIN

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
     from strongroom.audit.hook import AuditLoggingHook
+    from strongroom.audit.reason import because
     from strongroom.audit.verify import AuditReport, verify_audit_log
-    from strongroom.audit.who import because
 
 __all__ = ["AuditLoggingHook", "AuditReport", "because", "verify_audit_log"]
 
 _HOMES = {
     "AuditLoggingHook": "hook",
     "AuditReport": "verify",
-    "because": "who",
+    "because": "reason",
     "verify_audit_log": "verify",
 }
 

@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from strongroom.audit.channel import LOGGER, AuditChannel
-from strongroom.audit.file import AuditFile
-from strongroom.audit.keys import KeySource
-from strongroom.audit.lines import acting, event_text, plain
-from strongroom.audit.who import current_reason
+from strongroom._pickling import ProcessBound
+from strongroom.audit.file_sink import AuditFile
+from strongroom.audit.key_source import KeySource
+from strongroom.audit.logger_sink import LOGGER, AuditChannel
+from strongroom.audit.reason import current_reason
+from strongroom.audit.serialization import acting, event_text, plain
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
-from strongroom.events import BatchHook, SecretEvent
-from strongroom.pickling import ProcessBound
+from strongroom.hooks import SecretEvent
+from strongroom.hooks.events import BatchHook
 
 __all__ = ["READS", "AuditLoggingHook"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from strongroom.audit.chain import GENESIS, Chain, Head, Link
-from strongroom.audit.keys import KeySource
-from strongroom.audit.lines import NOTE
+from strongroom.audit.key_source import KeySource
 from strongroom.audit.pieces import UNREADABLE, Piece, find_earlier, open_pieces, unreadable
+from strongroom.audit.serialization import NOTE
 from strongroom.errors import ConfigurationError
 
 __all__ = ["MISSING", "AuditReport", "as_one", "verify_audit_log", "verify_pieces"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
     from strongroom.cache.hierarchical import HierarchicalSecretCache
-    from strongroom.cache.memory import SecretCache
     from strongroom.cache.memory_store import MemoryCacheStore
+    from strongroom.cache.secret_cache import SecretCache
     from strongroom.cache.stats import CacheStats
     from strongroom.cache.store import CacheStore, FencedStore, Subscription, WatchableStore
 
@@ -30,7 +30,7 @@ _HOMES = {
     "FencedStore": "store",
     "HierarchicalSecretCache": "hierarchical",
     "MemoryCacheStore": "memory_store",
-    "SecretCache": "memory",
+    "SecretCache": "secret_cache",
     "Subscription": "store",
     "WatchableStore": "store",
 }

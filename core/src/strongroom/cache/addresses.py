@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from strongroom.errors import StrongroomError
-from strongroom.homes import expanded
+from strongroom.paths.user_home import expanded
 
 __all__ = [
     "DECIDES",

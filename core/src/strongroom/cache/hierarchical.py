@@ -12,17 +12,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from strongroom.cache.flights import Fetched
-from strongroom.cache.memory import REFUSALS, LoadMany, SecretCache, check_at_least, checked, concerns_all
+from strongroom._pickling import ProcessBound
+from strongroom.cache.entry_codec import Kept, Sealing, own_sealing, shared_sealing
 from strongroom.cache.memory_store import MemoryCacheStore
-from strongroom.cache.sealing import Kept, Sealing, own_sealing, shared_sealing
-from strongroom.cache.shield import ShieldedStore
+from strongroom.cache.resilient_store import ShieldedStore
+from strongroom.cache.secret_cache import (
+    REFUSALS,
+    LoadMany,
+    SecretCache,
+    check_at_least,
+    checked,
+    concerns_all,
+)
+from strongroom.cache.single_flight import Fetched
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore, Subscription, WatchableStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ValidationError, show_key
 from strongroom.parallel import SingleEntryLock, in_parallel, renew_after_fork
-from strongroom.pickling import ProcessBound
 from strongroom.providers import Closeable
 from strongroom.tenancy import current_tenant
 

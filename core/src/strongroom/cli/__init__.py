@@ -15,7 +15,7 @@ __all__ = ["main", "script"]
 
 def script() -> None:
     """Run the command line as a process, and end the process with its exit code."""
-    from strongroom.cli.quick import quick_call
+    from strongroom.cli.fast_path import quick_call
 
     if quick_call(sys.argv[1:]) is None:
         sys.exit(main())
@@ -32,8 +32,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Nothing is raised: errors are told on stderr, one line each.
     """
-    from strongroom.cli.frame import guarded
-    from strongroom.cli.quick import quick_call
+    from strongroom.cli.context import guarded
+    from strongroom.cli.fast_path import quick_call
 
     given = list(sys.argv[1:] if args is None else args)
     request = quick_call(given)

@@ -9,41 +9,41 @@ from typing import Any, NoReturn
 import click
 
 from strongroom import __version__
-from strongroom.cli import completing, failures
-from strongroom.cli.frame import INTERRUPTED, Settings, guarded, wants_json
+from strongroom.cli import completions, errors
+from strongroom.cli.context import INTERRUPTED, Settings, guarded, wants_json
 
 __all__ = ["Command", "command", "run_app"]
 
 # The help stands here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
-    "audit": ("audit", "Verify and read the audit trail."),
-    "cache": ("cache", "Let caches forget."),
-    "backup": ("store", "Write a copy of the encrypted store."),
-    "check": ("check", "Check that every declared secret is there, typed and fresh."),
-    "completion": ("completion", "Print the completion script for a shell."),
-    "copy": ("moving", "Copy secrets from one pipeline to another."),
-    "delete": ("secrets", "Delete secrets."),
-    "doctor": ("doctor", "Look for what is wrong with the set-up."),
-    "explain": ("explain", "Show how a key is answered, without its value."),
-    "export": ("export", "Print secrets in the format of another tool."),
+    "audit": ("commands.audit", "Verify and read the audit trail."),
+    "cache": ("commands.cache", "Let caches forget."),
+    "backup": ("embedded_store", "Write a copy of the encrypted store."),
+    "check": ("commands.check", "Check that every declared secret is there, typed and fresh."),
+    "completion": ("commands.completion", "Print the completion script for a shell."),
+    "copy": ("transfer", "Copy secrets from one pipeline to another."),
+    "delete": ("commands.set", "Delete secrets."),
+    "doctor": ("commands.doctor", "Look for what is wrong with the set-up."),
+    "explain": ("commands.explain", "Show how a key is answered, without its value."),
+    "export": ("commands.export", "Print secrets in the format of another tool."),
     "get": ("get", "Print the value of a secret."),
-    "graph": ("graph", "Draw the pipelines."),
-    "history": ("secrets", "List the versions of a secret."),
-    "import": ("moving", "Store the secrets of a file."),
-    "init": ("init", "Write a spec, and make an encrypted store and its key."),
-    "keygen": ("keygen", "Print a new encryption key."),
-    "list": ("secrets", "List keys."),
-    "plugins": ("plugins", "List the installed plugins, or begin a new one."),
-    "redact": ("redact", "Mask the declared secrets in what is piped through."),
-    "rekey": ("store", "Encrypt the store under a new key."),
-    "render": ("render", "Fill secrets into a template."),
-    "restore": ("store", "Put a backup in the place of the store."),
-    "rotate": ("rotate", "Give secrets new values, without downtime."),
+    "graph": ("commands.graph", "Draw the pipelines."),
+    "history": ("commands.set", "List the versions of a secret."),
+    "import": ("transfer", "Store the secrets of a file."),
+    "init": ("commands.init", "Write a spec, and make an encrypted store and its key."),
+    "keygen": ("commands.keygen", "Print a new encryption key."),
+    "list": ("commands.set", "List keys."),
+    "plugins": ("commands.plugins", "List the installed plugins, or begin a new one."),
+    "redact": ("commands.redact", "Mask the declared secrets in what is piped through."),
+    "rekey": ("embedded_store", "Encrypt the store under a new key."),
+    "render": ("commands.render", "Fill secrets into a template."),
+    "restore": ("embedded_store", "Put a backup in the place of the store."),
+    "rotate": ("commands.rotate", "Give secrets new values, without downtime."),
     "run": ("run", "Run a program with the declared secrets in its environment."),
-    "scan": ("scan", "Look for stored values in files."),
-    "schema": ("schema", "Print the JSON Schema of specs."),
-    "set": ("secrets", "Store a secret."),
-    "trust": ("trust", "Trust a spec that was found."),
+    "scan": ("commands.scan", "Look for stored values in files."),
+    "schema": ("commands.schema", "Print the JSON Schema of specs."),
+    "set": ("commands.set", "Store a secret."),
+    "trust": ("commands.trust", "Trust a spec that was found."),
 }
 _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
 
@@ -115,13 +115,13 @@ class _Group(click.Group):
 @click.option(
     "--profile",
     metavar="NAME",
-    shell_complete=completing.profiles,
+    shell_complete=completions.profiles,
     help="The profile of the spec; else STRONGROOM_PROFILE.",
 )
 @click.option(
     "--pipeline",
     metavar="NAME",
-    shell_complete=completing.pipelines,
+    shell_complete=completions.pipelines,
     help="Ask this pipeline only, whatever the routes say.",
 )
 @click.option("--tenant", metavar="ID", help="Act for this tenant.")
@@ -140,7 +140,7 @@ def app(settings: Settings, /, **given: Any) -> None:
         click.get_current_context().with_resource(TenantContext(given["tenant"]))
         settings.tenant = given["tenant"]
     if given["reason"]:
-        from strongroom.audit.who import because
+        from strongroom.audit.reason import because
 
         click.get_current_context().with_resource(because(given["reason"]))
     settings.json |= given["as_json"]
@@ -159,7 +159,7 @@ def _run(args: Sequence[str], settings: Settings) -> int:
         code = app.main(args=list(args), prog_name="strongroom", obj=settings, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return failures.USAGE
+        return errors.USAGE
     except click.UsageError as error:
         _refuse(error)
     except click.Abort:
@@ -173,6 +173,6 @@ def _refuse(error: click.UsageError) -> NoReturn:
         hint = f"put {error.option_name} before the command"
     elif error.ctx is not None:
         hint = f"see `{error.ctx.command_path} --help`"
-    refused = failures.UsageError(error.format_message().rstrip("."), hint=hint)
+    refused = errors.UsageError(error.format_message().rstrip("."), hint=hint)
     refused.__suppress_context__ = True
     raise refused

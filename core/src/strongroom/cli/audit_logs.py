@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.audit.keys import VARIABLE, own_key_file
+from strongroom.audit.key_source import VARIABLE, own_key_file
 from strongroom.audit.pieces import UNREADABLE, beside, open_piece
 from strongroom.audit.verify import AuditReport, verify_pieces
-from strongroom.cli.failures import UsageError
+from strongroom.cli.errors import UsageError
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.cli.frame import Settings
+    from strongroom.cli.context import Settings
     from strongroom.spec.plan import ComponentPlan
     from strongroom.spec.references import Reference
 

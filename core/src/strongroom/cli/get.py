@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli import output
 
 if TYPE_CHECKING:
-    from strongroom.cli.frame import Settings
+    from strongroom.cli.context import Settings
 
 __all__ = ["get"]
 
@@ -16,7 +16,7 @@ def get(settings: Settings, *, key: str, field: str | None = None, version: str 
     """Print the value of `key`, or of one member of it, in its current or an older version."""
     found = _quickly(settings, key) if version is None else None
     if found is None:
-        from strongroom.cli.remembered import remember
+        from strongroom.cli.spec_cache import remember
 
         with settings.registry() as registry:
             value = registry.get_secret(key) if version is None else registry.get_secret_version(key, version)
@@ -24,7 +24,7 @@ def get(settings: Settings, *, key: str, field: str | None = None, version: str 
             found = value, registry.explain(key).pipeline if settings.json else ""
     value, pipeline = found
     if field is not None:
-        from strongroom.fields import member_of
+        from strongroom.declarations.json_fields import member_of
 
         value = member_of(value, key, field)
     if settings.json:
@@ -35,7 +35,7 @@ def get(settings: Settings, *, key: str, field: str | None = None, version: str 
 
 def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
     """Return value and pipeline on the remembered way; of whatever goes wrong there, None."""
-    from strongroom.cli.remembered import recall
+    from strongroom.cli.spec_cache import recall
     from strongroom.errors import StrongroomError
     from strongroom.keys import check_key, is_reserved
 
@@ -56,11 +56,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(message)
     import click
 
-    from strongroom.cli import completing
+    from strongroom.cli import completions
     from strongroom.cli.app import command
 
     @command("get")
-    @click.argument("key", shell_complete=completing.keys)
+    @click.argument("key", shell_complete=completions.keys)
     @click.option("--field", metavar="F", help="A member of a JSON secret; 'a.b' and 'a.0' descend.")
     @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
     def get_command(settings: Settings, key: str, field: str | None, version: str | None) -> None:

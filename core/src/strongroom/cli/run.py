@@ -7,20 +7,20 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from strongroom.cli.child import run_child
-from strongroom.cli.declared import choose, deprecations, read
-from strongroom.cli.environment import child_environment, refuse_dangerous, refuse_unholdable
-from strongroom.cli.failures import UsageError
-from strongroom.cli.process import refuse_start, replace_by
+from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
+from strongroom.cli.child.launch import refuse_start, replace_by
+from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.errors import UsageError
+from strongroom.cli.selection import choose, deprecations, read
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from strongroom.cli.frame import Settings
+    from strongroom.cli.context import Settings
+    from strongroom.declarations.resolve import Found
     from strongroom.masking import Masker
-    from strongroom.resolve import Found
-    from strongroom.spec.declared import SecretPlan
+    from strongroom.spec.secret_plan import SecretPlan
 
     Chosen = tuple[dict[str, SecretPlan], dict[str, Found], frozenset[str]]
 
@@ -58,7 +58,7 @@ def run(
 
 
 def _wholly(settings: Settings, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
-    from strongroom.cli.remembered import remember
+    from strongroom.cli.spec_cache import remember
 
     with settings.registry() as registry:
         if registry.plan.origin == "own" and not allow_empty:
@@ -76,7 +76,7 @@ def _wholly(settings: Settings, group: str | None, only: str | None, *, allow_em
 
 def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen | None:
     """Do as `_wholly` on the remembered way; of whatever goes wrong there, return None."""
-    from strongroom.cli.remembered import recall
+    from strongroom.cli.spec_cache import recall
     from strongroom.errors import StrongroomError
 
     try:
@@ -95,7 +95,7 @@ def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen 
 def _as_files(stack: ExitStack, texts: Mapping[str, str]) -> dict[str, str]:
     if not texts:
         return {}
-    from strongroom.cli.files import SecretFiles
+    from strongroom.cli.child.secret_files import SecretFiles
 
     files = stack.enter_context(SecretFiles())
     return {name: files.add(name, text) for name, text in texts.items()}
@@ -173,14 +173,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(message)
     import click
 
-    from strongroom.cli import completing
+    from strongroom.cli import completions
     from strongroom.cli.app import command
 
     @command("run", context_settings={"allow_interspersed_args": False})
     @click.option(
         "--group",
         metavar="G",
-        shell_complete=completing.groups,
+        shell_complete=completions.groups,
         help="Only the declared secrets of this group.",
     )
     @click.option("--only", metavar="A,B", help="Only these declared secrets.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
     from strongroom.encryption.ciphers import (
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
         Encryption,
         FernetEncryption,
     )
+    from strongroom.encryption.key_ring import KeyRing
     from strongroom.encryption.keys import generate_key
-    from strongroom.encryption.ring import KeyRing
     from strongroom.encryption.tokens import encoded
 
 __all__ = [
@@ -32,7 +32,7 @@ _HOMES = {
     "ChaCha20Encryption": "ciphers",
     "Encryption": "ciphers",
     "FernetEncryption": "ciphers",
-    "KeyRing": "ring",
+    "KeyRing": "key_ring",
     "encoded": "tokens",
     "generate_key": "keys",
 }

@@ -18,9 +18,9 @@ import threading
 from collections import OrderedDict
 from typing import Final, Literal, NamedTuple, NoReturn, Self
 
+from strongroom._pickling import ProcessBound, refuse_pickling
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import renew_after_fork
-from strongroom.pickling import ProcessBound, refuse_pickling
 
 __all__ = [
     "ARGON2_CEILING",

@@ -39,8 +39,8 @@ except ModuleNotFoundError as _error:
     raise MissingHostError("fastapi", "fastapi") from _error
 
 if TYPE_CHECKING:
+    from strongroom.declarations.resolve import ResolvedSecrets
     from strongroom.registry import SecretProviderRegistry
-    from strongroom.resolve import ResolvedSecrets
     from strongroom.spec.models import Spec
 
 __all__ = ["Registry", "add_error_handlers", "lifespan", "registry", "resolved", "secret", "tenant"]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+from strongroom._pickling import ProcessBound
 from strongroom.errors import ValidationError
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.parallel import BuildLock
-from strongroom.pickling import ProcessBound
 from strongroom.pipeline import read_many
 
 try:
@@ -251,7 +251,7 @@ def _told(value: Any) -> Any:
 
 
 def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
-    from strongroom.resolve import find_all
+    from strongroom.declarations.resolve import find_all
 
     found = find_all(registry, {name: registry.plan.secrets[name] for name in chosen})
     for one in found.values():

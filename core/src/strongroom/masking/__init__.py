@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
-    from strongroom.masking.encoded import forms, leaves
+    from strongroom.masking.encodings import forms, leaves
+    from strongroom.masking.known_values import known, mask, remember
     from strongroom.masking.limits import HELD_SECONDS, MARK, MIN_CHARACTERS
-    from strongroom.masking.logs import MaskingFilter, install
-    from strongroom.masking.process import known, mask, remember
+    from strongroom.masking.log_filter import MaskingFilter, install
     from strongroom.masking.stream import Masker, MaskingStream
 
 __all__ = [
@@ -43,14 +43,14 @@ _HOMES = {
     "MARK": "limits",
     "MIN_CHARACTERS": "limits",
     "Masker": "stream",
-    "MaskingFilter": "logs",
+    "MaskingFilter": "log_filter",
     "MaskingStream": "stream",
-    "forms": "encoded",
-    "install": "logs",
-    "known": "process",
-    "leaves": "encoded",
-    "mask": "process",
-    "remember": "process",
+    "forms": "encodings",
+    "install": "log_filter",
+    "known": "known_values",
+    "leaves": "encodings",
+    "mask": "known_values",
+    "remember": "known_values",
 }
 
 __getattr__, __dir__ = offered(__name__, _HOMES)

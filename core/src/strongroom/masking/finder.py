@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from strongroom.masking.encoded import forms
+from strongroom.masking.encodings import forms
 from strongroom.masking.limits import MIN_CHARACTERS
 from strongroom.masking.looks import step_left, step_right
 from strongroom.masking.views import views

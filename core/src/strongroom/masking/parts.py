@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from strongroom.masking.encoded import leaves
+from strongroom.masking.encodings import leaves
 from strongroom.masking.limits import MIN_CHARACTERS
 
 __all__ = ["lines", "parts"]

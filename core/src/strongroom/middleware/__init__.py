@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
     from strongroom.middleware.base import Middleware

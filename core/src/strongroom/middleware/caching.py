@@ -18,15 +18,15 @@ from strongroom.cache.addresses import (
     places_of,
     sources_of,
 )
-from strongroom.cache.flights import Fetched
 from strongroom.cache.hierarchical import HierarchicalSecretCache
-from strongroom.cache.memory import SecretCache
 from strongroom.cache.memory_store import MemoryCacheStore
+from strongroom.cache.secret_cache import SecretCache
+from strongroom.cache.single_flight import Fetched
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.middleware.writes import WritesMiddleware
+from strongroom.middleware.write_observer import WritesMiddleware
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Describer, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
@@ -326,7 +326,7 @@ def make_caching_middleware(
     )
 
 
-make_caching_middleware.wants_surroundings = True  # type: ignore[attr-defined]  # see `strongroom.assembly`
+make_caching_middleware.wants_surroundings = True  # type: ignore[attr-defined]  # see `strongroom.registry.assembly`
 
 
 def _due_at(inner: Any, rotate_days: Mapping[str, int], key: str) -> datetime | None:

@@ -14,7 +14,7 @@ from strongroom.encryption.ciphers import (
     FernetEncryption,
     TokenEncryption,
 )
-from strongroom.encryption.ring import KeyRing
+from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded, looks_encrypted
 from strongroom.errors import (
     ConflictError,

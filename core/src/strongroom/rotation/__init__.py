@@ -5,7 +5,7 @@ from __future__ import annotations
 from strongroom.rotation.command import CommandRotator
 from strongroom.rotation.generators import GENERATORS, Generator, generator_of
 from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
-from strongroom.rotation.rotation import SecretRotation
+from strongroom.rotation.secret_rotation import SecretRotation
 
 __all__ = [
     "GENERATORS",

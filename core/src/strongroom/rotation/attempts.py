@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from strongroom.rotation.records import Record
+    from strongroom.rotation.ledger import Record
 
 __all__ = ["Attempt", "attempting", "is_held"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation.telling import without
+from strongroom.rotation.redaction import without
 
 __all__ = ["CommandRotator"]
 

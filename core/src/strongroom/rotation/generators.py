@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from strongroom.errors import ConfigurationError
-from strongroom.passwords import generate_password
+from strongroom.generators import generate_password
 
 __all__ = ["GENERATORS", "Generator", "generator_of"]
 

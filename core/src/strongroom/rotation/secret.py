@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from strongroom.errors import RotationError, SecretNotFoundError, UnsupportedOperationError, show_key
-from strongroom.middleware.writes import TellingMiddleware
+from strongroom.middleware.write_observer import TellingMiddleware
 from strongroom.pipeline import Pipeline, as_operation
 from strongroom.providers import Describer, StagedWriter, VersionReader
-from strongroom.rotation.records import Record
-from strongroom.rotation.room import room_of
+from strongroom.rotation.ledger import Record
+from strongroom.rotation.target import room_of
 
 __all__ = ["Look", "Secret"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.exports import offered
+from strongroom._lazy import offered
 
 if TYPE_CHECKING:
-    from strongroom.spec.loading import load_plan, load_spec
+    from strongroom.spec.loader import load_plan, load_spec
     from strongroom.spec.models import Spec
     from strongroom.spec.schema import json_schema
 
 __all__ = ["Spec", "json_schema", "load_plan", "load_spec"]
 
 # yaml and pydantic are loaded by whoever reads a spec, not by whoever imports strongroom.
-_HOMES = {"Spec": "models", "json_schema": "schema", "load_plan": "loading", "load_spec": "loading"}
+_HOMES = {"Spec": "models", "json_schema": "schema", "load_plan": "loader", "load_spec": "loader"}
 
 __getattr__, __dir__ = offered(__name__, _HOMES)

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError
-from strongroom.homes import expanded
+from strongroom.paths.user_home import expanded
 from strongroom.spec import references
 from strongroom.spec.document import show_path
 from strongroom.spec.inside import why_outside

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
-from strongroom.installed import start_pydantic
+from strongroom.plugins.distributions import start_pydantic
 from strongroom.spec.document import Node, node_of
 
 __all__ = ["Component", "Fallback", "Generate", "Generator", "Pipeline", "Rotate", "Route", "Secret", "Spec"]

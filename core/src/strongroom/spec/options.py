@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from strongroom.errors import ConfigurationError, PluginError
-from strongroom.homes import expanded
+from strongroom.paths.user_home import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, did_you_mean, finder
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar

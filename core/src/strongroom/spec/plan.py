@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from strongroom.spec.declared import Position, SecretPlan
-from strongroom.spec.finding import FoundSpec
+from strongroom.spec.locate import FoundSpec
 from strongroom.spec.references import Reference
+from strongroom.spec.secret_plan import Position, SecretPlan
 
 __all__ = [
     "ComponentPlan",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError
-from strongroom.homes import expanded
-from strongroom.ownership import distrust
+from strongroom.paths.ownership import distrust
+from strongroom.paths.user_home import expanded
 
 __all__ = [
     "BadReferenceError",

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
-from strongroom.ownership import distrust
+from strongroom.paths.ownership import distrust
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
-from strongroom.spec.finding import FoundSpec
+from strongroom.spec.locate import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.errors import ConfigurationError, UntrustedSpecError
-from strongroom.ownership import others_may_write, roots_own
+from strongroom.paths.ownership import others_may_write, roots_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -133,7 +133,7 @@ def trust(real: str, data: bytes | None) -> None:
     """
     from pathlib import Path
 
-    from strongroom.writing import write_whole
+    from strongroom.paths.atomic_write import write_whole
 
     place = _place()
     if place is None:

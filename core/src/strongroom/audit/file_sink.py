@@ -1,0 +1,333 @@
+"""A log that many threads and processes append to, each line chained to the one before.
+
+Whoever writes holds a lock on the head, which stays where it is while logs are rotated. What the writer
+knows of the end of the log is good as long as size and inode are what they were: then nobody else wrote, and
+an entry costs one write and one update of the head in place. Otherwise `strongroom.audit.recovery` finds the
+end anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Sequence
+
+from strongroom.audit import recovery
+from strongroom.audit.chain import GENESIS, HEAD_BYTES, Anchor, Chain
+from strongroom.audit.group_commit import GroupCommit
+from strongroom.audit.key_source import KeySource
+from strongroom.errors import AuditError, ConfigurationError
+from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
+
+__all__ = ["AuditFile"]
+
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_OTHERS_MAY = 0o027
+_SPARE_BYTES = 512
+_LOOK_SECONDS = 1.0
+"""How long a head that was removed or exchanged may go unnoticed."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0001, 0.01
+
+
+class AuditFile:
+    """An append-only log of chained lines. Opened at the first use, and again after a fork or a rotation.
+
+    Args:
+        path: Where it is; its head is beside it.
+        keys: Where its key comes from.
+        fsync: Whether `append` returns only when the lines are on the disk; threads share one call.
+        timeout: Seconds to wait for other threads and processes.
+    """
+
+    def __init__(self, path: str, keys: KeySource, *, fsync: bool, timeout: float) -> None:
+        self.path = path
+        self.head_path = f"{path}.head"
+        self._keys = keys
+        self._fsync = fsync
+        self._timeout = timeout
+        self._start_afresh()
+        renew_after_fork(self, AuditFile._after_fork, rest=AuditFile._rest)
+
+    def _start_afresh(self) -> None:
+        self._mutex = SingleEntryLock(f"the audit log {self.path}")
+        self._commit = GroupCommit()
+        self._head_fd = self._log_fd = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._chain: Chain | None = None
+        self._inode = self._device = self._size = -1
+        self._seq, self._mac = 0, GENESIS
+        self._look_at = 0.0
+        self._anchor: Anchor | None = None
+
+    def append(self, texts: Sequence[str]) -> list[bytes]:
+        """Write `texts`, JSON objects without their closing brace, and return the lines that they became.
+
+        Raises:
+            AuditError: They could not be written; none of them is in the log.
+        """
+        try:
+            self._begin()
+            try:
+                lines = self._write(texts)
+                number = self._commit.written() if self._fsync else 0
+            finally:
+                self._finish()
+            if self._fsync:
+                self._commit.wait(number, self._descriptors)
+        except OSError as error:
+            raise self._refusal(error) from error
+        return lines
+
+    def check(self, size: int) -> None:
+        """Make sure that a line of `size` bytes can be written.
+
+        Raises:
+            AuditError: It cannot.
+        """
+        try:
+            self._begin()
+            try:
+                self._try_out(size + _SPARE_BYTES)
+            finally:
+                self._finish()
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Close the files; another use opens them again."""
+        with self._mutex:
+            self._drop()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # as the interpreter ends, or was never begun
+            self._drop()
+
+    def __repr__(self) -> str:
+        return f"<AuditFile {self.path}>"
+
+    # --- one turn of writing: thread lock, file lock, and a known end of the log ---
+
+    def _begin(self) -> None:
+        if self._mutex.is_mine():
+            raise self._interrupted()
+        if not self._mutex.acquire(timeout=self._timeout):
+            raise self._busy()
+        try:
+            if self._head_fd < 0:
+                self._open_head()
+            try:
+                fcntl.flock(self._head_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._wait_for_head()
+            try:
+                now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116  # on the path of every audited read
+            except FileNotFoundError:
+                self._find_the_end()
+            else:
+                if (
+                    now.st_size != self._size
+                    or now.st_ino != self._inode
+                    or now.st_dev != self._device
+                    or (time.monotonic() > self._look_at and self._lost_its_head())
+                ):
+                    self._find_the_end()
+        except BaseException:
+            self._drop()  # which gives the file lock back
+            self._mutex.release()
+            raise
+
+    def _lost_its_head(self) -> bool:
+        """Tell whether the head is gone or another one: who writes under that does not wait for us."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._is_replaced(self.head_path, self._head_fd)
+
+    def _finish(self) -> None:
+        try:
+            if self._head_fd >= 0:
+                fcntl.flock(self._head_fd, fcntl.LOCK_UN)
+        finally:
+            self._mutex.release()
+
+    def _wait_for_head(self) -> None:
+        pause, until = _FIRST_PAUSE, time.monotonic() + self._timeout
+        while time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._head_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise self._busy()
+
+    def _open_head(self) -> None:
+        in_use = self._refuse_what_is_no_log()
+        try:
+            key = self._keys.find_or_make(self.path, in_use=in_use)
+        except ConfigurationError as error:
+            raise AuditError(error.message, hint=error.hint) from error
+        self._chain = Chain(key)
+        self._head_fd = os.open(self.head_path, _OPEN, 0o600)
+        if not stat.S_ISREG(os.fstat(self._head_fd).st_mode):
+            raise AuditError(f"{self.head_path} is no ordinary file", hint="remove it")
+
+    def _refuse_what_is_no_log(self) -> bool:
+        """Look at what is there before anything is made beside it; return whether the log is in use."""
+        sizes = []
+        for path in (self.path, self.head_path):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                raise AuditError(
+                    f"{path} is no ordinary file, so no audit log",
+                    hint="name a file of its own; for a pipe leave `path` out and configure a logger",
+                )
+            sizes.append(found.st_size)
+        return any(sizes)
+
+    def _find_the_end(self) -> None:
+        if self._is_replaced(self.head_path, self._head_fd):
+            self._drop()
+            self._open_head()
+            self._wait_for_head()
+        if self._log_fd < 0 or self._is_replaced(self.path, self._log_fd):
+            self._close_log()
+            self._open_log()
+        assert self._chain is not None  # noqa: S101  # opening the head made it
+        record = os.pread(self._head_fd, HEAD_BYTES + 1, 0)
+        found = recovery.find_end(self._log_fd, record, self._chain, self.path)
+        end = found.end
+        self._anchor = self._chain.anchor(end.first, end.prev, end.file)
+        self._seq, self._mac, self._size = end.seq, end.mac, end.size
+        os.pwrite(self._head_fd, self._anchor.pack(end.seq, end.mac, end.size), 0)
+        if found.notes:
+            self._write(found.notes)
+
+    def _open_log(self) -> None:
+        self._refuse_what_is_no_log()
+        self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
+        status = os.fstat(self._log_fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise AuditError(f"{self.path} is no ordinary file, so no audit log")
+        if status.st_mode & _OTHERS_MAY:
+            with contextlib.suppress(OSError):  # somebody else's file: what can be written is written
+                os.fchmod(self._log_fd, status.st_mode & ~_OTHERS_MAY)
+        self._inode, self._device = status.st_ino, status.st_dev
+        if self._fsync:
+            _sync_folder(self.path)
+
+    @staticmethod
+    def _is_replaced(path: str, descriptor: int) -> bool:
+        try:
+            there = os.lstat(path)
+        except FileNotFoundError:
+            return True
+        ours = os.fstat(descriptor)
+        return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev)
+
+    # --- with the lock held ---
+
+    def _write(self, texts: Sequence[str]) -> list[bytes]:
+        chain, anchor = self._chain, self._anchor
+        assert chain is not None  # noqa: S101  # as above
+        assert anchor is not None  # noqa: S101  # as above
+        seq, mac, before = self._seq, self._mac, self._size
+        lines = []
+        for text in texts:
+            seq += 1
+            line, mac = chain.seal(text, seq, mac)
+            lines.append(line)
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        size = before + len(data)
+        self._size = -1  # whatever stops us in between, the next writer looks at what is there
+        done = os.write(self._log_fd, data)
+        if done != size - before:
+            self._put(data, before, done)
+        os.pwrite(self._head_fd, anchor.pack(seq, mac, size), 0)
+        self._seq, self._mac, self._size = seq, mac, size
+        return lines
+
+    def _put(self, data: bytes, before: int, done: int = 0) -> None:
+        try:
+            while done < len(data):
+                done += os.write(self._log_fd, data[done:])
+        except BaseException:
+            with contextlib.suppress(OSError):  # else the next writer closes what is left of the line
+                os.ftruncate(self._log_fd, before)
+            raise
+
+    def _try_out(self, size: int) -> None:
+        """Write blanks and take them away again: room, quota, limits and rights are what a line will meet."""
+        before = self._size
+        try:
+            os.ftruncate(self._log_fd, before)
+        except PermissionError:
+            return  # an append-only file (chattr +a) takes nothing away: that it opened has to do
+        self._size = -1
+        try:
+            self._put(b" " * size, before)
+        finally:
+            os.ftruncate(self._log_fd, before)
+        self._size = before
+
+    def _descriptors(self) -> tuple[int, int, int]:
+        """Return the number of the last append, and copies of the descriptors of log and head."""
+        with self._mutex:
+            if self._log_fd < 0:
+                return self._commit.last, -1, -1
+            return self._commit.last, os.dup(self._log_fd), os.dup(self._head_fd)
+
+    def _close_log(self) -> None:
+        if self._log_fd >= 0:
+            if self._fsync:
+                self._commit.retire(self._log_fd)
+            os.close(self._log_fd)
+            self._log_fd = -1
+
+    def _drop(self) -> None:
+        """Close both files, which also gives the file lock back."""
+        self._close_log()
+        if self._head_fd >= 0:
+            os.close(self._head_fd)
+            self._head_fd = -1
+        self._forget()
+
+    def _rest(self, take: Take) -> None:
+        take(self._mutex)  # a descriptor that is opened just now would be lost, and keep the file lock
+
+    def _after_fork(self) -> None:
+        # The copies share the parent's file lock: they are closed, never unlocked.
+        for descriptor in (self._log_fd, self._head_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._start_afresh()
+
+    def _interrupted(self) -> AuditError:
+        refusal = self._mutex.refusal()
+        return AuditError(refusal.message, hint=refusal.hint)
+
+    def _busy(self) -> AuditError:
+        return AuditError(
+            f"the audit log {self.path} is held by another writer for more than {self._timeout:g} s",
+            hint="look for a stopped process that has it open",
+        )
+
+    def _refusal(self, error: OSError) -> AuditError:
+        told = os.strerror(error.errno) if error.errno else type(error).__name__
+        return AuditError(
+            f"the audit log {self.path} cannot be written: {told}",
+            hint="make room for it and see that its folder is there and writable",
+        )
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH120  # stays text
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,202 @@
+"""Reading the lines of audit logs: filtered, followed, and counted. Whether they are true, `verify` tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO
+
+from strongroom.audit.pieces import UNREADABLE, open_piece, unreadable
+from strongroom.audit.serialization import NOTE
+
+__all__ = ["Entry", "Filter", "Use", "entries", "follow", "moment", "read_since", "started_at", "uses"]
+
+Entry = Mapping[str, Any]
+_SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Return the time that `text` says: ISO 8601 (UTC where it names no zone), or how long ago: `2h`, `7d`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
+    found = datetime.fromisoformat(text.strip())
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines are meant; None means any.
+
+    `key` is a key, or the beginning of keys where it ends with `*`.
+    """
+
+    key: str | None = None
+    tenant: str | None = None
+    actor: str | None = None
+    operation: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __call__(self, entry: Entry) -> bool:
+        """Tell whether `entry` is meant."""
+        for member in ("tenant", "actor", "operation", "outcome"):
+            wanted = getattr(self, member)
+            if wanted is not None and entry.get(member) != wanted:
+                return False
+        return self._fits_key(entry) and self._fits_time(entry)
+
+    def _fits_key(self, entry: Entry) -> bool:
+        if self.key is None:
+            return True
+        key = str(entry.get("key"))
+        return key.startswith(self.key[:-1]) if self.key.endswith("*") else key == self.key
+
+    def _fits_time(self, entry: Entry) -> bool:
+        if self.since is None and self.until is None:
+            return True
+        at = started_at(entry)
+        if at is None:
+            return False
+        return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
+
+
+def started_at(entry: Entry) -> datetime | None:
+    """Return when the operation of `entry` began; None where it does not say so."""
+    try:
+        found = datetime.fromisoformat(str(entry.get("started_at")))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def entries(path: str) -> Iterator[Entry]:
+    """Yield the lines of a log, unpacked where it ends with `.gz`.
+
+    What is not a JSON object is left out, for `verify` to tell of.
+
+    Raises:
+        AuditError: It cannot be read.
+    """
+    try:
+        with open_piece(path) as file:
+            for line in file:
+                entry = _parsed(line)
+                if entry is not None:
+                    yield entry
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+
+
+def follow(
+    path: str, last: int, *, pause: float = 0.2, sleep: Callable[[float], object] = time.sleep
+) -> Iterator[Entry]:
+    """Yield the `last` lines of a log, and then each that is added, also after a rotation; it never ends.
+
+    Args:
+        path: The log; where it is not there yet, it is waited for.
+        last: How many of the lines that are there come first.
+        pause: Seconds between two looks.
+        sleep: What waits.
+    """
+    wanted: int | None = last
+    while True:
+        try:
+            file = open(path, "rb")  # noqa: PTH123, SIM115  # paths are text here; closed below
+        except FileNotFoundError:
+            sleep(pause)
+            continue
+        with file:
+            rest, gone = b"", False
+            while True:
+                lines = list(deque(file, maxlen=None if wanted is None else wanted + 1))
+                if lines:
+                    lines[0] = rest + lines[0]
+                    rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
+                shown = lines if wanted is None else lines[len(lines) - min(wanted, len(lines)) :]
+                wanted = None  # from now on all of them
+                yield from (entry for entry in map(_parsed, shown) if entry is not None)
+                if gone:
+                    break
+                gone = _is_gone(path, file)  # then what was written to it meanwhile is read once more
+                if not gone:
+                    sleep(pause)
+
+
+def _is_gone(path: str, file: BinaryIO) -> bool:
+    """Tell whether `path` is no longer the file that is open, or was cut."""
+    ours = os.fstat(file.fileno())
+    try:
+        there = os.stat(path)  # noqa: PTH116  # as above
+    except FileNotFoundError:
+        return True
+    return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev) or ours.st_size < file.tell()
+
+
+@dataclass(slots=True)
+class Use:
+    """How often an actor did something to a key, and when last."""
+
+    actor: str
+    tenant: str | None
+    operation: str
+    key: str
+    count: int = 0
+    refused: int = 0
+    last: datetime | None = None
+
+
+def uses(found: Iterable[Entry]) -> list[Use]:
+    """Count who did what to which key, the most frequent first; intents and notes do not count."""
+    counted: dict[tuple[str, str | None, str, str], Use] = {}
+    for entry in found:
+        if entry.get("outcome") is None or entry.get("operation") == NOTE:
+            continue
+        told = (
+            str(entry.get("actor")),
+            entry.get("tenant"),
+            str(entry.get("operation")),
+            str(entry.get("key")),
+        )
+        use = counted.setdefault(told, Use(*told))
+        use.count += 1
+        use.refused += entry.get("outcome") in {"denied", "vetoed", "error"}
+        at = started_at(entry)
+        if at is not None and (use.last is None or at > use.last):
+            use.last = at
+    return sorted(counted.values(), key=lambda use: (-use.count, use.key, use.operation, use.actor))
+
+
+def read_since(found: Iterable[Entry], since: datetime) -> set[tuple[str | None, str]]:
+    """Return tenant and key of each secret whose value somebody got since then."""
+    read = set()
+    for entry in found:
+        at = started_at(entry)
+        if (
+            entry.get("operation") == "get"
+            and entry.get("outcome") == "ok"
+            and at is not None
+            and at >= since
+        ):
+            read.add((entry.get("tenant"), str(entry.get("key"))))
+    return read
+
+
+def _parsed(line: bytes) -> Entry | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

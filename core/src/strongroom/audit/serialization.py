@@ -1,0 +1,76 @@
+"""An event as a line of JSON, exact whatever text it holds, and never with a value."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
+
+from strongroom.audit.reason import build_service, coding_tool, host, system_user
+from strongroom.errors import show_key
+from strongroom.hooks import SecretEvent
+
+__all__ = ["NOTE", "acting", "event_text", "note_text"]
+
+NOTE = "note"
+"""The operation of a line that the log itself adds, to say what happened to it."""
+
+_MAX_CHARACTERS = 1024
+"""A valid key has at most 512; what is longer was refused, and must not fill the disk by being so."""
+
+
+def acting() -> str:
+    """Return the members that say which process acts: user, pid, host, build service, coding tool."""
+    members = {
+        "user": system_user(os.getpid()),
+        "pid": os.getpid(),
+        "host": host(),
+        "ci": build_service(os.environ),
+        "tool": coding_tool(os.environ),
+    }
+    return json.dumps(members, separators=(",", ":"))[1:-1]
+
+
+def event_text(event: SecretEvent, who: str, reason: str | None, batch: str | None = None) -> str:
+    """Return the line of `event`, ASCII, without the brace that closes it: a chain may add members.
+
+    Args:
+        event: The event; members keep their names.
+        who: What `acting` returned.
+        reason: Why it was done.
+        batch: The id that all events of one batch share.
+    """
+    # By hand because this is on the path of every audited read; a test holds it equal to `json`.
+    duration = event.duration
+    return (
+        f'{{"id":{quoted(event.id)},"operation":{quoted(event.operation)},"key":{_key(event.key)},'
+        f'"pipeline":{_text(event.pipeline)},"tenant":{_text(event.tenant)},"actor":{_key(event.actor)},'
+        f'"started_at":"{event.started_at.isoformat()}",'
+        f'"duration":{"null" if duration is None else format(duration, ".6f")},'
+        f'"outcome":{_text(event.outcome)},"source":{_text(event.source)},'
+        f'"error_type":{_text(event.error_type)},{who},'
+        f'"reason":{"null" if reason is None else _key(reason)},"batch":{_text(batch)}'
+    )
+
+
+def note_text(event: SecretEvent, who: str, note: dict[str, object]) -> str:
+    """Return the line that tells what happened to the log itself, as `event_text` does."""
+    return f'{event_text(event, who, None)},"note":{json.dumps(note, separators=(",", ":"))}'
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else quoted(text)
+
+
+def _key(key: str) -> str:
+    if not isinstance(key, str):  # a caller gave something else, and was refused
+        return quoted(show_key(key))
+    if len(key) > _MAX_CHARACTERS:
+        return quoted(f"{key[:_MAX_CHARACTERS]}… ({len(key)} characters)")
+    return quoted(key)
+
+
+def plain(texts: Sequence[str]) -> list[str]:
+    """Return whole lines for a log without a chain."""
+    return [f"{text}}}" for text in texts]

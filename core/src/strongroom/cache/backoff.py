@@ -1,0 +1,52 @@
+"""What a cache knows of a backend that does not answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strongroom.cache.single_flight import Flight
+from strongroom.errors import BackendUnavailableError, ThrottledError
+
+__all__ = ["Outage"]
+
+_SHARE: Final = 10
+_LONGEST: Final = 60.0
+_THROTTLED: Final = 1.0
+
+
+class Outage:
+    """Lets one caller at a time find out whether the backend is back, the others need not wait for it.
+
+    How long after a failure nobody tries again follows from what the failure cost: ten times as long, a
+    minute at most. So waiting for a backend that hangs takes a tenth of the time, and one that refuses at
+    once is asked again at once. One that throttles is left alone for what it asked for, a second at least and
+    a minute at most.
+    """
+
+    def __init__(self) -> None:
+        self._down = False
+        self._until = 0.0
+        self._probe: Flight | None = None
+
+    def spares(self, now: float, *, asked: bool) -> bool:
+        """Tell whether a caller with a stale value is better off with it; `asked`: another one is asking."""
+        if not self._down:
+            return False
+        return asked or now < self._until or (self._probe is not None and not self._probe.future.done())
+
+    def probed_by(self, flight: Flight) -> None:
+        """Take note of who finds out."""
+        self._probe = flight
+
+    def failed(self, now: float, took: float, error: BackendUnavailableError | None = None) -> None:
+        """Take note of a failure at `now` that took so many seconds."""
+        pause = min(took * _SHARE, _LONGEST)
+        if isinstance(error, ThrottledError):
+            pause = max(pause, min(error.retry_after or 0, _LONGEST), _THROTTLED)
+        self._down = True
+        self._until = now + pause
+
+    def over(self) -> None:
+        """Take note of an answer."""
+        self._down = False
+        self._probe = None

@@ -1,0 +1,147 @@
+"""Names and data as a second level gets them: hashed with a key, and encrypted."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
+from strongroom.encryption.key_ring import KeyRing
+from strongroom.encryption.tokens import encoded
+from strongroom.errors import DecryptionError
+
+__all__ = ["Kept", "Sealing", "own_sealing", "sealing_of", "shared_sealing"]
+
+_FORMAT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A value as a second level has it; times are seconds since the epoch.
+
+    `version` is the one that a description had shown before the value was fetched, None where there was none.
+    `marks` are those that stood for its sources as it was fetched: with other ones it is out of date.
+    """
+
+    value: str = field(repr=False)
+    fetched_at: float
+    expires: float
+    version: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+class Sealing:
+    """Makes names and data for a second level, and reads them back.
+
+    Args:
+        cipher: Encrypts the data, each bound to its name.
+        name_keys: Keys of the names, the first for what is written; older ones are dropped with it.
+        namespace: What tells apart the caches that share a store and a key.
+    """
+
+    def __init__(self, cipher: Encryption, name_keys: list[bytes], namespace: str) -> None:
+        self._cipher = cipher
+        self._name_keys = name_keys
+        self._namespace = namespace
+
+    def name(self, tenant: str | None, key: str) -> str:
+        """Return the name of a tenant's key."""
+        return self.names(tenant, key)[0]
+
+    def names(self, tenant: str | None, key: str) -> list[str]:
+        """Return the names of a tenant's key under all keys."""
+        return [
+            f"{space}{_hash(name_key, b'key', key)}"
+            for space, name_key in zip(self.spaces(tenant), self._name_keys, strict=True)
+        ]
+
+    def spaces(self, tenant: str | None) -> list[str]:
+        """Return what all names of a tenant begin with, under all keys."""
+        who = "0" if tenant is None else f"1{tenant}"
+        return [f"{_hash(name_key, b'space', self._namespace, who)[:32]}:" for name_key in self._name_keys]
+
+    def marks(self, source: str) -> list[str]:
+        """Return the names of the mark of a source, under all keys: of every tenant and namespace."""
+        return [
+            f"{space}{_hash(name_key, b'mark', source)}"
+            for space, name_key in zip(self.mark_spaces(), self._name_keys, strict=True)
+        ]
+
+    def mark_spaces(self) -> list[str]:
+        """Return what the names of all marks begin with, under all keys."""
+        return [f"{_hash(name_key, b'marks')[:32]}:" for name_key in self._name_keys]
+
+    def within(self, account: str) -> Sealing:
+        """Return the same for the namespace and the account that it turned out to be."""
+        return Sealing(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
+
+    def seal(self, name: str, kept: Kept) -> bytes:
+        """Return the data of `kept` for `name`.
+
+        Raises:
+            ValidationError: The value is no Unicode text.
+        """
+        told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version, kept.marks]
+        text = json.dumps(told, ensure_ascii=False)
+        return self._cipher.encrypt(text, context=_context(name)).encode()
+
+    def open(self, name: str, data: Any) -> Kept | None:
+        """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
+        try:
+            told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
+            written_as, value, fetched_at, expires, version, marks = told
+        except (DecryptionError, ValueError, TypeError):
+            return None
+        if written_as != _FORMAT or not isinstance(value, str):
+            return None
+        return Kept(value, float(fetched_at), float(expires), version, tuple(marks))
+
+
+def sealing_of(cipher: Encryption, namespace: str) -> Sealing:
+    """Return the sealing that follows from `cipher`, the same in every process that has its key.
+
+    Raises:
+        ConfigurationError: It is a cipher of another kind, whose key is out of reach, and the environment
+            has none for the names.
+    """
+    members: list[Any] = [cipher.primary, *cipher.older] if isinstance(cipher, KeyRing) else [cipher]
+    able = [one for one in members if isinstance(one, TokenEncryption)]
+    if len(able) == len(members):
+        # Keys of their own, so that a passphrase is stretched once a process, and not for each that wrote.
+        made = [type(one)(one.derived(b"cache data")) for one in able]
+        sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
+        return Sealing(sealer, [one.derived(b"cache names") for one in able], namespace)
+    return Sealing(cipher, [_cipher_of_settings("names").derived(b"cache names")], namespace)
+
+
+def shared_sealing(encryption: Encryption | None, namespace: str) -> Sealing:
+    """Return the sealing for a store that others share.
+
+    Raises:
+        ConfigurationError: There is no cipher, and no key in the environment.
+    """
+    return sealing_of(encryption or _cipher_of_settings("values"), namespace)
+
+
+def own_sealing(namespace: str) -> Sealing:
+    """Return the sealing for a store that nobody shares, with a key that nobody else has."""
+    return sealing_of(AESGCMEncryption(os.urandom(32)), namespace)
+
+
+def _cipher_of_settings(of: str) -> AESGCMEncryption:
+    from strongroom.settings import required_encryption_key  # at first use: it is heavy
+
+    message = f"cache: a store that others share needs a key for its {of}"
+    return AESGCMEncryption(required_encryption_key(message, "encryption"))
+
+
+def _hash(key: bytes, *parts: bytes | str) -> str:
+    told = [part if isinstance(part, bytes) else part.encode(errors="surrogatepass") for part in parts]
+    return hmac.digest(key, encoded([b"strongroom cache 1", *told]), "sha256").hex()
+
+
+def _context(name: str) -> bytes:
+    return encoded([b"strongroom cache 1", name.encode()])

@@ -1,0 +1,282 @@
+"""A second level that may be down, slow or full of rubbish, and costs its cache a moment at most."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from strongroom.cache.secret_cache import MOST_FETCHES
+from strongroom.cache.store import CacheStore, FencedStore
+from strongroom.errors import ConflictError
+from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
+
+__all__ = ["ShieldedStore"]
+
+T = TypeVar("T")
+_log = logging.getLogger("strongroom.cache")
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 5.0
+_REPLAY_SECONDS: Final = 0.25
+_MOST_OWED: Final = 10_000
+_DROPPERS: Final = 8
+_FIRST_SECONDS: Final = 1.0
+"""What the first call may take longer: processes that start together have little of their CPUs."""
+_SLICES: Final = 5
+
+
+class ShieldedStore:
+    """Bounds every call to a `CacheStore`, and raises nothing.
+
+    After a failure the store is left alone for a pause, which doubles up to five seconds while it fails.
+    What had to be dropped in the meantime is owed to it: that is tried four times a second in the
+    background, and nothing is read from the store before it is done. Locks are held, and drops are made, on
+    threads of their own, so that fetches that take long hold up neither drops nor other reads.
+
+    Args:
+        store: The store; where it has a method `prepare`, that is called once, before the first call and
+            without a bound: it imports what calls need, which is not to count against their time.
+        timeout_seconds: How long a call may take.
+        lock_seconds: How long another process may hold a key's lock, and is waited for.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: CacheStore,
+        *,
+        timeout_seconds: float,
+        lock_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.errors = 0
+        self._is_prepared = False
+        self._allowed = timeout_seconds + _FIRST_SECONDS
+        self._timeout = timeout_seconds
+        self._lock_seconds = lock_seconds
+        self._clock = clock
+        self._pause = 0.0
+        self._closed_until = float("-inf")
+        self._owed: set[str] = set()
+        self._spaces: set[str] = set()
+        self._crew = Crew(name="strongroom-cache")
+        self._holders = Crew(MOST_FETCHES, "strongroom-cache-lock")
+        self._droppers = Crew(_DROPPERS, "strongroom-cache-drop")
+        self._begin_again()
+        renew_after_fork(self, ShieldedStore._begin_again)
+
+    def _begin_again(self) -> None:
+        self._ended = threading.Event()
+        self._lock = SingleEntryLock("the second level of the cache")
+        self._preparing = SingleEntryLock("the second level of the cache")
+        self._replaying = False
+
+    def get(self, name: str) -> Any:
+        """Return the data under `name`, or None where there is none or nobody can tell."""
+        return self._call(lambda: self.store.get(name))
+
+    def rubbish(self, name: str) -> None:
+        """Drop what cannot be read, and say so."""
+        _log.warning("the second level of the cache holds rubbish under %s", name)
+        self.errors += 1
+        self.drop([name])
+
+    def set(self, name: str, data: bytes, ttl_seconds: float, token: int | None) -> None:
+        """Keep `data`, unless it is out of date by `token`."""
+        store = self.store
+        if token is not None and isinstance(store, FencedStore):
+            self._call(lambda: store.set_fenced(name, data, ttl_seconds, token))
+        else:
+            self._call(lambda: store.set(name, data, ttl_seconds))
+
+    def drop(self, names: list[str]) -> None:
+        """Drop `names`, now or as soon as it can be done."""
+        with self._lock:
+            self._owed.update(names)
+        self._settle_or_replay()
+
+    def clear(self, spaces: list[str]) -> None:
+        """Drop all names that begin with one of `spaces`, now or as soon as it can be done."""
+        with self._lock:
+            self._spaces.update(spaces)
+        self._settle_or_replay()
+
+    def owes(self) -> bool:
+        """Tell whether something is still to be dropped."""
+        with self._lock:
+            return bool(self._owed or self._spaces)
+
+    @contextlib.contextmanager
+    def holding(self, name: str) -> Iterator[int | None]:
+        """Hold the lock of `name` for the block, and give its token: None where it cannot be had."""
+        entered: Future[int] = Future()
+        leave, left = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            # Entered and left by one thread: a lock may belong to the thread that took it.
+            try:
+                with self.store.lock(
+                    name, ttl_seconds=self._lock_seconds, wait_seconds=self._lock_seconds
+                ) as token:
+                    entered.set_result(token)
+                    leave.wait()
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                if not entered.done():
+                    entered.set_exception(error)
+            finally:
+                left.set()
+
+        if not self._is_open():
+            yield None
+            return
+        self._prepare()
+        self._holders.start(hold)
+        try:
+            yield self._entered(entered, name)
+        finally:
+            leave.set()
+            # A process that ended now would leave the others to wait until the lock does so by itself.
+            left.wait(self._timeout)
+
+    def _entered(self, entered: Future[int], name: str) -> int | None:
+        end = time.monotonic() + self._lock_seconds + self._timeout
+        while True:
+            try:
+                return entered.result(self._timeout)
+            except ConflictError:
+                return None  # another process fetches for longer than anybody waits
+            except TimeoutError:
+                if entered.done():
+                    return None
+                # Held by another, or does the store hang? It can be asked.
+                self.get(name)
+                if not self._is_open() or time.monotonic() > end:
+                    return None
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                self.failed(error)
+                return None
+
+    def _is_open(self) -> bool:
+        return self._clock() >= self._closed_until
+
+    def _call(self, call: Callable[[], T]) -> T | None:
+        """Return what `call` returns, None where it fails, takes too long, or is not tried."""
+        if not (self._is_open() and self._settle()):
+            return None
+        return self._tried(self._crew, call)[1]
+
+    def _prepare(self) -> None:
+        if self._is_prepared:
+            return
+        with self._preparing:
+            prepare = getattr(self.store, "prepare", None)
+            if not self._is_prepared and callable(prepare):
+                with contextlib.suppress(
+                    Exception
+                ):  # of a stranger's store; the call itself tells what is wrong
+                    prepare()
+            self._is_prepared = True
+
+    def close(self) -> None:
+        """Try no more."""
+        if self.owes():
+            _log.warning(
+                "the second level of the cache does not answer: what was to be dropped from it may be given "
+                "there to the end of its time"
+            )
+        self._ended.set()
+
+    def _settle_or_replay(self) -> None:
+        if self._is_open() and self._settle():
+            return
+        with self._lock:
+            if self._replaying:
+                return
+            self._replaying = True
+        self._droppers.start(self._replay)
+
+    def _replay(self) -> None:
+        """Try until nothing is owed: other processes must not read for long what was dropped here."""
+        try:
+            while not self._ended.wait(_REPLAY_SECONDS):
+                if self._settle():
+                    self._closed_until = float("-inf")
+                    return
+        finally:
+            self._replaying = False
+
+    def _settle(self) -> bool:
+        """Drop what is owed; tell whether nothing is any more."""
+        end = time.monotonic() + self._timeout
+        while True:
+            with self._lock:
+                if len(self._owed) > _MOST_OWED:
+                    self._spaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
+                    self._owed.clear()
+                space, name = next(iter(self._spaces), None), next(iter(self._owed), None)
+            if space is not None:
+                done = self._tried(self._droppers, partial(self.store.clear, space))[0]
+            elif name is not None:
+                done = self._tried(self._droppers, partial(self.store.delete, name))[0]
+            else:
+                return True
+            if not done:
+                return False
+            with self._lock:
+                self._spaces.discard(space or "")
+                if space is None and name is not None:
+                    self._owed.discard(name)
+            if time.monotonic() > end:
+                return False  # the next one goes on
+
+    def _tried(self, crew: Crew, call: Callable[[], T]) -> tuple[bool, T | None]:
+        self._prepare()
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001  # of a stranger's store
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        crew.start(run)
+        try:
+            result = self._awaited(done)
+        except Exception as error:  # noqa: BLE001  # as above; or out of time
+            self.failed(error)
+            return False, None
+        if self._pause:
+            _log.warning("the second level of the cache answers again")
+        self._pause = 0.0
+        return True, result
+
+    def _awaited(self, done: Future[T]) -> T:
+        """Return what the call returned in its time; waiting for a CPU does not count."""
+        allowed, self._allowed = self._allowed, self._timeout
+        for _ in range(_SLICES):
+            # One that wakes up late has waited for its turn, and not for the store: it counts as one slice.
+            with contextlib.suppress(TimeoutError):
+                return done.result(allowed / _SLICES)
+            if done.done():
+                break
+        return done.result(0)
+
+    def failed(self, error: Exception) -> None:
+        """Take note that the store, or what encrypts for it, failed."""
+        self.errors += 1
+        if not self._is_open():
+            return  # several calls were under way as it failed
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._closed_until = self._clock() + self._pause
+        _log.warning(
+            "the second level of the cache failed (%s); it is left alone for %g s",
+            type(error).__name__, self._pause,
+        )  # fmt: skip

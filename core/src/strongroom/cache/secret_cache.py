@@ -1,0 +1,550 @@
+"""The cache in the process."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
+from typing import Final, TypeVar
+
+from strongroom._pickling import ProcessBound
+from strongroom.cache.backoff import Outage
+from strongroom.cache.entries import Entries, Entry
+from strongroom.cache.single_flight import Fetched, Flight, Suspended, UnansweredError, turn
+from strongroom.cache.stats import CacheStats
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    show_key,
+)
+from strongroom.hooks import report_source
+from strongroom.hooks.events import observation
+from strongroom.keys import check_key
+from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
+from strongroom.tenancy import current_tenant, open_tenants
+
+__all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
+
+E = TypeVar("E", bound=BaseException)
+Load = Callable[[str], Fetched]
+LoadMany = Callable[[list[str]], Mapping[str, Fetched]]
+REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
+"""Answers after which nothing that was remembered is given any more."""
+_INHERITED_SECONDS: Final = 1.0
+"""How long a forked child gives what its parent had read: it hears of none of its parent's writes."""
+_OF_NO_KEY: Final = (BackendUnavailableError, AuthenticationError, ConfigurationError)
+"""Failures that are about no key, whichever they name."""
+MOST_FETCHES: Final = 128
+"""Fetches of one cache at a time; the others wait for their turn."""
+_MOST_DESCRIBED: Final = 10_000
+
+
+class SecretCache(ProcessBound):
+    """Remembers values for a time, and asks for each key once however many callers want it.
+
+    A fetch runs on a thread of the cache's own, in the context of the caller that began it. Everybody who
+    wants the same key meanwhile waits for it and gets what it brought, or its error. What an invalidation
+    overtakes is given to those who wait, and not kept. Keys belong to the active tenant.
+
+    Args:
+        ttl_seconds: How long a value is fresh.
+        max_entries: Entries at most, over all tenants; those that were not read for longest leave first.
+        negative_ttl_seconds: How long "not found" is remembered; 0 does not.
+        stale_if_error_seconds: How long past its time a value is still given while the backend is
+            unavailable, and for no other error.
+        refresh_ahead: The last part of a value's life, between 0 and 1, in which a read gets it at once and
+            has it fetched anew in the background.
+        jitter: How much shorter a life may be, between 0 and 1, drawn for each value, so that what was
+            fetched together does not expire together.
+        fetch_timeout_seconds: How long a caller waits for a fetch; None without end.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        ttl_seconds: float = 300,
+        *,
+        max_entries: int = 10_000,
+        negative_ttl_seconds: float = 0,
+        stale_if_error_seconds: float = 0,
+        refresh_ahead: float = 0.0,
+        jitter: float = 0.0,
+        fetch_timeout_seconds: float | None = 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_at_least(0, ttl_seconds=ttl_seconds, negative_ttl_seconds=negative_ttl_seconds)
+        check_at_least(0, stale_if_error_seconds=stale_if_error_seconds)
+        check_at_least(1, max_entries=max_entries)
+        check_share(refresh_ahead=refresh_ahead, jitter=jitter)
+        self._ttl = ttl_seconds
+        self._negative_ttl = negative_ttl_seconds
+        self._stale = stale_if_error_seconds
+        self._ahead = refresh_ahead
+        self._jitter = jitter
+        self._timeout = fetch_timeout_seconds
+        self._clock = clock
+        self._entries = Entries(max_entries, stale_if_error_seconds)
+        self._hits = itertools.count()
+        self._described: dict[tuple[str | None, str], str] = {}
+        self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
+        self._crew = Crew(MOST_FETCHES, "strongroom-fetch")
+        self._begin_again()
+        renew_after_fork(self, SecretCache._after_fork)
+
+    def get_or_fetch(self, key: str, fetch: Callable[[str], str]) -> str:
+        """Return the value of `key`: the remembered one, else what `fetch(key)` returns.
+
+        Raises:
+            BackendUnavailableError: The fetch did not end in time. Else whatever `fetch` raises.
+            TypeError: `fetch` returned something else than text.
+        """
+        return self.reader(lambda asked: Fetched(fetch(asked)))(key)
+
+    def reader(self, load: Load) -> Callable[[str], str]:
+        """Return a function of a key that reads through the cache: the fast path, bound once."""
+        spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._slow
+        observed, open_blocks = observation.get, open_tenants.get
+
+        def read(key: str) -> str:
+            entry: Entry | None
+            try:
+                # `current_tenant()`, written out; the slow way asks it where a block ended elsewhere.
+                entry = spaces[open_blocks()[0].value][key]
+            except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is no key
+                entry = None
+            if entry is not None:
+                value = entry.value
+                if value is not None and clock() < entry.fresh_until:
+                    entry.used = True
+                    next(hits)
+                    current = observed()
+                    if current is not None:
+                        current.source = "l1"
+                    return value
+            return slow(key, load)
+
+        return read
+
+    def invalidate(self, key: str) -> None:
+        """Forget `key` of the active tenant; a fetch of it that is under way is not kept."""
+        self.forget(current_tenant(), key)
+
+    def invalidate_prefix(self, prefix: str) -> None:
+        """Forget all keys of the active tenant that begin with `prefix`."""
+        tenant = current_tenant()
+        with self._lock:
+            self._entries.drop_where(tenant, lambda key: key.startswith(prefix))
+            self._overtake(lambda one: one.tenant == tenant and one.key.startswith(prefix))
+
+    def clear(self) -> None:
+        """Forget everything of the active tenant."""
+        self.invalidate_prefix("")
+
+    def forget(self, tenant: str | None, key: str) -> None:
+        """Forget `key` of `tenant`."""
+        with self._lock:
+            self._entries.drop(tenant, key)
+            flight = self._flights.pop((tenant, key), None)
+            if flight is not None:
+                flight.kept = False
+
+    def forget_everywhere(self, key: str) -> None:
+        """Forget `key` of every tenant."""
+        with self._lock:
+            tenants = [tenant for tenant, space in self._entries.spaces.items() if key in space]
+            tenants += [tenant for tenant, one in self._flights if one == key]
+        for tenant in tenants:
+            self.forget(tenant, key)
+
+    def drop_all(self) -> None:
+        """Forget everything of every tenant: as of a cache with a second level."""
+        self.forget_all()
+
+    def forget_all(self) -> None:
+        """Forget everything of every tenant."""
+        with self._lock:
+            self._entries.drop_all()
+            self._overtake(lambda _: True)
+
+    def stats(self) -> CacheStats:
+        """Return the counts, over all tenants."""
+        with self._lock:
+            fast = int(repr(self._hits)[len("count(") : -1])  # the one way to read a counter and not move it
+            return CacheStats(
+                **{**self._counts, "hits": self._counts["hits"] + fast},
+                evictions=self._entries.evictions,
+                entries=len(self._entries),
+            )
+
+    def saw_version(self, key: str, version: str) -> bool:
+        """Take note of the current version of `key`, and return whether it is known to have changed.
+
+        An entry is of that version only where a description showed it before the value was fetched, too. Any
+        other one may be older, and is forgotten.
+        """
+        tenant = current_tenant()
+        with self._lock:
+            if (tenant, key) not in self._described and len(self._described) >= _MOST_DESCRIBED:
+                del self._described[next(iter(self._described))]
+            self._described[tenant, key] = version
+            entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
+            known = [one.version for one in (entry, flight) if one is not None]
+        if any(one != version for one in known):
+            self.forget(tenant, key)
+        return any(one not in {None, version} for one in known)
+
+    def described(self, tenant: str | None, key: str) -> str | None:
+        """Return the version of `key` that a description showed last, None where there was none."""
+        return self._described.get((tenant, key))
+
+    def holds(self, tenant: str | None, key: str) -> bool:
+        """Tell whether there is an entry of `key`, or a fetch under way."""
+        with self._lock:
+            return (tenant, key) in self._flights or self._entries.find(tenant, key) is not None
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.forget_all()
+
+    def peek_many(self, keys: list[str]) -> tuple[dict[str, str], list[str]]:
+        """Return the fresh values among `keys`, and the keys to ask for; the known absent are in neither."""
+        found: dict[str, str] = {}
+        missing: list[str] = []
+        tenant, now = current_tenant(), self._clock()
+        with self._lock:
+            for key in keys:
+                entry = self._entries.find(tenant, key)
+                if entry is None or now >= entry.expires:
+                    missing.append(key)
+                elif entry.value is not None:
+                    found[key] = entry.value
+                    entry.used = True
+                    self._counts["hits"] += 1
+                else:
+                    self._counts["negative"] += 1
+        return found, missing
+
+    def read_many(
+        self, keys: list[str], load: Callable[[list[str]], Mapping[str, Fetched]]
+    ) -> dict[str, str]:
+        """Return the values of those of `keys` that are there; `load` is asked for what is missing, once.
+
+        Keys that another caller is fetching are waited for, and not asked for again.
+
+        Raises:
+            SecretNotFoundError: One of them is not there for another reason than `absent`.
+        """
+        if self._lock.is_mine():  # as in `_slow`
+            return {key: checked(one).value for key, one in load(keys).items()}
+        found, missing = self.peek_many(keys)
+        if observation.get() is not None and len(missing) < len(keys):
+            report_source("l1", *set(keys).difference(missing))
+        while missing:
+            missing = self._ask_together(missing, load, found)
+        return found
+
+    def _ask_together(self, missing: list[str], load: LoadMany, found: dict[str, str]) -> list[str]:
+        """Add the values of `missing` to `found`; return the keys of which nobody knows anything yet."""
+        tenant = current_tenant()
+        mine: dict[str, Flight] = {}
+        waited: dict[str, Flight] = {}
+        with self._lock:
+            self._counts["misses"] += len(missing)
+            now = self._clock()
+            for key in missing:
+                flight = self._flights.get((tenant, key))
+                if flight is None:
+                    flight = mine[key] = self._new_flight(tenant, key, now)
+                waited[key] = flight
+        if mine:
+            self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
+        left: list[str] = []
+        refused: SecretNotFoundError | None = None
+        for key, flight in waited.items():
+            try:
+                found[key] = self._outcome(flight, self._timeout)
+            except SecretNotFoundError as error:
+                if error.reason == "absent":
+                    report_source("backend", key)
+                else:
+                    refused = refused or error
+            except UnansweredError as unanswered:
+                if key in mine and not unanswered.named:
+                    raise again(unanswered.error) from None
+                left.append(key)
+        if refused is not None:
+            raise refused
+        return left
+
+    # --- the slow path ---
+
+    def _begin_again(self) -> None:
+        self._lock = SingleEntryLock("the cache")
+        self._flights: dict[tuple[str | None, str], Flight] = {}
+        self._outage = Outage()
+
+    def _after_fork(self) -> None:
+        """Make what a forked child cannot take over: a lock that nobody holds, and no flights."""
+        if self._lock.locked():
+            self._entries.drop_all()  # half-changed by a thread that is gone
+        else:
+            self._entries.expire_by(self._clock() + _INHERITED_SECONDS)
+        self._begin_again()
+
+    def _slow(self, key: str, load: Load) -> str:
+        if not isinstance(key, str):
+            check_key(key)  # raises
+        if self._lock.is_mine():
+            # A signal handler that interrupts this very cache: whoever fetches would wait for the lock.
+            return checked(load(key)).value
+        tenant, current_turn = current_tenant(), turn.get()
+        flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None
+        while True:
+            if flight is None:
+                with self._lock:
+                    flight, answer, mine = self._decide(tenant, key)
+                if mine is not None:
+                    self._crew.start(partial(copy_context().run, self._fly, mine, load))
+                if isinstance(answer, SecretNotFoundError):
+                    raise answer
+                if answer is not None:
+                    return answer
+                assert flight is not None  # noqa: S101  # there is an answer or a flight
+                if current_turn is not None:
+                    raise Suspended(flight, self._timeout)
+            try:
+                return self._outcome(flight, self._timeout if current_turn is None else 0)
+            except UnansweredError:
+                flight = None  # part of a batch that failed for another key: this one is asked for alone
+
+    def _decide(
+        self, tenant: str | None, key: str
+    ) -> tuple[Flight | None, str | SecretNotFoundError | None, Flight | None]:
+        """Return the flight to wait for or an answer, and the flight to launch."""
+        now = self._clock()
+        entry = self._entries.find(tenant, key)
+        flight = self._flights.get((tenant, key))
+        if entry is not None and now < entry.expires:
+            if entry.missing is not None:
+                self._counts["negative"] += 1
+                report_source("l1")
+                return None, again(entry.missing), None
+            entry.used = True
+            self._counts["hits"] += 1
+            report_source("l1")
+            ahead = flight is None and not self._outage.spares(now, asked=False)
+            return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
+        stale = entry is not None and self._is_stale(entry, now)
+        if entry is not None and stale and self._outage.spares(now, asked=flight is not None):
+            return None, self._given_stale(entry, key), None
+        self._counts["misses"] += 1
+        if flight is not None:
+            return flight, None, None
+        flight = self._new_flight(tenant, key, now)
+        if stale:
+            self._outage.probed_by(flight)
+        return flight, None, flight
+
+    def _new_flight(self, tenant: str | None, key: str, now: float) -> Flight:
+        flight = self._flights[tenant, key] = Flight(self, tenant, key, now)
+        flight.version = self._described.get((tenant, key))
+        return flight
+
+    def _is_stale(self, entry: Entry, now: float) -> bool:
+        return entry.value is not None and now < entry.expires + self._stale
+
+    def _given_stale(self, entry: Entry, key: str) -> str:
+        assert entry.value is not None  # noqa: S101  # the caller has seen it, under the lock
+        entry.used = True
+        self._counts["stale"] += 1
+        report_source("stale", key)
+        return entry.value
+
+    def _fly(self, flight: Flight, load: Load) -> None:
+        turn.set(None)  # this thread may wait
+        try:
+            fetched = checked(load(flight.key))
+        except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
+            self._failed(flight, error)
+        else:
+            self._landed(flight, fetched)
+
+    def _fly_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
+        turn.set(None)
+        try:
+            fetched = {key: checked(one) for key, one in load(list(flights)).items()}
+        except BaseException as error:  # noqa: BLE001  # as above
+            self._failed_together(flights, error)
+            return
+        for key, flight in flights.items():
+            if key in fetched:
+                self._landed(flight, fetched[key])
+            else:
+                self._failed(flight, SecretNotFoundError(key))
+
+    def _failed_together(self, flights: Mapping[str, Flight], error: BaseException) -> None:
+        """Give the error to the flight whose key it names, or to all where it is about none alone."""
+        if concerns_all(error):
+            for flight in flights.values():
+                self._failed(flight, error)
+            return
+        named = getattr(error, "key", None)
+        for key, flight in flights.items():
+            self._failed(flight, error if key == named else UnansweredError(error, named=named in flights))
+
+    def _landed(self, flight: Flight, fetched: Fetched) -> None:
+        with self._lock:
+            now = self._settle(flight)
+            if fetched.source == "stale":
+                self._outage.failed(now, now - flight.started)
+            else:
+                self._outage.over()
+            if flight.kept:
+                self._keep(flight, fetched, now)
+        flight.future.set_result(fetched)
+
+    def _keep(self, flight: Flight, fetched: Fetched, now: float) -> None:
+        life = self._ttl * (1 - self._jitter * random.random())  # noqa: S311  # spreads load, hides nothing
+        if fetched.life is not None:
+            life = min(life, fetched.life)
+        if life + self._stale <= 0:
+            self._entries.drop(flight.tenant, flight.key)
+            return
+        entry = self._entries.put(flight.tenant, flight.key, now)
+        entry.expires = now + life
+        entry.fresh_until = now + life * (1 - self._ahead)
+        entry.value = fetched.value
+        entry.version = fetched.version if fetched.version is not None else flight.version
+
+    def _failed(self, flight: Flight, error: BaseException) -> None:
+        with self._lock:
+            now = self._settle(flight)
+            if not isinstance(error, SecretNotFoundError | UnansweredError):
+                self._counts["errors"] += 1
+            if isinstance(error, BackendUnavailableError):
+                self._outage.failed(now, now - flight.started, error)
+            elif isinstance(error, REFUSALS):
+                # An answer: what was remembered is not true any more, and must not be given as stale.
+                self._outage.over()
+                if flight.kept:
+                    self._entries.drop(flight.tenant, flight.key)
+                    self._keep_missing(flight, error, now)
+        flight.future.set_exception(error)
+
+    def _keep_missing(self, flight: Flight, error: StrongroomError, now: float) -> None:
+        if (
+            self._negative_ttl > 0
+            and isinstance(error, SecretNotFoundError)
+            and says_absent(error, flight.key)
+        ):
+            entry = self._entries.put(flight.tenant, flight.key, now)
+            entry.missing = again(error)
+            entry.expires = now + self._negative_ttl
+
+    def _settle(self, flight: Flight) -> float:
+        """Take the flight off the table, and return the time."""
+        if self._flights.get((flight.tenant, flight.key)) is flight:
+            del self._flights[flight.tenant, flight.key]
+        return self._clock()
+
+    def _outcome(self, flight: Flight, timeout: float | None) -> str:
+        """Wait for a flight so long at most, and return what came of it."""
+        error: BaseException | None
+        try:
+            error = flight.future.exception(timeout)  # waits, and returns what the fetch raised
+        except TimeoutError:
+            error = None if flight.future.done() else self._given_up(flight)
+        if error is None:
+            error = flight.future.exception()
+        if error is None:
+            fetched = flight.future.result()
+            report_source(fetched.source, flight.key)
+            if fetched.source == "stale":
+                with self._lock:
+                    self._counts["stale"] += 1
+            return fetched.value
+        if isinstance(error, BackendUnavailableError):
+            with self._lock:
+                entry = self._entries.find(flight.tenant, flight.key)
+                if entry is not None and self._is_stale(entry, self._clock()):
+                    return self._given_stale(entry, flight.key)
+        raise again(error)
+
+    def _given_up(self, flight: Flight) -> BackendUnavailableError:
+        """Return the error for a fetch that does not end, and let the next caller try anew."""
+        with self._lock:
+            now = self._settle(flight)
+            flight.kept = False
+            self._outage.failed(now, self._timeout or 0)
+        return BackendUnavailableError(
+            f"fetching {show_key(flight.key)} did not end within {self._timeout:g} s",
+            key=flight.key,
+            hint="see whether the backend answers: `strongroom doctor`",
+        )
+
+    def _overtake(self, of: Callable[[Flight], bool]) -> None:
+        for name, flight in list(self._flights.items()):
+            if of(flight):
+                flight.kept = False
+                del self._flights[name]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(self._entries)} entries>"
+
+
+def again(error: E) -> E:
+    """Return an error that can be raised anew: several callers get it, and each adds to its own."""
+    if not isinstance(error, StrongroomError):
+        return error
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Tell whether what a batch raised is about all of its keys: an outage, a login, or a failure of no key.
+
+    What names a key is about that key, and "not found" is about one in any case.
+    """
+    if isinstance(error, SecretNotFoundError):
+        return False
+    whole = not isinstance(error, StrongroomError) or isinstance(error, _OF_NO_KEY)
+    return whole or getattr(error, "key", None) is None
+
+
+def says_absent(error: SecretNotFoundError, key: str) -> bool:
+    """Tell whether `error` says that there is nothing at `key`: not deleted, disabled, or of another key."""
+    return error.reason == "absent" and error.key == key
+
+
+def checked(fetched: Fetched) -> Fetched:
+    """Return `fetched`, which must hold text."""
+    if not isinstance(fetched.value, str):
+        message = f"a fetch returned a {type(fetched.value).__name__}, a value is text"
+        raise TypeError(message)
+    return fetched
+
+
+def check_at_least(least: float, **numbers: float) -> None:
+    """Raise `ConfigurationError` unless all of `numbers` are at least `least`."""
+    for name, number in numbers.items():
+        if not number >= least:
+            raise ConfigurationError(f"cache: {name} is at least {least:g}, got {number!r}")
+
+
+def check_share(**numbers: float) -> None:
+    """Raise `ConfigurationError` unless all of `numbers` are from 0 to 1."""
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise ConfigurationError(f"cache: {name} is from 0 to 1, got {number!r}")

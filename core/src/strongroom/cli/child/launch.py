@@ -1,0 +1,95 @@
+"""Starting a program as a shell would: where it is found, and which exit code says that it is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from strongroom.cli.errors import UsageError
+
+__all__ = ["refuse_start", "replace_by", "start"]
+
+CANNOT_EXECUTE, NO_SUCH_COMMAND = 126, 127
+_SHELL = "/bin/sh"
+# Python ignores these for itself, and a program would inherit that.
+_IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
+
+
+def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    streams: Mapping[str, Any],
+    group: int | None,
+    prepare: Callable[[], object] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` and return its process.
+
+    Args:
+        command: The program, looked up in the `PATH` of `environment`, and its arguments.
+        environment: Its variables.
+        streams: `stdin`, `stdout` and `stderr` as `Popen` takes them; what is left out is inherited.
+        group: 0 for a process group of its own, None for ours.
+        prepare: Called in the new process just before the program.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def run(words: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # running what the user names is the purpose
+            words,
+            env=environment,
+            close_fds=False,  # what was handed to us, such as a socket, is meant for the child
+            process_group=group,
+            preexec_fn=prepare,  # noqa: PLW1509  # only system calls
+            **streams,
+        )
+
+    try:
+        return run(command)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    # A script without `#!` is one of the shell's, as every `execvp` has it.
+    return run([_SHELL, _found(command[0], environment), *command[1:]])
+
+
+def replace_by(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become `command`.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    for name in _IGNORED_BY_PYTHON:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606  # as above
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    path = _found(command[0], environment)
+    os.execve(_SHELL, [_SHELL, path, *command[1:]], dict(environment))  # noqa: S606  # as above
+
+
+def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoReturn:
+    """Raise what a shell would say where a program could not be started with the error `number`.
+
+    Raises:
+        UsageError: With the code 127 where there is no such program, else 126.
+    """
+    if number == errno.ENOENT and not os.path.lexists(_found(name, environment)):
+        raise UsageError(f"{name}: command not found", code=NO_SUCH_COMMAND)
+    what = "its interpreter is missing" if number == errno.ENOENT else os.strerror(number)
+    raise UsageError(f"{name}: {what}", code=CANNOT_EXECUTE)
+
+
+def _found(name: str, environment: Mapping[str, str]) -> str:
+    import shutil  # a script without `#!` is rare
+
+    return shutil.which(name, path=environment.get("PATH", os.defpath)) or name

@@ -1,0 +1,275 @@
+"""`strongroom audit`: verify the audit trail, and read it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.audit.query import Entry, Filter, entries, follow, moment, read_since, started_at, uses
+from strongroom.audit.verify import MISSING, AuditReport
+from strongroom.cli import errors, output
+from strongroom.cli.app import COMMANDS, Command
+from strongroom.cli.audit_logs import AuditLog, chosen_logs
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+_COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
+
+
+@click.group("audit", short_help=COMMANDS["audit"][1])
+def audit_command() -> None:
+    """Verify and read the audit trail; by default the logs of the spec's audit hooks.
+
+    Example: strongroom audit verify
+    """
+
+
+@audit_command.command(
+    "verify", cls=Command, short_help="Tell whether the logs are what was written to them."
+)
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
+@click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
+@click.option(
+    "--first",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Do not mind that the pieces with the entries before N were removed.",
+)
+@click.option(
+    "--expect-head", metavar="HASH", help="An anchor kept elsewhere, that the chain must go through."
+)
+@click.pass_obj
+def verify_command(
+    settings: Settings,
+    *,
+    paths: Sequence[str],
+    key_file: Path | None,
+    allow_unanchored: bool,
+    first: int,
+    expect_head: str | None,
+) -> int:
+    """Tell whether each log is what was written to it, and if not, the first line that is not.
+
+    Several PATHs are one chain in pieces, the oldest first, as logrotate leaves them. Pieces that are not
+    named are looked for beside the log: all that begins with its name and a dot, unpacked where it ends with
+    `.gz`. Ends with 6 where a log does not verify, where entries before its first one are missing, or where
+    its end is not anchored.
+
+    Example: strongroom audit verify audit.jsonl.1 audit.jsonl
+    """
+    logs = chosen_logs(settings, paths, key_file)
+    if paths:
+        logs = [logs[-1]._replace(earlier=tuple(log.path for log in logs[:-1]))]
+    if first > 1 and len(logs) > 1:
+        raise errors.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
+    found = [(_shown(path, log), report) for log in logs for path, report in log.verify(expect_head, first)]
+    reports = [report for _, report in found]
+    good = [report.ok and (report.anchored or allow_unanchored) for report in reports]
+    if settings.json:
+        told = [{"path": path, **asdict(report)} for path, report in found]
+        worst = told[good.index(False)] if False in good else told[-1]
+        summary = {name: worst[name] for name in ("first_bad_line", "reason", "head")}
+        output.as_json(
+            {
+                "ok": all(report.ok for report in reports),
+                "entries": sum(report.entries for report in reports),
+                "anchored": all(report.anchored for report in reports),
+                **summary,
+                "logs": told,
+            }
+        )
+    else:
+        output.lines(f"{safe(path)}: {_told(report)}" for path, report in found)
+    return 0 if all(good) else errors.DECRYPTION
+
+
+def _shown(path: str, log: AuditLog) -> str:
+    """Return the path as it was given, where it was."""
+    return log.path if path == os.path.abspath(log.path) else path  # noqa: PTH100  # stays text
+
+
+def _told(report: AuditReport) -> str:
+    if not report.ok:
+        where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
+        hint = ""
+        if str(report.reason).endswith(MISSING):
+            hint = ": name the pieces that hold them, or say --first where they were removed on purpose"
+        return f"NOT OK{where}: {report.reason}{hint}"
+    lines = f"{report.entries} entries" if report.entries != 1 else "1 entry"
+    if report.first > 1:
+        lines += f" from number {report.first}"
+    if not report.anchored:
+        return f"ok, {lines}, but NOT ANCHORED: {report.reason}"
+    return f"ok, {lines}, head {report.head}"
+
+
+# --- reading ---
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose lines, and hand them over as one `Filter`."""
+    for option in reversed(
+        (
+            click.option("--key", metavar="KEY", help="Only this key; `app/*` means all that begin so."),
+            click.option("--tenant", "of_tenant", metavar="ID", help="Only what was done for this tenant."),
+            click.option("--actor", metavar="NAME", help="Only what this actor did."),
+            click.option(
+                "--operation", metavar="NAME", help="Only this operation: get, set, delete, list, …"
+            ),
+            click.option(
+                "--outcome", metavar="NAME", help="Only this outcome: ok, not_found, denied, error, vetoed."
+            ),
+            click.option("--since", metavar="TIME", help="ISO 8601, or how long ago: 30m, 2h, 7d."),
+            click.option("--until", metavar="TIME", help="As --since."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _filter(**given: str | None) -> Filter:
+    now = datetime.now(UTC)
+    times: dict[str, datetime | None] = {"since": None, "until": None}
+    for name in times:
+        text = given[name]
+        if text is not None:
+            try:
+                times[name] = moment(text, now)
+            except (ValueError, OverflowError) as error:
+                raise errors.UsageError(
+                    f"--{name}: {text!r} is no time",
+                    hint="say 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
+                ) from error
+    return Filter(
+        key=given["key"],
+        tenant=given["of_tenant"],
+        actor=given["actor"],
+        operation=given["operation"],
+        outcome=given["outcome"],
+        **times,
+    )
+
+
+@audit_command.command("show", cls=Command, short_help="Show lines of the audit trail.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@_filters
+@click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
+@click.pass_obj
+def show_command(settings: Settings, /, paths: Sequence[str], last: int | None, **given: str | None) -> None:
+    """Show the lines of the audit trail, those that the options choose; `verify` tells whether they are true.
+
+    Example: strongroom audit show --key 'database/*' --outcome denied --since 7d
+    """
+    found = deque(filter(_filter(**given), _all(settings, paths)), maxlen=last)
+    if settings.json:
+        output.as_json({"entries": list(found)})
+    else:
+        output.table([name.replace("started_at", "time") for name in _COLUMNS], map(_row, found))
+
+
+@audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
+@click.argument("path", required=False)
+@_filters
+@click.option("-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="Lines to begin with.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is added; ends on Ctrl-C.")
+@click.pass_obj
+def tail_command(
+    settings: Settings, /, *, path: str | None, last: int, following: bool, **given: str | None
+) -> None:
+    """Show the last lines of the audit trail, and with -f each one that is added; with --json as JSON lines.
+
+    Example: strongroom audit tail -f --outcome denied
+    """
+    logs = chosen_logs(settings, [path] if path is not None else [], None)
+    if len(logs) > 1:
+        raise errors.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
+    chosen = _filter(**given)
+    found: Iterator[Entry]
+    if following:
+        found = filter(chosen, follow(logs[0].path, last))
+    else:
+        found = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
+    for entry in found:
+        output.lines([json.dumps(entry) if settings.json else "  ".join(_row(entry)).rstrip()])
+
+
+@audit_command.command("stats", cls=Command, short_help="Count who did what to which secret.")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@_filters
+@click.option(
+    "--never-read-days",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Instead the keys that are there, and that nobody read in N days.",
+)
+@click.pass_obj
+def stats_command(
+    settings: Settings, /, *, paths: Sequence[str], never_read_days: int | None, **given: str | None
+) -> None:
+    """Count who did what to which secret, and when last.
+
+    Example: strongroom audit stats --operation get --since 30d
+    """
+    if never_read_days is not None:
+        _never_read(settings, paths, never_read_days)
+        return
+    counted = uses(filter(_filter(**given), _all(settings, paths)))
+    rows = [
+        {**asdict(use), "last": use.last.isoformat() if use.last is not None else None} for use in counted
+    ]
+    if settings.json:
+        output.as_json({"uses": rows})
+        return
+    columns = ("count", "refused", "actor", "operation", "key", "tenant", "last")
+    output.table(columns, ([_cell(row[name]) for name in columns] for row in rows))
+
+
+def _never_read(settings: Settings, paths: Sequence[str], days: int) -> None:
+    from strongroom.tenancy import current_tenant
+
+    since = datetime.now(UTC) - timedelta(days=days)
+    found = _all(settings, paths)
+    first = next(found, None)
+    begin = started_at(first) if first is not None else None
+    if begin is None or begin > since:
+        told = f"it begins {begin:%Y-%m-%d %H:%M}" if begin is not None else "it is empty"
+        settings.warn(f"the audit trail does not go back {days} days: {told}")
+    read = read_since(itertools.chain([first] if first is not None else [], found), since)
+    with settings.registry() as registry:
+        tenant = current_tenant()
+        keys = [key for key in registry.list_secrets() if (tenant, key) not in read]
+    if settings.json:
+        output.as_json({"never_read": keys, "days": days})
+    else:
+        output.lines(map(safe, keys))
+
+
+def _all(settings: Settings, paths: Sequence[str]) -> Iterator[Entry]:
+    for log in chosen_logs(settings, paths, None):
+        for path in [log.path] if paths else log.pieces():
+            yield from entries(path)
+
+
+def _row(entry: Entry) -> list[str]:
+    return [_cell(entry.get(name)) for name in _COLUMNS]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else safe(str(value))
+
+
+def safe(text: str) -> str:
+    """Return `text` without control characters: a key that was refused may hold some, to fool a terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]

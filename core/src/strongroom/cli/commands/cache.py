@@ -1,0 +1,63 @@
+"""`strongroom cache`: what caches remember, also in the level that processes share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import output
+from strongroom.cli.app import COMMANDS, Command
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+
+@click.group("cache", short_help=COMMANDS["cache"][1])
+def cache_command() -> None:
+    """Look after the caches of the spec's pipelines.
+
+    Example: strongroom cache clear
+    """
+
+
+@cache_command.command("clear", cls=Command, short_help="Forget one secret, or all.")
+@click.argument("key", metavar="[KEY]", required=False)
+@click.pass_obj
+def clear_command(settings: Settings, *, key: str | None) -> int:
+    """Let caches forget KEY, or everything, so that the next read asks the backend.
+
+    It is forgotten in the second level that processes share, and so in every process that hears its drops,
+    for the tenant that --tenant names, or for none. Ends with 5 where a second level does not answer: then
+    nothing is forgotten there.
+
+    Example: strongroom cache clear database/password
+    """
+    from strongroom.cache.addresses import caches_of
+    from strongroom.errors import BackendUnavailableError
+
+    with settings.registry() as registry:
+        if key is not None:
+            names = [registry.pipeline_for(key).name]
+            registry.invalidate(key)
+        else:
+            names = registry.pipelines()
+        caches = [(name, cache) for name in names for cache in caches_of(registry.pipeline(name))]
+        if key is None:
+            for _, cache in caches:
+                cache.clear()
+        failed = sorted({name for name, cache in caches if cache.owes_drops()})
+        if failed:
+            raise BackendUnavailableError(
+                f"the second level of the cache of {', '.join(failed)} was not cleared: it does not answer",
+                hint="try it again when it does; until then what it holds lives to the end of its time",
+            )
+    cleared = sorted({name for name, _ in caches})
+    if settings.json:
+        output.as_json({"key": key, "pipelines": cleared})
+    elif not cleared:
+        settings.warn("no cache stands on the way: nothing was remembered")
+    else:
+        what = "everything" if key is None else "the secret"
+        output.lines([f"{what} was forgotten by the cache of {', '.join(cleared)}"])
+    return 0

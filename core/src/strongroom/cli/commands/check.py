@@ -1,0 +1,154 @@
+"""`strongroom check`: whether every declared secret is there, typed and fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import completions, errors, output
+from strongroom.cli.app import command
+from strongroom.cli.child.environment import REFUSED, is_dangerous
+from strongroom.cli.selection import deprecations
+from strongroom.declarations.resolve import Found, Status, check_text, find_all, mark_due, selected
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import SecretPlan
+
+
+@command("check")
+@click.option("--fix", is_flag=True, help="Make and store what is absent and has `generate:`.")
+@click.option("--offline", is_flag=True, help="Check the spec alone: no backend, file or variable is read.")
+@click.option(
+    "--group",
+    metavar="G",
+    shell_complete=completions.groups,
+    help="Only the declared secrets of this group.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "junit", "sarif"]),
+    default="table",
+    help="How to tell it; junit and sarif are for CI.",
+)
+def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | None, form: str) -> int:
+    """Check every declared secret: there, of its type, not due for rotation. Ends with 7 if not.
+
+    Example: strongroom check --offline
+    """
+    if offline:
+        if fix:
+            raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
+        plan = settings.plan()
+        found = _refused({name: Found(one, "ok") for name, one in selected(plan, group).items()})
+        found = {name: one for name, one in found.items() if one.status != "ok"}
+    else:
+        with settings.registry() as registry:
+            chosen = selected(registry.plan, group)
+            found = _refused(_mark_rotating(registry, mark_due(registry, find_all(registry, chosen))))
+            if fix:
+                found = _fixed(registry, found)
+    for line in deprecations(found):
+        settings.warn(line)
+    good = all(one.status == "ok" for one in found.values())
+    _tell(settings, found, "json" if settings.json else form, good=good, offline=offline)
+    return 0 if good else errors.FOUND_SOMETHING
+
+
+def _refused(found: Mapping[str, Found]) -> dict[str, Found]:
+    """Mark those whose names `run` and `export` refuse."""
+    bad = "the name is refused: " + REFUSED
+    return {
+        name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
+        for name, one in found.items()
+    }
+
+
+def _mark_rotating(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
+    """Return `found` with the status `due` for good secrets whose rotation has begun and not ended."""
+    rotated = {
+        one.plan.key
+        for one in found.values()
+        if one.status in {"ok", "due"} and (one.plan.rotate_days is not None or one.plan.rotate is not None)
+    }
+    if not rotated:
+        return dict(found)
+    from strongroom.cli.declared_rotations import in_flight
+
+    told = in_flight(registry, rotated)
+    return {
+        name: one._replace(status="due", problem=told[one.plan.key])
+        if one.plan.key in told and one.status in {"ok", "due"}
+        else one
+        for name, one in found.items()
+    }
+
+
+def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
+    """Make what is absent and may be made; what another declaration of the same key made is used."""
+    fixed: dict[str, Found] = {}
+    made: dict[str, str] = {}
+    for name, one in found.items():
+        fixed[name] = one
+        # An optional one that is absent is `ok`; `generate` makes it all the same.
+        # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
+        absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
+        if absent and one.plan.generate is not None and one.plan.field is None:
+            if one.plan.key not in made:
+                made[one.plan.key] = _made(registry, one.plan)
+            value, problem = check_text(one.plan, made[one.plan.key])
+            status: Status = "ok" if problem is None else "invalid"
+            told = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
+            fixed[name] = one._replace(status=status, problem=told, text=made[one.plan.key], value=value)
+    composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
+    return fixed | find_all(registry, composed) if made else fixed
+
+
+def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
+    from strongroom.errors import ConflictError, UnsupportedOperationError
+    from strongroom.generators import generate_password
+
+    text = generate_password(**dict(plan.generate or {}))
+    if check_text(plan, text)[1] is not None:
+        return text  # told as invalid, and not stored
+    try:
+        registry.set_secret_if(plan.key, text, None)  # two at once must not make two
+    except UnsupportedOperationError:
+        registry.set_secret(plan.key, text)
+    except ConflictError:
+        return registry.get_secret(plan.key)
+    return text
+
+
+def _rows(found: Mapping[str, Found]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "key": one.plan.key or None, "status": one.status, "problem": one.problem}
+        for name, one in found.items()
+    ]
+
+
+def _tell(settings: Settings, found: Mapping[str, Found], form: str, *, good: bool, offline: bool) -> None:
+    rows = _rows(found)
+    if form == "json":
+        output.as_json({"ok": good, "secrets": rows})
+    elif form == "junit":
+        from strongroom.cli.formats.check_reports import junit
+
+        output.raw(junit(rows))
+    elif form == "sarif":
+        from strongroom.cli.formats.check_reports import sarif
+
+        output.as_json(sarif(rows, {name: one.plan.position for name, one in found.items()}))
+    elif offline and good:
+        output.lines(["the spec is right"])
+    elif not rows:
+        settings.warn("the spec declares no secrets")
+    else:
+        output.table(
+            ["name", "key", "status", "problem"],
+            ([row["name"], row["key"] or "(composed)", row["status"], row["problem"] or ""] for row in rows),
+        )

@@ -1,0 +1,34 @@
+"""`strongroom completion`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import output
+from strongroom.cli.app import app, command
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+VARIABLE = "_STRONGROOM_COMPLETE"
+
+
+@command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(settings: Settings, shell: str) -> None:
+    """Print the completion script for SHELL; it completes commands, options, and the names in the spec.
+
+    Example: strongroom completion bash > ~/.local/share/bash-completion/completions/strongroom
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:  # pragma: no cover  # the three are click's own
+        raise AssertionError(shell)
+    script = kind(app, {}, "strongroom", VARIABLE).source()
+    if settings.json:
+        output.as_json({"shell": shell, "script": script})
+    else:
+        output.lines([script])

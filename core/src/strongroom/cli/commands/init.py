@@ -1,0 +1,177 @@
+"""`strongroom init`: a spec, an encrypted store and its key."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import output
+from strongroom.cli.app import command
+from strongroom.cli.detect import backends_found, is_setting, likely_type
+from strongroom.cli.errors import UsageError
+from strongroom.cli.overwrite import refuse_existing
+from strongroom.errors import ConfigurationError
+from strongroom.paths.atomic_write import write_whole
+from strongroom.spec.trust import trust
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+SPEC, STORE, KEY = "strongroom.yaml", "secrets.enc", "app.key"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROVIDER = {"type": "file", "file_path": STORE, "key_file": KEY}
+
+_HEAD = f"""\
+# What strongroom assembles; `strongroom schema` prints the JSON Schema of this file for an editor.
+version: 1
+
+pipelines:
+  app:
+    # An encrypted store in one file. Keep its key away from its backups.
+    provider: {{type: file, file_path: {STORE}, key_file: {KEY}}}
+    middleware:                       # outermost first, the order a read meets them
+      - {{type: retry, attempts: 3}}
+"""
+_TAIL = """
+profiles:
+  test:                               # `strongroom --profile test …`: nothing is stored
+    pipelines:
+      app: {provider: {type: memory}}
+"""
+_NO_SECRETS = """
+# What the application needs; `strongroom check` looks, `strongroom run -- CMD` hands it over.
+# secrets:
+#   DATABASE_PASSWORD: {key: database/password, min_length: 12, generate: {length: 32}}
+"""
+
+
+@command("init")
+@click.option("--from", "source", metavar=".env", help="Take over the names and values of this file.")
+@click.option("--force", is_flag=True, help="Write the spec anew where there is one; never a store or key.")
+def init_command(settings: Settings, source: str | None, force: bool) -> None:
+    """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.
+
+    Example: strongroom init --from .env
+    """
+    from strongroom.cli.formats.table_reader import read_dotenv
+
+    spec = Path(settings.spec or SPEC)
+    refuse_existing(spec, overwrite=force, hint="use it as it is, or write it anew with --force")
+    values = read_dotenv(Path(source), settings.warn) if source is not None else {}
+    for name in values:
+        if not _VARIABLE.fullmatch(name):
+            raise UsageError(
+                f"{source}: {name!r} is no name of a variable", hint="rename it, or leave it out"
+            )
+    _fill_store(spec.absolute().parent, values)
+    beside = _names_beside(spec.absolute().parent) if source is None else {}
+    text = _spec_text(values, beside).encode()
+    write_whole(spec, text, mode=0o644)
+    with suppress(ConfigurationError):  # it is closed, so that it is used without as well
+        trust(str(spec.resolve()), text)
+    ignored = _ignore(spec.absolute().parent)
+    if settings.json:
+        output.as_json(
+            {
+                "spec": str(spec),
+                "store": STORE,
+                "key_file": KEY,
+                "imported": sorted(values),
+                "settings": sorted(name for name, value in values.items() if is_setting(name, value)),
+                "ignored": ignored,
+            }
+        )
+        return
+    output.lines(_told(spec, source, values))
+
+
+def _names_beside(folder: Path) -> dict[str, str]:
+    """Return what the `.env` beside the spec holds, for its names; nothing where it cannot be read."""
+    from strongroom.cli.formats.table_reader import read_dotenv
+
+    path = folder / ".env"
+    try:
+        found = read_dotenv(path, lambda _: None) if path.is_file() else {}
+    except (UsageError, OSError):
+        return {}
+    return {name: value for name, value in found.items() if _VARIABLE.fullmatch(name)}
+
+
+def _fill_store(folder: Path, values: dict[str, str]) -> None:
+    from strongroom.registry import SecretProviderRegistry, innermost
+
+    provider: dict[str, Any] = {
+        **_PROVIDER,
+        "file_path": str(folder / STORE).replace("${", "$${"),
+        "key_file": str(folder / KEY).replace("${", "$${"),
+    }
+    with SecretProviderRegistry({"version": 1, "pipelines": {"app": {"provider": provider}}}) as registry:
+        innermost(registry.pipeline("app")).create()
+        present = registry.get_secrets(values)
+        changed = sorted(name for name, value in present.items() if value != values[name])
+        if changed:
+            raise UsageError(
+                f"the store holds other values of {', '.join(changed)}",
+                code=8,
+                hint="delete them there, or leave them out of the file",
+            )
+        missing = {name: value for name, value in values.items() if name not in present}
+        if missing:
+            registry.set_secrets(missing)
+
+
+def _spec_text(values: Mapping[str, str], beside: Mapping[str, str]) -> str:
+    """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
+    text = _HEAD + "".join(backends_found(os.environ)) + "default: app\n"
+    if values:
+        told = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
+        return f"{text}{told}secrets:\n{_declared(values)}{_TAIL}"
+    if beside:
+        told = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
+        lines = _declared(beside).splitlines()
+        return f"{text}{told}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
+    return text + _NO_SECRETS + _TAIL
+
+
+def _declared(values: Mapping[str, str]) -> str:
+    """Return a declaration a name, with the type that name and value agree on."""
+    lines = []
+    for name, value in values.items():
+        kind = likely_type(name, value)
+        rules = f", type: {kind}" if kind else ""
+        rules += ", mask: false" if is_setting(name, value) else ""
+        lines.append(f"  {name}: {{key: {name}{rules}}}\n")
+    return "".join(lines)
+
+
+def _ignore(folder: Path) -> list[str]:
+    """Add store and key to `.gitignore`, where they are not in it already."""
+    path = folder / ".gitignore"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # Beside the store lie SQLite's own files, beside the key for a moment the next one.
+    present = {line.strip().removeprefix("/") for line in text.splitlines()}
+    missing = [line for line in (STORE, f"{STORE}-*", KEY, f"{KEY}.*") if line not in present]
+    if missing:
+        gap = "" if not text or text.endswith("\n") else "\n"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(gap + "".join(f"{line}\n" for line in missing))
+    return missing
+
+
+def _told(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
+    lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
+    if source is not None:
+        took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
+        lines.append(f"took over {took} from {source}; it still holds values in clear: delete it")
+        settings = [name for name, value in values.items() if is_setting(name, value)]
+        if settings:
+            lines.append(f"settings, not secrets, so that they are not masked: {', '.join(settings)}")
+    elif Path(".env").is_file():
+        lines.append("there is a .env file: `strongroom import .env` takes its values over")
+    return lines

@@ -1,0 +1,63 @@
+"""`strongroom redact`."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import completions, output
+from strongroom.cli.app import command
+from strongroom.cli.child.relay import Relay
+from strongroom.cli.run import masked_texts
+from strongroom.cli.selection import choose
+from strongroom.declarations.resolve import find_all
+from strongroom.masking import Masker
+from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.masking.parts import lines, parts
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+_STDIN, _STDOUT = 0, 1
+_ESCAPED = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})  # as GitHub's runner reads them
+
+
+@command("redact")
+@click.option(
+    "--group", metavar="G", shell_complete=completions.groups, help="Only the declared secrets of this group."
+)
+@click.option("--github", is_flag=True, help="Have the runner of GitHub Actions mask the values instead.")
+def redact_command(settings: Settings, *, group: str | None, github: bool) -> int:
+    """Copy standard input to standard output with the declared secrets masked.
+
+    What is missing is left out; a backend that refuses or is away ends it before anything is copied. With
+    --github nothing is copied: workflow commands are printed, which make the runner mask the values, their
+    lines and parts in all that the job prints afterwards.
+
+    Example: make deploy 2>&1 | strongroom redact
+    """
+    with settings.registry() as registry:
+        found = find_all(registry, choose(registry.plan, group=group))
+    for one in found.values():
+        if one.error is not None and one.status in {"denied", "unavailable"}:
+            raise one.error
+    masked, unmasked = masked_texts(found)
+    if unmasked is not None:
+        settings.warn(unmasked)
+    texts = [part for text in masked for part in (text, *parts(text))]
+    if github:
+        known = dict.fromkeys(line for text in texts for line in (text, *lines(text)))
+        output.lines(
+            f"::add-mask::{text.translate(_ESCAPED)}" for text in known if len(text) >= MIN_CHARACTERS
+        )
+        return 0
+    masker = Masker(texts)
+    relay = Relay(_STDIN, _STDOUT, lambda: masker)
+    while relay.open:
+        ready, _, _ = select.select([_STDIN], [], [], relay.wait_seconds())
+        if ready:
+            relay.forward()
+        relay.release_due()
+    return 0

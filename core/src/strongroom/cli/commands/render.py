@@ -1,0 +1,102 @@
+"""`strongroom render`: a template with secrets filled in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import errors, output
+from strongroom.cli.app import command
+from strongroom.errors import StrongroomError
+from strongroom.paths.atomic_write import write_whole
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+    from strongroom.registry import SecretProviderRegistry
+
+
+@command("render")
+@click.argument("template", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "-o", "--output", "target", metavar="FILE", type=click.Path(path_type=Path), help="Write FILE, 0600."
+)
+def render_command(settings: Settings, *, template: Path, target: Path | None) -> None:
+    """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
+
+    A name that is not declared is an error. FILE is written whole or not at all.
+
+    Example: strongroom render config.ini.j2 -o config.ini
+    """
+    text = _source(template)
+    with settings.registry() as registry:
+        rendered = render(text, str(template), registry)
+    if target is None:
+        output.raw(rendered.encode())
+    else:
+        write_whole(target, rendered.encode())
+
+
+def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
+    """Return `text` with secrets filled in.
+
+    Raises:
+        UsageError: It is no template, or asks for what is not there; its lines are not quoted.
+    """
+    from jinja2 import TemplateError
+
+    from strongroom.templating import environment
+
+    def secret(key: str, field: str | None = None) -> str:
+        return registry.get_secret(key) if field is None else registry.get_field(key, field)
+
+    try:
+        made = environment().from_string(text, globals={"secret": secret})
+        declared = _needed(registry, text)
+        return made.render(declared)
+    except StrongroomError:
+        raise
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        told = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error)}"
+    except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
+        told = f"{name}: {type(error).__name__} while it was rendered"
+    raise errors.UsageError(told)
+
+
+def _said(error: Exception) -> str:
+    from jinja2 import TemplateSyntaxError, UndefinedError
+
+    # Both name what stands in the template; other errors may hold what was filled in.
+    known = isinstance(error, TemplateSyntaxError | UndefinedError)
+    return str(error.args[0]) if known and error.args else "refused"
+
+
+def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
+    """Return the declared secrets that the template names, and read no others."""
+    from jinja2 import meta
+
+    from strongroom.cli.selection import read
+    from strongroom.declarations.compose import template_value
+    from strongroom.templating import environment
+
+    names = meta.find_undeclared_variables(environment().parse(text))
+    chosen = {name: plan for name, plan in registry.plan.secrets.items() if name in names}
+    return {name: template_value(found) for name, found in read(registry, chosen).items()}
+
+
+def _source(template: Path) -> str:
+    if str(template) == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = template.read_bytes()
+        except OSError as error:
+            raise errors.UsageError(f"{template}: {error.strerror}") from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass  # raised below, without the bytes in its context
+    raise errors.UsageError(f"{template} is not UTF-8 text")

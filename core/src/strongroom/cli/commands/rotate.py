@@ -1,0 +1,252 @@
+"""`strongroom rotate`: give secrets new values, without downtime."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli import completions, errors, output
+from strongroom.cli.app import command
+from strongroom.cli.commands.set import read_value
+from strongroom.cli.declared_rotations import declared_rotations, rotation_of
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    SecretNotFoundError,
+    StrongroomError,
+)
+from strongroom.rotation import RotationStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from strongroom.cli.context import Settings
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.rotation import RotationResult
+    from strongroom.spec.secret_plan import SecretPlan
+
+_HOUR, _DAY = 3600, 86400
+_NOTHING_DUE = "nothing is due"
+
+
+@command("rotate")
+@click.argument("key", required=False, shell_complete=completions.keys)
+@click.option("--due", "mode", flag_value="due", help="All that is declared and due, or in flight.")
+@click.option("--status", "mode", flag_value="status", help="Where KEY stands, or every declared secret.")
+@click.option("--resume", "mode", flag_value="resume", help="Finish the rotation of KEY that is in flight.")
+@click.option("--rollback", "mode", flag_value="rollback", help="Undo the rotation of KEY.")
+@click.option(
+    "--forget", "mode", flag_value="forget", help="Drop what is kept of KEY's rotation; look at it first."
+)
+@click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
+@click.option(
+    "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
+)
+def rotate_command(
+    settings: Settings, *, key: str | None, mode: str | None, dry_run: bool, from_stdin: bool
+) -> int:
+    """Give KEY a new value as its `rotate:` says; readers get the old one until the new one works.
+
+    After a crash, or where a program of the rotation fails, --resume goes on and --rollback undoes.
+
+    Example: strongroom rotate --due
+    """
+    _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
+    with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
+        if mode == "status":
+            return _status(settings, registry, key)
+        if mode == "due":
+            return _due(settings, registry, dry_run=dry_run)
+        assert key is not None  # noqa: S101  # `_check_usage` saw to it
+        rotation = rotation_of(registry, key)
+        if mode == "forget":
+            rotation.forget(key)
+            return _tell_forgotten(settings, key)
+        if mode == "resume":
+            result = rotation.resume(key)
+        elif mode == "rollback":
+            result = rotation.rollback(key)
+        else:
+            result = rotation.rotate(key, read_value(key, raw=False) if from_stdin else None)
+    if settings.json:
+        output.as_json(_told(result))
+    else:
+        output.lines([_line(result)])
+    return 0
+
+
+def _tell_forgotten(settings: Settings, key: str) -> int:
+    if settings.json:
+        output.as_json({"key": key, "forgotten": True})
+    else:
+        output.lines(
+            [f"nothing is kept of a rotation of {key}; the secret and its versions are as they were"]
+        )
+    return 0
+
+
+def _check_usage(key: str | None, mode: str | None, *, dry_run: bool, from_stdin: bool) -> None:
+    if mode == "due" and key is not None:
+        raise errors.UsageError("--due is about all declared secrets: leave KEY out")
+    if key is None and mode not in {"due", "status"}:
+        raise errors.UsageError("rotate what?", hint="give KEY, or --due, or --status")
+    if dry_run and mode != "due":
+        raise errors.UsageError("--dry-run is for --due")
+    if from_stdin and mode is not None:
+        raise errors.UsageError("--stdin is for the rotation of one KEY")
+
+
+# --- what is due ---
+
+
+@dataclass(slots=True)
+class _Done:
+    """What became of one key."""
+
+    key: str
+    state: str
+    error: StrongroomError | None = None
+
+
+def _due(settings: Settings, registry: SecretProviderRegistry, *, dry_run: bool) -> int:
+    declared = declared_rotations(registry.plan)
+    if not declared:
+        settings.warn("the spec declares no secret with `rotate_days` or `rotate`")
+    if dry_run:
+        planned = [(key, action) for key in declared if (action := _planned(registry, key)) is not None]
+        if settings.json:
+            output.as_json({"due": [{"key": key, "action": action} for key, action in planned]})
+        elif planned:
+            output.table(["key", "action"], planned)
+        else:
+            output.lines([_NOTHING_DUE])
+        return 0
+    done = [one for secret in declared.values() if (one := _rotated(registry, secret)) is not None]
+    if settings.json:
+        output.as_json(
+            {
+                "rotations": [
+                    {"key": one.key, "state": one.state, "error": str(one.error) if one.error else None}
+                    for one in done
+                ]
+            }
+        )
+    elif not done:
+        output.lines([_NOTHING_DUE])
+    else:
+        output.table(
+            ["key", "state", "error"],
+            ([one.key, one.state, str(one.error) if one.error else ""] for one in done),
+        )
+    return next((errors.exit_code(one.error) for one in done if one.error is not None), 0)
+
+
+def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
+    try:
+        return rotation_of(registry, key).due_step(key)
+    except SecretNotFoundError:
+        return None
+    except BackendUnavailableError:
+        raise
+    except StrongroomError as error:  # one that cannot be told must not hide the others
+        return f"unknown: {error.message}"
+
+
+def _rotated(registry: SecretProviderRegistry, secret: SecretPlan) -> _Done | None:
+    """Do what is to be done for one key; its failure is kept, so that it does not stop the others."""
+    key = secret.key
+    rotation = rotation_of(registry, key)
+    try:
+        result = rotation.rotate_if_due(key)
+    except ConflictError as error:
+        return _Done(key, "in flight", error)
+    except SecretNotFoundError as error:
+        return _Done(key, "absent", error) if secret.required and secret.default is None else None
+    except StrongroomError as error:
+        return _Done(key, _state(registry, key), error)
+    return None if result is None else _Done(key, result.state)
+
+
+def _state(registry: SecretProviderRegistry, key: str) -> str:
+    try:
+        return rotation_of(registry, key).status_of(key).state
+    except StrongroomError:
+        return "unknown"
+
+
+# --- where they stand ---
+
+
+def _status(settings: Settings, registry: SecretProviderRegistry, key: str | None) -> int:
+    if key is not None:
+        found: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
+    else:
+        found = [(name, _status_of(registry, name)) for name in declared_rotations(registry.plan)]
+        if not found and not settings.json:
+            output.lines(["the spec declares no secret with `rotate_days` or `rotate`"])
+            return 0
+    if settings.json:
+        output.as_json({"secrets": [_stands(name, status) for name, status in found]})
+        return 0
+    now = datetime.now(UTC)
+    output.table(["key", "age", "due", "state", "last error"], _rows(found, now))
+    return 0
+
+
+def _status_of(registry: SecretProviderRegistry, key: str) -> RotationStatus | None:
+    try:
+        return rotation_of(registry, key).status_of(key)
+    except SecretNotFoundError:
+        return None
+    except BackendUnavailableError:
+        raise
+    except StrongroomError as error:
+        return RotationStatus(key, "unknown", last_error=error.message)
+
+
+def _rows(found: Iterable[tuple[str, RotationStatus | None]], now: datetime) -> Iterable[Sequence[str]]:
+    for key, status in found:
+        if status is None:
+            yield key, "-", "-", "absent", "-"
+            continue
+        age = "-" if status.rotated_at is None else _span((now - status.rotated_at).total_seconds())
+        yield key, age, _when_due(status, now), status.state, status.last_error or "-"
+
+
+def _when_due(status: RotationStatus, now: datetime) -> str:
+    if status.due_at is None:
+        return "-"
+    left = (status.due_at - now).total_seconds()
+    return f"in {_span(left)}" if left > 0 else f"{_span(-left)} ago"
+
+
+def _span(seconds: float) -> str:
+    if seconds < _HOUR:
+        return f"{max(0, int(seconds // 60))}m"
+    return f"{int(seconds // _HOUR)}h" if seconds < 2 * _DAY else f"{int(seconds // _DAY)}d"
+
+
+def _stands(key: str, status: RotationStatus | None) -> dict[str, Any]:
+    if status is None:
+        nothing = dict.fromkeys(("version", "rotated_at", "due_at", "last_error"))
+        return {"key": key, "state": "absent", **nothing}
+    return _plain(asdict(status))
+
+
+def _told(result: RotationResult) -> dict[str, Any]:
+    return _plain(asdict(result))
+
+
+def _plain(members: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in members.items()
+    }
+
+
+def _line(result: RotationResult) -> str:
+    told = {"current": "has a new value", "rolled_back": "has its old value again"}
+    return f"{result.key} {told.get(result.state, f'is {result.state}')}"

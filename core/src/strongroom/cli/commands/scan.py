@@ -1,0 +1,121 @@
+"""`strongroom scan`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import errors, output
+from strongroom.cli.app import command
+from strongroom.cli.scanning.matcher import Finding, look_through, needles
+from strongroom.cli.scanning.targets import Unreadable, files, hooks_folder, staged
+from strongroom.spec.locate import FoundSpec, find_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strongroom.cli.context import Settings
+
+_COMMAND = "scan --staged"
+_OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
+
+
+@command("scan")
+@click.argument("paths", metavar="[PATH...]", nargs=-1)
+@click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
+@click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
+@click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")
+@click.option("--hook", "as_hook", is_flag=True, hidden=True)
+@click.option("--found", hidden=True)
+def scan_command(
+    settings: Settings,
+    *,
+    paths: Sequence[str],
+    only_staged: bool,
+    no_submodules: bool,
+    install_hook: bool,
+    as_hook: bool,
+    found: str | None,
+) -> int:
+    """Look for the stored values themselves, also encoded, in files; exit 7 where there are any.
+
+    Without PATH the current folder is looked through; - is standard input. What git ignores is left out,
+    unless it is named. Never shows a value.
+
+    Example: strongroom scan --staged
+    """
+    if install_hook:
+        _install(settings)
+        return 0
+    if found is not None:
+        settings.found = FoundSpec(found)
+    with settings.registry() as registry:
+        masker = needles(registry, settings.warn)
+    if not masker:
+        if as_hook:
+            settings.warn("the commit is not looked through: no value is stored or declared to look for")
+            return 0
+        raise errors.UsageError(
+            "there is nothing to look for: no value is stored or declared, or all are left out",
+            hint="`strongroom list` and `strongroom check` say what there is",
+        )
+    findings: list[Finding] = []
+    count = 0
+    places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
+    for one in places:
+        if isinstance(one, Unreadable):
+            settings.warn(f"{one.path} is not looked through: {one.why}")
+        else:
+            count += 1
+            findings += look_through(*one, masker)
+    _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count)
+    return errors.FOUND_SOMETHING if findings else 0
+
+
+def _tell(settings: Settings, findings: Sequence[Finding], count: int) -> None:
+    if settings.json:
+        told = [asdict(one) for one in findings]
+        output.as_json({"ok": not findings, "files": count, "findings": told})
+        return
+    output.lines(
+        f"{_printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})" for one in findings
+    )
+    found = {0: "nothing", 1: "1 place"}.get(len(findings), f"{len(findings)} places")
+    output.lines([f"{found} in {count} file{'' if count == 1 else 's'}"])
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() else ascii(path)
+
+
+def _install(settings: Settings) -> None:
+    hook = hooks_folder() / "pre-commit"
+    options = [f"--spec={Path(settings.spec).absolute()}"] if settings.spec is not None else []
+    # A spec that was found is not named for all time: what a later commit or pull makes of it is asked about.
+    found = find_spec() if settings.spec is None else None
+    more = [f"--found={Path(found.path).absolute()}"] if found is not None else []
+    options += [f"--profile={settings.profile}"] if settings.profile else []
+    # The interpreter by its path: whoever commits need not have this environment's commands at hand. -P: the
+    # work tree, which may be a stranger's branch, is not among the places that code is imported from.
+    words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
+    script = f"{_OURS}exec {shlex.join(words)}\n"
+    there = hook.read_text(errors="replace") if hook.exists() else None
+    if there == script or (there is not None and shlex.join(words) in there):
+        output.lines([f"{hook} does it already"])
+        return
+    if there is not None and not there.startswith(_OURS):
+        line = "add this line to it"
+        raise errors.UsageError(
+            f"{hook} is there already",
+            code=errors.CONFLICT,
+            hint=f"{f'{line} in place of the old one' if _COMMAND in there else line}: {shlex.join(words)}",
+        )
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    hook.write_text(script)
+    hook.chmod(0o755)
+    output.lines([f"wrote {hook}" if there is None else f"wrote {hook} anew"])

@@ -1,0 +1,153 @@
+"""`strongroom trust`: which specs that were found may do more than a closed one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import errors, output
+from strongroom.cli.app import command
+from strongroom.errors import ConfigurationError
+from strongroom.spec import trust
+from strongroom.spec.closed import openings
+from strongroom.spec.document import read_document
+from strongroom.spec.locate import SPEC_FILE, find_spec
+from strongroom.spec.source import folder_of, read_bytes
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+_SHOWN_DIGITS = 12
+
+
+@command("trust")
+@click.argument("path", required=False, type=click.Path())
+@click.option("--folder", "mode", flag_value="folder", help="Trust what you write in a folder and below it.")
+@click.option("--list", "mode", flag_value="list", help="List what is trusted.")
+@click.option("--forget", "mode", flag_value="forget", help="Trust it no longer.")
+def trust_command(settings: Settings, *, path: str | None, mode: str | None) -> int:
+    """Trust the spec at PATH as it is now, or the one that is found here. Read it first.
+
+    A spec that was found is used without that only where it stays in its folder and on this machine. Trust
+    is for the path and the bytes: who changes the spec asks for it again.
+
+    Example: strongroom trust
+    """
+    if mode == "list":
+        if path is not None:
+            raise errors.UsageError("--list lists all that is trusted: leave PATH out")
+        _list(settings)
+    elif mode == "forget":
+        _forget(settings, path)
+    elif mode == "folder":
+        _trust_folder(settings, Path(path or "."))
+    else:
+        _trust_spec(settings, _spec(settings, path))
+    return 0
+
+
+def _spec(settings: Settings, path: str | None) -> Path:
+    """Return the spec that is meant: a file, that of a folder, or the one found here."""
+    named = path if path is not None else settings.spec
+    if named is not None:
+        return Path(named, SPEC_FILE) if Path(named).is_dir() else Path(named)
+    found = find_spec()
+    if found is None:
+        raise errors.UsageError(
+            f"there is no {SPEC_FILE} here or above", hint="name it: `strongroom trust PATH`"
+        )
+    return Path(found.path)
+
+
+def _trust_spec(settings: Settings, spec: Path) -> None:
+    data, _ = read_bytes(spec)
+    real = str(spec.resolve())
+    told = list(openings(read_document(data).root, spec.name, str(folder_of(spec))))
+    trust.trust(real, data)
+    digest = hashlib.sha256(data).hexdigest()
+    if settings.json:
+        output.as_json({"trusted": real, "sha256": digest, "does": told})
+    else:
+        output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in told)])
+
+
+def _trust_folder(settings: Settings, folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is not a folder", hint="without --folder a spec is trusted")
+    real = str(folder.resolve())
+    trust.trust(real, None)
+    if settings.json:
+        output.as_json({"trusted": real, "sha256": None, "does": []})
+    else:
+        output.lines([f"trusted, with all that you write there and below: {_printable(real)}"])
+
+
+def _forget(settings: Settings, path: str | None) -> None:
+    meant = Path(path) if path is not None else None
+    if meant is None:
+        found = find_spec()
+        meant = Path(found.path) if found is not None else Path()
+    paths = [meant, meant / SPEC_FILE] if meant.is_dir() else [meant]
+    real = [os.path.realpath(one) for one in paths]
+    forgotten = [one for at in real for one in trust.forget(at)]
+    if not forgotten:
+        raise errors.UsageError(
+            f"{real[0]} is not trusted", code=errors.NOT_FOUND, hint="`strongroom trust --list` has what is"
+        )
+    above = [
+        one.path for one in trust.trusted() if one.digest is None and Path(real[0]).is_relative_to(one.path)
+    ]
+    for folder in above:
+        settings.warn(f"what you write in {folder} and below is trusted still")
+    if settings.json:
+        output.as_json({"forgotten": sorted({one.path for one in forgotten})})
+    else:
+        output.lines(
+            f"trusted no longer: {_printable(one)}" for one in sorted({one.path for one in forgotten})
+        )
+
+
+def _list(settings: Settings) -> None:
+    found = sorted(trust.trusted(), key=lambda one: (one.path, one.digest or ""))
+    if settings.json:
+        rows = [
+            {"path": one.path, "sha256": one.digest, "at": _time(one.at), "state": _state(one)}
+            for one in found
+        ]
+        output.as_json({"trusted": rows})
+    else:
+        output.table(
+            ["path", "since", "bytes", "now"],
+            (
+                [
+                    _printable(one.path),
+                    _time(one.at),
+                    one.digest[:_SHOWN_DIGITS] if one.digest is not None else "a folder",
+                    _state(one),
+                ]
+                for one in found
+            ),
+        )
+
+
+def _state(one: trust.Trusted) -> str:
+    if one.digest is None:
+        return "there" if Path(one.path).is_dir() else "gone"
+    try:
+        data, _ = read_bytes(Path(one.path))
+    except ConfigurationError:
+        return "refused" if os.path.lexists(one.path) else "gone"
+    return "as trusted" if hashlib.sha256(data).hexdigest() == one.digest else "changed"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() else ascii(path)

@@ -1,0 +1,56 @@
+"""What a shell is offered to complete: names that stand in the spec. No backend is asked for any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+__all__ = ["groups", "keys", "pipelines", "profiles"]
+
+
+def profiles(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return the profiles that begin with what is typed."""
+    return _beginning(begun, _spec(context, "profiles"))
+
+
+def pipelines(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return the pipelines that begin with what is typed."""
+    return _beginning(begun, _spec(context, "pipelines"))
+
+
+def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return the keys of declared secrets; a backend is not asked for more at each press of a key."""
+    found = (told.get("key", name) for name, told in _declared(context) if "compose" not in told)
+    return _beginning(begun, found)
+
+
+def groups(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return the groups of declared secrets."""
+    found = (told.get("groups") for _, told in _declared(context))
+    return _beginning(begun, (group for some in found if isinstance(some, list) for group in some))
+
+
+def _declared(context: click.Context) -> list[tuple[str, dict[str, Any]]]:
+    found = _spec(context, "secrets")
+    return [(name, told if isinstance(told, dict) else {}) for name, told in found.items()]
+
+
+def _beginning(begun: str, found: Iterable[object]) -> list[str]:
+    return sorted({str(one) for one in found if str(one).startswith(begun)})
+
+
+def _spec(context: click.Context, member: str) -> dict[str, Any]:
+    """Return a member of the spec as it is written: one that is being edited completes too."""
+    from strongroom.spec.locate import find_spec
+    from strongroom.spec.source import read_source
+
+    try:
+        path = context.find_root().params.get("spec") or os.environ.get("STRONGROOM_SPEC") or find_spec()
+        root = read_source(path).document.root if path is not None else None
+        found = root.mapping[member].data() if root is not None else {}
+    except Exception:  # noqa: BLE001  # whatever is wrong, a traceback in the line that is being typed helps nobody
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,164 @@
+"""What every command stands in: the global options, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli import errors
+
+if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.locate import FoundSpec
+    from strongroom.spec.plan import Plan
+
+__all__ = ["INTERRUPTED", "Settings", "guarded"]
+
+INTERRUPTED = 128 + signal.SIGINT
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+class Settings:
+    """The global options of one call."""
+
+    __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "tenant", "told_spec")
+
+    def __init__(
+        self,
+        *,
+        spec: str | None = None,
+        profile: str | None = None,
+        pipeline: str | None = None,
+        json: bool = False,
+        debug: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.profile = profile
+        self.pipeline = pipeline
+        self.json = json
+        self.debug = debug
+        self.quiet = quiet
+        self.tenant: str | None = None
+        self.found: FoundSpec | None = None
+        """The spec that was found when a hook was made: it is asked about as if it were found now."""
+        self.told_spec = False
+
+    def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
+        """Return the registry that the options ask for; the caller closes it.
+
+        Args:
+            pipelines: Those that the command names itself.
+
+        Raises:
+            UsageError: A tenant is given, and nothing that is asked would heed it.
+        """
+        from strongroom.registry import SecretProviderRegistry
+
+        spec: Any = self.spec if self.found is None else self.found  # in Python nobody gives a found one
+        registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
+        self.tell_spec(registry.plan.origin, registry.plan.source)
+        if self.tenant is not None:
+            from strongroom.cli.tenant_option import refuse_heedless
+
+            try:
+                refuse_heedless(registry.plan, pipelines or ([self.pipeline] if self.pipeline else ()))
+            except errors.UsageError:
+                registry.close()
+                raise
+        return registry
+
+    def plan(self, *, look_up: bool = False) -> Plan:
+        """Return the plan of the spec; without `look_up` no variable and no other file is read."""
+        from strongroom.spec.locate import find_plan
+
+        spec = self.spec if self.found is None else self.found
+        plan = find_plan(spec, profile=self.profile, pipeline=self.pipeline, look_up=look_up)
+        self.tell_spec(plan.origin, plan.source)
+        return plan
+
+    def tell_spec(self, origin: str, source: str) -> None:
+        """Say on a terminal which spec is used, where it was found above the current folder."""
+        if origin == "found" and os.path.isabs(source) and not self.told_spec:  # noqa: PTH117  # no pathlib here
+            self.told_spec = True
+            self.note(f"using {source}")
+
+    def tell_own_store(self, plan: Plan) -> None:
+        """Say on a terminal which store is used, where there is no spec."""
+        if plan.origin == "own":
+            options = next(iter(plan.pipelines.values())).provider
+            path = (options.options or {})["file_path"] if options is not None else ""
+            self.note(f"there is no strongroom.yaml here; using your own store, {path}")
+
+    def note(self, message: str) -> None:
+        """Tell `message` to a person: on stderr, where that is a terminal."""
+        if sys.stderr.isatty() and not (self.json or self.quiet):
+            errors.tell_note(message)
+
+    def warn(self, message: str) -> None:
+        """Tell `message` on stderr, unless warnings are left out."""
+        if not self.quiet:
+            errors.tell_warning(message, as_json=self.json)
+
+
+def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
+    """Run `command` and return its exit code, having told whatever it raises.
+
+    Args:
+        settings: Read only after a failure, so the command may still fill them in.
+        command: Returns its exit code, or None for 0.
+    """
+    shown, warnings.showwarning = warnings.showwarning, partial(_show_warning, settings, warnings.showwarning)
+    try:
+        code = command() or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _reader_is_gone()
+    except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
+        return _told(error, settings)
+    finally:
+        warnings.showwarning = shown
+    return code
+
+
+def _show_warning(
+    settings: Settings,
+    shown: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *place: Any,
+    **more: Any,
+) -> None:
+    """Tell strongroom's own warnings as lines; the others as Python does."""
+    if category.__module__.partition(".")[0].startswith("strongroom"):
+        settings.warn(str(message))
+    else:
+        shown(message, category, *place, **more)
+
+
+def _told(error: Exception, settings: Settings) -> int:
+    try:
+        return errors.tell(error, as_json=settings.json, debug=settings.debug)
+    except BrokenPipeError:  # nobody reads stderr either
+        return errors.exit_code(error)
+
+
+def _reader_is_gone() -> int:
+    # Python flushes stdout once more as it exits, and would complain.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return _PIPE_CLOSED
+
+
+def wants_json(args: Sequence[str]) -> bool:
+    """Tell whether `args` ask for JSON, for errors that come before they are understood."""
+    own = args[: args.index("--")] if "--" in args else args
+    return "--json" in own

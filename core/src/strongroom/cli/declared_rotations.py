@@ -1,0 +1,111 @@
+"""The rotations that a spec declares, ready to be done."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli.child.environment import child_environment
+from strongroom.declarations.json_fields import member_of, with_member
+from strongroom.declarations.resolve import check_text
+from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
+from strongroom.rotation import CommandRotator, SecretRotation, generator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.rotation import Generator
+    from strongroom.spec.plan import Plan, SecretPlan
+
+__all__ = ["declared_rotations", "in_flight", "rotation_of"]
+
+_DAYS = 30
+_LEAST_PATIENCE_SECONDS = 300
+_AT_REST = frozenset({"current", "rolled_back"})
+
+
+def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
+    """Return the declared secrets that have `rotate_days` or `rotate`, by key; the first of a key counts."""
+    found: dict[str, SecretPlan] = {}
+    for secret in plan.secrets.values():
+        if secret.key and (secret.rotate_days is not None or secret.rotate is not None):
+            found.setdefault(secret.key, secret)
+    return found
+
+
+def rotation_of(registry: SecretProviderRegistry, key: str) -> SecretRotation:
+    """Return how the spec wants `key` to be rotated: as declared, else by a new password alone."""
+    plan = registry.plan
+    declared = declared_rotations(plan).get(key)
+    if declared is None:
+        declared = next((one for one in plan.secrets.values() if one.key == key), None)
+    told: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
+    apply = _program(registry, told, "command")
+    verify = _program(registry, told, "verify")
+    return SecretRotation(
+        registry,
+        _DAYS if declared is None or declared.rotate_days is None else declared.rotate_days,
+        generator=None if declared is None else _generator(declared, told),
+        apply=None if apply is None else apply.apply,
+        verify=None if verify is None else verify.verify,
+        grace_seconds=told.get("grace_seconds", 0),
+        jitter=told.get("jitter", 0),
+        attempt_seconds=max(_LEAST_PATIENCE_SECONDS, 2 * told.get("timeout_seconds", 0)),
+        lock=registry.rotation_lock(),
+    )
+
+
+def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = None) -> dict[str, str]:
+    """Return of each declared secret whose rotation has begun and not ended how it stands, by key.
+
+    Whoever may not look at what a rotation keeps, or asks a backend that is down, sees none here.
+
+    Args:
+        registry: Asked for those that are declared with `rotate_days` or `rotate`.
+        keys: Only these.
+    """
+    found = {}
+    for key in declared_rotations(registry.plan):
+        if keys is not None and key not in keys:
+            continue
+        try:
+            status = rotation_of(registry, key).status_of(key)
+        except (RotationError, DecryptionError) as error:
+            found[key] = error.message
+        except StrongroomError:
+            continue
+        else:
+            if status.state not in _AT_REST:
+                told = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
+                found[key] = f"a rotation is in flight: {status.state}{told}"
+    return found
+
+
+def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: str) -> CommandRotator | None:
+    words: Sequence[str] | None = told.get(member)
+    if words is None:
+        return None
+    # As of the programs that `run` starts: strongroom's own keys and credentials are not for them.
+    environment = child_environment(os.environ, {}, credentials=registry.environment())
+    return CommandRotator(
+        words, timeout_seconds=told["timeout_seconds"], folder=registry.plan.folder, environment=environment
+    )
+
+
+def _generator(secret: SecretPlan, told: Mapping[str, Any]) -> Generator:
+    options = dict(told.get("generator") or {"type": "password", **(secret.generate or {})})
+    make = generator_of(options.pop("type"), **options)
+
+    def generate(key: str, old: str) -> str:
+        new = make(key, old if secret.field is None else member_of(old, key, secret.field))
+        problem = check_text(secret, new)[1]
+        if problem is not None:
+            raise ValidationError(
+                f"what was made for {secret.name} breaks one of its rules: {problem}",
+                key=key,
+                hint="give it a `rotate.generator` that keeps to them",
+            )
+        return new if secret.field is None else with_member(old, key, secret.field, new)
+
+    return generate

@@ -1,0 +1,88 @@
+"""Recognises plain calls of `get` and `run` without click, whose import costs more than the reading does.
+
+Only what is beyond doubt is taken here; help, mistakes and unusual spellings are left to click, so
+that there is one place that explains them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from strongroom.cli.context import Settings
+
+__all__ = ["QuickCall", "quick_call"]
+
+_GLOBAL_VALUES = frozenset({"--spec", "--profile", "--pipeline"})
+_FLAGS = frozenset({"--json", "--debug", "--quiet"})
+_GET_VALUES = frozenset({"--field", "--version"})
+_RUN_VALUES = frozenset({"--group", "--only"})
+_RUN_FLAGS = frozenset({"--allow-empty", "--no-mask"})
+
+
+class QuickCall:
+    """A call of `get` or `run` that was understood."""
+
+    __slots__ = ("command", "options", "settings")
+
+    def __init__(self, command: str, settings: Settings, options: dict[str, Any]) -> None:
+        self.command = command
+        self.settings = settings
+        self.options = options
+
+
+def quick_call(args: Sequence[str]) -> QuickCall | None:
+    """Return what a plain `get KEY` or `run -- CMD` with options asks for; of anything else None."""
+    chosen: dict[str, Any] = {}
+    words = iter(args)
+    for word in words:
+        if word in {"get", "run"}:
+            options = (_get if word == "get" else _run)(words, chosen)
+            return None if options is None else QuickCall(word, Settings(**chosen), options)
+        if not _taken(word, words, _GLOBAL_VALUES, _FLAGS, chosen):
+            return None
+    return None
+
+
+def _taken(
+    word: str, words: Iterator[str], values: frozenset[str], flags: frozenset[str], found: dict[str, Any]
+) -> bool:
+    """Put the option `word` into `found`, with its value from `words`, and return whether it was one."""
+    name = word[2:].replace("-", "_")
+    if word in flags:
+        found[name] = True
+        return True
+    value = next(words, None) if word in values else None
+    if value is None or value.startswith("-"):
+        return False
+    found[name] = value
+    return True
+
+
+def _get(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
+    options: dict[str, Any] = {"field": None, "version": None}
+    key = None
+    for word in words:
+        if word in _FLAGS:
+            chosen[word[2:]] = True
+        elif word.startswith("-") and key is not None:
+            if not _taken(word, words, _GET_VALUES, frozenset(), options):
+                return None
+        elif not word or word.startswith("-") or key is not None:
+            return None
+        else:
+            key = word
+    return None if key is None else {"key": key, **options}
+
+
+def _run(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
+    options: dict[str, Any] = {"group": None, "only": None, "no_mask": False, "allow_empty": False}
+    for word in words:
+        if word == "--":
+            command = list(words)
+            return {**options, "words": command} if command else None
+        if word in _FLAGS:
+            chosen[word[2:]] = True
+        elif not _taken(word, words, _RUN_VALUES, _RUN_FLAGS, options):
+            return None
+    return None

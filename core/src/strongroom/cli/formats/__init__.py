@@ -1,0 +1,1 @@
+"""Formats that the command line reads and writes."""

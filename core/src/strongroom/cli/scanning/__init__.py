@@ -1,0 +1,1 @@
+"""What `scan` looks through, and how it finds stored values."""

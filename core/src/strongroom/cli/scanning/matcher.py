@@ -1,0 +1,140 @@
+"""What `scan` looks for: the stored values, each with the name that it is told by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO, TYPE_CHECKING
+
+from strongroom.declarations.resolve import find_all
+from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError
+from strongroom.masking import Masker
+from strongroom.masking.parts import lines, parts
+from strongroom.spec.secret_plan import Position, SecretPlan
+
+if TYPE_CHECKING:
+    from strongroom.masking.finder import Finder
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["MIN_SCANNED", "Finding", "look_through", "needles"]
+
+MIN_SCANNED = 6
+"""Shorter values stand in files by accident."""
+_MIN_DIGITS = 8
+_CHUNK = 1 << 20
+_NOT_SECRET = frozenset({"integer", "boolean", "port"})
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Where a stored value stands; line and column count from 1, and line 0 is the file's name."""
+
+    path: str
+    line: int
+    column: int
+    secret: str
+    encoding: str
+
+
+def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
+    """Return what to look for: all that the registry lists, and all that is declared.
+
+    The labels of its finds are the secrets' names.
+
+    Raises:
+        StrongroomError: A backend refuses, or is away: then nothing could be said.
+    """
+    declared = registry.plan.secrets
+    known = {plan.key for plan in declared.values() if plan.field is None}
+    stored = {
+        key: SecretPlan(key, key, position=Position("stored"), allow_placeholder=True)
+        for key in _listed(registry, warn)
+        if key not in known
+    }
+    masker, left_out = Masker(), []
+    # Two searches: a key may be called as a declared secret is, and both are meant.
+    for name, found in [*find_all(registry, declared).items(), *find_all(registry, stored).items()]:
+        if found.error is not None and found.status in {"denied", "unavailable"}:
+            raise found.error
+        text = found.text
+        if text is None or text == found.plan.default:  # what stands in the spec is no secret
+            continue
+        if not found.plan.mask:  # the spec says that it is no secret
+            continue
+        reason = _why_not(found.plan, text)
+        if reason is not None:
+            left_out.append(f"{name} ({reason})")
+            continue
+        inside = (part for part in (*parts(text), *lines(text)) if _why_not(found.plan, part) is None)
+        for part in (text, *inside):
+            masker.finder.add(part, name)
+    if left_out:
+        warn(f"not looked for: {', '.join(left_out)}")
+    return masker
+
+
+def look_through(path: str, content: IO[bytes], masker: Masker) -> Iterator[Finding]:
+    """Yield every stored value in `content`, once for each place; the file's name is looked at too."""
+    finder = masker.finder
+    for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
+        yield Finding(path, 0, 0, secret, encoding)
+    before, line, column = b"", 1, 1
+    for piece in _pieces(content):
+        data = before + piece
+        for start, secret, encoding in _distinct(finder, data, len(before)):
+            newline = data.rfind(b"\n", 0, start)
+            at = start - newline if newline >= 0 else column + start
+            yield Finding(path, line + data.count(b"\n", 0, start), at, secret, encoding)
+        kept = min(len(data), finder.reach)
+        gone = data[: len(data) - kept]
+        newline = gone.rfind(b"\n")
+        line += gone.count(b"\n")
+        column = len(gone) - newline if newline >= 0 else column + len(gone)
+        before = data[len(data) - kept :]
+
+
+def _pieces(content: IO[bytes]) -> Iterator[bytes]:
+    first = content.read(_CHUNK)
+    if first.startswith(_UTF_16):
+        text = (first + content.read()).decode("utf-16", errors="replace")
+        content = BytesIO(text.encode(errors="replace"))
+        first = content.read(_CHUNK)
+    while first:
+        yield first
+        first = content.read(_CHUNK)
+
+
+def _distinct(finder: Finder, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
+    """Yield where finds that reach beyond `seen` begin; those of a secret that overlap are one."""
+    stop = -1
+    told: set[str] = set()
+    for begin, end, secret, encoding in finder.find(data):
+        if end <= seen:
+            continue
+        if begin >= stop:
+            told.clear()
+        stop = max(stop, end)
+        if secret not in told:
+            told.add(secret)
+            yield begin, secret, encoding
+
+
+def _listed(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> list[str]:
+    try:
+        return registry.list_secrets()
+    except (UnsupportedOperationError, ReadOnlyError) as error:
+        problem: StrongroomError = error
+    warn(f"only declared secrets are looked for: {problem}")
+    return []
+
+
+def _why_not(plan: SecretPlan, text: str) -> str | None:
+    if plan.type in _NOT_SECRET:
+        return f"of type {plan.type}"
+    if len(text) < MIN_SCANNED:
+        return f"fewer than {MIN_SCANNED} characters"
+    if text.isdigit() and len(text) < _MIN_DIGITS:
+        return f"a number of fewer than {_MIN_DIGITS} digits"
+    return None

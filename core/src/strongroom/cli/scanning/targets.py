@@ -1,0 +1,154 @@
+"""Where `scan` looks: files that git does not ignore, or what is staged for a commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from strongroom.cli.errors import NOT_FOUND, UsageError
+
+__all__ = ["Unreadable", "files", "hooks_folder", "staged"]
+
+_OF_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj"})
+_SUBMODULE = b"160000"
+
+
+class Unreadable(NamedTuple):
+    """A file that could not be opened, and why."""
+
+    path: str
+    why: str
+
+
+def files(paths: Sequence[str], *, submodules: bool = True) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
+    """Yield every file under `paths` with its content; `-` is standard input.
+
+    What is named itself is always read: a link is followed, a pipe is read to its end. In a folder that
+    belongs to a git work tree, what git ignores is left out; elsewhere only the folders in which version
+    control keeps its own. Links and pipes in a folder are left out.
+
+    Args:
+        paths: Files and folders.
+        submodules: Whether the work trees of submodules, and others within, are looked through too.
+
+    Raises:
+        UsageError: What is named is not there, or leads nowhere (exit code 3).
+    """
+    for path in paths:
+        _check_is_there(path)
+    for path in paths:
+        if path == "-":
+            yield "-", sys.stdin.buffer
+        elif Path(path).is_dir():
+            for found in _under(Path(path), submodules=submodules):
+                yield from _opened(found)
+        else:
+            yield from _opened(Path(path), named=True)
+
+
+def _check_is_there(path: str) -> None:
+    if path == "-" or Path(path).exists():
+        return
+    if Path(path).is_symlink():
+        raise UsageError(f"{path}: a link to what is not there", code=NOT_FOUND)
+    raise UsageError(f"{path}: no such file or folder")
+
+
+def _opened(path: Path, *, named: bool = False) -> Iterator[tuple[str, IO[bytes]] | Unreadable]:
+    try:
+        # A device, or a pipe that nobody named, would have us wait, so the kind is looked at first.
+        mode = (path.stat() if named else path.lstat()).st_mode
+        if stat.S_ISREG(mode) or (named and (stat.S_ISFIFO(mode) or _is_a_terminal(path))):
+            with path.open("rb") as content:
+                yield str(path), content
+        elif named:
+            yield Unreadable(str(path), "neither a file nor a pipe")
+    except FileNotFoundError:  # git lists it, and it was deleted
+        return
+    except OSError as error:
+        yield Unreadable(str(path), error.strerror or "cannot be read")
+
+
+def _is_a_terminal(path: Path) -> bool:
+    return path.is_char_device() and os.path.realpath(path).startswith(("/dev/pts/", "/dev/tty", "/dev/null"))
+
+
+def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield every file that the next commit adds or changes, with its content as it is staged.
+
+    Raises:
+        UsageError: There is no git, or this is no work tree.
+    """
+    raw = _git(
+        "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=d", "--", *paths
+    )
+    told = iter(raw.split(b"\0")[:-1])
+    changes = [(fields.split(), os.fsdecode(path)) for fields, path in zip(told, told, strict=True)]
+    objects = [(fields[3], path) for fields, path in changes if fields[1] != _SUBMODULE]
+    with subprocess.Popen(
+        ["git", "cat-file", "--batch"],  # noqa: S607  # the user's own git
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None  # noqa: S101  # asked for above
+        assert process.stdout is not None  # noqa: S101  # as above
+        for name, path in objects:
+            process.stdin.write(name + b"\n")
+            process.stdin.flush()
+            size = int(process.stdout.readline().split()[2])
+            content = process.stdout.read(size)
+            process.stdout.read(1)
+            yield path, BytesIO(content)
+        process.stdin.close()
+
+
+def hooks_folder() -> Path:
+    """Return where git looks for hooks.
+
+    Raises:
+        UsageError: There is no git, or this is no work tree.
+    """
+    return Path(os.fsdecode(_git("rev-parse", "--git-path", "hooks").rstrip(b"\n")))
+
+
+def _under(folder: Path, *, submodules: bool) -> Iterator[Path]:
+    listed = b""
+    with contextlib.suppress(UsageError):
+        listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
+    # Where nothing is listed, git ignores the folder as a whole, and it was named on purpose.
+    names = [os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
+    if not names:
+        yield from _walk(folder)
+    for name in names:
+        path = folder / name
+        if (
+            path.is_dir() and not path.is_symlink()
+        ):  # the work tree of a submodule, or of a stranger in this one
+            yield from _under(path, submodules=submodules) if submodules else ()
+        else:
+            yield path
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - _OF_VERSION_CONTROL)
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def _git(*words: str, folder: Path | None = None) -> bytes:
+    try:
+        done = subprocess.run(["git", *words], check=False, capture_output=True, cwd=folder)  # noqa: S603, S607  # the user's own git
+    except FileNotFoundError:
+        done = None
+    if done is None:
+        raise UsageError("git is not installed")
+    if done.returncode:
+        raise UsageError(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout

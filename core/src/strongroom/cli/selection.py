@@ -1,0 +1,76 @@
+"""The declared secrets that a command hands over, all of them good, or one error that names the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from strongroom.cli.errors import UsageError
+from strongroom.declarations.resolve import Found, find_all, selected
+from strongroom.errors import SecretNotFoundError, ValidationError
+
+if TYPE_CHECKING:
+    from strongroom.declarations.resolve import SecretSource
+    from strongroom.spec.secret_plan import Declarations, SecretPlan
+
+__all__ = ["choose", "deprecations", "read"]
+
+
+def choose(plan: Declarations, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
+    """Return the declarations of `group`, and of these the comma-separated names `only`.
+
+    Raises:
+        ValidationError: There is no such group.
+        UsageError: A name is not declared, or not in the group.
+    """
+    chosen = selected(plan, group)
+    if only is None:
+        return chosen
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    for name in names:
+        if name not in chosen:
+            from strongroom.plugins import nearest
+
+            close = nearest(name, chosen)
+            hint = f"did you mean {close}?" if close else f"there are: {', '.join(chosen) or 'none'}"
+            raise UsageError(
+                f"no secret {name!r} is declared" + (f" in {group!r}" if group else ""), hint=hint
+            )
+    return {name: chosen[name] for name in names}
+
+
+def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, Found]:
+    """Return the chosen secrets as they are found.
+
+    Raises:
+        StrongroomError: The backend's own, where it refuses or is away.
+        SecretNotFoundError: Required ones are missing; the message names these and all that is wrong.
+        ValidationError: None is missing, but some are not of their type or break a rule.
+    """
+    found = find_all(registry, chosen)
+    for one in found.values():
+        if one.status not in {"ok", "due", "missing"} and one.error is not None:
+            raise one.error
+    wrong = [one for one in found.values() if one.status not in {"ok", "due"}]
+    missing = [one for one in wrong if one.status == "missing"]
+    told = _told(wrong, len(found))
+    if missing:
+        first = missing[0].plan
+        raise SecretNotFoundError(first.key or first.name, told, hint="`strongroom check` shows all of them")
+    if wrong:
+        raise ValidationError(told, hint="`strongroom check` shows all of them")
+    return found
+
+
+def deprecations(found: Mapping[str, Found]) -> list[str]:
+    """Return a line for each secret that is in use and ought not to be any more."""
+    return [
+        f"{name} is deprecated: {one.plan.deprecated}"
+        for name, one in found.items()
+        if one.plan.deprecated is not None and (one.text is not None or one.status == "invalid")
+    ]
+
+
+def _told(wrong: Iterable[Found], count: int) -> str:
+    problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
+    return f"{len(problems)} of {count} declared secrets cannot be used: {'; '.join(problems)}"

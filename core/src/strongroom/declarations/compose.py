@@ -1,0 +1,81 @@
+"""Declared secrets that are made of other declared secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from strongroom.declarations.resolve import Found
+    from strongroom.spec.secret_plan import SecretPlan
+
+__all__ = ["Composed", "compose", "in_order", "template_value", "with_parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The text that came of a template, or what is wrong; `absent` where a part is not there."""
+
+    text: str | None = None
+    problem: str | None = None
+    absent: bool = False
+    part: Found | None = None
+    """The part that it failed for."""
+
+    def __repr__(self) -> str:
+        return f"<Composed {self.problem or 'ok'}>"
+
+
+def with_parts(chosen: Mapping[str, SecretPlan], declared: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+    """Return `chosen` and all that they are made of, however far away."""
+    found = dict(chosen)
+    waiting = [part for secret in chosen.values() for part in secret.parts]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = declared[name]
+            waiting += declared[name].parts
+    return found
+
+
+def in_order(secrets: Mapping[str, SecretPlan]) -> list[str]:
+    """Return the names of `secrets`, each after all of its parts."""
+    return list(TopologicalSorter({name: secret.parts for name, secret in secrets.items()}).static_order())
+
+
+def compose(secret: SecretPlan, parts: Mapping[str, Found]) -> Composed:
+    """Fill in the template of `secret`, of which `parts` has all the parts.
+
+    An optional part that is absent is undefined in the template: `is defined` and `default()` see it.
+    """
+    for name in secret.parts:
+        if parts[name].status not in {"ok", "due"}:
+            told = f"it is composed of {name}, which is {parts[name].status}"
+            return Composed(
+                problem=told,
+                absent=parts[name].status == "missing" and not parts[name].is_gone,
+                part=parts[name],
+            )
+    from jinja2 import UndefinedError
+
+    from strongroom.templating import environment
+
+    values = {name: template_value(parts[name]) for name in secret.parts if parts[name].text is not None}
+    try:
+        text = environment().from_string(secret.compose or "").render(values)
+        text.encode()  # half a surrogate pair is no text
+        return Composed(text)
+    except UndefinedError:
+        absent = [name for name in secret.parts if name not in values]
+    except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
+        return Composed(problem=f"its template fails with {type(error).__name__}")
+    if not absent:
+        return Composed(problem="its template asks for a member that is not there")
+    return Composed(problem=f"it is composed of {', '.join(absent)}, which is absent", absent=True)
+
+
+def template_value(found: Found) -> Any:
+    """Return what a template gets for a secret: its typed value, or the text of what would be bytes."""
+    return found.text if isinstance(found.value, bytes) else found.value

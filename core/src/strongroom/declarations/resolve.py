@@ -1,0 +1,286 @@
+"""What an application declares under `secrets:`, read, typed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+
+from strongroom.declarations.json_fields import member_of
+from strongroom.declarations.value_types import check_text
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import Declarations, SecretPlan
+
+    class SecretSource(Protocol):
+        """What secrets are read from: a registry, or as much of one as that takes."""
+
+        @property
+        def plan(self) -> Declarations:
+            """What is declared."""
+
+        def get_secret(self, key: str) -> str:
+            """Return the value of `key`, or raise `SecretNotFoundError`."""
+
+        def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+            """Return the values of those of `keys` that are there."""
+
+
+__all__ = [
+    "Found",
+    "ResolvedSecrets",
+    "Status",
+    "check_text",
+    "find_all",
+    "mark_due",
+    "resolve",
+    "selected",
+]
+
+
+_MOST_BATCHES: Final = 5
+"""How often the keys of one batch are asked for together, each time without one that is known to be gone."""
+
+Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
+
+
+class Found(NamedTuple):
+    """One declared secret as it was found; `problem` says what is wrong, never with the value."""
+
+    plan: SecretPlan
+    status: Status
+    problem: str | None = None
+    error: StrongroomError | None = None
+    text: str | None = None
+    value: Any = None
+    parts: tuple[Found, ...] = ()
+    """What it is composed of."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted, destroyed or disabled, which is not absent: no default stands in for it."""
+        return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
+
+    def __repr__(self) -> str:
+        return f"<Found {self.plan.name}: {self.status}>"
+
+
+class ResolvedSecrets(Mapping[str, Any]):
+    """The declared secrets by name, each of its declared type; an absent optional one is None."""
+
+    def __init__(self, found: Mapping[str, Found]) -> None:
+        self._found = dict(found)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def as_env(self) -> dict[str, str]:
+        """Return the text of every secret that is there, by name: an environment's variables."""
+        return {name: found.text for name, found in self._found.items() if found.text is not None}
+
+    def plans(self) -> dict[str, SecretPlan]:
+        """Return the declarations by name."""
+        return {name: found.plan for name, found in self._found.items()}
+
+    def __repr__(self) -> str:
+        masked = ", ".join(
+            f"{name}={'None' if found.text is None else '****'}" for name, found in self._found.items()
+        )
+        return f"<ResolvedSecrets {masked}>"
+
+    __str__ = __repr__
+
+
+def selected(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:
+    """Return the declarations of `group`, or all.
+
+    Raises:
+        ValidationError: No declaration has this group.
+    """
+    if group is None:
+        return dict(plan.secrets)
+    chosen = {name: secret for name, secret in plan.secrets.items() if group in secret.groups}
+    if not chosen:
+        groups = sorted({one for secret in plan.secrets.values() for one in secret.groups})
+        raise ValidationError(
+            f"no declared secret is in the group {group!r}",
+            hint=f"there are: {', '.join(groups) or 'no groups'}",
+        )
+    return chosen
+
+
+def resolve(
+    registry: SecretProviderRegistry, plan: Declarations, *, group: str | None = None
+) -> ResolvedSecrets:
+    """Return the declared secrets.
+
+    Raises:
+        ValidationError: Secrets are missing or wrong; the message names every one.
+        PermissionDeniedError: The backend refuses one (likewise: unavailable, not logged in).
+    """
+    found = find_all(registry, selected(plan, group))
+    wrong = [one for one in found.values() if one.status in {"missing", "invalid"}]
+    for one in found.values():
+        if one.status not in {"ok", "missing", "invalid"} and one.error is not None:
+            raise one.error
+    if wrong:
+        lines = "; ".join(f"{one.plan.name}: {one.problem}" for one in wrong)
+        raise ValidationError(f"{len(wrong)} of {len(found)} declared secrets are missing or wrong: {lines}")
+    return ResolvedSecrets(found)
+
+
+def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:
+    """Return every one of `secrets` as it is found, whatever is wrong with it.
+
+    Where one is composed, its parts are read too, whether or not they are among `secrets`.
+    """
+    needed: Mapping[str, SecretPlan] = secrets
+    order: Iterable[str] = secrets
+    if any(secret.compose is not None for secret in secrets.values()):
+        from strongroom.declarations.compose import in_order, with_parts
+
+        needed = with_parts(secrets, registry.plan.secrets)
+        order = in_order(needed)
+    values, failures = _read([one.key for one in needed.values() if one.compose is None], registry)
+    found: dict[str, Found] = {}
+    for name in order:
+        secret = needed[name]
+        found[name] = _found(secret, values, failures) if secret.compose is None else _composed(secret, found)
+        if found[name].status == "missing" and secret.compose is None:
+            found[name] = _with_why(found[name], registry)
+    return {name: found[name] for name in secrets}
+
+
+def mark_due(
+    registry: SecretProviderRegistry, found: Mapping[str, Found], now: datetime | None = None
+) -> dict[str, Found]:
+    """Return `found` with the status `due` for good secrets that are older than their `rotate_days`.
+
+    Args:
+        registry: Asked for the age of those secrets that have `rotate_days`, and of no others.
+        found: Secrets as `find_all` returned them.
+        now: An aware time; without it the present.
+    """
+    from datetime import UTC, datetime
+
+    at = now or datetime.now(UTC)
+    return {name: _aged(registry, one, at) for name, one in found.items()}
+
+
+def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
+    days = one.plan.rotate_days
+    if days is None or one.status != "ok" or one.text is None:
+        return one
+    try:
+        updated = registry.describe_secret(one.plan.key).updated_at
+    except (UnsupportedOperationError, SecretNotFoundError):  # the latter: it has its default
+        return one
+    except StrongroomError as error:
+        return one._replace(status=_status(error), problem=str(error), error=error)
+    if updated is None or (now - updated).days < days:
+        return one
+    age = (now - updated).days
+    return one._replace(status="due", problem=f"it is {age} days old, to be rotated after {days}")
+
+
+def _read(keys: list[str], registry: SecretSource) -> tuple[dict[str, str], dict[str, StrongroomError]]:
+    left = list(dict.fromkeys(keys))
+    failures: dict[str, StrongroomError] = {}
+    for _ in range(_MOST_BATCHES):
+        try:
+            return registry.get_secrets(left), failures
+        except SecretNotFoundError as error:
+            if error.key not in left:
+                break
+            failures[error.key] = error
+            left.remove(error.key)
+        except StrongroomError:
+            break  # asked again one by one below, so that each key has its own answer
+    values: dict[str, str] = {}
+    for key in left:
+        try:
+            values[key] = registry.get_secret(key)
+        except StrongroomError as error:
+            failures[key] = error
+    return values, failures
+
+
+def _is_absent(error: StrongroomError) -> bool:
+    return isinstance(error, SecretNotFoundError) and error.reason == "absent"
+
+
+def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str, StrongroomError]) -> Found:
+    error = failures.get(secret.key)
+    if error is not None and not _is_absent(error):
+        return Found(secret, _status(error), str(error), error)
+    text = values.get(secret.key)
+    if text is not None and secret.field is not None:
+        try:
+            text = member_of(text, secret.key, secret.field)
+        except SecretNotFoundError:
+            text = None
+        except ValidationError as wrong:
+            return Found(secret, "invalid", str(wrong), wrong)
+    if text is None:
+        text = secret.default
+    if text is None:
+        if not secret.required:
+            return Found(secret, "ok")
+        field = f" field {secret.field!r}" if secret.field is not None else ""
+        problem = f"missing: nothing is stored at {secret.key!r}{field}"
+        return Found(secret, "missing", problem, SecretNotFoundError(secret.key))
+    return _checked(secret, text)
+
+
+def _with_why(found: Found, registry: SecretSource) -> Found:
+    """Say it where there is no store at all, as in a fresh clone."""
+    absent = getattr(registry, "absent_store", None)
+    why = absent(found.plan.key) if absent is not None else None
+    return found if why is None else found._replace(problem=f"{found.problem}: {why}")
+
+
+def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:
+    from strongroom.declarations.compose import compose
+
+    made = compose(secret, found)
+    if made.absent and not secret.required:
+        return Found(secret, "ok")
+    if made.part is not None:
+        return Found(secret, made.part.status, made.problem, made.part.error)
+    if made.absent:
+        return Found(secret, "missing", made.problem, SecretNotFoundError(secret.name))
+    if made.text is None:
+        return Found(secret, "invalid", made.problem)
+    return _checked(secret, made.text)._replace(parts=tuple(found[name] for name in secret.parts))
+
+
+def _checked(secret: SecretPlan, text: str) -> Found:
+    value, problem = check_text(secret, text)
+    if problem is not None:
+        return Found(secret, "invalid", problem)
+    return Found(secret, "ok", text=text, value=value)
+
+
+def _status(error: StrongroomError) -> Status:
+    if isinstance(error, PermissionDeniedError | AuthenticationError):
+        return "denied"
+    if isinstance(error, SecretNotFoundError):
+        return "missing"  # deleted, destroyed or disabled, as its problem says
+    return "unavailable" if isinstance(error, BackendUnavailableError) else "invalid"

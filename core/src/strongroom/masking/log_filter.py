@@ -1,0 +1,161 @@
+"""Masks what this process logs and the tracebacks it shows, before anything can cut it short."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from strongroom.masking.known_values import known, mask, remember
+
+if TYPE_CHECKING:
+    from strongroom.masking.stream import Masker
+
+__all__ = ["MaskingFilter", "TellsValues", "install"]
+
+# Python's own, in which no value can be.
+_LEFT_ALONE = frozenset(
+    {
+        *("name", "levelname", "levelno", "pathname", "filename", "module", "funcName", "lineno", "created"),
+        *("msecs", "relativeCreated", "process", "thread", "msg", "args", "exc_info"),
+    }
+)
+
+
+class TellsValues(Protocol):
+    """What a registry offers to whoever masks."""
+
+    def tell_values(self, seen: Callable[[str], object]) -> None:
+        """Give `seen` every value that is read from now on."""
+
+
+class MaskingFilter(logging.Filter):
+    """Masks a record's message, arguments, traceback and further attributes. Drops none.
+
+    Add it to handlers: a logger's filters do not see what comes from the loggers below it.
+
+    Args:
+        masker: Masks these values; by default those that the process fetched.
+    """
+
+    def __init__(self, masker: Masker | None = None) -> None:
+        super().__init__()
+        self._masker = known if masker is None else masker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self._masker:
+            self._mask(record)
+        return True
+
+    def _mask(self, record: logging.LogRecord) -> None:
+        masker = self._masker
+        self._mask_message(record)
+        if record.exc_info:
+            text = record.exc_text or "".join(_formatted(record.exc_info)).rstrip("\n")
+            masked = masker.mask_text(text)
+            if masked is not text or _locals_hold(record.exc_info, masker):
+                # Whoever formats the exception anew would show the value after all.
+                record.exc_info, record.exc_text = None, masked
+        for name, value in vars(record).items():
+            if name not in _LEFT_ALONE:
+                setattr(record, name, mask(value, masker=masker))
+
+    def _mask_message(self, record: logging.LogRecord) -> None:
+        # Arguments first: a format such as `%.8s` shows a part of them, in which no value is found.
+        args = mask(record.args, masker=self._masker)
+        try:
+            plain = record.getMessage()
+        except Exception as error:  # noqa: BLE001  # a wrong format, or a stranger's `__str__`
+            # logging itself would show the format and the arguments on stderr.
+            shown = f"{mask(record.msg, masker=self._masker)} {args}"
+            shown = self._masker.mask_text(shown.replace("%%", "%"))
+            record.msg, record.args = f"{shown} (not formatted: {type(error).__name__})", None
+            return
+        if args is not record.args:
+            record.args = args
+            try:
+                plain = record.getMessage()
+            except Exception:  # noqa: BLE001  # such as `%d` for what is a mask now
+                record.msg, record.args = plain, None
+        masked = self._masker.mask_text(plain)
+        if masked is not plain:
+            record.msg, record.args = masked, None
+
+
+def install(*registries: TellsValues) -> None:
+    """Mask from now on what this process logs and the tracebacks that it shows at its end.
+
+    Call it when logging is configured, and again when handlers were added. It takes the place of an
+    error reporter's hooks: one that is installed later gets exceptions as they are.
+
+    Args:
+        registries: Their values are remembered as they are read. Others: `remember`.
+    """
+    for registry in registries:
+        registry.tell_values(remember)
+    for handler in _handlers():
+        if not any(isinstance(one, MaskingFilter) for one in handler.filters):
+            handler.addFilter(MaskingFilter())
+    sys.excepthook = _show
+    threading.excepthook = _show_of_thread
+    sys.unraisablehook = _show_unraisable
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    for logger in loggers:
+        if isinstance(logger, logging.Logger):
+            yield from logger.handlers
+    if logging.lastResort is not None:
+        yield logging.lastResort
+
+
+def _formatted(info: Any) -> list[str]:
+    try:
+        return traceback.format_exception(*info)
+    except Exception:  # noqa: BLE001  # no exception at all, or one that cannot be shown
+        return ["(the exception cannot be shown)"]
+
+
+def _locals_hold(info: Any, masker: Masker) -> bool:
+    """Tell whether a handler that shows the local variables of a traceback would show a value."""
+    waiting = [info[1]] if isinstance(info, tuple) else []
+    seen: set[int] = set()
+    while waiting:
+        error = waiting.pop()
+        if not isinstance(error, BaseException) or id(error) in seen:
+            continue
+        seen.add(id(error))
+        waiting += (error.__cause__, error.__context__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            variables = list(frame.f_locals.values())
+            if any(mask(variable, masker=masker) is not variable for variable in variables):
+                return True
+    return False
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _tell("".join(_formatted((kind, error, trace))))
+
+
+def _show_of_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_type is SystemExit:
+        return
+    name = told.thread.name if told.thread is not None else "unknown"
+    text = "".join(_formatted((told.exc_type, told.exc_value, told.exc_traceback)))
+    _tell(f"Exception in thread {name}:\n{text}")
+
+
+def _show_unraisable(told: sys.UnraisableHookArgs) -> None:
+    text = "".join(_formatted((told.exc_type, told.exc_value, told.exc_traceback)))
+    _tell(f"{told.err_msg or 'Exception ignored in'}: {mask(told.object)!r}\n{text}")
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(known.mask_text(text))
+        sys.stderr.flush()

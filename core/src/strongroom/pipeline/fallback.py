@@ -1,0 +1,88 @@
+"""Several pipelines asked in order for a read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.middleware.base import Middleware
+from strongroom.pipeline.pipeline import read_many
+from strongroom.providers import SecretProvider
+
+__all__ = ["FallbackProvider"]
+
+
+class FallbackProvider(Middleware):
+    """Asks several pipelines in order for a read; everything else goes to the first.
+
+    Args:
+        inner: The first pipeline.
+        others: The pipelines asked after it.
+        when: What makes a read go on to the next: `not_found` (absent only, not deleted, destroyed or
+            disabled), `unavailable`. Denied never does.
+    """
+
+    def __init__(self, inner: Any, *, others: Sequence[SecretProvider], when: frozenset[str]) -> None:
+        super().__init__(inner)
+        self.members: tuple[SecretProvider, ...] = (self.inner, *others)
+        self.when = when
+
+    def get_secret(self, key: str) -> str:
+        kept: StrongroomError | None = None
+        for member in self.members:
+            try:
+                return member.get_secret(key)
+            except (SecretNotFoundError, BackendUnavailableError) as error:
+                if not self._goes_on(error):
+                    raise
+                # That one of several was down means that nobody knows whether the secret is absent.
+                if kept is None or isinstance(kept, SecretNotFoundError):
+                    kept = error
+        assert kept is not None  # noqa: S101  # the model demands at least one member
+        raise kept
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        return sorted({key for member in self.members for key in member.list_secrets(prefix)})
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        missing = list(keys)
+        down: BackendUnavailableError | None = None
+        for member in self.members:
+            try:
+                part = read_many(member, missing)
+                found |= part
+                missing = [key for key in missing if key not in part and self._may_be_elsewhere(member, key)]
+            except BackendUnavailableError as error:
+                if not self._goes_on(error):
+                    raise
+                down = down or error
+            if not missing:
+                break
+        if missing and down is not None:
+            raise down
+        return found
+
+    def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
+        """Tell whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""
+        if "not_found" not in self.when:
+            return False
+        if member is self.members[-1]:
+            return True
+        try:
+            member.get_secret(key)
+        except SecretNotFoundError as error:
+            return self._goes_on(error)
+        return False
+
+    def close(self) -> None:
+        """Do nothing: the members are pipelines of their own, and closed as such."""
+
+    def __repr__(self) -> str:
+        return f"<FallbackProvider over {len(self.members)} pipelines>"
+
+    def _goes_on(self, error: StrongroomError) -> bool:
+        if isinstance(error, SecretNotFoundError):
+            return "not_found" in self.when and error.reason == "absent"
+        return "unavailable" in self.when

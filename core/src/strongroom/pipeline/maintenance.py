@@ -1,0 +1,144 @@
+"""What is done to all that a pipeline stores: backup, restore and rekey, each one operation that hooks see.
+
+They go past middleware, to the store itself. So what middleware would refuse is asked of it here: a read-only
+pipeline writes nothing, and what concerns every tenant is not done for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from strongroom.errors import ReadOnlyError, TenantContextError, UnsupportedOperationError
+from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
+from strongroom.middleware.renaming import RenamingMiddleware
+from strongroom.pipeline.pipeline import Pipeline
+from strongroom.tenancy import TenantContext
+
+__all__ = ["Progress", "encryption_of", "has", "layers", "operate", "rekey_values", "store_of"]
+
+T = TypeVar("T")
+Progress = Callable[[int, int], object]
+"""Called with what is done, and what there is in all."""
+
+
+def layers(pipeline: Any) -> Iterator[Any]:
+    """Yield a pipeline, its middleware from the outside, and the provider."""
+    at = pipeline
+    while True:
+        yield at
+        if not hasattr(at, "inner"):
+            return
+        at = at.inner
+
+
+def has(pipeline: Pipeline, operation: str) -> bool:
+    """Tell whether the pipeline's provider has the operation."""
+    *_, provider = layers(pipeline)
+    return callable(getattr(provider, operation, None))
+
+
+def store_of(pipeline: Pipeline, operation: str) -> Any:
+    """Return the provider of a pipeline.
+
+    Raises:
+        UnsupportedOperationError: It does not have the operation.
+    """
+    *_, provider = layers(pipeline)
+    if not has(pipeline, operation):
+        kind = getattr(provider, "type_name", "") or type(provider).__name__
+        raise UnsupportedOperationError(
+            f"{kind} has no {operation}",
+            pipeline=pipeline.name,
+            hint="name a pipeline with a file: --pipeline NAME",
+        )
+    return provider
+
+
+def operate(
+    pipeline: Pipeline, operation: str, call: Callable[[], T], *, all_tenants: bool, writes: bool = True
+) -> T:
+    """Run `call` as one operation of a pipeline, and of those that it falls back to, with an empty key.
+
+    Args:
+        pipeline: The pipeline, whose hooks see the operation.
+        operation: Its name: `backup`, `restore` or `rekey`.
+        call: Does it.
+        all_tenants: Whether it is meant for every tenant, where a tenant middleware stands in the pipeline.
+        writes: Whether a read-only middleware refuses it.
+
+    Raises:
+        ReadOnlyError, TenantContextError: It is refused, which hooks see too.
+    """
+
+    def run() -> T:
+        for layer in list(layers(pipeline))[1:]:
+            if isinstance(layer, Pipeline):  # the first member of a fallback, which has hooks of its own
+                return operate(layer, operation, call, all_tenants=all_tenants, writes=writes)
+            if writes and isinstance(layer, ReadOnlyMiddleware):
+                raise ReadOnlyError(
+                    f"cannot {operation}: this pipeline is read-only",
+                    hint="write through another pipeline, or take the read-only middleware out of this one",
+                )
+            if isinstance(layer, TenantMiddleware) and not all_tenants:
+                raise TenantContextError(
+                    f"{operation} concerns the secrets of all tenants",
+                    hint="say --all-tenants if that is meant",
+                )
+        return call()
+
+    return pipeline.watched(operation, "", run)
+
+
+def encryption_of(pipeline: Pipeline) -> EncryptionMiddleware | None:
+    """Return the outermost encryption of a pipeline, None where there is none."""
+    return next((layer for layer in layers(pipeline) if isinstance(layer, EncryptionMiddleware)), None)
+
+
+def rekey_values(
+    pipeline: Pipeline,
+    encryption: EncryptionMiddleware,
+    *,
+    all_tenants: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Encrypt what an encryption of a pipeline wrote with the first of its keys; return how many it was.
+
+    Where a tenant middleware stands in the pipeline, this is done within the active tenant, or within each.
+
+    Raises:
+        TenantContextError: There is such a middleware, no tenant is active, and not all of them are meant.
+        DecryptionError: A value does not decrypt; those before it are written.
+    """
+    tenants = _tenants(pipeline) if all_tenants else None
+    if tenants is None:
+        return encryption.rekey_keys(_keys(pipeline, encryption), progress)
+    written = 0
+    for tenant in tenants:
+        with TenantContext(tenant):
+            written += encryption.rekey_keys(_keys(pipeline, encryption), progress)
+    return written
+
+
+def _tenants(pipeline: Pipeline) -> list[str] | None:
+    """Return the tenants that have secrets, None where no tenant middleware stands in the pipeline."""
+    found = [layer for layer in layers(pipeline) if isinstance(layer, TenantMiddleware)]
+    return found[-1].tenants() if found else None
+
+
+def _keys(pipeline: Pipeline, encryption: EncryptionMiddleware) -> list[str]:
+    """Return the names by which an encryption knows the secrets that can be listed."""
+    above: list[RenamingMiddleware] = []
+    top: Any = None
+    for layer in layers(pipeline):
+        if isinstance(layer, Pipeline):
+            continue
+        top = layer if top is None else top
+        if layer is encryption:
+            break
+        if isinstance(layer, RenamingMiddleware):
+            above.append(layer)
+    keys: list[str] = top.list_secrets("")
+    for layer in above:
+        keys = [layer.stored(key) for key in keys]
+    return keys

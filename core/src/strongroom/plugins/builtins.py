@@ -1,0 +1,266 @@
+"""The components that core brings itself, through the same doors as everybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from strongroom.hookspecs import hookimpl
+from strongroom.plugins.discovery import Plugin
+
+__all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware"]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class AuditConfig(_Config):
+    """Options of the audit hook."""
+
+    log_reads: bool = Field(
+        default=True, description="Record reads that succeeded or found nothing; refused ones always are."
+    )
+    log_writes: bool = Field(
+        default=True, description="Record writes that succeeded or found nothing; refused ones always are."
+    )
+    path: Path | Annotated[list[Path], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The log, or several, each with a chain of its own; without it lines go to a logger.",
+    )
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="The key of the chain; else that of `key_file`, else of the variable "
+        "STRONGROOM_AUDIT_KEY, else `<path>.key`, made at the first use.",
+    )
+    key_file: Path | None = Field(default=None, description="The file that holds the key.")
+    logger: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The logger that lines go to, at INFO, with a path besides it; strongroom.audit without.",
+    )
+    fail_closed: bool = Field(
+        default=True, description="Refuse an operation that cannot be recorded; else warn and go on."
+    )
+    reason: str | None = Field(
+        default=None, description="Why this program reads secrets, where nothing better is given."
+    )
+    require_reason: bool = Field(default=False, description="Refuse operations without a reason.")
+    fsync: bool = Field(default=False, description="Answer only when the line is on the disk.")
+    intents: bool = Field(default=False, description="Add a line ahead of each write.")
+    require: Literal["all", "one"] = Field(
+        default="all", description="How many of several logs, and the logger, must take a line."
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for other writers of a log.")
+
+
+class CachingConfig(_Config):
+    """Options of the caching middleware."""
+
+    ttl_seconds: float = Field(default=300, ge=0, description="How long a value is fresh in this process.")
+    max_entries: int = Field(default=10_000, ge=1, description="Entries at most in this process.")
+    negative_ttl_seconds: float = Field(
+        default=0, ge=0, description="How long `not found` is remembered; 0 does not."
+    )
+    stale_if_error_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="How long past its time a value serves while the backend is unavailable.",
+    )
+    refresh_ahead: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The last part of a value's life in which a read has it fetched anew in the background.",
+    )
+    jitter: float = Field(default=0.0, ge=0, le=1, description="How much shorter a value's life may be.")
+    fetch_timeout_seconds: float | None = Field(
+        default=60, gt=0, description="How long a caller waits for a fetch; null without end."
+    )
+    l2: Any = Field(
+        default=None,
+        json_schema_extra={"component": "cache"},
+        description="A store that processes share: redis, file.cache, or a third party's.",
+    )
+    l2_ttl_seconds: float | None = Field(
+        default=None, ge=0, description="How long a value is fresh in `l2`; as long as in this process."
+    )
+    encryption: Any = Field(
+        default=None,
+        json_schema_extra={"component": "encryption"},
+        description="What encrypts for `l2`; else the key in STRONGROOM_ENCRYPTION_KEY.",
+    )
+    l2_timeout_seconds: float = Field(default=0.5, gt=0, description="How long `l2` may take for an answer.")
+    offline: bool = Field(default=False, description="Answer from `l2` alone and leave the backend alone.")
+    max_age_seconds: float | None = Field(
+        default=None, ge=0, description="How old a value may be that is given while offline."
+    )
+
+
+class CipherConfig(_Config):
+    """Options of the ciphers."""
+
+    key: str = Field(
+        min_length=1, repr=False, description="A key of `strongroom keygen`, a Fernet key, or a passphrase."
+    )
+
+
+class EncryptionConfig(_Config):
+    """Options of the encryption middleware: an algorithm with its keys, or a cipher of its own."""
+
+    algorithm: Literal["aes-gcm", "chacha20", "fernet"] = Field(
+        default="aes-gcm", description="The cipher of `key` and `older_keys`."
+    )
+    key: str | None = Field(
+        default=None,
+        repr=False,
+        description="A key of `strongroom keygen`, a Fernet key, or a passphrase; else the variable "
+        "STRONGROOM_ENCRYPTION_KEY.",
+    )
+    older_keys: list[str] = Field(default=[], repr=False, description="Keys that still decrypt.")
+    cipher: Any = Field(
+        default=None,
+        json_schema_extra={"component": "encryption"},
+        description="A cipher plugin with its own options, in place of algorithm and keys.",
+    )
+    migrate: bool = Field(
+        default=False, description="Also read values that were stored before encryption, until rewritten."
+    )
+
+    @model_validator(mode="after")
+    def _one_cipher(self) -> EncryptionConfig:
+        if self.cipher is not None and (self.key is not None or self.older_keys):
+            message = "either key and older_keys, or a cipher with its own, not both"
+            raise ValueError(message)
+        return self
+
+
+class PrefixConfig(_Config):
+    """Options of the prefix middleware."""
+
+    prefix: str = Field(
+        min_length=1,
+        max_length=511,
+        description="Put before every key; it ends with a slash.",
+        json_schema_extra={"pattern": r"(/|\})$"},  # a reference may bring the slash in
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _ends_a_segment(cls, prefix: str) -> str:
+        if not prefix.endswith("/"):
+            message = "it does not end with '/'"
+            raise ValueError(message)
+        return prefix
+
+
+class ReadOnlyConfig(_Config):
+    """The read-only middleware has no options."""
+
+
+class RetryConfig(_Config):
+    """Options of the retry middleware."""
+
+    attempts: int = Field(default=3, ge=1, le=100, description="Calls in all, the first one included.")
+    base_seconds: float = Field(
+        default=0.1, ge=0, description="The upper bound of the first wait; it doubles."
+    )
+    max_seconds: float = Field(default=5.0, ge=0, description="The upper bound of every wait.")
+    deadline_seconds: float = Field(
+        default=30.0, ge=0, description="No attempt begins later than this after the first one."
+    )
+
+
+class TenantConfig(_Config):
+    """Options of the tenant middleware."""
+
+    template: str = Field(
+        default="tenants/{tenant}/{key}",
+        description="Where a tenant's secrets are: segments, of which one is {tenant} and the last {key}.",
+    )
+
+
+class ValidationConfig(_Config):
+    """Options of the validation middleware."""
+
+    key_pattern: str | None = Field(
+        default=None, description="A regular expression that the whole key must match."
+    )
+    min_length: int | None = Field(default=None, ge=0, description="Characters that a value has at least.")
+    max_length: int | None = Field(default=None, ge=0, description="Characters that a value has at most.")
+    forbid: list[str] = Field(default=[], description="Values refused, compared without case.")
+    json_schema: dict[str, Any] | None = Field(
+        default=None, description="A JSON Schema that accepts the value, which must be JSON text."
+    )
+
+
+@hookimpl
+def strongroom_encryption() -> Iterable[Plugin]:
+    for name, told, cls in (
+        ("aes-gcm", "AES-256-GCM.", "AESGCMEncryption"),
+        ("chacha20", "ChaCha20-Poly1305.", "ChaCha20Encryption"),
+        ("fernet", "Fernet: AES-128-CBC with HMAC-SHA256.", "FernetEncryption"),
+    ):
+        factory = f"strongroom.encryption.ciphers:{cls}"
+        yield Plugin(name=name, summary=told, config=CipherConfig, factory=factory)
+
+
+@hookimpl
+def strongroom_hooks() -> Iterable[Plugin]:
+    yield Plugin(
+        name="audit",
+        summary="Records every operation, in a log that shows when it was changed.",
+        config=AuditConfig,
+        factory="strongroom.audit.hook:AuditLoggingHook",
+    )
+
+
+@hookimpl
+def strongroom_middleware() -> Iterable[Plugin]:
+    yield Plugin(
+        name="caching",
+        summary="Remembers values, also through an outage, and asks once for all.",
+        config=CachingConfig,
+        factory="strongroom.middleware.caching:make_caching_middleware",
+    )
+    yield Plugin(
+        name="encryption",
+        summary="Encrypts values, each bound to its key's name and the tenant.",
+        config=EncryptionConfig,
+        factory="strongroom.middleware.encryption:make_encryption_middleware",
+    )
+    yield Plugin(
+        name="prefix",
+        summary="Puts a prefix before every key.",
+        config=PrefixConfig,
+        factory="strongroom.middleware.prefix:PrefixMiddleware",
+    )
+    yield Plugin(
+        name="read-only",
+        summary="Refuses every write.",
+        config=ReadOnlyConfig,
+        factory="strongroom.middleware.read_only:ReadOnlyMiddleware",
+    )
+    yield Plugin(
+        name="retry",
+        summary="Asks again where the backend is unavailable or throttles.",
+        config=RetryConfig,
+        factory="strongroom.middleware.retry:RetryMiddleware",
+    )
+    yield Plugin(
+        name="tenant",
+        summary="Keeps each tenant's secrets under names of its own.",
+        config=TenantConfig,
+        factory="strongroom.middleware.tenant:TenantMiddleware",
+    )
+    yield Plugin(
+        name="validation",
+        summary="Refuses keys and values that break the rules given.",
+        config=ValidationConfig,
+        factory="strongroom.middleware.validation:ValidationMiddleware",
+    )

@@ -1,0 +1,393 @@
+"""Descriptors of components and how they are found: lazily, from entry-point metadata.
+
+Looking for the plugin of a type name reads metadata only; just the module behind that name is
+imported. What is broken and unused harms nothing; what is broken and named is a `PluginError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from strongroom.errors import PluginError
+from strongroom.parallel import forks_wait, renew_after_fork
+from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
+from strongroom.plugins.known import KNOWN_TYPES
+
+if TYPE_CHECKING:
+    import pluggy
+    from pydantic import BaseModel
+
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "CachePlugin",
+    "Kind",
+    "ListedPlugin",
+    "Plugin",
+    "PluginFinder",
+    "UnknownTypeError",
+    "did_you_mean",
+    "finder",
+    "nearest",
+]
+
+GROUP = "strongroom"
+CORE = "strongroom-core"
+Kind = Literal["provider", "middleware", "hook", "encryption", "cache"]
+KINDS: dict[Kind, str] = {
+    "provider": "strongroom_providers",
+    "middleware": "strongroom_middleware",
+    "hook": "strongroom_hooks",
+    "encryption": "strongroom_encryption",
+    # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
+    "cache": "strongroom_middleware",
+}
+"""Each kind of component with the hook that gives its descriptors."""
+
+
+class UnknownTypeError(PluginError):
+    """No installed plugin has this type name; a spec that says it is simply wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """The descriptor of one component.
+
+    Attributes:
+        name: The type name: the entry point's name, or that, a dot and a part (`acme.transit`).
+        summary: One line for `strongroom plugins`.
+        config: A pydantic model of the options; importing it must need no SDK.
+        factory: A callable, or `"module:name"` imported at first use.
+    """
+
+    name: str
+    summary: str
+    config: type[BaseModel]
+    factory: Callable[..., Any] | str
+
+    def load(self) -> Callable[..., Any]:
+        """Return the factory, importing it where it is a name.
+
+        Raises:
+            PluginError: It cannot be imported; the message names the module and what it lacks.
+        """
+        if not isinstance(self.factory, str):
+            return self.factory
+        return load_factory(self.factory, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlugin(Plugin):
+    """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
+
+    `strongroom_middleware()` gives it, among the descriptors of middleware.
+    """
+
+
+def load_factory(path: str, type_name: str) -> Callable[..., Any]:
+    """Import `"module:name"`, the factory of `type_name`."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise PluginError(
+            f"{type_name}: its factory {path} cannot be imported: {_told(error)}",
+            hint="install what the plugin needs, or its newer version",
+        ) from error
+    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPlugin:
+    """One row of `strongroom plugins`: a component, or an entry point that gives none."""
+
+    name: str
+    kind: Kind | None
+    distribution: str
+    version: str
+    summary: str = ""
+    error: str | None = None
+    plugin: Plugin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    module: str
+    distribution: str
+    version: str
+
+    @property
+    def owner(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def allowed_distributions() -> frozenset[str] | None:
+    """Return the allow-list of `STRONGROOM_PLUGINS`, or None where it is not set."""
+    listed = os.environ.get("STRONGROOM_PLUGINS")
+    if listed is None:
+        return None
+    return frozenset(normalized(name.strip()) for name in listed.split(",") if name.strip())
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Return the one of `words` that somebody who typed `word` most likely meant."""
+    close = difflib.get_close_matches(word, sorted(words), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, words: Iterable[str], otherwise: str | None = None) -> str:
+    """Return the question for the word most likely meant; without one `otherwise`, else what there is."""
+    known = list(words)
+    close = nearest(word, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
+    return otherwise if otherwise is not None else f"there are: {', '.join(known) or 'none'}"
+
+
+class PluginFinder:
+    """Finds components among the installed distributions; thread-safe, and lazy throughout."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._forget()
+        renew_after_fork(self, PluginFinder._after_fork)
+
+    def _forget(self) -> None:
+        self._entries: list[_Entry] | None = None
+        self._unreadable: list[Unreadable] = []
+        self._loaded: dict[_Entry, dict[tuple[Kind, str], Plugin] | str] = {}
+        self._bad_names: dict[_Entry, list[tuple[Kind, str, str]]] = {}
+        self._manager: pluggy.PluginManager | None = None
+
+    def _after_fork(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._forget()  # a thread that is gone was in the middle of it
+        self._lock = threading.RLock()
+
+    def find(self, kind: Kind, type_name: str) -> Plugin:
+        """Return the descriptor of `type_name`.
+
+        Raises:
+            PluginError: There is none, there are two, or its plugin is broken; the message says which.
+        """
+        with forks_wait(), self._lock:
+            entry = self._entry_for(kind, type_name)
+            loaded = self._load(entry)
+            if isinstance(loaded, str):
+                raise PluginError(
+                    f"{kind} {type_name!r}: plugin {entry.name!r} of {entry.owner} is broken: {loaded}",
+                    hint=f"reinstall or upgrade {entry.distribution}",
+                )
+            found = loaded.get((kind, type_name))
+            if found is not None:
+                return found
+            for bad_kind, name, why in self._bad_names.get(entry, ()):
+                if (bad_kind, name) == (kind, type_name):
+                    raise PluginError(f"{kind} {type_name!r} of {entry.owner} is unusable: {why}")
+            here = sorted(name for found_kind, name in loaded if found_kind == kind)
+            raise UnknownTypeError(
+                f"{entry.owner} has no {kind} {type_name!r}",
+                hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
+            )
+
+    def listed(self) -> list[ListedPlugin]:
+        """Return every component and every broken entry point, for `strongroom plugins`."""
+        rows: list[ListedPlugin] = []
+        with forks_wait(), self._lock:
+            for entry in self._all_entries():
+                loaded = self._load(entry)
+                told = (entry.distribution, entry.version)
+                if isinstance(loaded, str):
+                    rows.append(ListedPlugin(entry.name, None, *told, error=loaded))
+                    continue
+                for (kind, name), plugin in loaded.items():
+                    if entry.distribution == CORE and name != entry.name:
+                        continue  # one module holds all of core's; each name has its own entry point
+                    twins = sorted(
+                        other.owner
+                        for other in self._candidates(name)
+                        if other.distribution != entry.distribution
+                    )
+                    error = f"also provided by {', '.join(twins)}" if twins else None
+                    rows.append(ListedPlugin(name, kind, *told, plugin.summary, error, plugin))
+                rows += [
+                    ListedPlugin(name, kind, *told, error=why)
+                    for kind, name, why in self._bad_names.get(entry, ())
+                ]
+            rows += [
+                ListedPlugin(
+                    "-", None, folder.rpartition("/")[2], "-", error=f"{folder} is passed over: {why}"
+                )
+                for folder, why in self._unreadable
+            ]
+        return sorted(rows, key=lambda row: (row.kind or "", row.name, row.distribution))
+
+    def _all_entries(self) -> list[_Entry]:
+        if self._entries is None:
+            found, self._unreadable = entry_points(GROUP)
+            self._entries = [_Entry(*one) for one in found]
+        # Asked for each time: an application may set it after the first look.
+        allowed = allowed_distributions()
+        return [
+            entry
+            for entry in self._entries
+            if allowed is None or entry.distribution == CORE or normalized(entry.distribution) in allowed
+        ]
+
+    def _candidates(self, type_name: str) -> list[_Entry]:
+        # The longest entry-point name wins, so that `acme.transit` may have an entry point of its own.
+        name = type_name
+        while name:
+            found = [entry for entry in self._all_entries() if entry.name == name]
+            if found:
+                return found
+            name = name.rpartition(".")[0]
+        return []
+
+    def _entry_for(self, kind: Kind, type_name: str) -> _Entry:
+        found = self._candidates(type_name)
+        if not found:
+            raise self._unknown(kind, type_name)
+        if len({entry.distribution for entry in found}) > 1:
+            owners = " and ".join(sorted(entry.owner for entry in found))
+            raise PluginError(
+                f"{kind} {type_name!r} is provided by {owners}",
+                hint="uninstall one, or name the one that counts in STRONGROOM_PLUGINS",
+            )
+        if len(found) > 1:
+            raise PluginError(f"{found[0].owner} has two entry points named {found[0].name!r}")
+        return found[0]
+
+    def _unknown(self, kind: Kind, type_name: str) -> PluginError:
+        stem = type_name.partition(".")[0]
+        known = KNOWN_TYPES.get(kind, {})
+        distribution = known.get(type_name) or known.get(stem)
+        if distribution is not None:
+            allowed = allowed_distributions()
+            if allowed is not None and distribution not in allowed and self._is_installed(distribution):
+                return UnknownTypeError(
+                    f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS",
+                    hint=f"add {distribution} to it",
+                )
+            return UnknownTypeError(
+                f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}"
+            )
+        here = sorted(self._named_here(kind))
+        return UnknownTypeError(
+            f"unknown {kind} {type_name!r}",
+            hint=did_you_mean(type_name, here, f"known here: {', '.join(here)}"),
+        )
+
+    def _named_here(self, kind: Kind) -> set[str]:
+        """Return the type names to suggest: core's and the known ones, and the entry points of third parties.
+
+        The kinds of a third party's components are not looked at: a wrong name must not import plugins.
+        """
+        here = set(KNOWN_TYPES.get(kind, ()))
+        ours = {name.partition(".")[0] for known in KNOWN_TYPES.values() for name in known}
+        for entry in self._all_entries():
+            if entry.distribution == CORE:
+                loaded = self._load(entry)
+                here |= {name for one, name in loaded if one == kind} if isinstance(loaded, dict) else set()
+            elif entry.name not in ours:
+                here.add(entry.name)
+        return here
+
+    @staticmethod
+    def _is_installed(distribution: str) -> bool:
+        import importlib_metadata
+
+        try:
+            importlib_metadata.distribution(distribution)
+        except importlib_metadata.PackageNotFoundError:
+            return False
+        return True
+
+    def _load(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin] | str:
+        """Return the components of `entry`'s module, or what is wrong with it."""
+        if entry not in self._loaded:
+            try:
+                self._loaded[entry] = self._components(entry)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is none of Exception
+                self._loaded[entry] = _told(error)
+        return self._loaded[entry]
+
+    def _components(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin]:
+        from pydantic import BaseModel
+
+        start_pydantic()
+        module = importlib.import_module(entry.module)
+        found: dict[tuple[Kind, str], Plugin] = {}
+        bad: list[tuple[Kind, str, str]] = []
+        for kind, plugin in self._descriptors(module):
+            if not isinstance(plugin, Plugin):
+                message = f"{KINDS[kind]}() gave a {type(plugin).__name__}, expected strongroom.Plugin"
+                raise TypeError(message)
+            if not (isinstance(plugin.config, type) and issubclass(plugin.config, BaseModel)):
+                bad.append((kind, plugin.name, "its config is no pydantic model"))
+            elif (kind, plugin.name) in found:
+                bad.append((kind, plugin.name, f"{KINDS[kind]}() gives it twice"))
+                del found[kind, plugin.name]
+            elif entry.distribution != CORE and not (
+                plugin.name == entry.name or plugin.name.startswith(f"{entry.name}.")
+            ):
+                why = f"its name must be {entry.name!r} or begin with it and a dot, as its entry point's"
+                bad.append((kind, plugin.name, why))
+            else:
+                found[kind, plugin.name] = plugin
+        self._bad_names[entry] = bad
+        return found
+
+    def _descriptors(self, module: Any) -> Iterator[tuple[Kind, Plugin]]:
+        import pluggy
+
+        from strongroom import hookspecs
+
+        if self._manager is None:
+            self._manager = pluggy.PluginManager(GROUP)
+            self._manager.add_hookspecs(hookspecs)
+        manager = self._manager
+        # One module may stand behind several entry points.
+        if not manager.is_registered(module):
+            manager.register(module)
+            try:
+                self._refuse_unknown_hooks(manager, module)
+            except PluginError:
+                manager.unregister(module)
+                raise
+        for hook_name in dict.fromkeys(KINDS.values()):
+            kind = next(one for one, name in KINDS.items() if name == hook_name)
+            # Each implementation is called by itself: in a pluggy call one that raises stops its siblings.
+            for implementation in getattr(manager.hook, hook_name).get_hookimpls():
+                if implementation.plugin is module:
+                    for plugin in implementation.function():
+                        yield "cache" if isinstance(plugin, CachePlugin) else kind, plugin
+
+    @staticmethod
+    def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+        callers = manager.get_hookcallers(module) or []
+        unknown = [caller.name for caller in callers if caller.spec is None]
+        if unknown:
+            raise PluginError(
+                f"{module.__name__} implements the unknown hook {unknown[0]!r}",
+                hint=did_you_mean(unknown[0], KINDS.values(), otherwise="") or None,
+            )
+
+
+finder = PluginFinder()
+"""The finder of this process. Plugins installed later are seen by a new process."""

@@ -1,0 +1,28 @@
+"""The registry: pipelines assembled from a spec, and the routes to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom._lazy import offered
+
+if TYPE_CHECKING:
+    from strongroom.registry.explanation import Explanation
+    from strongroom.registry.registry import (
+        SecretProviderRegistry,
+        innermost,
+    )
+
+__all__ = [
+    "Explanation",
+    "SecretProviderRegistry",
+    "innermost",
+]
+
+_HOMES = {
+    "Explanation": "explanation",
+    "SecretProviderRegistry": "registry",
+    "innermost": "registry",
+}
+
+__getattr__, __dir__ = offered(__name__, _HOMES)

@@ -1,0 +1,256 @@
+"""From a validated plan to live pipelines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from strongroom.cache.addresses import as_place, component_address
+from strongroom.declarations.json_fields import member_of
+from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
+from strongroom.hooks import SecretHook
+from strongroom.parallel import forks_wait, renew_after_fork
+from strongroom.pipeline import Pipeline
+from strongroom.pipeline.fallback import FallbackProvider
+from strongroom.plugins.discovery import load_factory
+from strongroom.providers import Closeable, guard
+from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
+from strongroom.spec.references import Reference
+
+__all__ = ["Assembly", "Surroundings"]
+
+_PAUSE_SECONDS: Final = 60.0
+_log = logging.getLogger("strongroom.cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a component is told of its pipeline, where its factory has `wants_surroundings`.
+
+    Attributes:
+        pipeline: The pipeline's name.
+        address: Text that is the same wherever the same is read: what decides that, of all that is inside.
+        rotate_days: The declared secrets that are to be rotated, by key, each with its interval.
+    """
+
+    pipeline: str
+    address: str
+    rotate_days: Mapping[str, int]
+
+
+class Assembly:
+    """The pipelines of a plan, each assembled once.
+
+    All are assembled at construction, so that what is wrong shows at the start; only those that read
+    secrets for themselves from another pipeline wait for their first use.
+
+    Args:
+        plan: A validated plan.
+        only: Assemble only this pipeline and what it needs.
+    """
+
+    def __init__(self, plan: Plan, *, only: str | None = None) -> None:
+        self.plan = plan
+        self._used = plan.used_by(only) if only is not None else frozenset(plan.pipelines)
+        self._begin_again()
+        renew_after_fork(self, Assembly._begin_again)
+        self._chains: dict[str, Any] = {}
+        self._own_hooks: dict[str, list[SecretHook]] = {}
+        self._made: list[Any] = []
+        self._rotation_lock: Any = None
+        self._sharing = frozenset(
+            name
+            for name, one in plan.pipelines.items()
+            if any(part.type == "caching" and "l2" in part.parts for part in one.middleware)
+        )
+        self._tried_again: dict[str, float] = {}
+        self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        for name in plan.pipelines:
+            if name in self._used and not self._waits(name):
+                self.chain(name)
+
+    def _begin_again(self) -> None:
+        # One for each pipeline: a first use may ask a slow server for a token, and holds up no other one.
+        # References make no circles, so no two threads wait for each other.
+        self._locks = {name: threading.RLock() for name in self.plan.pipelines}
+        self._rotation = threading.RLock()
+
+    def _waits(self, name: str) -> bool:
+        return any(part.reads for member in self.plan.used_by(name) for part in self._parts(member))
+
+    def _parts(self, name: str) -> Sequence[ComponentPlan]:
+        return self.plan.pipelines[name].components()
+
+    def is_used(self, name: str) -> bool:
+        """Tell whether this assembly has the pipeline `name`."""
+        return name in self._used
+
+    def chain(self, name: str) -> Any:
+        """Return provider and middleware of a pipeline, without hooks."""
+        chain = self._chains.get(name)
+        if chain is None:
+            with forks_wait(), self._locks[name]:
+                chain = self._chains.get(name)
+                if chain is None:
+                    chain = self._assembled(self.plan.pipelines[name])
+                    self._chains[name] = chain
+        return chain
+
+    def chains(self) -> list[Any]:
+        """Return the pipelines that are assembled by now."""
+        return list(self._chains.values())
+
+    def shares_more(self) -> bool:
+        """Tell whether a pipeline with a second level of its cache is not assembled yet."""
+        return not self._sharing.issubset(self._chains)
+
+    def share_levels(self, types: frozenset[str | None]) -> None:
+        """Assemble what is not yet, of these types of providers, and has a level of its cache to share.
+
+        Others read there what a write through this assembly has changed. One that cannot be assembled is told
+        of, and tried again after a minute: a write that is done must not fail for it.
+        """
+        for name in self._sharing.difference(self._chains):
+            if types.isdisjoint(self._types(name)) or time.monotonic() < self._tried_again.get(name, 0.0):
+                continue
+            try:
+                self.chain(name)
+            except StrongroomError as error:
+                self._tried_again[name] = time.monotonic() + _PAUSE_SECONDS
+                _log.warning(
+                    "the second level of the cache of %s was not told of a write, and may give older values "
+                    "to the end of their time: %s", name, error,
+                )  # fmt: skip
+
+    def _types(self, name: str) -> set[str]:
+        """Return the types of the providers that a pipeline reads from."""
+        plan = self.plan.pipelines[name]
+        if plan.fallback is not None:
+            return {one for member in plan.fallback.pipelines for one in self._types(member)}
+        return {plan.provider.type} if plan.provider is not None else set()
+
+    def own_hooks(self, name: str) -> Sequence[SecretHook]:
+        """Return the hooks that the spec gives to this pipeline alone."""
+        self.chain(name)
+        return self._own_hooks[name]
+
+    def variables(self) -> frozenset[str]:
+        """Return the environment variables that hold secrets of providers: those that tell them do so."""
+        told = [getattr(made, "variables", None) for made in self._made]
+        return frozenset(name for variables in told if callable(variables) for name in variables())
+
+    def rotation_lock(self) -> Any:
+        """Return the store whose lock is for rotations, made at the first call; None where there is none."""
+        with self._rotation:
+            if self._rotation_lock is None and self.plan.rotation_lock is not None:
+                self._rotation_lock = self._make(self.plan.rotation_lock)
+            return self._rotation_lock
+
+    def close(self) -> None:
+        """Close everything that was made, the last first; all are closed, the first error is raised."""
+        errors: list[Exception] = []
+        while self._made:
+            made = self._made.pop()
+            if isinstance(made, Closeable):
+                try:
+                    made.close()
+                except Exception as error:  # noqa: BLE001  # the others must be closed too; it is raised below
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _assembled(self, plan: PipelinePlan) -> Any:
+        hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
+        if plan.fallback is not None:
+            members = [
+                Pipeline(self.chain(name), name=name, hooks=self.own_hooks(name))
+                for name in plan.fallback.pipelines
+            ]
+            chain: Any = FallbackProvider(members[0], others=members[1:], when=plan.fallback.when)
+        else:
+            assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
+            chain = guard(self._make(plan.provider))
+            if any(part.type == "caching" for one in self.plan.pipelines.values() for part in one.middleware):
+                # A guard, or a provider of our own base: both take attributes.
+                chain._place = as_place(self._address_of(plan.provider, plan.name) or [])  # noqa: SLF001  # see `place_of`
+        for at in reversed(range(len(plan.middleware))):
+            chain = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
+        self._own_hooks[plan.name] = hooks
+        return chain
+
+    def _make(
+        self,
+        component: ComponentPlan,
+        *inner: Any,
+        plan: PipelinePlan | None = None,
+        inside: Sequence[ComponentPlan] = (),
+    ) -> Any:
+        options = self._options(component)
+        factory = self._factory(component)
+        if plan is not None and getattr(factory, "wants_surroundings", False):
+            options = {**options, "surroundings": self._surroundings(plan, inside)}
+        failure: StrongroomError
+        try:
+            made = factory(*inner, **options)
+        except StrongroomError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
+            failure = PluginError(f"its factory failed with {type(error).__name__}")
+        else:
+            self._made.append(made)
+            return made
+        # Outside the `except` block: a stranger's error may hold an option's value.
+        failure.message = f"{component.position}: {component.path}: {failure.message}"
+        failure.__context__ = None
+        raise failure
+
+    def _surroundings(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> Surroundings:
+        days = {one.key: one.rotate_days for one in self.plan.secrets.values() if one.rotate_days is not None}
+        return Surroundings(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
+
+    def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
+        """Return what decides which secret a key means to whatever stands outside of `inside`."""
+        parts: list[Any] = [told for one in inside if (told := self._address_of(one, plan.name)) is not None]
+        if plan.fallback is not None:
+            members = [self.plan.pipelines[name] for name in plan.fallback.pipelines]
+            each = [self._chain_address(member, member.middleware) for member in members]
+            return [*parts, ["fallback", sorted(plan.fallback.when), each]]
+        assert plan.provider is not None  # noqa: S101  # the loader lets nothing else pass
+        return [*parts, self._address_of(plan.provider, plan.name)]
+
+    def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
+        told = component_address(component.kind, component.type, self._options(component), component.public)
+        if told is not None and (component.kind, component.type) == ("provider", "memory"):
+            told[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
+        return told
+
+    @staticmethod
+    def _factory(component: ComponentPlan) -> Callable[..., Any]:
+        if isinstance(component.factory, str):
+            return load_factory(component.factory, component.type)
+        return component.factory
+
+    def _options(self, component: ComponentPlan) -> Mapping[str, Any]:
+        if component.prepare is None:
+            return component.options or {}
+        return component.prepare(lambda reference: self._read_reference(component, reference))
+
+    def _read_reference(self, component: ComponentPlan, reference: Reference) -> str:
+        source = reference.pipeline
+        pipeline = Pipeline(self.chain(source), name=source, hooks=[*self.hooks, *self.own_hooks(source)])
+        try:
+            value = pipeline.get_secret(reference.name)
+            return value if reference.field is None else member_of(value, reference.name, reference.field)
+        except SecretNotFoundError as error:
+            # Not "not found": the caller asked for another key, whose pipeline cannot be set up.
+            raise ConfigurationError(
+                f"{component.position}: {component.path}: ${{secret:{source}:{reference.name}}} "
+                f"leads nowhere: {error}",
+                pipeline=source,
+                hint=f"store it with `strongroom --pipeline {source} set {reference.name}`",
+            ) from error

@@ -1,0 +1,439 @@
+"""The registry: one provider over all pipelines of a spec."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
+from strongroom.declarations.json_fields import member_of
+from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
+from strongroom.hooks import SecretHook
+from strongroom.keys import begins_no_key, check_prefix
+from strongroom.middleware.prefix import StripPrefixMiddleware
+from strongroom.parallel import renew_after_fork
+from strongroom.pipeline import Pipeline, read_many
+from strongroom.plugins import did_you_mean
+from strongroom.providers import (
+    BaseProvider,
+    BatchWriter,
+    ConditionalWriter,
+    Describer,
+    FullProvider,
+    SecretMetadata,
+    SecretProvider,
+    SecretVersion,
+    StagedWriter,
+    VersionReader,
+    guard,
+    unsupported,
+)
+from strongroom.registry.assembly import Assembly
+from strongroom.registry.explanation import Explanation, by_length, explain, no_default
+from strongroom.spec.locate import find_plan
+from strongroom.spec.plan import Plan, RoutePlan
+
+if TYPE_CHECKING:
+    from strongroom.cache.store import CacheStore
+    from strongroom.declarations.resolve import ResolvedSecrets
+    from strongroom.spec.models import Spec
+
+__all__ = ["SecretProviderRegistry", "innermost"]
+
+T = TypeVar("T")
+
+
+class SecretProviderRegistry(BaseProvider):
+    """Answers every key through the pipeline that the spec routes it to. Itself a provider.
+
+    Args:
+        spec: A path, a mapping or a `strongroom.spec.Spec`. Without one, in this order: the file that
+            `STRONGROOM_SPEC` names, `strongroom.yaml` in the current folder or above it, the user's own
+            embedded store.
+        profile: The profile to merge over the spec; without one, what `STRONGROOM_PROFILE` names.
+        pipeline: Answer every key from this pipeline, and assemble nothing else.
+
+    Raises:
+        SpecError: The spec is wrong; `problems` lists everything.
+        UntrustedSpecError: Others could have written the spec; or it was found, and is neither closed nor
+            trusted.
+        PluginError: A plugin that the spec names is broken.
+        ConfigurationError: No such file, profile or pipeline.
+    """
+
+    type_name = "registry"
+
+    def __init__(
+        self,
+        spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | None = None,
+        *,
+        profile: str | None = None,
+        pipeline: str | None = None,
+    ) -> None:
+        self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
+        self._assembly = Assembly(self._plan, only=pipeline)
+        self._begin_again()
+        renew_after_fork(self, SecretProviderRegistry._begin_again)
+        self._hooks: list[SecretHook] = list(self._assembly.hooks)
+        self._seen: Callable[[str], object] | None = None
+        self._registered: dict[str, Any] = {}
+        self._pipelines: dict[str, Pipeline] = {}
+        self._default = pipeline if pipeline is not None else self._plan.default
+        self._plain: Pipeline | None = None
+        """The default pipeline, as soon as it has been used: what a read without routes needs."""
+        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else by_length(self._plan.routes)
+        self._stripped: dict[RoutePlan, Pipeline] = {}
+
+    # --- reading and writing ---
+
+    def get_secret(self, key: str) -> str:
+        if self._routes or self._plain is None:
+            return self._route(key).get_secret(key)
+        return self._plain.get_secret(key)
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._route(key).set_secret(key, value)
+
+    def delete_secret(self, key: str) -> None:
+        self._route(key).delete_secret(key)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        """Return the keys of all routes; a key that another route would answer is left out."""
+        found: set[str] = set()
+        for route in self._routes:
+            if route.prefix.startswith(prefix) or prefix.startswith(route.prefix):
+                asked = prefix if prefix.startswith(route.prefix) else route.prefix
+                keys = self._routed(route).list_secrets(asked)
+                found.update(key for key in keys if self._matching(key) is route)
+        if self._default is not None and self._matching(prefix) is None:
+            keys = self.pipeline(self._default).list_secrets(prefix)
+            found.update(key for key in keys if self._matching(key) is None)
+        elif self._default is None and not self._routes:
+            raise self._no_default(prefix)
+        return sorted(found)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of `keys` that are there, batched or in parallel per pipeline."""
+        found: dict[str, str] = {}
+        for provider, part in self._by_pipeline(keys):
+            found |= read_many(provider, part)
+        return found
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Write all `values`; keys of one pipeline in one batch where it has that."""
+        for provider, part in self._by_pipeline(values):
+            if isinstance(provider, BatchWriter):
+                provider.set_secrets({key: values[key] for key in part})
+            else:
+                for key in part:
+                    provider.set_secret(key, values[key])
+
+    def get_field(self, key: str, field: str) -> str:
+        """Return a member of a JSON secret; `a.b` and `a.0` descend.
+
+        Raises:
+            ValidationError: The secret holds no JSON object.
+            SecretNotFoundError: There is no such secret or member.
+        """
+        return member_of(self.get_secret(key), key, field)
+
+    # --- capabilities: raise `UnsupportedOperationError` where the key's pipeline lacks them ---
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        return self._able(key, Describer, "describe").describe_secret(key)
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        return self._able(key, VersionReader, "history").list_versions(key)
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        return self._able(key, VersionReader, "history").get_secret_version(key, version)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        return self._able(key, ConditionalWriter, "conditional write").set_secret_if(
+            key, value, expected_version
+        )
+
+    def stage_secret(self, key: str, value: str) -> str:
+        return self._able(key, StagedWriter, "staging").stage_secret(key, value)
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        able = self._able(key, StagedWriter, "staging")
+        able.promote_version(key, version, expected_version=expected_version)
+
+    def discard_version(self, key: str, version: str) -> None:
+        self._able(key, StagedWriter, "staging").discard_version(key, version)
+
+    def invalidate(self, key: str) -> None:
+        """Forget what is remembered of `key` for the active tenant, so that the next read asks the backend.
+
+        In every cache on the way of `key`, and in the second level, so also on other hosts.
+
+        Raises:
+            InvalidKeyError: It is no key.
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        self._route(key).invalidate(key)
+
+    def replaced(self, name: str) -> None:
+        """Let every cache forget what was read from where the pipeline `name` writes: all of it was replaced.
+
+        Of every tenant and pipeline, and in the second level, so also on other hosts.
+
+        Raises:
+            ConfigurationError: There is no such pipeline.
+        """
+        chain = self._chain(name)
+        places = places_of(chain, written=True)
+        for one in self._caches(chain).values():
+            one.drop_all(places)
+
+    # --- set-up ---
+
+    def add_hook(self, hook: SecretHook) -> None:
+        """Let `hook` see every operation of every pipeline from now on.
+
+        Raises:
+            TypeError: It lacks `before` or `after`.
+        """
+        if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
+            raise TypeError(f"a {type(hook).__name__} is no hook: it needs the methods before and after")
+        with self._lock:
+            self._hooks.append(hook)
+            for name, pipeline in self._pipelines.items():
+                pipeline.watch(self._hooks_of(name))
+            for route, pipeline in self._stripped.items():
+                pipeline.watch(self._hooks_of(route.pipeline))
+
+    def tell_values(self, seen: Callable[[str], object]) -> None:
+        """Give `seen` every value that is read from now on; `strongroom.masking.install` asks for it."""
+        with self._lock:
+            self._seen = seen
+            for pipeline in (*self._pipelines.values(), *self._stripped.values()):
+                pipeline.tell_values(seen)
+
+    def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
+        """Add a provider made in Python as the pipeline `name`.
+
+        Args:
+            name: The pipeline's name; it must be new.
+            provider: Any object with the four methods. Closing the registry closes it too.
+            prefix: Keys that begin with this go to it, as by a route; "" means all that no route matches.
+
+        Raises:
+            ConfigurationError: The name or the prefix is taken, or the name is empty.
+            InvalidKeyError: No key begins with the prefix.
+            TypeError: The provider lacks one of the four methods.
+        """
+        guarded = guard(provider)
+        if not name:
+            raise ConfigurationError("a pipeline needs a name")
+        if prefix and begins_no_key(check_prefix(prefix)):
+            raise InvalidKeyError(prefix, f"no key begins with {show_key(prefix)}")
+        with self._lock:
+            if name in self._registered or name in self._plan.pipelines:
+                raise ConfigurationError(f"a pipeline {name!r} exists already", pipeline=name)
+            if prefix and any(route.prefix == prefix for route in self._routes):
+                raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
+            self._registered[name] = guarded
+            if prefix:
+                self._routes = by_length((*self._routes, RoutePlan(prefix, name)))
+            elif prefix is not None:
+                self._default, self._plain = name, None
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline `name` as a provider.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        found = self._pipelines.get(name)
+        if found is None:
+            chain = self._chain(name)  # outside the lock: it may ask a server for a token
+            with self._lock:
+                found = self._pipelines.get(name)
+                if found is None:
+                    found = self._assembled(chain, name)
+                    self._pipelines[name] = found
+        return found
+
+    def pipeline_for(self, key: str) -> Pipeline:
+        """Return the pipeline that answers `key`, with its prefix stripped where the route says so.
+
+        Raises:
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        return self._route(key)
+
+    def pipeline_at_hand(self, key: str) -> Pipeline | None:
+        """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
+        route = self._matching(key) if isinstance(key, str) else None
+        if route is None:
+            return self._pipelines.get(self._default or "")
+        return self._stripped.get(route) if route.strip_prefix else self._pipelines.get(route.pipeline)
+
+    def default_pipeline(self) -> str:
+        """Return the name of the pipeline that answers keys which no route matches.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if self._default is None:
+            raise self._no_default("")
+        return self._default
+
+    def pipelines(self) -> list[str]:
+        """Return the names of all pipelines."""
+        return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
+
+    def absent_store(self, key: str) -> str | None:
+        """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
+        absent = getattr(innermost(self._route(key)), "absent", None)
+        told: str | None = absent() if callable(absent) else None
+        return told
+
+    def explain(self, key: str) -> Explanation:
+        """Return how `key` would be answered, without asking anybody.
+
+        Raises:
+            ConfigurationError: No route matches and there is no default pipeline.
+        """
+        registered = {
+            name: provider.type_name or type(provider).__name__ for name, provider in self._registered.items()
+        }
+        return explain(self._plan, key, routes=self._routes, default=self._default, registered=registered)
+
+    def resolve(self, group: str | None = None) -> ResolvedSecrets:
+        """Return what `secrets:` declares, typed and checked; see `strongroom.declarations.resolve`.
+
+        Raises:
+            ValidationError: Secrets are missing or wrong; the message names every one.
+        """
+        from strongroom.declarations.resolve import resolve
+
+        return resolve(self, self._plan, group=group)
+
+    def rotation_lock(self) -> CacheStore | None:
+        """Return the store whose lock the spec gives to rotations, for `SecretRotation(lock=)`."""
+        found: CacheStore | None = self._assembly.rotation_lock()
+        return found
+
+    def environment(self) -> frozenset[str]:
+        """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""
+        return self._plan.environment() | self._assembly.variables()
+
+    @property
+    def plan(self) -> Plan:
+        """The validated spec that the registry was made from."""
+        return self._plan
+
+    def close(self) -> None:
+        """Close every provider; a second call is harmless."""
+        with self._lock:
+            registered, self._registered = list(self._registered.values()), {}
+        self._assembly.close()
+        for provider in registered:
+            close = getattr(provider, "close", None)
+            if close is not None:
+                close()
+
+    def _begin_again(self) -> None:
+        """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"
+
+    # --- routing ---
+
+    def _matching(self, key: str) -> RoutePlan | None:
+        # Ordered by length: the first that matches is the longest.
+        for route in self._routes:
+            if key.startswith(route.prefix):
+                return route
+        return None
+
+    def _route(self, key: str) -> Pipeline:
+        route = self._matching(key) if isinstance(key, str) and self._routes else None
+        if route is not None:
+            return self._routed(route)
+        if self._default is None:
+            raise self._no_default(key)
+        self._plain = self.pipeline(self._default)
+        return self._plain
+
+    def _routed(self, route: RoutePlan) -> Pipeline:
+        if not route.strip_prefix:
+            return self.pipeline(route.pipeline)
+        found = self._stripped.get(route)
+        if found is None:
+            chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
+            with self._lock:
+                found = self._stripped.get(route)
+                if found is None:
+                    found = self._assembled(chain, route.pipeline)
+                    self._stripped[route] = found
+        return found
+
+    def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
+        parts: dict[int, tuple[Pipeline, list[str]]] = {}
+        for key in dict.fromkeys(keys):
+            provider = self._route(key)
+            parts.setdefault(id(provider), (provider, []))[1].append(key)
+        return list(parts.values())
+
+    def _able(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
+        provider = self._route(key)
+        if not isinstance(provider, protocol):
+            error = unsupported(operation, innermost(provider), key)
+            error.pipeline = provider.name
+            raise error
+        able: Any = provider  # it has what the protocol asks for, and the caller uses no more
+        return able  # type: ignore[no-any-return]  # as above
+
+    def _chain(self, name: str) -> Any:
+        if name in self._registered:
+            return self._registered[name]
+        if name in self._plan.pipelines and self._assembly.is_used(name):
+            return self._assembly.chain(name)
+        raise ConfigurationError(f"no pipeline {name!r}", hint=did_you_mean(name, self.pipelines()))
+
+    def _assembled(self, chain: Any, name: str) -> Pipeline:
+        made = Pipeline(chain, name=name, hooks=self._hooks_of(name))
+        if self._seen is not None:
+            made.tell_values(self._seen)
+        made.tell_changes(self._changed)
+        return made
+
+    def _changed(self, chain: Any, key: str) -> None:
+        """Let every cache forget what was read from where a write of `key` through `chain` went."""
+        caches = self._caches(chain)
+        for one in caches_of(chain, written=True):
+            caches.pop(id(one), None)  # the write has passed it
+        if caches:
+            for source in sources_of(chain, key, written=True):
+                for one in caches.values():
+                    one.drop(source)
+
+    def _caches(self, chain: Any) -> dict[int, Any]:
+        """Return the caches that may hold what is written through `chain`, and the others of the registry."""
+        if self._assembly.shares_more():
+            types = frozenset(map(type_of, places_of(chain, written=True)))
+            self._assembly.share_levels(types)
+        chains = [*self._assembly.chains(), *self._registered.values()]
+        return {id(one): one for other in chains for one in caches_of(other)}
+
+    def _hooks_of(self, name: str) -> list[SecretHook]:
+        own = self._assembly.own_hooks(name) if name not in self._registered else ()
+        return [*self._hooks, *own]
+
+    def _no_default(self, key: str) -> ConfigurationError:
+        return no_default(self._plan, key, self.pipelines())
+
+
+def innermost(provider: Any) -> Any:
+    """Return the provider itself, below all middleware."""
+    while hasattr(provider, "inner"):
+        provider = provider.inner
+    return provider

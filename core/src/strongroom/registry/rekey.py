@@ -1,0 +1,220 @@
+"""A new key for everything in a spec that uses one key file: stores, what ciphers wrote, and audit logs.
+
+The order makes every crash harmless. The next key lies beside the key file, as `<key_file>.next-all`, and a
+copy of the old one as `<key_file>.old-<id>`. Then one store and one pipeline after the other is put under the
+next key; stores that name the file open by either. At last the next key takes the key file's place. Until
+then the same call goes on where an earlier one stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from strongroom.audit.rekey import begun_anew
+from strongroom.encryption import keyfiles
+from strongroom.encryption.key_ring import KeyRing
+from strongroom.encryption.keys import generate_key, read_key
+from strongroom.errors import ConfigurationError, ConflictError, DecryptionError
+from strongroom.middleware import EncryptionMiddleware
+from strongroom.pipeline.maintenance import Progress, layers, operate, rekey_values, store_of
+from strongroom.registry.registry import SecretProviderRegistry
+from strongroom.spec.key_uses import KeyUse
+from strongroom.spec.references import instead
+
+__all__ = ["Rekeyed", "refuse_other_uses", "rekey_all"]
+
+
+class Rekeyed(NamedTuple):
+    """What was put under the new key, and where the old one is."""
+
+    places: list[str]
+    old: list[Path]
+    logs: list[Path]
+
+
+def refuse_other_uses(key_file: Path, uses: Sequence[KeyUse], own: str) -> None:
+    """Raise where the spec uses the key file of the store at `own` for something else as well.
+
+    Raises:
+        ConfigurationError: It does; the message names the places.
+    """
+    others = [use.place for use in uses if use.of != ("store", own)]
+    if others:
+        raise ConfigurationError(
+            f"the key in {key_file} is also used by {', '.join(others)}: what is encrypted there could not "
+            "be read any more",
+            hint="say --all to put all of them under the new key, or give them a key file of their own first",
+        )
+
+
+def rekey_all(
+    spec: str,
+    key_file: Path,
+    uses: Sequence[KeyUse],
+    *,
+    new_key: str | None = None,
+    all_tenants: bool = False,
+    progress: Progress | None = None,
+) -> Rekeyed:
+    """Put everything that uses `key_file` under a new key, and let that take the file's place last.
+
+    Args:
+        spec: The path of the spec.
+        key_file: The file.
+        uses: What `key_uses` tells of it.
+        new_key: The new key; without it one is generated, or the one taken that an interrupted call left.
+        all_tenants: Whether pipelines with a tenant middleware are meant for each of their tenants.
+        progress: As of a store's `rekey`.
+
+    Raises:
+        ConfigurationError: The key file is a symbolic link or missing, or a use of it cannot be changed.
+        ConflictError: Another rekey was interrupted, or has another new key.
+    """
+    keyfiles.refuse_link(key_file)
+    _refuse_what_cannot_change(uses)
+    logs = [log for use in uses if _is_of_audit(use) for log in use.logs]
+    new = _next_key(key_file, new_key)
+    with ExitStack() as stack:
+        pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
+        _put_beside(key_file, new)
+        for pair in pairs:
+            pair.rekey(new, all_tenants=all_tenants, progress=progress)
+    if not _kept(key_file):  # no store has left one
+        keyfiles.keep_old(key_file, os.urandom(8).hex())
+    old = _kept(key_file)
+    with begun_anew(logs, old[0].name.rpartition(".old-")[2]) as moved:
+        keyfiles.replace(keyfiles.next_for_all(key_file), key_file)
+    return Rekeyed([use.place for use in uses], old, moved)
+
+
+class _Pair:
+    """A pipeline, as it is, and as it is to be with the next key in the key file."""
+
+    def __init__(self, use: KeyUse, old: SecretProviderRegistry, new: SecretProviderRegistry) -> None:
+        self._use = use
+        name = use.pipeline or ""
+        self._old, self._new = old.pipeline(name), new.pipeline(name)
+        if use.path[2] == "provider":
+            store_of(self._old, "rekey")
+
+    def rekey(self, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
+        def call() -> None:
+            if self._use.path[2] == "provider":
+                self._store(key, progress)
+            else:
+                self._values(all_tenants=all_tenants, progress=progress)
+
+        operate(self._old, "rekey", call, all_tenants=all_tenants)
+
+    def _store(self, key: str, progress: Progress | None) -> None:
+        *_, provider = layers(self._old)
+        *_, next_one = layers(self._new)
+        if provider.absent() is not None:
+            return  # the first write makes it, under the key of that time
+        try:
+            provider.rekey(key, keep_key_file=True, progress=progress)
+        except DecryptionError:
+            next_one.key_id()  # an earlier call has put it under the next key; else this raises
+
+    def _values(self, *, all_tenants: bool, progress: Progress | None) -> None:
+        # The innermost first: those around it read through it, whichever key its values are under.
+        for old, new in reversed(list(zip(_encryptions(self._old), _encryptions(self._new), strict=True))):
+            old.change_cipher(KeyRing(new.cipher, old.cipher))
+            rekey_values(self._old, old, all_tenants=all_tenants, progress=progress)
+
+
+def _encryptions(pipeline: Any) -> list[EncryptionMiddleware]:
+    return [layer for layer in layers(pipeline) if isinstance(layer, EncryptionMiddleware)]
+
+
+def _next_key(key_file: Path, given: str | None) -> str:
+    """Return the next key: what an earlier call has put beside the key file, else `given` or a new one."""
+    if keyfiles.next_key_file(key_file).exists():
+        raise ConflictError(
+            f"a rekey of one store with {key_file} was interrupted", hint="read from that store: it then ends"
+        )
+    if keyfiles.read_bytes(key_file) is None:
+        raise ConfigurationError(f"the key file {key_file} is missing")
+    if given is not None:
+        read_key(given)
+    waiting = _waiting(key_file)
+    if waiting is not None and given not in {None, waiting}:
+        raise ConflictError(
+            f"an interrupted rekey of all that uses {key_file} has another new key",
+            hint="call it without --new-key-file: it goes on with that one",
+        )
+    return waiting or given or generate_key()
+
+
+def _put_beside(key_file: Path, key: str) -> None:
+    """Put the next key in safety, unless an earlier call has done so."""
+    keyfiles.place(keyfiles.next_for_all(key_file), f"{key}\n".encode())
+    if _waiting(key_file) != key:
+        raise ConflictError(f"another rekey of all that uses {key_file} has just begun", hint="try again")
+
+
+def _waiting(key_file: Path) -> str | None:
+    found = keyfiles.read_bytes(keyfiles.next_for_all(key_file))
+    return None if found is None else found.decode().removesuffix("\n")
+
+
+def _registries(
+    spec: str, use: KeyUse, key_file: Path, new: str, stack: ExitStack
+) -> tuple[SecretProviderRegistry, SecretProviderRegistry]:
+    def opened() -> SecretProviderRegistry:
+        registry = SecretProviderRegistry(spec, profile=use.profile, pipeline=use.pipeline)
+        registry.pipeline(use.pipeline or "")  # those that read secrets are assembled at the first use
+        return stack.enter_context(registry)
+
+    old = opened()
+    with instead({key_file: new}):
+        return old, opened()
+
+
+def _of_pipelines(uses: Sequence[KeyUse]) -> Iterator[KeyUse]:
+    """Yield a use for each store, and one for the middleware of each pipeline, stores last.
+
+    So ciphers read their values from stores that are as they were; either order would do.
+    """
+    found: dict[tuple[object, ...], KeyUse] = {}
+    for use in uses:
+        # What a cache cannot read any more costs a fetch.
+        if use.pipeline is not None and use.path[2] == "middleware" and use.component == "encryption":
+            found.setdefault((use.profile, use.pipeline), use)
+    for use in uses:
+        if use.pipeline is not None and use.path[2] == "provider":
+            found.setdefault(use.of, use)
+    yield from found.values()
+
+
+def _refuse_what_cannot_change(uses: Sequence[KeyUse]) -> None:
+    wrong = [use.place for use in uses if not _can_change(use)]
+    if wrong:
+        raise ConfigurationError(
+            f"{', '.join(wrong)}: what this key is for cannot be put under another one",
+            hint="give it a key file of its own; an audit log takes it by `key_file`",
+        )
+
+
+def _can_change(use: KeyUse) -> bool:
+    if _is_of_audit(use):
+        return use.by_name
+    if use.pipeline is None:
+        return False
+    return use.path[2] == "provider" or use.component in {"encryption", "caching"}
+
+
+def _is_of_audit(use: KeyUse) -> bool:
+    return "hooks" in use.path[:3] and use.component == "audit"
+
+
+def _kept(key_file: Path) -> list[Path]:
+    """Return the copies of the key that this call, or an interrupted one, has left."""
+    held = keyfiles.read_bytes(key_file)
+    begin = f"{key_file.name}.old-"
+    beside = sorted(one for one in key_file.parent.iterdir() if one.name.startswith(begin))
+    return [one for one in beside if keyfiles.read_bytes(one) == held]

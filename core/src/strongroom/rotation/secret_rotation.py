@@ -1,0 +1,394 @@
+"""Rotation of secrets without downtime."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from strongroom._pickling import ProcessBound
+from strongroom.audit.reason import actor
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    RotationError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_key,
+)
+from strongroom.generators import generate_password
+from strongroom.hooks import SecretEvent
+from strongroom.hooks.events import begun, ended
+from strongroom.keys import check_value, is_reserved
+from strongroom.pipeline import Pipeline, check_user_key, outcome_of
+from strongroom.providers import Describer, SecretMetadata, guard
+from strongroom.rotation.attempts import attempting
+from strongroom.rotation.ledger import Record
+from strongroom.rotation.results import RotationResult, RotationStatus
+from strongroom.rotation.state_machine import Apply, Steps, Tools, Verify
+from strongroom.rotation.target import target_of
+from strongroom.tenancy import current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.cache.store import CacheStore
+    from strongroom.rotation.generators import Generator
+
+__all__ = ["SecretRotation"]
+
+_log = logging.getLogger("strongroom.rotation")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _password(_key: str, _old: str) -> str:
+    return generate_password()
+
+
+class SecretRotation(ProcessBound):
+    """Gives secrets new values, so that readers have a good one at every moment.
+
+    The state of a rotation is kept with the secret and survives the process: until `verify` has passed,
+    readers get the old value; after a crash at any point `resume` finishes and `rollback` undoes. Two
+    processes that rotate one key make one rotation: by conditional writes, and on a backend that has none
+    by `lock`; without either there is a warning, and only one process may rotate.
+
+    Args:
+        provider: What holds the secrets: a registry, a pipeline or any provider.
+        rotation_interval_days: How old a secret may be. The age is the backend's `updated_at`.
+        generator: Makes the new value of the key and the old value; without it a password of 32 characters.
+        apply: Changes the target system: called with the key, the old and the new value; with the two swapped
+            as it is undone; and again after a crash, so that a second call must do no harm.
+        verify: Tells whether the target system takes the new value: called with the key and that; it raises
+            or returns False where not.
+        grace_seconds: How long after a rotation the value before can be put back by `rollback`.
+        on_event: Called with an event as each rotation, resumption or rollback ends, well or not.
+        lock: A `strongroom.cache.CacheStore` whose lock keeps processes apart where the backend cannot.
+        jitter: By how much of the interval, 0 to 1, a secret may be due earlier, so that not all are at once.
+        attempt_seconds: How long one call of `apply`, `verify` or the backend may take. Until then nobody
+            else goes on with a rotation whose process may be in its `apply`, unless that process is known to
+            have ended, as one of this machine's is.
+        clock: The aware time now.
+
+    Raises:
+        ConfigurationError: A number is out of its range.
+        TypeError: `provider` lacks one of the four methods.
+    """
+
+    def __init__(
+        self,
+        provider: Any,
+        rotation_interval_days: float = 30,
+        *,
+        generator: Generator | None = None,
+        apply: Apply | None = None,
+        verify: Verify | None = None,
+        grace_seconds: float = 0,
+        on_event: Callable[[SecretEvent], object] | None = None,
+        lock: CacheStore | None = None,
+        jitter: float = 0.0,
+        attempt_seconds: float = 900,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        if rotation_interval_days < 0 or grace_seconds < 0 or attempt_seconds <= 0 or not 0 <= jitter <= 1:
+            raise ConfigurationError(
+                "rotation: rotation_interval_days and grace_seconds are at least 0, attempt_seconds is more, "
+                "jitter is from 0 to 1"
+            )
+        self._provider = guard(provider)
+        try:
+            self._interval = timedelta(days=rotation_interval_days)
+            grace = timedelta(seconds=grace_seconds)
+            patience = timedelta(seconds=attempt_seconds)
+        except (OverflowError, ValueError):  # it is infinite, or not a number
+            raise ConfigurationError(
+                "rotation: rotation_interval_days, grace_seconds and attempt_seconds are finite, "
+                "below a million years"
+            ) from None
+        self._jitter = jitter
+        self._generator = _password if generator is None else generator
+        self._on_event = on_event
+        self._clock = clock
+        self._tools = Tools(apply, verify, grace, lock, clock, patience)
+
+    def __repr__(self) -> str:
+        return f"<SecretRotation of {self._provider!r} every {self._interval}>"
+
+    # --- when ---
+
+    def needs_rotation(self, key: str) -> bool:
+        """Tell whether `key` is older than the interval.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            UnsupportedOperationError: The backend does not tell how old it is.
+        """
+        told = self._described(key)
+        due = None if told is None else self._due_at(key, told)
+        if due is None:
+            raise UnsupportedOperationError(
+                f"the backend of {show_key(key)} does not tell how old a secret is",
+                key=key,
+                hint="rotate it by `rotate`, on a schedule of your own",
+            )
+        return self._clock() >= due
+
+    def status_of(self, key: str) -> RotationStatus:
+        """Return where `key` stands.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            RotationError: The state of its rotation cannot be understood.
+        """
+        with self._at(key) as steps:
+            found = steps.found()
+        told = self._described(key)
+        if told is None:
+            self._provider.get_secret(key)  # nothing else tells that it is there
+        in_flight = found is not None and found.in_flight
+        return RotationStatus(
+            key,
+            found.state if found is not None and in_flight else "current",
+            None if told is None else told.version,
+            None if told is None else told.updated_at,
+            None if told is None else self._due_at(key, told),
+            found.error if found is not None else None,
+        )
+
+    def status(self, prefix: str = "") -> list[RotationStatus]:
+        """Return where each secret stands whose key begins with `prefix`, sorted by key.
+
+        Where that cannot be told of one, because its state cannot be read or understood, its `state` is
+        `unknown` and `last_error` says why.
+        """
+        found = []
+        for key in self._keys(prefix):
+            try:
+                found.append(self.status_of(key))
+            except SecretNotFoundError:
+                continue  # deleted since it was listed
+            except BackendUnavailableError:
+                raise  # the others would wait for their deadlines, one after the other
+            except StrongroomError as error:
+                found.append(RotationStatus(key, "unknown", last_error=error.message))
+        return found
+
+    # --- what ---
+
+    def rotate(self, key: str, new_secret: str | None = None) -> RotationResult:
+        """Give `key` a new value: `new_secret`, else what the generator makes.
+
+        Raises:
+            ConflictError: A rotation of it is in flight, or it was changed at the same time.
+            RotationError: `apply` or `verify` failed. Readers get the old value, and the rotation stays in
+                flight until `resume` or `rollback`.
+            SecretNotFoundError: There is no such secret.
+            ValidationError, SecretTooLargeError: The new value is refused; nothing is in flight.
+        """
+
+        def make(old: str) -> str:
+            return check_value(self._generator(key, old) if new_secret is None else new_secret, key)
+
+        return self._run(key, lambda steps: steps.finish(steps.begin(make)))
+
+    def resume(self, key: str) -> RotationResult:
+        """Finish the rotation of `key` that is in flight, wherever its process was.
+
+        Raises:
+            ConflictError, RotationError: As of `rotate`; the latter also where none is in flight.
+        """
+
+        def finish(steps: Steps) -> RotationResult:
+            return steps.finish(steps.adopt(_in_flight(key, steps.found())))
+
+        return self._run(key, finish)
+
+    def rollback(self, key: str) -> RotationResult:
+        """Undo the rotation of `key` that is in flight, or within its grace the last one.
+
+        In flight, `apply` puts the old value back into the target system, and readers never see the new one.
+        After it, the value before becomes a new version, by a rotation of its own.
+
+        Raises:
+            RotationError: There is nothing to undo, or `apply` or `verify` failed.
+            ConflictError: Another process goes on with it.
+        """
+
+        def undo(steps: Steps) -> RotationResult:
+            found = steps.found()
+            if found is not None and found.in_flight:
+                return steps.undo(steps.adopt(found))
+            if found is None:
+                raise RotationError(
+                    f"no rotation of {show_key(key)} is in flight, or within its grace", key=key
+                )
+            return steps.put_back(found)
+
+        return self._run(key, undo)
+
+    def forget(self, key: str) -> None:
+        """Drop what is kept about the rotation of `key`, also what cannot be understood.
+
+        The secret, its versions and the target system stay as they are: look at them first. What was staged
+        can be promoted by `resume` or dropped by `rollback` as another tool's.
+
+        Raises:
+            ConflictError: A process may be at it.
+        """
+        with self._at(key) as steps:
+            steps.forget()
+
+    def rotate_due(self, prefix: str = "") -> list[RotationResult]:
+        """Resume what is in flight, then rotate what is older than the interval.
+
+        A key that fails does not stop the others: it is in flight then, and is told as that. A rotation that
+        failed before is left alone until its time to be tried again has come: a minute after the first
+        failure, then twice as long each time, a day at most. What another tool has staged is left to it.
+
+        Raises:
+            UnsupportedOperationError: The backend does not tell how old some secret is.
+            ConflictError: A secret was changed while its rotation was in flight, or has a version that
+                another tool has staged. A key that another process is at is told as in flight.
+            StrongroomError: What else went wrong first; in either case all keys were tried.
+        """
+        results: list[RotationResult] = []
+        failed: list[StrongroomError] = []
+        for key in self._keys(prefix):
+            try:
+                result = self.rotate_if_due(key)
+            except SecretNotFoundError:
+                continue  # deleted since it was listed
+            except StrongroomError as error:
+                result = self._left(key, error)
+                if result is None:
+                    failed.append(error)
+            if result is not None:
+                results.append(result)
+        if failed:
+            raise failed[0]
+        return results
+
+    def _keys(self, prefix: str) -> list[str]:
+        # A stranger's provider does not know which names are reserved.
+        return [key for key in self._provider.list_secrets(prefix) if not is_reserved(key)]
+
+    def rotate_if_due(self, key: str) -> RotationResult | None:
+        """Do what `rotate_due` does, for one key.
+
+        Returns:
+            How it ended; None where there was nothing to do.
+
+        Raises:
+            ConflictError, RotationError: As of `rotate`.
+            UnsupportedOperationError: The backend does not tell how old it is.
+        """
+        step = self.due_step(key)
+        if step is None:
+            return None
+        if step == "rotate":
+            return self.rotate(key)
+        # Only what has a record: where that has just ended, another tool's pending version may be there.
+        return self._run(key, lambda steps: steps.finish(steps.adopt(_in_flight(key, steps.recorded()))))
+
+    def due_step(self, key: str) -> Literal["resume", "rotate"] | None:
+        """Return what `rotate_if_due` would do.
+
+        Raises:
+            UnsupportedOperationError: The backend does not tell how old it is.
+        """
+        with self._at(key) as steps:
+            found = steps.recorded()
+        if found is not None and found.in_flight:
+            waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
+            return None if waits else "resume"
+        return "rotate" if self.needs_rotation(key) else None
+
+    def _left(self, key: str, error: StrongroomError) -> RotationResult | None:
+        """Return what `key` is left as after `error`, where that is enough to be told."""
+        if not isinstance(error, RotationError | ConflictError):
+            return None
+        try:
+            with self._at(key) as steps:
+                found = steps.recorded()
+        except StrongroomError:
+            return None  # `error` says it
+        if found is None or not found.in_flight:
+            return None
+        if isinstance(error, ConflictError) and found.attempt is None:
+            return None  # nobody is at it: it is not that another one was faster
+        return RotationResult(key, found.state, found.old_version, found.new_version)
+
+    # --- one key ---
+
+    @contextmanager
+    def _at(self, key: str) -> Iterator[Steps]:
+        with attempting() as attempt:
+            steps = Steps(target_of(self._provider, check_user_key(key)), key, self._tools, attempt)
+            try:
+                yield steps
+            except StrongroomError as error:
+                steps.explain(error)
+                raise
+
+    def _steps(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
+        with self._at(key) as steps:
+            return work(steps)
+
+    def _run(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
+        target = target_of(self._provider, key)
+        pipeline = target.name if isinstance(target, Pipeline) else None
+        event = begun(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
+        started = time.perf_counter()
+        failure: BaseException | None = None
+        try:
+            if isinstance(target, Pipeline):
+                return target.watched("rotate", key, lambda: self._steps(key, work))
+            return self._steps(key, work)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._tell(event, time.perf_counter() - started, failure)
+
+    def _tell(self, event: SecretEvent, duration: float, failure: BaseException | None) -> None:
+        if self._on_event is None:
+            return
+        outcome = "ok" if failure is None else outcome_of(failure)
+        told = None if failure is None else type(failure).__name__
+        try:
+            self._on_event(ended(event, duration, outcome, None, told, again=True))
+        except Exception as error:  # noqa: BLE001  # a stranger's function must not hide how the rotation ended
+            _log.warning("on_event failed after a rotation: %s", type(error).__name__)
+
+    def _described(self, key: str) -> SecretMetadata | None:
+        target = target_of(self._provider, check_user_key(key))
+        if not isinstance(target, Describer):
+            return None
+        try:
+            return target.describe_secret(key)
+        except UnsupportedOperationError:
+            return None
+
+    def _due_at(self, key: str, told: SecretMetadata) -> datetime | None:
+        if told.updated_at is None:
+            return None
+        # The same for every process, and another one for each key.
+        part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+        try:
+            return told.updated_at + self._interval * (1 - self._jitter * part)
+        except OverflowError:
+            return datetime.max.replace(tzinfo=UTC)
+
+
+def _in_flight(key: str, found: Record | None) -> Record:
+    if found is None or not found.in_flight:
+        raise RotationError(f"no rotation of {show_key(key)} is in flight", key=key)
+    return found

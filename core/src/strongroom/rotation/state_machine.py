@@ -1,0 +1,675 @@
+"""The steps of one secret's rotation: each is safe to be done again by another process.
+
+claim   the record is there, and nobody else's can be            pending
+stage   the new value is a version that readers do not get
+apply   the target system takes the new value                    applied
+verify  the new value works there                                verified
+promote readers get the new value, and caches drop the old one   current
+
+The store refuses whoever was overtaken. The target system does not: so an attempt that finds, after its
+`apply`, that it was overtaken sees to it that the target system has what readers get (`_overtaken`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    RotationError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_key,
+)
+from strongroom.providers import ConditionalWriter, StagedWriter
+from strongroom.rotation.attempts import Attempt, is_held
+from strongroom.rotation.ledger import Ledger, Record, mark_of
+from strongroom.rotation.redaction import told_by
+from strongroom.rotation.results import RotationResult, RotationState
+from strongroom.rotation.secret import Look, Secret
+from strongroom.rotation.target import check_rules
+
+if TYPE_CHECKING:
+    from strongroom.cache.store import CacheStore
+
+__all__ = ["Apply", "Steps", "Tools", "Verify"]
+
+Apply = Callable[[str, str, str], object]
+"""Called with the key, the old and the new value, to change the target system; again after a crash."""
+Verify = Callable[[str, str], object]
+"""Called with the key and the new value; raises, or returns False, where that does not work."""
+
+T = TypeVar("T")
+_log = logging.getLogger("strongroom.rotation")
+_FIRST_RETRY: Final = timedelta(minutes=1)
+_LAST_RETRY: Final = timedelta(days=1)
+_DOUBLINGS: Final = 11
+_OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
+_GO_ON: Final = (
+    "readers may get the old value while the target system has the new one: `resume` it as soon as that "
+    "works, or roll it back"
+)
+_CHANGED: Final = (
+    "see which value the target system takes: `resume` has not touched it; "
+    "`rollback` lets it take the value that readers get now"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What is the same for all keys of a `SecretRotation`."""
+
+    apply: Apply | None
+    verify: Verify | None
+    grace: timedelta
+    lock: CacheStore | None
+    clock: Callable[[], datetime]
+    patience: timedelta
+    """How long one step of an attempt may take before others on other machines may count it as dead."""
+
+
+class _DisturbedError(Exception):
+    """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__("an overtaken apply came in late")
+        self.record = record
+
+
+class Steps:
+    """One secret's way from the old value to the new one, or back.
+
+    Args:
+        target: What answers the key.
+        key: The secret.
+        tools: What is used on the way.
+        attempt: Whose steps these are.
+    """
+
+    def __init__(self, target: Any, key: str, tools: Tools, attempt: Attempt) -> None:
+        self._target = target
+        self._key = key
+        self._tools = tools
+        self._attempt = attempt
+        self._secret = Secret(target, key)
+        self._ledger = Ledger(self._secret.room, key, tools.lock)
+        self._look: Look | None = None  # what `begin` saw, for the step after it
+        self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
+        self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
+        # The value that the target system or readers got by us, until a write shows that nobody came between.
+        self._touched: str | None = None
+        self.in_flight = False  # whether the record of this attempt is there
+
+    # --- what is there ---
+
+    def recorded(self) -> Record | None:
+        """Return the rotation that is in flight, or the last one while it can be rolled back."""
+        record = self._ask(self._ledger.read)
+        if record is None or record.in_flight or not self._is_over(record):
+            return record
+        if is_held(record, self._tools.clock()):
+            return None
+        try:
+            self._forget(record)  # old values must not outlive their time
+        except ConflictError:
+            return self._ask(self._ledger.read)  # a new rotation has begun
+        except StrongroomError:
+            pass  # whoever may not write here leaves it to the others
+        return None
+
+    def found(self) -> Record | None:
+        """Return as `recorded`, or a pending version that has no record: another tool's."""
+        record = self.recorded()
+        if record is not None and record.in_flight:
+            return record
+        look = self._secret.look()
+        if not look.pending:
+            return record
+        return Record(self._key, old_version=look.version, new_version=look.pending[0])
+
+    def forget(self) -> None:
+        """Drop the record, also one that cannot be understood; the secret and its versions stay.
+
+        Raises:
+            ConflictError: An attempt is at it.
+        """
+        try:
+            record = self._ask(self._ledger.read)
+        except RotationError:
+            self._ask(self._ledger.remove)
+            return
+        if record is not None:
+            self._refuse_held(record)
+            self._forget(record)
+
+    def explain(self, error: StrongroomError) -> None:
+        """Make `error` one about the secret, and not about the record; say where a rotation is in flight."""
+        name, key = show_key(self._ledger.name), show_key(self._key)
+        text = error.message.replace(name, key)
+        if self.in_flight and not isinstance(error, RotationError | ConflictError):
+            text = f"the rotation of {key} is in flight: {text}"
+            error.hint = f"{error.hint}; {_GO_ON}" if error.hint else _GO_ON
+        of_key = error.args == (error.key,)
+        if error.key in {self._ledger.name, None}:
+            error.key = self._key
+        error.message = text
+        error.args = (error.key,) if of_key else (text,)
+
+    # --- forward ---
+
+    def begin(self, make: Callable[[str], str], *, after: Record | None = None) -> Record:
+        """Claim the rotation, `make` giving the new value for the old one.
+
+        Args:
+            make: Gives the new value.
+            after: The rotation that is to be put back, whose value readers must still get.
+
+        Raises:
+            ConflictError: One is in flight, or the secret was changed at the same time.
+            SecretNotFoundError: There is no such secret.
+        """
+        found = self._ask(self._ledger.read)
+        if found is not None and found.in_flight:
+            raise self._ledger.in_flight()
+        if found is not None:
+            self._refuse_held(found)
+        look = self._secret.look()
+        if look.pending:
+            raise ConflictError(
+                f"a rotation of {show_key(self._key)} by another tool is in flight: it has a pending version",
+                key=self._key,
+                hint="leave it to that tool; or `resume` it, or `rollback`",
+            )
+        old = self._secret.value(look)
+        if after is not None and self._secret.readers(after, look) != "new":
+            raise self._changed_since()
+        new = self._secret.told(make(old))
+        check_rules(self._target, self._key, new)
+        record = Record(
+            self._key,
+            old_version=look.version,
+            new=new,
+            old=None if self._secret.keeps_versions(look) else old,
+            undoes=after is not None,
+            **self._held("promote" if self._tools.apply is None and self._tools.verify is None else None),
+        )
+        self._look, self._fresh = look, True
+        return self._claimed(record)
+
+    def adopt(self, record: Record) -> Record:
+        """Take over what `found` returned, so that nobody else does at the same time.
+
+        Raises:
+            ConflictError: An attempt is in the middle of a step that must not be crossed.
+        """
+        self._refuse_held(record)
+        return self._claimed(replace(record, **self._held()))
+
+    def finish(self, record: Record) -> RotationResult:
+        """Do what is left to do, of a rollback that was begun too.
+
+        Raises:
+            RotationError: `apply` or `verify` failed; all stays as it is for `resume` and `undo`.
+            ConflictError: Another process does the same, or the secret was changed meanwhile.
+        """
+        while True:
+            try:
+                return self._back(record) if record.abandoned else self._forward(record)
+            except _DisturbedError as disturbed:
+                record, self._fresh = disturbed.record, False
+
+    def _forward(self, record: Record) -> RotationResult:
+        if record.state == "pending":
+            untouched = not record.begun
+            record = self._staged(record)
+            if self._tools.apply is not None:
+                self._stop_where_changed(record, untouched=untouched)
+                old, new = self._secret.old(record), self._new(record)
+                self._try(record, "apply", self._tools.apply, old, new)
+            record = self._passed(record, "applied")
+        if record.state == "applied":
+            if self._tools.verify is not None:
+                self._try(record, "verify", self._tools.verify, self._new(record))
+            record = self._passed(record, "verified", step="promote")
+        return self._ended(self._promoted(record), self._tools.grace)
+
+    # --- back ---
+
+    def undo(self, record: Record) -> RotationResult:
+        """Let the old value be the one that is used again.
+
+        Raises:
+            RotationError: `apply` could not put the old value back; the rotation stays in flight.
+        """
+        if not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
+            return self.put_back(self._settled(record, timedelta.max))
+        return self.finish(replace(record, abandoned=True))
+
+    def _back(self, record: Record) -> RotationResult:
+        # From here on the target may have the old value: a resumption must not go forward.
+        record = self._save(record, abandoned=True, step="rollback")
+        while True:
+            look = self._secret.look()
+            goal = self._secret.value(look)
+            if record.begun and self._tools.apply is not None:
+                self._take_back(record, look, goal)
+                record = self._save(record, step="rollback")
+                if self._secret.value(self._secret.look()) != goal:
+                    continue  # somebody has changed the secret meanwhile: the target system is to follow
+            if self._discarded(record):
+                break
+        readers = self._secret.readers(record, self._secret.look())
+        state: RotationState = "current" if readers == "new" else "rolled_back"
+        self._forget(record, state)
+        return RotationResult(self._key, state, record.old_version, record.new_version)
+
+    def put_back(self, last: Record) -> RotationResult:
+        """Make the value that `last` replaced a new version: a rotation to it, which can be resumed like any.
+
+        Raises:
+            RotationError: The secret was changed since, or the value before is no longer there.
+        """
+        if self._secret.readers(last, self._secret.look()) != "new":
+            raise self._changed_since()
+        before = self._secret.old(last)
+        return self.finish(self.begin(lambda _: before, after=last))
+
+    # --- the steps ---
+
+    def _staged(self, record: Record) -> Record:
+        """Return `record` with the new value staged where the backend can, and ready for `apply`."""
+        changes: dict[str, Any] = {}
+        if record.new_version is None and record.new is not None and self._stages():
+            version = self._stage(record)
+            if version is not None:
+                self._secret.remember(version, record.new)
+                changes = {"new_version": version, "new": None}
+        if self._tools.apply is not None:
+            changes |= {"begun": True, "step": "apply"}
+        elif self._tools.verify is None:
+            changes |= {"step": "promote"}
+        elif not changes:
+            return record
+        return self._save(record, **changes)
+
+    def _stages(self) -> bool:
+        return isinstance(self._secret.way, StagedWriter)
+
+    def _stage(self, record: Record) -> str | None:
+        look, self._look = self._look or self._secret.look(), None
+        assert record.new is not None  # noqa: S101  # the caller asked
+        for version in look.pending:
+            if self._ask(self._secret.room.get_secret_version, self._key, version) == record.new:
+                return version  # of an attempt that died before it could say so
+        if look.pending:
+            if not record.begun:
+                self._forget(record)  # nothing has happened yet
+            raise ConflictError(
+                f"{show_key(self._key)} has a pending version that is not of this rotation",
+                key=self._key,
+                hint="leave it to the tool that staged it, then rotate again",
+            )
+        try:
+            told: str = self._ask(self._secret.way.stage_secret, self._key, record.new)
+        except UnsupportedOperationError:
+            return None
+        except BackendUnavailableError:
+            raise
+        except StrongroomError:
+            # The backend does not want this value: nothing has happened, so nothing is in flight.
+            self._forget(record)
+            raise
+        return told
+
+    def _stop_where_changed(self, record: Record, *, untouched: bool) -> None:
+        """Raise where readers get what somebody else set: the target system has that, and is left alone."""
+        if self._secret.readers(record, self._secret.look()) != "other":
+            return
+        if untouched:
+            self._discarded(record)
+            self._forget(record)
+            raise ConflictError(
+                f"{show_key(self._key)} was changed as its rotation began",
+                key=self._key,
+                hint="look whether it still needs one",
+            )
+        raise self._stopped(record)
+
+    def _stopped(self, record: Record) -> ConflictError:
+        if self._tools.apply is None and self._tools.verify is None:
+            self._discarded(record)  # nothing else has happened
+            self._forget(record)
+            return ConflictError(
+                f"{show_key(self._key)} was changed while it was being rotated", key=self._key
+            )
+        told = "the secret was changed while it was being rotated"
+        self._note(record, told)
+        return ConflictError(f"{show_key(self._key)}: {told}", key=self._key, hint=_CHANGED)
+
+    def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
+        if self._tools.apply is None and self._tools.verify is None:
+            return replace(record, state=state)  # nothing has happened that must not happen twice
+        return self._save(record, state=state, step=step, error=None, failures=0, retry_at=None)
+
+    def _promoted(self, record: Record) -> Record:
+        """Return `record` with the version of the new value, which readers get by then."""
+        if not self._fresh:  # it may be done already
+            look = self._secret.look()
+            if self._secret.readers(record, look) == "new":
+                return replace(record, new_version=record.new_version or look.version)
+        self._touched = self._secret.new(record) if self._tools.apply is not None else None
+        try:
+            return replace(record, new_version=self._write(record))
+        except ConflictError:
+            pass
+        look = self._secret.look()
+        if self._secret.readers(record, look) == "new":  # the answer to the first try was lost
+            return replace(record, new_version=record.new_version or look.version)
+        raise self._stopped(record)
+
+    def _write(self, record: Record) -> str | None:
+        way = self._secret.way
+        if record.new is None:  # it is staged
+            assert record.new_version is not None  # noqa: S101  # `_staged` wrote one of both
+            return self._promote(record, record.new_version)
+        if isinstance(way, ConditionalWriter) and record.old_version is not None:
+            with suppress(UnsupportedOperationError):
+                told: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
+                return told
+        if self._secret.readers(record, self._secret.look()) == "other":
+            raise self._ledger.in_flight()
+        self._ask(way.set_secret, self._key, record.new)
+        look = self._secret.look()
+        if self._secret.replaced(look) not in {record.old_version, None}:
+            # Nothing refused the write, and another came just before it: the target may follow that.
+            told = "the secret was changed by somebody else as its new value was written over that"
+            self._note(replace(record, state="pending"), told)
+            hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
+            raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
+        return look.version
+
+    def _promote(self, record: Record, version: str) -> str:
+        promote = self._secret.way.promote_version
+        try:
+            self._ask(promote, self._key, version, expected_version=record.old_version)
+        except SecretNotFoundError:
+            value = self._secret.remembered(version)
+            if value is None or self._secret.readers(record, self._secret.look()) != "old":
+                raise
+        else:
+            return version
+        # Somebody dropped the pending version, and the target system has the value.
+        again: str = self._ask(self._secret.way.stage_secret, self._key, value)
+        self._secret.remember(again, value)
+        record = self._save(record, new_version=again, step="promote")
+        self._ask(promote, self._key, again, expected_version=record.old_version)
+        return again
+
+    def _ended(self, record: Record, grace: timedelta) -> RotationResult:
+        if grace and not record.undoes:
+            self._settled(record, grace)
+        else:
+            self._forget(record, "current")
+        state: RotationState = "rolled_back" if record.undoes else "current"
+        return RotationResult(self._key, state, record.old_version, record.new_version, self._tools.clock())
+
+    def _settled(self, record: Record, grace: timedelta) -> Record:
+        """Write what a rollback within `grace` needs, and no more; return that."""
+        now = self._tools.clock()
+        try:
+            until = now + grace
+        except OverflowError:  # raised again by each resumption, as the new value is current by now
+            until = datetime.max.replace(tzinfo=now.tzinfo)
+        new = self._secret.new(record) if record.new_version is None else None
+        settled = self._save(
+            Record(
+                self._key,
+                state="current",
+                old_version=record.old_version,
+                new_version=record.new_version,
+                old=record.old,
+                mark=None if new is None else mark_of(new),
+                undoes=record.undoes,
+                rotated_at=now.isoformat(),
+                until=until.isoformat(),
+            ),
+            **_released(),
+        )
+        self.in_flight = False
+        return settled
+
+    def _forget(self, record: Record, state: RotationState = "rolled_back") -> None:
+        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
+        self._save(
+            Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
+            step="end",
+        )
+        self.in_flight = False
+        self._ask(self._ledger.remove)
+
+    def _take_back(self, record: Record, look: Look, goal: str) -> None:
+        """Let the target system have `goal`, which is what readers get."""
+        assert self._tools.apply is not None  # noqa: S101  # the caller asked
+        if self._secret.readers(record, look) == "other" and self._takes(goal):
+            return  # whoever set it has changed the target system too
+        new = self._secret.new(record)
+        try:
+            self._try(record, "apply", self._tools.apply, goal if new is None else new, goal)
+        except RotationError:
+            # An `apply` that failed on the way there has most likely changed nothing.
+            if record.state != "pending" or record.late:
+                raise
+            if self._tools.verify is not None:
+                self._try(record, "verify", self._tools.verify, goal)
+
+    def _takes(self, value: str) -> bool:
+        if self._tools.verify is None:
+            return False
+        try:
+            return self._tools.verify(self._key, value) is not False
+        except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
+            return False
+
+    def _discarded(self, record: Record) -> bool:
+        """Drop the version that this rotation staged, and no other; tell whether readers do not get it."""
+        look = self._secret.look()
+        if not self._stages() or self._secret.readers(record, look) == "new":
+            return True
+        mine = [one for one in look.pending if one == record.new_version]
+        if record.new_version is None and record.new is not None:
+            versions = self._secret.room.get_secret_version
+            mine = [one for one in look.pending if self._ask(versions, self._key, one) == record.new]
+        for version in mine:
+            try:
+                self._ask(self._secret.way.discard_version, self._key, version)
+            except SecretNotFoundError:
+                pass
+            except ConflictError:
+                return self._secret.readers(record, self._secret.look()) != "new"
+        return True
+
+    # --- others ---
+
+    def _overtaken(self, value: str) -> StrongroomError:
+        """Let the target system, which has `value` by us, have what readers get; return what to raise.
+
+        Raises:
+            RotationError: `apply` failed; then a rotation is in flight that says so.
+        """
+        while True:
+            found = self._ask(self._ledger.read)
+            try:
+                if found is not None and found.in_flight:
+                    self._disturb(found, value)
+                    break
+                look = self._secret.look()
+                current = self._secret.value(look)
+                if self._takes(current):
+                    break
+                self._restore(look, current, value)
+                break
+            except SecretNotFoundError:
+                return ConflictError(
+                    f"{show_key(self._key)} was deleted while it was being rotated",
+                    key=self._key,
+                    hint="the target system has the value of that rotation, which is stored nowhere",
+                )
+            except ConflictError:
+                continue  # somebody else has moved: look again
+        return ConflictError(
+            f"a rotation of {show_key(self._key)} was gone on with, or ended, by another process",
+            key=self._key,
+            hint="see how it stands: the target system was given the value that readers get",
+        )
+
+    def _disturb(self, found: Record, value: str) -> None:
+        """Make whoever is at `found` set the target system again."""
+        changes: dict[str, Any] = {"begun": True, "late": found.late + 1}
+        if not found.abandoned:
+            changes["state"] = "pending"
+        elif found.new is None and self._secret.new(found) is None:
+            changes |= {"new": value, "new_version": None}
+        self._ask(self._ledger.write, replace(found, **changes))
+
+    def _restore(self, look: Look, current: str, value: str) -> None:
+        self._touched = None
+        record = Record(
+            self._key,
+            state="applied",
+            old_version=look.version,
+            old=None if self._secret.keeps_versions(look) else current,
+            new=value,
+            begun=True,
+            abandoned=True,
+            late=1,
+            **self._held("rollback"),
+        )
+        self.finish(self._claimed(record))
+
+    def _refuse_held(self, record: Record) -> None:
+        if record.attempt != self._attempt.id and is_held(record, self._tools.clock()):
+            raise ConflictError(
+                f"a rotation of {show_key(self._key)} is in flight: {record.host} is at its {record.step}",
+                key=self._key,
+                hint=f"wait for it: it counts as dead at {record.held_until}, or when its process has ended",
+            )
+
+    def _changed_since(self) -> RotationError:
+        return RotationError(
+            f"{show_key(self._key)} was changed after its rotation: nothing is put back", key=self._key
+        )
+
+    def _is_over(self, record: Record) -> bool:
+        return record.until is None or self._tools.clock() > datetime.fromisoformat(record.until)
+
+    def _new(self, record: Record) -> str:
+        new = self._secret.new(record)
+        if new is None:
+            raise RotationError(
+                f"the new value of {show_key(self._key)} is no longer there",
+                key=self._key,
+                hint="roll it back",
+            )
+        return new
+
+    # --- the record ---
+
+    def _held(self, step: str | None = None) -> dict[str, Any]:
+        until = self._tools.clock() + self._tools.patience
+        return {
+            "attempt": self._attempt.id,
+            "host": self._attempt.host,
+            "held_until": until.isoformat(),
+            "step": step,
+        }
+
+    def _claimed(self, record: Record) -> Record:
+        self._ask(self._ledger.write, record, begins=True)
+        self.in_flight = True
+        return record
+
+    def _save(self, record: Record, **changes: Any) -> Record:
+        """Write the next state, held by this attempt.
+
+        Raises:
+            ConflictError: Another process has gone on with, or undone, this rotation.
+        """
+        changed = replace(record, **{**self._held(), **changes})
+        try:
+            self._ask(self._ledger.write, changed)
+        except ConflictError:
+            pass
+        else:
+            self._touched = None
+            self._last = changed if changed.in_flight else self._last
+            return changed
+        # Outside of the `except` block, as all that follows may raise errors of its own.
+        found = self._ask(self._ledger.read)
+        if found is not None and found.in_flight and found.attempt == self._attempt.id:
+            raise _DisturbedError(found)
+        self.in_flight = False
+        touched, self._touched = self._touched, None
+        if touched is None and self._last is not None and (found is None or not found.in_flight):
+            # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
+            touched = self._secret.new(self._last) if self._last.begun else None
+        raise self._ledger.in_flight() if touched is None else self._overtaken(touched)
+
+    # --- failures ---
+
+    def _try(
+        self,
+        record: Record,
+        step: str,
+        function: Callable[..., object],
+        *values: str,
+        hint: str = _OLD_STAYS,
+    ) -> None:
+        if step == "apply":
+            self._touched = values[-1]
+        try:
+            outcome = function(self._key, *values)
+        except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
+            told = told_by(error, values)
+        else:
+            if step == "apply" or outcome is not False:
+                return
+            told = "it returned False"
+        # Outside the `except` block: the error may hold a value, and must not be the context of ours.
+        self._note(record, f"{step}: {told}")
+        raise RotationError(
+            f"the rotation of {show_key(self._key)} is in flight: {step} failed: {told}",
+            key=self._key,
+            hint=hint,
+        )
+
+    def _note(self, record: Record, told: str) -> None:
+        """Write what went wrong, and that this attempt is over."""
+        wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
+        retry_at = (self._tools.clock() + wait).isoformat()
+        changes = {"error": told, "failures": record.failures + 1, "retry_at": retry_at, **_released()}
+        try:
+            self._save(record, **changes)
+        except ConflictError:
+            raise
+        except _DisturbedError as disturbed:
+            self._ask(self._ledger.write, replace(disturbed.record, **changes))
+        except StrongroomError as error:
+            _log.warning(
+                "rotation of %s: what failed could not be noted: %s",
+                show_key(self._key),
+                type(error).__name__,
+            )
+
+    def _ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return self._secret.ask(method, *args, **kwargs)
+
+
+def _released() -> dict[str, None]:
+    return dict.fromkeys(("attempt", "host", "held_until", "step"))

@@ -1,0 +1,51 @@
+"""What a rotation works on: the way of a write, and the place where its state is kept.
+
+The state lies beside the secret, through encryption and tenants, but past what is made for the application's
+values: a cache must not answer for it, no rule for values is meant for it, and users may not use its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from strongroom.middleware.base import Middleware
+from strongroom.middleware.caching import CachingMiddleware
+from strongroom.middleware.renaming import RenamingMiddleware
+from strongroom.middleware.validation import ValidationMiddleware
+from strongroom.pipeline import Pipeline
+from strongroom.pipeline.fallback import FallbackProvider
+from strongroom.providers import guard
+
+__all__ = ["check_rules", "room_of", "target_of"]
+
+_PASSED_BY = (CachingMiddleware, ValidationMiddleware, Pipeline, FallbackProvider)
+
+
+def target_of(provider: Any, key: str) -> Any:
+    """Return what answers `key`: of a registry the pipeline, else the provider itself."""
+    pipeline_for = getattr(provider, "pipeline_for", None)
+    return provider if pipeline_for is None else pipeline_for(key)
+
+
+def room_of(target: Any) -> Any:
+    """Return `target` without caching, validation and hooks: encryption, tenants and names stay."""
+    if isinstance(target, _PASSED_BY):
+        return room_of(target.inner)
+    if isinstance(target, Middleware):
+        inner = room_of(target.inner)
+        return target if inner is target.inner else target.around(inner)
+    return guard(target)
+
+
+def check_rules(target: Any, key: str, value: str) -> None:
+    """Raise what writing `value` would raise by the rules on the way, before anything is changed.
+
+    Raises:
+        ValidationError, InvalidKeyError, TypeError: As of `ValidationMiddleware.check`.
+    """
+    while isinstance(target, Middleware):
+        if isinstance(target, ValidationMiddleware):
+            target.check(key, value)
+        if isinstance(target, RenamingMiddleware):
+            key = target.stored(key)
+        target = target.inner

@@ -1,0 +1,159 @@
+"""Where a spec uses a key file, in whatever profile: who replaces it replaces the key of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+from strongroom.paths.user_home import expanded
+from strongroom.spec.document import Node, Path, show_path
+from strongroom.spec.locate import FoundSpec
+from strongroom.spec.problems import references_in
+from strongroom.spec.references import Reference, UnresolvedError, resolve
+from strongroom.spec.source import Source, read_source
+
+__all__ = ["KeyUse", "OwnStore", "key_uses", "own_key_file", "own_store"]
+
+
+class KeyUse(NamedTuple):
+    """One place of a spec that uses a key file.
+
+    Attributes:
+        profile: The profile under which it does.
+        path: The option, such as `("pipelines", "app", "provider", "key_file")`.
+        place: The same in words, with profile, file, line and column.
+        of: What the key is for: equal where two places are about the same thing, such as one store.
+        by_name: Whether the option names the file; else a reference brings in what it holds.
+        component: The type of the component whose option it is.
+        logs: The logs of an audit hook.
+    """
+
+    profile: str | None
+    path: Path
+    place: str
+    of: tuple[str, ...]
+    by_name: bool
+    component: str = ""
+    logs: tuple[str, ...] = ()
+
+    @property
+    def pipeline(self) -> str | None:
+        """The pipeline whose option it is; None for a hook of all of them, and the like."""
+        return str(self.path[1]) if self.path[0] == "pipelines" else None
+
+
+def key_uses(spec: str | FoundSpec, key_file: FilePath) -> list[KeyUse]:
+    """Return the places of a spec file that use `key_file`, without looking up anything else."""
+    source = read_source(spec)
+    root = source.document.root
+    if root is None:
+        return []
+    wanted = os.path.realpath(key_file)
+    profiles = root.mapping.get("profiles")
+    found: dict[tuple[object, ...], KeyUse] = {}
+    for profile in (None, *(profiles.mapping if profiles is not None else ())):
+        merged = root if profile is None or profiles is None else root.merged(profiles.mapping[profile])
+        for use in _uses(source, merged, profile, wanted):
+            found.setdefault((use.of, use.path[-1]), use)
+    return list(found.values())
+
+
+def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> FilePath | None:
+    """Return the file that holds a pipeline's key: of its store, else of its outermost encryption."""
+    source, root = _merged(spec, profile)
+    if root is None:
+        return None
+    node = root.at(("pipelines", pipeline))
+    for path, scalar in sorted(node.scalars(), key=lambda one: one[0][0] != "provider"):
+        if path[-1] in {"key_file", "key", "encryption_key"} and path[0] in {"provider", "middleware"}:
+            for named, _ in _files(source, path, scalar):
+                return FilePath(named)
+    return None
+
+
+class OwnStore(NamedTuple):
+    """A store whose key is in a key file."""
+
+    path: str
+    key_file: FilePath
+
+
+def own_store(spec: str | FoundSpec, profile: str | None, pipeline: str) -> OwnStore | None:
+    """Return the store of a pipeline, where its key is in a key file that a rekey replaces."""
+    source, root = _merged(spec, profile)
+    node = root.at(("pipelines", pipeline, "provider")).mapping if root is not None else {}
+    path, key_file = node.get("file_path"), node.get("key_file")
+    if path is None or key_file is None:
+        return None
+    paths, keys = list(_named(source, path)), list(_named(source, key_file))
+    return OwnStore(paths[0], FilePath(keys[0])) if paths and keys else None
+
+
+def _merged(spec: str | FoundSpec, profile: str | None) -> tuple[Source, Node | None]:
+    source = read_source(spec)
+    root = source.document.root
+    profiles = root.mapping.get("profiles") if root is not None else None
+    if root is not None and profile is not None and profiles is not None and profile in profiles.mapping:
+        root = root.merged(profiles.mapping[profile])
+    return source, root
+
+
+def _uses(source: Source, root: Node, profile: str | None, wanted: str) -> Iterator[KeyUse]:
+    for path, scalar in root.scalars():
+        if path[0] == "profiles":
+            continue
+        for named, by_name in _files(source, path, scalar):
+            if os.path.realpath(named) == wanted:
+                under = "" if profile is None else f"profile {profile}: "
+                position = source.position(scalar.line, scalar.column)
+                place = f"{under}{show_path(path)} ({position})"
+                node = root.at(path[:2] if path[0] == "hooks" else path[: 4 if path[2] != "provider" else 3])
+                type_node, log_node = node.mapping.get("type"), node.mapping.get("path")
+                logs = [] if log_node is None else [one for _, one in log_node.scalars()]
+                yield KeyUse(
+                    profile,
+                    path,
+                    place,
+                    _of(source, root, path),
+                    by_name,
+                    str(type_node.value) if type_node is not None else "",
+                    tuple(named for one in logs for named in _named(source, one)),
+                )
+
+
+def _files(source: Source, path: Path, scalar: Node) -> Iterator[tuple[str, bool]]:
+    """Yield the files that a scalar names or reads, and whether it names them."""
+    for reference in references_in(scalar.value):
+        if reference.kind == "file":
+            yield str(source.folder / expanded(reference.name)), False
+    if path[-1] == "key_file":
+        for named in _named(source, scalar):
+            yield named, True
+
+
+def _named(source: Source, scalar: Node) -> Iterator[str]:
+    """Yield the path that a scalar names, where what it refers to is known."""
+    if isinstance(scalar.value, str):
+        try:
+            named = resolve(scalar.value, environ=os.environ, folder=source.folder, read_secret=_unknown)
+        except (UnresolvedError, ValueError):
+            return  # whoever uses that profile has the variable
+        yield os.path.normpath(source.folder / expanded(named))
+
+
+def _unknown(reference: Reference) -> str:
+    raise UnresolvedError(reference.pipeline)
+
+
+def _of(source: Source, root: Node, path: Path) -> tuple[str, ...]:
+    if path[0] == "pipelines" and path[2:3] == ("provider",):
+        node = root.at(path[:3])
+        store = node.mapping.get("file_path")
+        for named in _named(source, store) if store is not None else ():
+            return "store", named
+    # The same text may be about something else under another profile: the cipher of another store.
+    about = repr(root.at(path[:2]).data()) if path[0] == "pipelines" else ""
+    return show_path(path), hashlib.sha256(about.encode(errors="surrogatepass")).hexdigest()

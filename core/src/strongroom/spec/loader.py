@@ -1,0 +1,428 @@
+"""From a file or mapping to a validated plan, with every problem told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from strongroom.errors import ConfigurationError, PluginError
+from strongroom.paths.user_home import expanded
+from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
+from strongroom.spec import models
+from strongroom.spec.document import Node, Problem, show_path
+from strongroom.spec.document import Path as NodePath
+from strongroom.spec.locate import FoundSpec
+from strongroom.spec.models import Spec
+from strongroom.spec.options import (
+    OptionsError,
+    check_options,
+    complaints_of,
+    parts_of,
+    prepare_options,
+    unknown_key,
+    with_nearest,
+)
+from strongroom.spec.plan import (
+    ComponentPlan,
+    FallbackPlan,
+    PipelinePlan,
+    Plan,
+    RoutePlan,
+    circles,
+)
+from strongroom.spec.problems import Notes, entries, members, references_in, spec_error
+from strongroom.spec.references import Reference
+from strongroom.spec.secret_loader import declared
+from strongroom.spec.source import Source, read_source
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["load_plan", "load_spec"]
+
+
+def load_spec(spec: str | os.PathLike[str] | Mapping[str, Any], *, profile: str | None = None) -> Spec:
+    """Return a validated spec; nothing is looked up, and no component is made.
+
+    Raises:
+        SpecError: Something is wrong with it; `problems` lists everything.
+        ConfigurationError: There is no such file or profile.
+    """
+    source = read_source(spec)
+    loader = _Loader(source, profile, finder)
+    loader.plan()
+    root = source.document.root
+    model = Spec.model_validate(root.data() if root is not None else {})
+    model.place(root, source.name, str(source.folder))
+    return model
+
+
+def load_plan(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | FoundSpec,
+    *,
+    profile: str | None = None,
+    look_up: bool = True,
+    pipeline: str | None = None,
+    plugins: PluginFinder = finder,
+) -> Plan:
+    """Return the plan of a spec under `profile`.
+
+    Args:
+        spec: A path, a mapping or a `Spec`; or one that nobody named, which is used only where it may be.
+        profile: The profile to merge over the rest.
+        look_up: Whether `${env:}` and `${file:}` references are looked up, so that all that is missing is
+            among the problems; without, the environment and files are not touched.
+        pipeline: Look up only what this pipeline uses.
+        plugins: Where components are looked for.
+
+    Raises:
+        SpecError: Something is wrong; `problems` lists everything.
+        UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
+        PluginError: A plugin that the spec names is broken, or stands twice.
+        ConfigurationError: No such file, profile or pipeline.
+    """
+    loader = _Loader(read_source(spec), profile, plugins)
+    loader.look_up, loader.only = look_up, pipeline
+    return loader.plan()
+
+
+KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
+"""What options are called that hold keys."""
+_VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
+
+
+class _Loader(Notes):
+    """Collects problems while it turns nodes into a plan."""
+
+    def __init__(self, source: Source, profile: str | None, plugins: PluginFinder) -> None:
+        super().__init__(source)
+        self.profile = profile
+        self.plugins = plugins
+        self.look_up = False
+        self.only: str | None = None
+        self.plugin_errors: list[PluginError] = []
+        self.attempts: dict[
+            str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
+        ] = {}
+
+    def plan(self) -> Plan:
+        root = self.source.document.root
+        if root is None:
+            self.fail()
+        root = self.with_profile(root)
+        self.frame(root)
+        plan = self.assemble(root)
+        if self.look_up:
+            self.look_everything_up(plan)
+        if self.problems:
+            self.fail()
+        if self.plugin_errors:
+            raise self.plugin_errors[0]
+        if self.only is not None and self.only not in plan.pipelines:
+            raise ConfigurationError(
+                f"no pipeline {self.only!r} in {self.source.name}",
+                hint=did_you_mean(self.only, plan.pipelines),
+            )
+        return plan
+
+    def with_profile(self, root: Node) -> Node:
+        if self.profile is None:
+            return root
+        profiles = root.mapping.get("profiles")
+        chosen = profiles.mapping.get(self.profile) if profiles is not None else None
+        if chosen is None:
+            names = list(profiles.mapping) if profiles is not None else []
+            if self.problems:
+                self.fail()
+            raise ConfigurationError(
+                f"no profile {self.profile!r} in {self.source.name}",
+                hint=did_you_mean(self.profile, names),
+            )
+        for key in ("version", "profiles"):
+            if key in chosen.mapping:
+                self.note(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
+        return root.merged(chosen)
+
+    def frame(self, root: Node) -> None:
+        """Check everything but the options of components."""
+        try:
+            Spec.model_validate(root.data())
+        except ValidationError as error:
+            for loc, kind, message in complaints_of(error):
+                self.complain(root, loc, kind, message)
+        except Exception as error:  # noqa: BLE001  # pydantic's own limits, whatever they are
+            self.note(root, (), f"the spec cannot be checked: {type(error).__name__}")
+
+    def complain(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
+        if loc and loc[-1] == "[key]":
+            parent, key = root.at(loc[:-2]), str(loc[-2])
+            self.note(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
+        elif kind == "extra_forbidden":
+            parent, key = root.at(loc[:-1]), str(loc[-1])
+            self.note(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
+        else:
+            node = root.at(loc)
+            self.note(node, loc, with_nearest(kind, message, node.value))
+
+    def assemble(self, root: Node) -> Plan:
+        pipelines = {
+            name: self.pipeline(name, node)
+            for name, node in members(root, "pipelines")
+            if isinstance(node.value, dict)
+        }
+        hooks = tuple(
+            component
+            for index, node in enumerate(entries(root, "hooks"))
+            if (component := self.component("hook", node, ("hooks", index))) is not None
+        )
+        default = self.default(root, pipelines)
+        routes = tuple(self.routes(root, pipelines))
+        secrets = declared(self, root)
+        plan = Plan(
+            source=self.source.name,
+            folder=self.source.folder,
+            profile=self.profile,
+            pipelines=pipelines,
+            default=default,
+            hooks=hooks,
+            routes=routes,
+            secrets=secrets,
+            rotation_lock=self.rotation_lock(root),
+            origin="found" if self.source.found else "named",
+            closed=self.source.closed,
+            digest=self.source.digest,
+        )
+        self.check_needs(root, plan)
+        return plan
+
+    def pipeline(self, name: str, node: Node) -> PipelinePlan:
+        path: NodePath = ("pipelines", name)
+        members = node.mapping
+        provider_node, fallback_node = members.get("provider"), members.get("fallback")
+        has_provider = provider_node is not None and provider_node.value is not None
+        has_fallback = fallback_node is not None and fallback_node.value is not None
+        if has_provider == has_fallback:
+            what = (
+                "either a provider or a fallback, not both" if has_provider else "a provider, or a fallback"
+            )
+            self.note(node, path, f"a pipeline needs {what}")
+        provider = None
+        if provider_node is not None and has_provider:
+            provider = self.component("provider", provider_node, (*path, "provider"))
+        fallback = None
+        if fallback_node is not None and has_fallback:
+            named = tuple(str(item.value) for item in entries(fallback_node, "pipelines"))
+            when = [str(item.value) for item in entries(fallback_node, "when")] or ["not_found"]
+            fallback = FallbackPlan(named, frozenset(when))
+        self.refuse_blind_rules(node, path)
+        return PipelinePlan(
+            name=name,
+            position=self.source.position(node.line, node.column),
+            provider=provider,
+            fallback=fallback,
+            middleware=tuple(self.components("middleware", node, "middleware", path)),
+            hooks=tuple(self.components("hook", node, "hooks", path)),
+        )
+
+    def refuse_blind_rules(self, node: Node, path: NodePath) -> None:
+        """Note rules for values that stand inside encryption, where they would see ciphertext."""
+        encrypted = False
+        for index, child in enumerate(entries(node, "middleware")):
+            kind = child.mapping.get("type")
+            name = kind.value if kind is not None else None
+            encrypted |= name == "encryption"
+            if encrypted and name == "validation" and {*child.mapping} & _VALUE_RULES:
+                said = "rules for values inside encryption would see ciphertext; put it before the encryption"
+                self.note(child, (*path, "middleware", index), said)
+
+    def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
+        for index, child in enumerate(entries(node, member)):
+            component = self.component(kind, child, (*path, member, index))
+            if component is not None:
+                yield component
+
+    def component(self, kind: Kind, node: Node, path: NodePath) -> ComponentPlan | None:
+        type_node = node.mapping.get("type")
+        if type_node is None or not isinstance(type_node.value, str) or not type_node.value:
+            return None  # the frame has told
+        type_name = type_node.value
+        try:
+            plugin = self.plugins.find(kind, type_name)
+        except UnknownTypeError as error:
+            self.note(type_node, (*path, "type"), str(error))
+            return None
+        except PluginError as error:
+            position = self.source.position(type_node.line, type_node.column)
+            self.plugin_errors.append(
+                PluginError(f"{position}: {show_path(path)}: {error.message}", hint=error.hint)
+            )
+            return None
+        for where, message in check_options(plugin, node):
+            self.complain_option(node, path, where, message)
+        for name, inner in parts_of(plugin, node):
+            if not inner.type:
+                self.note(inner.node, (*path, name), "a component needs its `type`")
+            else:
+                self.component(inner.kind, inner.node, (*path, name))
+        return self.component_plan(kind, plugin, node, path)
+
+    def complain_option(self, node: Node, path: NodePath, where: NodePath, message: str) -> None:
+        if len(where) == 1 and message.startswith("unknown key"):
+            self.note(node, (*path, *where), message, key=str(where[0]))
+        else:
+            self.note(node.at(where), (*path, *where), message)
+
+    def component_plan(self, kind: Kind, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
+        found = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
+        position = self.source.position(node.line, node.column)
+        shown = show_path(path)
+
+        def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
+            try:
+                return prepare_options(
+                    plugin,
+                    node,
+                    environ=os.environ,
+                    folder=self.source.folder,
+                    read_secret=read_secret,
+                    plugins=self.plugins,
+                )
+            except OptionsError as error:
+                complaints = [(node.at(where), where, message) for where, message in error.complaints]
+            return [
+                Problem(at.line, at.column, show_path((*path, *where)), message)
+                for at, where, message in complaints
+            ]
+
+        def prepare(read_secret: Callable[[Reference], str]) -> Mapping[str, Any]:
+            options = attempt(read_secret)
+            if isinstance(options, list):
+                raise spec_error(self.source.name, options)
+            return options
+
+        self.attempts[shown] = attempt
+        return ComponentPlan(
+            kind=kind,
+            type=plugin.name,
+            path=shown,
+            position=position,
+            factory=plugin.factory,
+            prepare=prepare,
+            reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
+            environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
+            key_files=tuple(
+                self.source.folder / expanded(reference.name)
+                for where, scalar in node.scalars()
+                if KEY_OPTIONS & set(where)
+                for reference in references_in(scalar.value)
+                if reference.kind == "file"
+            ),
+            public=frozenset(name for name, told in plugin.config.model_fields.items() if told.repr),
+            parts=frozenset(name for name, _ in parts_of(plugin, node)),
+        )
+
+    def default(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> str | None:
+        node = root.mapping.get("default")
+        if node is not None and isinstance(node.value, str):
+            if node.value not in pipelines:
+                self.note(node, ("default",), _unknown_pipeline(node.value, pipelines))
+            return node.value
+        return next(iter(pipelines)) if len(pipelines) == 1 else None
+
+    def routes(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> Iterable[RoutePlan]:
+        seen: set[str] = set()
+        for index, node in enumerate(entries(root, "routes")):
+            prefix, target = node.mapping.get("prefix"), node.mapping.get("pipeline")
+            strip = node.mapping.get("strip_prefix")
+            if prefix is None or target is None:
+                continue
+            if prefix.value in seen:
+                self.note(prefix, ("routes", index, "prefix"), "a second route for this prefix")
+            seen.add(str(prefix.value))
+            stripped = bool(strip is not None and strip.value)
+            if stripped and not str(prefix.value).endswith("/"):
+                # What is left of a key must be whole segments: the record of a rotation has one of its own.
+                self.note(
+                    prefix,
+                    ("routes", index, "prefix"),
+                    "with `strip_prefix` it must end with '/'",
+                )
+            if isinstance(target.value, str) and target.value not in pipelines:
+                message = _unknown_pipeline(target.value, pipelines)
+                self.note(target, ("routes", index, "pipeline"), message)
+            yield RoutePlan(str(prefix.value), str(target.value), stripped)
+
+    def rotation_lock(self, root: Node) -> ComponentPlan | None:
+        node = root.mapping.get("rotation_lock")
+        if node is None or node.value is None:
+            return None
+        found = self.component("cache", node, ("rotation_lock",))
+        if found is not None and found.reads:
+            self.note(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
+        return found
+
+    def check_needs(self, root: Node, plan: Plan) -> None:
+        """Note pipelines that do not exist, and circles among those that do."""
+        for name in plan.pipelines:
+            path: NodePath = ("pipelines", name)
+            for at, needed in _needed(root.at(path)):
+                if needed not in plan.pipelines:
+                    self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
+        for hook in plan.hooks:
+            for needed in hook.reads:
+                # Reading from a pipeline for a hook that watches it would have to watch itself.
+                said = f"a hook of every pipeline cannot read from one of them ({needed!r})"
+                self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
+        for circle in circles({name: one.needs() for name, one in plan.pipelines.items()}):
+            node = root.at(("pipelines", circle[0]))
+            self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
+
+    def look_everything_up(self, plan: Plan) -> None:
+        """Fill in every reference once, so that all that is missing is told together."""
+        used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
+        components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
+        told = {problem.path for problem in self.problems}
+        lock = [plan.rotation_lock] if plan.rotation_lock is not None and self.only is None else []
+        for component in (*components, *plan.hooks, *lock):
+            if not component.reads:
+                options = self.attempts[component.path](_no_secret)
+                if isinstance(options, list):
+                    self.problems += [problem for problem in options if problem.path not in told]
+
+
+def _no_secret(reference: Reference) -> str:
+    raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use
+
+
+def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:
+    """Return the pipelines that the one at this node names, with where below it."""
+    fallback = pipeline.mapping.get("fallback")
+    for index, item in enumerate(entries(fallback, "pipelines") if fallback is not None else []):
+        yield ("fallback", "pipelines", index), str(item.value)
+    for path, scalar in pipeline.scalars():
+        for reference in references_in(scalar.value):
+            if reference.kind == "secret":
+                yield path, reference.pipeline
+
+
+def _unknown_pipeline(name: str, pipelines: Mapping[str, object]) -> str:
+    return f"no pipeline {name[:80]!r}; {did_you_mean(name, pipelines)}"
+
+
+def _fields_at(loc: NodePath) -> set[str]:
+    """Return the keys that are known at `loc` of the frame."""
+    places: dict[str, type[BaseModel]] = {"routes": models.Route, "secrets": models.Secret}
+    if not loc:
+        return set(Spec.model_fields)
+    if loc[0] == "pipelines":
+        return set((models.Fallback if "fallback" in loc else models.Pipeline).model_fields)
+    if loc[-1] == "generate":
+        return set(models.Generate.model_fields)
+    if loc[-1] == "rotate":
+        return set(models.Rotate.model_fields)
+    if loc[-2:] == ("rotate", "generator"):
+        return set(models.Generator.model_fields)
+    return set(places[str(loc[0])].model_fields) if loc[0] in places else set()

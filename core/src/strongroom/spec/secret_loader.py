@@ -1,0 +1,135 @@
+"""The secrets that an application declares, from nodes to plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from strongroom.errors import ConfigurationError, InvalidKeyError
+from strongroom.keys import check_key, is_reserved
+from strongroom.patterns import compiled
+from strongroom.plugins import did_you_mean
+from strongroom.spec import models
+from strongroom.spec.document import Node
+from strongroom.spec.document import Path as NodePath
+from strongroom.spec.plan import SecretPlan, circles
+from strongroom.spec.problems import Notes, entries, members, references_in
+
+__all__ = ["declared"]
+
+
+def declared(notes: Notes, root: Node) -> dict[str, SecretPlan]:
+    """Return the plans of what stands under `secrets`, having noted all that is wrong with it."""
+    found = {
+        name: secret for name, node in members(root, "secrets") if (secret := _secret(notes, name, node))
+    }
+    return _composed(notes, root, found)
+
+
+def _secret(notes: Notes, name: str, node: Node) -> SecretPlan | None:
+    path: NodePath = ("secrets", name)
+    _check_key(notes, name, node, path)
+    try:
+        model = models.Secret.model_validate(node.data())
+    except ValidationError:
+        return None  # the frame has told
+    _check_secret(notes, model, node, path)
+    generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
+    rotate = model.rotate.model_dump(exclude_none=True) if model.rotate is not None else None
+    values = {
+        field: getattr(model, field)
+        for field in SecretPlan._fields
+        if field in models.Secret.model_fields and field not in {"key", "generate", "rotate"}
+    }
+    values = {field: tuple(value) if isinstance(value, list) else value for field, value in values.items()}
+    position = notes.source.position(*_key_position(notes.source.document.root, path, node))
+    key = "" if model.compose is not None else model.key or name
+    return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
+
+
+def _check_key(notes: Notes, name: str, node: Node, path: NodePath) -> None:
+    given = node.mapping.get("key")
+    key = given.value if given is not None and isinstance(given.value, str) else name
+    try:
+        reserved = is_reserved(check_key(key))
+    except InvalidKeyError as error:
+        notes.note(node.at(("key",)), (*path, "key"), str(error))
+    else:
+        if reserved:
+            notes.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
+
+
+def _check_secret(notes: Notes, model: models.Secret, node: Node, path: NodePath) -> None:
+    for name in ("key", "default"):
+        # Handed over as it stands, it would be taken for a value.
+        if references_in((at := node.at((name,))).value):
+            notes.note(at, (*path, name), "references are looked up only in the options of components")
+    if model.pattern is not None:
+        try:
+            compiled(model.pattern)
+        except ValueError:
+            notes.note(
+                node.at(("pattern",)),
+                (*path, "pattern"),
+                "no regular expression that the package regex takes",
+            )
+    if model.min_length is not None and model.max_length is not None and model.min_length > model.max_length:
+        notes.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
+    if model.rotate is not None and model.rotate.generator is not None:
+        _check_generator(notes, model.rotate.generator, node, path)
+
+
+def _check_generator(notes: Notes, model: models.Generator, node: Node, path: NodePath) -> None:
+    from strongroom.rotation.generators import generator_of
+
+    options = model.model_dump(exclude_none=True)
+    try:
+        generator_of(options.pop("type"), **options)
+    except ConfigurationError as error:
+        below = ("rotate", "generator")
+        notes.note(node.at(below), (*path, *below), str(error))
+
+
+def _composed(notes: Notes, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+    """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
+    own = tuple(str(node.value) for node in entries(root, "placeholders"))
+    nodes = dict(members(root, "secrets"))
+    found = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
+    for name, secret in secrets.items():
+        if secret.compose is not None:
+            parts = _parts(notes, secret.compose, nodes[name], ("secrets", name), nodes)
+            found[name] = found[name]._replace(parts=parts)
+    for circle in circles({name: frozenset(one.parts) for name, one in found.items()}):
+        path: NodePath = ("secrets", circle[0], "compose")
+        notes.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
+    return found
+
+
+def _parts(
+    notes: Notes, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
+) -> tuple[str, ...]:
+    """Return the declared names that `template` needs, having noted all that is wrong with it."""
+    from strongroom.templating import BadTemplateError, names_in
+
+    for other in ("key", "field", "default", "generate", "rotate_days", "rotate"):
+        given = node.mapping.get(other)
+        if given is not None and given.value is not None:
+            said = "not for a secret that is composed: its parts have their own"
+            notes.note(given, (*path, other), said)
+    at = node.at(("compose",))
+    try:
+        names = names_in(template)
+    except BadTemplateError as error:
+        notes.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
+        return ()
+    for name in sorted(names - declared.keys()):
+        said = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
+        notes.note(at, (*path, "compose"), said)
+    return tuple(sorted(names & declared.keys()))
+
+
+def _key_position(root: Node | None, path: NodePath, node: Node) -> tuple[int, int]:
+    if root is not None and isinstance(path[-1], str) and path[-1] in (parent := root.at(path[:-1])).keys:
+        return parent.key_position(path[-1])
+    return node.line, node.column

@@ -1,0 +1,409 @@
+"""`rekey`, `backup` and `restore`: what else uses the key, and what a pipeline's hooks and middleware say to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from strongroom import SecretProviderRegistry, TenantContext, generate_key, verify_audit_log
+from strongroom.audit.verify import verify_pieces
+from strongroom.cli.app import run_app
+from strongroom.encryption import keyfiles
+from strongroom.errors import DecryptionError, StrongroomError
+from strongroom.registry import rekey
+
+SHARED = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: app.enc, key_file: ./app.key}
+  second:
+    provider: {type: file, file_path: second.enc, key_file: app.key}
+  sealed:
+    provider: {type: file, file_path: sealed.enc, key_file: other.key}
+    middleware: [{type: encryption, key: "${file:./app.key}"}]
+  given:
+    provider: {type: file, file_path: given.enc, encryption_key: "${file:./app.key}"}
+default: app
+hooks:
+  - {type: audit, path: audit.jsonl, key_file: app.key}
+profiles:
+  staging: {pipelines: {app: {provider: {file_path: staging.enc}}, sealed: {provider: {file_path: sealed-staging.enc}}}}
+"""
+VALUES = [
+    (None, "app", "of app"),
+    (None, "second", "of second"),
+    (None, "sealed", "of sealed"),
+    (None, "given", "of given"),
+    ("staging", "app", "of staging"),
+    ("staging", "sealed", "of sealed staging"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STRONGROOM_REASON", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys):
+    """Return a function that runs `strongroom` with words in this process."""
+
+    def command(*words, expected=0):
+        capsys.readouterr()
+        code = run_app(words)
+        done = capsys.readouterr()
+        assert code == expected, done
+        return done.out + done.err
+
+    return command
+
+
+def spec(text):
+    Path("strongroom.yaml").write_text(text)
+
+
+def written(profile, pipeline, key, value):
+    with SecretProviderRegistry("strongroom.yaml", profile=profile, pipeline=pipeline) as registry:
+        registry.set_secret(key, value)
+
+
+def read(profile, pipeline, key="db"):
+    with SecretProviderRegistry("strongroom.yaml", profile=profile, pipeline=pipeline) as registry:
+        return registry.get_secret(key)
+
+
+@pytest.fixture
+def shared(folder):
+    """Six stores and an audit log that share a key file, each with a value."""
+    keyfiles.place(folder / "app.key", f"{generate_key()}\n".encode())
+    spec(SHARED)
+    for profile, pipeline, value in VALUES:
+        written(profile, pipeline, "db", value)
+    return folder
+
+
+def all_read():
+    return [read(profile, pipeline) for profile, pipeline, _ in VALUES]
+
+
+EXPECTED = [value for *_, value in VALUES]
+
+
+# --- a key that others use ---
+
+
+def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
+    """It names every place, in all profiles, and changes nothing."""
+    before = Path("app.key").read_bytes()
+    told = run("rekey", expected=2)
+    for place in (
+        "pipelines.second.provider.key_file (strongroom.yaml:6:",
+        "pipelines.sealed.middleware[0].key",
+        "pipelines.given.provider.encryption_key",
+        "hooks[0].key_file",
+        "profile staging: pipelines.app.provider.key_file",
+        "profile staging: pipelines.sealed.middleware[0].key",
+        "--all",
+    ):
+        assert place in told
+    assert "pipelines.app.provider.key_file (strongroom.yaml:4" not in told.replace(
+        "staging: pipelines.app.provider.key_file (strongroom.yaml:4", ""
+    )
+    assert Path("app.key").read_bytes() == before
+    assert all_read() == EXPECTED
+    assert not list(shared.glob("app.key.*"))
+
+
+def test_rekey_all_does_them_all(shared, run):
+    """Every store, every value, the log: all are under the new key, and the old one is kept."""
+    before = Path("app.key").read_bytes()
+    told = run("rekey", "--all")
+    assert "pipelines.sealed.middleware[0].key" in told
+    assert Path("app.key").read_bytes() != before
+    assert all_read() == EXPECTED
+    old = sorted(shared.glob("app.key.old-*"))
+    assert old
+    assert all(one.read_bytes() == before and one.stat().st_mode & 0o777 == 0o600 for one in old)
+    assert not keyfiles.next_for_all(Path("app.key")).exists()
+    # Nothing is readable with the old key any more.
+    Path("app.key").write_bytes(before)
+    spec(SHARED.replace("  - {type: audit", "  [] #"))
+    for profile, pipeline, _ in VALUES:
+        with pytest.raises(DecryptionError):
+            read(profile, pipeline)
+
+
+def test_the_audit_log_begins_anew_and_both_verify(shared, run):
+    assert "audit.jsonl.old-" in run("rekey", "--all")
+    (aside,) = (one for one in shared.glob("audit.jsonl.old-*") if one.suffix != ".head")
+    (old, *_) = sorted(shared.glob("app.key.old-*"))
+    report = verify_audit_log(aside, key_file=old)
+    assert (report.ok, report.anchored) == (True, True)
+    assert b'"operation":"rekey"' in aside.read_bytes()
+    read(None, "app")
+    (name, report) = verify_pieces("audit.jsonl", key_file="app.key")[-1]
+    assert (name, report.ok, report.anchored, report.first) == (str(shared / "audit.jsonl"), True, True, 1)
+
+
+def test_a_second_rekey_all_and_one_with_a_given_key(shared, run):
+    run("rekey", "--all")
+    keyfiles.place(Path("new.key"), f"{generate_key()}\n".encode())
+    run("rekey", "--all", "--new-key-file", "new.key")
+    assert Path("app.key").read_bytes() == Path("new.key").read_bytes()
+    assert all_read() == EXPECTED
+    assert len({one.read_bytes() for one in shared.glob("app.key.old-*")}) == 2
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+STEPS = [
+    pytest.param(
+        step, nth, after, marks=[pytest.mark.torture] if nth > 1 or (after and step != "rekey") else []
+    )
+    for step, times in {
+        "place": 2,
+        "keep_old": 2,
+        "rekey": 4,
+        "change_cipher": 2,
+        "rekey_keys": 2,
+        "begun_anew": 1,
+        "replace": 1,
+    }.items()
+    for nth in range(1, times + 1)
+    for after in (False, True)
+    if not (after and step in {"begun_anew", "replace"})
+]
+
+
+@pytest.mark.parametrize(("step", "nth", "after"), STEPS)
+def test_a_crash_at_any_step_of_rekey_all(shared, run, monkeypatch, step, nth, after):
+    """The nth time that a step is made, before or after it: everything opens by the old key or the new one."""
+    from strongroom.middleware import EncryptionMiddleware
+    from strongroom_file import FileSecretProvider
+    from strongroom_file import provider as file_provider
+
+    homes = {
+        "place": [(keyfiles, "place")],
+        "keep_old": [(keyfiles, "keep_old"), (file_provider, "keep_old")],
+        "rekey": [(FileSecretProvider, "rekey")],
+        "change_cipher": [(EncryptionMiddleware, "change_cipher")],
+        "rekey_keys": [(EncryptionMiddleware, "rekey_keys")],
+        "begun_anew": [(rekey, "begun_anew")],
+        "replace": [(keyfiles, "replace")],
+    }
+    calls = []
+
+    def crashing(real, *, after):
+        def made(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == nth:
+                if after:
+                    real(*args, **kwargs)
+                raise Crash
+            return real(*args, **kwargs)
+
+        return made
+
+    old = Path("app.key").read_bytes()
+    with monkeypatch.context() as patched:
+        for home, name in homes[step]:
+            patched.setattr(home, name, crashing(getattr(home, name), after=after))
+        with pytest.raises(Crash):
+            run_app(["rekey", "--all"])
+    keys = {one.read_bytes() for one in shared.glob("app.key*")}
+    assert old in keys
+    for profile, pipeline, value in VALUES:
+        found = set()
+        current = Path("app.key").read_bytes()
+        for key in keys:
+            Path("app.key").write_bytes(key)
+            try:
+                spec(SHARED.replace("  - {type: audit", "  [] #"))
+                found.add(read(profile, pipeline))
+            except StrongroomError:
+                pass
+        Path("app.key").write_bytes(current)
+        assert found == {value}, (profile, pipeline)
+    spec(SHARED)
+    run("rekey", "--all")
+    assert all_read() == EXPECTED
+    assert verify_audit_log("audit.jsonl", key_file="app.key").ok
+    aside = min(one for one in shared.glob("audit.jsonl.old-*") if one.suffix != ".head")
+    old_key = next(one for one in shared.glob("app.key.old-*") if one.read_bytes() == old)
+    assert all(report.ok for _, report in verify_pieces(aside, key_file=old_key))
+
+
+def test_what_cannot_be_put_under_another_key(shared, run):
+    """It is refused before anything is done."""
+    spec(SHARED.replace("path: audit.jsonl, key_file: app.key", 'path: b.jsonl, key: "${file:app.key}"'))
+    assert "hooks[0].key" in run("rekey", "--all", expected=2)
+    spec(SHARED + "  other: {pipelines: {second: {provider: {type: env, prefix: '${file:app.key}'}}}}\n")
+    run("rekey", "--all", expected=2)
+    assert not list(shared.glob("app.key.*"))
+    spec("version: 1\npipelines: {app: {provider: {type: memory}}}\n")
+    assert "not in a file" in run("rekey", "--all", expected=2)
+    assert "two things" in run("rekey", "--all", "--values", expected=2)
+
+
+def test_a_link_is_not_replaced(shared, run):
+    Path("real.key").write_bytes(Path("app.key").read_bytes())
+    Path("real.key").chmod(0o600)
+    Path("app.key").unlink()
+    Path("app.key").symlink_to("real.key")
+    assert str(shared / "real.key") in run("rekey", "--all", expected=2)
+    spec("version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n")
+    assert str(shared / "real.key") in run("rekey", expected=2)
+    assert Path("app.key").is_symlink()
+
+
+def test_a_backup_and_a_rekey(folder, run):
+    """The old key is kept, ignored by git, named by the error of the backup, and taken by `restore`."""
+    spec("version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n")
+    Path(".gitignore").write_text("app.key\n")
+    written(None, "app", "db", "before")
+    told = json.loads(run("backup", "before.enc", "--json"))
+    written(None, "app", "db", "later")
+    done = run("rekey")
+    old = Path(f"app.key.old-{told['key']}")
+    assert old.name in done
+    assert old.exists()
+    assert Path(".gitignore").read_text().split() == ["app.key", old.name]
+    refused = run("restore", "before.enc", expected=6)
+    assert told["key"] in refused
+    assert "before.enc" in refused
+    assert old.name in refused
+    assert ".tmp" not in refused
+    assert "restored before.enc, under the key" in run("restore", "before.enc", "--key-file", str(old))
+    assert read(None, "app") == "before"
+
+
+# --- hooks, read-only, tenants ---
+
+
+GUARDED = """\
+version: 1
+pipelines:
+  app:
+    provider: {{type: file, file_path: app.enc, key_file: app.key}}
+    middleware: [{middleware}]
+    hooks: [{{type: audit, path: audit.jsonl, log_writes: false, log_reads: false{more}}}]
+"""
+ENCRYPTED = '{type: encryption, key: "${file:./cipher.key}"}'
+
+
+def guarded(*middleware, more=""):
+    spec(GUARDED.format(middleware=", ".join(middleware), more=more))
+
+
+def recorded():
+    lines = [json.loads(line) for line in Path("audit.jsonl").read_text().splitlines()]
+    return [(one["operation"], one["key"], one["outcome"]) for one in lines if one["operation"] != "set"]
+
+
+@pytest.fixture
+def cipher_key(folder):
+    keyfiles.place(folder / "cipher.key", f"{generate_key()}\n".encode())
+
+
+def test_they_are_recorded(folder, run, cipher_key):
+    """Each is one operation with an empty key, whatever the hook leaves out."""
+    guarded(ENCRYPTED)
+    written(None, "app", "db", "value")
+    run("backup", "copy.enc")
+    run("rekey", "--values")
+    run("rekey")
+    old = next(folder.glob("app.key.old-*"))
+    run("restore", "copy.enc", expected=6)
+    run("restore", "copy.enc", "--key-file", str(old))
+    assert recorded() == [
+        ("backup", "", "ok"),
+        ("rekey", "", "ok"),
+        ("rekey", "", "ok"),
+        ("restore", "", "error"),
+        ("restore", "", "ok"),
+    ]
+
+
+def test_a_reason_is_required_of_them_too(folder, run, cipher_key):
+    guarded(ENCRYPTED)
+    written(None, "app", "db", "value")
+    run("backup", "copy.enc")
+    guarded(ENCRYPTED, more=", require_reason: true")
+    for words in (["backup", "b.enc"], ["restore", "copy.enc"], ["rekey"], ["rekey", "--values"]):
+        assert "reason" in run(*words, expected=4)
+    assert not Path("b.enc").exists()
+    run("--reason", "a test", "backup", "b.enc")
+
+
+def test_read_only_refuses_all_but_backup(folder, run, cipher_key):
+    guarded(ENCRYPTED)
+    written(None, "app", "db", "value")
+    run("backup", "copy.enc")
+    before = [Path(name).read_bytes() for name in ("app.enc", "app.key")]
+    guarded("{type: read-only}", ENCRYPTED)
+    run("backup", "again.enc")
+    for words in (["restore", "copy.enc"], ["rekey"], ["rekey", "--values"], ["rekey", "--all"]):
+        assert "read-only" in run(*words, expected=4)
+    assert [Path(name).read_bytes() for name in ("app.enc", "app.key")] == before
+    assert [outcome for operation, _, outcome in recorded() if operation != "backup"] == ["error"] * 4
+
+
+def test_all_tenants_must_be_meant(folder, run, cipher_key):
+    """What concerns them all is not done for none, nor for one."""
+    guarded("{type: tenant}", ENCRYPTED)
+    with TenantContext("acme"):
+        written(None, "app", "db", "of acme")
+    run("backup", "copy.enc", "--all-tenants")
+    for words in (["backup", "b.enc"], ["restore", "copy.enc"], ["rekey"]):
+        for tenant in ([], ["--tenant", "acme"]):
+            assert "--all-tenants" in run(*tenant, *words, expected=4)
+        assert recorded()[-1][2] == "denied"
+    assert "--all-tenants" in run("rekey", "--values", expected=4)
+    run("rekey", "--all-tenants")
+    run("restore", "copy.enc", "--key-file", str(next(folder.glob("app.key.old-*"))), "--all-tenants")
+    with TenantContext("acme"):
+        assert read(None, "app") == "of acme"
+
+
+@pytest.mark.parametrize("order", ["te", "et", "tpe", "pet"])
+def test_values_are_rekeyed_within_each_tenant(folder, run, cipher_key, order):
+    """Whatever stands around what; one tenant's or all of them."""
+    older = '{type: encryption, key: "${file:./cipher.key}", older_keys: ["${file:./old.key}"]}'
+    parts = {"t": "{type: tenant}", "p": "{type: prefix, prefix: p/}", "e": ENCRYPTED}
+    guarded(*(parts[one] for one in order))
+    tenants = ("acme", "bravo", "zulu")
+    for tenant in tenants:
+        with TenantContext(tenant):
+            written(None, "app", "db", f"of {tenant}")
+            written(None, "app", "a/b", "second")
+    Path("cipher.key").rename("old.key")
+    keyfiles.place(folder / "cipher.key", f"{generate_key()}\n".encode())
+    guarded(*({**parts, "e": older}[one] for one in order))
+    assert "2 values" in run("--tenant", "acme", "rekey", "--values")
+    assert "0 values" in run("--tenant", "acme", "rekey", "--values")
+    assert "4 values" in run("rekey", "--values", "--all-tenants")
+    assert "0 values" in run("rekey", "--values", "--all-tenants")
+    guarded(*(parts[one] for one in order))
+    for tenant in tenants:
+        with TenantContext(tenant):
+            assert read(None, "app") == f"of {tenant}"
+            assert read(None, "app", "a/b") == "second"
+
+
+def test_the_member_of_a_fallback_sees_it_too(folder, run):
+    """The store is the first member's, and so are its hooks."""
+    spec(
+        "version: 1\ndefault: safe\npipelines:\n"
+        "  app:\n    provider: {type: file, file_path: app.enc, key_file: app.key}\n"
+        "    hooks: [{type: audit, path: audit.jsonl}]\n"
+        "  safe: {fallback: {pipelines: [app]}}\n"
+    )
+    written(None, "safe", "db", "value")
+    run("backup", "copy.enc")
+    assert recorded()[-1] == ("backup", "", "ok")

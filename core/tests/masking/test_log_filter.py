@@ -1,0 +1,319 @@
+"""What logging and tracebacks show; among it what went wrong with another project's masker."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections import OrderedDict, namedtuple
+
+import pytest
+from strongroom import masking
+from strongroom.masking import Masker, MaskingFilter, mask
+from strongroom.masking import log_filter as masking_logs
+from strongroom.registry import SecretProviderRegistry
+
+VALUE = "hunter22-geheim"
+MASK = masking.MARK.decode()
+
+
+@pytest.fixture
+def masker():
+    return Masker([VALUE])
+
+
+@pytest.fixture
+def log(masker):
+    """Return a logger of its own whose output is masked; `log.shown()` is what came out."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(MaskingFilter(masker))
+    logger = logging.Logger("test")  # noqa: LOG001  # not one of the process
+    logger.addHandler(handler)
+    logger.handler = handler
+    logger.shown = stream.getvalue
+    return logger
+
+
+@pytest.fixture(autouse=True)
+def no_known_values(monkeypatch):
+    """Each test has a process of its own, as far as masking goes."""
+    monkeypatch.setattr(masking_logs, "known", Masker())
+    monkeypatch.setattr("strongroom.masking.known_values.known", masking_logs.known)
+
+
+class Client:
+    """A stranger's object that shows what it holds."""
+
+    def __repr__(self):
+        return f"Client(token={VALUE})"
+
+
+class Silent:
+    """A stranger's object that shows it only to `str`."""
+
+    def __str__(self):
+        return VALUE
+
+    def __repr__(self):
+        return "Silent()"
+
+
+class Broken:
+    def __str__(self):
+        raise RuntimeError(VALUE)
+
+    __repr__ = __str__
+
+
+@dataclasses.dataclass
+class Settings:
+    password: str
+
+
+Pair = namedtuple("Pair", "user password")  # noqa: PYI024  # the untyped kind is a tuple too
+
+
+@pytest.mark.parametrize(
+    ("message", "args"),
+    [
+        (f"token {VALUE}", ()),
+        ("token %s", (VALUE,)),
+        ("token %r", (VALUE,)),
+        ("token %(t)s", ({"t": VALUE},)),
+        ("token %s", ({"deep": [{"er": (VALUE,)}]},)),
+        ("token %s", (Client(),)),
+        ("token %r", (Client(),)),
+        ("token %s", (Silent(),)),
+        ("token %s", (Settings(VALUE),)),
+        ("token %s", (VALUE.encode(),)),
+        ("token %s%s", (VALUE[:6], VALUE[6:])),
+        ("token hunter22-%s", ("geheim",)),
+        ("token %s", (ValueError(VALUE),)),
+    ],
+)
+def test_masks_messages_and_arguments(log, message, args):
+    log.error(message, *args)
+    assert "hunter" not in log.shown()
+    assert MASK in log.shown()
+
+
+def test_leaves_arguments_without_a_value_to_formatters_that_read_them(log, masker):
+    """uvicorn's access log takes its arguments apart."""
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "%s %d", ("GET", 200), None)
+    MaskingFilter(masker).filter(record)
+    assert (record.msg, record.args) == ("%s %d", ("GET", 200))
+    masked = logging.LogRecord("n", logging.INFO, "p", 1, "%s %d", (f"/?t={VALUE}", 200), None)
+    MaskingFilter(masker).filter(masked)
+    assert (masked.msg, masked.args) == ("%s %d", (f"/?t={MASK}", 200))
+
+
+def test_masks_before_a_format_cuts_the_value_short(log):
+    """CVE-2025-68438: cut first, a part of the value is left that no masker knows."""
+    log.error("token %.8s", VALUE)
+    log.error("token %.8s", [VALUE])
+    log.error("token %.12r", Client())
+    assert "hunter" not in log.shown()
+    log.handler.setFormatter(logging.Formatter("%(message).20s"))
+    log.error("long beginning %s", VALUE)
+    assert "hunt" not in log.shown()
+
+
+def test_every_masker_of_a_process_knows_what_one_was_told():
+    """CVE-2025-68438, again: a second instance did not know the values of the first."""
+    early = MaskingFilter()
+    masking.remember(VALUE)
+    late = MaskingFilter()
+    for one in (early, late):
+        record = logging.LogRecord("n", logging.INFO, "p", 1, VALUE, (), None)
+        one.filter(record)
+        assert record.getMessage() == MASK
+    assert mask(VALUE) == MASK
+
+
+def test_masks_nested_containers_at_any_depth(masker):
+    """CVE-2024-45784, CVE-2025-66388 and after: what lay deeper than five levels, or in a tuple, was shown."""
+    for depth in (1, 5, 6, 40, 300):
+        nested = VALUE
+        for level in range(depth):
+            nested = [[nested], {"k": nested}, (nested,)][level % 3]
+        assert "hunter" not in repr(mask(nested, masker=masker))
+    shapes = [
+        {VALUE: 1},
+        {"a": {VALUE}},
+        frozenset({VALUE}),
+        Pair("u", VALUE),
+        OrderedDict(a=VALUE),
+        [bytearray(VALUE.encode())],
+        Settings(VALUE),
+        [Client(), Silent()],
+    ]
+    for shape in shapes:
+        assert "hunter" not in repr(mask(shape, masker=masker))
+        assert "hunter" not in str(mask(shape, masker=masker))
+    assert mask(Pair("u", VALUE), masker=masker) == Pair("u", MASK)
+
+
+def test_containers_that_hold_themselves_end(masker):
+    ring = [VALUE]
+    ring.append(ring)
+    around = {"ring": ring}
+    ring.append(around)
+    assert "hunter" not in repr(mask(around, masker=masker))
+
+
+def test_what_holds_no_value_is_the_same_object(masker):
+    for thing in ("text", b"bytes", {"a": [1, (2.0, None)]}, [{"b"}], object(), 17, Pair("u", "p")):
+        assert mask(thing, masker=masker) is thing
+
+
+def test_what_cannot_be_shown_is_not_shown(masker, log):
+    assert mask([Broken()], masker=masker) == ["<Broken that cannot be shown>"]
+    log.error("token %s", Broken())
+    log.error(Broken())
+    assert "hunter" not in log.shown()
+
+
+@pytest.mark.parametrize(
+    ("message", "args"),
+    [
+        (f"{VALUE} %d", ("no number",)),
+        ("%d", (VALUE,)),
+        ("%s %s", (VALUE,)),
+        ("none", (VALUE,)),
+        ("%d", (Client(),)),
+    ],
+)
+def test_a_wrong_format_shows_nothing(log, message, args, capsys):
+    """CVE-2022-27949 and after: an error on the way to the log showed message and arguments as they were."""
+    log.error(message, *args)
+    told = capsys.readouterr()
+    assert "hunter" not in log.shown() + told.out + told.err
+    assert log.shown()
+
+
+def test_masks_tracebacks_with_all_that_led_to_them(log):
+    try:
+        try:
+            raise KeyError(VALUE)  # noqa: TRY301  # what is tested
+        except KeyError as error:
+            raise ExceptionGroup("several", [ValueError(VALUE), Exception(Client())]) from error
+    except ExceptionGroup:
+        log.exception("failed")
+    assert "hunter" not in log.shown()
+    assert log.shown().count(MASK) >= 3
+
+
+def test_leaves_no_exception_to_handlers_that_would_show_its_locals(masker):
+    """rich's handler formats the local variables by itself."""
+    record = None
+
+    def fail():
+        password = VALUE
+        raise ValueError(len(password))
+
+    try:
+        fail()
+    except ValueError as error:
+        record = logging.LogRecord(
+            "n", logging.INFO, "p", 1, "m", (), (ValueError, error, error.__traceback__)
+        )
+    MaskingFilter(masker).filter(record)
+    assert record.exc_info is None
+    assert "ValueError: 15" in record.exc_text
+
+
+def test_keeps_exceptions_that_hold_no_value(log, masker):
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "m", (), (ValueError, ValueError("harmless"), None))
+    MaskingFilter(masker).filter(record)
+    assert record.exc_info[0] is ValueError
+
+
+def test_another_handler_cannot_show_what_was_formatted_before(masker):
+    """An exception's text is kept in the record by whoever formats it first."""
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "m", (), (ValueError, ValueError(VALUE), None))
+    logging.Formatter().format(record)
+    MaskingFilter(masker).filter(record)
+    assert "hunter" not in logging.Formatter().format(record)
+
+
+def test_masks_further_attributes(log):
+    log.handler.setFormatter(logging.Formatter("%(message)s %(user)s %(request)s"))
+    log.error("m", extra={"user": VALUE, "request": {"headers": [("auth", VALUE)]}}, stack_info=True)
+    assert "hunter" not in log.shown()
+
+
+def test_a_filter_without_values_changes_nothing():
+    record = logging.LogRecord("n", logging.INFO, "p", 1, "%s", (VALUE,), None)
+    assert MaskingFilter(Masker()).filter(record)
+    assert (record.msg, record.args) == ("%s", (VALUE,))
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_registry_tells_what_is_read_and_only_when_asked(plain, hooked):
+    registry = SecretProviderRegistry({"version": 1, "pipelines": {}})
+    registry.register("early", plain({"one": "value-one", "batch": "value-batch"}), prefix="")
+    registry.get_secret("one")
+    assert not masking_logs.known
+    if hooked:
+        from strongroom.hooks import SecretHook
+
+        registry.add_hook(SecretHook())
+    seen = []
+    registry.tell_values(seen.append)
+    registry.register("late", plain({"x/json": json.dumps({"p": "inner-value"})}), prefix="x/")
+    registry.get_secret("one")
+    registry.get_secrets(["batch"])
+    registry.get_field("x/json", "p")
+    assert seen == ["value-one", "value-batch", '{"p": "inner-value"}']
+
+
+PROGRAM = """
+import asyncio, gc, logging, sys, threading, warnings
+from strongroom import masking
+from strongroom.registry import SecretProviderRegistry
+class Store:
+    def get_secret(self, key): return "hunter22-geheim"
+    set_secret = delete_secret = list_secrets = None
+Store.set_secret = Store.delete_secret = Store.list_secrets = lambda self, *a: None
+registry = SecretProviderRegistry({"version": 1, "pipelines": {}})
+registry.register("store", Store(), prefix="")
+masking.install(registry)
+value = registry.get_secret("any")
+"""
+
+
+ASYNC = """
+async def fail():
+    raise ValueError(value)
+async def main():
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "raise ValueError(value)",
+        "raise RuntimeError('around') from KeyError(value)",
+        "t = threading.Thread(target=lambda: 1 / int(value)); t.start(); t.join()",
+        "class D:\n def __del__(self): raise ValueError(value)\nd = D(); del d; gc.collect()",
+        "logging.getLogger('any').error('token %s', value)",
+        "logging.getLogger('any').warning('wrong %d', value)",
+        ASYNC,
+        "logging.basicConfig(); masking.install(); logging.captureWarnings(True); warnings.warn(value)",
+    ],
+)
+def test_a_process_dies_without_telling(ending):
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM + ending], check=False, capture_output=True, text=True
+    )
+    assert "hunter" not in told.stdout + told.stderr
+    assert MASK in told.stderr

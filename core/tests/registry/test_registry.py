@@ -1,0 +1,540 @@
+"""Routing, hooks, fallbacks and capabilities of the assembled whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import strongroom
+from strongroom import SecretHook, SecretProviderRegistry, TenantContext
+from strongroom.errors import (
+    AuditError,
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+)
+
+
+def spec(**members):
+    return {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}, **members}
+
+
+class Recorder(SecretHook):
+    """Writes down what it sees."""
+
+    def __init__(self, log=None, name="", veto=None, after_error=None):
+        self.log = log if log is not None else []
+        self.name, self.veto, self.after_error = name, veto, after_error
+
+    def before(self, event):
+        self.log.append((self.name, "before", event.operation, event.key, event.outcome))
+        if self.veto is not None:
+            raise self.veto
+
+    def after(self, event):
+        self.log.append((self.name, "after", event.operation, event.key, event.outcome))
+        self.last = event
+        if self.after_error is not None:
+            raise self.after_error
+
+
+class First(Recorder):
+    audit = True
+
+
+def test_a_registry_is_a_provider_with_every_capability():
+    registry = SecretProviderRegistry(spec())
+    assert isinstance(registry, strongroom.SecretProvider)
+    registry.set_secret("a/b", "1")
+    assert registry.get_secret("a/b") == "1"
+    assert registry.list_secrets("a/") == ["a/b"]
+    assert registry.get_secrets(["a/b", "none"]) == {"a/b": "1"}
+    version = registry.describe_secret("a/b").version
+    assert registry.get_secret_version("a/b", version) == "1"
+    new = registry.set_secret_if("a/b", "2", version)
+    assert registry.list_versions("a/b")[0].version == new
+    registry.delete_secret("a/b")
+    with pytest.raises(SecretNotFoundError) as caught:
+        registry.get_secret("a/b")
+    assert (caught.value.key, caught.value.pipeline, caught.value.provider) == ("a/b", "app", "memory")
+
+
+def test_the_longest_matching_prefix_wins_and_list_leaves_out_what_another_route_answers(plain):
+    registry = SecretProviderRegistry(spec())
+    short, long = (
+        plain({"dev/a": "short", "dev/x/b": "hidden", "other": "unrouted"}),
+        plain({"dev/x/b": "long"}),
+    )
+    registry.register("short", short, prefix="dev/")
+    registry.register("long", long, prefix="dev/x/")
+    registry.pipeline("app").set_secret("dev/c", "hidden")
+    registry.set_secret("top", "app")
+    assert registry.get_secret("dev/x/b") == "long"
+    assert registry.get_secret("dev/a") == "short"
+    assert registry.list_secrets() == ["dev/a", "dev/x/b", "top"]
+    assert registry.list_secrets("dev/x") == ["dev/x/b"]
+    assert registry.list_secrets("t") == ["top"]
+
+
+def test_strip_prefix_takes_the_prefix_off_and_list_puts_it_back():
+    registry = SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {"app": {"provider": {"type": "memory"}}, "dev": {"provider": {"type": "memory"}}},
+            "default": "app",
+            "routes": [{"prefix": "dev/", "pipeline": "dev", "strip_prefix": True}],
+        }
+    )
+    registry.set_secret("dev/a", "1")
+    assert registry.pipeline("dev").get_secret("a") == "1"
+    assert registry.list_secrets() == ["dev/a"]
+    assert registry.list_secrets("dev/a") == ["dev/a"]
+    assert registry.list_secrets("d") == ["dev/a"]
+    assert registry.describe_secret("dev/a").key == "dev/a"
+    with pytest.raises(SecretNotFoundError) as caught:
+        registry.get_secret("dev/none")
+    assert (caught.value.key, str(caught.value)) == ("dev/none", "secret 'dev/none' not found")
+
+
+def test_hooks_run_global_first_then_the_pipelines_and_after_in_reverse_with_audit_first(plain):
+    registry = SecretProviderRegistry(spec())
+    log = []
+    registry.add_hook(Recorder(log, "one"))
+    registry.add_hook(Recorder(log, "two"))
+    registry.add_hook(First(log, "audit"))
+    registry.set_secret("k", "v")
+    assert [entry[:2] for entry in log] == [
+        ("audit", "before"), ("one", "before"), ("two", "before"),
+        ("two", "after"), ("one", "after"), ("audit", "after"),
+    ]  # fmt: skip
+    assert {entry[4] for entry in log} == {None, "ok"}
+
+
+def test_a_veto_reaches_the_caller_unchanged_and_is_seen_by_those_entered():
+    registry = SecretProviderRegistry(spec())
+    log = []
+    veto = RuntimeError("not today")
+    registry.add_hook(Recorder(log, "outer"))
+    registry.add_hook(Recorder(log, "vetoer", veto=veto))
+    registry.add_hook(Recorder(log, "inner"))
+    with pytest.raises(RuntimeError) as caught:
+        registry.set_secret("k", "v")
+    assert caught.value is veto
+    assert log == [
+        ("outer", "before", "set", "k", None),
+        ("vetoer", "before", "set", "k", None),
+        ("vetoer", "after", "set", "k", "vetoed"),
+        ("outer", "after", "set", "k", "vetoed"),
+    ]
+    assert registry.list_secrets is not None
+
+
+def test_what_after_raises_is_dropped_unless_it_is_an_audit_error(caplog):
+    registry = SecretProviderRegistry(spec())
+    registry.set_secret("k", "v")
+    seen = Recorder()
+    registry.add_hook(seen)
+    registry.add_hook(Recorder(after_error=RuntimeError("boom")))
+    assert registry.get_secret("k") == "v"
+    assert "RuntimeError" in caplog.text
+    assert seen.log[-1][4] == "ok"
+    registry.add_hook(Recorder(after_error=AuditError("the log is full")))
+    with pytest.raises(AuditError):
+        registry.get_secret("k")
+
+
+def test_events_tell_outcome_tenant_actor_source_and_error(monkeypatch):
+    monkeypatch.setenv("STRONGROOM_ACTOR", "deploy-bot")
+    registry = SecretProviderRegistry(spec())
+    hook = First()
+    registry.add_hook(hook)
+    with TenantContext(tenant_id="t1"):
+        registry.set_secret("k", "v")
+    assert (hook.last.tenant, hook.last.actor, hook.last.operation, hook.last.source) == (
+        "t1",
+        "deploy-bot",
+        "set",
+        None,
+    )
+    registry.get_secret("k")
+    assert (hook.last.source, hook.last.outcome, hook.last.error_type) == ("backend", "ok", None)
+    assert hook.last.duration >= 0
+    assert hook.last.started_at.tzinfo is not None
+    for key, outcome, error in (
+        ("none", "not_found", "SecretNotFoundError"),
+        ("a//b", "error", "InvalidKeyError"),
+    ):
+        with pytest.raises(StrongroomError):
+            registry.get_secret(key)
+        assert (hook.last.key, hook.last.outcome, hook.last.error_type) == (key, outcome, error)
+    registry.list_secrets("k")
+    assert (hook.last.operation, hook.last.key) == ("list", "k")
+
+
+def test_a_batch_gives_one_event_a_key():
+    registry = SecretProviderRegistry(spec())
+    registry.set_secrets({"a": "1", "b": "2"})
+    hook = Recorder()
+    registry.add_hook(hook)
+    assert registry.get_secrets(["a", "b", "none", "a"]) == {"a": "1", "b": "2"}
+    assert {(entry[3], entry[4]) for entry in hook.log if entry[1] == "after"} == {
+        ("a", "ok"),
+        ("b", "ok"),
+        ("none", "not_found"),
+    }
+    assert len(hook.log) == 6
+
+
+def test_the_pipelines_own_hooks_see_only_their_pipeline(plain):
+    registry = SecretProviderRegistry(spec())
+    registry.register("other", plain({"x/k": "v"}), prefix="x/")
+    hook = Recorder()
+    registry.pipeline("other")
+    registry.add_hook(hook)
+    registry.get_secret("x/k")
+    assert len(hook.log) == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a//b", "/a", "a/", "a/../b", ".", "a\nb", "x" * 513, "a/.rotation/b", ".rotation", "\ud800"]
+)
+def test_invalid_and_reserved_keys_are_refused(key):
+    registry = SecretProviderRegistry(spec())
+    for call in (
+        lambda: registry.get_secret(key),
+        lambda: registry.set_secret(key, "v"),
+        lambda: registry.delete_secret(key),
+        lambda: registry.get_secrets([key]),
+        lambda: registry.set_secrets({key: "v"}),
+        lambda: registry.describe_secret(key),
+        lambda: registry.explain(key),
+    ):
+        with pytest.raises(InvalidKeyError):
+            call()
+
+
+def test_a_capability_that_the_keys_pipeline_lacks_is_told(plain):
+    registry = SecretProviderRegistry(spec())
+    registry.register("plain", plain({"p/k": "v"}), prefix="p/")
+    with pytest.raises(UnsupportedOperationError) as caught:
+        registry.list_versions("p/k")
+    assert caught.value.pipeline == "plain"
+    assert registry.get_secrets(["p/k", "p/none"]) == {"p/k": "v"}
+
+
+def test_a_strangers_errors_become_ours_and_the_value_is_nowhere(plain):
+    class Bad(plain):
+        def set_secret(self, key, value):
+            raise RuntimeError(f"cannot store {value}")
+
+        def get_secret(self, key):
+            raise {
+                "denied": PermissionError("x"),
+                "down": ConnectionError("x"),
+                "other": KeyError("unrelated"),
+            }[key]
+
+    registry = SecretProviderRegistry(spec())
+    registry.register("bad", Bad(), prefix="")
+    for key, kind in (
+        ("denied", PermissionDeniedError),
+        ("down", BackendUnavailableError),
+        ("other", StrongroomError),
+    ):
+        with pytest.raises(kind) as caught:
+            registry.get_secret(key)
+        assert not isinstance(caught.value, SecretNotFoundError)
+        assert caught.value.__cause__ is not None
+    with pytest.raises(StrongroomError) as caught:
+        registry.set_secret("k", "hunter2")
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert "hunter2" not in repr(error) + str(error)
+
+
+def test_get_field_descends(plain):
+    registry = SecretProviderRegistry(spec())
+    registry.set_secret(
+        "j", '{"a": {"b": "x", "c.d": 1}, "l": ["y", {"z": null}], "e.f": "dot", "n": 1.5, "t": true}'
+    )
+    for field, expected in (
+        ("a.b", "x"),
+        ("a.c.d", "1"),
+        ("l.0", "y"),
+        ("l.1.z", "null"),
+        ("e.f", "dot"),
+        ("n", "1.5"),
+        ("t", "true"),
+        ("a", '{"b": "x", "c.d": 1}'),
+    ):
+        assert registry.get_field("j", field) == expected
+    for field in ("nope", "a.nope", "l.2", "l.x", "a.b.c", ""):
+        with pytest.raises(SecretNotFoundError):
+            registry.get_field("j", field)
+    registry.set_secret("text", "hunter2 {")
+    with pytest.raises(strongroom.errors.ValidationError) as caught:
+        registry.get_field("text", "a")
+    assert caught.value.__context__ is None
+    assert "hunter2" not in str(caught.value)
+
+
+FALLBACK = {
+    "version": 1,
+    "pipelines": {
+        "safe": {"fallback": {"pipelines": ["first", "second"], "when": ["not_found", "unavailable"]}},
+        "strict": {"fallback": {"pipelines": ["first", "second"], "when": ["not_found"]}},
+        "first": {"provider": {"type": "memory"}},
+        "second": {"provider": {"type": "memory"}},
+    },
+    "default": "safe",
+}
+
+
+def test_a_fallback_reads_on_and_writes_to_the_first_only():
+    registry = SecretProviderRegistry(FALLBACK)
+    registry.pipeline("second").set_secret("k", "2")
+    registry.pipeline("second").set_secret("only", "2")
+    assert registry.get_secret("k") == "2"
+    registry.set_secret("k", "1")
+    assert registry.get_secret("k") == "1"
+    assert registry.pipeline("second").get_secret("k") == "2"
+    assert registry.list_secrets() == ["k", "only"]
+    assert registry.get_secrets(["k", "only", "none"]) == {"k": "1", "only": "2"}
+    with pytest.raises(SecretNotFoundError):
+        registry.delete_secret("only")
+
+
+class Failing:
+    """Raises what it is told to."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def get_secret(self, key):
+        raise self.error
+
+    set_secret = delete_secret = get_secret
+
+    def list_secrets(self, prefix=""):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("when", "error", "falls_through"),
+    [
+        ({"unavailable"}, BackendUnavailableError("down"), True),
+        ({"not_found"}, BackendUnavailableError("down"), False),
+        ({"not_found"}, SecretNotFoundError("k"), True),
+        ({"not_found"}, SecretNotFoundError("k", reason="deleted"), False),
+        ({"not_found"}, SecretNotFoundError("k", reason="disabled"), False),
+        ({"unavailable"}, SecretNotFoundError("k"), False),
+        ({"not_found", "unavailable"}, PermissionDeniedError("no"), False),
+    ],
+)
+def test_what_falls_through(plain, when, error, falls_through):
+    from strongroom.pipeline.fallback import FallbackProvider
+
+    provider = FallbackProvider(Failing(error), others=[plain({"k": "v"})], when=frozenset(when))
+    if falls_through:
+        assert provider.get_secret("k") == "v"
+    else:
+        with pytest.raises(type(error)):
+            provider.get_secret("k")
+
+
+def test_absent_behind_one_that_is_down_is_told_as_down(plain):
+    from strongroom.pipeline.fallback import FallbackProvider
+    from strongroom.providers import guard
+
+    when = frozenset({"not_found", "unavailable"})
+    down = Failing(BackendUnavailableError("down"))
+    for members in ([down, plain()], [plain(), down]):
+        provider = FallbackProvider(members[0], others=[guard(members[1])], when=when)
+        with pytest.raises(BackendUnavailableError):
+            provider.get_secret("k")
+        with pytest.raises(BackendUnavailableError):
+            provider.list_secrets()
+
+
+def test_a_secret_reference_is_read_when_its_pipeline_is_first_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("HIDDEN_PREFIX__x", "unused")
+    registry = SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {
+                "vault": {"provider": {"type": "memory"}},
+                "app": {"provider": {"type": "env", "prefix": "${secret:vault:settings#prefix}"}},
+            },
+            "default": "app",
+        }
+    )
+    with pytest.raises(ConfigurationError, match="leads nowhere") as caught:
+        registry.get_secret("token")
+    assert not isinstance(caught.value, SecretNotFoundError)
+    registry.pipeline("vault").set_secret("settings", '{"prefix": "FROM_VAULT_"}')
+    monkeypatch.setenv("FROM_VAULT_TOKEN", "value")
+    assert registry.get_secret("token") == "value"
+
+
+def test_explain_tells_the_way_without_asking_anybody(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "version: 1\npipelines:\n  app:\n    provider: {type: vault, url: 'http://127.0.0.1:1'}\n"
+        "    middleware: [{type: retry}, {type: read-only}]\n  dev: {provider: {type: memory}}\n"
+        "  safe: {fallback: {pipelines: [app, dev]}}\n"
+        "default: safe\nroutes: [{prefix: dev/, pipeline: dev, strip_prefix: true}]\n"
+    )
+    registry = SecretProviderRegistry(path)
+    told = registry.explain("dev/a")
+    assert (told.pipeline, told.stored_key, told.route, told.provider, told.line) == (
+        "dev",
+        "a",
+        "dev/",
+        "memory",
+        6,
+    )
+    told = registry.explain("b")
+    assert (told.pipeline, told.route, told.provider) == ("safe", None, None)
+    assert [(one.pipeline, one.provider, one.middleware) for one in told.fallback] == [
+        ("app", "vault", ("retry", "read-only")),
+        ("dev", "memory", ()),
+    ]
+    assert told.source == f"{path}:7:9"
+
+
+def test_the_spec_is_found_in_the_documented_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert SecretProviderRegistry().explain("k").provider == "file"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "strongroom.yaml").write_text("version: 1\npipelines: {here: {provider: {type: memory}}}\n")
+    assert SecretProviderRegistry().explain("k").pipeline == "here"
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        "version: 1\npipelines: {there: {provider: {type: memory}}}\nprofiles: {p: {pipelines: {q: {provider: {type: env}}}, default: q}}\n"
+    )
+    monkeypatch.setenv("STRONGROOM_SPEC", str(other))
+    assert SecretProviderRegistry().explain("k").pipeline == "there"
+    monkeypatch.setenv("STRONGROOM_PROFILE", "p")
+    assert SecretProviderRegistry().explain("k").pipeline == "q"
+
+
+def test_restricted_to_one_pipeline_every_key_is_its_own():
+    mapping = spec(routes=[{"prefix": "a/", "pipeline": "b"}], default="app")
+    mapping["pipelines"]["b"] = {"provider": {"type": "memory"}}
+    registry = SecretProviderRegistry(mapping, pipeline="app")
+    registry.set_secret("a/k", "v")
+    assert registry.explain("a/k").pipeline == "app"
+    assert registry.list_secrets() == ["a/k"]
+    with pytest.raises(ConfigurationError, match="no pipeline 'b'"):
+        registry.pipeline("b")
+    with pytest.raises(ConfigurationError, match="no pipeline 'nope'"):
+        SecretProviderRegistry(mapping, pipeline="nope")
+
+
+def test_without_a_default_the_error_says_what_to_add():
+    mapping = {
+        "version": 1,
+        "pipelines": {"a": {"provider": {"type": "memory"}}, "b": {"provider": {"type": "memory"}}},
+    }
+    registry = SecretProviderRegistry(mapping)
+    with pytest.raises(ConfigurationError, match="add `default:`"):
+        registry.get_secret("k")
+
+
+def test_close_closes_everything_once_and_the_registry_is_a_context_manager(plain):
+    class Closing(plain):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    provider = Closing()
+    with SecretProviderRegistry(spec()) as registry:
+        registry.register("p", provider)
+        assert "p" in repr(registry)
+    registry.close()
+    assert provider.closed == 1
+
+
+def test_registering_a_taken_name_or_what_is_no_provider_is_refused(plain):
+    registry = SecretProviderRegistry(spec())
+    with pytest.raises(ConfigurationError):
+        registry.register("app", plain())
+    with pytest.raises(TypeError, match="delete_secret"):
+        registry.register("x", object())
+
+
+def test_what_is_no_hook_is_refused():
+    with SecretProviderRegistry(spec()) as registry, pytest.raises(TypeError, match="is no hook"):
+        registry.add_hook(object())
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "error"), [("", None, ConfigurationError), ("a", "//", InvalidKeyError)]
+)
+def test_a_name_and_a_prefix_are_looked_at(name, prefix, error):
+    with SecretProviderRegistry(spec()) as registry, pytest.raises(error):
+        registry.register(name, strongroom.backends.MemorySecretProvider(), prefix=prefix)
+
+
+def test_an_empty_variable_names_no_spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STRONGROOM_SPEC", "")
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {here: {provider: {type: memory}}}\n")
+    with SecretProviderRegistry() as registry:
+        assert registry.explain("a").pipeline == "here"
+
+
+class TestACacheOverAFallback:
+    """A write through a member, and its rotation, are heard by the cache that stands over both."""
+
+    @pytest.fixture(params=["plain", "renamed", "nested"])
+    def registry(self, request):
+        middleware = [{"type": "caching"}]
+        if request.param == "renamed":
+            middleware.append({"type": "prefix", "prefix": "app/"})
+        over = {"pipelines": ["nested", "b"]} if request.param == "nested" else {"pipelines": ["a", "b"]}
+        pipelines = {
+            "f": {"fallback": over, "middleware": middleware},
+            "nested": {"fallback": {"pipelines": ["a", "b"]}},
+            "a": {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}, {"type": "retry"}]},
+            "b": {"provider": {"type": "memory"}},
+        }
+        self.prefix = "app/" if request.param == "renamed" else ""
+        with SecretProviderRegistry({"version": 1, "pipelines": pipelines, "default": "f"}) as registry:
+            registry.pipeline("a").set_secret(f"{self.prefix}k", "old")
+            assert registry.get_secret("k") == "old"
+            yield registry
+
+    def test_a_write(self, registry):
+        registry.pipeline("a").set_secret(f"{self.prefix}k", "new")
+        assert registry.get_secret("k") == "new"
+
+    def test_a_batch(self, registry):
+        registry.pipeline("a").set_secrets({f"{self.prefix}k": "new"})
+        assert registry.get_secret("k") == "new"
+
+    def test_a_conditional_write(self, registry):
+        member = registry.pipeline("a")
+        member.set_secret_if(f"{self.prefix}k", "new", member.describe_secret(f"{self.prefix}k").version)
+        assert registry.get_secret("k") == "new"
+
+    def test_a_deletion(self, registry):
+        registry.pipeline("a").delete_secret(f"{self.prefix}k")
+        with pytest.raises(SecretNotFoundError):
+            registry.get_secret("k")
+
+    def test_a_rotation(self, registry):
+        strongroom.SecretRotation(registry.pipeline("a")).rotate(f"{self.prefix}k", "new")
+        assert registry.get_secret("k") == "new"
+
+    def test_what_the_second_member_gave(self, registry):
+        registry.pipeline("b").set_secret(f"{self.prefix}other", "old")
+        assert registry.get_secret("other") == "old"
+        registry.pipeline("b").set_secret(f"{self.prefix}other", "new")
+        assert registry.get_secret("other") == "new"
