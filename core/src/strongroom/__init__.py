@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
@@ -230,13 +230,13 @@ _SUBMODULES = frozenset(
 )
 
 
-_offered, _ = offered(__name__, _HOME_OF)
+_find, _ = lazy_exports(__name__, _HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
     if name == "errors" or name in _SUBMODULES:
         return importlib.import_module(f"strongroom.{name}")
-    return _offered(name)
+    return _find(name)
 
 
 def __dir__() -> list[str]:

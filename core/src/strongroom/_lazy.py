@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["offered"]
+__all__ = ["lazy_exports"]
 
 
-def offered(
+def lazy_exports(
     package: str, homes: Mapping[str, str], before_import: Callable[[str], None] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and `__dir__` of a package.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.audit.hook import AuditLoggingHook
@@ -20,4 +20,4 @@ _HOMES = {
     "verify_audit_log": "verify",
 }
 
-__getattr__, __dir__ = offered(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.cache.hierarchical import HierarchicalSecretCache
@@ -35,4 +35,4 @@ _HOMES = {
     "WatchableStore": "store",
 }
 
-__getattr__, __dir__ = offered(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.encryption.ciphers import (
@@ -37,4 +37,4 @@ _HOMES = {
     "generate_key": "keys",
 }
 
-__getattr__, __dir__ = offered(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

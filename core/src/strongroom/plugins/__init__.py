@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.plugins.discovery import (
@@ -32,6 +32,7 @@ __all__ = [
     "UnknownTypeError",
     "did_you_mean",
     "finder",
+    "lazy_exports",
     "nearest",
 ]
 
@@ -49,4 +50,4 @@ _HOMES = {
     "nearest": "discovery",
 }
 
-__getattr__, __dir__ = offered(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.spec.loader import load_plan, load_spec
@@ -16,4 +16,4 @@ __all__ = ["Spec", "json_schema", "load_plan", "load_spec"]
 # yaml and pydantic are loaded by whoever reads a spec, not by whoever imports strongroom.
 _HOMES = {"Spec": "models", "json_schema": "schema", "load_plan": "loader", "load_spec": "loader"}
 
-__getattr__, __dir__ = offered(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

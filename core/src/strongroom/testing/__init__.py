@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom._lazy import offered
+from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.testing.cache_stores import CacheStoreConformance
@@ -31,4 +31,4 @@ def _rewrite_asserts(home: str) -> None:
     pytest.register_assert_rewrite(home)
 
 
-__getattr__, __dir__ = offered(__name__, _HOMES, before_import=_rewrite_asserts)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES, before_import=_rewrite_asserts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_aws.parameters import AWSParameterProvider
@@ -10,15 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AWSParameterProvider", "AWSSecretProvider"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "AWSSecretProvider":
-        from strongroom_aws.provider import AWSSecretProvider
-
-        return AWSSecretProvider
-    if name == "AWSParameterProvider":
-        from strongroom_aws.parameters import AWSParameterProvider
-
-        return AWSParameterProvider
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"AWSParameterProvider": "parameters", "AWSSecretProvider": "provider"}
+)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_gcp.provider import GCPSecretProvider
 
 __all__ = ["GCPSecretProvider"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "GCPSecretProvider":
-        from strongroom_gcp.provider import GCPSecretProvider
-
-        return GCPSecretProvider
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__, __dir__ = lazy_exports(__name__, {"GCPSecretProvider": "provider"})

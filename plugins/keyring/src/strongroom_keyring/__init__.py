@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_keyring.provider import KeyringSecretProvider
 
 __all__ = ["KeyringSecretProvider"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from strongroom_keyring.provider import KeyringSecretProvider
-
-        return KeyringSecretProvider
-    message = f"module 'strongroom_keyring' has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__, __dir__ = lazy_exports(__name__, {"KeyringSecretProvider": "provider"})

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_memory.provider import MemorySecretProvider
 
 __all__ = ["MemorySecretProvider"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(f"{__name__}.provider"), name)
+__getattr__, __dir__ = lazy_exports(__name__, {"MemorySecretProvider": "provider"})

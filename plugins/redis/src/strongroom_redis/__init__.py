@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_redis.store import RedisCacheStore
 
 __all__ = ["RedisCacheStore"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from strongroom_redis.store import RedisCacheStore
-
-        return RedisCacheStore
-    message = f"module 'strongroom_redis' has no attribute {name!r}"
-    raise AttributeError(message)
+__getattr__, __dir__ = lazy_exports(__name__, {"RedisCacheStore": "store"})

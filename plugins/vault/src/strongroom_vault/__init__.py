@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom_vault.provider import VaultSecretProvider
@@ -11,11 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["VaultSecretProvider", "VaultTransitEncryption"]
 
-_MODULES = {"VaultSecretProvider": "provider", "VaultTransitEncryption": "transit"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"VaultSecretProvider": "provider", "VaultTransitEncryption": "transit"}
+)
