@@ -19,8 +19,9 @@ from strongroom import SecretProviderRegistry
 from strongroom.encryption import generate_key
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError
 from strongroom.testing import CacheStoreConformance
-from strongroom_file import FileCacheStore, FileSecretProvider, cache
-from strongroom_file.cache_file import set_aside
+from strongroom_file import FileCacheStore, FileSecretProvider
+from strongroom_file.cache import store as cache
+from strongroom_file.cache.database import set_aside
 
 WORKER = Path(__file__).with_name("_cache_worker.py")
 

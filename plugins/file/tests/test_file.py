@@ -26,12 +26,12 @@ from strongroom.errors import (
     SecretTooLargeError,
 )
 from strongroom.providers import CAPABILITIES, capabilities
-from strongroom_file import FileSecretProvider, files, keysource
+from strongroom_file import FileSecretProvider, files, key_source
 from strongroom_file import provider as provider_module
 from strongroom_file.config import FileConfig
 from strongroom_file.plugin import strongroom_providers
-from strongroom_file.sealing import MAX_SEALS, check_seals, new_header, open_header
-from strongroom_file.session import View
+from strongroom_file.store.row_cipher import MAX_SEALS, check_seals, new_header, open_header
+from strongroom_file.store.session import View
 
 KEY = generate_key()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -673,14 +673,14 @@ assert not sys.modules.keys() & {{"asyncio", "logging", "pydantic", "cryptograph
 def test_two_make_the_key_file_at_once(tmp_path, monkeypatch):
     """Who comes second takes the key of who came first."""
     key = tmp_path / "app.key"
-    real = keysource.generate_key
+    real = key_source.generate_key
 
     def slow():
         key.touch(mode=0o600)
         key.write_text(f"{KEY}\n")
         return real()
 
-    monkeypatch.setattr(keysource, "generate_key", slow)
+    monkeypatch.setattr(key_source, "generate_key", slow)
     with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
         provider.set_secret("key", "value")
     assert key.read_text() == f"{KEY}\n"

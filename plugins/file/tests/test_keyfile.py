@@ -14,7 +14,7 @@ from strongroom.encryption import keyfiles
 from strongroom.encryption.keyfiles import KeyFileWarning, next_for_all
 from strongroom.encryption.keys import KeyMaterial, generate_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, SecretNotFoundError
-from strongroom_file import FileSecretProvider, keysource
+from strongroom_file import FileSecretProvider, key_source
 
 STRANGER = 65_534
 
@@ -243,7 +243,7 @@ def test_while_all_is_rekeyed_nobody_rekeys_alone(tmp_path):
 
 def test_older_keys_lead_away_from_a_weak_one(tmp_path, monkeypatch):
     """A store that was made under a passphrase that is refused now opens by `older_keys`, and can be rekeyed."""
-    weak = keysource.GivenKey(KeyMaterial("passphrase", b"short"))
+    weak = key_source.GivenKey(KeyMaterial("passphrase", b"short"))
     with monkeypatch.context() as patched:
         patched.setattr("strongroom_file.provider.key_source", lambda *_: weak)
         with FileSecretProvider(tmp_path / "store", "x") as made:

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, ReadOnlyError, TamperedError
-from strongroom_file import FileSecretProvider, database, migration
-from strongroom_file.layout import FORMAT_VERSION
+from strongroom_file import FileSecretProvider
+from strongroom_file.maintenance import migrate
+from strongroom_file.store import database
+from strongroom_file.store.format import FORMAT_VERSION
 
 DATA = Path(__file__).with_name("data")
 """A store that the code before format 2 made, and all that it said of it."""
@@ -137,9 +139,9 @@ def test_a_reader_sees_the_change_of_format(store, monkeypatch):
 
 
 STEPS = {
-    "before the copy": (migration, "copied"),
-    "before the copy has its name": (migration.files, "place_new"),
-    "before the root": (migration, "write_root"),
+    "before the copy": (migrate, "copied"),
+    "before the copy has its name": (migrate.files, "place_new"),
+    "before the root": (migrate, "write_root"),
     "before the format": (database, "set_format"),
 }
 

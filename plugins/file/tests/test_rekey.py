@@ -10,8 +10,9 @@ import pytest
 from strongroom.encryption import keyfiles
 from strongroom.encryption.keys import format_key, generate_key
 from strongroom.errors import ConfigurationError, DecryptionError, TamperedError
-from strongroom_file import FileSecretProvider, files, keysource, rekeying
-from strongroom_file.layout import TABLES
+from strongroom_file import FileSecretProvider, files, key_source
+from strongroom_file.maintenance import rekey
+from strongroom_file.store.format import TABLES
 
 
 @pytest.fixture
@@ -87,10 +88,10 @@ def _crash(*_args, **_kwargs):
     [
         (keyfiles, "_write"),
         (keyfiles, "_ignore"),
-        (keysource, "generate_key"),
-        (rekeying, "new_header"),
-        (rekeying.Root, "pack"),
-        (keysource, "replace"),
+        (key_source, "generate_key"),
+        (rekey, "new_header"),
+        (rekey.Root, "pack"),
+        (key_source, "replace"),
     ],
     ids=[
         "before the old key is kept",
@@ -131,7 +132,7 @@ def test_a_killed_rekey(paths):
         )
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
-    waiting = keysource.next_key_file(paths[1])
+    waiting = key_source.next_key_file(paths[1])
     assert waiting.exists()
     next_key = waiting.read_text()
     with FileSecretProvider(paths[0], key_file=paths[1]) as again:
@@ -209,4 +210,4 @@ def test_a_damaged_store_keeps_its_key(paths):
         with pytest.raises(TamperedError):
             provider.rekey()
         assert _bodies(paths[0]) == before
-        assert files.check_file(keysource.next_key_file(paths[1])) is None
+        assert files.check_file(key_source.next_key_file(paths[1])) is None

@@ -20,7 +20,7 @@ from strongroom.errors import (
     TamperedError,
 )
 from strongroom_file import FileSecretProvider
-from strongroom_file.layout import TABLES
+from strongroom_file.store.format import TABLES
 
 KEY = generate_key()
 COUNT = 120

@@ -15,7 +15,7 @@ from strongroom.errors import (
     TamperedError,
 )
 
-from strongroom_file.faults import TYPE_NAME, tampered
+from strongroom_file.integrity import TYPE_NAME, tampered
 
 __all__ = ["RESULT_CODES", "SQLITE_ERRORS", "translate", "translated"]
 

@@ -16,7 +16,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 
-from strongroom_file.faults import TYPE_NAME
+from strongroom_file.integrity import TYPE_NAME
 
 __all__ = [
     "MODE",

@@ -21,16 +21,16 @@ from strongroom.keys import check_key, check_prefix, check_value
 from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.providers import BaseProvider
 
-from strongroom_file import reads
-from strongroom_file.faults import StaleSessionError
-from strongroom_file.keysource import FileKey, GivenKey, key_source, read_key_file
-from strongroom_file.reads import not_found
+from strongroom_file.integrity import StaleSessionError
+from strongroom_file.key_source import FileKey, GivenKey, key_source, read_key_file
+from strongroom_file.store import queries
+from strongroom_file.store.queries import not_found
 
 if TYPE_CHECKING:
     from strongroom.providers import SecretMetadata, SecretVersion
 
-    from strongroom_file.change import Change
-    from strongroom_file.session import Highest, Session, State, View
+    from strongroom_file.store.session import Highest, Session, State, View
+    from strongroom_file.store.transaction import Change
 
 __all__ = ["MAX_VALUE_BYTES", "FileSecretProvider"]
 
@@ -108,27 +108,29 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 value = session.recall(key) if session is self._session else None
             if value is not None:
                 return value
-        return self._read(lambda view: reads.get(view, key), key, lambda: self._missing(key))
+        return self._read(lambda view: queries.get(view, key), key, lambda: self._missing(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = [check_key(key) for key in keys]
-        return self._read(lambda view: reads.get_many(view, asked), None, dict)
+        return self._read(lambda view: queries.get_many(view, asked), None, dict)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
-        return self._read(lambda view: reads.list_keys(view, prefix), None, list)
+        return self._read(lambda view: queries.list_keys(view, prefix), None, list)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
-        return self._read(lambda view: reads.describe(view, key), key, lambda: self._missing(key))
+        return self._read(lambda view: queries.describe(view, key), key, lambda: self._missing(key))
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
-        return self._read(lambda view: reads.list_versions(view, key), key, lambda: self._missing(key))
+        return self._read(lambda view: queries.list_versions(view, key), key, lambda: self._missing(key))
 
     def get_secret_version(self, key: str, version: str) -> str:
         check_key(key)
-        return self._read(lambda view: reads.get_version(view, key, version), key, lambda: self._missing(key))
+        return self._read(
+            lambda view: queries.get_version(view, key, version), key, lambda: self._missing(key)
+        )
 
     # --- writing ---
 
@@ -197,7 +199,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """
 
         def read(view: View) -> list[str]:
-            from strongroom_file.verification import problems_of
+            from strongroom_file.maintenance.verify import problems_of
 
             return problems_of(view, anchor)
 
@@ -215,7 +217,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """
 
         def read(view: View) -> str:
-            from strongroom_file.verification import anchor_of
+            from strongroom_file.maintenance.verify import anchor_of
 
             return anchor_of(view)
 
@@ -267,7 +269,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 return source.prepare(given, session.material)
 
             with forks_wait():
-                from strongroom_file.rekeying import rekey
+                from strongroom_file.maintenance.rekey import rekey
 
                 material = rekey(session, prepare, progress)
                 if not keep_key_file:
@@ -321,7 +323,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
         def attempt(session: Session) -> None:
             with forks_wait():
-                from strongroom_file.backups import backup
+                from strongroom_file.maintenance.backup import backup
 
                 backup(session, Path(path), self._source, overwrite=overwrite)
 
@@ -353,7 +355,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         own = self._key_of_backup(key, key_file)
         try:
             with forks_wait():
-                from strongroom_file.backups import restore
+                from strongroom_file.maintenance.backup import restore
 
                 restore(
                     self._path,
@@ -415,10 +417,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """Change the store by `write` in one transaction; where there is none, make it or ask `absent`."""
 
         def attempt(session: Session) -> Result:
-            from strongroom_file.change import Change
+            from strongroom_file.store.transaction import Change
 
             def work(view: View) -> tuple[State, list[str], Result]:
-                change = Change(view, self._max_versions, reads.microseconds(self._clock()))
+                change = Change(view, self._max_versions, queries.microseconds(self._clock()))
                 result = write(change)
                 return change.seal(), change.keys, result
 
@@ -477,14 +479,14 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             return self._session
 
     def _opened(self) -> Session:
-        from strongroom_file.layout import FORMAT_VERSION
-        from strongroom_file.session import Highest, Session
+        from strongroom_file.store.format import FORMAT_VERSION
+        from strongroom_file.store.session import Highest, Session
 
         highest = self._highest = self._highest or Highest()
         session = Session(self._path, self._timeout, self._source, highest)
         if session.format == FORMAT_VERSION or session.read_only:  # an older one can be read as it is
             return session
-        from strongroom_file.migration import migrate
+        from strongroom_file.maintenance.migrate import migrate
 
         with closing(session):
             migrate(session)
@@ -509,7 +511,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     def _create(self) -> None:
         with forks_wait():
-            from strongroom_file.creation import create_store, prepare_folder
+            from strongroom_file.maintenance.create import create_store, prepare_folder
 
             prepare_folder(self._path)
             create_store(self._path, self._source.create(), self._timeout)

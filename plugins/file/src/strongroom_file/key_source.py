@@ -18,8 +18,8 @@ from strongroom.encryption.keyfiles import (
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
 
-from strongroom_file.faults import TYPE_NAME
 from strongroom_file.files import translated_os
+from strongroom_file.integrity import TYPE_NAME
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",

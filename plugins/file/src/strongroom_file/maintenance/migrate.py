@@ -11,12 +11,13 @@ from pathlib import Path
 
 from strongroom.errors import ConflictError
 
-from strongroom_file import database, files
-from strongroom_file.backups import copied, write_root
+from strongroom_file import files
 from strongroom_file.errors import translated
-from strongroom_file.faults import TYPE_NAME
-from strongroom_file.layout import FORMAT_VERSION
-from strongroom_file.session import ROW, SELECT, Session
+from strongroom_file.integrity import TYPE_NAME
+from strongroom_file.maintenance.backup import copied, write_root
+from strongroom_file.store import database
+from strongroom_file.store.format import FORMAT_VERSION
+from strongroom_file.store.session import ROW, SELECT, Session
 
 __all__ = ["migrate"]
 

@@ -7,12 +7,12 @@ import struct
 
 from strongroom.errors import TamperedError, show_key
 
-from strongroom_file import history
 from strongroom_file.errors import SQLITE_ERRORS, translate
-from strongroom_file.layout import Entry, Link, Node, version_id
-from strongroom_file.reads import read_history
-from strongroom_file.root import Root
-from strongroom_file.session import ROW, View
+from strongroom_file.store import version_history
+from strongroom_file.store.format import Entry, Link, Node, version_id
+from strongroom_file.store.queries import read_history
+from strongroom_file.store.root import Root
+from strongroom_file.store.session import ROW, View
 
 __all__ = ["Anchor", "Verification", "anchor_of", "problems_of"]
 
@@ -115,7 +115,7 @@ class Verification:
     def _history(self, key: str, name: bytes, entry: Entry) -> None:
         self._meet("history", entry.history)
         try:
-            kept = history.versions(read_history(self._view, name, entry))
+            kept = version_history.versions(read_history(self._view, name, entry))
         except (TamperedError, struct.error) as error:
             self._unread = True
             what = error.message if isinstance(error, TamperedError) else "the history is damaged"

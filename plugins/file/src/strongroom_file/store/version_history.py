@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom_file.layout import VERSION, StoredVersion
+from strongroom_file.store.format import VERSION, StoredVersion
 
 __all__ = ["PENDING", "PREVIOUS", "added", "trimmed", "versions", "without"]
 

@@ -20,7 +20,7 @@ from strongroom.encryption.keys import (
 )
 from strongroom.errors import ConfigurationError, EncryptionError
 
-from strongroom_file.faults import TYPE_NAME, tampered
+from strongroom_file.integrity import TYPE_NAME, tampered
 
 __all__ = ["MAX_SEALS", "Header", "Sealer", "header_id", "new_header", "open_header"]
 

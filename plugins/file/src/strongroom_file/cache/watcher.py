@@ -13,7 +13,7 @@ from typing import Final
 
 from strongroom.parallel import Take
 
-from strongroom_file.cache_file import Identity, Opened, identity_of
+from strongroom_file.cache.database import Identity, Opened, identity_of
 
 __all__ = ["Watcher"]
 

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from strongroom.errors import BackendUnavailableError, ConfigurationError
 
 from strongroom_file import files
-from strongroom_file.database import connect
 from strongroom_file.errors import SQLITE_ERRORS, translate
+from strongroom_file.store.database import connect
 
 __all__ = [
     "DAMAGE",

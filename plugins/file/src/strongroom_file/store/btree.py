@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from struct import unpack
 
-from strongroom_file.layout import LINK, MAX_NODE_BYTES, Link, Node
+from strongroom_file.store.format import LINK, MAX_NODE_BYTES, Link, Node
 
 __all__ = ["Draft", "Load", "find", "leaves"]
 

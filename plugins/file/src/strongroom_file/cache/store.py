@@ -15,7 +15,7 @@ from typing import Final, Self, TypeVar
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.parallel import Take, never_collect, renew_after_fork
 
-from strongroom_file.cache_file import (
+from strongroom_file.cache.database import (
     DAMAGE,
     Identity,
     damage_of,
@@ -24,8 +24,8 @@ from strongroom_file.cache_file import (
     set_aside,
     unavailable,
 )
-from strongroom_file.database import transaction
-from strongroom_file.watching import Watcher
+from strongroom_file.cache.watcher import Watcher
+from strongroom_file.store.database import transaction
 
 __all__ = ["FileCacheStore"]
 
@@ -194,7 +194,7 @@ class FileCacheStore:
         self._uncounted = 0
 
     def _rest(self, take: Take) -> None:
-        """Close the file before a fork, as in `strongroom_file.session.Session.rest`."""
+        """Close the file before a fork, as in `strongroom_file.store.session.Session.rest`."""
         if take(self._lock):
             self._let_go()
         for watcher in self._watchers:

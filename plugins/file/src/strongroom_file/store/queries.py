@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from strongroom.errors import DecryptionError, SecretNotFoundError, show_key
 from strongroom.keys import is_reserved
 
-from strongroom_file import history as packed_history
-from strongroom_file.faults import TYPE_NAME
-from strongroom_file.layout import ENTRY, HISTORY, STATES, VALUE, Entry, StoredVersion, version_id
-from strongroom_file.recent import replayed
+from strongroom_file.integrity import TYPE_NAME
+from strongroom_file.store import version_history as packed_history
+from strongroom_file.store.format import ENTRY, HISTORY, STATES, VALUE, Entry, StoredVersion, version_id
+from strongroom_file.store.write_buffer import replayed
 
 if TYPE_CHECKING:
     from strongroom.providers import SecretMetadata, SecretVersion, VersionState
 
-    from strongroom_file.session import View
+    from strongroom_file.store.session import View
 
 __all__ = [
     "describe",

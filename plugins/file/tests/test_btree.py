@@ -6,9 +6,9 @@ from itertools import count
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strongroom_file import history
-from strongroom_file.layout import ENTRY, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
-from strongroom_file.tree import Draft, find, leaves
+from strongroom_file.store import version_history
+from strongroom_file.store.btree import Draft, find, leaves
+from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
 
 ENTRY_BYTES = ENTRY.size
 
@@ -138,7 +138,7 @@ def test_keys_in_order_fill_their_leaves():
     assert LINK.size < ENTRY_BYTES
 
 
-def version(value, state=history.PREVIOUS):
+def version(value, state=version_history.PREVIOUS):
     return StoredVersion(7, value, bytes(16), value, state)
 
 
@@ -146,23 +146,28 @@ def test_history_keeps_its_order():
     """Versions are sorted by id in whatever order they come."""
     packed = b""
     for value in (3, 1, 5, 4, 2):
-        packed = history.added(packed, version(value))
-    assert [found.value for found in history.versions(packed)] == [1, 2, 3, 4, 5]
-    assert [found.value for found in history.versions(history.without(packed, 3))] == [1, 2, 4, 5]
-    assert history.without(packed, 9) == packed
+        packed = version_history.added(packed, version(value))
+    assert [found.value for found in version_history.versions(packed)] == [1, 2, 3, 4, 5]
+    assert [found.value for found in version_history.versions(version_history.without(packed, 3))] == [
+        1,
+        2,
+        4,
+        5,
+    ]
+    assert version_history.without(packed, 9) == packed
 
 
 def test_trimming_drops_the_oldest_previous_ones():
     """Pending versions are never dropped."""
     packed = b""
     for value, state in (
-        (1, history.PENDING),
-        (2, history.PREVIOUS),
-        (3, history.PREVIOUS),
-        (4, history.PENDING),
+        (1, version_history.PENDING),
+        (2, version_history.PREVIOUS),
+        (3, version_history.PREVIOUS),
+        (4, version_history.PENDING),
     ):
-        packed = history.added(packed, version(value, state))
-    kept, dropped = history.trimmed(packed, 1)
-    assert [found.value for found in history.versions(kept)] == [1, 4]
+        packed = version_history.added(packed, version(value, state))
+    kept, dropped = version_history.trimmed(packed, 1)
+    assert [found.value for found in version_history.versions(kept)] == [1, 4]
     assert dropped == [2, 3]
-    assert history.trimmed(packed, 4) == (packed, [])
+    assert version_history.trimmed(packed, 4) == (packed, [])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from strongroom.errors import ConfigurationError
 
-from strongroom_file.faults import TYPE_NAME, tampered
-from strongroom_file.layout import APPLICATION_ID, FORMAT_VERSION, ROOT_KINDS, SCHEMA
+from strongroom_file.integrity import TYPE_NAME, tampered
+from strongroom_file.store.format import APPLICATION_ID, FORMAT_VERSION, ROOT_KINDS, SCHEMA
 
 __all__ = [
     "check_schema",

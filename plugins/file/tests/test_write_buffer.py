@@ -10,8 +10,9 @@ from contextlib import closing
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import SecretNotFoundError, TamperedError
-from strongroom_file import FileSecretProvider, change
-from strongroom_file.recent import NO_WRITES, WRITE, Recent, Write
+from strongroom_file import FileSecretProvider
+from strongroom_file.store import transaction
+from strongroom_file.store.write_buffer import NO_WRITES, WRITE, Recent, Write
 
 KEY = generate_key()
 
@@ -283,7 +284,7 @@ class Model:
 @pytest.mark.parametrize("seed", range(4))
 def test_chance(provider, monkeypatch, seed):
     """Calls of all kinds come to the same as in a plain model, whenever the root has to make room."""
-    monkeypatch.setattr(change, "MAX_NODE_BYTES", 150 * (seed + 1))
+    monkeypatch.setattr(transaction, "MAX_NODE_BYTES", 150 * (seed + 1))
     model = Model(provider, random.Random(seed))
     calls = [model.set] * 3 + [
         model.set_many,

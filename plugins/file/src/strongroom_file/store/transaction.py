@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from strongroom.errors import ConflictError, show_key
 
-from strongroom_file import history as packed_history
-from strongroom_file.faults import TYPE_NAME
-from strongroom_file.history import PENDING
-from strongroom_file.layout import (
+from strongroom_file.integrity import TYPE_NAME
+from strongroom_file.store import version_history as packed_history
+from strongroom_file.store.btree import Draft, find
+from strongroom_file.store.format import (
     EMPTY_ENTRY,
     HISTORY,
     MAX_NODE_BYTES,
@@ -24,12 +24,12 @@ from strongroom_file.layout import (
     StoredVersion,
     version_id,
 )
-from strongroom_file.reads import find_version, no_such_version, not_found, read_history
-from strongroom_file.recent import NO_WRITES, Write, made_current, replayed
-from strongroom_file.root import Root
-from strongroom_file.sealing import check_seals
-from strongroom_file.session import ROW, State, View
-from strongroom_file.tree import Draft, find
+from strongroom_file.store.queries import find_version, no_such_version, not_found, read_history
+from strongroom_file.store.root import Root
+from strongroom_file.store.row_cipher import check_seals
+from strongroom_file.store.session import ROW, State, View
+from strongroom_file.store.version_history import PENDING
+from strongroom_file.store.write_buffer import NO_WRITES, Write, made_current, replayed
 
 __all__ = ["Change"]
 

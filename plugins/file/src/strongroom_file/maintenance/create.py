@@ -10,13 +10,14 @@ from pathlib import Path
 from strongroom.encryption.keys import KeyMaterial
 from strongroom.errors import ReadOnlyError
 
-from strongroom_file import database, files
+from strongroom_file import files
 from strongroom_file.errors import translated
-from strongroom_file.faults import TYPE_NAME
-from strongroom_file.layout import NODE, ROOT, Node
-from strongroom_file.root import Root
-from strongroom_file.sealing import new_header
-from strongroom_file.session import ROW
+from strongroom_file.integrity import TYPE_NAME
+from strongroom_file.store import database
+from strongroom_file.store.format import NODE, ROOT, Node
+from strongroom_file.store.root import Root
+from strongroom_file.store.row_cipher import new_header
+from strongroom_file.store.session import ROW
 
 __all__ = ["create_store", "new_epoch"]
 

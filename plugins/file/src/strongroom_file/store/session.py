@@ -13,22 +13,15 @@ from typing import TypeVar
 from strongroom.errors import ReadOnlyError
 from strongroom.parallel import SingleEntryLock, Take
 
-from strongroom_file import database, files
+from strongroom_file import files
 from strongroom_file.errors import SQLITE_ERRORS, translate, translated
-from strongroom_file.faults import TYPE_NAME, StaleSessionError, tampered, wrong_key
-from strongroom_file.keysource import KeySource
-from strongroom_file.layout import (
-    NODE,
-    ROOT_KINDS,
-    TABLES,
-    VALUE,
-    Entry,
-    Link,
-    Node,
-)
-from strongroom_file.root import Root
-from strongroom_file.sealing import Header, Sealer, header_id, open_header
-from strongroom_file.tree import find, leaves
+from strongroom_file.integrity import TYPE_NAME, StaleSessionError, tampered, wrong_key
+from strongroom_file.key_source import KeySource
+from strongroom_file.store import database
+from strongroom_file.store.btree import find, leaves
+from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
+from strongroom_file.store.root import Root
+from strongroom_file.store.row_cipher import Header, Sealer, header_id, open_header
 
 __all__ = ["ROW", "Highest", "Session", "State", "View"]
 

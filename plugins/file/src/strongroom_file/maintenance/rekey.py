@@ -13,11 +13,11 @@ from contextlib import closing, suppress
 
 from strongroom.encryption.keys import KeyMaterial
 
-from strongroom_file import database, history
-from strongroom_file.change import Change
 from strongroom_file.errors import translated
-from strongroom_file.faults import StaleSessionError, tampered
-from strongroom_file.layout import (
+from strongroom_file.integrity import StaleSessionError, tampered
+from strongroom_file.maintenance.verify import problems_of
+from strongroom_file.store import database, version_history
+from strongroom_file.store.format import (
     HISTORY,
     LINK,
     NODE,
@@ -29,11 +29,11 @@ from strongroom_file.layout import (
     StoredVersion,
     pack_history,
 )
-from strongroom_file.reads import read_history
-from strongroom_file.root import Root
-from strongroom_file.sealing import Sealer, new_header
-from strongroom_file.session import ROW, SELECT, Session, View
-from strongroom_file.verification import problems_of
+from strongroom_file.store.queries import read_history
+from strongroom_file.store.root import Root
+from strongroom_file.store.row_cipher import Sealer, new_header
+from strongroom_file.store.session import ROW, SELECT, Session, View
+from strongroom_file.store.transaction import Change
 
 __all__ = ["Progress", "rekey"]
 
@@ -120,7 +120,7 @@ class _Rekeying:
         if entry.history:
             kept = [
                 version._replace(tag=self._value(name, version.value, version.tag))
-                for version in history.versions(read_history(self._view, name, entry))
+                for version in version_history.versions(read_history(self._view, name, entry))
             ]
             entry = entry._replace(history_tag=self._history(name, entry.history, kept))
         if entry.value:

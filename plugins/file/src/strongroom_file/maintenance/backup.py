@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 
-from strongroom_file import database, files
-from strongroom_file.creation import new_epoch, prepare_folder
+from strongroom_file import files
 from strongroom_file.errors import translated
-from strongroom_file.faults import TYPE_NAME, tampered
-from strongroom_file.keysource import KeySource
-from strongroom_file.layout import FORMAT_VERSION, ROOT, TABLES
-from strongroom_file.reads import microseconds
-from strongroom_file.rekeying import rekey
-from strongroom_file.root import Root
-from strongroom_file.session import ROW, Highest, Session
-from strongroom_file.verification import problems_of
+from strongroom_file.integrity import TYPE_NAME, tampered
+from strongroom_file.key_source import KeySource
+from strongroom_file.maintenance.create import new_epoch, prepare_folder
+from strongroom_file.maintenance.rekey import rekey
+from strongroom_file.maintenance.verify import problems_of
+from strongroom_file.store import database
+from strongroom_file.store.format import FORMAT_VERSION, ROOT, TABLES
+from strongroom_file.store.queries import microseconds
+from strongroom_file.store.root import Root
+from strongroom_file.store.session import ROW, Highest, Session
 
 if TYPE_CHECKING:
     from strongroom.encryption.keys import KeyMaterial
 
-    from strongroom_file.sealing import Sealer
+    from strongroom_file.store.row_cipher import Sealer
 
 __all__ = ["backup", "copied", "restore", "write_root"]
 
@@ -137,7 +138,7 @@ def _move_aside(path: Path, now: datetime) -> None:
 
 
 def _rekey(copy: Path, key: KeySource, timeout: float, material: KeyMaterial) -> None:
-    from strongroom_file.migration import migrate
+    from strongroom_file.maintenance.migrate import migrate
 
     with closing(Session(copy, timeout, key, Highest())) as session:
         if session.format != FORMAT_VERSION:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final, NamedTuple
 
-from strongroom_file import history
-from strongroom_file.history import PREVIOUS
-from strongroom_file.layout import EMPTY_ENTRY, Entry, StoredVersion
+from strongroom_file.store import version_history
+from strongroom_file.store.format import EMPTY_ENTRY, Entry, StoredVersion
+from strongroom_file.store.version_history import PREVIOUS
 
 __all__ = ["NO_WRITES", "WRITE", "Recent", "Write", "made_current", "replayed"]
 
@@ -99,8 +99,8 @@ def made_current(
     """
     if entry.value:
         replaced = StoredVersion(entry.epoch, entry.value, entry.tag, entry.made, PREVIOUS)
-        packed = history.added(packed, replaced)
-    packed, dropped = history.trimmed(packed, keep - 1)
+        packed = version_history.added(packed, replaced)
+    packed, dropped = version_history.trimmed(packed, keep - 1)
     created = entry.created if entry.value else now
     current = Entry(
         version.epoch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from strongroom_file.recent import NO_WRITES, Recent
+from strongroom_file.store.write_buffer import NO_WRITES, Recent
 
 __all__ = ["Root"]
 

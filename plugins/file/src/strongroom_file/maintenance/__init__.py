@@ -1,0 +1,1 @@
+"""What is done to a whole store: made, backed up, migrated, rekeyed, verified."""

@@ -1,0 +1,1 @@
+"""The encrypted store: a tree of sealed rows in one SQLite file."""
