@@ -252,7 +252,7 @@ def test_reasons_and_operations_end_in_any_order_too():
     """`because` and `as_operation` in a generator that is closed late, by another thread."""
     from strongroom.audit.reason import because, current_reason
     from strongroom.pipeline import as_operation
-    from strongroom.pipeline.pipeline import _operations
+    from strongroom.pipeline.operations import _operations
 
     def steps():
         with because("of the generator"), as_operation("rotate"):

@@ -13,7 +13,7 @@ from strongroom._lazy import lazy_exports
 if TYPE_CHECKING:
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
-    from strongroom.declarations.resolve import ResolvedSecrets
+    from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.encryption import (
         AESGCMEncryption,
         ChaCha20Encryption,
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
     from strongroom.spec import Spec
     from strongroom.tenancy import TenantContext, current_tenant
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("AuditLoggingHook", "AuditReport", "verify_audit_log"),
@@ -145,7 +144,7 @@ _HOMES = {
         "VersionReader",
     ),
     "registry": ("Explanation", "SecretProviderRegistry"),
-    "declarations.resolve": ("ResolvedSecrets",),
+    "declarations.resolution": ("ResolvedSecrets",),
     "rotation": ("RotationResult", "RotationStatus", "SecretRotation"),
     "spec": ("Spec",),
     "tenancy": ("TenantContext", "current_tenant"),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import SecretEvent
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain, Head, Mac
-from strongroom.audit.reason import build_service, coding_tool
 from strongroom.audit.serialization import acting, event_text, note_text
+from strongroom.hooks.identity import build_service, coding_tool
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
 MAYBE = st.none() | ANY_TEXT

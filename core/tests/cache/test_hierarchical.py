@@ -18,7 +18,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
 )
-from strongroom.hooks.events import Observation, observation
+from strongroom.hooks.observation import Observation, observation
 
 KEY = generate_key()
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from strongroom import SecretEvent, SecretHook
 from strongroom.hooks import report_source
-from strongroom.hooks.events import Observation, observation
+from strongroom.hooks.observation import Observation, observation
 
 EVENT = SecretEvent("1", "get", "key", "app", None, "somebody", datetime(2026, 1, 1, tzinfo=UTC))
 

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.audit.hook import AuditLoggingHook
-    from strongroom.audit.reason import because
-    from strongroom.audit.verify import AuditReport, verify_audit_log
+    from strongroom.audit.hook import (
+        AuditLoggingHook,
+    )
+    from strongroom.audit.reason import (
+        because,
+    )
+    from strongroom.audit.verify import (
+        AuditReport,
+        verify_audit_log,
+    )
 
 __all__ = ["AuditLoggingHook", "AuditReport", "because", "verify_audit_log"]
 

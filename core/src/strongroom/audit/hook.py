@@ -15,7 +15,7 @@ from strongroom.audit.reason import current_reason
 from strongroom.audit.serialization import acting, event_text, plain
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
-from strongroom.hooks.events import BatchHook
+from strongroom.hooks.base import BatchHook
 
 __all__ = ["READS", "AuditLoggingHook"]
 

@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 
 from strongroom._scopes import OpenBlocks
 
-__all__ = ["actor", "because", "build_service", "coding_tool", "current_reason", "host", "system_user"]
+__all__ = ["because", "current_reason"]
 
 _reasons: OpenBlocks[str] = OpenBlocks("strongroom_reason")
-
-# The first that is set counts; `CI` alone is what the unnamed ones set.
-_BUILD_SERVICES = {
-    "GITHUB_ACTIONS": "github-actions",
-    "GITLAB_CI": "gitlab-ci",
-    "CIRCLECI": "circleci",
-    "JENKINS_URL": "jenkins",
-    "BUILDKITE": "buildkite",
-    "TF_BUILD": "azure-pipelines",
-    "BITBUCKET_BUILD_NUMBER": "bitbucket",
-    "CODEBUILD_BUILD_ID": "codebuild",
-    "TEAMCITY_VERSION": "teamcity",
-    "TRAVIS": "travis",
-    "DRONE": "drone",
-    "APPVEYOR": "appveyor",
-    "CI": "ci",
-}
-_CODING_TOOLS = {
-    "CLAUDECODE": "claude-code",
-    "CURSOR_AGENT": "cursor",
-    "CURSOR_TRACE_ID": "cursor",
-    "GEMINI_CLI": "gemini-cli",
-    "CODEX_SANDBOX": "codex",
-    "OPENCODE": "opencode",
-    "AUGMENT_AGENT": "augment",
-    "REPL_ID": "replit",
-}
-_NAMED_TOOLS = ("AI_AGENT", "AGENT")
-"""Variables that hold the tool's name itself."""
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}")
-_UNSET = frozenset({"", "0", "false", "no"})
 
 
 @contextmanager
@@ -59,46 +25,3 @@ def because(reason: str) -> Iterator[None]:
 def current_reason() -> str | None:
     """Return the reason that the block at hand gives."""
     return _reasons.innermost()
-
-
-@lru_cache(maxsize=1)
-def system_user(pid: int) -> str:
-    """Return the operating system's user of the process `pid`, which is the caller's own."""
-    import pwd
-
-    del pid  # what the answer is remembered for: a fork may change its user
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def actor() -> str:
-    """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
-    return os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
-
-
-def host() -> str:
-    """Return the name of this machine."""
-    return os.uname().nodename
-
-
-def build_service(environ: Mapping[str, str]) -> str | None:
-    """Return the build service that set `environ`, if any."""
-    return next((name for variable, name in _BUILD_SERVICES.items() if _is_set(environ, variable)), None)
-
-
-def coding_tool(environ: Mapping[str, str]) -> str | None:
-    """Return the coding tool that set `environ`, if any."""
-    for variable, name in _CODING_TOOLS.items():
-        if _is_set(environ, variable):
-            return name
-    for variable in _NAMED_TOOLS:
-        # Whatever does not look like a name is not copied into a log.
-        if _is_set(environ, variable) and _PLAIN_NAME.fullmatch(environ[variable]):
-            return environ[variable]
-    return None
-
-
-def _is_set(environ: Mapping[str, str], variable: str) -> bool:
-    return environ.get(variable, "").lower() not in _UNSET

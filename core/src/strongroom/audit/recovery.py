@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from strongroom.audit.chain import GENESIS, Chain, Head
-from strongroom.audit.reason import actor
 from strongroom.audit.serialization import NOTE, acting, note_text
 from strongroom.errors import AuditError
 from strongroom.hooks import SecretEvent
+from strongroom.hooks.identity import actor
 
 __all__ = ["Found", "find_end"]
 

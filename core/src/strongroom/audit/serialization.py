@@ -7,9 +7,9 @@ import os
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
 
-from strongroom.audit.reason import build_service, coding_tool, host, system_user
 from strongroom.errors import show_key
 from strongroom.hooks import SecretEvent
+from strongroom.hooks.identity import build_service, coding_tool, host, system_user
 
 __all__ = ["NOTE", "acting", "event_text", "note_text"]
 

@@ -26,7 +26,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.hooks import report_source
-from strongroom.hooks.events import observation
+from strongroom.hooks.observation import observation
 from strongroom.keys import check_key
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
 from strongroom.tenancy import current_tenant, open_tenants

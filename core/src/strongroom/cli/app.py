@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from strongroom import __version__
+from strongroom._version import __version__
 from strongroom.cli import completions, errors
 from strongroom.cli.context import INTERRUPTED, Settings, guarded, wants_json
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from strongroom.cli.context import Settings
-    from strongroom.declarations.resolve import Found
+    from strongroom.declarations.resolution import Found
     from strongroom.masking import Masker
     from strongroom.spec.secret_plan import SecretPlan
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
-from strongroom.declarations.resolve import Found, find_all, selected
+from strongroom.declarations.resolution import Found
+from strongroom.declarations.resolve import find_all, selected
 from strongroom.errors import SecretNotFoundError, ValidationError
 
 if TYPE_CHECKING:

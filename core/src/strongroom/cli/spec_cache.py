@@ -17,7 +17,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from strongroom import __version__
+from strongroom._version import __version__
 from strongroom.errors import SecretNotFoundError
 from strongroom.paths.ownership import distrust, roots_own
 from strongroom.spec.locate import find_spec

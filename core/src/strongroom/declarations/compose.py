@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from strongroom.declarations.resolve import Found
+    from strongroom.declarations.resolution import Found
     from strongroom.spec.secret_plan import SecretPlan
 
 __all__ = ["Composed", "compose", "in_order", "template_value", "with_parts"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
 
 from strongroom.declarations.json_fields import member_of
+from strongroom.declarations.resolution import Found, ResolvedSecrets, Status
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import (
     AuthenticationError,
@@ -37,75 +38,11 @@ if TYPE_CHECKING:
             """Return the values of those of `keys` that are there."""
 
 
-__all__ = [
-    "Found",
-    "ResolvedSecrets",
-    "Status",
-    "check_text",
-    "find_all",
-    "mark_due",
-    "resolve",
-    "selected",
-]
+__all__ = ["check_text", "find_all", "mark_due", "resolve", "selected"]
 
 
 _MOST_BATCHES: Final = 5
 """How often the keys of one batch are asked for together, each time without one that is known to be gone."""
-
-Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
-
-
-class Found(NamedTuple):
-    """One declared secret as it was found; `problem` says what is wrong, never with the value."""
-
-    plan: SecretPlan
-    status: Status
-    problem: str | None = None
-    error: StrongroomError | None = None
-    text: str | None = None
-    value: Any = None
-    parts: tuple[Found, ...] = ()
-    """What it is composed of."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it was deleted, destroyed or disabled, which is not absent: no default stands in for it."""
-        return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
-
-    def __repr__(self) -> str:
-        return f"<Found {self.plan.name}: {self.status}>"
-
-
-class ResolvedSecrets(Mapping[str, Any]):
-    """The declared secrets by name, each of its declared type; an absent optional one is None."""
-
-    def __init__(self, found: Mapping[str, Found]) -> None:
-        self._found = dict(found)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._found[name].value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def as_env(self) -> dict[str, str]:
-        """Return the text of every secret that is there, by name: an environment's variables."""
-        return {name: found.text for name, found in self._found.items() if found.text is not None}
-
-    def plans(self) -> dict[str, SecretPlan]:
-        """Return the declarations by name."""
-        return {name: found.plan for name, found in self._found.items()}
-
-    def __repr__(self) -> str:
-        masked = ", ".join(
-            f"{name}={'None' if found.text is None else '****'}" for name, found in self._found.items()
-        )
-        return f"<ResolvedSecrets {masked}>"
-
-    __str__ = __repr__
 
 
 def selected(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:

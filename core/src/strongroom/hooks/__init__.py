@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from strongroom.hooks.base import (
+        SecretHook,
+    )
     from strongroom.hooks.events import (
         Outcome,
         SecretEvent,
-        SecretHook,
         Source,
+    )
+    from strongroom.hooks.observation import (
         report_source,
     )
 
@@ -26,9 +30,9 @@ __all__ = [
 _HOMES = {
     "Outcome": "events",
     "SecretEvent": "events",
-    "SecretHook": "events",
+    "SecretHook": "base",
     "Source": "events",
-    "report_source": "events",
+    "report_source": "observation",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

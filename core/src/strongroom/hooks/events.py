@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import Literal
 
-__all__ = ["Outcome", "SecretEvent", "SecretHook", "Source", "report_source"]
+__all__ = ["Outcome", "SecretEvent", "Source"]
 
 Outcome = Literal["ok", "not_found", "denied", "error", "vetoed"]
 Source = Literal["backend", "l1", "l2", "stale"]
@@ -122,61 +120,3 @@ def _filled(
     _put_source(event, source)
     _put_error_type(event, error_type)
     return event
-
-
-class SecretHook:
-    """Sees every operation. Both methods do nothing; override either."""
-
-    audit: ClassVar[bool] = False
-    """Audit hooks are entered before all others, so that they also record what others veto."""
-
-    def before(self, event: SecretEvent) -> None:
-        """See an operation about to run; raising vetoes it, and the caller gets that exception."""
-
-    def after(self, event: SecretEvent) -> None:
-        """See how it ended: once for each `before` that was entered, also one that raised."""
-
-
-class BatchHook(SecretHook):
-    """An audit hook that sees all events of one operation at once: a batch read has one for each key.
-
-    It must not keep the events of `before_all`: the same objects may come back in `after_all`, filled in.
-    """
-
-    audit: ClassVar[bool] = True
-
-    def before(self, event: SecretEvent) -> None:
-        self.before_all((event,))
-
-    def after(self, event: SecretEvent) -> None:
-        self.after_all((event,))
-
-    def before_all(self, events: Sequence[SecretEvent]) -> None:
-        """Do what `before` does, for all `events`; raising vetoes the operation."""
-
-    def after_all(self, events: Sequence[SecretEvent]) -> None:
-        """Do what `after` does, for all `events`."""
-
-
-class Observation:
-    """Where a middleware notes what the caller got, for the event of the operation under way."""
-
-    __slots__ = ("source", "sources")
-
-    def __init__(self) -> None:
-        self.source: Source | None = None
-        self.sources: dict[str, Source] = {}  # of single keys, in a batch
-
-
-observation: ContextVar[Observation | None] = ContextVar("strongroom_observation", default=None)
-
-
-def report_source(source: Source, *keys: str) -> None:
-    """Say where the value of the read under way came from, in a batch for which `keys`; caches call it.
-
-    Without hooks it does nothing.
-    """
-    current = observation.get()
-    if current is not None:
-        current.source = source
-        current.sources.update(dict.fromkeys(keys, source))

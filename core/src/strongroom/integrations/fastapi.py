@@ -39,7 +39,7 @@ except ModuleNotFoundError as _error:
     raise MissingHostError("fastapi", "fastapi") from _error
 
 if TYPE_CHECKING:
-    from strongroom.declarations.resolve import ResolvedSecrets
+    from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.models import Spec
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from strongroom.providers import (
     CAPABILITIES,
@@ -22,6 +22,9 @@ from strongroom.providers import (
     capability_methods,
     guard,
 )
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["Middleware"]
 
@@ -129,3 +132,10 @@ def _chosen(cls: Any, methods: frozenset[str]) -> Any:
     namespace = {name: cls._capability_methods[name] for name in methods}
     namespace |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), namespace, chosen=True)
+
+
+def innermost(provider: Any) -> Any:
+    """Return the provider itself, below all middleware."""
+    while hasattr(provider, "inner"):
+        provider = provider.inner
+    return provider

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from strongroom.errors import StrongroomError, show_key
-from strongroom.hooks.events import observation
+from strongroom.hooks.observation import observation
 from strongroom.middleware.base import Middleware
 from strongroom.providers import SecretMetadata, SecretVersion
 

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.pipeline.pipeline import (
-        Pipeline,
-        actor,
+    from strongroom.pipeline.batch import (
+        read_many,
+    )
+    from strongroom.pipeline.operations import (
         as_operation,
         check_user_key,
         outcome_of,
-        read_many,
+    )
+    from strongroom.pipeline.pipeline import (
+        Pipeline,
+        actor,
     )
 
 __all__ = [
@@ -28,10 +32,10 @@ __all__ = [
 _HOMES = {
     "Pipeline": "pipeline",
     "actor": "pipeline",
-    "as_operation": "pipeline",
-    "check_user_key": "pipeline",
-    "outcome_of": "pipeline",
-    "read_many": "pipeline",
+    "as_operation": "operations",
+    "check_user_key": "operations",
+    "outcome_of": "operations",
+    "read_many": "batch",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
 from strongroom.middleware.base import Middleware
-from strongroom.pipeline.pipeline import read_many
+from strongroom.pipeline.batch import read_many
 from strongroom.providers import SecretProvider
 
 __all__ = ["FallbackProvider"]

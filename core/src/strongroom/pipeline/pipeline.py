@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from strongroom._scopes import OpenBlocks
-from strongroom.audit.reason import actor
 from strongroom.cache.addresses import invalidate
 from strongroom.errors import (
-    AuditError,
-    AuthenticationError,
     InvalidKeyError,
     PermissionDeniedError,
     ReadOnlyError,
     SecretNotFoundError,
     StrongroomError,
-    TenantContextError,
     UnsupportedOperationError,
     ValidationError,
-    show_key,
 )
-from strongroom.hooks import Outcome, SecretEvent, SecretHook
-from strongroom.hooks.events import BatchHook, Observation, begun, ended, observation
-from strongroom.keys import check_key, check_prefix, is_reserved, record_key
+from strongroom.hooks import SecretEvent, SecretHook
+from strongroom.hooks.events import begun
+from strongroom.hooks.identity import actor
+from strongroom.keys import check_prefix, is_reserved, record_key
 from strongroom.middleware.base import Middleware
-from strongroom.parallel import in_parallel
-from strongroom.providers import BatchReader, SecretMetadata, SecretProvider, SecretVersion
+from strongroom.pipeline.hook_calls import HookCalls
+from strongroom.pipeline.operations import _operations, check_user_key
+from strongroom.providers import SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
 
-__all__ = [
-    "Pipeline",
-    "actor",
-    "as_operation",
-    "check_user_key",
-    "outcome_of",
-    "read_many",
-]
+__all__ = ["Pipeline", "actor"]
 
 T = TypeVar("T")
-_log = logging.getLogger("strongroom.hooks")
-_PARALLEL_READS = 8
 _NO_RECORD = (
     SecretNotFoundError,
     PermissionDeniedError,
@@ -54,55 +38,6 @@ _NO_RECORD = (
     ReadOnlyError,
     UnsupportedOperationError,
 )
-_operations: OpenBlocks[str] = OpenBlocks("strongroom_operation")
-
-
-@lru_cache(maxsize=8192)
-def check_user_key(key: str) -> str:
-    """Return `key`, or raise `InvalidKeyError`: also for the names that rotation keeps to itself."""
-    if is_reserved(check_key(key)):
-        raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
-    return key
-
-
-@contextmanager
-def as_operation(name: str) -> Iterator[None]:
-    """Let the events of everything done in the block carry `name` as their operation."""
-    block = _operations.enter(name)
-    try:
-        yield
-    finally:
-        _operations.leave(block)
-
-
-def read_many(provider: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
-    """Return the values of those of `keys` that are there: in one batch, else in parallel.
-
-    Raises:
-        SecretNotFoundError: One of them is not there for another reason than `absent`.
-    """
-    if isinstance(provider, BatchReader):
-        return provider.get_secrets(keys)
-    values = in_parallel(partial(_or_absent, provider), keys, _PARALLEL_READS)
-    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-
-
-def _or_absent(provider: SecretProvider, key: str) -> str | None:
-    try:
-        return provider.get_secret(key)
-    except SecretNotFoundError as error:
-        if error.reason != "absent":
-            raise
-        return None
-
-
-def outcome_of(error: BaseException) -> Outcome:
-    """Return how an operation ended that `error` came out of."""
-    if isinstance(error, SecretNotFoundError):
-        return "not_found"
-    if isinstance(error, PermissionDeniedError | AuthenticationError | TenantContextError):
-        return "denied"
-    return "error"
 
 
 class Pipeline(Middleware):
@@ -272,7 +207,7 @@ class Pipeline(Middleware):
             except StrongroomError as error:
                 self._sign(error)
                 raise
-        watch = _Watch(self._hooks, [self._event(operation, key)])
+        watch = HookCalls(self._hooks, [self._event(operation, key)])
         try:
             watch.enter()
             result = call()
@@ -288,7 +223,7 @@ class Pipeline(Middleware):
         self, operation: str, keys: list[str], call: Callable[[], dict[str, str]]
     ) -> dict[str, str]:
         """Run a batch with an event for each key."""
-        watch = _Watch(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
+        watch = HookCalls(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
         try:
             watch.enter()
             result = call()
@@ -309,76 +244,3 @@ class Pipeline(Middleware):
             current_tenant(),
             actor(),
         )
-
-
-class _Watch:
-    """The hooks around one operation, which may have an event for each of several keys."""
-
-    __slots__ = ("entered", "events", "hooks", "kept", "seen", "started", "token", "vetoed")
-
-    def __init__(self, hooks: tuple[SecretHook, ...], events: Sequence[SecretEvent]) -> None:
-        self.hooks = hooks
-        self.events = events
-        self.entered: list[tuple[SecretHook, int]] = []  # with the place of its event; a batch hook has all
-        self.vetoed = False
-        self.kept = False  # whether a hook may hold on to the events as they were before
-        self.seen = Observation()
-        self.token = observation.set(self.seen) if hooks else None
-        self.started = time.perf_counter()
-
-    def enter(self) -> None:
-        try:
-            for hook in self.hooks:
-                # These stand first, and see a batch as a whole before anybody can veto a part of it.
-                if isinstance(hook, BatchHook):
-                    self.entered.append((hook, 0))
-                    hook.before_all(self.events)
-            for at, event in enumerate(self.events):
-                for hook in self.hooks:
-                    if not isinstance(hook, BatchHook):
-                        self.kept = True
-                        self.entered.append((hook, at))
-                        hook.before(event)
-        except BaseException:
-            self.vetoed = True
-            raise
-
-    def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
-        """Call every `after` that is owed; only an `AuditError` of theirs comes out."""
-        if self.token is not None:
-            observation.reset(self.token)
-        duration = time.perf_counter() - self.started
-        refused: AuditError | None = None
-        after = [self._ended(event, outcomes, error, duration) for event in self.events]
-        for hook, at in reversed(self.entered):
-            try:
-                if isinstance(hook, BatchHook):
-                    hook.after_all(after)
-                else:
-                    hook.after(after[at])
-            except AuditError as failed:
-                refused = failed
-            except Exception as failed:  # noqa: BLE001  # a stranger's hook
-                # One hook's failure must not hide the result nor silence the other hooks.
-                _log.warning(
-                    "hook %s failed after %s: %s",
-                    type(hook).__name__,
-                    after[at].operation,
-                    type(failed).__name__,
-                )
-        if refused is not None:
-            raise refused
-
-    def _ended(
-        self,
-        event: SecretEvent,
-        outcomes: Mapping[str, Outcome],
-        error: BaseException | None,
-        duration: float,
-    ) -> SecretEvent:
-        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
-        reads = event.operation == "get" and outcome in {"ok", "not_found"}
-        seen = self.seen.sources.get(event.key) or self.seen.source or "backend"
-        source = seen if reads else None
-        error_type = type(error).__name__ if error is not None else None
-        return ended(event, duration, outcome, source, error_type, again=self.kept)

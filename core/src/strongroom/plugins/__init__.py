@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.plugins.discovery import (
+    from strongroom.plugins.descriptors import (
         GROUP,
         KINDS,
         CachePlugin,
         Kind,
-        ListedPlugin,
         Plugin,
+    )
+    from strongroom.plugins.discovery import (
+        ListedPlugin,
         PluginFinder,
         UnknownTypeError,
-        did_you_mean,
         finder,
+    )
+    from strongroom.plugins.suggestions import (
+        did_you_mean,
         nearest,
     )
 
@@ -37,17 +41,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CachePlugin": "discovery",
-    "GROUP": "discovery",
-    "KINDS": "discovery",
-    "Kind": "discovery",
+    "CachePlugin": "descriptors",
+    "GROUP": "descriptors",
+    "KINDS": "descriptors",
+    "Kind": "descriptors",
     "ListedPlugin": "discovery",
-    "Plugin": "discovery",
+    "Plugin": "descriptors",
     "PluginFinder": "discovery",
     "UnknownTypeError": "discovery",
-    "did_you_mean": "discovery",
+    "did_you_mean": "suggestions",
     "finder": "discovery",
-    "nearest": "discovery",
+    "nearest": "suggestions",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

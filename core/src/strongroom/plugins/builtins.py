@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from strongroom.hookspecs import hookimpl
-from strongroom.plugins.discovery import Plugin
+from strongroom.plugins.descriptors import Plugin
 
 __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware"]
 

@@ -6,103 +6,28 @@ imported. What is broken and unused harms nothing; what is broken and named is a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import PluginError
 from strongroom.parallel import forks_wait, renew_after_fork
+from strongroom.plugins.descriptors import CORE, GROUP, KINDS, CachePlugin, Kind, Plugin, describe_error
 from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
 from strongroom.plugins.known import KNOWN_TYPES
+from strongroom.plugins.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pluggy
-    from pydantic import BaseModel
 
-__all__ = [
-    "GROUP",
-    "KINDS",
-    "CachePlugin",
-    "Kind",
-    "ListedPlugin",
-    "Plugin",
-    "PluginFinder",
-    "UnknownTypeError",
-    "did_you_mean",
-    "finder",
-    "nearest",
-]
-
-GROUP = "strongroom"
-CORE = "strongroom-core"
-Kind = Literal["provider", "middleware", "hook", "encryption", "cache"]
-KINDS: dict[Kind, str] = {
-    "provider": "strongroom_providers",
-    "middleware": "strongroom_middleware",
-    "hook": "strongroom_hooks",
-    "encryption": "strongroom_encryption",
-    # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
-    "cache": "strongroom_middleware",
-}
-"""Each kind of component with the hook that gives its descriptors."""
+__all__ = ["ListedPlugin", "PluginFinder", "UnknownTypeError", "finder"]
 
 
 class UnknownTypeError(PluginError):
     """No installed plugin has this type name; a spec that says it is simply wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plugin:
-    """The descriptor of one component.
-
-    Attributes:
-        name: The type name: the entry point's name, or that, a dot and a part (`acme.transit`).
-        summary: One line for `strongroom plugins`.
-        config: A pydantic model of the options; importing it must need no SDK.
-        factory: A callable, or `"module:name"` imported at first use.
-    """
-
-    name: str
-    summary: str
-    config: type[BaseModel]
-    factory: Callable[..., Any] | str
-
-    def load(self) -> Callable[..., Any]:
-        """Return the factory, importing it where it is a name.
-
-        Raises:
-            PluginError: It cannot be imported; the message names the module and what it lacks.
-        """
-        if not isinstance(self.factory, str):
-            return self.factory
-        return load_factory(self.factory, self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePlugin(Plugin):
-    """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
-
-    `strongroom_middleware()` gives it, among the descriptors of middleware.
-    """
-
-
-def load_factory(path: str, type_name: str) -> Callable[..., Any]:
-    """Import `"module:name"`, the factory of `type_name`."""
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise PluginError(
-            f"{type_name}: its factory {path} cannot be imported: {_told(error)}",
-            hint="install what the plugin needs, or its newer version",
-        ) from error
-    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,31 +55,12 @@ class _Entry:
         return f"{self.distribution} {self.version}"
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
 def allowed_distributions() -> frozenset[str] | None:
     """Return the allow-list of `STRONGROOM_PLUGINS`, or None where it is not set."""
     listed = os.environ.get("STRONGROOM_PLUGINS")
     if listed is None:
         return None
     return frozenset(normalized(name.strip()) for name in listed.split(",") if name.strip())
-
-
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the one of `words` that somebody who typed `word` most likely meant."""
-    close = difflib.get_close_matches(word, sorted(words), n=1, cutoff=0.6)
-    return close[0] if close else None
-
-
-def did_you_mean(word: str, words: Iterable[str], otherwise: str | None = None) -> str:
-    """Return the question for the word most likely meant; without one `otherwise`, else what there is."""
-    known = list(words)
-    close = nearest(word, known)
-    if close is not None:
-        return f"did you mean {close!r}?"
-    return otherwise if otherwise is not None else f"there are: {', '.join(known) or 'none'}"
 
 
 class PluginFinder:
@@ -324,7 +230,7 @@ class PluginFinder:
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is none of Exception
-                self._loaded[entry] = _told(error)
+                self._loaded[entry] = describe_error(error)
         return self._loaded[entry]
 
     def _components(self, entry: _Entry) -> dict[tuple[Kind, str], Plugin]:
@@ -389,5 +295,5 @@ class PluginFinder:
             )
 
 
-finder = PluginFinder()
+finder: PluginFinder = PluginFinder()
 """The finder of this process. Plugins installed later are seen by a new process."""

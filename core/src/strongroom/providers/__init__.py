@@ -7,25 +7,31 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from strongroom.providers.base import (
+        BaseProvider,
+        unsupported,
+    )
+    from strongroom.providers.guard import (
+        guard,
+    )
+    from strongroom.providers.metadata import (
+        SecretMetadata,
+        SecretVersion,
+        VersionState,
+    )
     from strongroom.providers.protocols import (
         CAPABILITIES,
-        BaseProvider,
         BatchReader,
         BatchWriter,
         Closeable,
         ConditionalWriter,
         Describer,
         FullProvider,
-        SecretMetadata,
         SecretProvider,
-        SecretVersion,
         StagedWriter,
         VersionReader,
-        VersionState,
         capabilities,
         capability_methods,
-        guard,
-        unsupported,
     )
 
 __all__ = [
@@ -50,7 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BaseProvider": "protocols",
+    "BaseProvider": "base",
     "BatchReader": "protocols",
     "BatchWriter": "protocols",
     "CAPABILITIES": "protocols",
@@ -58,16 +64,16 @@ _HOMES = {
     "ConditionalWriter": "protocols",
     "Describer": "protocols",
     "FullProvider": "protocols",
-    "SecretMetadata": "protocols",
+    "SecretMetadata": "metadata",
     "SecretProvider": "protocols",
-    "SecretVersion": "protocols",
+    "SecretVersion": "metadata",
     "StagedWriter": "protocols",
     "VersionReader": "protocols",
-    "VersionState": "protocols",
+    "VersionState": "metadata",
     "capabilities": "protocols",
     "capability_methods": "protocols",
-    "guard": "protocols",
-    "unsupported": "protocols",
+    "guard": "guard",
+    "unsupported": "base",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from strongroom.providers.protocols import VersionState
+from typing import Literal
 
 __all__ = ["SecretMetadata", "SecretVersion"]
 
@@ -31,3 +28,6 @@ class SecretVersion:
     version: str
     created_at: datetime | None
     state: VersionState
+
+
+VersionState = Literal["current", "pending", "previous", "disabled", "deleted", "destroyed"]

@@ -7,52 +7,26 @@ take part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args, runtime_checkable
-
-from strongroom._pickling import ProcessBound
-from strongroom.errors import (
-    BackendUnavailableError,
-    ConfigurationError,
-    InvalidKeyError,
-    NotFoundReason,
-    PermissionDeniedError,
-    SecretNotFoundError,
-    SecretTooLargeError,
-    SpecError,
-    StrongroomError,
-    UnsupportedOperationError,
-    show_key,
-)
-from strongroom.keys import check_key, check_value, is_reserved
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from strongroom.providers.metadata import SecretMetadata, SecretVersion
 
 __all__ = [
     "CAPABILITIES",
-    "BaseProvider",
     "BatchReader",
     "BatchWriter",
     "Closeable",
     "ConditionalWriter",
     "Describer",
     "FullProvider",
-    "SecretMetadata",
     "SecretProvider",
-    "SecretVersion",
     "StagedWriter",
     "VersionReader",
-    "VersionState",
     "capabilities",
     "capability_methods",
-    "guard",
-    "unsupported",
 ]
-
-VersionState = Literal["current", "pending", "previous", "disabled", "deleted", "destroyed"]
 
 
 @runtime_checkable
@@ -191,238 +165,3 @@ def capabilities(provider: object) -> frozenset[type]:
 def capability_methods(provider: object) -> frozenset[str]:
     """Return the names of the capability methods that `provider` has."""
     return frozenset(name for protocol in capabilities(provider) for name in CAPABILITIES[protocol])
-
-
-def unsupported(operation: str, provider: object, key: str | None = None) -> UnsupportedOperationError:
-    """Return the error for a capability that `provider` does not have."""
-    name = getattr(provider, "type_name", None) or type(provider).__name__
-    about = f" for {show_key(key)}" if key is not None else ""
-    return UnsupportedOperationError(
-        f"{name} has no {operation}{about}",
-        key=key,
-        provider=name,
-        hint="a provider with that capability answers it: memory and file have all of them",
-    )
-
-
-class BaseProvider(ProcessBound):
-    """A convenient base for providers: context manager, quiet `repr`, and one promise.
-
-    Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
-    `TypeError` for a value that is no text), so that nothing needs to translate their errors again.
-    """
-
-    type_name: ClassVar[str] = ""
-
-    def close(self) -> None:
-        """Give back what the provider holds open; a second call is harmless."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-
-class GuardedProvider(BaseProvider):
-    """Any object with the four methods, its errors translated to `strongroom.errors`.
-
-    `capability_class` gives instances the capability methods that the wrapped object has.
-    """
-
-    def __init__(self, wrapped: Any) -> None:
-        self.wrapped = wrapped
-        self.type_name = getattr(wrapped, "type_name", "") or type(wrapped).__name__  # type: ignore[misc]  # per object
-
-    def get_secret(self, key: str) -> str:
-        value = self._call(key, self.wrapped.get_secret, check_key(key))
-        return self._checked("get_secret", value, key)
-
-    def set_secret(self, key: str, value: str) -> None:
-        self._call(key, self.wrapped.set_secret, check_key(key), check_value(value, key), written=[value])
-
-    def delete_secret(self, key: str) -> None:
-        self._call(key, self.wrapped.delete_secret, check_key(key))
-
-    def list_secrets(self, prefix: str = "") -> list[str]:
-        # Read to its end in there: one that is read later would fail outside of the guard.
-        found = self._call(prefix, lambda asked: list(self.wrapped.list_secrets(asked)), prefix)
-        return sorted(key for key in found if not is_reserved(self._checked("list_secrets", key)))
-
-    def _checked(self, method: str, found: Any, key: str | None = None) -> str:
-        if isinstance(found, str):
-            return found
-        raise StrongroomError(
-            f"{self.type_name}: {method} returned a {type(found).__name__}, not text",
-            key=key,
-            provider=self.type_name,
-            hint="a provider raises KeyError(key) for what is not there",
-        )
-
-    def __repr__(self) -> str:
-        return f"<GuardedProvider of {type(self.wrapped).__name__}>"
-
-    def _call(
-        self,
-        asked: str | None,
-        method: Callable[..., Any],
-        *args: Any,
-        written: Iterable[object] = (),
-        keys: Iterable[str] = (),
-        **kwargs: Any,
-    ) -> Any:
-        try:
-            return method(*args, **kwargs)
-        except Exception as raised:  # a stranger's provider may raise anything at all
-            from strongroom.providers.disclosure import chain_of, discloses, raised_at
-
-            forms = _forms(written)
-            holds = any(_says(error, forms) for error in chain_of(raised))
-            # What was to be read nobody knows; nor what a write or a list has read before.
-            holds = holds or discloses(raised, [*keys, *([asked] if asked else ())], self.wrapped)
-            if not holds and isinstance(raised, StrongroomError | TypeError):
-                raise
-            error = raised
-        # Outside the `except` block: where the cause could hold a value it must not even be the context.
-        if not holds:
-            raise _translate(error, asked, self.type_name) from error
-        hint = f"its own error may hold a value and is kept back; it was raised at {raised_at(error)}"
-        if isinstance(error, TypeError):
-            said = f"{self.type_name} failed with TypeError; {hint}"
-            raise TypeError(said)
-        failure = _translate(error, asked, self.type_name)
-        failure.hint = hint
-        raise failure
-
-
-def _forms(written: Iterable[object]) -> frozenset[str]:
-    """Return what a text that holds a value in `written` has in it: the value, plain and encoded."""
-    import base64
-    import json
-    from urllib.parse import quote, quote_plus
-
-    forms: set[str] = set()
-    for value in written:
-        if not isinstance(value, str) or not value:
-            continue
-        raw = value.encode(errors="surrogatepass")
-        encoded = base64.b64encode(raw).decode().rstrip("=")
-        forms |= {value, repr(value)[1:-1], repr(raw)[2:-1], ascii(value)[1:-1], raw.hex()}
-        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-        forms |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
-        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
-    return frozenset(forms)
-
-
-def _says(error: BaseException, forms: Iterable[str]) -> bool:
-    try:
-        texts = [str(error), repr(error)]
-        # As text too: `repr` escapes what is in it.
-        for member in (*error.args, *vars(error).values(), *getattr(error, "__notes__", ())):
-            texts += (str(member), repr(member))
-    except Exception:  # noqa: BLE001  # what cannot be read is not shown
-        return True
-    return any(form in text for form in forms for text in texts)
-
-
-def _translate(error: Exception, asked: str | None, provider: str) -> StrongroomError:
-    if isinstance(error, StrongroomError):
-        return _bare(error, asked, provider)
-    if isinstance(error, KeyError) and asked is not None and error.args == (asked,):
-        return SecretNotFoundError(asked, provider=provider)
-    what = f"{provider} failed with {type(error).__name__}"
-    if isinstance(error, PermissionError):
-        return PermissionDeniedError(what, key=asked, provider=provider)
-    if isinstance(error, ConnectionError | TimeoutError):
-        return BackendUnavailableError(what, key=asked, provider=provider)
-    return StrongroomError(what, key=asked, provider=provider, hint="the cause is in the provider itself")
-
-
-def _bare(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
-    """Return an error of the class of ours that `error` has, without a text of it."""
-    kind = next(
-        one
-        for one in type(error).__mro__
-        if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
-    )
-    what = f"{provider} failed with {kind.__name__}"
-    if isinstance(error, SecretNotFoundError) and error.reason in get_args(NotFoundReason):
-        return SecretNotFoundError(asked or "", what, reason=error.reason, provider=provider)
-    if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
-        return kind(asked or "", what, provider=provider)
-    if issubclass(kind, SpecError):
-        return ConfigurationError(what, key=asked, provider=provider)
-    return kind(what, key=asked, provider=provider)
-
-
-def _guarded_method(name: str) -> Callable[..., Any]:
-    def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
-        key = args[0] if args else kwargs.get("key")
-        asked = check_key(key) if isinstance(key, str) else None
-        # The values come second, or as the mapping that is all there is.
-        written: Iterable[object] = ()
-        keys: Iterable[str] = ()
-        if name in {"set_secret_if", "stage_secret"}:
-            written = [*args[1:2], kwargs.get("value")]
-        elif name == "set_secrets":
-            values = args[0] if args else kwargs.get("values")
-            written = list(values.values()) if isinstance(values, Mapping) else ()
-            keys = list(values) if isinstance(values, Mapping) else ()
-        called = getattr(self.wrapped, name)
-        if name == "list_versions":
-            called = partial(_whole, called)
-        found = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
-        if name == "get_secret_version":
-            return self._checked(name, found, asked)
-        return found
-
-    method.__name__ = name
-    return method
-
-
-def _whole(method: Callable[..., Iterable[Any]], *args: Any, **kwargs: Any) -> list[Any]:
-    return list(method(*args, **kwargs))
-
-
-def _guarded_batch(self: GuardedProvider, keys: Iterable[str]) -> dict[str, str]:
-    asked = [check_key(key) for key in keys]
-    found = self._call(None, lambda: dict(self.wrapped.get_secrets(asked)), keys=asked)
-    return {key: self._checked("get_secrets", value, key) for key, value in found.items()}
-
-
-def guard(provider: Any) -> Any:
-    """Return `provider` itself where it keeps to `strongroom.errors`, else a guard around it.
-
-    Raises:
-        TypeError: It lacks one of the four methods.
-    """
-    if isinstance(provider, BaseProvider):
-        return provider
-    if not isinstance(provider, SecretProvider):
-        missing = [
-            name
-            for name in ("get_secret", "set_secret", "delete_secret", "list_secrets")
-            if not callable(getattr(provider, name, None))
-        ]
-        message = f"{type(provider).__name__} is no secret provider: it lacks {', '.join(missing)}"
-        raise TypeError(message)
-    methods = capability_methods(provider)
-    namespace = {name: _guarded_batch if name == "get_secrets" else _guarded_method(name) for name in methods}
-    return type("GuardedProvider", (GuardedProvider,), namespace)(provider)
-
-
-def __getattr__(name: str) -> Any:
-    # A read needs neither, and a cold `strongroom get` is to be fast: dataclasses take long to import.
-    if name not in {"SecretMetadata", "SecretVersion"}:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    from strongroom.providers import metadata
-
-    value = getattr(metadata, name)
-    globals()[name] = value
-    return value

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.registry.explanation import Explanation
+    from strongroom.registry.explanation import (
+        Explanation,
+    )
     from strongroom.registry.registry import (
         SecretProviderRegistry,
-        innermost,
     )
 
 __all__ = [
     "Explanation",
     "SecretProviderRegistry",
-    "innermost",
 ]
 
 _HOMES = {
     "Explanation": "explanation",
     "SecretProviderRegistry": "registry",
-    "innermost": "registry",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

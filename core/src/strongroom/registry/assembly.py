@@ -17,7 +17,7 @@ from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.plugins.discovery import load_factory
+from strongroom.plugins.descriptors import load_factory
 from strongroom.providers import Closeable, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from strongroom.errors import ConfigurationError
 from strongroom.pipeline import check_user_key
+from strongroom.registry.routing import no_default
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
 
-__all__ = ["Explanation", "by_length", "explain", "no_default"]
+__all__ = ["Explanation", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,6 @@ def explain(
         raise no_default(plan, key, [*plan.pipelines, *made])
     stored = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
     return _explained(plan, name, key, stored, registered=made, route=route, hooks=plan.hooks)
-
-
-def by_length(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
-    """Return routes with the longest prefix first, so that the first that matches is the one."""
-    return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
-
-
-def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationError:
-    """Return the error for a key that no pipeline answers."""
-    return ConfigurationError(
-        f"no route matches {key!r}, and {plan.source} has no default pipeline",
-        hint=f"add `default:` to the spec; there are: {', '.join(pipelines) or 'no pipelines'}",
-    )
 
 
 def _explained(

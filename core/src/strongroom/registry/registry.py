@@ -12,6 +12,7 @@ from strongroom.declarations.json_fields import member_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
 from strongroom.keys import begins_no_key, check_prefix
+from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline, read_many
@@ -31,16 +32,17 @@ from strongroom.providers import (
     unsupported,
 )
 from strongroom.registry.assembly import Assembly
-from strongroom.registry.explanation import Explanation, by_length, explain, no_default
+from strongroom.registry.explanation import Explanation, explain
+from strongroom.registry.routing import by_length, no_default
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan, RoutePlan
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
-    from strongroom.declarations.resolve import ResolvedSecrets
+    from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.spec.models import Spec
 
-__all__ = ["SecretProviderRegistry", "innermost"]
+__all__ = ["SecretProviderRegistry"]
 
 T = TypeVar("T")
 
@@ -430,10 +432,3 @@ class SecretProviderRegistry(BaseProvider):
 
     def _no_default(self, key: str) -> ConfigurationError:
         return no_default(self._plan, key, self.pipelines())
-
-
-def innermost(provider: Any) -> Any:
-    """Return the provider itself, below all middleware."""
-    while hasattr(provider, "inner"):
-        provider = provider.inner
-    return provider

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom._pickling import ProcessBound
-from strongroom.audit.reason import actor
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -26,6 +25,7 @@ from strongroom.errors import (
 from strongroom.generators import generate_password
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.events import begun, ended
+from strongroom.hooks.identity import actor
 from strongroom.keys import check_value, is_reserved
 from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard

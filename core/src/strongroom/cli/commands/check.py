@@ -11,7 +11,8 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.selection import deprecations
-from strongroom.declarations.resolve import Found, Status, check_text, find_all, mark_due, selected
+from strongroom.declarations.resolution import Found, Status
+from strongroom.declarations.resolve import check_text, find_all, mark_due, selected
 
 if TYPE_CHECKING:
     from strongroom.cli.context import Settings

@@ -148,7 +148,7 @@ def _unused(reference: Reference) -> str:
 
 
 def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Finding]:
-    from strongroom.registry import innermost
+    from strongroom.middleware.base import innermost
 
     provider = innermost(registry.pipeline(name))
     subject = f"pipeline {name}"

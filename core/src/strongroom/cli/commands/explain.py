@@ -21,7 +21,8 @@ def explain_command(settings: Settings, key: str) -> None:
 
     Example: strongroom explain database/password
     """
-    from strongroom.registry.explanation import by_length, explain
+    from strongroom.registry.explanation import explain
+    from strongroom.registry.routing import by_length
 
     plan = settings.plan()
     explanation = explain(

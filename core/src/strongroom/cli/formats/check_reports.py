@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from strongroom import __version__
+from strongroom._version import __version__
 from strongroom.spec.plan import Position
 
 __all__ = ["junit", "sarif"]

@@ -1,0 +1,86 @@
+"""What declared secrets came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from strongroom.errors import (
+    SecretNotFoundError,
+    StrongroomError,
+)
+
+if TYPE_CHECKING:
+    from strongroom.spec.secret_plan import Declarations, SecretPlan
+
+    class SecretSource(Protocol):
+        """What secrets are read from: a registry, or as much of one as that takes."""
+
+        @property
+        def plan(self) -> Declarations:
+            """What is declared."""
+
+        def get_secret(self, key: str) -> str:
+            """Return the value of `key`, or raise `SecretNotFoundError`."""
+
+        def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+            """Return the values of those of `keys` that are there."""
+
+
+__all__ = ["Found", "ResolvedSecrets", "Status"]
+
+
+Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
+
+
+class Found(NamedTuple):
+    """One declared secret as it was found; `problem` says what is wrong, never with the value."""
+
+    plan: SecretPlan
+    status: Status
+    problem: str | None = None
+    error: StrongroomError | None = None
+    text: str | None = None
+    value: Any = None
+    parts: tuple[Found, ...] = ()
+    """What it is composed of."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted, destroyed or disabled, which is not absent: no default stands in for it."""
+        return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
+
+    def __repr__(self) -> str:
+        return f"<Found {self.plan.name}: {self.status}>"
+
+
+class ResolvedSecrets(Mapping[str, Any]):
+    """The declared secrets by name, each of its declared type; an absent optional one is None."""
+
+    def __init__(self, found: Mapping[str, Found]) -> None:
+        self._found = dict(found)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def as_env(self) -> dict[str, str]:
+        """Return the text of every secret that is there, by name: an environment's variables."""
+        return {name: found.text for name, found in self._found.items() if found.text is not None}
+
+    def plans(self) -> dict[str, SecretPlan]:
+        """Return the declarations by name."""
+        return {name: found.plan for name, found in self._found.items()}
+
+    def __repr__(self) -> str:
+        masked = ", ".join(
+            f"{name}={'None' if found.text is None else '****'}" for name, found in self._found.items()
+        )
+        return f"<ResolvedSecrets {masked}>"
+
+    __str__ = __repr__

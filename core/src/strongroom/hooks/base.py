@@ -1,0 +1,44 @@
+"""Hooks: what the base class offers to override."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from strongroom.hooks.events import SecretEvent
+
+__all__ = ["SecretHook"]
+
+
+class SecretHook:
+    """Sees every operation. Both methods do nothing; override either."""
+
+    audit: ClassVar[bool] = False
+    """Audit hooks are entered before all others, so that they also record what others veto."""
+
+    def before(self, event: SecretEvent) -> None:
+        """See an operation about to run; raising vetoes it, and the caller gets that exception."""
+
+    def after(self, event: SecretEvent) -> None:
+        """See how it ended: once for each `before` that was entered, also one that raised."""
+
+
+class BatchHook(SecretHook):
+    """An audit hook that sees all events of one operation at once: a batch read has one for each key.
+
+    It must not keep the events of `before_all`: the same objects may come back in `after_all`, filled in.
+    """
+
+    audit: ClassVar[bool] = True
+
+    def before(self, event: SecretEvent) -> None:
+        self.before_all((event,))
+
+    def after(self, event: SecretEvent) -> None:
+        self.after_all((event,))
+
+    def before_all(self, events: Sequence[SecretEvent]) -> None:
+        """Do what `before` does, for all `events`; raising vetoes the operation."""
+
+    def after_all(self, events: Sequence[SecretEvent]) -> None:
+        """Do what `after` does, for all `events`."""

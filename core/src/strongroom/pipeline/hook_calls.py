@@ -1,0 +1,91 @@
+"""The calls of hooks around an operation."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from strongroom.errors import (
+    AuditError,
+)
+from strongroom.hooks import Outcome, SecretEvent, SecretHook
+from strongroom.hooks.base import BatchHook
+from strongroom.hooks.events import ended
+from strongroom.hooks.observation import Observation, observation
+from strongroom.pipeline.operations import outcome_of
+
+_log = logging.getLogger("strongroom.hooks")
+
+
+class HookCalls:
+    """The hooks around one operation, which may have an event for each of several keys."""
+
+    __slots__ = ("entered", "events", "hooks", "kept", "seen", "started", "token", "vetoed")
+
+    def __init__(self, hooks: tuple[SecretHook, ...], events: Sequence[SecretEvent]) -> None:
+        self.hooks = hooks
+        self.events = events
+        self.entered: list[tuple[SecretHook, int]] = []  # with the place of its event; a batch hook has all
+        self.vetoed = False
+        self.kept = False  # whether a hook may hold on to the events as they were before
+        self.seen = Observation()
+        self.token = observation.set(self.seen) if hooks else None
+        self.started = time.perf_counter()
+
+    def enter(self) -> None:
+        try:
+            for hook in self.hooks:
+                # These stand first, and see a batch as a whole before anybody can veto a part of it.
+                if isinstance(hook, BatchHook):
+                    self.entered.append((hook, 0))
+                    hook.before_all(self.events)
+            for at, event in enumerate(self.events):
+                for hook in self.hooks:
+                    if not isinstance(hook, BatchHook):
+                        self.kept = True
+                        self.entered.append((hook, at))
+                        hook.before(event)
+        except BaseException:
+            self.vetoed = True
+            raise
+
+    def leave(self, outcomes: Mapping[str, Outcome], error: BaseException | None) -> None:
+        """Call every `after` that is owed; only an `AuditError` of theirs comes out."""
+        if self.token is not None:
+            observation.reset(self.token)
+        duration = time.perf_counter() - self.started
+        refused: AuditError | None = None
+        after = [self._ended(event, outcomes, error, duration) for event in self.events]
+        for hook, at in reversed(self.entered):
+            try:
+                if isinstance(hook, BatchHook):
+                    hook.after_all(after)
+                else:
+                    hook.after(after[at])
+            except AuditError as failed:
+                refused = failed
+            except Exception as failed:  # noqa: BLE001  # a stranger's hook
+                # One hook's failure must not hide the result nor silence the other hooks.
+                _log.warning(
+                    "hook %s failed after %s: %s",
+                    type(hook).__name__,
+                    after[at].operation,
+                    type(failed).__name__,
+                )
+        if refused is not None:
+            raise refused
+
+    def _ended(
+        self,
+        event: SecretEvent,
+        outcomes: Mapping[str, Outcome],
+        error: BaseException | None,
+        duration: float,
+    ) -> SecretEvent:
+        outcome = outcomes[event.key] if error is None else "vetoed" if self.vetoed else outcome_of(error)
+        reads = event.operation == "get" and outcome in {"ok", "not_found"}
+        seen = self.seen.sources.get(event.key) or self.seen.source or "backend"
+        source = seen if reads else None
+        error_type = type(error).__name__ if error is not None else None
+        return ended(event, duration, outcome, source, error_type, again=self.kept)

@@ -1,0 +1,51 @@
+"""One operation on a pipeline: its name, its key, its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+from strongroom._scopes import OpenBlocks
+from strongroom.errors import (
+    AuthenticationError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    TenantContextError,
+    show_key,
+)
+from strongroom.hooks import Outcome
+from strongroom.keys import check_key, is_reserved
+
+__all__ = ["as_operation", "check_user_key", "outcome_of"]
+
+
+_operations: OpenBlocks[str] = OpenBlocks("strongroom_operation")
+
+
+@lru_cache(maxsize=8192)
+def check_user_key(key: str) -> str:
+    """Return `key`, or raise `InvalidKeyError`: also for the names that rotation keeps to itself."""
+    if is_reserved(check_key(key)):
+        raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
+    return key
+
+
+@contextmanager
+def as_operation(name: str) -> Iterator[None]:
+    """Let the events of everything done in the block carry `name` as their operation."""
+    block = _operations.enter(name)
+    try:
+        yield
+    finally:
+        _operations.leave(block)
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how an operation ended that `error` came out of."""
+    if isinstance(error, SecretNotFoundError):
+        return "not_found"
+    if isinstance(error, PermissionDeniedError | AuthenticationError | TenantContextError):
+        return "denied"
+    return "error"

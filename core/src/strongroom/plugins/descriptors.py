@@ -1,0 +1,83 @@
+"""What a plugin says of the components that it brings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from strongroom.errors import PluginError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["GROUP", "KINDS", "CachePlugin", "Kind", "Plugin"]
+
+
+GROUP = "strongroom"
+CORE = "strongroom-core"
+Kind = Literal["provider", "middleware", "hook", "encryption", "cache"]
+KINDS: dict[Kind, str] = {
+    "provider": "strongroom_providers",
+    "middleware": "strongroom_middleware",
+    "hook": "strongroom_hooks",
+    "encryption": "strongroom_encryption",
+    # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
+    "cache": "strongroom_middleware",
+}
+"""Each kind of component with the hook that gives its descriptors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """The descriptor of one component.
+
+    Attributes:
+        name: The type name: the entry point's name, or that, a dot and a part (`acme.transit`).
+        summary: One line for `strongroom plugins`.
+        config: A pydantic model of the options; importing it must need no SDK.
+        factory: A callable, or `"module:name"` imported at first use.
+    """
+
+    name: str
+    summary: str
+    config: type[BaseModel]
+    factory: Callable[..., Any] | str
+
+    def load(self) -> Callable[..., Any]:
+        """Return the factory, importing it where it is a name.
+
+        Raises:
+            PluginError: It cannot be imported; the message names the module and what it lacks.
+        """
+        if not isinstance(self.factory, str):
+            return self.factory
+        return load_factory(self.factory, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlugin(Plugin):
+    """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
+
+    `strongroom_middleware()` gives it, among the descriptors of middleware.
+    """
+
+
+def load_factory(path: str, type_name: str) -> Callable[..., Any]:
+    """Import `"module:name"`, the factory of `type_name`."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise PluginError(
+            f"{type_name}: its factory {path} cannot be imported: {describe_error(error)}",
+            hint="install what the plugin needs, or its newer version",
+        ) from error
+    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+
+
+def describe_error(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

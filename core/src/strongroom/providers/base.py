@@ -1,0 +1,53 @@
+"""The base class of providers that follow strongroom's rules themselves."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from strongroom._pickling import ProcessBound
+from strongroom.errors import (
+    UnsupportedOperationError,
+    show_key,
+)
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["BaseProvider", "unsupported"]
+
+
+def unsupported(operation: str, provider: object, key: str | None = None) -> UnsupportedOperationError:
+    """Return the error for a capability that `provider` does not have."""
+    name = getattr(provider, "type_name", None) or type(provider).__name__
+    about = f" for {show_key(key)}" if key is not None else ""
+    return UnsupportedOperationError(
+        f"{name} has no {operation}{about}",
+        key=key,
+        provider=name,
+        hint="a provider with that capability answers it: memory and file have all of them",
+    )
+
+
+class BaseProvider(ProcessBound):
+    """A convenient base for providers: context manager, quiet `repr`, and one promise.
+
+    Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
+    `TypeError` for a value that is no text), so that nothing needs to translate their errors again.
+    """
+
+    type_name: ClassVar[str] = ""
+
+    def close(self) -> None:
+        """Give back what the provider holds open; a second call is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"

@@ -1,0 +1,233 @@
+"""The registry for asyncio: what is remembered is answered at once, what is not never blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+
+from strongroom._pickling import ProcessBound
+from strongroom.cache.single_flight import Suspended, Turn, turn
+from strongroom.middleware.caching import CachingMiddleware
+from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
+from strongroom.middleware.read_only import ReadOnlyMiddleware
+from strongroom.middleware.tenant import TenantMiddleware
+from strongroom.middleware.validation import ValidationMiddleware
+from strongroom.parallel import Crew
+from strongroom.registry import SecretProviderRegistry
+
+if TYPE_CHECKING:
+    from strongroom.declarations.resolution import ResolvedSecrets
+    from strongroom.hooks import SecretHook
+    from strongroom.pipeline import Pipeline
+    from strongroom.providers import SecretMetadata, SecretProvider, SecretVersion
+    from strongroom.registry import Explanation
+    from strongroom.spec.models import Spec
+
+__all__ = ["AsyncSecretRegistry"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_NEVER_WAIT: Final = (
+    PrefixMiddleware,
+    ReadOnlyMiddleware,
+    StripPrefixMiddleware,
+    TenantMiddleware,
+    ValidationMiddleware,
+)
+"""What may stand outside a cache that is asked in the loop: it computes, and waits for nobody."""
+
+
+class AsyncSecretRegistry(ProcessBound):
+    """`SecretProviderRegistry` with coroutines: the same methods, the same errors, the same caches.
+
+    A read of a pipeline whose cache has the value answers in the event loop, without a thread. One that must
+    wait for a fetch awaits it, the same fetch that callers in threads wait for. A caller that is cancelled
+    leaves the fetch to the others. Everything else, and all reads of pipelines that hooks watch or that have
+    no cache, runs on at most `max_threads` threads.
+
+    Args:
+        spec: As of `SecretProviderRegistry`, like `profile` and `pipeline`; or a registry, which is then
+            shared and not closed.
+        max_threads: Calls that may run at the same time.
+    """
+
+    def __init__(
+        self,
+        spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | SecretProviderRegistry | None = None,
+        *,
+        profile: str | None = None,
+        pipeline: str | None = None,
+        max_threads: int = 32,
+    ) -> None:
+        self._shared = isinstance(spec, SecretProviderRegistry)
+        self._registry = (
+            spec
+            if isinstance(spec, SecretProviderRegistry)
+            else SecretProviderRegistry(spec, profile=profile, pipeline=pipeline)
+        )
+        self._crew = Crew(max_threads, "strongroom-aio")
+
+    @property
+    def registry(self) -> SecretProviderRegistry:
+        """The registry behind this one, for callers in threads."""
+        return self._registry
+
+    async def get_secret(self, key: str) -> str:
+        """Return the value of `key`; see `SecretProvider.get_secret`."""
+        if not self._answers_in_the_loop(key):
+            return await self._call(self._registry.get_secret, key)
+        mine = Turn()
+        while True:
+            token = turn.set(mine)
+            try:
+                return self._registry.get_secret(key)
+            except Suspended as suspended:
+                flight, timeout = suspended.flight, suspended.timeout
+            finally:
+                turn.reset(token)
+            with contextlib.suppress(TimeoutError):  # the cache says what that means
+                await asyncio.wait_for(flight.settled(), timeout)
+            mine.waited_for.append(flight)
+
+    async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of those of `keys` that are there."""
+        return await self._call(self._registry.get_secrets, list(keys))
+
+    async def get_field(self, key: str, field: str) -> str:
+        """Return a member of a JSON secret."""
+        from strongroom.declarations.json_fields import member_of
+
+        return member_of(await self.get_secret(key), key, field)
+
+    async def set_secret(self, key: str, value: str) -> None:
+        """Create or replace `key`."""
+        await self._call(self._registry.set_secret, key, value)
+
+    async def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Write all `values`."""
+        await self._call(self._registry.set_secrets, dict(values))
+
+    async def delete_secret(self, key: str) -> None:
+        """Delete `key`."""
+        await self._call(self._registry.delete_secret, key)
+
+    async def list_secrets(self, prefix: str = "") -> list[str]:
+        """Return all keys that begin with `prefix`."""
+        return await self._call(self._registry.list_secrets, prefix)
+
+    async def describe_secret(self, key: str) -> SecretMetadata:
+        """Return version, dates and tags of `key`."""
+        return await self._call(self._registry.describe_secret, key)
+
+    async def list_versions(self, key: str) -> list[SecretVersion]:
+        """Return the versions of `key`, newest first."""
+        return await self._call(self._registry.list_versions, key)
+
+    async def get_secret_version(self, key: str, version: str) -> str:
+        """Return the value that `key` had in `version`."""
+        return await self._call(self._registry.get_secret_version, key, version)
+
+    async def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        """Write over the version that the caller has seen, and return the new one."""
+        return await self._call(self._registry.set_secret_if, key, value, expected_version)
+
+    async def stage_secret(self, key: str, value: str) -> str:
+        """Store a version that readers do not get yet, and return its id."""
+        return await self._call(self._registry.stage_secret, key, value)
+
+    async def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        """Make `version` the current one if `expected_version` still is."""
+        await self._call(self._registry.promote_version, key, version, expected_version=expected_version)
+
+    async def discard_version(self, key: str, version: str) -> None:
+        """Drop a staged version."""
+        await self._call(self._registry.discard_version, key, version)
+
+    async def invalidate(self, key: str) -> None:
+        """Forget what is remembered of `key` for the active tenant, in every level; see the registry's."""
+        await self._call(self._registry.invalidate, key)
+
+    async def resolve(self, group: str | None = None) -> ResolvedSecrets:
+        """Return what `secrets:` declares, typed and checked."""
+        return await self._call(self._registry.resolve, group)
+
+    def add_hook(self, hook: SecretHook) -> None:
+        """Let `hook` see every operation; it is called in the thread that the operation runs in."""
+        self._registry.add_hook(hook)
+
+    def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
+        """Add a provider made in Python as the pipeline `name`."""
+        self._registry.register(name, provider, prefix=prefix)
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline `name`, for callers in threads."""
+        return self._registry.pipeline(name)
+
+    def pipelines(self) -> list[str]:
+        """Return the names of all pipelines."""
+        return self._registry.pipelines()
+
+    def explain(self, key: str) -> Explanation:
+        """Return how `key` would be answered, without asking anybody."""
+        return self._registry.explain(key)
+
+    async def close(self) -> None:
+        """Close the registry, unless it is shared; a second call is harmless."""
+        if not self._shared:
+            await self._call(self._registry.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncSecretRegistry of {self._registry!r}>"
+
+    def _answers_in_the_loop(self, key: str) -> bool:
+        """Tell whether a read of `key` meets a cache before anything that may block."""
+        pipeline = self._registry.pipeline_at_hand(key)
+        return pipeline is not None and _meets_a_cache(pipeline)
+
+    async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+
+        def tell(result: T | None, error: BaseException | None) -> None:
+            if outcome.done():
+                return  # cancelled
+            if error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(result)  # type: ignore[arg-type]  # one of the two is there
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                result = method(*args, **kwargs)
+            except BaseException as raised:  # noqa: BLE001  # it is raised again where it is awaited
+                error = raised
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(tell, result, error)
+
+        self._crew.start(partial(copy_context().run, run))
+        return await outcome
+
+
+def _meets_a_cache(pipeline: Pipeline) -> bool:
+    if pipeline.is_watched():
+        return False
+    provider: Any = pipeline.inner
+    while isinstance(provider, _NEVER_WAIT):
+        provider = provider.inner
+    return isinstance(provider, CachingMiddleware)
