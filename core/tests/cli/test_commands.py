@@ -239,7 +239,7 @@ def test_dotenv_export_is_read_back_and_refuses_what_readers_take_differently():
     import io
 
     from dotenv import dotenv_values
-    from strongroom.cli.commands.export import as_dotenv
+    from strongroom.cli.formats.export import as_dotenv
     from strongroom.errors import StrongroomError
 
     values = {f"N{number}": value for number, value in enumerate(DOTENV)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -16,34 +17,34 @@ __all__ = ["Command", "command", "run_app"]
 
 # The help stands here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
-    "audit": ("commands.audit", "Verify and read the audit trail."),
-    "cache": ("commands.cache", "Let caches forget."),
-    "backup": ("embedded_store", "Write a copy of the encrypted store."),
-    "check": ("commands.check", "Check that every declared secret is there, typed and fresh."),
-    "completion": ("commands.completion", "Print the completion script for a shell."),
-    "copy": ("transfer", "Copy secrets from one pipeline to another."),
-    "delete": ("commands.set", "Delete secrets."),
-    "doctor": ("commands.doctor", "Look for what is wrong with the set-up."),
-    "explain": ("commands.explain", "Show how a key is answered, without its value."),
-    "export": ("commands.export", "Print secrets in the format of another tool."),
-    "get": ("get", "Print the value of a secret."),
-    "graph": ("commands.graph", "Draw the pipelines."),
-    "history": ("commands.set", "List the versions of a secret."),
-    "import": ("transfer", "Store the secrets of a file."),
-    "init": ("commands.init", "Write a spec, and make an encrypted store and its key."),
-    "keygen": ("commands.keygen", "Print a new encryption key."),
-    "list": ("commands.set", "List keys."),
-    "plugins": ("commands.plugins", "List the installed plugins, or begin a new one."),
-    "redact": ("commands.redact", "Mask the declared secrets in what is piped through."),
-    "rekey": ("embedded_store", "Encrypt the store under a new key."),
-    "render": ("commands.render", "Fill secrets into a template."),
-    "restore": ("embedded_store", "Put a backup in the place of the store."),
-    "rotate": ("commands.rotate", "Give secrets new values, without downtime."),
-    "run": ("run", "Run a program with the declared secrets in its environment."),
-    "scan": ("commands.scan", "Look for stored values in files."),
-    "schema": ("commands.schema", "Print the JSON Schema of specs."),
-    "set": ("commands.set", "Store a secret."),
-    "trust": ("commands.trust", "Trust a spec that was found."),
+    "audit": "Verify and read the audit trail.",
+    "cache": "Let caches forget.",
+    "backup": "Write a copy of the encrypted store.",
+    "check": "Check that every declared secret is there, typed and fresh.",
+    "completion": "Print the completion script for a shell.",
+    "copy": "Copy secrets from one pipeline to another.",
+    "delete": "Delete secrets.",
+    "doctor": "Look for what is wrong with the set-up.",
+    "explain": "Show how a key is answered, without its value.",
+    "export": "Print secrets in the format of another tool.",
+    "get": "Print the value of a secret.",
+    "graph": "Draw the pipelines.",
+    "history": "List the versions of a secret.",
+    "import": "Store the secrets of a file.",
+    "init": "Write a spec, and make an encrypted store and its key.",
+    "keygen": "Print a new encryption key.",
+    "list": "List keys.",
+    "plugins": "List the installed plugins, or begin a new one.",
+    "redact": "Mask the declared secrets in what is piped through.",
+    "rekey": "Encrypt the store under a new key.",
+    "render": "Fill secrets into a template.",
+    "restore": "Put a backup in the place of the store.",
+    "rotate": "Give secrets new values, without downtime.",
+    "run": "Run a program with the declared secrets in its environment.",
+    "scan": "Look for stored values in files.",
+    "schema": "Print the JSON Schema of specs.",
+    "set": "Store a secret.",
+    "trust": "Trust a spec that was found.",
 }
 _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
 
@@ -79,10 +80,17 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
     """Return a decorator that makes a function a command; it gets the `Settings` first."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
-        made = click.command(name, cls=Command, short_help=COMMANDS[name][1], **settings)
+        made = click.command(name, cls=Command, short_help=COMMANDS[name], **settings)
         return made(click.pass_obj(function))
 
     return decorate
+
+
+def module_of(name: str) -> str:
+    """Return the module of a command: that of its name, with `_` behind it where Python has the word."""
+    return (
+        f"strongroom.cli.commands.{name}_" if keyword.iskeyword(name) else f"strongroom.cli.commands.{name}"
+    )
 
 
 class _Group(click.Group):
@@ -94,14 +102,14 @@ class _Group(click.Group):
         del context
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"strongroom.cli.{COMMANDS[name][0]}")
+        module = importlib.import_module(module_of(name))
         found: click.Command = getattr(module, f"{name}_command")
         return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         del context
         with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(

@@ -1,8 +1,8 @@
-"""`strongroom get`. click is imported only where `get` is called through it."""
+"""`strongroom get`. Without click, which `commands/get.py` brings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from strongroom.cli import output
 
@@ -48,26 +48,3 @@ def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
             return remembered.get_secret(key), remembered.pipeline
     except StrongroomError:
         return None
-
-
-def __getattr__(name: str) -> Any:
-    if name != "get_command":
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    import click
-
-    from strongroom.cli import completions
-    from strongroom.cli.app import command
-
-    @command("get")
-    @click.argument("key", shell_complete=completions.keys)
-    @click.option("--field", metavar="F", help="A member of a JSON secret; 'a.b' and 'a.0' descend.")
-    @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
-    def get_command(settings: Settings, key: str, field: str | None, version: str | None) -> None:
-        """Print the value of KEY on stdout; a newline follows it only on a terminal.
-
-        Example: strongroom get database/password
-        """
-        get(settings, key=key, field=field, version=version)
-
-    return get_command

@@ -1,11 +1,11 @@
-"""`strongroom run`. click is imported only where `run` is called through it."""
+"""`strongroom run`. Without click, which `commands/run.py` brings."""
 
 from __future__ import annotations
 
 import os
 from contextlib import ExitStack
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.launch import refuse_start, replace_by
@@ -165,40 +165,3 @@ def _why_not(one: Found) -> str | None:
     if len(one.text) < MIN_CHARACTERS:
         return f"fewer than {MIN_CHARACTERS} characters"
     return None
-
-
-def __getattr__(name: str) -> Any:
-    if name != "run_command":
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    import click
-
-    from strongroom.cli import completions
-    from strongroom.cli.app import command
-
-    @command("run", context_settings={"allow_interspersed_args": False})
-    @click.option(
-        "--group",
-        metavar="G",
-        shell_complete=completions.groups,
-        help="Only the declared secrets of this group.",
-    )
-    @click.option("--only", metavar="A,B", help="Only these declared secrets.")
-    @click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
-    @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
-    @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
-    @click.option(
-        "--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment."
-    )
-    @click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-    def run_command(settings: Settings, **options: Any) -> int:
-        """Run CMD with the declared secrets in its environment, and nowhere else.
-
-        Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit
-        code is CMD's own, or 128+N after signal N.
-
-        Example: strongroom run -- python app.py
-        """
-        return run(settings, **options)
-
-    return run_command

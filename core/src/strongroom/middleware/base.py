@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from strongroom.providers import (
     CAPABILITIES,
@@ -22,9 +22,6 @@ from strongroom.providers import (
     capability_methods,
     guard,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Middleware"]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from strongroom.errors import (
-    SecretNotFoundError,
-)
+from strongroom.errors import SecretNotFoundError
 from strongroom.parallel import in_parallel
 from strongroom.providers import BatchReader, SecretProvider
 

@@ -6,9 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from strongroom.errors import (
-    AuditError,
-)
+from strongroom.errors import AuditError
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.base import BatchHook
 from strongroom.hooks.events import ended

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     UnsupportedOperationError,
     show_key,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["BaseProvider", "unsupported"]
 

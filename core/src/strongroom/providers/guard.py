@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -20,9 +20,6 @@ from strongroom.errors import (
 from strongroom.keys import check_key, check_value, is_reserved
 from strongroom.providers.base import BaseProvider
 from strongroom.providers.protocols import SecretProvider, capability_methods
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["guard"]
 

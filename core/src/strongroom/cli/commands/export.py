@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import secrets
-import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -15,13 +12,13 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.errors import UsageError
+from strongroom.cli.formats.export import FORMATS, as_env
 from strongroom.cli.selection import choose, read
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
     from strongroom.cli.context import Settings
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_MASKED = frozenset({"integer", "boolean", "port"})
 _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
@@ -72,7 +69,7 @@ def export_command(
         else:
             values = _named(values)
             refuse_undeclared(values)
-    text = as_env(values, before="export ") if exported else _FORMATS[form](values)
+    text = as_env(values, before="export ") if exported else FORMATS[form](values)
     if form == "github":
         # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.
         masked = [value for name, value in values.items() if name not in open_ones]
@@ -93,93 +90,8 @@ def _named(values: Mapping[str, str]) -> dict[str, str]:
     return named
 
 
-def as_env(values: Mapping[str, str], *, before: str = "") -> str:
-    """Return assignments that `sh` reads back exactly, each with `before` in front."""
-    for name, value in values.items():
-        _refuse(name, value, "\0", "NUL")
-    return "".join(f"{before}{_variable(name)}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def as_dotenv(values: Mapping[str, str]) -> str:
-    """Return lines that the readers of `.env` files take alike, and refuse what they do not."""
-    return "".join(f"{_variable(name)}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
-
-
-def _dotenv_quoted(name: str, value: str) -> str:
-    for text, told in (
-        ("\0", "NUL"),
-        ("\r", "a carriage return"),
-        ("${", "`${`, which some readers fill in"),
-    ):
-        _refuse(name, value, text, told)
-    if "'" not in value:
-        # In single quotes some readers take a backslash before a backslash, or before the end, for an escape.
-        _refuse(name, f"{value}'", "\\'", "a backslash at its end")
-        _refuse(name, value, "\\\\", "two backslashes in a row")
-        return f"'{value}'"
-    for character in '"\\$`\n':
-        _refuse(name, value, character, f"both ' and {character!r}")
-    return f'"{value}"'
-
-
-def as_docker(values: Mapping[str, str]) -> str:
-    """Return lines for `docker run --env-file`, which knows neither quotes nor escapes."""
-    for name, value in values.items():
-        for character, told in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
-            _refuse(name, value, character, told)
-    return "".join(f"{_variable(name)}={value}\n" for name, value in values.items())
-
-
-def as_github(values: Mapping[str, str]) -> str:
-    """Return lines for the file that GITHUB_ENV names, each value between delimiters that are not in it."""
-    lines = []
-    for name, value in values.items():
-        _refuse(name, value, "\0", "NUL")
-        _refuse(name, value, "\r", "a carriage return")
-        delimiter = f"EOF_{secrets.token_hex(8)}"
-        lines.append(f"{_variable(name)}<<{delimiter}\n{value}\n{delimiter}\n")
-    return "".join(lines)
-
-
 def _masks(values: Iterable[str]) -> str:
     """Return the commands that have GitHub mask every line of `values` from now on."""
     lines = dict.fromkeys(line for value in values for line in value.split("\n"))
     escaped = (line.replace("%", "%25").replace("\r", "%0D") for line in lines if len(line) >= MIN_CHARACTERS)
     return "".join(f"::add-mask::{line}\n" for line in escaped)
-
-
-def as_json(values: Mapping[str, str]) -> str:
-    """Return one JSON object."""
-    return json.dumps(dict(values), indent=2) + "\n"
-
-
-def as_yaml(values: Mapping[str, str]) -> str:
-    """Return a YAML mapping of text to text."""
-    import yaml
-
-    # Quoted throughout, so that no reader takes `on` or `0123` for anything but text.
-    text: str = yaml.safe_dump(
-        dict(values), default_style='"', allow_unicode=False, width=1 << 30, sort_keys=False
-    )
-    return text
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a variable", hint="use json or yaml")
-    return name
-
-
-def _refuse(name: str, value: str, character: str, told: str) -> None:
-    if character in value:
-        raise UsageError(f"{name} holds {told}, which this format cannot hold", hint="use json or yaml")
-
-
-_FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
-    "env": as_env,
-    "dotenv": as_dotenv,
-    "docker": as_docker,
-    "github": as_github,
-    "json": as_json,
-    "yaml": as_yaml,
-}

@@ -10,8 +10,8 @@ import click
 
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
-from strongroom.cli.commands.set import read_value
 from strongroom.cli.declared_rotations import declared_rotations, rotation_of
+from strongroom.cli.input import read_value
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,

@@ -1,0 +1,40 @@
+"""`strongroom backup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli.app import command
+from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+
+@command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace FILE where there is one.")
+@all_tenants_option
+def backup_command(settings: Settings, *, file: Path, overwrite: bool, all_tenants: bool) -> None:
+    """Write a verified copy of the encrypted store to FILE while it is in use; it needs the same key.
+
+    Example: strongroom backup secrets.backup
+    """
+    from strongroom.pipeline.maintenance import operate, store_of
+
+    with settings.registry() as registry:
+        pipeline = registry.pipeline(registry.default_pipeline())
+
+        def call() -> str | None:
+            store = store_of(pipeline, "backup")
+            store.backup(file, overwrite=overwrite)
+            return key_id_of(store)
+
+        key = operate(pipeline, "backup", call, all_tenants=all_tenants, writes=False)
+    needs = f"it needs the key {key}; " if key is not None else ""
+    report(
+        settings, {"backup": str(file), "key": key}, f"wrote {file}; {needs}keep it away from the store's key"
+    )

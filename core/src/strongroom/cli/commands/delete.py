@@ -1,0 +1,38 @@
+"""`strongroom delete`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import completions, errors, output
+from strongroom.cli.app import command
+from strongroom.errors import SecretNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strongroom.cli.context import Settings
+
+
+@command("delete")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
+def delete_command(settings: Settings, keys: Sequence[str]) -> int:
+    """Delete the secrets under all KEYs; those that are not there are told, the others deleted.
+
+    Example: strongroom delete database/password old/token
+    """
+    code, deleted = 0, []
+    with settings.registry() as registry:
+        for key in keys:
+            registry.explain(key)  # refuses a bad key before any is deleted
+        for key in dict.fromkeys(keys):
+            try:
+                registry.delete_secret(key)
+                deleted.append(key)
+            except SecretNotFoundError as error:
+                code = errors.tell(error, as_json=settings.json, debug=settings.debug)
+    if settings.json and deleted:
+        output.as_json({"deleted": deleted})
+    return code

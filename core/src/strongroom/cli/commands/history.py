@@ -1,0 +1,37 @@
+"""`strongroom history`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import completions, output
+from strongroom.cli.app import command
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+
+@command("history")
+@click.argument("key", shell_complete=completions.keys)
+def history_command(settings: Settings, key: str) -> None:
+    """List the versions of KEY, newest first, without values.
+
+    Example: strongroom history database/password
+    """
+    with settings.registry() as registry:
+        versions = registry.list_versions(key)
+    rows = [
+        {
+            "version": one.version,
+            "created_at": one.created_at.isoformat() if one.created_at is not None else None,
+            "state": one.state,
+        }
+        for one in versions
+    ]
+    if settings.json:
+        output.as_json({"key": key, "versions": rows})
+    else:
+        shown = ([str(row["version"]), row["created_at"] or "unknown", str(row["state"])] for row in rows)
+        output.table(["version", "created", "state"], shown)

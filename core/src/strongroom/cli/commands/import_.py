@@ -1,0 +1,51 @@
+"""`strongroom import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli.app import command
+from strongroom.cli.formats.table_reader import FORMATS, read_table
+from strongroom.cli.transfer import move, report
+from strongroom.pipeline import check_user_key
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+
+
+@command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--prefix", metavar="P", default="", help="Put P before the names that the spec does not declare."
+)
+@click.option(
+    "--format", "kind", type=click.Choice(FORMATS), help="What FILE is, where its ending does not tell."
+)
+@click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
+@click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
+def import_command(
+    settings: Settings, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
+) -> None:
+    """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
+
+    A declared name goes to its key, any other is its own key. Ends with 8 where another value is there.
+
+    Example: strongroom import .env --dry-run
+    """
+    named = read_table(file, settings.warn, kind)
+    with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
+        declared = registry.plan.secrets
+        composed = [name for name in named if name in declared and declared[name].compose is not None]
+        for name in composed:
+            settings.warn(f"{name} is left out: the spec composes it of others")
+        values = {
+            check_user_key(declared[name].key if name in declared else prefix + name): value
+            for name, value in named.items()
+            if name not in composed
+        }
+        plan = move(settings, values, registry, overwrite=overwrite, dry_run=dry_run)
+    report(settings, plan, dry_run=dry_run)

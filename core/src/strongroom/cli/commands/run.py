@@ -1,0 +1,38 @@
+"""`strongroom run`, as click sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from strongroom.cli import completions
+from strongroom.cli.app import command
+from strongroom.cli.context import Settings
+from strongroom.cli.run import run
+
+__all__ = ["run_command"]
+
+
+@command("run", context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--group",
+    metavar="G",
+    shell_complete=completions.groups,
+    help="Only the declared secrets of this group.",
+)
+@click.option("--only", metavar="A,B", help="Only these declared secrets.")
+@click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
+@click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
+@click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
+@click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
+@click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run_command(settings: Settings, **options: Any) -> int:
+    """Run CMD with the declared secrets in its environment, and nowhere else.
+
+    Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit
+    code is CMD's own, or 128+N after signal N.
+
+    Example: strongroom run -- python app.py
+    """
+    return run(settings, **options)

@@ -1,0 +1,103 @@
+"""The formats that `export` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shlex
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from strongroom.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def as_env(values: Mapping[str, str], *, before: str = "") -> str:
+    """Return assignments that `sh` reads back exactly, each with `before` in front."""
+    for name, value in values.items():
+        refuse(name, value, "\0", "NUL")
+    return "".join(f"{before}{variable_name(name)}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def as_dotenv(values: Mapping[str, str]) -> str:
+    """Return lines that the readers of `.env` files take alike, and refuse what they do not."""
+    return "".join(f"{variable_name(name)}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
+
+
+def _dotenv_quoted(name: str, value: str) -> str:
+    for text, told in (
+        ("\0", "NUL"),
+        ("\r", "a carriage return"),
+        ("${", "`${`, which some readers fill in"),
+    ):
+        refuse(name, value, text, told)
+    if "'" not in value:
+        # In single quotes some readers take a backslash before a backslash, or before the end, for an escape.
+        refuse(name, f"{value}'", "\\'", "a backslash at its end")
+        refuse(name, value, "\\\\", "two backslashes in a row")
+        return f"'{value}'"
+    for character in '"\\$`\n':
+        refuse(name, value, character, f"both ' and {character!r}")
+    return f'"{value}"'
+
+
+def as_docker(values: Mapping[str, str]) -> str:
+    """Return lines for `docker run --env-file`, which knows neither quotes nor escapes."""
+    for name, value in values.items():
+        for character, told in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
+            refuse(name, value, character, told)
+    return "".join(f"{variable_name(name)}={value}\n" for name, value in values.items())
+
+
+def as_github(values: Mapping[str, str]) -> str:
+    """Return lines for the file that GITHUB_ENV names, each value between delimiters that are not in it."""
+    lines = []
+    for name, value in values.items():
+        refuse(name, value, "\0", "NUL")
+        refuse(name, value, "\r", "a carriage return")
+        delimiter = f"EOF_{secrets.token_hex(8)}"
+        lines.append(f"{variable_name(name)}<<{delimiter}\n{value}\n{delimiter}\n")
+    return "".join(lines)
+
+
+def as_json(values: Mapping[str, str]) -> str:
+    """Return one JSON object."""
+    return json.dumps(dict(values), indent=2) + "\n"
+
+
+def as_yaml(values: Mapping[str, str]) -> str:
+    """Return a YAML mapping of text to text."""
+    import yaml
+
+    # Quoted throughout, so that no reader takes `on` or `0123` for anything but text.
+    text: str = yaml.safe_dump(
+        dict(values), default_style='"', allow_unicode=False, width=1 << 30, sort_keys=False
+    )
+    return text
+
+
+def variable_name(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a variable", hint="use json or yaml")
+    return name
+
+
+def refuse(name: str, value: str, character: str, told: str) -> None:
+    if character in value:
+        raise UsageError(f"{name} holds {told}, which this format cannot hold", hint="use json or yaml")
+
+
+FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "env": as_env,
+    "dotenv": as_dotenv,
+    "docker": as_docker,
+    "github": as_github,
+    "json": as_json,
+    "yaml": as_yaml,
+}
