@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from strongroom.cli import errors
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["read_value"]
 

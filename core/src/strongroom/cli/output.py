@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["as_json", "colour", "lines", "table", "value"]
+__all__ = ["as_json", "colour", "lines", "progress", "table", "value"]
 
 
 def value(text: str) -> None:
@@ -64,3 +65,17 @@ def _drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         # Text, not markup: a key may hold square brackets.
         drawn.add_row(*(Text(cell) for cell in row))
     Console(no_color=not colour()).print(drawn)
+
+
+@contextmanager
+def progress(about: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that takes how many are done and how many there are in all."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(about, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
-from strongroom.cli.progress import progress
+from strongroom.cli.output import progress
 from strongroom.errors import StrongroomError, show_key
 from strongroom.pipeline import read_many
 

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -28,6 +27,7 @@ from strongroom.errors import (
     TenantContextError,
 )
 from strongroom.integrations.hosts import MissingHostError
+from strongroom.registry.async_registry import AsyncSecretRegistry
 from strongroom.tenancy import current_tenant
 
 try:

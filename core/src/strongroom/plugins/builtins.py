@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from strongroom.hookspecs import hookimpl
 from strongroom.plugins.descriptors import Plugin
+from strongroom.plugins.hookspecs import hookimpl
 
 __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware"]
 

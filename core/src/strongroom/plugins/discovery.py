@@ -262,7 +262,7 @@ class PluginFinder:
     def _descriptors(self, module: Any) -> Iterator[tuple[Kind, Plugin]]:
         import pluggy
 
-        from strongroom import hookspecs
+        from strongroom.plugins import hookspecs
 
         if self._manager is None:
             self._manager = pluggy.PluginManager(GROUP)

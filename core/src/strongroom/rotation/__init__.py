@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from strongroom.generators import GENERATORS, Generator, generator_of
 from strongroom.rotation.command import CommandRotator
-from strongroom.rotation.generators import GENERATORS, Generator, generator_of
 from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
 from strongroom.rotation.secret_rotation import SecretRotation
 

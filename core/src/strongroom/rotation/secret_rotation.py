@@ -38,7 +38,7 @@ from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
-    from strongroom.rotation.generators import Generator
+    from strongroom.generators import Generator
 
 __all__ = ["SecretRotation"]
 

@@ -81,7 +81,7 @@ def _check_secret(notes: Notes, model: models.Secret, node: Node, path: NodePath
 
 
 def _check_generator(notes: Notes, model: models.Generator, node: Node, path: NodePath) -> None:
-    from strongroom.rotation.generators import generator_of
+    from strongroom.generators import generator_of
 
     options = model.model_dump(exclude_none=True)
     try:

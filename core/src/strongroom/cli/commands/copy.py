@@ -11,7 +11,7 @@ import click
 
 from strongroom.cli import completions, errors
 from strongroom.cli.app import command
-from strongroom.cli.progress import progress
+from strongroom.cli.output import progress
 from strongroom.cli.transfer import Removed, move, report
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import read_many

@@ -11,7 +11,7 @@ import click
 from strongroom.cli.app import command
 from strongroom.cli.embedded_store import all_tenants_option, report
 from strongroom.cli.errors import UsageError
-from strongroom.cli.progress import progress
+from strongroom.cli.output import progress
 from strongroom.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -7,13 +7,8 @@ import re
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
