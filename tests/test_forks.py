@@ -104,9 +104,7 @@ def test_a_pipeline_is_built_once_whoever_asks_first(gated):
 
 
 def test_a_child_is_free_of_what_another_thread_was_building(gated, monkeypatch):
-    monkeypatch.setattr(
-        "strongroom.parallel._LONGEST_WAIT", 0.05
-    )  # the fork must not wait for the slow server
+    monkeypatch.setattr("strongroom._forks._LONGEST_WAIT", 0.05)  # the fork must not wait for the slow server
     registry, gate = gated
 
     def work(_):

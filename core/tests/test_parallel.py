@@ -11,7 +11,7 @@ import threading
 import weakref
 
 import pytest
-from strongroom import parallel
+from strongroom import _forks
 from strongroom.deadlines import Deadline, OutOfTimeError, Runner
 from strongroom.errors import BackendUnavailableError
 from strongroom.parallel import (
@@ -108,13 +108,13 @@ def test_a_lock_taken_for_a_fork_is_free_afterwards_in_parent_and_child():
 
 def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
     begun, forking, done = threading.Event(), threading.Event(), []
-    others_build = parallel._others_build
+    others_build = _forks._others_build
 
     def look():
         forking.set()
         return others_build()
 
-    monkeypatch.setattr(parallel, "_others_build", look)
+    monkeypatch.setattr(_forks, "_others_build", look)
 
     def build():
         with forks_wait():
@@ -130,7 +130,7 @@ def test_a_fork_waits_for_a_thread_that_builds(monkeypatch):
 
 
 def test_a_fork_gets_its_turn_beside_threads_that_build_again_and_again(monkeypatch):
-    monkeypatch.setattr(parallel, "_LONGEST_WAIT", 600.0)  # it is not the end of its patience
+    monkeypatch.setattr(_forks, "_LONGEST_WAIT", 600.0)  # it is not the end of its patience
     inside, begun, ended = set(), threading.Semaphore(0), threading.Event()
 
     def build(number):
@@ -160,7 +160,7 @@ def test_a_fork_does_not_wait_for_what_its_own_thread_builds():
 
 
 def test_a_fork_waits_ten_seconds_at_most(monkeypatch):
-    monkeypatch.setattr(parallel, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(_forks, "_LONGEST_WAIT", 0.05)
     begun, end = threading.Event(), threading.Event()
 
     def build():

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, Generic, TypeVar
 
+from strongroom._forks import forks_wait, never_collect, renew_after_fork
 from strongroom.errors import ConfigurationError, StrongroomError, show_key
-from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 __all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits"]
 

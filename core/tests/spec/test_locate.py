@@ -12,7 +12,7 @@ from strongroom.cli import main
 from strongroom.errors import SecretNotFoundError
 from strongroom.registry import SecretProviderRegistry
 from strongroom.spec import locate
-from strongroom.spec.locate import FoundSpec, find_spec
+from strongroom.spec.found import FoundSpec, find_spec
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

@@ -14,7 +14,8 @@ from strongroom.errors import SecretNotFoundError, UntrustedSpecError
 from strongroom.registry import SecretProviderRegistry
 from strongroom.spec import closed, trust
 from strongroom.spec.document import node_of
-from strongroom.spec.locate import FoundSpec, find_plan
+from strongroom.spec.found import FoundSpec
+from strongroom.spec.locate import find_plan
 from strongroom.spec.source import read_source
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

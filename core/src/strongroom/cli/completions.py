@@ -44,7 +44,7 @@ def _beginning(begun: str, found: Iterable[object]) -> list[str]:
 
 def _spec(context: click.Context, member: str) -> dict[str, Any]:
     """Return a member of the spec as it is written: one that is being edited completes too."""
-    from strongroom.spec.locate import find_spec
+    from strongroom.spec.found import find_spec
     from strongroom.spec.source import read_source
 
     try:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from strongroom.cli import errors
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
-    from strongroom.spec.locate import FoundSpec
+    from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan
 
 __all__ = ["INTERRUPTED", "Settings", "guarded"]
@@ -64,8 +64,6 @@ class Settings:
         registry = SecretProviderRegistry(spec, profile=self.profile, pipeline=self.pipeline)
         self.tell_spec(registry.plan.origin, registry.plan.source)
         if self.tenant is not None:
-            from strongroom.cli.tenant_option import refuse_heedless
-
             try:
                 refuse_heedless(registry.plan, pipelines or ([self.pipeline] if self.pipeline else ()))
             except errors.UsageError:
@@ -162,3 +160,30 @@ def wants_json(args: Sequence[str]) -> bool:
     """Tell whether `args` ask for JSON, for errors that come before they are understood."""
     own = args[: args.index("--")] if "--" in args else args
     return "--json" in own
+
+
+_HEED = frozenset({("middleware", "tenant"), ("middleware", "encryption")})
+# A stranger's component may ask for the tenant; of those that we ship no other does.
+_HEEDLESS = frozenset({"caching", "prefix", "read-only", "retry", "validation", "audit"})
+
+
+def refuse_heedless(plan: Plan, pipelines: Iterable[str] = ()) -> None:
+    """Raise `UsageError` unless one of `pipelines`, or where none are given of all routed ones, heeds it."""
+    asked: list[str | None] = [*pipelines]
+    if not asked:
+        asked = [plan.default, *(route.pipeline for route in plan.routes)]
+    used = {name for one in asked if one is not None for name in plan.used_by(one)}
+    parts = [part for name in used for part in plan.pipelines[name].components()]
+    if not any(_heeds(part.kind, part.type) for part in (*parts, *plan.hooks)):
+        told = ", ".join(sorted(used)) or "the store"
+        raise errors.UsageError(
+            f"--tenant means nothing here: nothing in {told} keeps tenants apart",
+            hint="leave it out, or put `{type: tenant}` into the pipeline's middleware",
+        )
+
+
+def _heeds(kind: str, name: str) -> bool:
+    from strongroom.plugins.known import KNOWN_TYPES
+
+    shipped = name in _HEEDLESS or any(name in types for types in KNOWN_TYPES.values())
+    return (kind, name) in _HEED or not shipped

@@ -11,7 +11,7 @@ from strongroom.declarations.resolve import find_all, selected
 from strongroom.errors import SecretNotFoundError, ValidationError
 
 if TYPE_CHECKING:
-    from strongroom.declarations.resolve import SecretSource
+    from strongroom.declarations.resolution import SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
 __all__ = ["choose", "deprecations", "read"]

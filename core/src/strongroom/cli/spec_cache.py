@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from strongroom._version import __version__
 from strongroom.errors import SecretNotFoundError
 from strongroom.paths.ownership import distrust, roots_own
-from strongroom.spec.locate import find_spec
+from strongroom.spec.found import find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,6 +11,7 @@ from strongroom.errors import (
 )
 
 if TYPE_CHECKING:
+    from strongroom.providers import SecretMetadata
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
     class SecretSource(Protocol):
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
         def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
             """Return the values of those of `keys` that are there."""
+
+    class DescribedSource(SecretSource, Protocol):
+        """One that also tells how old a secret is."""
+
+        def describe_secret(self, key: str) -> SecretMetadata:
+            """Return what is known about a secret beside its value."""
 
 
 __all__ = ["Found", "ResolvedSecrets", "Status"]

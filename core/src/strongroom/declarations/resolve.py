@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from strongroom.declarations.json_fields import member_of
 from strongroom.declarations.resolution import Found, ResolvedSecrets, Status
@@ -21,22 +21,8 @@ from strongroom.errors import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from strongroom.registry import SecretProviderRegistry
+    from strongroom.declarations.resolution import DescribedSource, SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
-
-    class SecretSource(Protocol):
-        """What secrets are read from: a registry, or as much of one as that takes."""
-
-        @property
-        def plan(self) -> Declarations:
-            """What is declared."""
-
-        def get_secret(self, key: str) -> str:
-            """Return the value of `key`, or raise `SecretNotFoundError`."""
-
-        def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-            """Return the values of those of `keys` that are there."""
-
 
 __all__ = ["check_text", "find_all", "mark_due", "resolve", "selected"]
 
@@ -63,9 +49,7 @@ def selected(plan: Declarations, group: str | None = None) -> dict[str, SecretPl
     return chosen
 
 
-def resolve(
-    registry: SecretProviderRegistry, plan: Declarations, *, group: str | None = None
-) -> ResolvedSecrets:
+def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = None) -> ResolvedSecrets:
     """Return the declared secrets.
 
     Raises:
@@ -106,7 +90,7 @@ def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[
 
 
 def mark_due(
-    registry: SecretProviderRegistry, found: Mapping[str, Found], now: datetime | None = None
+    registry: DescribedSource, found: Mapping[str, Found], now: datetime | None = None
 ) -> dict[str, Found]:
     """Return `found` with the status `due` for good secrets that are older than their `rotate_days`.
 
@@ -121,7 +105,7 @@ def mark_due(
     return {name: _aged(registry, one, at) for name, one in found.items()}
 
 
-def _aged(registry: SecretProviderRegistry, one: Found, now: datetime) -> Found:
+def _aged(registry: DescribedSource, one: Found, now: datetime) -> Found:
     days = one.plan.rotate_days
     if days is None or one.status != "ok" or one.text is None:
         return one

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from strongroom._forks import forks_wait, renew_after_fork
 from strongroom.errors import PluginError
-from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.plugins.descriptors import CORE, GROUP, KINDS, CachePlugin, Kind, Plugin, describe_error
 from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
 from strongroom.plugins.known import KNOWN_TYPES

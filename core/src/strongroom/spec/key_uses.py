@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from strongroom.paths.user_home import expanded
 from strongroom.spec.document import Node, Path, show_path
-from strongroom.spec.locate import FoundSpec
+from strongroom.spec.found import FoundSpec
 from strongroom.spec.problems import references_in
 from strongroom.spec.references import Reference, UnresolvedError, resolve
 from strongroom.spec.source import Source, read_source

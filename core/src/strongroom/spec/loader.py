@@ -14,7 +14,7 @@ from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did
 from strongroom.spec import models
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
-from strongroom.spec.locate import FoundSpec
+from strongroom.spec.found import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.options import (
     OptionsError,

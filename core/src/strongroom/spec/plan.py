@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from strongroom.spec.locate import FoundSpec
+from strongroom.spec.found import FoundSpec
 from strongroom.spec.references import Reference
 from strongroom.spec.secret_plan import Position, SecretPlan
 

@@ -14,7 +14,7 @@ from strongroom.paths.ownership import distrust
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
-from strongroom.spec.locate import FoundSpec
+from strongroom.spec.found import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
 

@@ -14,7 +14,7 @@ from strongroom.cli import errors, output
 from strongroom.cli.app import command
 from strongroom.cli.scanning.matcher import Finding, look_through, needles
 from strongroom.cli.scanning.targets import Unreadable, files, hooks_folder, staged
-from strongroom.spec.locate import FoundSpec, find_spec
+from strongroom.spec.found import FoundSpec, find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import read_document
-from strongroom.spec.locate import SPEC_FILE, find_spec
+from strongroom.spec.found import SPEC_FILE, find_spec
 from strongroom.spec.source import folder_of, read_bytes
 
 if TYPE_CHECKING:
