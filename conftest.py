@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import json
 import os
 import random
 import signal
 import sys
+import tomllib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,16 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _refuse_an_old_installation()
+
+
+def _refuse_an_old_installation() -> None:
+    """End the run where entry points of core changed since it was installed: hundreds of tests would fail."""
+    project = tomllib.loads((Path(__file__).parent / "core" / "pyproject.toml").read_text())["project"]
+    installed = importlib.metadata.distribution("strongroom-core").entry_points.select(group="strongroom")
+    if {point.name: point.value for point in installed} != project["entry-points"]["strongroom"]:
+        pytest.exit("core's entry points are other ones than those installed: run `make setup`", returncode=4)
 
 
 @pytest.fixture(scope="session")

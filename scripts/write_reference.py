@@ -19,12 +19,11 @@ from typing import Any, get_args, get_origin
 
 import click
 import strongroom
-from strongroom import errors, hookspecs
+from strongroom import errors, hooks
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.errors import exit_code
-from strongroom.hooks import events
 from strongroom.pipeline import Pipeline, outcome_of
-from strongroom.plugins import KINDS, CachePlugin, finder
+from strongroom.plugins import KINDS, CachePlugin, finder, hookspecs
 from strongroom.providers import protocols
 from strongroom.spec import models
 from strongroom_memory import MemorySecretProvider
@@ -192,9 +191,9 @@ def plugins_page() -> Iterator[str]:
 def hooks_page() -> Iterator[str]:
     """Yield how hooks are called, the base class, and the hooks that are installed with their options."""
     yield f"# Hooks\n\n{_HOOKS}\n"
-    yield f"## `SecretHook`\n\n{_described(events.SecretHook)}\n"
+    yield f"## `SecretHook`\n\n{_described(hooks.SecretHook)}\n"
     for method in ("before", "after"):
-        told = getattr(events.SecretHook, method)
+        told = getattr(hooks.SecretHook, method)
         yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
     yield "\nBoth get a [`SecretEvent`](events.md).\n"
     for row in finder.listed():
@@ -205,10 +204,10 @@ def hooks_page() -> Iterator[str]:
 
 def events_page() -> Iterator[str]:
     """Yield the members of an event, which call makes which, and which error ends it how."""
-    yield f"# Events\n\nWhat [hooks](hooks.md) see. {_first_line(events.SecretEvent)}\n"
+    yield f"# Events\n\nWhat [hooks](hooks.md) see. {_first_line(hooks.SecretEvent)}\n"
     yield "| member | type | meaning |\n|---|---|---|"
-    meanings = _attributes(events.SecretEvent)
-    for field in dataclasses.fields(events.SecretEvent):
+    meanings = _attributes(hooks.SecretEvent)
+    for field in dataclasses.fields(hooks.SecretEvent):
         yield f"| `{field.name}` | {_annotation(str(field.type))} | {meanings[field.name]} |"
     yield "\n`after` sees an event of the same `id` as `before` did.\n"
     yield "## Operations\n\nA batch makes one event for each key.\n\n| call | operation |\n|---|---|"
@@ -217,7 +216,7 @@ def events_page() -> Iterator[str]:
     yield "| `rotate`, `resume`, `rollback` of a `SecretRotation` over a registry | `rotate` |\n"
     yield "## Outcomes\n\n| outcome | when |\n|---|---|"
     yield "| `ok` | it was done |\n| `vetoed` | a hook's `before` raised |"
-    for outcome in get_args(events.Outcome):
+    for outcome in get_args(hooks.Outcome):
         raised = [name for name, found in _classes() if outcome_of(_example(found)) == outcome]
         if outcome == "error":
             yield "| `error` | any other exception |"
@@ -230,8 +229,8 @@ def _operations() -> Iterator[tuple[str, str]]:
     """Yield each call of a provider, and the operation in the event that it makes: called, and looked at."""
     seen: list[str] = []
 
-    class Recorder(events.SecretHook):
-        def before(self, event: events.SecretEvent) -> None:
+    class Recorder(hooks.SecretHook):
+        def before(self, event: hooks.SecretEvent) -> None:
             seen.append(event.operation)
 
     pipeline = Pipeline(MemorySecretProvider(), name="app", hooks=[Recorder()])
@@ -264,7 +263,7 @@ def _attributes(cls: type) -> dict[str, str]:
 
 def _annotation(text: str) -> str:
     """Return a type as a reader wants it: with a literal's values in its name's place."""
-    names = {"Outcome": events.Outcome, "Source": events.Source}
+    names = {"Outcome": hooks.Outcome, "Source": hooks.Source}
     parts = [
         ", ".join(f"`{value}`" for value in get_args(names[part])) if part in names else f"`{part}`"
         for part in text.split(" | ")
@@ -273,17 +272,25 @@ def _annotation(text: str) -> str:
 
 
 def floors() -> Iterator[str]:
-    """Yield the floors as import-linter holds them, and what each module says of itself."""
+    """Yield the floors as import-linter holds them, and what each room says of itself."""
     tools = tomllib.loads((TARGET.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    yield "| floor | modules |\n|---|---|"
-    layers = tools["importlinter"]["contracts"][0]["layers"]
+    yield "| floor | rooms |\n|---|---|"
+    contract = tools["importlinter"]["contracts"][0]
+    (house,) = contract["containers"]
+    layers = contract["layers"]
     for height, layer in zip(range(len(layers), 0, -1), layers, strict=True):
-        told = []
-        for name in layer.split(" | "):
-            about = inspect.getdoc(importlib.import_module(name)) or ""
-            told.append(f"`{name.removeprefix('strongroom.')}`: {_cell(about.split(chr(10))[0])}")
+        told = [
+            f"`{name}`: {_cell(_first_line(importlib.import_module(f'{house}.{name}')))}"
+            for name in layer.split(" | ")
+        ]
         yield f"| {height} | {'<br>'.join(told)} |"
 
+
+_PUBLIC_AT = {
+    "strongroom.registry.async_registry.": "strongroom.aio.",
+    "strongroom._forks.": "strongroom.parallel.",
+}
+"""Where a definition is public, by the module that it is at home in."""
 
 # What stands beside the names of the package itself, and for whom.
 _MODULES = {
@@ -321,6 +328,8 @@ def python_page() -> Iterator[str]:
 def _entry(name: str, found: object) -> Iterator[str]:
     if not callable(found) or get_origin(found) is not None:
         shown = re.sub(r"Depends\(.*\)", "Depends(…)", repr(found))
+        for home, public in _PUBLIC_AT.items():
+            shown = shown.replace(home, public)
         yield f"### `{name}`\n\n`{shown}`\n"
         return
     yield f"### `{name}{_signature(found)}`\n\n{_described(found)}\n"

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from strongroom.cli import commands
+from strongroom.cli.app import COMMANDS, module_of
 
 HOSTILE = "a'b\"c $HOME `id` \\ #x =é\tend"
 
@@ -25,6 +27,12 @@ def test_set_takes_stdin_an_argument_or_makes_a_value(strongroom):
     strongroom("set", "database/password", "--generate")
     assert len(strongroom("get", "database/password").stdout) == 24
     strongroom("set", "a", "three", "--generate", expected=2)
+
+
+def test_each_command_is_in_the_module_of_its_name():
+    folder = Path(commands.__file__).parent
+    modules = {f"{commands.__name__}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert {module_of(name) for name in COMMANDS} == modules
 
 
 def test_exit_codes_and_one_line_an_error(strongroom):

@@ -1,4 +1,4 @@
-"""`strongroom backup`, `restore` and `rekey`: what is done to all that is stored."""
+"""What `backup`, `restore` and `rekey` have in common: the option for all tenants, and the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`strongroom import` and `copy`: secrets from one place to another, verified before anything is deleted."""
+"""Values that `import` and `copy` store in a pipeline, each read back and compared."""
 
 from __future__ import annotations
 

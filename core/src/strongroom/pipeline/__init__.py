@@ -1,4 +1,4 @@
-"""A pipeline: middleware around a provider, with hooks that see every operation."""
+"""A pipeline: middleware around a provider, with hooks that see every operation; whole stores."""
 
 from __future__ import annotations
 

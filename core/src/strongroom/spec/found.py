@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from strongroom.paths.ownership import others_may_write
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["SPEC_FILE", "FoundSpec", "find_spec"]
 

@@ -1,4 +1,4 @@
-"""`strongroom set`, `delete`, `list` and `history`."""
+"""`strongroom set`."""
 
 from __future__ import annotations
 
