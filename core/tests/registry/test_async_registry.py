@@ -255,6 +255,7 @@ def test_every_method_of_the_registry_is_there():
         "pipeline_at_hand",
         "pipeline_for",
         "plan",
+        "replaced",
         "rotation_lock",
         "tell_values",
         "type_name",
