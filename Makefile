@@ -10,7 +10,7 @@ SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyprojec
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test quick lint types floors unit test-under-load ratios torture soak bench docs site site-check schema dist licences release clean
+.PHONY: help setup demo test quick lint fix types floors unit test-under-load ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/'
@@ -45,9 +45,14 @@ test: $(READY)   ## everything that CI checks: lint, types, floors and unit
 quick: $(READY)  ## the tests without servers that what you changed touches, the nearest first, for half a minute
 	@$(BIN)/python scripts/quick_tests.py
 
-lint: $(READY)   ## style
+lint: $(READY)   ## style and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+
+fix: $(READY)    ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 types: $(READY)  ## mypy, strict, on what ships
 	$(BIN)/mypy
