@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from strongroom.errors import SpecError
 from strongroom.plugins import KINDS, finder
 from strongroom.plugins.known import KNOWN_CLASSES, KNOWN_TYPES
+from strongroom.spec.loader import load_plan
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 PROJECTS = [tomllib.loads(path.read_text())["project"] for path in sorted(PLUGINS.glob("*/pyproject.toml"))]
@@ -39,3 +41,34 @@ def test_each_type_is_of_the_kind_that_the_table_says(kind, name):
 def test_each_class_is_where_the_table_says(name):
     module = importlib.import_module(KNOWN_CLASSES[name].replace("-", "_"))
     assert getattr(module, name).__name__ == name
+
+
+@pytest.mark.parametrize(
+    ("option", "provider"),
+    [
+        ("url", {"type": "vault", "url": "vault.example.com", "token": "t"}),
+        ("url", {"type": "vault", "url": "vault.example.com:8200", "token": "t"}),
+        ("vault_url", {"type": "azure", "vault_url": "kv.vault.azure.net"}),
+        ("vault_url", {"type": "azure", "vault_url": "http://kv.vault.azure.net"}),
+        ("endpoint_url", {"type": "aws", "endpoint_url": "localhost:4566"}),
+        ("sts_endpoint_url", {"type": "aws.parameters", "sts_endpoint_url": "sts.example.com"}),
+    ],
+)
+def test_an_address_without_a_scheme_is_found_without_asking_anybody(option, provider, monkeypatch):
+    """`check --offline` looks at the models alone; until now the first request found it."""
+    with pytest.raises(SpecError) as caught:
+        load_plan({"version": 1, "pipelines": {"app": {"provider": provider}}})
+    assert f"provider.{option}" in str(caught.value)
+    monkeypatch.setenv("ADDRESS", "https://a.example.com")
+    monkeypatch.setenv("HOST", "a.example.com")
+    for whole in ("${env:ADDRESS}", "https://${env:HOST}", "${env:SCHEME:-https}://a.example.com"):
+        assert load_plan({"version": 1, "pipelines": {"app": {"provider": {**provider, option: whole}}}})
+
+
+def test_so_is_one_of_redis():
+    level = {"type": "caching", "l2": {"type": "redis", "url": "localhost:6379"}}
+    spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}, "middleware": [level]}}}
+    with pytest.raises(SpecError, match="url"):
+        load_plan(spec)
+    level["l2"]["url"] = "redis+sentinel://a:1,b:2/main"
+    assert load_plan(spec)

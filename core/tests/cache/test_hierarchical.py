@@ -733,3 +733,29 @@ def test_what_a_store_has_to_import_first_counts_against_no_time(backend):
     assert Heavy.prepared == 1
     assert caches[0].stats().errors == 0
     assert len(backend.calls) == 1
+
+
+def test_what_is_logged_of_a_dead_second_level_names_pipeline_address_and_reason(caplog):
+    """A stranger's error is told by its class alone: its text may hold anything."""
+
+    class Dead(MemoryCacheStore):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def get(self, name):
+            raise self.error
+
+    ours = BackendUnavailableError(
+        "redis: reading failed: ConnectionError (redis://10.0.0.5)", provider="redis"
+    )
+    for error, told in ((ours, "redis://10.0.0.5"), (ValueError("hunter2"), "(ValueError)")):
+        caplog.clear()
+        cache = HierarchicalSecretCache(60, 60, l2=Dead(error), encryption=AESGCMEncryption(generate_key()))
+        cache.belongs_to("app")
+        assert cache.get_or_fetch("k", lambda _: "v") == "v"
+        message = next(one.getMessage() for one in caplog.records if "failed" in one.getMessage())
+        assert "of pipeline app" in message
+        assert told in message
+        assert "hunter2" not in message
+        cache.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import typing
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from strongroom.errors import (
     ConfigurationError,
     InvalidTenantError,
     PermissionDeniedError,
+    ValidationError,
 )
 from strongroom.integrations.asgi import TenantMiddleware
 from strongroom.integrations.fastapi import (
@@ -343,3 +345,66 @@ def test_fastapi_without_a_registry_says_what_to_do():
 
     with TestClient(app) as client, pytest.raises(ConfigurationError, match="no registry"):
         client.get("/secret")
+
+
+class TestFastApiAtStart:
+    """An application does not start without what it needs, and its log tells what a request lacked."""
+
+    SPEC: typing.ClassVar = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "memory"}}},
+        "secrets": {
+            "PASSWORD": {"key": "database/password", "min_length": 9},
+            "TOKEN": {"key": "api/token", "groups": ["worker"]},
+            "LEVEL": {"key": "log/level", "required": False},
+        },
+    }
+
+    def starts(self, registry, **options):
+        app = FastAPI(lifespan=lifespan(registry, **options))
+        with TestClient(app):
+            return True
+
+    def test_fails_and_names_what_is_missing(self):
+        with SecretProviderRegistry(self.SPEC) as registry:
+            with pytest.raises(ValidationError) as caught:
+                self.starts(registry)
+            assert "PASSWORD" in str(caught.value)
+            assert "TOKEN" in str(caught.value)
+            assert "LEVEL" not in str(caught.value)
+
+    def test_fails_where_a_value_breaks_a_rule_and_does_not_show_it(self):
+        with SecretProviderRegistry(self.SPEC) as registry:
+            registry.set_secrets({"database/password": "hunter2", "api/token": "x"})
+            with pytest.raises(ValidationError) as caught:
+                self.starts(registry)
+            assert "hunter2" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+    def test_starts_where_all_is_there(self):
+        with SecretProviderRegistry(self.SPEC) as registry:
+            registry.set_secrets({"database/password": "long enough", "api/token": "x"})
+            assert self.starts(registry)
+
+    def test_looks_at_one_group_or_not_at_all(self):
+        with SecretProviderRegistry(self.SPEC) as registry:
+            registry.set_secret("api/token", "x")
+            assert self.starts(registry, group="worker")
+            assert self.starts(registry, check=False)
+
+    def test_leaves_out_what_only_a_tenant_can_read(self):
+        with filled(["a"]) as registry:
+            assert self.starts(registry)
+
+    def test_a_request_that_lacks_a_secret_is_logged_with_the_key(self, caplog):
+        with SecretProviderRegistry({**self.SPEC, "secrets": {}}) as registry:
+            with TestClient(fastapi(registry)) as client:
+                assert client.get("/secret").json() == {"detail": "secrets are missing"}
+            (told,) = [one for one in caplog.records if one.name == "strongroom.integrations"]
+            assert told.levelname == "ERROR"
+            assert "'database/password'" in told.getMessage()
+            assert "pipeline app" in told.getMessage()
+
+    def test_a_request_without_a_tenant_is_the_callers_own_matter(self, caplog):
+        with filled(["a"]) as registry, TestClient(fastapi(registry)) as client:
+            assert client.get("/secret").status_code == 400
+        assert not [one for one in caplog.records if one.name == "strongroom.integrations"]

@@ -215,6 +215,10 @@ class HierarchicalSecretCache(ProcessBound):
         """Return the counts of this process; failures of the store are among the errors."""
         return replace(self._l1.stats(), errors=self._l1.stats().errors + self._store.errors)
 
+    def belongs_to(self, pipeline: str) -> None:
+        """Name the pipeline in what is logged of the second level."""
+        self._store.whose = f" of pipeline {pipeline}"
+
     def close(self) -> None:
         """Stop listening, and close the store; values in this process are forgotten."""
         with self._lock:

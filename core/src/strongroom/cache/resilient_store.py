@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore
-from strongroom.errors import ConflictError
+from strongroom.errors import ConflictError, StrongroomError
 from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
 
 __all__ = ["ShieldedStore"]
@@ -44,6 +44,9 @@ class ShieldedStore:
         timeout_seconds: How long a call may take.
         lock_seconds: How long another process may hold a key's lock, and is waited for.
         clock: Monotonic seconds.
+
+    Attributes:
+        whose: What it belongs to, for the log.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class ShieldedStore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
+        self.whose = ""
         self.errors = 0
         self._is_prepared = False
         self._allowed = timeout_seconds + _FIRST_SECONDS
@@ -276,7 +280,9 @@ class ShieldedStore:
             return  # several calls were under way as it failed
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._closed_until = self._clock() + self._pause
+        # What strongroom's errors say names the address, and holds no value; a stranger's may hold anything.
+        said = f": {error}" if isinstance(error, StrongroomError) else ""
         _log.warning(
-            "the second level of the cache failed (%s); it is left alone for %g s",
-            type(error).__name__, self._pause,
+            "the second level of the cache%s failed (%s%s); it is left alone for %g s",
+            self.whose, type(error).__name__, said, self._pause,
         )  # fmt: skip

@@ -87,11 +87,19 @@ def tell_note(message: str) -> None:
 def _described(error: BaseException) -> tuple[str, str, str | None]:
     name = type(error).__name__
     if isinstance(error, errors.StrongroomError):
-        return name, error.message, error.hint
+        return name, error.message + _of_pipeline(error), error.hint
     if isinstance(error, OSError) and error.filename is not None:
         # Paths and the system's own words hold no value.
         return name, f"{error.filename}: {error.strerror}", None
     return name, f"unexpected {name}", "run it again with --debug to see where"
+
+
+def _of_pipeline(error: errors.StrongroomError) -> str:
+    """Return which pipeline's backend it is that does not answer or refuses: a spec may have many."""
+    is_backends = isinstance(
+        error, errors.BackendUnavailableError | errors.AuthenticationError | errors.PermissionDeniedError
+    )
+    return f" (pipeline {error.pipeline})" if is_backends and error.pipeline else ""
 
 
 def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str]:

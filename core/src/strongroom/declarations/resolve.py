@@ -14,6 +14,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    TenantContextError,
     UnsupportedOperationError,
     ValidationError,
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import DescribedSource, SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["check_text", "find_all", "mark_due", "resolve", "selected"]
+__all__ = ["check_text", "find_all", "mark_due", "require", "resolve", "selected"]
 
 
 _MOST_BATCHES: Final = 5
@@ -57,6 +58,17 @@ def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = N
         PermissionDeniedError: The backend refuses one (likewise: unavailable, not logged in).
     """
     found = find_all(registry, selected(plan, group))
+    _refuse_wrong(found)
+    return ResolvedSecrets(found)
+
+
+def require(registry: SecretSource, group: str | None = None) -> None:
+    """Raise as `resolve` does; what only a tenant can read is left out."""
+    found = find_all(registry, selected(registry.plan, group))
+    _refuse_wrong({name: one for name, one in found.items() if not isinstance(one.error, TenantContextError)})
+
+
+def _refuse_wrong(found: Mapping[str, Found]) -> None:
     wrong = [one for one in found.values() if one.status in {"missing", "invalid"}]
     for one in found.values():
         if one.status not in {"ok", "missing", "invalid"} and one.error is not None:
@@ -64,7 +76,6 @@ def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = N
     if wrong:
         lines = "; ".join(f"{one.plan.name}: {one.problem}" for one in wrong)
         raise ValidationError(f"{len(wrong)} of {len(found)} declared secrets are missing or wrong: {lines}")
-    return ResolvedSecrets(found)
 
 
 def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:

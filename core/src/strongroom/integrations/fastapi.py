@@ -12,11 +12,14 @@ tenant's secrets.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
+from strongroom.declarations.resolve import require
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Registry", "add_error_handlers", "lifespan", "registry", "resolved", "secret", "tenant"]
 
+_log = logging.getLogger("strongroom.integrations")
 _RETRY_SECONDS = 5
 
 
@@ -52,17 +56,27 @@ def lifespan(
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | SecretProviderRegistry | None = None,
     *,
     profile: str | None = None,
+    check: bool = True,
+    group: str | None = None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return a lifespan that opens a registry for the application and closes it at the end.
+
+    The application does not start where a secret that `secrets:` declares as required is missing, ill-typed
+    or cannot be read: the server logs the error, which names each, and ends. Secrets that only a tenant can
+    read are not looked at.
 
     Args:
         spec: As of `AsyncSecretRegistry`; a registry is shared, and not closed.
         profile: The spec's profile.
+        check: Whether to look at the declared secrets before the application starts.
+        group: Look at those of this group only.
     """
 
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncSecretRegistry(spec, profile=profile) as made:
+            if check:
+                await asyncio.to_thread(require, made.registry, group)
             app.state.strongroom = made
             try:
                 yield
@@ -135,7 +149,8 @@ def add_error_handlers(app: FastAPI) -> None:
     """Answer strongroom's errors without a name of a secret in the answer.
 
     400 where the request names no tenant or a bad one; 503 with `Retry-After` where the backend is away; 500
-    otherwise: a secret that is missing, or refused to this server, is no fault of the caller.
+    otherwise: a secret that is missing, or refused to this server, is no fault of the caller. What is not the
+    caller's fault is logged to `strongroom.integrations`, with the key.
     """
     app.add_exception_handler(StrongroomError, _answer)
 
@@ -143,6 +158,8 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _answer(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InvalidTenantError | TenantContextError):
         return JSONResponse({"detail": "no valid tenant"}, 400)
+    where = f" in pipeline {error.pipeline}" if isinstance(error, StrongroomError) and error.pipeline else ""
+    _log.error("a request failed%s: %s: %s", where, type(error).__name__, error)
     if isinstance(error, BackendUnavailableError):
         return JSONResponse(
             {"detail": "secrets are unavailable"}, 503, headers={"Retry-After": str(_RETRY_SECONDS)}

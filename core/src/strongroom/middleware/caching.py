@@ -318,12 +318,15 @@ def make_caching_middleware(
             "namespace": surroundings.address,
             "due_at": partial(_due_at, inner, surroundings.rotate_days),
         }
-    return CachingMiddleware(
+    made = CachingMiddleware(
         inner,
         l2=l2.make() if l2 is not None else None,
         encryption=encryption.make() if encryption is not None else None,
         **options,
     )
+    if surroundings is not None and isinstance(made.cache, HierarchicalSecretCache):
+        made.cache.belongs_to(surroundings.pipeline)
+    return made
 
 
 make_caching_middleware.wants_surroundings = True  # type: ignore[attr-defined]  # see `strongroom.registry.assembly`

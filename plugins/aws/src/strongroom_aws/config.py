@@ -17,7 +17,9 @@ class _Account(BaseModel):
         default=None, description="Region; by default the SDK's own chain tells it."
     )
     endpoint_url: str | None = Field(
-        default=None, description="Address of the service: a VPC endpoint, an emulator."
+        default=None,
+        pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
+        description="Address of the service: a VPC endpoint, an emulator.",
     )
     profile_name: str | None = Field(default=None, description="Profile of ~/.aws/config.")
     access_key_id: str | None = Field(
@@ -33,7 +35,9 @@ class _Account(BaseModel):
         default=None, repr=False, description="External id that the role asks for."
     )
     sts_endpoint_url: str | None = Field(
-        default=None, description="Address of STS; where endpoint_url is none of AWS's, that one."
+        default=None,
+        pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
+        description="Address of STS; where endpoint_url is none of AWS's, that one.",
     )
     verify: bool | Path | None = Field(
         default=None,

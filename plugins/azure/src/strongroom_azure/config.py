@@ -15,7 +15,8 @@ class AzureConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     vault_url: str = Field(
-        min_length=1, description="Address of the vault, as in https://my-vault.vault.azure.net."
+        pattern=r"^[hH][tT][tT][pP][sS]://[^/]",
+        description="Address of the vault, as in https://my-vault.vault.azure.net.",
     )
     credential: dict[str, Any] | None = Field(
         default=None,

@@ -15,7 +15,7 @@ class RedisCacheConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     url: str = Field(
-        min_length=1,
+        pattern=r"^(rediss?|unix|rediss?\+(sentinel|cluster))://",
         repr=False,
         description="redis://, rediss:// or unix:// as redis-py takes them; redis+sentinel:// and "
         "redis+cluster:// (or rediss+…) with hosts joined by commas.",

@@ -66,6 +66,10 @@ def client_of(
         what
         for bad, what in (
             (not url, "url is empty"),
+            (
+                bool(url) and not url.lower().startswith(("http://", "https://")),
+                "url must begin with https:// or http://",
+            ),
             (bool(client_key) and not client_cert, "client_key without client_cert"),
         )
         if bad

@@ -13,7 +13,10 @@ class _ServerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(description="Address of the server, as in https://vault.example.com:8200.")
+    url: str = Field(
+        pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
+        description="Address of the server, as in https://vault.example.com:8200.",
+    )
     token: str | None = Field(default=None, repr=False, description="A token; or say `auth`.")
     namespace: str | None = Field(default=None, description="Namespace of the mount and of the login.")
     auth: dict[str, Any] | None = Field(
