@@ -7,8 +7,10 @@ import importlib.metadata
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import tomllib
 from collections.abc import Generator
 from pathlib import Path
@@ -20,6 +22,18 @@ from hypothesis import HealthCheck, settings
 # Hundreds of tests start a Python: without its caches each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Each write of a store waits for the disk, and tests make tens of thousands: where memory is enough, and
+# may hold programs, they are made there. What a killed process left is seen all the same.
+MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes folders of its own in it
+_ENOUGH = 4 << 30
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK)
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(MEMORY).free > _ENOUGH
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("strongroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
