@@ -137,7 +137,8 @@ def test_a_group_of_ones_own_is_nobody_else(project, monkeypatch):
 
     user = pwd.struct_passwd(("ann", "x", USER, 777, "", "/", ""))
     alone = grp.struct_group(("ann", "x", 777, []))
-    give(project, USER)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another group")
     os.chown(project, USER, 777)
     project.chmod(0o775)
     monkeypatch.setattr(pwd, "getpwuid", lambda _: user)

@@ -106,6 +106,16 @@ class _Group(click.Group):
         found: click.Command = getattr(module, f"{name}_command")
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from strongroom.plugins import did_you_mean
+
+            told = did_you_mean(args[0], COMMANDS, otherwise="see `strongroom --help`")
+            raise errors.UsageError(f"there is no command {args[0][:40]!r}", hint=told)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         del context
         with formatter.section("Commands"):

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 from strongroom.cli import output
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from collections.abc import Sequence
 
-__all__ = ["get"]
+    from strongroom.cli.context import Settings
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["get", "one", "several"]
 
 
 def get(settings: Settings, *, key: str, field: str | None = None, version: str | None = None) -> None:
     """Print the value of `key`, or of one member of it, in its current or an older version."""
-    found = _quickly(settings, key) if version is None else None
-    if found is None:
-        from strongroom.cli.spec_cache import remember
+    one(settings, key, field=field, version=version)
 
+
+def one(
+    settings: Settings, key: str, *, field: str | None, version: str | None, as_key: bool = False
+) -> None:
+    found = _quickly(settings, key, as_key=as_key) if version is None else None
+    if found is None:
         with settings.registry() as registry:
-            value = registry.get_secret(key) if version is None else registry.get_secret_version(key, version)
-            remember(settings, registry)
-            found = value, registry.explain(key).pipeline if settings.json else ""
-    value, pipeline = found
+            found = _wholly(settings, registry, key, version, as_key=as_key)
+    key, value, pipeline = found
     if field is not None:
         from strongroom.declarations.json_fields import member_of
 
@@ -33,10 +38,10 @@ def get(settings: Settings, *, key: str, field: str | None = None, version: str 
         output.value(value)
 
 
-def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
-    """Return value and pipeline on the remembered way; of whatever goes wrong there, None."""
+def _quickly(settings: Settings, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
+    """Return key, value and pipeline on the remembered way; of whatever goes wrong there, None."""
     from strongroom.cli.spec_cache import recall
-    from strongroom.errors import StrongroomError
+    from strongroom.errors import SecretNotFoundError, StrongroomError
     from strongroom.keys import check_key, is_reserved
 
     try:
@@ -45,6 +50,68 @@ def _quickly(settings: Settings, key: str) -> tuple[str, str] | None:
             return None
         settings.tell_spec(remembered.origin, remembered.source)
         with remembered:
-            return remembered.get_secret(key), remembered.pipeline
+            try:
+                return key, remembered.get_secret(key), remembered.pipeline
+            except SecretNotFoundError:
+                from strongroom.cli.names import read
+
+                return *read(remembered, key, as_key=as_key), remembered.pipeline
     except StrongroomError:
         return None
+
+
+def _wholly(
+    settings: Settings, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
+) -> tuple[str, str, str]:
+    from strongroom.cli import names
+    from strongroom.cli.spec_cache import remember
+    from strongroom.errors import SecretNotFoundError
+
+    registry.explain(text)  # refuses what is no key
+    try:
+        if version is None:
+            key, value = names.read(registry, text, as_key=as_key)
+            remember(settings, registry)
+        else:
+            key, declared = names.target(registry, text, as_key=as_key, doing="read")
+            value = registry.get_secret_version(key, version)
+            if declared is not None and declared.field is not None:
+                from strongroom.declarations.json_fields import member_of
+
+                value = member_of(value, key, declared.field)
+    except SecretNotFoundError as error:
+        found = names.with_nearest(registry, error)
+    else:
+        return key, value, registry.explain(key).pipeline if settings.json else ""
+    raise found
+
+
+def several(settings: Settings, texts: Sequence[str], *, as_key: bool) -> None:
+    """Print what is stored under all `texts`, or nothing."""
+    from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
+    from strongroom.cli.formats.export import as_env, variables
+    from strongroom.errors import SecretNotFoundError, show_key
+
+    found: dict[str, tuple[str, str, str]] = {}
+    missing: list[SecretNotFoundError] = []
+    with settings.registry() as registry:
+        declared = set() if as_key else {*registry.plan.secrets}
+        for text in dict.fromkeys(texts):
+            try:
+                found[text] = _wholly(settings, registry, text, None, as_key=as_key)
+            except SecretNotFoundError as error:
+                missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        keys = ", ".join(show_key(one.key) for one in missing)
+        raise SecretNotFoundError(missing[0].key or "", f"{len(missing)} secrets not found: {keys}")
+    if settings.json:
+        told = [{"key": key, "value": value, "pipeline": pipeline} for key, value, pipeline in found.values()]
+        output.as_json({"secrets": told})
+    else:
+        values = {text: value for text, (_, value, _) in found.items()}
+        named = variables(values, declared)
+        refuse_dangerous(named)
+        refuse_undeclared(named.keys() - declared)
+        output.raw(as_env(named).encode())

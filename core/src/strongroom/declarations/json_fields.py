@@ -36,16 +36,30 @@ def member_of(value: str, key: str, field: str) -> str:
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
-def with_member(value: str, key: str, field: str, new: str) -> str:
+def with_member(value: str, key: str, field: str, new: str, *, add: bool = False) -> str:
     """Return the JSON text `value` of `key` with `new` as its member `field`; `a.b` descends.
+
+    Args:
+        value: The JSON text.
+        key: Its key, for messages.
+        field: The member.
+        new: What it is to be.
+        add: Add a member of this name, dots and all, to an object that has none.
 
     Raises:
         ValidationError: The value is no JSON object.
         SecretNotFoundError: It has no such member.
     """
-    member_of(value, key, field)
+    try:
+        member_of(value, key, field)
+    except SecretNotFoundError:
+        if not add or not isinstance(json.loads(value), dict):
+            raise
     data = json.loads(value)
-    _replace(data, field, new)
+    if add and isinstance(data, dict) and _descend(data, field) is _NOTHING:
+        data[field] = new
+    else:
+        _replace(data, field, new)
     return json.dumps(data, ensure_ascii=False)
 
 

@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, output
 from strongroom.cli.app import command
+from strongroom.cli.names import led_to
 
 if TYPE_CHECKING:
     from strongroom.cli.context import Settings
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 
 @command("explain")
 @click.argument("key", shell_complete=completions.keys)
-def explain_command(settings: Settings, key: str) -> None:
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+def explain_command(settings: Settings, *, key: str, as_key: bool) -> None:
     """Show which pipeline answers KEY and what a read passes on its way; no backend is asked.
+
+    KEY may be a declared name: then it is about the key of its declaration.
 
     Example: strongroom explain database/password
     """
@@ -25,16 +29,25 @@ def explain_command(settings: Settings, key: str) -> None:
     from strongroom.registry.routing import by_length
 
     plan = settings.plan()
+    declared = led_to(plan, key, as_key=as_key)
+    named = [f"name        {declared.name}"] if declared is not None else []
+    if declared is not None and declared.compose is not None:
+        if settings.json:
+            output.as_json({"name": declared.name, "composed_of": list(declared.parts)})
+        else:
+            output.lines([*named, f"composed of {', '.join(declared.parts)}"])
+        return
     explanation = explain(
         plan,
-        key,
+        declared.key if declared is not None else key,
         routes=by_length(plan.routes) if settings.pipeline is None else (),
         default=settings.pipeline or plan.default,
     )
     if settings.json:
         output.as_json(_as_data(explanation))
     else:
-        output.lines(_path(explanation))
+        field = [f"field       {declared.field}"] if declared is not None and declared.field else []
+        output.lines([*named, *_path(explanation), *field])
 
 
 def _as_data(explanation: Explanation) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.errors import UsageError
-from strongroom.cli.formats.export import FORMATS, as_env
+from strongroom.cli.formats.export import FORMATS, as_env, variables
 from strongroom.cli.selection import choose, read
 from strongroom.masking.limits import MIN_CHARACTERS
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from strongroom.cli.context import Settings
 
 _NOT_MASKED = frozenset({"integer", "boolean", "port"})
-_NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
 @command("export")
@@ -67,7 +65,7 @@ def export_command(
         if prefix is None:
             refuse_dangerous(values)
         else:
-            values = _named(values)
+            values = variables(values)
             refuse_undeclared(values)
     text = as_env(values, before="export ") if exported else FORMATS[form](values)
     if form == "github":
@@ -75,19 +73,6 @@ def export_command(
         masked = [value for name, value in values.items() if name not in open_ones]
         click.echo(_masks(masked), nl=False, err=True)
     output.raw(text.encode())
-
-
-def _named(values: Mapping[str, str]) -> dict[str, str]:
-    """Give keys the names of variables: `database/password` is DATABASE_PASSWORD."""
-    named: dict[str, str] = {}
-    keys: dict[str, str] = {}
-    for key, value in values.items():
-        name = _NO_VARIABLE.sub("_", key).upper()
-        name = f"_{name}" if name[0].isdigit() else name
-        if name in named:
-            raise UsageError(f"{keys[name]!r} and {key!r} would both be {name}", hint="use json or yaml")
-        named[name], keys[name] = value, key
-    return named
 
 
 def _masks(values: Iterable[str]) -> str:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from strongroom.cli import completions
+from strongroom.cli import completions, errors
 from strongroom.cli.app import command
 from strongroom.cli.context import Settings
-from strongroom.cli.get import get
+from strongroom.cli.get import one, several
 
 __all__ = ["get_command"]
 
 
 @command("get")
-@click.argument("key", shell_complete=completions.keys)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
 @click.option("--field", metavar="F", help="A member of a JSON secret; 'a.b' and 'a.0' descend.")
 @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
-def get_command(settings: Settings, key: str, field: str | None, version: str | None) -> None:
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+def get_command(
+    settings: Settings, *, keys: Sequence[str], field: str | None, version: str | None, as_key: bool
+) -> None:
     """Print the value of KEY on stdout; a newline follows it only on a terminal.
+
+    KEY may be a declared name: where no key is called like that, it leads to the key of its declaration.
+    Several KEYs are printed as NAME=value lines that a shell reads; where one is missing, nothing is.
 
     Example: strongroom get database/password
     """
-    get(settings, key=key, field=field, version=version)
+    if len(keys) == 1:
+        one(settings, keys[0], field=field, version=version, as_key=as_key)
+    elif field is not None or version is not None:
+        raise errors.UsageError("--field and --version are for one KEY")
+    else:
+        several(settings, keys, as_key=as_key)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, output
+from strongroom.cli import completions, names, output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @command("history")
 @click.argument("key", shell_complete=completions.keys)
-def history_command(settings: Settings, key: str) -> None:
-    """List the versions of KEY, newest first, without values.
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+def history_command(settings: Settings, *, key: str, as_key: bool) -> None:
+    """List the versions of KEY, newest first, without values. KEY may be a declared name.
 
     Example: strongroom history database/password
     """
     with settings.registry() as registry:
+        key, _ = names.target(registry, key, as_key=as_key, doing="look at")
         versions = registry.list_versions(key)
     rows = [
         {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import completions, errors, output
+from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.declared_rotations import declared_rotations, rotation_of
 from strongroom.cli.input import read_value
@@ -45,18 +45,22 @@ _NOTHING_DUE = "nothing is due"
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
 )
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
 def rotate_command(
-    settings: Settings, *, key: str | None, mode: str | None, dry_run: bool, from_stdin: bool
+    settings: Settings, *, key: str | None, mode: str | None, dry_run: bool, from_stdin: bool, as_key: bool
 ) -> int:
     """Give KEY a new value as its `rotate:` says; readers get the old one until the new one works.
 
-    After a crash, or where a program of the rotation fails, --resume goes on and --rollback undoes.
+    After a crash, or where a program of the rotation fails, --resume goes on and --rollback undoes. KEY may
+    be a declared name.
 
     Example: strongroom rotate --due
     """
     _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
+        if key is not None:
+            key, _ = names.target(registry, key, as_key=as_key, doing="rotate")
         if mode == "status":
             return _status(settings, registry, key)
         if mode == "due":

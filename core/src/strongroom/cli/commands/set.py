@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, output
+from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.input import read_value
+from strongroom.errors import SecretNotFoundError, show_key
 
 if TYPE_CHECKING:
     from strongroom.cli.context import Settings
-    from strongroom.spec.plan import Plan
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.plan import Plan, SecretPlan
 
 
 @command("set")
@@ -20,8 +22,22 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep a trailing newline of stdin.")
-def set_command(settings: Settings, key: str, value: str | None, generate: bool, raw: bool) -> None:
+@click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of another one.")
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+def set_command(
+    settings: Settings,
+    *,
+    key: str,
+    value: str | None,
+    generate: bool,
+    raw: bool,
+    allow_empty: bool,
+    as_key: bool,
+) -> None:
     """Store VALUE under KEY; without VALUE read stdin, or ask on a terminal without showing it.
+
+    KEY may be a declared name: where no key is called like that, it leads to the key of its declaration, and
+    to the member of it that is its `field`.
 
     Example: printf %s "$PASSWORD" | strongroom set database/password
     """
@@ -29,9 +45,11 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
         raise errors.UsageError("--generate makes the value: give neither VALUE nor --raw")
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
-        pipeline = registry.explain(key).pipeline  # refuses a bad key before anything is asked for
+        registry.explain(key)  # refuses a bad key before anything is asked for
+        key, declared = names.target(registry, key, as_key=as_key, doing="set")
+        pipeline = registry.explain(key).pipeline
         if generate:
-            value = _generated(registry.plan, key)
+            value = _generated(registry.plan, key, declared)
         elif value is None:
             value = read_value(key, raw=raw)
         else:
@@ -40,6 +58,13 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
                 "history; pipe it in, or leave it out to be asked for it"
             )
         absent = registry.absent_store(key) if registry.plan.origin != "own" else None
+        if not value and not allow_empty and names.stored(registry, key):
+            raise errors.UsageError(
+                f"the new value of {show_key(key)} is empty, and nothing was stored",
+                hint="give --allow-empty if that is meant",
+            )
+        if declared is not None and declared.field is not None:
+            value = _as_member(registry, key, declared.field, value)
         registry.set_secret(key, value)
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made anew; secrets that others have stored are not in it")
@@ -47,10 +72,23 @@ def set_command(settings: Settings, key: str, value: str | None, generate: bool,
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate})
 
 
-def _generated(plan: Plan, key: str) -> str:
+def _as_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
+    """Return the JSON object that is stored at `key` with `value` as its member `field`."""
+    from strongroom.declarations.json_fields import with_member
+
+    try:
+        old = registry.get_secret(key)
+    except SecretNotFoundError as error:
+        if error.reason != "absent":
+            raise
+        old = "{}"
+    return with_member(old, key, field, value, add=True)
+
+
+def _generated(plan: Plan, key: str, named: SecretPlan | None) -> str:
     from strongroom.generators import generate_password
 
-    declared = next(
+    declared = named or next(
         (secret for secret in plan.secrets.values() if secret.key == key and secret.generate), None
     )
     return generate_password(**(dict(declared.generate or {}) if declared is not None else {}))

@@ -6,11 +6,33 @@ import json
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from strongroom.cli.errors import UsageError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
+
+
+def variables(values: Mapping[str, str], declared: Collection[str] = ()) -> dict[str, str]:
+    """Return values by the names of variables: `database/password` is DATABASE_PASSWORD.
+
+    Args:
+        values: By key, or by declared name.
+        declared: What of them are declared names, which stay as they are.
+
+    Raises:
+        UsageError: Two would have one name.
+    """
+    named: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    for key, value in values.items():
+        name = key if key in declared else _NO_VARIABLE.sub("_", key).upper()
+        name = f"_{name}" if name[0].isdigit() else name
+        if name in named:
+            raise UsageError(f"{keys[name]!r} and {key!r} would both be {name}", hint="use json or yaml")
+        named[name], keys[name] = value, key
+    return named
 
 
 def as_env(values: Mapping[str, str], *, before: str = "") -> str:

@@ -1,0 +1,135 @@
+"""What somebody means who names a secret: a key, or a declared name that leads to one.
+
+A name is tried as a key first. Only where nothing is stored there, or it may not be read, a declared name
+leads on to what the spec says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from strongroom.errors import PermissionDeniedError, SecretNotFoundError, ValidationError
+
+if TYPE_CHECKING:
+    from strongroom.declarations.resolution import SecretSource
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import Declarations, SecretPlan
+
+__all__ = ["Read", "led_to", "read", "stored", "target", "with_nearest"]
+
+_LISTED_SOON = frozenset({"memory", "file", "env", "directory"})
+
+
+class Read(NamedTuple):
+    """What was read, and the key it was read from; a composed secret has its name there."""
+
+    key: str
+    value: str
+
+
+def led_to(plan: Declarations, text: str, *, as_key: bool = False) -> SecretPlan | None:
+    """Return the declaration that `text` may lead on to; None where it is nothing but a key.
+
+    Args:
+        plan: What is declared.
+        text: What somebody typed.
+        as_key: Take it as a key alone.
+    """
+    declared = None if as_key else plan.secrets.get(text)
+    return None if declared is None or declared.key == text else declared
+
+
+def read(source: SecretSource, text: str, *, as_key: bool = False) -> Read:
+    """Return the value of the key or declared name `text`.
+
+    Raises:
+        SecretNotFoundError: There is none; the message has the key that was asked for last.
+        ValidationError: It is composed, and what it is made of does not fit.
+    """
+    declared = led_to(source.plan, text, as_key=as_key)
+    if declared is None:
+        return Read(text, source.get_secret(text))
+    value = stored(source, text)
+    if value is not None:
+        return Read(text, value)
+    if declared.compose is not None:
+        return Read(text, _composed(source, declared))
+    value = source.get_secret(declared.key)
+    if declared.field is not None:
+        from strongroom.declarations.json_fields import member_of
+
+        value = member_of(value, declared.key, declared.field)
+    return Read(declared.key, value)
+
+
+def stored(source: SecretSource, key: str) -> str | None:
+    """Return what is stored at `key`; None where nothing is, or where it may not be read."""
+    try:
+        return source.get_secret(key)
+    except SecretNotFoundError as error:
+        if error.reason != "absent":
+            raise
+    except PermissionDeniedError:
+        pass
+    return None
+
+
+def _composed(source: SecretSource, declared: SecretPlan) -> str:
+    from strongroom.declarations.resolve import find_all
+
+    found = find_all(source, {declared.name: declared})[declared.name]
+    if found.text is not None:
+        return found.text
+    if found.error is not None and found.status != "missing":
+        raise found.error
+    told = f"{declared.name}: {found.problem or 'what it is composed of is not there'}"
+    if found.status in {"missing", "ok"}:
+        raise SecretNotFoundError(declared.name, told)
+    raise ValidationError(told)
+
+
+def target(
+    registry: SecretProviderRegistry, text: str, *, as_key: bool, doing: str
+) -> tuple[str, SecretPlan | None]:
+    """Return the key that a command is about, and the declaration that led there.
+
+    Args:
+        registry: Asked whether there is such a key, where it could be a name as well.
+        text: What somebody typed.
+        as_key: Take it as a key alone.
+        doing: What the command does to a secret, for the message.
+
+    Raises:
+        UsageError: The secret is composed of others.
+    """
+    declared = led_to(registry.plan, text, as_key=as_key)
+    if declared is None or stored(registry, text) is not None:
+        return text, None
+    if declared.compose is not None:
+        from strongroom.cli.errors import UsageError
+
+        raise UsageError(
+            f"{text} is composed of {', '.join(declared.parts)}: there is nothing of its own to {doing}",
+            hint=f"{doing} those, or give --key where a key is called like that",
+        )
+    return declared.key, declared
+
+
+def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -> SecretNotFoundError:
+    """Return `error` with the name or key that was most likely meant, where there is one."""
+    from strongroom.errors import StrongroomError, show_key
+    from strongroom.plugins import nearest
+
+    if error.reason != "absent" or error.hint is not None or error.key is None:
+        return error
+    known = {*registry.plan.secrets, *(one.key for one in registry.plan.secrets.values() if one.key)}
+    close = nearest(error.key, known - {error.key})
+    if close is None:
+        try:
+            if registry.explain(error.key).provider in _LISTED_SOON:
+                close = nearest(error.key, registry.list_secrets())
+        except StrongroomError:  # what was not found is told all the same
+            return error
+    if close is not None:
+        error.hint = f"did you mean {show_key(close)}?"
+    return error

@@ -1,0 +1,227 @@
+"""Declared names in the place of keys, several keys at once, and what was most likely meant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from strongroom.cli import main
+
+SPEC = """\
+version: 1
+pipelines:
+  app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}
+  locked:
+    provider: {type: file, file_path: locked.enc, key_file: app.key}
+    middleware: [{type: validation, key_pattern: "[a-z/]+"}]
+default: app
+routes: [{prefix: locked/, pipeline: locked}]
+secrets:
+  PASSWORD: {key: database/password, generate: {length: 24, alphabet: abcdef}}
+  USER: {key: database/login, field: user, required: false}
+  LOGIN: {key: database/login, field: deep.er, required: false}
+  URL: {compose: "postgres://{{ USER }}:{{ PASSWORD }}@db"}
+  SAME: {}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capfd):
+    """Return a function that runs the command line: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.yaml").chmod(0o644)
+
+    def run(*words):
+        capfd.readouterr()
+        code = main(list(words))
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def filled(cli):
+    assert cli("set", "database/password", "a password")[0] == 0
+    assert cli("set", "database/login", '{"user": "ann", "deep": {"er": "x"}}')[0] == 0
+    return cli
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_a_name_leads_to_its_key(filled, ways):
+    for _ in range(ways):  # the second time it is remembered
+        assert filled("get", "PASSWORD")[:2] == (0, "a password")
+        assert filled("get", "USER")[:2] == (0, "ann")
+        assert filled("get", "LOGIN")[:2] == (0, "x")
+        assert filled("get", "URL")[:2] == (0, "postgres://ann:a password@db")
+        assert json.loads(filled("--json", "get", "PASSWORD")[1]) == {
+            "key": "database/password",
+            "value": "a password",
+            "pipeline": "app",
+        }
+
+
+def test_a_key_of_that_name_comes_first(filled):
+    assert filled("set", "--key", "PASSWORD", "another")[0] == 0
+    assert filled("get", "PASSWORD")[:2] == (0, "another")
+    assert filled("get", "database/password")[:2] == (0, "a password")
+    assert filled("set", "PASSWORD", "a third")[0] == 0  # it is there, so that it is meant
+    assert filled("get", "--key", "PASSWORD")[:2] == (0, "a third")
+    assert filled("get", "database/password")[:2] == (0, "a password")
+
+
+def test_as_a_key_alone_it_leads_nowhere(filled):
+    for command in ("get", "history", "rotate"):
+        code, _, said = filled(command, "--key", "PASSWORD")
+        assert (code, "PASSWORD" in said) == (3, True), command
+    assert "composed" not in filled("explain", "--key", "URL")[1]
+
+
+def test_set_stores_under_the_key_of_the_declaration(cli):
+    assert cli("set", "PASSWORD", "a password")[0] == 0
+    assert cli("list")[1] == "database/password\n"
+    assert json.loads(cli("--json", "set", "PASSWORD", "--generate")[1]) == {
+        "key": "database/password",
+        "pipeline": "app",
+        "generated": True,
+    }
+    value = cli("get", "database/password")[1]
+    assert (len(value), set(value) <= set("abcdef")) == (24, True)
+
+
+def test_set_of_a_field_replaces_it_and_keeps_the_others(filled):
+    assert filled("set", "USER", "bob")[0] == 0
+    assert filled("set", "LOGIN", "y")[0] == 0
+    assert json.loads(filled("get", "database/login")[1]) == {"user": "bob", "deep": {"er": "y"}}
+
+
+def test_set_of_a_field_that_is_not_there_adds_it(cli):
+    assert cli("set", "USER", "bob")[0] == 0
+    assert cli("set", "LOGIN", "y")[0] == 0
+    assert json.loads(cli("get", "database/login")[1]) == {"user": "bob", "deep.er": "y"}
+    assert cli("get", "LOGIN")[:2] == (0, "y")
+    assert cli("set", "database/login", "no JSON")[0] == 0
+    assert cli("set", "USER", "bob")[0] == 2
+    assert cli("get", "database/login")[1] == "no JSON"
+
+
+@pytest.mark.parametrize("words", [("set", "URL", "x"), ("history", "URL"), ("rotate", "URL")])
+def test_a_composed_secret_has_nothing_of_its_own(filled, words):
+    code, _, said = filled(*words)
+    assert (code, "URL is composed of PASSWORD, USER" in said) == (2, True)
+    assert "x" not in filled("list")[1].split()
+
+
+def test_a_composed_secret_whose_parts_are_missing_is_missing(cli):
+    code, out, said = cli("get", "URL")
+    assert (code, out, "URL" in said) == (3, "", True)
+
+
+def test_history_rotate_and_explain_take_names(filled):
+    assert json.loads(filled("--json", "history", "PASSWORD")[1])["key"] == "database/password"
+    assert json.loads(filled("--json", "rotate", "PASSWORD")[1])["key"] == "database/password"
+    (status,) = json.loads(filled("--json", "rotate", "--status", "PASSWORD")[1])["secrets"]
+    assert status["key"] == "database/password"
+    assert len(json.loads(filled("--json", "history", "PASSWORD")[1])["versions"]) == 2
+    told = filled("explain", "USER")[1]
+    assert told.startswith("name        USER\nkey         database/login\n")
+    assert told.endswith("field       user\n")
+    assert filled("explain", "URL")[1] == "name        URL\ncomposed of PASSWORD, USER\n"
+    assert json.loads(filled("--json", "explain", "PASSWORD")[1])["key"] == "database/password"
+    assert filled("get", "--version", "1", "--key", "PASSWORD")[0] == 3
+
+
+def test_an_older_version_by_name(filled):
+    first = json.loads(filled("--json", "history", "PASSWORD")[1])["versions"][0]["version"]
+    assert filled("set", "PASSWORD", "a newer one")[0] == 0
+    assert filled("get", "PASSWORD", "--version", first)[:2] == (0, "a password")
+    first = json.loads(filled("--json", "history", "USER")[1])["versions"][0]["version"]
+    assert filled("set", "USER", "bob")[0] == 0
+    assert filled("get", "USER", "--version", first)[:2] == (0, "ann")
+
+
+def test_what_may_not_be_read_leads_on_too(filled, monkeypatch):
+    from strongroom.errors import PermissionDeniedError, SecretNotFoundError
+    from strongroom.registry import SecretProviderRegistry
+
+    real = SecretProviderRegistry.get_secret
+    error = [PermissionDeniedError("no")]
+
+    def get_secret(self, key):
+        if key == "PASSWORD":
+            raise error[0]
+        return real(self, key)
+
+    monkeypatch.setattr(SecretProviderRegistry, "get_secret", get_secret)
+    monkeypatch.setenv("STRONGROOM_PLUGINS", "strongroom-file")  # the whole way
+    assert filled("get", "PASSWORD")[:2] == (0, "a password")
+    for reason in ("deleted", "destroyed", "disabled"):
+        error[0] = SecretNotFoundError("PASSWORD", reason=reason)
+        assert filled("get", "PASSWORD")[:2] == (3, "")
+        assert filled("set", "PASSWORD", "x")[0] == 3
+
+
+def test_several_keys_are_lines_that_a_shell_reads(filled):
+    assert filled("set", "odd/key", "it's $HOME\n`x`")[0] == 0
+    code, out, _ = filled("get", "PASSWORD", "odd/key", "URL", "database/password")
+    assert code == 0
+    script = f'{out}\nprintf "%s|%s|%s|%s" "$PASSWORD" "$ODD_KEY" "$URL" "$DATABASE_PASSWORD"'
+    read = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert read.stdout == "a password|it's $HOME\n`x`|postgres://ann:a password@db|a password"
+
+
+def test_several_keys_as_json(filled):
+    told = json.loads(filled("--json", "get", "USER", "database/password")[1])
+    assert told == {
+        "secrets": [
+            {"key": "database/login", "value": "ann", "pipeline": "app"},
+            {"key": "database/password", "value": "a password", "pipeline": "app"},
+        ]
+    }
+
+
+def test_of_several_keys_one_missing_prints_nothing(filled):
+    code, out, said = filled("get", "PASSWORD", "no/such", "USER")
+    assert (code, out, "'no/such'" in said) == (3, "", True)
+    code, out, said = filled("get", "PASSWORD", "no/such", "neither")
+    assert (code, out) == (3, "")
+    assert "2 secrets not found: 'no/such', 'neither'" in said
+
+
+def test_several_keys_that_a_shell_must_not_read_are_refused(filled):
+    assert filled("set", "ld/preload", "x")[0] == 0
+    code, out, said = filled("get", "PASSWORD", "ld/preload")
+    assert (code, out, "LD_PRELOAD" in said) == (2, "", True)
+    assert filled("get", "a/b", "a_b")[0] == 3
+    assert filled("get", "PASSWORD", "USER", "--field", "x")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("gte", "a"), "'get'"),
+        (("lst",), "'list'"),
+        (("get", "--jsn", "a"), "'--json'"),
+        (("get", "PASWORD"), "'PASSWORD'"),
+        (("get", "database/pasword"), "'database/password'"),
+        (("get", "stored/onl"), "'stored/only'"),
+    ],
+)
+def test_what_was_most_likely_meant_is_asked(filled, words, meant):
+    assert filled("set", "stored/only", "x")[0] == 0
+    code, out, said = filled(*words)
+    assert (code, out) == (3 if words[0] == "get" and "--jsn" not in words else 2, "")
+    assert f"id you mean {meant}?" in said
+
+
+def test_an_empty_value_takes_the_place_of_none_by_accident(filled):
+    code, _, said = filled("set", "PASSWORD", "")
+    assert (code, "--allow-empty" in said) == (2, True)
+    assert filled("get", "PASSWORD")[1] == "a password"
+    assert filled("set", "new/key", "")[0] == 0
+    assert filled("set", "new/key", "")[0] == 0
+    assert filled("set", "PASSWORD", "", "--allow-empty")[0] == 0
+    assert filled("get", "PASSWORD")[:2] == (0, "")
