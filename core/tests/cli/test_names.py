@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from strongroom.cli import main
+from strongroom.spec import trust
 
 SPEC = """\
 version: 1
@@ -215,6 +216,64 @@ def test_what_was_most_likely_meant_is_asked(filled, words, meant):
     code, out, said = filled(*words)
     assert (code, out) == (3 if words[0] == "get" and "--jsn" not in words else 2, "")
     assert f"id you mean {meant}?" in said
+
+
+def test_set_declares_what_it_stores(filled):
+    Path("strongroom.yaml").write_text(SPEC + "# the end\n")
+    assert filled("set", "NEW", "a value", "--declare")[0] == 0
+    assert Path("strongroom.yaml").read_text() == (SPEC + "  NEW: {key: NEW}\n# the end\n"), (
+        "the rest is as it was"
+    )
+    assert Path("strongroom.yaml").stat().st_mode & 0o777 == 0o644
+    assert filled("run", "--only", "NEW", "--no-mask", "--", "sh", "-c", "echo $NEW")[1] == "a value\n"
+    assert json.loads(filled("--json", "set", "OTHER", "--generate", "--declare")[1])["declared"]
+    # What is declared already is stored where it says.
+    assert json.loads(filled("--json", "set", "PASSWORD", "another", "--declare")[1]) == {
+        "key": "database/password",
+        "pipeline": "app",
+        "generated": False,
+        "declared": False,
+    }
+    data = Path("strongroom.yaml").read_bytes()
+    assert trust.is_trusted(str(Path("strongroom.yaml").resolve()), data, Path("strongroom.yaml").stat())
+
+
+def test_what_cannot_be_declared_is_neither_stored_nor_declared(filled, monkeypatch):
+    before = Path("strongroom.yaml").read_bytes()
+    for key, why in [("a/b", "is not the name of a variable"), ("LD_PRELOAD", "LD_PRELOAD")]:
+        code, _, said = filled("set", key, "x", "--declare")
+        assert (code, why in said) == (2, True)
+        assert filled("get", key)[0] == 3
+    assert Path("strongroom.yaml").read_bytes() == before
+    Path("elsewhere").mkdir()
+    Path("elsewhere/.git").mkdir()
+    monkeypatch.chdir("elsewhere")
+    code, _, said = filled("set", "NEW", "x", "--declare")
+    assert (code, "there is no spec" in said) == (2, True)
+    assert filled("get", "NEW")[0] == 3
+
+
+def test_a_spec_that_changes_meanwhile_is_left_alone(filled, monkeypatch):
+    from strongroom.registry import SecretProviderRegistry
+
+    real = SecretProviderRegistry.explain
+
+    def explain(self, key):
+        Path("strongroom.yaml").write_text(SPEC + "# changed\n")
+        return real(self, key)
+
+    monkeypatch.setattr(SecretProviderRegistry, "explain", explain)
+    assert filled("set", "NEW", "x", "--declare")[0] == 8
+    assert Path("strongroom.yaml").read_text() == SPEC + "# changed\n"
+    assert filled("get", "NEW")[0] == 3
+
+
+def test_a_link_to_a_spec_stays_one(filled):
+    Path("strongroom.yaml").rename("real.yaml")
+    Path("strongroom.yaml").symlink_to("real.yaml")
+    assert filled("set", "NEW", "a value", "--declare")[0] == 0
+    assert Path("strongroom.yaml").is_symlink()
+    assert "  NEW: {key: NEW}\n" in Path("real.yaml").read_text()
 
 
 def test_an_empty_value_takes_the_place_of_none_by_accident(filled):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
+from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.input import read_value
-from strongroom.errors import SecretNotFoundError, show_key
+from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
+from strongroom.paths.atomic_write import write_whole
+from strongroom.spec.editing import with_declaration
+from strongroom.spec.models import VARIABLE_NAME
+from strongroom.spec.source import read_bytes
+from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
     from strongroom.cli.context import Settings
@@ -23,6 +34,9 @@ if TYPE_CHECKING:
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep a trailing newline of stdin.")
 @click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of another one.")
+@click.option(
+    "--declare", is_flag=True, help="Add KEY to the spec's `secrets:`, so that `run` hands it over."
+)
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
 def set_command(
     settings: Settings,
@@ -32,12 +46,14 @@ def set_command(
     generate: bool,
     raw: bool,
     allow_empty: bool,
+    declare: bool,
     as_key: bool,
 ) -> None:
     """Store VALUE under KEY; without VALUE read stdin, or ask on a terminal without showing it.
 
     KEY may be a declared name: where no key is called like that, it leads to the key of its declaration, and
-    to the member of it that is its `field`.
+    to the member of it that is its `field`. With --declare KEY becomes such a name; the rest of the spec
+    stays as it is written, and the spec is trusted as it is then.
 
     Example: printf %s "$PASSWORD" | strongroom set database/password
     """
@@ -46,6 +62,7 @@ def set_command(
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         registry.explain(key)  # refuses a bad key before anything is asked for
+        added = _declared(registry.plan, key) if declare else None
         key, declared = names.target(registry, key, as_key=as_key, doing="set")
         pipeline = registry.explain(key).pipeline
         if generate:
@@ -66,10 +83,46 @@ def set_command(
         if declared is not None and declared.field is not None:
             value = _as_member(registry, key, declared.field, value)
         registry.set_secret(key, value)
+        if added is not None:
+            _write_spec(Path(registry.plan.source), added)
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made anew; secrets that others have stored are not in it")
         if settings.json:
-            output.as_json({"key": key, "pipeline": pipeline, "generated": generate})
+            told = {"declared": added is not None} if declare else {}
+            output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **told})
+
+
+def _declared(plan: Plan, name: str) -> bytes | None:
+    """Return the spec with the declaration of `name`; None where it has one.
+
+    Raises:
+        UsageError: There is no spec to add it to, or it cannot be the name of a declared secret.
+        ConflictError: The spec has changed since it was read.
+    """
+    if plan.origin == "own":
+        raise errors.UsageError(
+            "there is no spec to declare it in", hint="run `strongroom init`, or name one with --spec"
+        )
+    if name in plan.secrets:
+        return None
+    if re.fullmatch(VARIABLE_NAME, name) is None:
+        raise errors.UsageError(
+            f"{show_key(name)} cannot be declared: it is not the name of a variable",
+            hint="letters, digits and '_'; or declare it yourself, with this as its `key`",
+        )
+    refuse_dangerous([name])
+    data, _ = read_bytes(Path(plan.source))
+    if hashlib.sha256(data).hexdigest() != plan.digest:
+        raise ConflictError(f"{plan.source} has changed since it was read", hint="do it again")
+    return with_declaration(data, name, name)
+
+
+def _write_spec(path: Path, data: bytes) -> None:
+    """Put `data` in the place of the spec, wherever a link leads, and trust it."""
+    real = path.resolve()
+    write_whole(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+    with suppress(ConfigurationError):  # without a home nothing is trusted
+        trust(str(real), data)
 
 
 def _as_member(registry: SecretProviderRegistry, key: str, field: str, value: str) -> str:
