@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import pickle
+import subprocess
 import sys
 import threading
 
@@ -130,6 +132,39 @@ def test_a_pool_of_forked_processes_reads():
         _shared.append(registry)
         with multiprocessing.get_context("fork").Pool(3) as pool:
             assert pool.map(_read, ["a", "b"] * 20) == ["value of a", "value of b"] * 20
+
+
+APP = """
+import os
+from strongroom import SecretProviderRegistry
+registry = SecretProviderRegistry({SPEC})
+process, read = os.getpid(), registry.get_secret("a")
+"""
+POOL = """
+import multiprocessing, os
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["app"])
+    look = "(lambda app: (app.registry.get_secret('b'), app.read, app.process == __import__('os').getpid()))"
+    with context.Pool(3) as pool:
+        print(sorted(set(pool.map(eval, [look + "(__import__('app'))"] * 12))))
+"""
+
+
+def test_children_of_a_fork_server_that_uses_a_registry_read(tmp_path):
+    (tmp_path / "app.py").write_text(APP.replace("{SPEC}", repr(SPEC)))
+    (tmp_path / "main.py").write_text(POOL)
+    done = subprocess.run(
+        [sys.executable, "main.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    # Of the fork server and not of the children is the registry that they read with.
+    assert (done.returncode, done.stdout) == (0, "[('value of b', 'value of a', False)]\n"), done.stderr
 
 
 _shared = []

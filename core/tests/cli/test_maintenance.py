@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from strongroom import SecretProviderRegistry, TenantContext, generate_key, veri
 from strongroom.audit.verify import verify_pieces
 from strongroom.cli.app import run_app
 from strongroom.encryption import keyfiles
-from strongroom.errors import DecryptionError, StrongroomError
+from strongroom.errors import DecryptionError, RotationError, StrongroomError
 from strongroom.registry import rekey
+from strongroom.rotation import SecretRotation
 
 SHARED = """\
 version: 1
@@ -394,6 +397,37 @@ def test_values_are_rekeyed_within_each_tenant(folder, run, cipher_key, order):
         with TenantContext(tenant):
             assert read(None, "app") == f"of {tenant}"
             assert read(None, "app", "a/b") == "second"
+
+
+@pytest.mark.parametrize("around", ["{type: tenant}", "{type: prefix, prefix: p/}"])
+def test_what_a_rotation_keeps_beside_a_value_is_rekeyed_too(folder, run, cipher_key, around):
+    """Else nobody could end a rotation in flight after the old key was taken away."""
+
+    def fail(*_):
+        raise RuntimeError("the target is down")
+
+    def record(names):
+        guarded(*names)
+        with SecretProviderRegistry("strongroom.yaml", pipeline="app") as registry, active():
+            return registry.pipeline("app").inner.get_secret(".rotation/db")
+
+    older = '{type: encryption, key: "${file:./cipher.key}", older_keys: ["${file:./old.key}"]}'
+    names = [around, ENCRYPTED]
+    active = partial(TenantContext, "acme") if "tenant" in around else nullcontext
+    guarded(*names)
+    with SecretProviderRegistry("strongroom.yaml", pipeline="app") as registry, active():
+        registry.set_secret("db", "value")
+        with pytest.raises(RotationError):
+            SecretRotation(registry, apply=fail).rotate("db", "newer")
+    before = record(names)
+    Path("cipher.key").rename("old.key")
+    keyfiles.place(folder / "cipher.key", f"{generate_key()}\n".encode())
+    guarded(*names[:-1], older)
+    tenant = ["--tenant", "acme"] if "tenant" in around else []
+    assert "2 values" in run(*tenant, "rekey", "--values")
+    assert "0 values" in run(*tenant, "rekey", "--values")
+    Path("old.key").unlink()
+    assert record(names) == before
 
 
 def test_the_member_of_a_fallback_sees_it_too(folder, run):

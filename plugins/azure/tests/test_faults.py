@@ -415,6 +415,25 @@ def test_no_answer_of_another_form_is_an_error_of_pythons(bench, share):
             assert type(found) is type(good), what
 
 
+def test_an_answer_for_another_secret_is_an_error_and_no_value(bench):
+    """Its id names the secret; connections may be mixed up by a fork that Python does not hear of."""
+    provider = bench.provider(timeout=5)
+    for key in ("k", "l"):
+        provider.set_secret(key, "hunter2")
+    bench.server.spoil_with(
+        lambda status, body, headers: (
+            status,
+            {**body, "id": body["id"].replace("/secrets/k", "/secrets/l")} if "id" in body else body,
+            headers,
+        )
+    )
+    for read in (lambda: provider.get_secret("k"), lambda: provider.get_secrets(["k"])):
+        with pytest.raises(BackendUnavailableError, match="answered for another secret") as caught:
+            read()
+        assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+    assert provider.get_secret("l") == "hunter2"
+
+
 @pytest.mark.parametrize("value", [5, True, ["hunter2"], {"hunter2": "hunter2"}])
 def test_a_value_that_is_not_text_is_an_error(bench, value):
     provider = bench.provider(timeout=0.3)

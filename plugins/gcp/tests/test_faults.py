@@ -296,15 +296,20 @@ class TestStrangersAnswers:
         assert provider.get_secret("n") == "v4lue"
 
     def test_an_answer_about_another_secret_is_an_error(self, bench):
-        provider = bench.provider(timeout=0.3)
+        provider, patient = bench.provider(timeout=0.3), bench.provider(timeout=60)
         for key in ("k", "l"):
-            provider.set_secret(key, "hunter2")
+            patient.set_secret(key, "hunter2")
         bench.server.spoil_with(
             lambda status, body, headers: (status, body.replace(b"secrets/k", b"secrets/l"), headers)
         )
         for look in _looks(provider):
             error = _ends_in_time(look, seconds=0.3)
             assert type(error) is BackendUnavailableError
+        for read in (lambda: patient.get_secret("k"), lambda: patient.get_secrets(["k"])):
+            with pytest.raises(BackendUnavailableError, match="answered for another secret") as caught:
+                read()
+            error = caught.value
+            assert "hunter2" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
 
     @pytest.mark.parametrize("body", [b"{}", b'{"a": 1}', b'{"name": "projects/p/secrets/k/versions/1"}'])
     def test_an_answer_that_tells_nothing_is_no_empty_secret_and_no_write(self, bench, body):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from strongroom.errors import ReadOnlyError, TenantContextError, UnsupportedOperationError
+from strongroom.keys import record_key
 from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.pipeline.pipeline import Pipeline
@@ -127,7 +128,11 @@ def _tenants(pipeline: Pipeline) -> list[str] | None:
 
 
 def _keys(pipeline: Pipeline, encryption: EncryptionMiddleware) -> list[str]:
-    """Return the names by which an encryption knows the secrets that can be listed."""
+    """Return the names by which an encryption knows the secrets that can be listed.
+
+    So it does what rotations keep beside them, which no list has: without it none could be ended that is in
+    flight. A name under which there is nothing is passed over.
+    """
     above: list[RenamingMiddleware] = []
     top: Any = None
     for layer in layers(pipeline):
@@ -138,7 +143,8 @@ def _keys(pipeline: Pipeline, encryption: EncryptionMiddleware) -> list[str]:
             break
         if isinstance(layer, RenamingMiddleware):
             above.append(layer)
-    keys: list[str] = top.list_secrets("")
+    listed: list[str] = top.list_secrets("")
+    keys = [name for key in listed for name in (key, record_key(key))]
     for layer in above:
         keys = [layer.stored(key) for key in keys]
     return keys
