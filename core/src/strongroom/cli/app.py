@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "Write a spec, and make an encrypted store and its key.",
     "keygen": "Print a new encryption key.",
     "list": "List keys.",
+    "mv": "Give a secret another key.",
     "plugins": "List the installed plugins, or begin a new one.",
     "redact": "Mask the declared secrets in what is piped through.",
     "rekey": "Encrypt the store under a new key.",

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["as_json", "colour", "lines", "progress", "table", "value"]
+__all__ = ["as_json", "colour", "lines", "progress", "span", "table", "value"]
+
+_HOUR, _DAY = 3600, 86400
 
 
 def value(text: str) -> None:
@@ -79,3 +81,10 @@ def progress(about: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(about, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in one unit, such as `3d`."""
+    if seconds < _HOUR:
+        return f"{max(0, int(seconds // 60))}m"
+    return f"{int(seconds // _HOUR)}h" if seconds < 2 * _DAY else f"{int(seconds // _DAY)}d"

@@ -2,33 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import errors, output
 from strongroom.cli.app import command
+from strongroom.cli.output import span
+from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from strongroom.cli.context import Settings
+    from strongroom.registry import SecretProviderRegistry
 
 
 @command("list")
 @click.argument("prefix", required=False, default="")
 @click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
-def list_command(settings: Settings, *, prefix: str, tree: bool) -> None:
+@click.option("--long", "long", is_flag=True, help="Show age, version, declared name and when it is due.")
+def list_command(settings: Settings, *, prefix: str, tree: bool, long: bool) -> None:
     """List the keys, or those that begin with PREFIX, one a line.
+
+    With --long each key is asked about: what a backend does not tell is `-`. No value is read.
 
     Example: strongroom list database/
     """
+    if tree and long:
+        raise errors.UsageError("--tree draws keys, --long is a table: choose one")
     with settings.registry() as registry:
         keys = registry.list_secrets(prefix)
-    if settings.json:
+        rows = [_described(registry, key) for key in keys] if long else []
+    if long and settings.json:
+        output.as_json({"secrets": [one.as_data() for one in rows]})
+    elif long:
+        now = datetime.now(UTC)
+        output.table(["key", "age", "version", "declared", "due"], (one.as_row(now) for one in rows))
+    elif settings.json:
         output.as_json({"keys": keys})
     else:
         output.lines(_tree(keys) if tree else keys)
+
+
+class _Row(NamedTuple):
+    """What is told of one key."""
+
+    key: str
+    updated_at: datetime | None
+    version: str | None
+    declared: Sequence[str]
+    due_at: datetime | None
+
+    def as_data(self) -> dict[str, Any]:
+        times = {"updated_at": self.updated_at, "due_at": self.due_at}
+        told = {name: at.isoformat() if at is not None else None for name, at in times.items()}
+        return {"key": self.key, "version": self.version, "declared": list(self.declared), **told}
+
+    def as_row(self, now: datetime) -> Sequence[str]:
+        age = "-" if self.updated_at is None else span((now - self.updated_at).total_seconds())
+        due = "-"
+        if self.due_at is not None:
+            left = (self.due_at - now).total_seconds()
+            due = f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+        return self.key, age, self.version or "-", ", ".join(self.declared) or "-", due
+
+
+def _described(registry: SecretProviderRegistry, key: str) -> _Row:
+    declared = {name: one for name, one in registry.plan.secrets.items() if one.key == key}
+    try:
+        found = registry.describe_secret(key)
+    except (
+        UnsupportedOperationError,
+        SecretNotFoundError,
+        PermissionDeniedError,
+    ):  # or gone since it was listed
+        return _Row(key, None, None, list(declared), None)
+    days = [one.rotate_days for one in declared.values() if one.rotate_days is not None]
+    due = found.updated_at + timedelta(days=min(days)) if days and found.updated_at is not None else None
+    return _Row(key, found.updated_at, found.version, list(declared), due)
 
 
 def _tree(keys: Sequence[str]) -> list[str]:

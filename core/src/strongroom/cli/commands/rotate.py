@@ -12,6 +12,7 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.declared_rotations import declared_rotations, rotation_of
 from strongroom.cli.input import read_value
+from strongroom.cli.output import span
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from strongroom.rotation import RotationResult
     from strongroom.spec.secret_plan import SecretPlan
 
-_HOUR, _DAY = 3600, 86400
 _NOTHING_DUE = "nothing is due"
 
 
@@ -217,7 +217,7 @@ def _rows(found: Iterable[tuple[str, RotationStatus | None]], now: datetime) -> 
         if status is None:
             yield key, "-", "-", "absent", "-"
             continue
-        age = "-" if status.rotated_at is None else _span((now - status.rotated_at).total_seconds())
+        age = "-" if status.rotated_at is None else span((now - status.rotated_at).total_seconds())
         yield key, age, _when_due(status, now), status.state, status.last_error or "-"
 
 
@@ -225,13 +225,7 @@ def _when_due(status: RotationStatus, now: datetime) -> str:
     if status.due_at is None:
         return "-"
     left = (status.due_at - now).total_seconds()
-    return f"in {_span(left)}" if left > 0 else f"{_span(-left)} ago"
-
-
-def _span(seconds: float) -> str:
-    if seconds < _HOUR:
-        return f"{max(0, int(seconds // 60))}m"
-    return f"{int(seconds // _HOUR)}h" if seconds < 2 * _DAY else f"{int(seconds // _DAY)}d"
+    return f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
 
 
 def _stands(key: str, status: RotationStatus | None) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""`strongroom mv`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import completions, errors, names, output
+from strongroom.cli.app import command
+from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
+from strongroom.providers import ConditionalWriter
+from strongroom.rotation.target import room_of
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import Settings
+    from strongroom.pipeline import Pipeline
+    from strongroom.providers import SecretProvider
+
+
+@command("mv")
+@click.argument("old", metavar="OLD", shell_complete=completions.keys)
+@click.argument("new", metavar="NEW")
+def mv_command(settings: Settings, *, old: str, new: str) -> int:
+    """Store under NEW what is under OLD, and delete OLD once NEW has been read back.
+
+    Both are keys. What is under NEW already is never replaced, and OLD is kept where it is changed meanwhile
+    (exit 8). Older versions stay behind.
+
+    Example: strongroom mv database/pass database/password
+    """
+    if old == new:
+        raise errors.UsageError("OLD and NEW are the same key")
+    with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
+        pipeline = registry.explain(new).pipeline  # refuses a bad key before anything is read
+        origin, destination = registry.pipeline_for(old), registry.pipeline_for(new)
+        source, copy = _itself(origin), _itself(destination)
+        try:
+            value, missing = source.get_secret(old), None
+        except SecretNotFoundError as error:
+            value, missing = "", names.with_nearest(registry, error)
+        if missing is not None:
+            raise missing
+        _store(destination, copy, new, value)
+        if _now(source, old) != value:
+            raise errors.UsageError(
+                f"{show_key(old)} was changed meanwhile, and is kept; {show_key(new)} has what it was before",
+                code=errors.CONFLICT,
+            )
+        origin.delete_secret(old)
+        for name, declared in registry.plan.secrets.items():
+            if declared.key == old:
+                settings.warn(f"the spec still looks for {name} at {show_key(old)}: change its `key`")
+    if settings.json:
+        output.as_json({"from": old, "to": new, "pipeline": pipeline})
+    return 0
+
+
+def _store(destination: Pipeline, copy: Pipeline, key: str, value: str) -> None:
+    """Store `value` where nothing is stored yet, and read it back."""
+    there = _now(copy, key)
+    if there is not None:
+        # The two may be one secret under two names, so that even an equal value says nothing of a copy.
+        raise errors.UsageError(
+            f"{show_key(key)} is there already, and nothing was changed",
+            code=errors.CONFLICT,
+            hint=f"look at it; `strongroom delete {key}` takes it away",
+        )
+    if isinstance(destination, ConditionalWriter):
+        destination.set_secret_if(key, value, None)
+    else:
+        destination.set_secret(key, value)
+    if _now(copy, key) != value:
+        raise StrongroomError(
+            f"{show_key(key)} reads back other than it was written",
+            hint="nothing was deleted; a middleware may change values",
+        )
+
+
+def _itself(pipeline: Pipeline) -> Pipeline:
+    """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
+    return pipeline.around(room_of(pipeline))
+
+
+def _now(provider: SecretProvider, key: str) -> str | None:
+    try:
+        return provider.get_secret(key)
+    except SecretNotFoundError:
+        return None

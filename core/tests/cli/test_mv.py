@@ -1,0 +1,132 @@
+"""Giving a secret another key, and the long list."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from strongroom.cli import main
+from strongroom.registry import SecretProviderRegistry
+
+SPEC = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: secrets.enc, key_file: app.key}
+    middleware: [{type: caching}]
+  team: {provider: {type: file, file_path: team.enc, key_file: app.key}}
+  same: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}
+default: app
+routes:
+  - {prefix: team/, pipeline: team, strip_prefix: true}
+  - {prefix: same/, pipeline: same, strip_prefix: true}
+secrets:
+  PASSWORD: {key: database/password, rotate_days: 30}
+  ALSO: {key: database/password, required: false}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capfd):
+    """Return a function that runs the command line: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.yaml").chmod(0o644)
+
+    def run(*words):
+        capfd.readouterr()
+        code = main(list(words))
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    assert run("set", "old/key", "a value")[0] == 0
+    return run
+
+
+def keys(cli):
+    return [key for key in cli("list")[1].split() if not key.startswith("same/")]
+
+
+@pytest.mark.parametrize("new", ["new/key", "team/key"])
+def test_it_is_under_the_new_key_and_no_longer_under_the_old_one(cli, new):
+    told = json.loads(cli("--json", "mv", "old/key", new)[1])
+    assert told == {"from": "old/key", "to": new, "pipeline": "team" if new == "team/key" else "app"}
+    assert keys(cli) == [new]
+    assert cli("get", new)[1] == "a value"
+    assert cli("mv", new, "old/key") == (0, "", "")
+    assert keys(cli) == ["old/key"]
+
+
+def test_what_is_there_is_never_replaced(cli):
+    for value in ("another", "a value"):
+        assert cli("set", "new/key", value)[0] == 0
+        code, _, said = cli("mv", "old/key", "new/key")
+        assert (code, "is there already" in said) == (8, True)
+        assert (cli("get", "old/key")[1], cli("get", "new/key")[1]) == ("a value", value)
+
+
+def test_one_secret_under_two_names_is_not_lost(cli):
+    assert cli("get", "same/old/key")[1] == "a value"
+    assert cli("mv", "old/key", "same/old/key")[0] == 8
+    assert cli("mv", "same/old/key", "old/key")[0] == 8
+    assert cli("get", "old/key")[1] == "a value"
+
+
+def test_what_is_changed_meanwhile_is_kept(cli, monkeypatch):
+    from strongroom.cli.commands import mv
+
+    real = mv._store
+
+    def store(*given):
+        real(*given)
+        with SecretProviderRegistry("strongroom.yaml") as registry:
+            registry.set_secret("old/key", "a newer value")
+
+    monkeypatch.setattr(mv, "_store", store)
+    code, _, said = cli("mv", "old/key", "new/key")
+    assert (code, "changed meanwhile" in said) == (8, True)
+    assert (cli("get", "old/key")[1], cli("get", "new/key")[1]) == ("a newer value", "a value")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "why"),
+    [
+        ("old/key", "old/key", 2, "the same key"),
+        ("old/kex", "new/key", 3, "did you mean 'old/key'?"),
+        ("old/key", "a b\n", 2, "invalid key"),
+        ("a b\n", "new/key", 2, "invalid key"),
+    ],
+)
+def test_mistakes_are_told_and_change_nothing(cli, old, new, code, why):
+    told = cli("mv", old, new)
+    assert (told[0], why in told[2]) == (code, True)
+    assert keys(cli) == ["old/key"]
+
+
+def test_declarations_of_the_old_key_are_told(cli):
+    assert cli("set", "database/password", "x")[0] == 0
+    code, _, said = cli("mv", "database/password", "new/key")
+    assert (code, "PASSWORD" in said, "'database/password'" in said) == (0, True, True)
+
+
+def test_the_long_list(cli):
+    assert cli("set", "database/password", "x")[0] == 0
+    lines = [re.split(r"  +", line) for line in cli("list", "--long")[1].splitlines()]
+    assert lines[0] == ["KEY", "AGE", "VERSION", "DECLARED", "DUE"]
+    assert lines[1][:2] == ["database/password", "0m"]
+    assert lines[1][3:] == ["PASSWORD, ALSO", "in 29d"]
+    assert lines[2][0] == "old/key"
+    assert lines[2][3:] == ["-", "-"]
+    rows = json.loads(cli("--json", "list", "--long", "database/")[1])["secrets"]
+    assert [(row["key"], row["declared"]) for row in rows] == [("database/password", ["PASSWORD", "ALSO"])]
+    assert rows[0]["updated_at"] < rows[0]["due_at"]
+    assert cli("list", "--long", "--tree")[0] == 2
+
+
+def test_what_a_backend_does_not_tell_is_left_open(cli, monkeypatch):
+    monkeypatch.setenv("A_SECRET", "x")
+    Path("strongroom.yaml").write_text("version: 1\npipelines: {e: {provider: {type: env, prefix: A_}}}\n")
+    code, out, _ = cli("--spec", "strongroom.yaml", "list", "--long")
+    assert (code, re.split(r" +", out.splitlines()[1])) == (0, ["secret", "-", "-", "-", "-"])
