@@ -57,3 +57,23 @@ def test_a_login_is_closed_where_no_client_comes_of_it():
         connection.begin()
     assert connection.closed == ["login"]
     assert caught.value.__context__ is None
+
+
+def test_closing_does_not_wait_for_a_client_that_is_never_made():
+    """As a library may hang as it is set up, in a child that was forked while a thread was in its midst."""
+    hangs = threading.Event()
+
+    class Hanging(Connection):
+        def make(self, opened):
+            hangs.wait(60)
+            return super().make(opened)
+
+    connection = Hanging()
+    connection._timeout = 0.05
+    with pytest.raises(AuthenticationError, match="OutOfTimeError"):
+        connection.begin()
+    closing = threading.Thread(target=connection.close)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    hangs.set()

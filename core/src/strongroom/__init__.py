@@ -229,7 +229,7 @@ _SUBMODULES = frozenset(
 )
 
 
-_find, _ = lazy_exports(__name__, _HOME_OF)
+_find, _ = lazy_exports(__name__, {**_HOME_OF, "__version__": "_version"})
 
 
 def __getattr__(name: str) -> Any:

@@ -8,14 +8,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from strongroom._forks import forks_wait, never_collect, renew_after_fork
 from strongroom.errors import ConfigurationError, StrongroomError, show_key
 
-__all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits"]
+__all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits", "held_within"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,17 @@ _IDLE_SECONDS = 30.0
 
 class OutOfTimeError(Exception):
     """A call did not end before its deadline."""
+
+
+@contextmanager
+def held_within(lock: threading.Lock, seconds: float) -> Iterator[bool]:
+    """Hold `lock` in the block where it is free within `seconds`; the block gets whether it is held."""
+    held = lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+    try:
+        yield held
+    finally:
+        if held:
+            lock.release()
 
 
 def check_limits(provider: str, *, counts: Mapping[str, int], **seconds: float | None) -> None:
@@ -233,9 +244,11 @@ class SharedClient(ABC, Generic[T]):
 
     def close(self) -> None:
         """Close what `make` opened; a later call makes it again."""
-        with self._lock:
-            self._service = None
-            opened = self._opened.pop_all()
+        opened = ExitStack()
+        with held_within(self._lock, self._timeout) as held:
+            if held:  # else the client is being made, by an SDK that hangs
+                self._service = None
+                opened = self._opened.pop_all()
         with opened:
             self._runner.close()
 

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from strongroom.clients import repeated
-from strongroom.deadlines import Deadline, Runner
+from strongroom.deadlines import Deadline, Runner, held_within
 from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError, ThrottledError
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
@@ -265,8 +265,10 @@ class Connection:
 
     def close(self) -> None:
         """Give back the connections."""
-        with self._lock:
-            client, self._client, self._session = self._client, None, None
+        client = None
+        with held_within(self._lock, self._account.timeout) as held:
+            if held:  # else it is being made, by an SDK that hangs
+                client, self._client, self._session = self._client, None, None
         if client is not None:
             client.close()
         self._runner.close()

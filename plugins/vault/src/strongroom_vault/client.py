@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from strongroom.deadlines import check_limits
+from strongroom.deadlines import check_limits, held_within
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -170,8 +170,10 @@ class VaultClient:
             _whole_ends.reset(token)
 
     def close(self) -> None:
-        with self._lock:
-            parts, self._parts = self._parts, None
+        parts = None
+        with held_within(self._lock, self.timeout) as held:
+            if held:  # else a session is being made that hangs
+                parts, self._parts = self._parts, None
         if parts is not None:
             parts[1].close()
 
