@@ -9,8 +9,15 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strongroom.clients import clean_copy, is_lasting, pauses, repeated, safe_text, seconds_told
-from strongroom.deadlines import Deadline, OutOfTimeError
+from strongroom.clients import (
+    backoff_delays,
+    call_with_retries,
+    is_permanent,
+    parse_retry_after,
+    redact_message,
+    redacted_copy,
+)
+from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError
 
 LEFT_OUT = "(its message holds the value and is left out)"
@@ -26,7 +33,7 @@ def run(*outcomes, seconds=60, may_help=lambda *_: True, asked=None, waited=None
             raise outcome
         return outcome
 
-    return repeated(
+    return call_with_retries(
         send,
         Deadline(seconds),
         translate=lambda error: BackendUnavailableError(f"ours of {error!r}"),
@@ -65,9 +72,9 @@ def test_a_pause_that_the_deadline_does_not_allow_is_not_made():
 
 def test_what_the_service_said_tells_more_than_that_time_is_up():
     with pytest.raises(BackendUnavailableError, match="busy"):
-        run(OSError("busy"), OutOfTimeError())
-    with pytest.raises(BackendUnavailableError, match="OutOfTimeError"):
-        run(OutOfTimeError(), "answer")
+        run(OSError("busy"), DeadlineExceededError())
+    with pytest.raises(BackendUnavailableError, match="DeadlineExceededError"):
+        run(DeadlineExceededError(), "answer")
 
 
 def test_what_may_help_is_asked_of_both_errors():
@@ -83,7 +90,7 @@ def test_what_may_help_is_asked_of_both_errors():
 
 
 def test_pauses_grow_to_two_seconds():
-    waits = pauses()
+    waits = backoff_delays()
     for longest in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0):
         assert longest / 2 <= next(waits) <= longest
 
@@ -102,32 +109,32 @@ def test_pauses_grow_to_two_seconds():
     ],
 )
 def test_what_no_repetition_helps(said, lasting):
-    assert is_lasting(said) is lasting
+    assert is_permanent(said) is lasting
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("3", 3.0), ("1.5", 1.5), ("-1", 0.0), ("soon", None), ("", None), (None, None)]
 )
 def test_retry_after(text, seconds):
-    assert seconds_told(text) == seconds
+    assert parse_retry_after(text) == seconds
 
 
 def test_retry_after_as_a_date():
-    told = seconds_told(formatdate(time.time() + 100, usegmt=True))
+    told = parse_retry_after(formatdate(time.time() + 100, usegmt=True))
     assert told is not None
     assert 95 < told <= 100
-    assert seconds_told(formatdate(0, usegmt=True)) == 0.0
+    assert parse_retry_after(formatdate(0, usegmt=True)) == 0.0
 
 
 @given(st.text(min_size=1), st.text(), st.text())
 def test_nothing_of_a_message_that_holds_a_value_is_told(value, before, after):
     for form in (value, json.dumps(value)[1:-1], repr(value)):
-        assert safe_text(before + form + after, None, value) == LEFT_OUT
+        assert redact_message(before + form + after, None, value) == LEFT_OUT
 
 
 @given(st.text())
 def test_a_message_is_one_short_line(said):
-    told = safe_text(said, None, "")
+    told = redact_message(said, None, "")
     assert len(told) <= 300
     assert "\n" not in told
 
@@ -135,12 +142,12 @@ def test_a_message_is_one_short_line(said):
 def test_a_copy_has_the_class_and_nothing_else():
     error = PermissionDeniedError("with a request")
     error.request = object()
-    assert vars(clean_copy(OSError("secret"), "cleaned")) == {}
-    copied = clean_copy(error, "cleaned")
+    assert vars(redacted_copy(OSError("secret"), "cleaned")) == {}
+    copied = redacted_copy(error, "cleaned")
     assert type(copied) is PermissionDeniedError
     assert not hasattr(copied, "request")
 
 
 def test_a_class_that_wants_more_than_a_text_is_named():
     error = UnicodeDecodeError("utf-8", b"secret", 0, 1, "bad")
-    assert str(clean_copy(error, "cleaned")) == "builtins.UnicodeDecodeError: cleaned"
+    assert str(redacted_copy(error, "cleaned")) == "builtins.UnicodeDecodeError: cleaned"

@@ -70,7 +70,7 @@ def test_closing_does_not_wait_for_a_client_that_is_never_made():
 
     connection = Hanging()
     connection._timeout = 0.05
-    with pytest.raises(AuthenticationError, match="OutOfTimeError"):
+    with pytest.raises(AuthenticationError, match="DeadlineExceededError"):
         connection.begin()
     closing = threading.Thread(target=connection.close)
     closing.start()

@@ -12,10 +12,10 @@ import weakref
 
 import pytest
 from strongroom import _forks
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import BackendUnavailableError
 from strongroom.parallel import (
-    Crew,
+    BackgroundPool,
     SingleEntryLock,
     forks_wait,
     in_parallel,
@@ -195,7 +195,7 @@ def test_what_is_never_collected_outlives_its_last_reference():
 
 
 def test_a_crew_works_in_a_child_though_its_threads_are_gone():
-    crew, done = Crew(), threading.Event()
+    crew, done = BackgroundPool(), threading.Event()
     crew.start(done.set)
     assert done.wait(60)
 
@@ -208,7 +208,7 @@ def test_a_crew_works_in_a_child_though_its_threads_are_gone():
 
 
 def test_a_child_does_not_do_what_its_parent_still_had_to_do():
-    crew, begun, end = Crew(1), threading.Event(), threading.Event()
+    crew, begun, end = BackgroundPool(1), threading.Event(), threading.Event()
     crew.start(lambda: (begun.set(), end.wait(60)))
     assert begun.wait(60)
     log = []
@@ -225,7 +225,7 @@ def test_a_child_does_not_do_what_its_parent_still_had_to_do():
 
 
 def test_a_runner_works_in_a_child_though_its_slots_were_taken():
-    runner, begun, end = Runner(2), threading.Semaphore(0), threading.Event()
+    runner, begun, end = DeadlineExecutor(2), threading.Semaphore(0), threading.Event()
 
     def block():
         begun.release()
@@ -235,14 +235,14 @@ def test_a_runner_works_in_a_child_though_its_slots_were_taken():
         threading.Thread(target=runner.run, args=(block, Deadline(60)), daemon=True).start()
     for _ in range(2):
         assert begun.acquire(timeout=60)
-    with pytest.raises(OutOfTimeError):
+    with pytest.raises(DeadlineExceededError):
         runner.run(lambda: "no slot is free", Deadline(0.01))
     assert Children(2, lambda number: runner.run(lambda: number, Deadline(60))).results() == [1, 2]
     end.set()
 
 
 def test_idle_threads_of_a_runner_are_not_counted_on_in_a_child():
-    runner = Runner()
+    runner = DeadlineExecutor()
     assert runner.run(lambda: 1, Deadline(60)) == 1
     assert Children(1, lambda _: [runner.run(lambda: 2, Deadline(60)) for _ in range(3)]).results() == [
         [2] * 3
@@ -313,10 +313,10 @@ def test_reads_go_on_as_the_interpreter_ends():
     said = run("""
 import atexit
 from strongroom import parallel
-from strongroom.deadlines import Deadline, Runner
+from strongroom.deadlines import Deadline, DeadlineExecutor
 from strongroom.parallel import in_parallel
 atexit.register(lambda: print(sum(in_parallel(lambda number: number, list(range(10)), 4))))
-atexit.register(lambda: print(Runner().run(lambda: "run", Deadline(60))))
+atexit.register(lambda: print(DeadlineExecutor().run(lambda: "run", Deadline(60))))
 """)
     assert said.split() == ["run", "45"]
 

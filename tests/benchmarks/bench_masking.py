@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from strongroom.cli.scanning.matcher import look_through
+from strongroom.cli.scanning.matcher import find_matches
 from strongroom.cli.scanning.targets import files
 from strongroom.masking import Masker, MaskingFilter
 
@@ -169,7 +169,7 @@ def _scan_rows(folder: Path, values: list[str]) -> list[dict[str, Any]]:
 
     def scan() -> None:
         for one in files([str(tree)]):
-            assert list(look_through(*one, masker)) == []  # type: ignore[arg-type, misc]  # all are readable
+            assert list(find_matches(*one, masker)) == []  # type: ignore[arg-type, misc]  # all are readable
 
     grep = ["grep", "-rFc", "-f", str(folder / "values"), str(tree)]
     ours = _fastest(scan, times=1)

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
-from strongroom.deadlines import Deadline, OutOfTimeError
+from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import BackendUnavailableError, StrongroomError, show_key
 from strongroom.parallel import never_collect
 
 __all__ = [
+    "backoff_delays",
+    "call_with_retries",
     "check_answer",
-    "clean_copy",
-    "is_lasting",
+    "is_permanent",
     "leave_connections",
-    "pauses",
-    "repeated",
-    "safe_text",
-    "seconds_told",
+    "parse_retry_after",
+    "redact_message",
+    "redacted_copy",
 ]
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ _LASTING: Final = re.compile(
 )
 
 
-def pauses() -> Iterator[float]:
+def backoff_delays() -> Iterator[float]:
     """Yield the seconds to wait before each repetition: longer each time, and not the same for everybody."""
     longest = _FIRST_PAUSE
     while True:
@@ -48,7 +48,7 @@ def pauses() -> Iterator[float]:
         longest = min(longest * 2, _LONGEST_PAUSE)
 
 
-def repeated(
+def call_with_retries(
     send: Callable[[], T],
     deadline: Deadline,
     *,
@@ -81,13 +81,13 @@ def repeated(
             failed = error
         # From here on outside the `except` block: the client's error may hold the request, and must not be
         # the context of ours.
-        late = isinstance(failed, OutOfTimeError)
+        late = isinstance(failed, DeadlineExceededError)
         if said is not None and (late or not deadline.allows(_MOMENT)):
             raise said
         ours = translate(failed)
         if late or not may_help(failed, ours):
             raise ours
-        waits = waits or pauses()
+        waits = waits or backoff_delays()
         wait = max(next(waits), asked_to_wait(failed) or 0.0)
         if not deadline.allows(wait):
             raise ours
@@ -96,12 +96,12 @@ def repeated(
         pause(wait)
 
 
-def is_lasting(said: str) -> bool:
+def is_permanent(said: str) -> bool:
     """Tell whether what an error says will be so again at once: an unknown name, an unknown CA."""
     return _LASTING.search(said) is not None
 
 
-def seconds_told(text: str | None) -> float | None:
+def parse_retry_after(text: str | None) -> float | None:
     """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110, 10.2.3)."""
     if text is None:
         return None
@@ -115,7 +115,7 @@ def seconds_told(text: str | None) -> float | None:
         return None  # then the usual pause does
 
 
-def safe_text(said: str, *hidden: str | None) -> str:
+def redact_message(said: str, *hidden: str | None) -> str:
     """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it."""
     # Before anything is joined or cut off: what is left of a value would not be found.
     if any(value and any(form in said for form in _forms(value)) for value in hidden):
@@ -166,7 +166,7 @@ def leave_connections(session: Any) -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-def clean_copy(error: Exception, said: str) -> Exception:
+def redacted_copy(error: Exception, said: str) -> Exception:
     """Return an error of the same class with just a text: `error` may hold requests and their tokens."""
     try:
         return type(error)(said)

@@ -15,14 +15,21 @@ from typing import Any, Generic, TypeVar
 from strongroom._forks import forks_wait, never_collect, renew_after_fork
 from strongroom.errors import ConfigurationError, StrongroomError, show_key
 
-__all__ = ["Deadline", "OutOfTimeError", "Runner", "SharedClient", "check_limits", "held_within"]
+__all__ = [
+    "Deadline",
+    "DeadlineExceededError",
+    "DeadlineExecutor",
+    "SharedClient",
+    "check_limits",
+    "held_within",
+]
 
 T = TypeVar("T")
 
 _IDLE_SECONDS = 30.0
 
 
-class OutOfTimeError(Exception):
+class DeadlineExceededError(Exception):
     """A call did not end before its deadline."""
 
 
@@ -76,10 +83,10 @@ class Deadline:
         self.end: float = end if within is None else min(end, within.end)
 
     def remaining(self) -> float:
-        """Return the seconds that are left, or raise `OutOfTimeError`."""
+        """Return the seconds that are left, or raise `DeadlineExceededError`."""
         left = self.end - time.monotonic()
         if left <= 0:
-            raise OutOfTimeError
+            raise DeadlineExceededError
         return left
 
     def allows(self, pause: float) -> bool:
@@ -111,7 +118,7 @@ class _Job:
         self.done.release()
 
 
-class Runner:
+class DeadlineExecutor:
     """Runs calls on threads of its own and waits for each no longer than it may take.
 
     requests' timeouts bound each read from a socket, not the call: a server that drips, a name service that
@@ -123,7 +130,7 @@ class Runner:
     def __init__(self, most: int = 64) -> None:
         self._most = most
         self._begin_again()
-        renew_after_fork(self, Runner._begin_again)
+        renew_after_fork(self, DeadlineExecutor._begin_again)
 
     def _begin_again(self) -> None:
         # No locks: a signal handler may call while the thread that it interrupts is in here.
@@ -133,16 +140,16 @@ class Runner:
         self._idle: deque[queue.SimpleQueue[_Job | None]] = deque()
 
     def run(self, call: Callable[[], T], deadline: Deadline) -> T:
-        """Return what `call` returns, or raise what it raises; `OutOfTimeError` at the deadline."""
+        """Return what `call` returns, or raise what it raises; `DeadlineExceededError` at the deadline."""
         slots = self._slots
         try:
             slots.get(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX))
         except queue.Empty:
-            raise OutOfTimeError from None
+            raise DeadlineExceededError from None
         job = _Job(call, slots)
         self._hand_over(job)
         if not job.done.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
-            raise OutOfTimeError
+            raise DeadlineExceededError
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[no-any-return]  # the job's result is what `call` returned
@@ -198,7 +205,7 @@ class SharedClient(ABC, Generic[T]):
 
     def __init__(self, timeout: float, deadline: float | None) -> None:
         self._timeout, self._whole = timeout, deadline
-        self._runner = Runner()
+        self._runner = DeadlineExecutor()
         self._lock = threading.Lock()
         self._service: T | None = None
         self._opened = ExitStack()

@@ -17,15 +17,15 @@ __all__ = [
     "MAX_KEY_CHARACTERS",
     "ROTATION_SEGMENT",
     "Name",
-    "Names",
-    "begins_no_key",
+    "NameCodec",
+    "cannot_start_key",
     "check_key",
     "check_prefix",
     "check_value",
     "escaped",
     "is_reserved",
-    "key_named",
     "listed",
+    "matching_key",
     "record_key",
     "unescaped",
 ]
@@ -73,7 +73,7 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def begins_no_key(prefix: str) -> bool:
+def cannot_start_key(prefix: str) -> bool:
     """Tell whether no key can begin with `prefix`, since a whole segment of it is empty, `.` or `..`."""
     return not _BAD_SEGMENTS.isdisjoint(prefix.split("/")[:-1])
 
@@ -130,7 +130,7 @@ class Name(NamedTuple):
     hashed: bool
 
 
-class Names:
+class NameCodec:
     """Keys as names of a service and back: injective, and the identity wherever it can be.
 
     - Each byte (UTF-8) of a character that a name cannot hold becomes the marker and two hexadecimal digits.
@@ -178,7 +178,7 @@ class Names:
             told: The key that is kept beside it, if any; it counts where the name is hashed.
         """
         key = told if self.is_hashed(name) else unescaped(self.marker, name)
-        return key_named(name, key, lambda key: self.name_of(key).text)
+        return matching_key(name, key, lambda key: self.name_of(key).text)
 
 
 def escaped(marker: str, text: str) -> str:
@@ -200,7 +200,7 @@ def unescaped(marker: str, text: str) -> str | None:
         return None
 
 
-def key_named(name: str, key: str | None, name_of: Callable[[str], str]) -> str | None:
+def matching_key(name: str, key: str | None, name_of: Callable[[str], str]) -> str | None:
     """Return `key` where it is one, and `name` what `name_of` calls it; else None."""
     try:
         return key if key is not None and name_of(check_key(key)) == name else None

@@ -20,8 +20,8 @@ from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 
 __all__ = [
+    "BackgroundPool",
     "BuildLock",
-    "Crew",
     "Lock",
     "SingleEntryLock",
     "Take",
@@ -182,7 +182,7 @@ def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: i
     return {key: value for key, value in found if value is not None}
 
 
-class Crew:
+class BackgroundPool:
     """Runs calls in the background, on as few threads as do and never more than `most`; the others queue.
 
     The threads are daemons, so that a call which never returns does not keep the process from ending, and
@@ -194,7 +194,7 @@ class Crew:
         self._most = most
         self._name = name
         self._begin_again()
-        renew_after_fork(self, Crew._begin_again)
+        renew_after_fork(self, BackgroundPool._begin_again)
 
     def _begin_again(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()

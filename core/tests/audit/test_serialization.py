@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import SecretEvent
 from strongroom.audit.chain import GENESIS, HEAD_BYTES, Chain, Head, Mac
-from strongroom.audit.serialization import acting, event_text, note_text
+from strongroom.audit.serialization import process_identity, serialize_event, serialize_note
 from strongroom.hooks.identity import build_service, coding_tool
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
@@ -36,7 +36,7 @@ EVENTS = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(EVENTS, MAYBE, MAYBE)
 def test_a_line_says_exactly_what_the_event_says(event, reason, batch):
-    text = event_text(event, acting(), reason, batch)
+    text = serialize_event(event, process_identity(), reason, batch)
     assert text.isascii()
     assert not {"\n", "\r"} & set(text)
     told = json.loads(f"{text}}}")
@@ -55,7 +55,7 @@ def test_a_line_says_exactly_what_the_event_says(event, reason, batch):
 @given(EVENTS, st.integers(1, 10**17), st.binary(min_size=1, max_size=100))
 def test_a_sealed_line_is_found_to_be_ours_and_no_other_is(event, seq, key):
     chain = Chain(key)
-    line, mac = chain.seal(event_text(event, acting(), None), seq, GENESIS)
+    line, mac = chain.seal(serialize_event(event, process_identity(), None), seq, GENESIS)
     assert json.loads(line)["mac"] == mac
     link = chain.link(line[:-1])
     assert (link.seq, link.prev, link.mac) == (seq, GENESIS, mac)
@@ -68,7 +68,7 @@ def test_a_key_that_is_no_text_or_far_too_long_does_not_stop_the_log():
     when = datetime(2026, 1, 1, tzinfo=UTC)
     for key, told in ((None, "a NoneType"), ("x" * 5000, f"{'x' * 1024}… (5000 characters)")):
         event = SecretEvent("1", "get", key, "app", None, "me", when)
-        assert json.loads(event_text(event, acting(), None) + "}")["key"] == told
+        assert json.loads(serialize_event(event, process_identity(), None) + "}")["key"] == told
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=300), st.binary(max_size=300))
@@ -100,7 +100,7 @@ def test_a_head_is_no_line_and_a_line_no_head():
 
 def test_a_note_keeps_the_members_of_an_event():
     event = SecretEvent("1", "note", "", None, None, "me", datetime(2026, 1, 1, tzinfo=UTC))
-    told = json.loads(note_text(event, acting(), {"what": "head"}) + "}")
+    told = json.loads(serialize_note(event, process_identity(), {"what": "head"}) + "}")
     assert (told["operation"], told["note"], told["outcome"]) == ("note", {"what": "head"}, None)
 
 

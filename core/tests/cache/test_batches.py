@@ -10,7 +10,7 @@ from cache_support import Clock
 from strongroom import CachingMiddleware, HierarchicalSecretCache, SecretCache, SecretProviderRegistry
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.cache import MemoryCacheStore
-from strongroom.cache.single_flight import Fetched
+from strongroom.cache.single_flight import FetchResult
 from strongroom.encryption import AESGCMEncryption
 from strongroom.errors import (
     AuthenticationError,
@@ -223,7 +223,7 @@ def test_the_second_level_keeps_the_others_of_a_batch_that_was_refused(clock):
         )
 
     first = host()
-    first.read_many(["a", "b"], lambda keys: {key: Fetched(f"value-{key}") for key in keys})
+    first.read_many(["a", "b"], lambda keys: {key: FetchResult(f"value-{key}") for key in keys})
     clock.pass_by(301)
 
     def refuse(_):
@@ -275,9 +275,9 @@ class TestWhatIsDeclared:
         assert (caught.value.key, caught.value.reason) == ("b", reason)
 
     def test_no_default_stands_in_for_it(self, registry, reason):
-        from strongroom.declarations.resolve import find_all
+        from strongroom.declarations.resolve import resolve_all
 
-        found = find_all(registry, registry.plan.secrets)
+        found = resolve_all(registry, registry.plan.secrets)
         assert found["A"].value == "value-a"
         assert found["ABSENT"].value == "fallback"
         for name in ("B", "OPTIONAL", "MADE"):
@@ -287,10 +287,10 @@ class TestWhatIsDeclared:
 
     def test_fix_makes_nothing_over_it(self, registry, service, reason):
         from strongroom.cli.commands.check import _fixed
-        from strongroom.declarations.resolve import find_all
+        from strongroom.declarations.resolve import resolve_all
 
         assert reason
-        fixed = _fixed(registry, find_all(registry, registry.plan.secrets))
+        fixed = _fixed(registry, resolve_all(registry, registry.plan.secrets))
         assert fixed["MADE"].status == "missing"
         assert service.values["b"] == "value-b"
 
@@ -301,9 +301,9 @@ def test_many_that_are_gone_are_all_told():
     secrets = {f"S{number}": {"key": f"k{number}"} for number in range(20)}
     with SecretProviderRegistry({"version": 1, "pipelines": {}, "secrets": secrets}) as registry:
         registry.register("app", service, prefix="")
-        from strongroom.declarations.resolve import find_all
+        from strongroom.declarations.resolve import resolve_all
 
-        found = find_all(registry, registry.plan.secrets)
+        found = resolve_all(registry, registry.plan.secrets)
     assert [one.status for one in found.values()] == ["missing", "ok"] * 10
 
 

@@ -10,7 +10,7 @@ import pytest
 from cache_support import Backend, together
 from strongroom import HierarchicalSecretCache, KeyRing, TenantContext, generate_key
 from strongroom.cache import MemoryCacheStore
-from strongroom.cache.single_flight import Fetched
+from strongroom.cache.single_flight import FetchResult
 from strongroom.encryption import AESGCMEncryption, ChaCha20Encryption, FernetEncryption
 from strongroom.errors import (
     BackendUnavailableError,
@@ -158,13 +158,13 @@ class TestLevels:
         assert repr(store) == "<MemoryCacheStore with 0 entries>"
 
     def test_a_batch_asks_the_store_first_and_the_backend_for_the_rest(self, host, backend):
-        from strongroom.cache.single_flight import Fetched
+        from strongroom.cache.single_flight import FetchResult
 
         asked: list[list[str]] = []
 
         def load(keys):
             asked.append(keys)
-            return {key: Fetched(backend.values[key]) for key in keys if key in backend.values}
+            return {key: FetchResult(backend.values[key]) for key in keys if key in backend.values}
 
         host().get_or_fetch("key", backend)
         found = host().read_many(["key", "other", "none"], load)
@@ -485,7 +485,7 @@ class TestVersions:
 
             def load(keys, asked=asked):
                 asked += keys
-                return {key: Fetched(backend.values[key]) for key in keys}
+                return {key: FetchResult(backend.values[key]) for key in keys}
 
             assert other.read_many(["key"], load) == {"key": "newer"}
             assert len(asked) == calls
@@ -528,7 +528,7 @@ def test_a_cipher_that_is_down_costs_a_fetch_and_no_entry(store, backend, clock,
         cache.get_or_fetch("key", backend)
     cipher.down = way
     assert cache.get_or_fetch("key", backend) == "value"
-    many = cache.read_many(["key"], lambda keys: {key: Fetched(backend(key)) for key in keys})
+    many = cache.read_many(["key"], lambda keys: {key: FetchResult(backend(key)) for key in keys})
     assert many == {"key": "value"}
     assert cache.stats().errors
     assert "BackendUnavailableError" in caplog.text

@@ -163,10 +163,10 @@ def test_rotation_that_is_due(strongroom):
     from datetime import UTC, datetime, timedelta
 
     from strongroom import SecretProviderRegistry
-    from strongroom.declarations.resolve import find_all, mark_due
+    from strongroom.declarations.resolve import mark_due, resolve_all
 
     with SecretProviderRegistry() as registry:
-        found = find_all(registry, registry.plan.secrets)
+        found = resolve_all(registry, registry.plan.secrets)
         late = mark_due(registry, found, datetime.now(UTC) + timedelta(days=2))
     assert [one.status for one in late.values()] == ["due", "ok"]
 
@@ -367,7 +367,7 @@ def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, 
         cached.set_secret(key, f"old {key}")
         assert cached.get_secret(key)
     source.set_secret("d", "written behind the cache")
-    monkeypatch.setattr(context.Settings, "registry", lambda _settings, _pipelines: registry)
+    monkeypatch.setattr(context.GlobalOptions, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 8
     told = capsys.readouterr()
     assert told.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
@@ -401,7 +401,7 @@ def test_copy_touches_no_secret_to_find_a_shared_store(tmp_path, monkeypatch):
     registry = SecretProviderRegistry("strongroom.yaml")
     registry.register("src", store)
     registry.register("dst", store)
-    monkeypatch.setattr(context.Settings, "registry", lambda _settings, _pipelines: registry)
+    monkeypatch.setattr(context.GlobalOptions, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 2
     assert written
     assert all("/strongroom-probe-" in key for key in written)

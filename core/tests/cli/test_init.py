@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from strongroom.cli.detect import is_setting, likely_type
+from strongroom.cli.detect import guess_type, is_setting
 from strongroom.spec import load_plan
 
 
@@ -174,4 +174,4 @@ def test_what_it_takes_for_a_setting_is_not_masked(init, tmp_path):
 )
 def test_types_that_name_and_value_agree_on(name, value, expected):
     """A password of digits stays text."""
-    assert likely_type(name, value) == expected
+    assert guess_type(name, value) == expected

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from strongroom.cli.scanning.matcher import look_through
+from strongroom.cli.scanning.matcher import find_matches
 from strongroom.masking import Masker, forms
 
 SPEC = """
@@ -340,4 +340,4 @@ def test_every_planted_value_is_found(count):
         masker.finder.add(value, "S")
         noise = "".join(chance.choices("abc 019\n", k=chance.randint(0, 40)))
         planted = noise + " " + chance.choice(encode)(value) + " " + noise
-        assert list(look_through("f", BytesIO(planted.encode()), masker)), value
+        assert list(find_matches("f", BytesIO(planted.encode()), masker)), value

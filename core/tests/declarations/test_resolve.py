@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strongroom import SecretProviderRegistry
 from strongroom.declarations.placeholders import is_placeholder
-from strongroom.declarations.resolve import find_all
+from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import PermissionDeniedError, SpecError, ValidationError
 from strongroom.spec import load_plan
 
@@ -72,7 +72,7 @@ def test_an_absent_optional_part_is_undefined():
         "BAD": {"compose": "a{{ OPTION }}"},
     }
     with registry_of(secrets) as registry:
-        found = find_all(registry, registry.plan.secrets)
+        found = resolve_all(registry, registry.plan.secrets)
     assert [(one.status, one.value) for one in found.values()] == [
         *(("ok", None), ("ok", "a"), ("ok", "none"), ("ok", None), ("missing", None))
     ]
@@ -127,7 +127,7 @@ class Denying:
 def test_a_denied_part_is_denied_not_missing():
     with registry_of(DATABASE) as registry:
         registry.register("other", Denying(), prefix="database/")
-        assert find_all(registry, registry.plan.secrets)["DATABASE_URL"].status == "denied"
+        assert resolve_all(registry, registry.plan.secrets)["DATABASE_URL"].status == "denied"
         with pytest.raises(PermissionDeniedError):
             registry.resolve("web")
 
@@ -164,7 +164,7 @@ def test_the_sandbox_holds():
     """Python's insides are out of a template's reach."""
     secrets = {"A": {"compose": "{{ B.__class__.__mro__ }}"}, "B": {"default": "x"}}
     with registry_of(secrets) as registry:
-        assert find_all(registry, registry.plan.secrets)["A"].status == "invalid"
+        assert resolve_all(registry, registry.plan.secrets)["A"].status == "invalid"
 
 
 PLACEHOLDERS = [
@@ -189,7 +189,7 @@ VALUES = [
 def test_placeholders_are_no_values(text):
     assert is_placeholder(text)
     with registry_of({"A": {}}, {"A": text}) as registry:
-        found = find_all(registry, registry.plan.secrets)["A"]
+        found = resolve_all(registry, registry.plan.secrets)["A"]
     assert (found.status, found.text) == ("invalid", None)
     assert "placeholder" in (found.problem or "")
 
@@ -210,7 +210,7 @@ def test_the_spec_adds_placeholders_and_takes_them_back():
     }
     values = {"OWN": "ACME-Demo", "TAKEN": "acme-demo", "LISTED": "example"}
     with registry_of(secrets, values, placeholders=["acme-demo"]) as registry:
-        found = find_all(registry, registry.plan.secrets)
+        found = resolve_all(registry, registry.plan.secrets)
     states = {name: one.status for name, one in found.items()}
     assert states == {
         "OWN": "invalid",

@@ -15,7 +15,7 @@ from strongroom.errors import ConflictError
 from strongroom.rotation import secret_rotation, state_machine
 from strongroom.rotation.secret import Secret
 from strongroom.rotation.secret_rotation import SecretRotation
-from strongroom.rotation.state_machine import Steps
+from strongroom.rotation.state_machine import RotationRun
 
 BESIDE = {
     "fresh": ["rotate_too", "rollback", "resume", "due", "status", "set", "stage", "delete", "renew"],
@@ -94,7 +94,7 @@ def test_orders_with_few_preemptions(backend, start, actors, what):
 def without_attempts(monkeypatch):
     """Nobody refuses to cross a running `apply`, and nobody makes a late one good: attack 8 (a)."""
     monkeypatch.setattr(state_machine, "is_held", lambda record, now: False)
-    monkeypatch.setattr(Steps, "_overtaken", lambda self, value: self._ledger.in_flight())
+    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._ledger.in_flight())
 
 
 def without_refusal(monkeypatch):
@@ -104,7 +104,7 @@ def without_refusal(monkeypatch):
 
 def without_making_good(monkeypatch):
     """An `apply` that comes in when its time is over is not made good."""
-    monkeypatch.setattr(Steps, "_overtaken", lambda self, value: self._ledger.in_flight())
+    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._ledger.in_flight())
 
 
 def without_comparing(monkeypatch):
@@ -125,15 +125,15 @@ def without_comparing(monkeypatch):
 
 def with_the_old_value(monkeypatch):
     """A rollback lets the target take the value from before, also where readers get another: attack 8 (b)."""
-    take_back = Steps._take_back
+    take_back = RotationRun._take_back
     monkeypatch.setattr(
-        Steps,
+        RotationRun,
         "_take_back",
         lambda self, record, look, goal: take_back(self, record, look, self._secret.old(record)),
     )
 
 
-RECORDED = Steps.recorded
+RECORDED = RotationRun.recorded
 
 
 def found_of_old(self):
@@ -148,8 +148,8 @@ def found_of_old(self):
 
 def with_foreign_versions(monkeypatch):
     """`rotate_due` takes up what another tool has staged: attack 8 (c)."""
-    monkeypatch.setattr(Steps, "found", found_of_old)
-    monkeypatch.setattr(Steps, "recorded", found_of_old)
+    monkeypatch.setattr(RotationRun, "found", found_of_old)
+    monkeypatch.setattr(RotationRun, "recorded", found_of_old)
 
 
 FAULTS = [

@@ -8,7 +8,7 @@ import botocore.exceptions
 import botocore.parsers
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
-from strongroom.deadlines import OutOfTimeError
+from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -22,7 +22,7 @@ from strongroom_aws.connection import CutShortError, Outcome
 from strongroom_aws.errors import (
     CODES,
     TABLE,
-    is_lasting,
+    is_permanent,
     kind_of,
     outcome,
     retry_after,
@@ -43,7 +43,7 @@ ROOTS = [
     botocore.exceptions.UndefinedModelAttributeError,
     botocore.parsers.ResponseParserError,
     CutShortError,
-    OutOfTimeError,
+    DeadlineExceededError,
 ]
 CLASSES = sorted(
     {
@@ -193,10 +193,10 @@ def test_what_certainly_took_no_effect():
 
 
 def test_what_will_last():
-    assert is_lasting(
+    assert is_permanent(
         botocore.exceptions.SSLError(endpoint_url="x", error="[SSL: CERTIFICATE_VERIFY_FAILED]")
     )
-    assert not is_lasting(botocore.exceptions.SSLError(endpoint_url="x", error="EOF occurred"))
+    assert not is_permanent(botocore.exceptions.SSLError(endpoint_url="x", error="EOF occurred"))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("soon", None), ("-1", 0.0), ("", None)])

@@ -11,7 +11,7 @@ import azure.core.polling.base_polling
 import azure.identity
 import azure.keyvault.secrets  # so that its classes are walked too
 import pytest
-from strongroom.deadlines import OutOfTimeError
+from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -103,7 +103,7 @@ def _answer(status, code=None, message="words", inner=None, headers=None, cls=co
         (OSError("Could not find a suitable TLS CA certificate bundle"), ConfigurationError),
         (TypeError("get_token() got an unexpected keyword argument"), ConfigurationError),
         (NotImplementedError("no such API version"), ConfigurationError),
-        (OutOfTimeError(), BackendUnavailableError),
+        (DeadlineExceededError(), BackendUnavailableError),
         (RuntimeError("anything"), StrongroomError),
     ],
     ids=str,

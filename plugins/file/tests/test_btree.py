@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strongroom_file.store import version_history
-from strongroom_file.store.btree import Draft, find, leaves
+from strongroom_file.store.btree import TreeDraft, find, leaves
 from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, Link, Node, StoredVersion
 
 ENTRY_BYTES = ENTRY.size
@@ -42,7 +42,7 @@ class Store:
         self.top = draft.seal(self.write)
 
     def draft(self):
-        return Draft(self.load, self.top, lambda: next(self.ids))
+        return TreeDraft(self.load, self.top, lambda: next(self.ids))
 
     def names(self, prefix=b""):
         return [

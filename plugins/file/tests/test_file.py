@@ -31,7 +31,7 @@ from strongroom_file import provider as provider_module
 from strongroom_file.config import FileConfig
 from strongroom_file.plugin import strongroom_providers
 from strongroom_file.store.row_cipher import MAX_SEALS, check_seals, new_header, open_header
-from strongroom_file.store.session import View
+from strongroom_file.store.session import Snapshot
 
 KEY = generate_key()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -594,13 +594,13 @@ def test_a_set_writes_two_pages(many):
 def test_proofs_are_short(many, monkeypatch):
     """That a key is there, or is not, or which begin alike, takes the nodes on the way and no others."""
     loaded = []
-    real = View.load_fresh
+    real = Snapshot.load_fresh
 
     def load(self, row, tag):
         loaded.append(row)
         return real(self, row, tag)
 
-    monkeypatch.setattr(View, "load_fresh", load)
+    monkeypatch.setattr(Snapshot, "load_fresh", load)
 
     def nodes(call):
         loaded.clear()

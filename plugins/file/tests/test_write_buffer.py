@@ -12,7 +12,7 @@ from strongroom.encryption.keys import generate_key
 from strongroom.errors import SecretNotFoundError, TamperedError
 from strongroom_file import FileSecretProvider
 from strongroom_file.store import transaction
-from strongroom_file.store.write_buffer import NO_WRITES, WRITE, Recent, Write
+from strongroom_file.store.write_buffer import NO_WRITES, WRITE, Write, WriteBuffer
 
 KEY = generate_key()
 
@@ -51,13 +51,13 @@ def test_writes_are_packed_as_they_were_made():
     recent = NO_WRITES
     for name, write in writes:
         recent = recent.added(name, write)
-    again = Recent.unpack(recent.pack())
+    again = WriteBuffer.unpack(recent.pack())
     assert recent.in_order() == again.in_order() == writes
     assert again.writes == recent.writes == {b"b": (writes[0][1], writes[2][1]), b"a": (writes[1][1],)}
     assert again.size == len(recent.pack()) == 6 + 5 + 3 * WRITE.size
     assert again.without(b"b").in_order() == writes[1:2]
     assert again.without(b"b").without(b"a").pack() == NO_WRITES.pack()
-    assert Recent.unpack(NO_WRITES.pack()).writes == {}
+    assert WriteBuffer.unpack(NO_WRITES.pack()).writes == {}
 
 
 def test_versions_are_the_same_before_and_after(provider, store):

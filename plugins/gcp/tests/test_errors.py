@@ -11,7 +11,7 @@ import requests.exceptions
 from google.api_core import exceptions as core
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
-from strongroom.deadlines import OutOfTimeError
+from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -96,7 +96,7 @@ def _project_error(reason):
         (requests.exceptions.SSLError("unknown CA"), BackendUnavailableError),
         (requests.exceptions.InvalidURL("x"), ConfigurationError),
         (json_format.ParseError("an answer"), BackendUnavailableError),
-        (OutOfTimeError(), BackendUnavailableError),
+        (DeadlineExceededError(), BackendUnavailableError),
         (RuntimeError("anything"), StrongroomError),
     ],
     ids=str,

@@ -22,7 +22,7 @@ from strongroom.audit.key_source import KeySource
 from strongroom.errors import AuditError, ConfigurationError
 from strongroom.parallel import SingleEntryLock, Take, renew_after_fork
 
-__all__ = ["AuditFile"]
+__all__ = ["FileSink"]
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _OTHERS_MAY = 0o027
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0001, 0.01
 
 
-class AuditFile:
+class FileSink:
     """An append-only log of chained lines. Opened at the first use, and again after a fork or a rotation.
 
     Args:
@@ -49,7 +49,7 @@ class AuditFile:
         self._fsync = fsync
         self._timeout = timeout
         self._start_afresh()
-        renew_after_fork(self, AuditFile._after_fork, rest=AuditFile._rest)
+        renew_after_fork(self, FileSink._after_fork, rest=FileSink._rest)
 
     def _start_afresh(self) -> None:
         self._mutex = SingleEntryLock(f"the audit log {self.path}")
@@ -108,7 +108,7 @@ class AuditFile:
             self._drop()
 
     def __repr__(self) -> str:
-        return f"<AuditFile {self.path}>"
+        return f"<FileSink {self.path}>"
 
     # --- one turn of writing: thread lock, file lock, and a known end of the log ---
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from strongroom._pickling import ProcessBound
-from strongroom.audit.file_sink import AuditFile
+from strongroom.audit.file_sink import FileSink
 from strongroom.audit.key_source import KeySource
-from strongroom.audit.logger_sink import LOGGER, AuditChannel
+from strongroom.audit.logger_sink import LOGGER, LoggerSink
 from strongroom.audit.reason import current_reason
-from strongroom.audit.serialization import acting, event_text, plain
+from strongroom.audit.serialization import plain, process_identity, serialize_event
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
@@ -79,10 +79,10 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         self._reason, self._require_reason = reason, require_reason
         self._one_is_enough = require == "one"
         keys = KeySource(key, key_file)
-        self._files = [AuditFile(one, keys, fsync=fsync, timeout=timeout) for one in _paths(path)]
+        self._files = [FileSink(one, keys, fsync=fsync, timeout=timeout) for one in _paths(path)]
         self._channel = None
         if logger is not None or not self._files:
-            self._channel = AuditChannel(logger if logger is not None else LOGGER)
+            self._channel = LoggerSink(logger if logger is not None else LOGGER)
         self._who, self._own_reason, self._pid = "", reason, -1
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
@@ -150,14 +150,14 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             self._look_up()
         reason = current_reason() or self._own_reason
         if len(events) == 1:
-            return [event_text(events[0], self._who, reason)]
+            return [serialize_event(events[0], self._who, reason)]
         batch = events[0].id if events else None
-        return [event_text(event, self._who, reason, batch) for event in events]
+        return [serialize_event(event, self._who, reason, batch) for event in events]
 
     def _look_up(self) -> None:
         """Look up what does not change while a process lives."""
         self._own_reason = self._reason or os.environ.get("STRONGROOM_REASON") or None
-        self._who, self._pid = acting(), os.getpid()
+        self._who, self._pid = process_identity(), os.getpid()
 
     def _record(self, events: Sequence[SecretEvent]) -> None:
         texts = self._texts(events)
@@ -166,7 +166,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             return
         chained: list[str] = []
 
-        def writing(file: AuditFile) -> Callable[[], None]:
+        def writing(file: FileSink) -> Callable[[], None]:
             def write() -> None:
                 lines = file.append(texts)
                 if not chained:  # the logger gets the lines as the first log has them, MACs included
@@ -197,7 +197,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             _log.warning("not recorded: %s", failure)
 
 
-def _checking(file: AuditFile, size: int) -> Callable[[], None]:
+def _checking(file: FileSink, size: int) -> Callable[[], None]:
     return lambda: file.check(size)
 
 

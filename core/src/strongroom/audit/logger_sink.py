@@ -10,14 +10,14 @@ from typing import Any
 
 from strongroom.errors import AuditError
 
-__all__ = ["LOGGER", "AuditChannel"]
+__all__ = ["LOGGER", "LoggerSink"]
 
 LOGGER = "strongroom.audit"
 _log = logging.getLogger("strongroom.hooks")
 _failed = threading.local()
 
 
-class AuditChannel:
+class LoggerSink:
     """A logger that audit lines go to, at INFO.
 
     Args:
@@ -58,7 +58,7 @@ class AuditChannel:
             )
 
     def __repr__(self) -> str:
-        return f"<AuditChannel {self._logger.name}>"
+        return f"<LoggerSink {self._logger.name}>"
 
 
 def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from strongroom.audit.chain import GENESIS, Chain, Head
-from strongroom.audit.serialization import NOTE, acting, note_text
+from strongroom.audit.serialization import NOTE, process_identity, serialize_note
 from strongroom.errors import AuditError
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.identity import actor
@@ -157,4 +157,4 @@ def _note(note: dict[str, object]) -> str:
         actor=actor(),
         started_at=datetime.now(UTC),
     )
-    return note_text(event, acting(), note)
+    return serialize_note(event, process_identity(), note)

@@ -11,7 +11,7 @@ from strongroom.errors import show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.identity import build_service, coding_tool, host, system_user
 
-__all__ = ["NOTE", "acting", "event_text", "note_text"]
+__all__ = ["NOTE", "process_identity", "serialize_event", "serialize_note"]
 
 NOTE = "note"
 """The operation of a line that the log itself adds, to say what happened to it."""
@@ -20,7 +20,7 @@ _MAX_CHARACTERS = 1024
 """A valid key has at most 512; what is longer was refused, and must not fill the disk by being so."""
 
 
-def acting() -> str:
+def process_identity() -> str:
     """Return the members that say which process acts: user, pid, host, build service, coding tool."""
     members = {
         "user": system_user(os.getpid()),
@@ -32,12 +32,12 @@ def acting() -> str:
     return json.dumps(members, separators=(",", ":"))[1:-1]
 
 
-def event_text(event: SecretEvent, who: str, reason: str | None, batch: str | None = None) -> str:
+def serialize_event(event: SecretEvent, who: str, reason: str | None, batch: str | None = None) -> str:
     """Return the line of `event`, ASCII, without the brace that closes it: a chain may add members.
 
     Args:
         event: The event; members keep their names.
-        who: What `acting` returned.
+        who: What `process_identity` returned.
         reason: Why it was done.
         batch: The id that all events of one batch share.
     """
@@ -54,9 +54,9 @@ def event_text(event: SecretEvent, who: str, reason: str | None, batch: str | No
     )
 
 
-def note_text(event: SecretEvent, who: str, note: dict[str, object]) -> str:
-    """Return the line that tells what happened to the log itself, as `event_text` does."""
-    return f'{event_text(event, who, None)},"note":{json.dumps(note, separators=(",", ":"))}'
+def serialize_note(event: SecretEvent, who: str, note: dict[str, object]) -> str:
+    """Return the line that tells what happened to the log itself, as `serialize_event` does."""
+    return f'{serialize_event(event, who, None)},"note":{json.dumps(note, separators=(",", ":"))}'
 
 
 def _text(text: str | None) -> str:

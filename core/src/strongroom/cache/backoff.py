@@ -7,14 +7,14 @@ from typing import Final
 from strongroom.cache.single_flight import Flight
 from strongroom.errors import BackendUnavailableError, ThrottledError
 
-__all__ = ["Outage"]
+__all__ = ["Backoff"]
 
 _SHARE: Final = 10
 _LONGEST: Final = 60.0
 _THROTTLED: Final = 1.0
 
 
-class Outage:
+class Backoff:
     """Lets one caller at a time find out whether the backend is back, the others need not wait for it.
 
     How long after a failure nobody tries again follows from what the failure cost: ten times as long, a

@@ -8,7 +8,7 @@ from typing import Final
 
 from strongroom.errors import SecretNotFoundError
 
-__all__ = ["Entries", "Entry", "Space"]
+__all__ = ["Entries", "Entry", "TenantEntries"]
 
 _NEVER: Final = float("-inf")
 _SWEPT: Final = 2
@@ -24,7 +24,7 @@ class Entry:
 
     __slots__ = ("expires", "fresh_until", "key", "missing", "space", "used", "value", "version")
 
-    def __init__(self, space: Space, key: str) -> None:
+    def __init__(self, space: TenantEntries, key: str) -> None:
         self.space = space
         self.key = key
         self.value: str | None = None
@@ -42,7 +42,7 @@ class Entry:
         self.missing = None
 
 
-class Space(dict[str, Entry]):
+class TenantEntries(dict[str, Entry]):
     """The entries of one tenant, or of none."""
 
     __slots__ = ("tenant",)
@@ -63,7 +63,7 @@ class Entries:
     """
 
     def __init__(self, most: int, gone_after: float) -> None:
-        self.spaces: dict[str | None, Space] = {}
+        self.spaces: dict[str | None, TenantEntries] = {}
         self.evictions = 0
         self._most = most
         self._gone_after = gone_after
@@ -86,7 +86,7 @@ class Entries:
             self._evict(now)
         space = self.spaces.get(tenant)  # only now: a space that becomes empty goes
         if space is None:
-            space = self.spaces[tenant] = Space(tenant)
+            space = self.spaces[tenant] = TenantEntries(tenant)
         entry = space[key] = Entry(space, key)
         self._queue.append(entry)
         self._count += 1

@@ -13,13 +13,13 @@ from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded
 from strongroom.errors import DecryptionError
 
-__all__ = ["Kept", "Sealing", "own_sealing", "sealing_of", "shared_sealing"]
+__all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sealing"]
 
 _FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEntry:
     """A value as a second level has it; times are seconds since the epoch.
 
     `version` is the one that a description had shown before the value was fetched, None where there was none.
@@ -33,7 +33,7 @@ class Kept:
     marks: tuple[str, ...] = ()
 
 
-class Sealing:
+class EntryCodec:
     """Makes names and data for a second level, and reads them back.
 
     Args:
@@ -74,11 +74,11 @@ class Sealing:
         """Return what the names of all marks begin with, under all keys."""
         return [f"{_hash(name_key, b'marks')[:32]}:" for name_key in self._name_keys]
 
-    def within(self, account: str) -> Sealing:
+    def within(self, account: str) -> EntryCodec:
         """Return the same for the namespace and the account that it turned out to be."""
-        return Sealing(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
+        return EntryCodec(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
 
-    def seal(self, name: str, kept: Kept) -> bytes:
+    def seal(self, name: str, kept: StoredEntry) -> bytes:
         """Return the data of `kept` for `name`.
 
         Raises:
@@ -88,7 +88,7 @@ class Sealing:
         text = json.dumps(told, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
-    def open(self, name: str, data: Any) -> Kept | None:
+    def open(self, name: str, data: Any) -> StoredEntry | None:
         """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
         try:
             told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
@@ -97,10 +97,10 @@ class Sealing:
             return None
         if written_as != _FORMAT or not isinstance(value, str):
             return None
-        return Kept(value, float(fetched_at), float(expires), version, tuple(marks))
+        return StoredEntry(value, float(fetched_at), float(expires), version, tuple(marks))
 
 
-def sealing_of(cipher: Encryption, namespace: str) -> Sealing:
+def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:
     """Return the sealing that follows from `cipher`, the same in every process that has its key.
 
     Raises:
@@ -113,11 +113,11 @@ def sealing_of(cipher: Encryption, namespace: str) -> Sealing:
         # Keys of their own, so that a passphrase is stretched once a process, and not for each that wrote.
         made = [type(one)(one.derived(b"cache data")) for one in able]
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
-        return Sealing(sealer, [one.derived(b"cache names") for one in able], namespace)
-    return Sealing(cipher, [_cipher_of_settings("names").derived(b"cache names")], namespace)
+        return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
+    return EntryCodec(cipher, [_cipher_of_settings("names").derived(b"cache names")], namespace)
 
 
-def shared_sealing(encryption: Encryption | None, namespace: str) -> Sealing:
+def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
     """Return the sealing for a store that others share.
 
     Raises:
@@ -126,7 +126,7 @@ def shared_sealing(encryption: Encryption | None, namespace: str) -> Sealing:
     return sealing_of(encryption or _cipher_of_settings("values"), namespace)
 
 
-def own_sealing(namespace: str) -> Sealing:
+def own_sealing(namespace: str) -> EntryCodec:
     """Return the sealing for a store that nobody shares, with a key that nobody else has."""
     return sealing_of(AESGCMEncryption(os.urandom(32)), namespace)
 

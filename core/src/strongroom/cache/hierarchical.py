@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from strongroom._pickling import ProcessBound
-from strongroom.cache.entry_codec import Kept, Sealing, own_sealing, shared_sealing
+from strongroom.cache.entry_codec import EntryCodec, StoredEntry, own_sealing, shared_sealing
 from strongroom.cache.memory_store import MemoryCacheStore
-from strongroom.cache.resilient_store import ShieldedStore
+from strongroom.cache.resilient_store import ResilientStore
 from strongroom.cache.secret_cache import (
     REFUSALS,
     LoadMany,
@@ -24,7 +24,7 @@ from strongroom.cache.secret_cache import (
     checked,
     concerns_all,
 )
-from strongroom.cache.single_flight import Fetched
+from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore, Subscription, WatchableStore
 from strongroom.encryption.ciphers import Encryption
@@ -118,8 +118,8 @@ class HierarchicalSecretCache(ProcessBound):
         )
         store = l2 if l2 is not None else MemoryCacheStore(clock=clock)
         own = isinstance(store, MemoryCacheStore) and encryption is None
-        self._sealing: Sealing = own_sealing(namespace) if own else shared_sealing(encryption, namespace)
-        self._store = ShieldedStore(
+        self._sealing: EntryCodec = own_sealing(namespace) if own else shared_sealing(encryption, namespace)
+        self._store = ResilientStore(
             store, timeout_seconds=l2_timeout_seconds, lock_seconds=lock_seconds, clock=clock
         )
         self._ttl = l2_ttl_seconds
@@ -149,9 +149,9 @@ class HierarchicalSecretCache(ProcessBound):
                 that is young enough. Else whatever `fetch` raises.
             TypeError: `fetch` returned something else than text.
         """
-        return self.reader(lambda asked: Fetched(fetch(asked)))(key)
+        return self.reader(lambda asked: FetchResult(fetch(asked)))(key)
 
-    def reader(self, load: Callable[[str], Fetched]) -> Callable[[str], str]:
+    def reader(self, load: Callable[[str], FetchResult]) -> Callable[[str], str]:
         """Return a function of a key that reads through both levels: the fast path, bound once."""
         return self._l1.reader(lambda key: self._bounded(self._through(key, load)))
 
@@ -237,11 +237,11 @@ class HierarchicalSecretCache(ProcessBound):
 
     # --- one read, past the first level ---
 
-    def _through(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
+    def _through(self, key: str, load: Callable[[str], FetchResult]) -> FetchResult:
         self._listen()
         return self._named(key, load) if self._is_named() else self._unnamed(key, load)
 
-    def _named(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
+    def _named(self, key: str, load: Callable[[str], FetchResult]) -> FetchResult:
         tenant = current_tenant()
         name = self._name(tenant, key)
         version = self._l1.described(tenant, key)
@@ -275,8 +275,8 @@ class HierarchicalSecretCache(ProcessBound):
         return fetched
 
     def _through_many(
-        self, keys: list[str], load: Callable[[list[str]], Mapping[str, Fetched]]
-    ) -> Mapping[str, Fetched]:
+        self, keys: list[str], load: Callable[[list[str]], Mapping[str, FetchResult]]
+    ) -> Mapping[str, FetchResult]:
         # Without locks: a batch would have to hold as many as it has keys.
         self._listen()
         tenant = current_tenant()
@@ -309,9 +309,9 @@ class HierarchicalSecretCache(ProcessBound):
     def _loaded(
         self,
         missing: list[str],
-        kept: Mapping[str, Kept],
-        load: Callable[[list[str]], Mapping[str, Fetched]],
-    ) -> Mapping[str, Fetched]:
+        kept: Mapping[str, StoredEntry],
+        load: Callable[[list[str]], Mapping[str, FetchResult]],
+    ) -> Mapping[str, FetchResult]:
         try:
             fetched = {key: checked(one) for key, one in load(missing).items()}
         except BackendUnavailableError:
@@ -335,10 +335,10 @@ class HierarchicalSecretCache(ProcessBound):
         if names:
             self._store.drop(names)
 
-    def _stale_of(self, kept: Kept | None) -> Fetched | None:
+    def _stale_of(self, kept: StoredEntry | None) -> FetchResult | None:
         if kept is None or self._wall() >= kept.expires + self._stale:
             return None
-        return Fetched(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
+        return FetchResult(kept.value, "stale", min(kept.expires - self._wall(), -0.0))
 
     def _is_named(self) -> bool:
         """Tell whether it is known how things are called in the store: who is logged in may decide that."""
@@ -377,7 +377,7 @@ class HierarchicalSecretCache(ProcessBound):
         if len(self._undropped) < _MOST_UNDROPPED:
             self._undropped.add((is_source, tenant, text))
 
-    def _unnamed(self, key: str, load: Callable[[str], Fetched]) -> Fetched:
+    def _unnamed(self, key: str, load: Callable[[str], FetchResult]) -> FetchResult:
         if self._offline:
             raise self._without_account()
         return checked(load(key))
@@ -413,7 +413,7 @@ class HierarchicalSecretCache(ProcessBound):
             found.append(mark)
         return tuple(found)
 
-    def _look(self, name: str, marks: tuple[str, ...] | None) -> Kept | None:
+    def _look(self, name: str, marks: tuple[str, ...] | None) -> StoredEntry | None:
         data = self._store.get(name) if marks is not None else None
         if data is None:
             return None
@@ -431,17 +431,19 @@ class HierarchicalSecretCache(ProcessBound):
             return None  # its source was written to since
         return replace(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
 
-    def _serves(self, kept: Kept, version: str | None) -> bool:
+    def _serves(self, kept: StoredEntry, version: str | None) -> bool:
         """Tell whether a value is fresh, and not older than the version that a description showed here."""
         return self._wall() < kept.expires and (version is None or kept.version == version)
 
-    def _put(self, name: str, fetched: Fetched, token: int | None, marks: tuple[str, ...] | None) -> None:
+    def _put(self, name: str, fetched: FetchResult, token: int | None, marks: tuple[str, ...] | None) -> None:
         if marks is None:
             return
         now = self._wall()
         life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
         try:
-            data = self._sealing.seal(name, Kept(fetched.value, now, now + life, fetched.version, marks))
+            data = self._sealing.seal(
+                name, StoredEntry(fetched.value, now, now + life, fetched.version, marks)
+            )
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
         except Exception as error:  # noqa: BLE001  # as of `_look`
@@ -449,10 +451,10 @@ class HierarchicalSecretCache(ProcessBound):
             return
         self._store.set(name, data, self._keep, token)
 
-    def _second_hand(self, kept: Kept) -> Fetched:
-        return Fetched(kept.value, "l2", min(kept.expires - self._wall(), self._ttl), kept.version)
+    def _second_hand(self, kept: StoredEntry) -> FetchResult:
+        return FetchResult(kept.value, "l2", min(kept.expires - self._wall(), self._ttl), kept.version)
 
-    def _given_offline(self, key: str, kept: Kept | None) -> Fetched:
+    def _given_offline(self, key: str, kept: StoredEntry | None) -> FetchResult:
         age = self._wall() - kept.fetched_at if kept is not None else None
         if kept is None or age is None or age > self._max_age:
             told = "nothing is kept" if age is None else f"what is kept is {age:.0f} s old"
@@ -461,9 +463,9 @@ class HierarchicalSecretCache(ProcessBound):
                 key=key,
                 hint="go online once, or allow a greater `max_age_seconds`",
             )
-        return Fetched(kept.value, "l2", self._max_age - age)
+        return FetchResult(kept.value, "l2", self._max_age - age)
 
-    def _bounded(self, fetched: Fetched) -> Fetched:
+    def _bounded(self, fetched: FetchResult) -> FetchResult:
         """Let what may have changed elsewhere without notice live for a second at most."""
         subscription = self._subscription
         if subscription.alive if subscription is not None else not self._is_watched():
@@ -531,7 +533,7 @@ def _mark_of(data: Any, needed_until: float) -> str | None:
         return None
 
 
-def _let_go(subscription: Subscription, store: ShieldedStore) -> None:
+def _let_go(subscription: Subscription, store: ResilientStore) -> None:
     """End what a cache listens on that is not used any more; not here, as that may take a moment."""
     store.close()
     with contextlib.suppress(RuntimeError):  # the interpreter is on its way out

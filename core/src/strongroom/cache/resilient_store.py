@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore
 from strongroom.errors import ConflictError, StrongroomError
-from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
+from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 
-__all__ = ["ShieldedStore"]
+__all__ = ["ResilientStore"]
 
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.cache")
@@ -30,7 +30,7 @@ _FIRST_SECONDS: Final = 1.0
 _SLICES: Final = 5
 
 
-class ShieldedStore:
+class ResilientStore:
     """Bounds every call to a `CacheStore`, and raises nothing.
 
     After a failure the store is left alone for a pause, which doubles up to five seconds while it fails.
@@ -69,11 +69,11 @@ class ShieldedStore:
         self._closed_until = float("-inf")
         self._owed: set[str] = set()
         self._spaces: set[str] = set()
-        self._crew = Crew(name="strongroom-cache")
-        self._holders = Crew(MOST_FETCHES, "strongroom-cache-lock")
-        self._droppers = Crew(_DROPPERS, "strongroom-cache-drop")
+        self._crew = BackgroundPool(name="strongroom-cache")
+        self._holders = BackgroundPool(MOST_FETCHES, "strongroom-cache-lock")
+        self._droppers = BackgroundPool(_DROPPERS, "strongroom-cache-drop")
         self._begin_again()
-        renew_after_fork(self, ShieldedStore._begin_again)
+        renew_after_fork(self, ResilientStore._begin_again)
 
     def _begin_again(self) -> None:
         self._ended = threading.Event()
@@ -239,7 +239,7 @@ class ShieldedStore:
             if time.monotonic() > end:
                 return False  # the next one goes on
 
-    def _tried(self, crew: Crew, call: Callable[[], T]) -> tuple[bool, T | None]:
+    def _tried(self, crew: BackgroundPool, call: Callable[[], T]) -> tuple[bool, T | None]:
         self._prepare()
         done: Future[T] = Future()
 

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, TypeVar
 
 from strongroom._pickling import ProcessBound
-from strongroom.cache.backoff import Outage
+from strongroom.cache.backoff import Backoff
 from strongroom.cache.entries import Entries, Entry
-from strongroom.cache.single_flight import Fetched, Flight, Suspended, UnansweredError, turn
+from strongroom.cache.single_flight import FetchResult, Flight, UnansweredError, WouldBlock, turn
 from strongroom.cache.stats import CacheStats
 from strongroom.errors import (
     AuthenticationError,
@@ -28,14 +28,14 @@ from strongroom.errors import (
 from strongroom.hooks import report_source
 from strongroom.hooks.observation import observation
 from strongroom.keys import check_key
-from strongroom.parallel import Crew, SingleEntryLock, renew_after_fork
+from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 from strongroom.tenancy import current_tenant, open_tenants
 
 __all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
 
 E = TypeVar("E", bound=BaseException)
-Load = Callable[[str], Fetched]
-LoadMany = Callable[[list[str]], Mapping[str, Fetched]]
+Load = Callable[[str], FetchResult]
+LoadMany = Callable[[list[str]], Mapping[str, FetchResult]]
 REFUSALS: Final = (SecretNotFoundError, PermissionDeniedError, AuthenticationError)
 """Answers after which nothing that was remembered is given any more."""
 _INHERITED_SECONDS: Final = 1.0
@@ -98,7 +98,7 @@ class SecretCache(ProcessBound):
         self._hits = itertools.count()
         self._described: dict[tuple[str | None, str], str] = {}
         self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
-        self._crew = Crew(MOST_FETCHES, "strongroom-fetch")
+        self._crew = BackgroundPool(MOST_FETCHES, "strongroom-fetch")
         self._begin_again()
         renew_after_fork(self, SecretCache._after_fork)
 
@@ -109,7 +109,7 @@ class SecretCache(ProcessBound):
             BackendUnavailableError: The fetch did not end in time. Else whatever `fetch` raises.
             TypeError: `fetch` returned something else than text.
         """
-        return self.reader(lambda asked: Fetched(fetch(asked)))(key)
+        return self.reader(lambda asked: FetchResult(fetch(asked)))(key)
 
     def reader(self, load: Load) -> Callable[[str], str]:
         """Return a function of a key that reads through the cache: the fast path, bound once."""
@@ -236,7 +236,7 @@ class SecretCache(ProcessBound):
         return found, missing
 
     def read_many(
-        self, keys: list[str], load: Callable[[list[str]], Mapping[str, Fetched]]
+        self, keys: list[str], load: Callable[[list[str]], Mapping[str, FetchResult]]
     ) -> dict[str, str]:
         """Return the values of those of `keys` that are there; `load` is asked for what is missing, once.
 
@@ -292,7 +292,7 @@ class SecretCache(ProcessBound):
     def _begin_again(self) -> None:
         self._lock = SingleEntryLock("the cache")
         self._flights: dict[tuple[str | None, str], Flight] = {}
-        self._outage = Outage()
+        self._outage = Backoff()
 
     def _after_fork(self) -> None:
         """Make what a forked child cannot take over: a lock that nobody holds, and no flights."""
@@ -322,7 +322,7 @@ class SecretCache(ProcessBound):
                     return answer
                 assert flight is not None  # noqa: S101  # there is an answer or a flight
                 if current_turn is not None:
-                    raise Suspended(flight, self._timeout)
+                    raise WouldBlock(flight, self._timeout)
             try:
                 return self._outcome(flight, self._timeout if current_turn is None else 0)
             except UnansweredError:
@@ -403,7 +403,7 @@ class SecretCache(ProcessBound):
         for key, flight in flights.items():
             self._failed(flight, error if key == named else UnansweredError(error, named=named in flights))
 
-    def _landed(self, flight: Flight, fetched: Fetched) -> None:
+    def _landed(self, flight: Flight, fetched: FetchResult) -> None:
         with self._lock:
             now = self._settle(flight)
             if fetched.source == "stale":
@@ -414,7 +414,7 @@ class SecretCache(ProcessBound):
                 self._keep(flight, fetched, now)
         flight.future.set_result(fetched)
 
-    def _keep(self, flight: Flight, fetched: Fetched, now: float) -> None:
+    def _keep(self, flight: Flight, fetched: FetchResult, now: float) -> None:
         life = self._ttl * (1 - self._jitter * random.random())  # noqa: S311  # spreads load, hides nothing
         if fetched.life is not None:
             life = min(life, fetched.life)
@@ -528,7 +528,7 @@ def says_absent(error: SecretNotFoundError, key: str) -> bool:
     return error.reason == "absent" and error.key == key
 
 
-def checked(fetched: Fetched) -> Fetched:
+def checked(fetched: FetchResult) -> FetchResult:
     """Return `fetched`, which must hold text."""
     if not isinstance(fetched.value, str):
         message = f"a fetch returned a {type(fetched.value).__name__}, a value is text"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from strongroom.hooks import Source
 
-__all__ = ["Fetched", "Flight", "Suspended", "Turn", "UnansweredError", "turn"]
+__all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "turn"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResult:
     """What a fetch brought.
 
     Attributes:
@@ -31,7 +31,7 @@ class Fetched:
     version: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Fetched from {self.source}>"
+        return f"<FetchResult from {self.source}>"
 
 
 class Flight:
@@ -50,7 +50,7 @@ class Flight:
 
     def __init__(self, owner: object, tenant: str | None, key: str, started: float) -> None:
         self.owner, self.tenant, self.key, self.started = owner, tenant, key, started
-        self.future: Future[Fetched] = Future()
+        self.future: Future[FetchResult] = Future()
         self.future.set_running_or_notify_cancel()  # so that no caller's cancellation reaches the others
         self.kept = True
         self.version: str | None = None
@@ -82,8 +82,8 @@ class UnansweredError(Exception):
         self.named = named
 
 
-class Suspended(BaseException):  # no error, and nothing on the way may take it for one
-    """A read would have to wait for this flight, so long at most. Raised only where asked for; see `Turn`."""
+class WouldBlock(BaseException):  # no error, and nothing on the way may take it for one
+    """A read would have to wait for this flight, so long at most; raised within a `NonBlockingRead` only."""
 
     def __init__(self, flight: Flight, timeout: float | None) -> None:
         super().__init__()
@@ -91,10 +91,10 @@ class Suspended(BaseException):  # no error, and nothing on the way may take it 
         self.timeout = timeout
 
 
-class Turn:
+class NonBlockingRead:
     """A read by a caller that must not wait: an event loop.
 
-    With a turn set, a cache raises `Suspended` where it would wait for a flight. The caller awaits that
+    With a turn set, a cache raises `WouldBlock` where it would wait for a flight. The caller awaits that
     flight, and reads again with it in `waited_for`: the cache goes on from there, whatever came of it.
     """
 
@@ -111,4 +111,4 @@ class Turn:
         return None
 
 
-turn: ContextVar[Turn | None] = ContextVar("strongroom_turn", default=None)
+turn: ContextVar[NonBlockingRead | None] = ContextVar("strongroom_turn", default=None)

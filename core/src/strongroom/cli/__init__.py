@@ -15,9 +15,9 @@ __all__ = ["main", "script"]
 
 def script() -> None:
     """Run the command line as a process, and end the process with its exit code."""
-    from strongroom.cli.fast_path import quick_call
+    from strongroom.cli.fast_path import parse_fast_call
 
-    if quick_call(sys.argv[1:]) is None:
+    if parse_fast_call(sys.argv[1:]) is None:
         sys.exit(main())
     import gc
 
@@ -32,11 +32,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Nothing is raised: errors are told on stderr, one line each.
     """
-    from strongroom.cli.context import guarded
-    from strongroom.cli.fast_path import quick_call
+    from strongroom.cli.context import run_guarded
+    from strongroom.cli.fast_path import parse_fast_call
 
     given = list(sys.argv[1:] if args is None else args)
-    request = quick_call(given)
+    request = parse_fast_call(given)
     if request is not None:
         call: Callable[..., int | None]
         if request.command == "get":
@@ -44,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             from strongroom.cli.run import run as call
 
-        return guarded(request.settings, lambda: call(request.settings, **request.options))
+        return run_guarded(request.settings, lambda: call(request.settings, **request.options))
 
     from strongroom.cli.app import run_app
 

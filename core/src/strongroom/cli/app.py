@@ -11,7 +11,7 @@ import click
 
 from strongroom._version import __version__
 from strongroom.cli import completions, errors
-from strongroom.cli.context import INTERRUPTED, Settings, guarded, wants_json
+from strongroom.cli.context import INTERRUPTED, GlobalOptions, run_guarded, wants_json
 
 __all__ = ["Command", "command", "run_app"]
 
@@ -78,7 +78,7 @@ def _switch(context: click.Context, option: click.Parameter, value: bool) -> Non
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Return a decorator that makes a function a command; it gets the `Settings` first."""
+    """Return a decorator that makes a function a command; it gets the `GlobalOptions` first."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
         made = click.command(name, cls=Command, short_help=COMMANDS[name], **settings)
@@ -150,7 +150,7 @@ class _Group(click.Group):
 @click.option("--quiet", is_flag=True, help="Leave warnings out.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")
 @click.pass_obj
-def app(settings: Settings, /, **given: Any) -> None:
+def app(settings: GlobalOptions, /, **given: Any) -> None:
     """Read, write and hand over secrets through the pipelines of a YAML spec."""
     settings.spec, settings.profile, settings.pipeline = given["spec"], given["profile"], given["pipeline"]
     if given["tenant"] is not None:
@@ -169,11 +169,11 @@ def app(settings: Settings, /, **given: Any) -> None:
 
 def run_app(args: Sequence[str]) -> int:
     """Run the command that `args` ask for and return its exit code."""
-    settings = Settings(json=wants_json(args))
-    return guarded(settings, lambda: _run(args, settings))
+    settings = GlobalOptions(json=wants_json(args))
+    return run_guarded(settings, lambda: _run(args, settings))
 
 
-def _run(args: Sequence[str], settings: Settings) -> int:
+def _run(args: Sequence[str], settings: GlobalOptions) -> int:
     try:
         code = app.main(args=list(args), prog_name="strongroom", obj=settings, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

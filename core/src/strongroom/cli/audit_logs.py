@@ -17,7 +17,7 @@ from strongroom.cli.errors import UsageError
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import ComponentPlan
     from strongroom.spec.references import Reference
 
@@ -57,7 +57,7 @@ class AuditLog(NamedTuple):
         return f"<AuditLog {self.path}>"
 
 
-def chosen_logs(settings: Settings, paths: Sequence[str], key_file: Path | None) -> list[AuditLog]:
+def chosen_logs(settings: GlobalOptions, paths: Sequence[str], key_file: Path | None) -> list[AuditLog]:
     """Return the logs at `paths`, or where there are none, those of the spec's audit hooks.
 
     Raises:
@@ -97,7 +97,7 @@ def _with_key(path: str, known: dict[str, AuditLog]) -> AuditLog:
     return AuditLog(path)
 
 
-def _of_spec(settings: Settings) -> Iterator[AuditLog]:
+def _of_spec(settings: GlobalOptions) -> Iterator[AuditLog]:
     plan = settings.plan()
     parts = [*plan.hooks, *(hook for one in plan.pipelines.values() for hook in one.hooks)]
     seen = set()

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan
 
-__all__ = ["INTERRUPTED", "Settings", "guarded"]
+__all__ = ["INTERRUPTED", "GlobalOptions", "run_guarded"]
 
 INTERRUPTED = 128 + signal.SIGINT
 _PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
-class Settings:
+class GlobalOptions:
     """The global options of one call."""
 
     __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "tenant", "told_spec")
@@ -101,10 +101,10 @@ class Settings:
     def warn(self, message: str) -> None:
         """Tell `message` on stderr, unless warnings are left out."""
         if not self.quiet:
-            errors.tell_warning(message, as_json=self.json)
+            errors.print_warning(message, as_json=self.json)
 
 
-def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
+def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> int:
     """Run `command` and return its exit code, having told whatever it raises.
 
     Args:
@@ -127,7 +127,7 @@ def guarded(settings: Settings, command: Callable[[], int | None]) -> int:
 
 
 def _show_warning(
-    settings: Settings,
+    settings: GlobalOptions,
     shown: Callable[..., None],
     message: Warning | str,
     category: type[Warning],
@@ -141,9 +141,9 @@ def _show_warning(
         shown(message, category, *place, **more)
 
 
-def _told(error: Exception, settings: Settings) -> int:
+def _told(error: Exception, settings: GlobalOptions) -> int:
     try:
-        return errors.tell(error, as_json=settings.json, debug=settings.debug)
+        return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     except BrokenPipeError:  # nobody reads stderr either
         return errors.exit_code(error)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["backends_found", "is_setting", "likely_type"]
+__all__ = ["guess_type", "is_setting", "suggested_pipelines"]
 
 
 class Backend(NamedTuple):
@@ -101,7 +101,7 @@ _HARD_TO_SAY = re.compile(r"[^aeiouy0-9]{5}|[aeiouy]{4}|[qxz][qxzjkv]|q[^u]")
 _TYPES = ("url", "port", "integer", "boolean", "email", "pem", "json")
 
 
-def backends_found(environ: Mapping[str, str]) -> Iterable[str]:
+def suggested_pipelines(environ: Mapping[str, str]) -> Iterable[str]:
     """Yield the commented pieces of a spec for what this machine can reach, each saying how that is known."""
     for backend in _BACKENDS:
         variable = next((name for name in backend.variables if environ.get(name)), None)
@@ -112,7 +112,7 @@ def backends_found(environ: Mapping[str, str]) -> Iterable[str]:
             yield backend.text.format(found=found, address=f"{family}_ADDR", token=f"{family}_TOKEN")
 
 
-def likely_type(name: str, value: str) -> str | None:
+def guess_type(name: str, value: str) -> str | None:
     """Return the type that both a variable's name and its value speak for; None for plain text."""
     from strongroom.declarations.value_types import check_text
     from strongroom.spec.secret_plan import Position, SecretPlan

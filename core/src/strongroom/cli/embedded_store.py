@@ -9,7 +9,7 @@ import click
 from strongroom.cli import output
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 all_tenants_option = click.option(
@@ -24,7 +24,7 @@ def key_id_of(store: Any) -> str | None:
     return str(key_id()) if callable(key_id) else None
 
 
-def report(settings: Settings, answer: dict[str, Any], *lines: str) -> None:
+def report(settings: GlobalOptions, answer: dict[str, Any], *lines: str) -> None:
     if settings.json:
         output.as_json(answer)
     else:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from strongroom import errors
 
-__all__ = ["UsageError", "exit_code", "tell", "tell_note", "tell_warning"]
+__all__ = ["UsageError", "exit_code", "print_error", "print_warning", "tell_note"]
 
 UNEXPECTED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE, DECRYPTION, FOUND_SOMETHING, CONFLICT = range(1, 9)
 
@@ -53,7 +53,7 @@ def exit_code(error: BaseException) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
 
 
-def tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
+def print_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
     """Write `error` to stderr and return its exit code."""
     if debug:
         for line in _traceback(error):
@@ -69,7 +69,7 @@ def tell(error: BaseException, *, as_json: bool, debug: bool) -> int:
     return exit_code(error)
 
 
-def tell_warning(message: str, *, as_json: bool) -> None:
+def print_warning(message: str, *, as_json: bool) -> None:
     """Write a warning to stderr."""
     if as_json:
         import json

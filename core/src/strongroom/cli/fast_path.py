@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from strongroom.cli.context import Settings
+from strongroom.cli.context import GlobalOptions
 
-__all__ = ["QuickCall", "quick_call"]
+__all__ = ["FastCall", "parse_fast_call"]
 
 _GLOBAL_VALUES = frozenset({"--spec", "--profile", "--pipeline"})
 _FLAGS = frozenset({"--json", "--debug", "--quiet"})
@@ -20,25 +20,25 @@ _RUN_VALUES = frozenset({"--group", "--only"})
 _RUN_FLAGS = frozenset({"--allow-empty", "--no-mask"})
 
 
-class QuickCall:
+class FastCall:
     """A call of `get` or `run` that was understood."""
 
     __slots__ = ("command", "options", "settings")
 
-    def __init__(self, command: str, settings: Settings, options: dict[str, Any]) -> None:
+    def __init__(self, command: str, settings: GlobalOptions, options: dict[str, Any]) -> None:
         self.command = command
         self.settings = settings
         self.options = options
 
 
-def quick_call(args: Sequence[str]) -> QuickCall | None:
+def parse_fast_call(args: Sequence[str]) -> FastCall | None:
     """Return what a plain `get KEY` or `run -- CMD` with options asks for; of anything else None."""
     chosen: dict[str, Any] = {}
     words = iter(args)
     for word in words:
         if word in {"get", "run"}:
             options = (_get if word == "get" else _run)(words, chosen)
-            return None if options is None else QuickCall(word, Settings(**chosen), options)
+            return None if options is None else FastCall(word, GlobalOptions(**chosen), options)
         if not _taken(word, words, _GLOBAL_VALUES, _FLAGS, chosen):
             return None
     return None

@@ -9,19 +9,19 @@ from strongroom.cli import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
 __all__ = ["get", "one", "several"]
 
 
-def get(settings: Settings, *, key: str, field: str | None = None, version: str | None = None) -> None:
+def get(settings: GlobalOptions, *, key: str, field: str | None = None, version: str | None = None) -> None:
     """Print the value of `key`, or of one member of it, in its current or an older version."""
     one(settings, key, field=field, version=version)
 
 
 def one(
-    settings: Settings, key: str, *, field: str | None, version: str | None, as_key: bool = False
+    settings: GlobalOptions, key: str, *, field: str | None, version: str | None, as_key: bool = False
 ) -> None:
     found = _quickly(settings, key, as_key=as_key) if version is None else None
     if found is None:
@@ -38,7 +38,7 @@ def one(
         output.value(value)
 
 
-def _quickly(settings: Settings, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
+def _quickly(settings: GlobalOptions, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
     """Return key, value and pipeline on the remembered way; of whatever goes wrong there, None."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import SecretNotFoundError, StrongroomError
@@ -61,7 +61,7 @@ def _quickly(settings: Settings, key: str, *, as_key: bool) -> tuple[str, str, s
 
 
 def _wholly(
-    settings: Settings, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
+    settings: GlobalOptions, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
 ) -> tuple[str, str, str]:
     from strongroom.cli import names
     from strongroom.cli.spec_cache import remember
@@ -86,7 +86,7 @@ def _wholly(
     raise found
 
 
-def several(settings: Settings, texts: Sequence[str], *, as_key: bool) -> None:
+def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> None:
     """Print what is stored under all `texts`, or nothing."""
     from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
     from strongroom.cli.formats.export import as_env, variables

@@ -75,9 +75,9 @@ def stored(source: SecretSource, key: str) -> str | None:
 
 
 def _composed(source: SecretSource, declared: SecretPlan) -> str:
-    from strongroom.declarations.resolve import find_all
+    from strongroom.declarations.resolve import resolve_all
 
-    found = find_all(source, {declared.name: declared})[declared.name]
+    found = resolve_all(source, {declared.name: declared})[declared.name]
     if found.text is not None:
         return found.text
     if found.error is not None and found.status != "missing":

@@ -11,24 +11,24 @@ from strongroom.cli.child.environment import child_environment, refuse_dangerous
 from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.supervisor import run_child
 from strongroom.cli.errors import UsageError
-from strongroom.cli.selection import choose, deprecations, read
+from strongroom.cli.selection import deprecations, read_all, select_secrets
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from strongroom.cli.context import Settings
-    from strongroom.declarations.resolution import Found
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.declarations.resolution import Resolution
     from strongroom.masking import Masker
     from strongroom.spec.secret_plan import SecretPlan
 
-    Chosen = tuple[dict[str, SecretPlan], dict[str, Found], frozenset[str]]
+    Chosen = tuple[dict[str, SecretPlan], dict[str, Resolution], frozenset[str]]
 
 _NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
 def run(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     words: Sequence[str],
     group: str | None = None,
@@ -57,7 +57,7 @@ def run(
         return run_child(words, environment, masker)
 
 
-def _wholly(settings: Settings, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
+def _wholly(settings: GlobalOptions, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
     from strongroom.cli.spec_cache import remember
 
     with settings.registry() as registry:
@@ -67,14 +67,14 @@ def _wholly(settings: Settings, group: str | None, only: str | None, *, allow_em
                 f"{os.getcwd()} or above it",  # noqa: PTH109  # no pathlib here
                 hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
             )
-        chosen = choose(registry.plan, group=group, only=only)
+        chosen = select_secrets(registry.plan, group=group, only=only)
         refuse_dangerous(chosen)
-        found = read(registry, chosen)
+        found = read_all(registry, chosen)
         remember(settings, registry)
         return chosen, found, registry.environment()
 
 
-def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen | None:
+def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:
     """Do as `_wholly` on the remembered way; of whatever goes wrong there, return None."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import StrongroomError
@@ -85,9 +85,9 @@ def _quickly(settings: Settings, group: str | None, only: str | None) -> Chosen 
             return None
         settings.tell_spec(remembered.origin, remembered.source)
         with remembered as registry:
-            chosen = choose(registry.plan, group=group, only=only)
+            chosen = select_secrets(registry.plan, group=group, only=only)
             refuse_dangerous(chosen)
-            return chosen, read(registry, chosen), registry.environment()
+            return chosen, read_all(registry, chosen), registry.environment()
     except StrongroomError:
         return None
 
@@ -114,7 +114,7 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     refuse_start(words[0], environment, number)
 
 
-def masked_texts(found: Mapping[str, Found]) -> tuple[list[str], str | None]:
+def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
     """Return the values that are masked, and what to say of those that are not though nobody said so."""
     texts, unmasked = [], []
     for one in found.values():
@@ -146,17 +146,17 @@ def _masker(texts: Sequence[str]) -> Callable[[], Masker] | None:
     return make if texts else None
 
 
-def _is_default(one: Found) -> bool:
+def _is_default(one: Resolution) -> bool:
     return one.text == one.plan.default  # it stands in the spec for everybody to read
 
 
-def _made_of(one: Found) -> Iterator[Found]:
+def _made_of(one: Resolution) -> Iterator[Resolution]:
     for part in one.parts:
         yield part
         yield from _made_of(part)
 
 
-def _why_not(one: Found) -> str | None:
+def _why_not(one: Resolution) -> str | None:
     """Return why a value cannot be masked that the spec does not take out itself."""
     if not one.plan.mask or not one.text:
         return None

@@ -6,25 +6,27 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
-from strongroom.declarations.resolution import Found
-from strongroom.declarations.resolve import find_all, selected
+from strongroom.declarations.resolution import Resolution
+from strongroom.declarations.resolve import resolve_all, select_group
 from strongroom.errors import SecretNotFoundError, ValidationError
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["choose", "deprecations", "read"]
+__all__ = ["deprecations", "read_all", "select_secrets"]
 
 
-def choose(plan: Declarations, *, group: str | None = None, only: str | None = None) -> dict[str, SecretPlan]:
+def select_secrets(
+    plan: Declarations, *, group: str | None = None, only: str | None = None
+) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, and of these the comma-separated names `only`.
 
     Raises:
         ValidationError: There is no such group.
         UsageError: A name is not declared, or not in the group.
     """
-    chosen = selected(plan, group)
+    chosen = select_group(plan, group)
     if only is None:
         return chosen
     names = [name.strip() for name in only.split(",") if name.strip()]
@@ -40,7 +42,7 @@ def choose(plan: Declarations, *, group: str | None = None, only: str | None = N
     return {name: chosen[name] for name in names}
 
 
-def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, Found]:
+def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, Resolution]:
     """Return the chosen secrets as they are found.
 
     Raises:
@@ -48,7 +50,7 @@ def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, 
         SecretNotFoundError: Required ones are missing; the message names these and all that is wrong.
         ValidationError: None is missing, but some are not of their type or break a rule.
     """
-    found = find_all(registry, chosen)
+    found = resolve_all(registry, chosen)
     for one in found.values():
         if one.status not in {"ok", "due", "missing"} and one.error is not None:
             raise one.error
@@ -63,7 +65,7 @@ def read(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[str, 
     return found
 
 
-def deprecations(found: Mapping[str, Found]) -> list[str]:
+def deprecations(found: Mapping[str, Resolution]) -> list[str]:
     """Return a line for each secret that is in use and ought not to be any more."""
     return [
         f"{name} is deprecated: {one.plan.deprecated}"
@@ -72,6 +74,6 @@ def deprecations(found: Mapping[str, Found]) -> list[str]:
     ]
 
 
-def _told(wrong: Iterable[Found], count: int) -> str:
+def _told(wrong: Iterable[Resolution], count: int) -> str:
     problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
     return f"{len(problems)} of {count} declared secrets cannot be used: {'; '.join(problems)}"

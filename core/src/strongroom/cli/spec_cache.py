@@ -25,11 +25,11 @@ from strongroom.spec.found import find_spec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["Recalled", "recall", "remember"]
+__all__ = ["CachedSpec", "recall", "remember"]
 
 _FORMAT = "2"
 _MAX_SPEC_BYTES = 1 << 20
@@ -43,7 +43,7 @@ _LEFT_OUT = frozenset({"position", "description", "generate", "rotate", "rotate_
 """Members of a declaration that decide nothing when its secret is handed over."""
 
 
-class Recalled:
+class CachedSpec:
     """A registry as far as reads of plain specs need one: a provider, and what is declared.
 
     Attributes:
@@ -105,7 +105,7 @@ class Recalled:
         self.provider.close()
 
 
-def recall(settings: Settings) -> Recalled | None:
+def recall(settings: GlobalOptions) -> CachedSpec | None:
     """Return what answers every key, or None where that may have changed."""
     spec, folder = _spec(settings), _folder()
     if spec is None or folder is None:
@@ -127,7 +127,7 @@ def recall(settings: Settings) -> Recalled | None:
         made = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
         return None
-    return Recalled(made(**options), pipeline, spec, declared)
+    return CachedSpec(made(**options), pipeline, spec, declared)
 
 
 def _may_be_used(spec: _Spec, paths: Iterable[str] | None) -> bool:
@@ -149,7 +149,7 @@ def _may_be_used(spec: _Spec, paths: Iterable[str] | None) -> bool:
     return is_trusted(os.path.realpath(spec.path), spec.data, spec.status)
 
 
-def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
+def remember(settings: GlobalOptions, registry: SecretProviderRegistry) -> None:
     """Keep what the spec came to, where it is plain enough and there is a place to keep it."""
     spec = _spec(settings)
     # What was read and what is remembered by its name must be the same bytes.
@@ -160,7 +160,7 @@ def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
     name, declared = _fingerprint(spec), _declared(registry)
     from pathlib import Path
 
-    from strongroom.paths.atomic_write import write_whole
+    from strongroom.paths.atomic_write import write_atomically
 
     place = _folder()
     if place is None:
@@ -171,7 +171,7 @@ def remember(settings: Settings, registry: SecretProviderRegistry) -> None:
         for old in folder.iterdir():  # a record a spec is enough; an older one is of no use to anybody
             if old.name.startswith(name[:_OWNER_DIGITS]):
                 old.unlink()
-        write_whole(folder / name, "\n".join([*lines, "", declared]).encode())
+        write_atomically(folder / name, "\n".join([*lines, "", declared]).encode())
     except OSError:
         return  # a read-only home: the next call takes the whole way, as this one did
 
@@ -239,7 +239,7 @@ class _Spec:
         self.status = status
 
 
-def _spec(settings: Settings) -> _Spec | None:
+def _spec(settings: GlobalOptions) -> _Spec | None:
     """Return the spec that this call is about; None where the whole way has to tell."""
     if settings.profile is not None or settings.pipeline is not None:
         return None

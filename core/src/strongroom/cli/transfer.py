@@ -11,7 +11,7 @@ from strongroom.errors import StrongroomError, show_key
 from strongroom.pipeline import read_many
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.providers import SecretProvider
 
 _PART = 100
@@ -38,7 +38,7 @@ class Removed(NamedTuple):
 
 
 def move(
-    settings: Settings,
+    settings: GlobalOptions,
     values: Mapping[str, str],
     target: SecretProvider,
     *,
@@ -76,7 +76,7 @@ def _store(values: Mapping[str, str], keys: Sequence[str], target: SecretProvide
         )
 
 
-def _refuse(settings: Settings, plan: Plan) -> None:
+def _refuse(settings: GlobalOptions, plan: Plan) -> None:
     if not settings.json:
         output.table(["key", "what"], plan.as_rows())
     raise errors.UsageError(
@@ -88,7 +88,7 @@ def _refuse(settings: Settings, plan: Plan) -> None:
 
 
 def report(
-    settings: Settings, plan: Plan, *, dry_run: bool, removed: Removed | None = None, source: str = ""
+    settings: GlobalOptions, plan: Plan, *, dry_run: bool, removed: Removed | None = None, source: str = ""
 ) -> None:
     if settings.json:
         told = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}

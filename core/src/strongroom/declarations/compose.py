@@ -8,10 +8,10 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from strongroom.declarations.resolution import Found
+    from strongroom.declarations.resolution import Resolution
     from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["Composed", "compose", "in_order", "template_value", "with_parts"]
+__all__ = ["Composed", "compose", "dependency_order", "template_value", "with_dependencies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,16 @@ class Composed:
     text: str | None = None
     problem: str | None = None
     absent: bool = False
-    part: Found | None = None
+    part: Resolution | None = None
     """The part that it failed for."""
 
     def __repr__(self) -> str:
         return f"<Composed {self.problem or 'ok'}>"
 
 
-def with_parts(chosen: Mapping[str, SecretPlan], declared: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+def with_dependencies(
+    chosen: Mapping[str, SecretPlan], declared: Mapping[str, SecretPlan]
+) -> dict[str, SecretPlan]:
     """Return `chosen` and all that they are made of, however far away."""
     found = dict(chosen)
     waiting = [part for secret in chosen.values() for part in secret.parts]
@@ -40,12 +42,12 @@ def with_parts(chosen: Mapping[str, SecretPlan], declared: Mapping[str, SecretPl
     return found
 
 
-def in_order(secrets: Mapping[str, SecretPlan]) -> list[str]:
+def dependency_order(secrets: Mapping[str, SecretPlan]) -> list[str]:
     """Return the names of `secrets`, each after all of its parts."""
     return list(TopologicalSorter({name: secret.parts for name, secret in secrets.items()}).static_order())
 
 
-def compose(secret: SecretPlan, parts: Mapping[str, Found]) -> Composed:
+def compose(secret: SecretPlan, parts: Mapping[str, Resolution]) -> Composed:
     """Fill in the template of `secret`, of which `parts` has all the parts.
 
     An optional part that is absent is undefined in the template: `is defined` and `default()` see it.
@@ -76,6 +78,6 @@ def compose(secret: SecretPlan, parts: Mapping[str, Found]) -> Composed:
     return Composed(problem=f"it is composed of {', '.join(absent)}, which is absent", absent=True)
 
 
-def template_value(found: Found) -> Any:
+def template_value(found: Resolution) -> Any:
     """Return what a template gets for a secret: its typed value, or the text of what would be bytes."""
     return found.text if isinstance(found.value, bytes) else found.value

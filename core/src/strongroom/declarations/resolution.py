@@ -34,13 +34,13 @@ if TYPE_CHECKING:
             """Return what is known about a secret beside its value."""
 
 
-__all__ = ["Found", "ResolvedSecrets", "Status"]
+__all__ = ["Resolution", "ResolvedSecrets", "Status"]
 
 
 Status = Literal["ok", "missing", "invalid", "due", "unavailable", "denied"]
 
 
-class Found(NamedTuple):
+class Resolution(NamedTuple):
     """One declared secret as it was found; `problem` says what is wrong, never with the value."""
 
     plan: SecretPlan
@@ -49,7 +49,7 @@ class Found(NamedTuple):
     error: StrongroomError | None = None
     text: str | None = None
     value: Any = None
-    parts: tuple[Found, ...] = ()
+    parts: tuple[Resolution, ...] = ()
     """What it is composed of."""
 
     @property
@@ -58,13 +58,13 @@ class Found(NamedTuple):
         return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
 
     def __repr__(self) -> str:
-        return f"<Found {self.plan.name}: {self.status}>"
+        return f"<Resolution {self.plan.name}: {self.status}>"
 
 
 class ResolvedSecrets(Mapping[str, Any]):
     """The declared secrets by name, each of its declared type; an absent optional one is None."""
 
-    def __init__(self, found: Mapping[str, Found]) -> None:
+    def __init__(self, found: Mapping[str, Resolution]) -> None:
         self._found = dict(found)
 
     def __getitem__(self, name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from strongroom.declarations.json_fields import member_of
-from strongroom.declarations.resolution import Found, ResolvedSecrets, Status
+from strongroom.declarations.resolution import Resolution, ResolvedSecrets, Status
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import (
     AuthenticationError,
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import DescribedSource, SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["check_text", "find_all", "mark_due", "require", "resolve", "selected"]
+__all__ = ["check_text", "mark_due", "require", "resolve", "resolve_all", "select_group"]
 
 
 _MOST_BATCHES: Final = 5
 """How often the keys of one batch are asked for together, each time without one that is known to be gone."""
 
 
-def selected(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:
+def select_group(plan: Declarations, group: str | None = None) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, or all.
 
     Raises:
@@ -57,18 +57,18 @@ def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = N
         ValidationError: Secrets are missing or wrong; the message names every one.
         PermissionDeniedError: The backend refuses one (likewise: unavailable, not logged in).
     """
-    found = find_all(registry, selected(plan, group))
+    found = resolve_all(registry, select_group(plan, group))
     _refuse_wrong(found)
     return ResolvedSecrets(found)
 
 
 def require(registry: SecretSource, group: str | None = None) -> None:
     """Raise as `resolve` does; what only a tenant can read is left out."""
-    found = find_all(registry, selected(registry.plan, group))
+    found = resolve_all(registry, select_group(registry.plan, group))
     _refuse_wrong({name: one for name, one in found.items() if not isinstance(one.error, TenantContextError)})
 
 
-def _refuse_wrong(found: Mapping[str, Found]) -> None:
+def _refuse_wrong(found: Mapping[str, Resolution]) -> None:
     wrong = [one for one in found.values() if one.status in {"missing", "invalid"}]
     for one in found.values():
         if one.status not in {"ok", "missing", "invalid"} and one.error is not None:
@@ -78,7 +78,7 @@ def _refuse_wrong(found: Mapping[str, Found]) -> None:
         raise ValidationError(f"{len(wrong)} of {len(found)} declared secrets are missing or wrong: {lines}")
 
 
-def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Found]:
+def resolve_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Resolution]:
     """Return every one of `secrets` as it is found, whatever is wrong with it.
 
     Where one is composed, its parts are read too, whether or not they are among `secrets`.
@@ -86,12 +86,12 @@ def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[
     needed: Mapping[str, SecretPlan] = secrets
     order: Iterable[str] = secrets
     if any(secret.compose is not None for secret in secrets.values()):
-        from strongroom.declarations.compose import in_order, with_parts
+        from strongroom.declarations.compose import dependency_order, with_dependencies
 
-        needed = with_parts(secrets, registry.plan.secrets)
-        order = in_order(needed)
+        needed = with_dependencies(secrets, registry.plan.secrets)
+        order = dependency_order(needed)
     values, failures = _read([one.key for one in needed.values() if one.compose is None], registry)
-    found: dict[str, Found] = {}
+    found: dict[str, Resolution] = {}
     for name in order:
         secret = needed[name]
         found[name] = _found(secret, values, failures) if secret.compose is None else _composed(secret, found)
@@ -101,13 +101,13 @@ def find_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[
 
 
 def mark_due(
-    registry: DescribedSource, found: Mapping[str, Found], now: datetime | None = None
-) -> dict[str, Found]:
+    registry: DescribedSource, found: Mapping[str, Resolution], now: datetime | None = None
+) -> dict[str, Resolution]:
     """Return `found` with the status `due` for good secrets that are older than their `rotate_days`.
 
     Args:
         registry: Asked for the age of those secrets that have `rotate_days`, and of no others.
-        found: Secrets as `find_all` returned them.
+        found: Secrets as `resolve_all` returned them.
         now: An aware time; without it the present.
     """
     from datetime import UTC, datetime
@@ -116,7 +116,7 @@ def mark_due(
     return {name: _aged(registry, one, at) for name, one in found.items()}
 
 
-def _aged(registry: DescribedSource, one: Found, now: datetime) -> Found:
+def _aged(registry: DescribedSource, one: Resolution, now: datetime) -> Resolution:
     days = one.plan.rotate_days
     if days is None or one.status != "ok" or one.text is None:
         return one
@@ -158,10 +158,12 @@ def _is_absent(error: StrongroomError) -> bool:
     return isinstance(error, SecretNotFoundError) and error.reason == "absent"
 
 
-def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str, StrongroomError]) -> Found:
+def _found(
+    secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str, StrongroomError]
+) -> Resolution:
     error = failures.get(secret.key)
     if error is not None and not _is_absent(error):
-        return Found(secret, _status(error), str(error), error)
+        return Resolution(secret, _status(error), str(error), error)
     text = values.get(secret.key)
     if text is not None and secret.field is not None:
         try:
@@ -169,45 +171,45 @@ def _found(secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str,
         except SecretNotFoundError:
             text = None
         except ValidationError as wrong:
-            return Found(secret, "invalid", str(wrong), wrong)
+            return Resolution(secret, "invalid", str(wrong), wrong)
     if text is None:
         text = secret.default
     if text is None:
         if not secret.required:
-            return Found(secret, "ok")
+            return Resolution(secret, "ok")
         field = f" field {secret.field!r}" if secret.field is not None else ""
         problem = f"missing: nothing is stored at {secret.key!r}{field}"
-        return Found(secret, "missing", problem, SecretNotFoundError(secret.key))
+        return Resolution(secret, "missing", problem, SecretNotFoundError(secret.key))
     return _checked(secret, text)
 
 
-def _with_why(found: Found, registry: SecretSource) -> Found:
+def _with_why(found: Resolution, registry: SecretSource) -> Resolution:
     """Say it where there is no store at all, as in a fresh clone."""
     absent = getattr(registry, "absent_store", None)
     why = absent(found.plan.key) if absent is not None else None
     return found if why is None else found._replace(problem=f"{found.problem}: {why}")
 
 
-def _composed(secret: SecretPlan, found: Mapping[str, Found]) -> Found:
+def _composed(secret: SecretPlan, found: Mapping[str, Resolution]) -> Resolution:
     from strongroom.declarations.compose import compose
 
     made = compose(secret, found)
     if made.absent and not secret.required:
-        return Found(secret, "ok")
+        return Resolution(secret, "ok")
     if made.part is not None:
-        return Found(secret, made.part.status, made.problem, made.part.error)
+        return Resolution(secret, made.part.status, made.problem, made.part.error)
     if made.absent:
-        return Found(secret, "missing", made.problem, SecretNotFoundError(secret.name))
+        return Resolution(secret, "missing", made.problem, SecretNotFoundError(secret.name))
     if made.text is None:
-        return Found(secret, "invalid", made.problem)
+        return Resolution(secret, "invalid", made.problem)
     return _checked(secret, made.text)._replace(parts=tuple(found[name] for name in secret.parts))
 
 
-def _checked(secret: SecretPlan, text: str) -> Found:
+def _checked(secret: SecretPlan, text: str) -> Resolution:
     value, problem = check_text(secret, text)
     if problem is not None:
-        return Found(secret, "invalid", problem)
-    return Found(secret, "ok", text=text, value=value)
+        return Resolution(secret, "invalid", problem)
+    return Resolution(secret, "ok", text=text, value=value)
 
 
 def _status(error: StrongroomError) -> Status:

@@ -251,9 +251,9 @@ def _told(value: Any) -> Any:
 
 
 def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
-    from strongroom.declarations.resolve import find_all
+    from strongroom.declarations.resolve import resolve_all
 
-    found = find_all(registry, {name: registry.plan.secrets[name] for name in chosen})
+    found = resolve_all(registry, {name: registry.plan.secrets[name] for name in chosen})
     for one in found.values():
         if one.error is not None and (one.status not in {"ok", "missing"} or one.is_gone):
             raise one.error  # the field's own default is for what is absent, not for what was deleted

@@ -21,12 +21,12 @@ from strongroom.cache.addresses import (
 from strongroom.cache.hierarchical import HierarchicalSecretCache
 from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.secret_cache import SecretCache
-from strongroom.cache.single_flight import Fetched
+from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
 from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
-from strongroom.middleware.write_observer import WritesMiddleware
+from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Describer, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
@@ -36,7 +36,7 @@ __all__ = ["CachingMiddleware", "make_caching_middleware"]
 _FEW: Final = 1024
 
 
-class CachingMiddleware(WritesMiddleware):
+class CachingMiddleware(WriteObserver):
     """Answers reads from memory, and behind it from a store that processes share where one is given.
 
     Everything that changes a secret through it makes it forget: writes, deletes, conditional writes,
@@ -238,15 +238,16 @@ class CachingMiddleware(WritesMiddleware):
         self.cache.close()
         super().close()
 
-    def _load(self, key: str) -> Fetched:
+    def _load(self, key: str) -> FetchResult:
         self._sources(key)
-        return Fetched(self._fetch(key), life=self._life(key))
+        return FetchResult(self._fetch(key), life=self._life(key))
 
-    def _load_many(self, keys: list[str]) -> dict[str, Fetched]:
+    def _load_many(self, keys: list[str]) -> dict[str, FetchResult]:
         for key in keys:
             self._sources(key)
         return {
-            key: Fetched(value, life=self._life(key)) for key, value in self.inner.get_secrets(keys).items()
+            key: FetchResult(value, life=self._life(key))
+            for key, value in self.inner.get_secrets(keys).items()
         }
 
     def _life(self, key: str) -> float | None:
@@ -310,13 +311,13 @@ def _text_of(source: Source) -> str:
 
 
 def make_caching_middleware(
-    inner: Any, *, l2: Any = None, encryption: Any = None, surroundings: Any = None, **options: Any
+    inner: Any, *, l2: Any = None, encryption: Any = None, context: Any = None, **options: Any
 ) -> CachingMiddleware:
     """Return the middleware as a spec describes it: its parts made, and told what it is in front of."""
-    if surroundings is not None:
+    if context is not None:
         options |= {
-            "namespace": surroundings.address,
-            "due_at": partial(_due_at, inner, surroundings.rotate_days),
+            "namespace": context.address,
+            "due_at": partial(_due_at, inner, context.rotate_days),
         }
     made = CachingMiddleware(
         inner,
@@ -324,12 +325,12 @@ def make_caching_middleware(
         encryption=encryption.make() if encryption is not None else None,
         **options,
     )
-    if surroundings is not None and isinstance(made.cache, HierarchicalSecretCache):
-        made.cache.belongs_to(surroundings.pipeline)
+    if context is not None and isinstance(made.cache, HierarchicalSecretCache):
+        made.cache.belongs_to(context.pipeline)
     return made
 
 
-make_caching_middleware.wants_surroundings = True  # type: ignore[attr-defined]  # see `strongroom.registry.assembly`
+make_caching_middleware.accepts_pipeline_context = True  # type: ignore[attr-defined]  # see `strongroom.registry.assembly`
 
 
 def _due_at(inner: Any, rotate_days: Mapping[str, int], key: str) -> datetime | None:

@@ -12,7 +12,7 @@ from strongroom.errors import (
     TenantContextError,
     show_key,
 )
-from strongroom.keys import begins_no_key, check_key, check_prefix
+from strongroom.keys import cannot_start_key, check_key, check_prefix
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.tenancy import check_tenant_id, current_tenant
 
@@ -59,7 +59,7 @@ class TenantMiddleware(RenamingMiddleware):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         own = self._prefix()
-        if begins_no_key(check_prefix(prefix)):
+        if cannot_start_key(check_prefix(prefix)):
             return []  # not asked for: a backend may take `..` for the folder above
         found = self.listed(own + prefix, lambda stored: stored.removeprefix(own))
         return [key[len(own) :] for key in found]

@@ -9,10 +9,10 @@ from typing import Any
 
 from strongroom.middleware.base import Middleware
 
-__all__ = ["TellingMiddleware", "WritesMiddleware"]
+__all__ = ["WriteNotifier", "WriteObserver"]
 
 
-class WritesMiddleware(Middleware):
+class WriteObserver(Middleware):
     """Lets `writing` stand around every write, delete, conditional write and promotion."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class WritesMiddleware(Middleware):
             self.inner.promote_version(key, version, expected_version=expected_version)
 
 
-class TellingMiddleware(WritesMiddleware):
+class WriteNotifier(WriteObserver):
     """Tells of each key that was written through it, for a cache on another way to the same place.
 
     Args:

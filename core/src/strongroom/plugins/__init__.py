@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         Plugin,
     )
     from strongroom.plugins.discovery import (
-        ListedPlugin,
+        ComponentInfo,
         PluginFinder,
         UnknownTypeError,
         finder,
@@ -29,8 +29,8 @@ __all__ = [
     "GROUP",
     "KINDS",
     "CachePlugin",
+    "ComponentInfo",
     "Kind",
-    "ListedPlugin",
     "Plugin",
     "PluginFinder",
     "UnknownTypeError",
@@ -45,7 +45,7 @@ _HOMES = {
     "GROUP": "descriptors",
     "KINDS": "descriptors",
     "Kind": "descriptors",
-    "ListedPlugin": "discovery",
+    "ComponentInfo": "discovery",
     "Plugin": "descriptors",
     "PluginFinder": "discovery",
     "UnknownTypeError": "discovery",

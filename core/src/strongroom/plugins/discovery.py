@@ -23,7 +23,7 @@ from strongroom.plugins.suggestions import did_you_mean
 if TYPE_CHECKING:
     import pluggy
 
-__all__ = ["ListedPlugin", "PluginFinder", "UnknownTypeError", "finder"]
+__all__ = ["ComponentInfo", "PluginFinder", "UnknownTypeError", "finder"]
 
 
 class UnknownTypeError(PluginError):
@@ -31,7 +31,7 @@ class UnknownTypeError(PluginError):
 
 
 @dataclass(frozen=True, slots=True)
-class ListedPlugin:
+class ComponentInfo:
     """One row of `strongroom plugins`: a component, or an entry point that gives none."""
 
     name: str
@@ -109,15 +109,15 @@ class PluginFinder:
                 hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
             )
 
-    def listed(self) -> list[ListedPlugin]:
+    def listed(self) -> list[ComponentInfo]:
         """Return every component and every broken entry point, for `strongroom plugins`."""
-        rows: list[ListedPlugin] = []
+        rows: list[ComponentInfo] = []
         with forks_wait(), self._lock:
             for entry in self._all_entries():
                 loaded = self._load(entry)
                 told = (entry.distribution, entry.version)
                 if isinstance(loaded, str):
-                    rows.append(ListedPlugin(entry.name, None, *told, error=loaded))
+                    rows.append(ComponentInfo(entry.name, None, *told, error=loaded))
                     continue
                 for (kind, name), plugin in loaded.items():
                     if entry.distribution == CORE and name != entry.name:
@@ -128,13 +128,13 @@ class PluginFinder:
                         if other.distribution != entry.distribution
                     )
                     error = f"also provided by {', '.join(twins)}" if twins else None
-                    rows.append(ListedPlugin(name, kind, *told, plugin.summary, error, plugin))
+                    rows.append(ComponentInfo(name, kind, *told, plugin.summary, error, plugin))
                 rows += [
-                    ListedPlugin(name, kind, *told, error=why)
+                    ComponentInfo(name, kind, *told, error=why)
                     for kind, name, why in self._bad_names.get(entry, ())
                 ]
             rows += [
-                ListedPlugin(
+                ComponentInfo(
                     "-", None, folder.rpartition("/")[2], "-", error=f"{folder} is passed over: {why}"
                 )
                 for folder, why in self._unreadable

@@ -22,15 +22,15 @@ from strongroom.providers import Closeable, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 
-__all__ = ["Assembly", "Surroundings"]
+__all__ = ["Assembly", "PipelineContext"]
 
 _PAUSE_SECONDS: Final = 60.0
 _log = logging.getLogger("strongroom.cache")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a component is told of its pipeline, where its factory has `wants_surroundings`.
+class PipelineContext:
+    """What a component is told of its pipeline, where its factory has `accepts_pipeline_context`.
 
     Attributes:
         pipeline: The pipeline's name.
@@ -192,8 +192,8 @@ class Assembly:
     ) -> Any:
         options = self._options(component)
         factory = self._factory(component)
-        if plan is not None and getattr(factory, "wants_surroundings", False):
-            options = {**options, "surroundings": self._surroundings(plan, inside)}
+        if plan is not None and getattr(factory, "accepts_pipeline_context", False):
+            options = {**options, "context": self._pipeline_context(plan, inside)}
         failure: StrongroomError
         try:
             made = factory(*inner, **options)
@@ -209,9 +209,9 @@ class Assembly:
         failure.__context__ = None
         raise failure
 
-    def _surroundings(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> Surroundings:
+    def _pipeline_context(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> PipelineContext:
         days = {one.key: one.rotate_days for one in self.plan.secrets.values() if one.rotate_days is not None}
-        return Surroundings(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
+        return PipelineContext(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
 
     def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
         """Return what decides which secret a key means to whatever stands outside of `inside`."""

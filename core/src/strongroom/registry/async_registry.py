@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
-from strongroom.cache.single_flight import Suspended, Turn, turn
+from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
 from strongroom.middleware.read_only import ReadOnlyMiddleware
 from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
-from strongroom.parallel import Crew
+from strongroom.parallel import BackgroundPool
 from strongroom.registry import SecretProviderRegistry
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class AsyncSecretRegistry(ProcessBound):
             if isinstance(spec, SecretProviderRegistry)
             else SecretProviderRegistry(spec, profile=profile, pipeline=pipeline)
         )
-        self._crew = Crew(max_threads, "strongroom-aio")
+        self._crew = BackgroundPool(max_threads, "strongroom-aio")
 
     @property
     def registry(self) -> SecretProviderRegistry:
@@ -82,12 +82,12 @@ class AsyncSecretRegistry(ProcessBound):
         """Return the value of `key`; see `SecretProvider.get_secret`."""
         if not self._answers_in_the_loop(key):
             return await self._call(self._registry.get_secret, key)
-        mine = Turn()
+        mine = NonBlockingRead()
         while True:
             token = turn.set(mine)
             try:
                 return self._registry.get_secret(key)
-            except Suspended as suspended:
+            except WouldBlock as suspended:
                 flight, timeout = suspended.flight, suspended.timeout
             finally:
                 turn.reset(token)
@@ -195,7 +195,7 @@ class AsyncSecretRegistry(ProcessBound):
 
     def _answers_in_the_loop(self, key: str) -> bool:
         """Tell whether a read of `key` meets a cache before anything that may block."""
-        pipeline = self._registry.pipeline_at_hand(key)
+        pipeline = self._registry.assembled_pipeline(key)
         return pipeline is not None and _meets_a_cache(pipeline)
 
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -11,7 +11,7 @@ from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
-from strongroom.keys import begins_no_key, check_prefix
+from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
@@ -33,7 +33,7 @@ from strongroom.providers import (
 )
 from strongroom.registry.assembly import Assembly
 from strongroom.registry.explanation import Explanation, explain
-from strongroom.registry.routing import by_length, no_default
+from strongroom.registry.routing import longest_first, no_default
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan, RoutePlan
 
@@ -85,7 +85,7 @@ class SecretProviderRegistry(BaseProvider):
         self._default = pipeline if pipeline is not None else self._plan.default
         self._plain: Pipeline | None = None
         """The default pipeline, as soon as it has been used: what a read without routes needs."""
-        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else by_length(self._plan.routes)
+        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else longest_first(self._plan.routes)
         self._stripped: dict[RoutePlan, Pipeline] = {}
 
     # --- reading and writing ---
@@ -231,7 +231,7 @@ class SecretProviderRegistry(BaseProvider):
         guarded = guard(provider)
         if not name:
             raise ConfigurationError("a pipeline needs a name")
-        if prefix and begins_no_key(check_prefix(prefix)):
+        if prefix and cannot_start_key(check_prefix(prefix)):
             raise InvalidKeyError(prefix, f"no key begins with {show_key(prefix)}")
         with self._lock:
             if name in self._registered or name in self._plan.pipelines:
@@ -240,7 +240,7 @@ class SecretProviderRegistry(BaseProvider):
                 raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
             self._registered[name] = guarded
             if prefix:
-                self._routes = by_length((*self._routes, RoutePlan(prefix, name)))
+                self._routes = longest_first((*self._routes, RoutePlan(prefix, name)))
             elif prefix is not None:
                 self._default, self._plain = name, None
 
@@ -268,7 +268,7 @@ class SecretProviderRegistry(BaseProvider):
         """
         return self._route(key)
 
-    def pipeline_at_hand(self, key: str) -> Pipeline | None:
+    def assembled_pipeline(self, key: str) -> Pipeline | None:
         """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
         route = self._matching(key) if isinstance(key, str) else None
         if route is None:

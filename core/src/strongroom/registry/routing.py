@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from strongroom.errors import ConfigurationError
 from strongroom.spec.plan import Plan, RoutePlan
 
-__all__ = ["by_length", "no_default"]
+__all__ = ["longest_first", "no_default"]
 
 
-def by_length(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
+def longest_first(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
     """Return routes with the longest prefix first, so that the first that matches is the one."""
     return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
 

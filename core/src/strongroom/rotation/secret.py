@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from strongroom.errors import RotationError, SecretNotFoundError, UnsupportedOperationError, show_key
-from strongroom.middleware.write_observer import TellingMiddleware
+from strongroom.middleware.write_observer import WriteNotifier
 from strongroom.pipeline import Pipeline, as_operation
 from strongroom.providers import Describer, StagedWriter, VersionReader
 from strongroom.rotation.ledger import Record
-from strongroom.rotation.target import room_of
+from strongroom.rotation.target import without_value_middleware
 
 __all__ = ["Look", "Secret"]
 
@@ -40,8 +40,8 @@ class Secret:
         # The hooks of the outermost pipeline see one rotation, and not its many small operations.
         self.way: Any = target
         if isinstance(target, Pipeline):
-            self.way = TellingMiddleware(target.inner, target.changed)
-        self.room = room_of(target)
+            self.way = WriteNotifier(target.inner, target.changed)
+        self.room = without_value_middleware(target)
         self._stages = isinstance(self.room, StagedWriter) and isinstance(self.room, VersionReader)
         self._values: dict[str, str] = {}  # by version: none of them changes
 

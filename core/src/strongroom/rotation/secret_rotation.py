@@ -32,8 +32,8 @@ from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.rotation.attempts import attempting
 from strongroom.rotation.ledger import Record
 from strongroom.rotation.results import RotationResult, RotationStatus
-from strongroom.rotation.state_machine import Apply, Steps, Tools, Verify
-from strongroom.rotation.target import target_of
+from strongroom.rotation.state_machine import Apply, RotationRun, RotationSettings, Verify
+from strongroom.rotation.target import pipeline_answering
 from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class SecretRotation(ProcessBound):
         self._generator = _password if generator is None else generator
         self._on_event = on_event
         self._clock = clock
-        self._tools = Tools(apply, verify, grace, lock, clock, patience)
+        self._tools = RotationSettings(apply, verify, grace, lock, clock, patience)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"
@@ -206,7 +206,7 @@ class SecretRotation(ProcessBound):
             ConflictError, RotationError: As of `rotate`; the latter also where none is in flight.
         """
 
-        def finish(steps: Steps) -> RotationResult:
+        def finish(steps: RotationRun) -> RotationResult:
             return steps.finish(steps.adopt(_in_flight(key, steps.found())))
 
         return self._run(key, finish)
@@ -222,7 +222,7 @@ class SecretRotation(ProcessBound):
             ConflictError: Another process goes on with it.
         """
 
-        def undo(steps: Steps) -> RotationResult:
+        def undo(steps: RotationRun) -> RotationResult:
             found = steps.found()
             if found is not None and found.in_flight:
                 return steps.undo(steps.adopt(found))
@@ -329,21 +329,23 @@ class SecretRotation(ProcessBound):
     # --- one key ---
 
     @contextmanager
-    def _at(self, key: str) -> Iterator[Steps]:
+    def _at(self, key: str) -> Iterator[RotationRun]:
         with attempting() as attempt:
-            steps = Steps(target_of(self._provider, check_user_key(key)), key, self._tools, attempt)
+            steps = RotationRun(
+                pipeline_answering(self._provider, check_user_key(key)), key, self._tools, attempt
+            )
             try:
                 yield steps
             except StrongroomError as error:
                 steps.explain(error)
                 raise
 
-    def _steps(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
+    def _steps(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
         with self._at(key) as steps:
             return work(steps)
 
-    def _run(self, key: str, work: Callable[[Steps], RotationResult]) -> RotationResult:
-        target = target_of(self._provider, key)
+    def _run(self, key: str, work: Callable[[RotationRun], RotationResult]) -> RotationResult:
+        target = pipeline_answering(self._provider, key)
         pipeline = target.name if isinstance(target, Pipeline) else None
         event = begun(os.urandom(16).hex(), "rotate", key, pipeline, current_tenant(), actor())
         started = time.perf_counter()
@@ -369,7 +371,7 @@ class SecretRotation(ProcessBound):
             _log.warning("on_event failed after a rotation: %s", type(error).__name__)
 
     def _described(self, key: str) -> SecretMetadata | None:
-        target = target_of(self._provider, check_user_key(key))
+        target = pipeline_answering(self._provider, check_user_key(key))
         if not isinstance(target, Describer):
             return None
         try:

@@ -34,12 +34,12 @@ from strongroom.rotation.ledger import Ledger, Record, mark_of
 from strongroom.rotation.redaction import told_by
 from strongroom.rotation.results import RotationResult, RotationState
 from strongroom.rotation.secret import Look, Secret
-from strongroom.rotation.target import check_rules
+from strongroom.rotation.target import check_against_rules
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
 
-__all__ = ["Apply", "Steps", "Tools", "Verify"]
+__all__ = ["Apply", "RotationRun", "RotationSettings", "Verify"]
 
 Apply = Callable[[str, str, str], object]
 """Called with the key, the old and the new value, to change the target system; again after a crash."""
@@ -63,7 +63,7 @@ _CHANGED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class RotationSettings:
     """What is the same for all keys of a `SecretRotation`."""
 
     apply: Apply | None
@@ -83,7 +83,7 @@ class _DisturbedError(Exception):
         self.record = record
 
 
-class Steps:
+class RotationRun:
     """One secret's way from the old value to the new one, or back.
 
     Args:
@@ -93,7 +93,7 @@ class Steps:
         attempt: Whose steps these are.
     """
 
-    def __init__(self, target: Any, key: str, tools: Tools, attempt: Attempt) -> None:
+    def __init__(self, target: Any, key: str, tools: RotationSettings, attempt: Attempt) -> None:
         self._target = target
         self._key = key
         self._tools = tools
@@ -191,7 +191,7 @@ class Steps:
         if after is not None and self._secret.readers(after, look) != "new":
             raise self._changed_since()
         new = self._secret.told(make(old))
-        check_rules(self._target, self._key, new)
+        check_against_rules(self._target, self._key, new)
         record = Record(
             self._key,
             old_version=look.version,

@@ -16,28 +16,28 @@ from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.providers import guard
 
-__all__ = ["check_rules", "room_of", "target_of"]
+__all__ = ["check_against_rules", "pipeline_answering", "without_value_middleware"]
 
 _PASSED_BY = (CachingMiddleware, ValidationMiddleware, Pipeline, FallbackProvider)
 
 
-def target_of(provider: Any, key: str) -> Any:
+def pipeline_answering(provider: Any, key: str) -> Any:
     """Return what answers `key`: of a registry the pipeline, else the provider itself."""
     pipeline_for = getattr(provider, "pipeline_for", None)
     return provider if pipeline_for is None else pipeline_for(key)
 
 
-def room_of(target: Any) -> Any:
+def without_value_middleware(target: Any) -> Any:
     """Return `target` without caching, validation and hooks: encryption, tenants and names stay."""
     if isinstance(target, _PASSED_BY):
-        return room_of(target.inner)
+        return without_value_middleware(target.inner)
     if isinstance(target, Middleware):
-        inner = room_of(target.inner)
+        inner = without_value_middleware(target.inner)
         return target if inner is target.inner else target.around(inner)
     return guard(target)
 
 
-def check_rules(target: Any, key: str, value: str) -> None:
+def check_against_rules(target: Any, key: str, value: str) -> None:
     """Raise what writing `value` would raise by the rules on the way, before anything is changed.
 
     Raises:

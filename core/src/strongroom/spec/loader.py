@@ -33,7 +33,7 @@ from strongroom.spec.plan import (
     RoutePlan,
     circles,
 )
-from strongroom.spec.problems import Notes, entries, members, references_in, spec_error
+from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
 from strongroom.spec.references import Reference
 from strongroom.spec.secret_loader import declared
 from strongroom.spec.source import Source, read_source
@@ -94,7 +94,7 @@ KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
-class _Loader(Notes):
+class _Loader(Problems):
     """Collects problems while it turns nodes into a plan."""
 
     def __init__(self, source: Source, profile: str | None, plugins: PluginFinder) -> None:
@@ -116,7 +116,7 @@ class _Loader(Notes):
         self.frame(root)
         plan = self.assemble(root)
         if self.look_up:
-            self.look_everything_up(plan)
+            self.resolve_all_options(plan)
         if self.problems:
             self.fail()
         if self.plugin_errors:
@@ -217,7 +217,7 @@ class _Loader(Notes):
             named = tuple(str(item.value) for item in entries(fallback_node, "pipelines"))
             when = [str(item.value) for item in entries(fallback_node, "when")] or ["not_found"]
             fallback = FallbackPlan(named, frozenset(when))
-        self.refuse_blind_rules(node, path)
+        self.check_rules_inside_encryption(node, path)
         return PipelinePlan(
             name=name,
             position=self.source.position(node.line, node.column),
@@ -227,7 +227,7 @@ class _Loader(Notes):
             hooks=tuple(self.components("hook", node, "hooks", path)),
         )
 
-    def refuse_blind_rules(self, node: Node, path: NodePath) -> None:
+    def check_rules_inside_encryption(self, node: Node, path: NodePath) -> None:
         """Note rules for values that stand inside encryption, where they would see ciphertext."""
         encrypted = False
         for index, child in enumerate(entries(node, "middleware")):
@@ -380,7 +380,7 @@ class _Loader(Notes):
             node = root.at(("pipelines", circle[0]))
             self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 
-    def look_everything_up(self, plan: Plan) -> None:
+    def resolve_all_options(self, plan: Plan) -> None:
         """Fill in every reference once, so that all that is missing is told together."""
         used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
         components = [part for name in sorted(used) for part in plan.pipelines[name].components()]

@@ -12,10 +12,10 @@ from strongroom.spec.document import Path as NodePath
 from strongroom.spec.references import BadReferenceError, Reference
 from strongroom.spec.source import Source
 
-__all__ = ["Notes", "entries", "members", "references_in", "spec_error"]
+__all__ = ["Problems", "entries", "members", "references_in", "spec_error"]
 
 
-class Notes:
+class Problems:
     """The problems of one source, beginning with those of its syntax."""
 
     def __init__(self, source: Source) -> None:

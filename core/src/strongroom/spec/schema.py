@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from strongroom.plugins import Kind, ListedPlugin, PluginFinder, finder
+from strongroom.plugins import ComponentInfo, Kind, PluginFinder, finder
 from strongroom.spec.models import Spec
 
 __all__ = ["json_schema"]
@@ -54,7 +54,7 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
     return schema
 
 
-def _component(row: ListedPlugin, definitions: dict[str, Any]) -> dict[str, Any]:
+def _component(row: ComponentInfo, definitions: dict[str, Any]) -> dict[str, Any]:
     assert row.plugin is not None  # noqa: S101  # only rows with one come here
     options = row.plugin.config.model_json_schema(ref_template=f"#/$defs/{row.name}.{{model}}")
     for name, nested in options.pop("$defs", {}).items():
@@ -89,7 +89,7 @@ def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
     return told | {"anyOf": [rest, _REFERENCE]}
 
 
-def _choice(name: str, rows: list[ListedPlugin]) -> dict[str, Any]:
+def _choice(name: str, rows: list[ComponentInfo]) -> dict[str, Any]:
     """Return the schema that picks a component's options by its type."""
     if not rows:
         return {

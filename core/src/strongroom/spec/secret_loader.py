@@ -14,12 +14,12 @@ from strongroom.spec import models
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import SecretPlan, circles
-from strongroom.spec.problems import Notes, entries, members, references_in
+from strongroom.spec.problems import Problems, entries, members, references_in
 
 __all__ = ["declared"]
 
 
-def declared(notes: Notes, root: Node) -> dict[str, SecretPlan]:
+def declared(notes: Problems, root: Node) -> dict[str, SecretPlan]:
     """Return the plans of what stands under `secrets`, having noted all that is wrong with it."""
     found = {
         name: secret for name, node in members(root, "secrets") if (secret := _secret(notes, name, node))
@@ -27,7 +27,7 @@ def declared(notes: Notes, root: Node) -> dict[str, SecretPlan]:
     return _composed(notes, root, found)
 
 
-def _secret(notes: Notes, name: str, node: Node) -> SecretPlan | None:
+def _secret(notes: Problems, name: str, node: Node) -> SecretPlan | None:
     path: NodePath = ("secrets", name)
     _check_key(notes, name, node, path)
     try:
@@ -48,7 +48,7 @@ def _secret(notes: Notes, name: str, node: Node) -> SecretPlan | None:
     return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
 
 
-def _check_key(notes: Notes, name: str, node: Node, path: NodePath) -> None:
+def _check_key(notes: Problems, name: str, node: Node, path: NodePath) -> None:
     given = node.mapping.get("key")
     key = given.value if given is not None and isinstance(given.value, str) else name
     try:
@@ -60,7 +60,7 @@ def _check_key(notes: Notes, name: str, node: Node, path: NodePath) -> None:
             notes.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
 
 
-def _check_secret(notes: Notes, model: models.Secret, node: Node, path: NodePath) -> None:
+def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
     for name in ("key", "default"):
         # Handed over as it stands, it would be taken for a value.
         if references_in((at := node.at((name,))).value):
@@ -80,7 +80,7 @@ def _check_secret(notes: Notes, model: models.Secret, node: Node, path: NodePath
         _check_generator(notes, model.rotate.generator, node, path)
 
 
-def _check_generator(notes: Notes, model: models.Generator, node: Node, path: NodePath) -> None:
+def _check_generator(notes: Problems, model: models.Generator, node: Node, path: NodePath) -> None:
     from strongroom.generators import generator_of
 
     options = model.model_dump(exclude_none=True)
@@ -91,7 +91,7 @@ def _check_generator(notes: Notes, model: models.Generator, node: Node, path: No
         notes.note(node.at(below), (*path, *below), str(error))
 
 
-def _composed(notes: Notes, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+def _composed(notes: Problems, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
     """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
     own = tuple(str(node.value) for node in entries(root, "placeholders"))
     nodes = dict(members(root, "secrets"))
@@ -107,7 +107,7 @@ def _composed(notes: Notes, root: Node, secrets: Mapping[str, SecretPlan]) -> di
 
 
 def _parts(
-    notes: Notes, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
+    notes: Problems, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
 ) -> tuple[str, ...]:
     """Return the declared names that `template` needs, having noted all that is wrong with it."""
     from strongroom.templating import BadTemplateError, names_in

@@ -133,7 +133,7 @@ def trust(real: str, data: bytes | None) -> None:
     """
     from pathlib import Path
 
-    from strongroom.paths.atomic_write import write_whole
+    from strongroom.paths.atomic_write import write_atomically
 
     place = _place()
     if place is None:
@@ -144,7 +144,7 @@ def trust(real: str, data: bytes | None) -> None:
     what = _FOLDER if data is None else hashlib.sha256(data).hexdigest()
     try:
         Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(Path(place) / _name(real, what), _text(real, what))
+        write_atomically(Path(place) / _name(real, what), _text(real, what))
     except OSError as error:
         why = f"{place}: {error.strerror}"
     else:

@@ -13,8 +13,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from strongroom.clients import repeated
-from strongroom.deadlines import Deadline, Runner, held_within
+from strongroom.clients import call_with_retries
+from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
 from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError, ThrottledError
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
@@ -132,7 +132,7 @@ class Connection:
         self.pause = time.sleep
         self._service = service
         self._account = account
-        self._runner = Runner()
+        self._runner = DeadlineExecutor()
         self._sending = threading.local()
         self._session: Any = None
         self._client: Any = None
@@ -196,12 +196,12 @@ class Connection:
                 self.pace.throttled()
             not_done = errors.was_not_done(failed)
             retried = retried or not not_done
-            lasting = not isinstance(ours, BackendUnavailableError) or errors.is_lasting(failed)
+            lasting = not isinstance(ours, BackendUnavailableError) or errors.is_permanent(failed)
             return not lasting and (repeatable or not_done)
 
         if self.pace.seconds:
             self.hold_back(_chance.uniform(0, self.pace.seconds), deadline)
-        return repeated(
+        return call_with_retries(
             send,
             deadline,
             translate=lambda failed: errors.translate(failed, doing, self.provider, key=key, hidden=hidden),

@@ -10,9 +10,9 @@ from typing import Any
 
 import botocore.parsers
 from botocore import exceptions as boto
-from strongroom.clients import is_lasting as says_lasting
-from strongroom.clients import safe_text, seconds_told
-from strongroom.deadlines import OutOfTimeError
+from strongroom.clients import is_permanent as says_lasting
+from strongroom.clients import parse_retry_after, redact_message
+from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -42,7 +42,7 @@ TABLE: dict[str, type[StrongroomError]] = {
             AwsChunkedWrapperError CapacityNotAvailableError ChecksumError ConnectTimeoutError
             ConnectionClosedError ConnectionError CutShortError EndpointConnectionError
             EndpointDiscoveryRefreshFailed EventStreamError FlexibleChecksumError HTTPClientError
-            IncompleteReadError OtherAnswerError OutOfTimeError ProxyConnectionError ReadTimeoutError
+            IncompleteReadError OtherAnswerError DeadlineExceededError ProxyConnectionError ReadTimeoutError
             ResponseParserError ResponseStreamingError SSLError WaiterError
         """,
     ),
@@ -174,7 +174,7 @@ _NEVER_SENT = (
     boto.SSLError,
 )
 _WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    ((OutOfTimeError,), "no answer before the deadline"),
+    ((DeadlineExceededError,), "no answer before the deadline"),
     ((boto.SSLError,), "no trusted connection: the certificate is none that is known here, see verify"),
     (_NEVER_SENT, "the service was not reached"),
     ((OtherAnswerError,), "the service answered for another secret"),
@@ -220,7 +220,7 @@ def was_not_done(error: Exception) -> bool:
     return kind_of(error) is ThrottledError or isinstance(error, _NEVER_SENT)
 
 
-def is_lasting(error: Exception) -> bool:
+def is_permanent(error: Exception) -> bool:
     """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
     if isinstance(error, OtherAnswerError):
         return True  # whoever asks learns of it: it may go on, and another time the name may be the right one
@@ -244,7 +244,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
 
 def retry_after(error: Exception) -> float | None:
     """Return the seconds that the service asked to wait."""
-    return seconds_told(_answer(error).get("HTTPHeaders", {}).get("retry-after"))
+    return parse_retry_after(_answer(error).get("HTTPHeaders", {}).get("retry-after"))
 
 
 def translate(
@@ -263,7 +263,7 @@ def translate(
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
     said = _said(error)
-    said = safe_text(said, hidden)
+    said = redact_message(said, hidden)
     about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
     message = f"{about}: {code_of(error) or type(error).__name__}: {said}"
     ours: StrongroomError

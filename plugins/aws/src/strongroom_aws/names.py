@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from strongroom.keys import Name, Names
+from strongroom.keys import Name, NameCodec
 
 MARKER = "=_"
 KEY_MARK = "strongroom key: "
 """How the description of a secret with a hashed name begins; the key follows."""
 
 _MAX_NAME = 512
-_NAMES = Names(MARKER, "A-Za-z0-9/_+=.@-", _MAX_NAME)
+_NAMES = NameCodec(MARKER, "A-Za-z0-9/_+=.@-", _MAX_NAME)
 HASH_MARK = _NAMES.hash_mark
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from strongroom.keys import Name, Names, escaped, key_named, unescaped
+from strongroom.keys import Name, NameCodec, escaped, matching_key, unescaped
 
 from strongroom_aws.names import key_told
 
@@ -25,7 +25,7 @@ MAX_LEVELS = 15
 
 _MAX_FOLDER = 400
 _OWNED = ("aws", "ssm")
-_NAMES = Names(MARKER, "A-Za-z0-9_./-", MAX_NAME)
+_NAMES = NameCodec(MARKER, "A-Za-z0-9_./-", MAX_NAME)
 
 
 @lru_cache(maxsize=8192)
@@ -62,7 +62,7 @@ def parameter_key_of(name: str, description: str | None = None) -> str | None:
         key = key_told(description)
     else:
         key = unescaped(MARKER, name[1:]) if name.startswith("/") else None
-    return key_named(name, key, lambda key: parameter_name_of(key).text)
+    return matching_key(name, key, lambda key: parameter_name_of(key).text)
 
 
 def _escape_text(key: str) -> str:

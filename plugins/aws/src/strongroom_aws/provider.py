@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from strongroom.clients import check_answer, pauses
+from strongroom.clients import backoff_delays, check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
@@ -406,7 +406,7 @@ class AWSSecretProvider(BaseProvider):
 
     def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
         """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""
-        waits = pauses()
+        waits = backoff_delays()
         while (done := attempt()) is None:
             if not self._connection.hold_back(next(waits), deadline):
                 raise BackendUnavailableError(

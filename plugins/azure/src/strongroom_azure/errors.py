@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from strongroom.clients import clean_copy, is_lasting, safe_text, seconds_told
+from strongroom.clients import is_permanent, parse_retry_after, redact_message, redacted_copy
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -62,7 +62,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     "ValueError": ConfigurationError,  # what the SDK and azure-identity refuse before any request
     "TypeError": ConfigurationError,  # a credential or client option that does not fit the SDK
     "NotImplementedError": ConfigurationError,  # an api_version that the SDK does not know
-    "OutOfTimeError": BackendUnavailableError,
+    "DeadlineExceededError": BackendUnavailableError,
 }
 """Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
 
@@ -152,7 +152,7 @@ def translate(
     if isinstance(ours, BusyError):
         code = inner_code(error)
         ours.deleted = True if code == _DELETED else False if code in _BUSY else None
-    ours.__cause__ = clean_copy(error, said)
+    ours.__cause__ = redacted_copy(error, said)
     return ours
 
 
@@ -221,7 +221,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     """
     name = type(error).__name__
     told = _told(error)
-    if name == "OutOfTimeError":
+    if name == "DeadlineExceededError":
         return "no answer before the deadline"
     if told is not None:
         said = f"{inner_code(error) or told.code}: {told.message}"
@@ -231,13 +231,13 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
         said = f"{name}: {getattr(error, 'message', None) or error}"
-    return safe_text(said, hidden)
+    return redact_message(said, hidden)
 
 
 def retry_after(error: Exception) -> float | None:
     """Return the seconds that the service asked to wait, from `Retry-After`: a number or a date."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    return seconds_told(headers.get("Retry-After")) if headers is not None else None
+    return parse_retry_after(headers.get("Retry-After")) if headers is not None else None
 
 
 def _told(error: Exception) -> Any:
@@ -264,6 +264,6 @@ def _hint(error: Exception, kind: type[StrongroomError]) -> str | None:
         return (
             "check vault_url; only for an emulator set client_options to {verify_challenge_resource: false}"
         )
-    if kind is BackendUnavailableError and is_lasting(str(error)):
+    if kind is BackendUnavailableError and is_permanent(str(error)):
         return "check vault_url, the network's name service, and client_options' connection_verify (the CA)"
     return _HINTS.get(kind)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from strongroom.keys import Name, Names
+from strongroom.keys import Name, NameCodec
 
 MARKER = "-0x"
 MAX_TAG = 256
@@ -27,7 +27,7 @@ TAG = "strongroom.key"
 OWN_TAGS = "strongroom."
 """What the names of strongroom's own tags begin with."""
 
-_NAMES = Names(MARKER, "a-z0-9-", longest=127)
+_NAMES = NameCodec(MARKER, "a-z0-9-", longest=127)
 
 
 # Names are no secrets; remembering them keeps the mapping off the way of a read.

@@ -19,8 +19,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from strongroom.clients import is_lasting, pauses, repeated
-from strongroom.deadlines import Deadline, Runner
+from strongroom.clients import backoff_delays, call_with_retries, is_permanent
+from strongroom.deadlines import Deadline, DeadlineExecutor
 from strongroom.errors import (
     BackendUnavailableError,
     NotFoundReason,
@@ -137,7 +137,9 @@ def _once() -> Retry:
 class Service:
     """The calls that the provider makes, each within a deadline and with strongroom's errors."""
 
-    def __init__(self, client: Any, runner: Runner, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, client: Any, runner: DeadlineExecutor, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.client = client
         self._runner = runner
         self.pause = sleep
@@ -277,7 +279,7 @@ class Service:
             hidden: A value that is sent and must not appear in any text.
             explain: Gives a better error for what the call raised, or None.
         """
-        return repeated(
+        return call_with_retries(
             lambda: self._runner.run(send, deadline),
             deadline,
             translate=lambda failed: (
@@ -297,7 +299,7 @@ class Service:
         free: Callable[[errors.BusyError], bool] = lambda _: False,
     ) -> T:
         """Return what `attempt` returns once the name is free; `free` tells whether it helped that on."""
-        waits = pauses()
+        waits = backoff_delays()
         while True:
             try:
                 return attempt()
@@ -341,6 +343,6 @@ def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> 
     """Tell whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or isinstance(ours, errors.BusyError):
         return False
-    if is_lasting(str(failed)):
+    if is_permanent(str(failed)):
         return False
     return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

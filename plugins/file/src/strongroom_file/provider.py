@@ -29,8 +29,8 @@ from strongroom_file.store.queries import not_found
 if TYPE_CHECKING:
     from strongroom.providers import SecretMetadata, SecretVersion
 
-    from strongroom_file.store.session import Highest, Session, State, View
-    from strongroom_file.store.transaction import Change
+    from strongroom_file.store.session import Highest, Session, Snapshot, VerifiedState
+    from strongroom_file.store.transaction import WriteTransaction
 
 __all__ = ["MAX_VALUE_BYTES", "FileSecretProvider"]
 
@@ -143,7 +143,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if not encoded:
             return
 
-        def write(change: Change) -> None:
+        def write(change: WriteTransaction) -> None:
             for key, data in encoded.items():
                 change.write(key, data)
 
@@ -156,7 +156,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         data = _encoded(check_key(key), value)
 
-        def write(change: Change) -> str:
+        def write(change: WriteTransaction) -> str:
             change.expect(key, change.entry(key.encode()), expected_version)
             return change.write(key, data)
 
@@ -198,7 +198,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             DecryptionError: The key is a wrong one.
         """
 
-        def read(view: View) -> list[str]:
+        def read(view: Snapshot) -> list[str]:
             from strongroom_file.maintenance.verify import problems_of
 
             return problems_of(view, anchor)
@@ -216,7 +216,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             ConfigurationError: There is no store yet.
         """
 
-        def read(view: View) -> str:
+        def read(view: Snapshot) -> str:
             from strongroom_file.maintenance.verify import anchor_of
 
             return anchor_of(view)
@@ -402,7 +402,9 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self._path)!r}>"
 
-    def _read(self, read: Callable[[View], Result], key: str | None, absent: Callable[[], Result]) -> Result:
+    def _read(
+        self, read: Callable[[Snapshot], Result], key: str | None, absent: Callable[[], Result]
+    ) -> Result:
         """Return what `read` makes of the store, or `absent` where there is no store."""
         try:
             found = self._with_session(lambda session: session.read(read))
@@ -412,15 +414,18 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return absent() if found is None else found[0]
 
     def _write(
-        self, write: Callable[[Change], Result], key: str | None, absent: Callable[[], Result] | None = None
+        self,
+        write: Callable[[WriteTransaction], Result],
+        key: str | None,
+        absent: Callable[[], Result] | None = None,
     ) -> Result:
         """Change the store by `write` in one transaction; where there is none, make it or ask `absent`."""
 
         def attempt(session: Session) -> Result:
-            from strongroom_file.store.transaction import Change
+            from strongroom_file.store.transaction import WriteTransaction
 
-            def work(view: View) -> tuple[State, list[str], Result]:
-                change = Change(view, self._max_versions, queries.microseconds(self._clock()))
+            def work(view: Snapshot) -> tuple[VerifiedState, list[str], Result]:
+                change = WriteTransaction(view, self._max_versions, queries.microseconds(self._clock()))
                 result = write(change)
                 return change.seal(), change.keys, result
 

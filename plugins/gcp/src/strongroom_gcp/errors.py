@@ -14,8 +14,8 @@ from google.api_core import exceptions as core
 from google.auth import exceptions as auth
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests import exceptions as http
-from strongroom.clients import clean_copy, safe_text, seconds_told
-from strongroom.deadlines import OutOfTimeError
+from strongroom.clients import parse_retry_after, redact_message, redacted_copy
+from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -118,7 +118,7 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     json.decoder.JSONDecodeError: BackendUnavailableError,
     AttributeError: BackendUnavailableError,  # the REST transport's, where an error's JSON has another shape
     ValueError: BackendUnavailableError,  # gRPC's, where another thread has closed the channel
-    OutOfTimeError: BackendUnavailableError,
+    DeadlineExceededError: BackendUnavailableError,
 }
 """Each class of error that a call can meet, and ours for it; a subclass counts as its nearest base."""
 # google-resumable-media's errors moved into api_core of late; no call of ours uploads anything resumable.
@@ -195,7 +195,7 @@ def translate(
     else:
         hint = _OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind)
         ours = kind(f"{about}: {said}", key=key, provider="gcp", hint=hint)
-    ours.__cause__ = clean_copy(error, said)
+    ours.__cause__ = redacted_copy(error, said)
     return ours
 
 
@@ -238,7 +238,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
 
     Nothing of it where `hidden` is in it.
     """
-    if isinstance(error, OutOfTimeError):
+    if isinstance(error, DeadlineExceededError):
         return "no answer before the deadline"
     if isinstance(error, _NO_ANSWER):
         return "the answer is not Secret Manager's"  # these errors' texts hold pieces of it
@@ -249,7 +249,7 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
         said = f"{name}: {said}" if name else said
     else:
         said = f"{type(error).__name__}: {error}"
-    return safe_text(said, hidden)
+    return redact_message(said, hidden)
 
 
 def was_not_sent(error: Exception) -> bool:
@@ -267,9 +267,9 @@ def retry_after(error: Exception) -> float | None:
         if delay is not None:
             return float(delay.seconds + delay.nanos / 1e9)
         if isinstance(detail, dict) and "retryDelay" in detail:
-            return seconds_told(str(detail["retryDelay"]).removesuffix("s"))
+            return parse_retry_after(str(detail["retryDelay"]).removesuffix("s"))
     headers = getattr(getattr(error, "response", None), "headers", None)
-    return seconds_told(headers.get("Retry-After")) if headers is not None else None
+    return parse_retry_after(headers.get("Retry-After")) if headers is not None else None
 
 
 def _answer(error: Exception) -> dict[str, Any]:

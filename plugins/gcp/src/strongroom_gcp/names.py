@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from strongroom.keys import Name, Names
+from strongroom.keys import Name, NameCodec
 
 MARKER = "-_"
 ANNOTATION = "strongroom.key"
 
-_NAMES = Names(MARKER, "A-Za-z0-9_-", longest=255)
+_NAMES = NameCodec(MARKER, "A-Za-z0-9_-", longest=255)
 
 
 # Names are no secrets; remembering them keeps the mapping off the way of a read.

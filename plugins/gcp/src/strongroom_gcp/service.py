@@ -18,8 +18,8 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 )
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests.adapters import HTTPAdapter
-from strongroom.clients import check_answer, is_lasting, repeated
-from strongroom.deadlines import Deadline, Runner
+from strongroom.clients import call_with_retries, check_answer, is_permanent
+from strongroom.deadlines import Deadline, DeadlineExecutor
 from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
@@ -133,7 +133,7 @@ class Service:
     def __init__(
         self,
         client: Any,
-        runner: Runner,
+        runner: DeadlineExecutor,
         *,
         guarded: bool = False,
         sleep: Callable[[float], None] = time.sleep,
@@ -225,7 +225,7 @@ class Service:
             _check_told(rpc, request, answer)
             return answer
 
-        return repeated(
+        return call_with_retries(
             send,
             deadline,
             translate=lambda failed: (
@@ -259,6 +259,6 @@ def _named(resource: str) -> str | None:
 
 def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
     """Tell whether a call that failed may be made again."""
-    if not isinstance(ours, BackendUnavailableError) or is_lasting(str(failed)):
+    if not isinstance(ours, BackendUnavailableError) or is_permanent(str(failed)):
         return False
     return repeatable or isinstance(ours, ThrottledError) or errors.was_not_sent(failed)

@@ -6,12 +6,12 @@ from typing import Any
 
 from strongroom.errors import ConfigurationError
 
-__all__ = ["choose"]
+__all__ = ["choose_backend"]
 
 _HINT = "run 'keyring --list-backends', and name one by the option 'backend'"
 
 
-def choose(backend: Any) -> Any:
+def choose_backend(backend: Any) -> Any:
     """Return the backend that `backend` stands for: itself, its class, its dotted name, or the default.
 
     Raises:

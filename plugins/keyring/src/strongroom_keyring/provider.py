@@ -120,8 +120,8 @@ class KeyringSecretProvider(BaseProvider):
             return self._made
         with forks_wait(), self._lock:
             if self._made is None:
-                from strongroom_keyring.choice import choose
+                from strongroom_keyring.choice import choose_backend
                 from strongroom_keyring.store import Store
 
-                self._made = Store(choose(self._backend), self._service)
+                self._made = Store(choose_backend(self._backend), self._service)
             return self._made

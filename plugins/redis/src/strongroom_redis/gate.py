@@ -9,13 +9,13 @@ from typing import Final
 
 from strongroom.errors import BackendUnavailableError
 
-__all__ = ["Gate"]
+__all__ = ["CircuitBreaker"]
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
 
-class Gate:
+class CircuitBreaker:
     """Closed for a moment after a failure; then one call finds out whether the server is back.
 
     The moment doubles up to two seconds while it is not. Calls that were under way at the first failure fail

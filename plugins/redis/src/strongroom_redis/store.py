@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from strongroom.deadlines import Deadline, OutOfTimeError, Runner, check_limits
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, check_limits
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -24,7 +24,7 @@ from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_redis.connection import Options, check, connect, disconnect, load
 from strongroom_redis.errors import translate
-from strongroom_redis.gate import Gate
+from strongroom_redis.gate import CircuitBreaker
 from strongroom_redis.listening import ALL, SILENT_SECONDS, Listener
 from strongroom_redis.scripts import CONFIRM, DROP, LOCK, SET_FENCED, UNLOCK
 
@@ -107,7 +107,7 @@ class RedisCacheStore:
         self._client: Any = None
         self._has_answered = False
         self._listeners: list[Listener] = []
-        self._runner = Runner()
+        self._runner = DeadlineExecutor()
         self._begin_again()
         renew_after_fork(self, RedisCacheStore._begin_again)
 
@@ -204,7 +204,7 @@ class RedisCacheStore:
         never_collect(self._client, *self._listeners)
         self._client = None
         self._lock = threading.Lock()
-        self._gate = Gate(self._clock)
+        self._gate = CircuitBreaker(self._clock)
         self._listeners = []
 
     def _key(self, kind: str, name: str) -> str:
@@ -263,7 +263,7 @@ class RedisCacheStore:
                 try:
                     allowed = self._timeout + (0 if self._has_answered else _FIRST_SECONDS)
                     answer = self._runner.run(lambda: call(self._connected()), Deadline(allowed))
-                except OutOfTimeError:
+                except DeadlineExceededError:
                     failure = self._unavailable(f"{doing} did not end within {allowed:g} s")
                     self._let_go()  # so that the call that is left behind ends too
                 except Exception as error:  # noqa: BLE001  # the table says what each is

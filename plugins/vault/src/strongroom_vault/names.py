@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
-from strongroom.keys import escaped, key_named, unescaped
+from strongroom.keys import escaped, matching_key, unescaped
 
 MARKER = "~x"
 
@@ -34,4 +34,4 @@ def url_path(text: str) -> str:
 
 def key_of(path: str) -> str | None:
     """Return the key kept at `path`, or None where no key has it (another tool's odd name)."""
-    return key_named(path, unescaped(MARKER, path), escape)
+    return matching_key(path, unescaped(MARKER, path), escape)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "told_apart"]
+__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "keyboard_signals_apart"]
 
 
 def _known(*names: str) -> frozenset[int]:
@@ -49,7 +49,9 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told_apart(numbers: frozenset[int], tell: Callable[[int], object]) -> Iterator[Callable[[], object]]:
+def keyboard_signals_apart(
+    numbers: frozenset[int], tell: Callable[[int], object]
+) -> Iterator[Callable[[], object]]:
     """Call `tell`, in a thread, for each of these signals that another process sends, while the block runs.
 
     Those that a terminal sends are dropped: they reach the whole job anyway. Where the system does not

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli.child import session_leader
 from strongroom.cli.child.launch import refuse_start, start
 from strongroom.cli.child.relay import Relay
-from strongroom.cli.child.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, told_apart
+from strongroom.cli.child.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, keyboard_signals_apart
 from strongroom.cli.child.terminal import Terminal, is_controlled
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Child:
             wakeup = stack.enter_context(Wakeup())
             stack.enter_context(handled(self._handlers()))
             if not self.own_group:
-                self.prepare = stack.enter_context(told_apart(FROM_THE_KEYBOARD, self._send))
+                self.prepare = stack.enter_context(keyboard_signals_apart(FROM_THE_KEYBOARD, self._send))
             ends: list[int] = []
             try:
                 self._start(ends)

@@ -21,7 +21,7 @@ from strongroom.cli.app import COMMANDS, Command
 from strongroom.cli.audit_logs import AuditLog, chosen_logs
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 _COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
 
@@ -52,7 +52,7 @@ def audit_command() -> None:
 )
 @click.pass_obj
 def verify_command(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     paths: Sequence[str],
     key_file: Path | None,
@@ -167,7 +167,9 @@ def _filter(**given: str | None) -> Filter:
 @_filters
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
 @click.pass_obj
-def show_command(settings: Settings, /, paths: Sequence[str], last: int | None, **given: str | None) -> None:
+def show_command(
+    settings: GlobalOptions, /, paths: Sequence[str], last: int | None, **given: str | None
+) -> None:
     """Show the lines of the audit trail, those that the options choose; `verify` tells whether they are true.
 
     Example: strongroom audit show --key 'database/*' --outcome denied --since 7d
@@ -186,7 +188,7 @@ def show_command(settings: Settings, /, paths: Sequence[str], last: int | None, 
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is added; ends on Ctrl-C.")
 @click.pass_obj
 def tail_command(
-    settings: Settings, /, *, path: str | None, last: int, following: bool, **given: str | None
+    settings: GlobalOptions, /, *, path: str | None, last: int, following: bool, **given: str | None
 ) -> None:
     """Show the last lines of the audit trail, and with -f each one that is added; with --json as JSON lines.
 
@@ -216,7 +218,7 @@ def tail_command(
 )
 @click.pass_obj
 def stats_command(
-    settings: Settings, /, *, paths: Sequence[str], never_read_days: int | None, **given: str | None
+    settings: GlobalOptions, /, *, paths: Sequence[str], never_read_days: int | None, **given: str | None
 ) -> None:
     """Count who did what to which secret, and when last.
 
@@ -236,7 +238,7 @@ def stats_command(
     output.table(columns, ([_cell(row[name]) for name in columns] for row in rows))
 
 
-def _never_read(settings: Settings, paths: Sequence[str], days: int) -> None:
+def _never_read(settings: GlobalOptions, paths: Sequence[str], days: int) -> None:
     from strongroom.tenancy import current_tenant
 
     since = datetime.now(UTC) - timedelta(days=days)
@@ -256,7 +258,7 @@ def _never_read(settings: Settings, paths: Sequence[str], days: int) -> None:
         output.lines(map(safe, keys))
 
 
-def _all(settings: Settings, paths: Sequence[str]) -> Iterator[Entry]:
+def _all(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
     for log in chosen_logs(settings, paths, None):
         for path in [log.path] if paths else log.pieces():
             yield from entries(path)

@@ -11,14 +11,14 @@ from strongroom.cli.app import command
 from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace FILE where there is one.")
 @all_tenants_option
-def backup_command(settings: Settings, *, file: Path, overwrite: bool, all_tenants: bool) -> None:
+def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_tenants: bool) -> None:
     """Write a verified copy of the encrypted store to FILE while it is in use; it needs the same key.
 
     Example: strongroom backup secrets.backup

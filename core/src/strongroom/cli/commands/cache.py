@@ -10,7 +10,7 @@ from strongroom.cli import output
 from strongroom.cli.app import COMMANDS, Command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @click.group("cache", short_help=COMMANDS["cache"][1])
@@ -24,7 +24,7 @@ def cache_command() -> None:
 @cache_command.command("clear", cls=Command, short_help="Forget one secret, or all.")
 @click.argument("key", metavar="[KEY]", required=False)
 @click.pass_obj
-def clear_command(settings: Settings, *, key: str | None) -> int:
+def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     """Let caches forget KEY, or everything, so that the next read asks the backend.
 
     It is forgotten in the second level that processes share, and so in every process that hears its drops,

@@ -11,11 +11,11 @@ from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.selection import deprecations
-from strongroom.declarations.resolution import Found, Status
-from strongroom.declarations.resolve import check_text, find_all, mark_due, selected
+from strongroom.declarations.resolution import Resolution, Status
+from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.secret_plan import SecretPlan
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     default="table",
     help="How to tell it; junit and sarif are for CI.",
 )
-def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | None, form: str) -> int:
+def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: str | None, form: str) -> int:
     """Check every declared secret: there, of its type, not due for rotation. Ends with 7 if not.
 
     Example: strongroom check --offline
@@ -45,12 +45,12 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
         if fix:
             raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
-        found = _refused({name: Found(one, "ok") for name, one in selected(plan, group).items()})
+        found = _refused({name: Resolution(one, "ok") for name, one in select_group(plan, group).items()})
         found = {name: one for name, one in found.items() if one.status != "ok"}
     else:
         with settings.registry() as registry:
-            chosen = selected(registry.plan, group)
-            found = _refused(_mark_rotating(registry, mark_due(registry, find_all(registry, chosen))))
+            chosen = select_group(registry.plan, group)
+            found = _refused(_mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen))))
             if fix:
                 found = _fixed(registry, found)
     for line in deprecations(found):
@@ -60,7 +60,7 @@ def check_command(settings: Settings, *, fix: bool, offline: bool, group: str | 
     return 0 if good else errors.FOUND_SOMETHING
 
 
-def _refused(found: Mapping[str, Found]) -> dict[str, Found]:
+def _refused(found: Mapping[str, Resolution]) -> dict[str, Resolution]:
     """Mark those whose names `run` and `export` refuse."""
     bad = "the name is refused: " + REFUSED
     return {
@@ -69,7 +69,9 @@ def _refused(found: Mapping[str, Found]) -> dict[str, Found]:
     }
 
 
-def _mark_rotating(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
+def _mark_rotating(
+    registry: SecretProviderRegistry, found: Mapping[str, Resolution]
+) -> dict[str, Resolution]:
     """Return `found` with the status `due` for good secrets whose rotation has begun and not ended."""
     rotated = {
         one.plan.key
@@ -89,9 +91,9 @@ def _mark_rotating(registry: SecretProviderRegistry, found: Mapping[str, Found])
     }
 
 
-def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict[str, Found]:
+def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) -> dict[str, Resolution]:
     """Make what is absent and may be made; what another declaration of the same key made is used."""
-    fixed: dict[str, Found] = {}
+    fixed: dict[str, Resolution] = {}
     made: dict[str, str] = {}
     for name, one in found.items():
         fixed[name] = one
@@ -106,7 +108,7 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Found]) -> dict
             told = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
             fixed[name] = one._replace(status=status, problem=told, text=made[one.plan.key], value=value)
     composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
-    return fixed | find_all(registry, composed) if made else fixed
+    return fixed | resolve_all(registry, composed) if made else fixed
 
 
 def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
@@ -125,14 +127,16 @@ def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
     return text
 
 
-def _rows(found: Mapping[str, Found]) -> list[dict[str, Any]]:
+def _rows(found: Mapping[str, Resolution]) -> list[dict[str, Any]]:
     return [
         {"name": name, "key": one.plan.key or None, "status": one.status, "problem": one.problem}
         for name, one in found.items()
     ]
 
 
-def _tell(settings: Settings, found: Mapping[str, Found], form: str, *, good: bool, offline: bool) -> None:
+def _tell(
+    settings: GlobalOptions, found: Mapping[str, Resolution], form: str, *, good: bool, offline: bool
+) -> None:
     rows = _rows(found)
     if form == "json":
         output.as_json({"ok": good, "secrets": rows})

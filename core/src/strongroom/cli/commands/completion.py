@@ -10,14 +10,14 @@ from strongroom.cli import output
 from strongroom.cli.app import app, command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 VARIABLE = "_STRONGROOM_COMPLETE"
 
 
 @command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(settings: Settings, shell: str) -> None:
+def completion_command(settings: GlobalOptions, shell: str) -> None:
     """Print the completion script for SHELL; it completes commands, options, and the names in the spec.
 
     Example: strongroom completion bash > ~/.local/share/bash-completion/completions/strongroom

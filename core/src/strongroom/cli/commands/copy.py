@@ -15,10 +15,10 @@ from strongroom.cli.output import progress
 from strongroom.cli.transfer import Removed, move, report
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import read_many
-from strongroom.rotation.target import room_of
+from strongroom.rotation.target import without_value_middleware
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
 
@@ -34,7 +34,7 @@ _PROBE = "strongroom-probe-"
 @click.option("--delete-source", is_flag=True, help="Delete from SRC what DST has been seen to hold.")
 @click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
 def copy_command(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     source: str,
     target: str,
@@ -69,7 +69,7 @@ def copy_command(
 
 def _itself(pipeline: Pipeline) -> Pipeline:
     """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
-    return pipeline.around(room_of(pipeline))
+    return pipeline.around(without_value_middleware(pipeline))
 
 
 def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:

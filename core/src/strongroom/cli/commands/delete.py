@@ -13,12 +13,12 @@ from strongroom.errors import SecretNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("delete")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
-def delete_command(settings: Settings, keys: Sequence[str]) -> int:
+def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
     """Delete the secrets under all KEYs; those that are not there are told, the others deleted.
 
     Example: strongroom delete database/password old/token
@@ -32,7 +32,7 @@ def delete_command(settings: Settings, keys: Sequence[str]) -> int:
                 registry.delete_secret(key)
                 deleted.append(key)
             except SecretNotFoundError as error:
-                code = errors.tell(error, as_json=settings.json, debug=settings.debug)
+                code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
     if settings.json and deleted:
         output.as_json({"deleted": deleted})
     return code

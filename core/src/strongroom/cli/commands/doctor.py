@@ -12,7 +12,7 @@ from strongroom.cli.app import command
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan
     from strongroom.spec.references import Reference
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_SKEW_SECONDS = 60
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One thing that was looked at. `ok` is None where it is only told."""
 
     subject: str
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 
 @command("doctor")
-def doctor_command(settings: Settings) -> int:
+def doctor_command(settings: GlobalOptions) -> int:
     """Look at the spec, plugins, permissions and every backend: reachable, logged in as whom, clock.
 
     Ends with 7 where something is wrong.
@@ -53,31 +53,29 @@ def doctor_command(settings: Settings) -> int:
     return errors.FOUND_SOMETHING if bad else 0
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Check]:
     from strongroom.plugins import finder
 
     rows = finder.listed()
     for row in rows:
         if row.error is not None:
             told = f"{row.distribution} {row.version}: {row.error}"
-            yield Finding(f"plugin {row.name}", False, told, f"reinstall or upgrade {row.distribution}")
+            yield Check(f"plugin {row.name}", False, told, f"reinstall or upgrade {row.distribution}")
     usable = sum(row.error is None for row in rows)
-    yield Finding("plugins", True, f"{usable} components can be used")
+    yield Check("plugins", True, f"{usable} components can be used")
 
 
-def _spec_and_backends(settings: Settings) -> Iterator[Finding]:
+def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
     try:
         plan = settings.plan()
     except StrongroomError as error:
-        yield Finding("spec", False, error.message, error.hint)
+        yield Check("spec", False, error.message, error.hint)
         return
-    yield Finding(
-        "spec", True, f"{plan.source}: {len(plan.pipelines)} pipelines, {len(plan.secrets)} secrets"
-    )
+    yield Check("spec", True, f"{plan.source}: {len(plan.pipelines)} pipelines, {len(plan.secrets)} secrets")
     try:
         registry = settings.registry()
     except StrongroomError as error:
-        yield Finding("references", False, error.message, error.hint)
+        yield Check("references", False, error.message, error.hint)
         return
     with registry:
         yield from _key_files(plan)
@@ -87,15 +85,15 @@ def _spec_and_backends(settings: Settings) -> Iterator[Finding]:
     yield from _audit_logs(settings)
 
 
-def _rotations(registry: SecretProviderRegistry) -> Iterator[Finding]:
+def _rotations(registry: SecretProviderRegistry) -> Iterator[Check]:
     from strongroom.cli.declared_rotations import in_flight
 
     for key, told in in_flight(registry).items():
         hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
-        yield Finding(f"rotation of {key}", False, told, hint)
+        yield Check(f"rotation of {key}", False, told, hint)
 
 
-def _audit_logs(settings: Settings) -> Iterator[Finding]:
+def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
     from strongroom.audit.verify import as_one
     from strongroom.cli.audit_logs import chosen_logs
 
@@ -110,17 +108,17 @@ def _audit_logs(settings: Settings) -> Iterator[Finding]:
         try:
             report = as_one(log.verify())
         except StrongroomError as error:
-            yield Finding(subject, False, error.message, error.hint)
+            yield Check(subject, False, error.message, error.hint)
             continue
         good = report.ok and report.anchored
         told = f"{report.entries} entries, unchanged" if good else str(report.reason)
-        yield Finding(subject, good, told, None if good else hint)
+        yield Check(subject, good, told, None if good else hint)
         for key in (log.key_file, Path(f"{log.path}.key")):
             if key is not None:
                 yield from _readable_key(f"key of {log.path}", key)
 
 
-def _key_files(plan: Plan) -> Iterator[Finding]:
+def _key_files(plan: Plan) -> Iterator[Check]:
     """Look at who may read the files that keys come from: by `key_file`, or by `${file:}`."""
     for name, pipeline in plan.pipelines.items():
         seen: set[str] = set()
@@ -136,18 +134,18 @@ def _key_files(plan: Plan) -> Iterator[Finding]:
             yield from _readable_key(f"key of {name}", Path(path))
 
 
-def _readable_key(subject: str, path: Path) -> Iterator[Finding]:
+def _readable_key(subject: str, path: Path) -> Iterator[Check]:
     from strongroom.encryption.keyfiles import others_may_read
 
     if others_may_read(path) is not None:
-        yield Finding(subject, False, f"others may read {path}", f"chmod 600 {path}")
+        yield Check(subject, False, f"others may read {path}", f"chmod 600 {path}")
 
 
 def _unused(reference: Reference) -> str:
     raise AssertionError(reference.pipeline)  # a part that reads secrets was left out above
 
 
-def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Finding]:
+def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     from strongroom.middleware.base import innermost
 
     provider = innermost(registry.pipeline(name))
@@ -155,25 +153,25 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Finding]:
     try:
         told = _diagnosis(provider)
     except (AuthenticationError, PermissionDeniedError) as error:
-        yield Finding(subject, False, f"reachable, but refused: {error.message}", error.hint)
+        yield Check(subject, False, f"reachable, but refused: {error.message}", error.hint)
         return
     except StrongroomError as error:
-        yield Finding(subject, False, error.message, error.hint)
+        yield Check(subject, False, error.message, error.hint)
         return
     kind = getattr(provider, "type_name", "") or type(provider).__name__
-    yield Finding(subject, True, ", ".join([kind, *(f"{what}: {said}" for what, said in told.items())]))
+    yield Check(subject, True, ", ".join([kind, *(f"{what}: {said}" for what, said in told.items())]))
     skew = float(told.get("clock_skew", 0))
     if abs(skew) > _MAX_SKEW_SECONDS:
-        yield Finding(
+        yield Check(
             f"clock of {name}", False, f"it differs by {skew:.0f} seconds", "set this machine's clock"
         )
     verify = getattr(provider, "verify", None)
     if callable(verify):
         problems = verify()
         for problem in problems:
-            yield Finding(subject, False, problem, "restore a backup: `strongroom restore FILE`")
+            yield Check(subject, False, problem, "restore a backup: `strongroom restore FILE`")
         if not problems:
-            yield Finding(f"store of {name}", True, "every row is what was written last")
+            yield Check(f"store of {name}", True, "every row is what was written last")
 
 
 def _diagnosis(provider: Any) -> dict[str, str]:

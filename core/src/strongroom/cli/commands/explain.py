@@ -11,14 +11,14 @@ from strongroom.cli.app import command
 from strongroom.cli.names import led_to
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import Explanation
 
 
 @command("explain")
 @click.argument("key", shell_complete=completions.keys)
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
-def explain_command(settings: Settings, *, key: str, as_key: bool) -> None:
+def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     """Show which pipeline answers KEY and what a read passes on its way; no backend is asked.
 
     KEY may be a declared name: then it is about the key of its declaration.
@@ -26,7 +26,7 @@ def explain_command(settings: Settings, *, key: str, as_key: bool) -> None:
     Example: strongroom explain database/password
     """
     from strongroom.registry.explanation import explain
-    from strongroom.registry.routing import by_length
+    from strongroom.registry.routing import longest_first
 
     plan = settings.plan()
     declared = led_to(plan, key, as_key=as_key)
@@ -40,7 +40,7 @@ def explain_command(settings: Settings, *, key: str, as_key: bool) -> None:
     explanation = explain(
         plan,
         declared.key if declared is not None else key,
-        routes=by_length(plan.routes) if settings.pipeline is None else (),
+        routes=longest_first(plan.routes) if settings.pipeline is None else (),
         default=settings.pipeline or plan.default,
     )
     if settings.json:

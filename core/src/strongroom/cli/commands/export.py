@@ -12,11 +12,11 @@ from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.export import FORMATS, as_env, variables
-from strongroom.cli.selection import choose, read
+from strongroom.cli.selection import read_all, select_secrets
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 _NOT_MASKED = frozenset({"integer", "boolean", "port"})
 
@@ -38,7 +38,7 @@ _NOT_MASKED = frozenset({"integer", "boolean", "port"})
 )
 @click.option("--exported", is_flag=True, help="With env: put `export` before each assignment.")
 def export_command(
-    settings: Settings, *, form: str, prefix: str | None, group: str | None, exported: bool
+    settings: GlobalOptions, *, form: str, prefix: str | None, group: str | None, exported: bool
 ) -> None:
     """Print the declared secrets by name, or all keys under a prefix; keys become names such as DATABASE_URL.
 
@@ -54,7 +54,7 @@ def export_command(
     open_ones: set[str] = set()
     with settings.registry() as registry:
         if prefix is None:
-            found = read(registry, choose(registry.plan, group=group))
+            found = read_all(registry, select_secrets(registry.plan, group=group))
             values = {name: one.text for name, one in found.items() if one.text is not None}
             open_ones = {
                 name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED

@@ -8,7 +8,7 @@ import click
 
 from strongroom.cli import completions, errors
 from strongroom.cli.app import command
-from strongroom.cli.context import Settings
+from strongroom.cli.context import GlobalOptions
 from strongroom.cli.get import one, several
 
 __all__ = ["get_command"]
@@ -20,7 +20,7 @@ __all__ = ["get_command"]
 @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
 def get_command(
-    settings: Settings, *, keys: Sequence[str], field: str | None, version: str | None, as_key: bool
+    settings: GlobalOptions, *, keys: Sequence[str], field: str | None, version: str | None, as_key: bool
 ) -> None:
     """Print the value of KEY on stdout; a newline follows it only on a terminal.
 

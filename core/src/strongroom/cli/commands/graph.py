@@ -12,7 +12,7 @@ from strongroom.cli import output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import PipelinePlan, Plan
 
 _ROW, _BOX, _GAP, _TOP = 70, 150, 40, 20
@@ -20,7 +20,7 @@ _ROW, _BOX, _GAP, _TOP = 70, 150, 40, 20
 
 @command("graph")
 @click.option("--format", "form", type=click.Choice(["mermaid", "svg"]), default="mermaid")
-def graph_command(settings: Settings, form: str) -> None:
+def graph_command(settings: GlobalOptions, form: str) -> None:
     """Draw the pipelines: routes on the left, what a read passes, and the backend on the right.
 
     Example: strongroom graph --format svg > pipelines.svg

@@ -10,13 +10,13 @@ from strongroom.cli import completions, names, output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("history")
 @click.argument("key", shell_complete=completions.keys)
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
-def history_command(settings: Settings, *, key: str, as_key: bool) -> None:
+def history_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     """List the versions of KEY, newest first, without values. KEY may be a declared name.
 
     Example: strongroom history database/password

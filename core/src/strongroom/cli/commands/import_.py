@@ -13,7 +13,7 @@ from strongroom.cli.transfer import move, report
 from strongroom.pipeline import check_user_key
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("import")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
 @click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
 def import_command(
-    settings: Settings, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
+    settings: GlobalOptions, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
 ) -> None:
     """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
 

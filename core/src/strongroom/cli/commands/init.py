@@ -13,15 +13,15 @@ import click
 
 from strongroom.cli import output
 from strongroom.cli.app import command
-from strongroom.cli.detect import backends_found, is_setting, likely_type
+from strongroom.cli.detect import guess_type, is_setting, suggested_pipelines
 from strongroom.cli.errors import UsageError
 from strongroom.cli.overwrite import refuse_existing
 from strongroom.errors import ConfigurationError
-from strongroom.paths.atomic_write import write_whole
+from strongroom.paths.atomic_write import write_atomically
 from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 SPEC, STORE, KEY = "strongroom.yaml", "secrets.enc", "app.key"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -54,7 +54,7 @@ _NO_SECRETS = """
 @command("init")
 @click.option("--from", "source", metavar=".env", help="Take over the names and values of this file.")
 @click.option("--force", is_flag=True, help="Write the spec anew where there is one; never a store or key.")
-def init_command(settings: Settings, source: str | None, force: bool) -> None:
+def init_command(settings: GlobalOptions, source: str | None, force: bool) -> None:
     """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.
 
     Example: strongroom init --from .env
@@ -72,7 +72,7 @@ def init_command(settings: Settings, source: str | None, force: bool) -> None:
     _fill_store(spec.absolute().parent, values)
     beside = _names_beside(spec.absolute().parent) if source is None else {}
     text = _spec_text(values, beside).encode()
-    write_whole(spec, text, mode=0o644)
+    write_atomically(spec, text, mode=0o644)
     with suppress(ConfigurationError):  # it is closed, so that it is used without as well
         trust(str(spec.resolve()), text)
     ignored = _ignore(spec.absolute().parent)
@@ -129,7 +129,7 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
 
 def _spec_text(values: Mapping[str, str], beside: Mapping[str, str]) -> str:
     """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
-    text = _HEAD + "".join(backends_found(os.environ)) + "default: app\n"
+    text = _HEAD + "".join(suggested_pipelines(os.environ)) + "default: app\n"
     if values:
         told = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
         return f"{text}{told}secrets:\n{_declared(values)}{_TAIL}"
@@ -144,7 +144,7 @@ def _declared(values: Mapping[str, str]) -> str:
     """Return a declaration a name, with the type that name and value agree on."""
     lines = []
     for name, value in values.items():
-        kind = likely_type(name, value)
+        kind = guess_type(name, value)
         rules = f", type: {kind}" if kind else ""
         rules += ", mask: false" if is_setting(name, value) else ""
         lines.append(f"  {name}: {{key: {name}{rules}}}\n")

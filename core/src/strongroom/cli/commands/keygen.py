@@ -8,11 +8,11 @@ from strongroom.cli import output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("keygen")
-def keygen_command(settings: Settings) -> None:
+def keygen_command(settings: GlobalOptions) -> None:
     """Print a new encryption key and nothing else.
 
     Example: (umask 077; strongroom keygen > app.key)

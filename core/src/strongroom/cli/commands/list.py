@@ -14,7 +14,7 @@ from strongroom.cli.output import span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("prefix", required=False, default="")
 @click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
 @click.option("--long", "long", is_flag=True, help="Show age, version, declared name and when it is due.")
-def list_command(settings: Settings, *, prefix: str, tree: bool, long: bool) -> None:
+def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool) -> None:
     """List the keys, or those that begin with PREFIX, one a line.
 
     With --long each key is asked about: what a backend does not tell is `-`. No value is read.

@@ -10,10 +10,10 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
-from strongroom.rotation.target import room_of
+from strongroom.rotation.target import without_value_middleware
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @command("mv")
 @click.argument("old", metavar="OLD", shell_complete=completions.keys)
 @click.argument("new", metavar="NEW")
-def mv_command(settings: Settings, *, old: str, new: str) -> int:
+def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     """Store under NEW what is under OLD, and delete OLD once NEW has been read back.
 
     Both are keys. What is under NEW already is never replaced, and OLD is kept where it is changed meanwhile
@@ -80,7 +80,7 @@ def _store(destination: Pipeline, copy: Pipeline, key: str, value: str) -> None:
 
 def _itself(pipeline: Pipeline) -> Pipeline:
     """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
-    return pipeline.around(room_of(pipeline))
+    return pipeline.around(without_value_middleware(pipeline))
 
 
 def _now(provider: SecretProvider, key: str) -> str | None:

@@ -11,7 +11,7 @@ from strongroom.cli import output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("plugins")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--into", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where `new` writes."
 )
-def plugins_command(settings: Settings, *, action: str | None, name: str | None, into: Path) -> None:
+def plugins_command(settings: GlobalOptions, *, action: str | None, name: str | None, into: Path) -> None:
     """List the installed plugins with what they provide, and what is wrong with the broken ones.
 
     `plugins new NAME` writes strongroom-NAME, a small distribution that works and is tested by the kit.
@@ -52,7 +52,7 @@ def plugins_command(settings: Settings, *, action: str | None, name: str | None,
     )
 
 
-def _new(settings: Settings, name: str | None, into: Path) -> None:
+def _new(settings: GlobalOptions, name: str | None, into: Path) -> None:
     from strongroom.cli.errors import UsageError
     from strongroom.plugins.scaffold import create_plugin
 

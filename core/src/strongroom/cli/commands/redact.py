@@ -11,14 +11,14 @@ from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.relay import Relay
 from strongroom.cli.run import masked_texts
-from strongroom.cli.selection import choose
-from strongroom.declarations.resolve import find_all
+from strongroom.cli.selection import select_secrets
+from strongroom.declarations.resolve import resolve_all
 from strongroom.masking import Masker
 from strongroom.masking.limits import MIN_CHARACTERS
 from strongroom.masking.parts import lines, parts
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 _STDIN, _STDOUT = 0, 1
 _ESCAPED = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})  # as GitHub's runner reads them
@@ -29,7 +29,7 @@ _ESCAPED = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})  # as GitHub's 
     "--group", metavar="G", shell_complete=completions.groups, help="Only the declared secrets of this group."
 )
 @click.option("--github", is_flag=True, help="Have the runner of GitHub Actions mask the values instead.")
-def redact_command(settings: Settings, *, group: str | None, github: bool) -> int:
+def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) -> int:
     """Copy standard input to standard output with the declared secrets masked.
 
     What is missing is left out; a backend that refuses or is away ends it before anything is copied. With
@@ -39,7 +39,7 @@ def redact_command(settings: Settings, *, group: str | None, github: bool) -> in
     Example: make deploy 2>&1 | strongroom redact
     """
     with settings.registry() as registry:
-        found = find_all(registry, choose(registry.plan, group=group))
+        found = resolve_all(registry, select_secrets(registry.plan, group=group))
     for one in found.values():
         if one.error is not None and one.status in {"denied", "unavailable"}:
             raise one.error

@@ -15,7 +15,7 @@ from strongroom.cli.output import progress
 from strongroom.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
     from strongroom.pipeline.maintenance import Progress
     from strongroom.spec.plan import Plan
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Do it for all that the spec uses the key file for.")
 @all_tenants_option
 def rekey_command(
-    settings: Settings, *, new_key_file: Path | None, values: bool, everything: bool, all_tenants: bool
+    settings: GlobalOptions, *, new_key_file: Path | None, values: bool, everything: bool, all_tenants: bool
 ) -> None:
     """Encrypt the store under a new key, and let that replace the key file last, in one step.
 
@@ -64,7 +64,9 @@ def rekey_command(
             _rekey_store(settings, pipeline, new_key_file, advance, all_tenants=all_tenants)
 
 
-def _rekey_values(settings: Settings, pipeline: Pipeline, advance: Progress, *, all_tenants: bool) -> None:
+def _rekey_values(
+    settings: GlobalOptions, pipeline: Pipeline, advance: Progress, *, all_tenants: bool
+) -> None:
     from strongroom.pipeline.maintenance import encryption_of, operate, rekey_values
     from strongroom.tenancy import current_tenant
 
@@ -81,7 +83,12 @@ def _rekey_values(settings: Settings, pipeline: Pipeline, advance: Progress, *, 
 
 
 def _rekey_store(
-    settings: Settings, pipeline: Pipeline, new_key_file: Path | None, advance: Progress, *, all_tenants: bool
+    settings: GlobalOptions,
+    pipeline: Pipeline,
+    new_key_file: Path | None,
+    advance: Progress,
+    *,
+    all_tenants: bool,
 ) -> None:
     from strongroom.pipeline.maintenance import operate, store_of
 
@@ -110,7 +117,12 @@ def _refuse_other_uses(plan: Plan, pipeline: str) -> None:
 
 
 def _rekey_all(
-    settings: Settings, pipeline: Pipeline, new_key_file: Path | None, advance: Progress, *, all_tenants: bool
+    settings: GlobalOptions,
+    pipeline: Pipeline,
+    new_key_file: Path | None,
+    advance: Progress,
+    *,
+    all_tenants: bool,
 ) -> None:
     from strongroom.registry.rekey import rekey_all
     from strongroom.spec.key_uses import key_uses, own_key_file

@@ -11,10 +11,10 @@ import click
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
 from strongroom.errors import StrongroomError
-from strongroom.paths.atomic_write import write_whole
+from strongroom.paths.atomic_write import write_atomically
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", "target", metavar="FILE", type=click.Path(path_type=Path), help="Write FILE, 0600."
 )
-def render_command(settings: Settings, *, template: Path, target: Path | None) -> None:
+def render_command(settings: GlobalOptions, *, template: Path, target: Path | None) -> None:
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
 
     A name that is not declared is an error. FILE is written whole or not at all.
@@ -36,7 +36,7 @@ def render_command(settings: Settings, *, template: Path, target: Path | None) -
     if target is None:
         output.raw(rendered.encode())
     else:
-        write_whole(target, rendered.encode())
+        write_atomically(target, rendered.encode())
 
 
 def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
@@ -78,13 +78,13 @@ def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
     """Return the declared secrets that the template names, and read no others."""
     from jinja2 import meta
 
-    from strongroom.cli.selection import read
+    from strongroom.cli.selection import read_all
     from strongroom.declarations.compose import template_value
     from strongroom.templating import environment
 
     names = meta.find_undeclared_variables(environment().parse(text))
     chosen = {name: plan for name, plan in registry.plan.secrets.items() if name in names}
-    return {name: template_value(found) for name, found in read(registry, chosen).items()}
+    return {name: template_value(found) for name, found in read_all(registry, chosen).items()}
 
 
 def _source(template: Path) -> str:

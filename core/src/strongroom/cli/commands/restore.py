@@ -11,7 +11,7 @@ from strongroom.cli.app import command
 from strongroom.cli.embedded_store import all_tenants_option, key_id_of, report
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("restore")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="The key that FILE needs, where that is an older one than the store's.",
 )
 @all_tenants_option
-def restore_command(settings: Settings, *, file: Path, key_file: Path | None, all_tenants: bool) -> None:
+def restore_command(settings: GlobalOptions, *, file: Path, key_file: Path | None, all_tenants: bool) -> None:
     """Put the backup FILE in the place of the store; a damaged store is moved aside and kept.
 
     A backup from before a rekey needs the key of its time, which the rekey left beside the key file: the

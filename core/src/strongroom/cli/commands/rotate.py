@@ -24,7 +24,7 @@ from strongroom.rotation import RotationStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.rotation import RotationResult
     from strongroom.spec.secret_plan import SecretPlan
@@ -47,7 +47,13 @@ _NOTHING_DUE = "nothing is due"
 )
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
 def rotate_command(
-    settings: Settings, *, key: str | None, mode: str | None, dry_run: bool, from_stdin: bool, as_key: bool
+    settings: GlobalOptions,
+    *,
+    key: str | None,
+    mode: str | None,
+    dry_run: bool,
+    from_stdin: bool,
+    as_key: bool,
 ) -> int:
     """Give KEY a new value as its `rotate:` says; readers get the old one until the new one works.
 
@@ -83,7 +89,7 @@ def rotate_command(
     return 0
 
 
-def _tell_forgotten(settings: Settings, key: str) -> int:
+def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
     if settings.json:
         output.as_json({"key": key, "forgotten": True})
     else:
@@ -116,7 +122,7 @@ class _Done:
     error: StrongroomError | None = None
 
 
-def _due(settings: Settings, registry: SecretProviderRegistry, *, dry_run: bool) -> int:
+def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: bool) -> int:
     declared = declared_rotations(registry.plan)
     if not declared:
         settings.warn("the spec declares no secret with `rotate_days` or `rotate`")
@@ -185,7 +191,7 @@ def _state(registry: SecretProviderRegistry, key: str) -> str:
 # --- where they stand ---
 
 
-def _status(settings: Settings, registry: SecretProviderRegistry, key: str | None) -> int:
+def _status(settings: GlobalOptions, registry: SecretProviderRegistry, key: str | None) -> int:
     if key is not None:
         found: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
     else:

@@ -8,7 +8,7 @@ import click
 
 from strongroom.cli import completions
 from strongroom.cli.app import command
-from strongroom.cli.context import Settings
+from strongroom.cli.context import GlobalOptions
 from strongroom.cli.run import run
 
 __all__ = ["run_command"]
@@ -27,7 +27,7 @@ __all__ = ["run_command"]
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
 @click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
 @click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run_command(settings: Settings, **options: Any) -> int:
+def run_command(settings: GlobalOptions, **options: Any) -> int:
     """Run CMD with the declared secrets in its environment, and nowhere else.
 
     Nothing starts while a required secret is missing. Values are masked in what CMD prints. The exit

@@ -12,14 +12,14 @@ import click
 
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
-from strongroom.cli.scanning.matcher import Finding, look_through, needles
+from strongroom.cli.scanning.matcher import Match, build_matcher, find_matches
 from strongroom.cli.scanning.targets import Unreadable, files, hooks_folder, staged
 from strongroom.spec.found import FoundSpec, find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 _COMMAND = "scan --staged"
 _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
@@ -33,7 +33,7 @@ _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 @click.option("--hook", "as_hook", is_flag=True, hidden=True)
 @click.option("--found", hidden=True)
 def scan_command(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     paths: Sequence[str],
     only_staged: bool,
@@ -55,7 +55,7 @@ def scan_command(
     if found is not None:
         settings.found = FoundSpec(found)
     with settings.registry() as registry:
-        masker = needles(registry, settings.warn)
+        masker = build_matcher(registry, settings.warn)
     if not masker:
         if as_hook:
             settings.warn("the commit is not looked through: no value is stored or declared to look for")
@@ -64,7 +64,7 @@ def scan_command(
             "there is nothing to look for: no value is stored or declared, or all are left out",
             hint="`strongroom list` and `strongroom check` say what there is",
         )
-    findings: list[Finding] = []
+    findings: list[Match] = []
     count = 0
     places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
     for one in places:
@@ -72,12 +72,12 @@ def scan_command(
             settings.warn(f"{one.path} is not looked through: {one.why}")
         else:
             count += 1
-            findings += look_through(*one, masker)
+            findings += find_matches(*one, masker)
     _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count)
     return errors.FOUND_SOMETHING if findings else 0
 
 
-def _tell(settings: Settings, findings: Sequence[Finding], count: int) -> None:
+def _tell(settings: GlobalOptions, findings: Sequence[Match], count: int) -> None:
     if settings.json:
         told = [asdict(one) for one in findings]
         output.as_json({"ok": not findings, "files": count, "findings": told})
@@ -93,7 +93,7 @@ def _printable(path: str) -> str:
     return path if path.isprintable() else ascii(path)
 
 
-def _install(settings: Settings) -> None:
+def _install(settings: GlobalOptions) -> None:
     hook = hooks_folder() / "pre-commit"
     options = [f"--spec={Path(settings.spec).absolute()}"] if settings.spec is not None else []
     # A spec that was found is not named for all time: what a later commit or pull makes of it is asked about.

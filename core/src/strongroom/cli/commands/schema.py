@@ -9,11 +9,11 @@ from strongroom.cli import output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 
 @command("schema")
-def schema_command(settings: Settings) -> None:
+def schema_command(settings: GlobalOptions) -> None:
     """Print the JSON Schema of specs, with the options of all installed plugins.
 
     Example: strongroom schema > strongroom.schema.json

@@ -16,14 +16,14 @@ from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.input import read_value
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
-from strongroom.paths.atomic_write import write_whole
+from strongroom.paths.atomic_write import write_atomically
 from strongroom.spec.editing import with_declaration
 from strongroom.spec.models import VARIABLE_NAME
 from strongroom.spec.source import read_bytes
 from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.plan import Plan, SecretPlan
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
 def set_command(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     key: str,
     value: str | None,
@@ -120,7 +120,7 @@ def _declared(plan: Plan, name: str) -> bytes | None:
 def _write_spec(path: Path, data: bytes) -> None:
     """Put `data` in the place of the spec, wherever a link leads, and trust it."""
     real = path.resolve()
-    write_whole(real, data, mode=stat.S_IMODE(real.stat().st_mode))
+    write_atomically(real, data, mode=stat.S_IMODE(real.stat().st_mode))
     with suppress(ConfigurationError):  # without a home nothing is trusted
         trust(str(real), data)
 

@@ -20,7 +20,7 @@ from strongroom.spec.found import SPEC_FILE, find_spec
 from strongroom.spec.source import folder_of, read_bytes
 
 if TYPE_CHECKING:
-    from strongroom.cli.context import Settings
+    from strongroom.cli.context import GlobalOptions
 
 _SHOWN_DIGITS = 12
 
@@ -30,7 +30,7 @@ _SHOWN_DIGITS = 12
 @click.option("--folder", "mode", flag_value="folder", help="Trust what you write in a folder and below it.")
 @click.option("--list", "mode", flag_value="list", help="List what is trusted.")
 @click.option("--forget", "mode", flag_value="forget", help="Trust it no longer.")
-def trust_command(settings: Settings, *, path: str | None, mode: str | None) -> int:
+def trust_command(settings: GlobalOptions, *, path: str | None, mode: str | None) -> int:
     """Trust the spec at PATH as it is now, or the one that is found here. Read it first.
 
     A spec that was found is used without that only where it stays in its folder and on this machine. Trust
@@ -51,7 +51,7 @@ def trust_command(settings: Settings, *, path: str | None, mode: str | None) -> 
     return 0
 
 
-def _spec(settings: Settings, path: str | None) -> Path:
+def _spec(settings: GlobalOptions, path: str | None) -> Path:
     """Return the spec that is meant: a file, that of a folder, or the one found here."""
     named = path if path is not None else settings.spec
     if named is not None:
@@ -64,7 +64,7 @@ def _spec(settings: Settings, path: str | None) -> Path:
     return Path(found.path)
 
 
-def _trust_spec(settings: Settings, spec: Path) -> None:
+def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
     data, _ = read_bytes(spec)
     real = str(spec.resolve())
     told = list(openings(read_document(data).root, spec.name, str(folder_of(spec))))
@@ -76,7 +76,7 @@ def _trust_spec(settings: Settings, spec: Path) -> None:
         output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in told)])
 
 
-def _trust_folder(settings: Settings, folder: Path) -> None:
+def _trust_folder(settings: GlobalOptions, folder: Path) -> None:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is not a folder", hint="without --folder a spec is trusted")
     real = str(folder.resolve())
@@ -87,7 +87,7 @@ def _trust_folder(settings: Settings, folder: Path) -> None:
         output.lines([f"trusted, with all that you write there and below: {_printable(real)}"])
 
 
-def _forget(settings: Settings, path: str | None) -> None:
+def _forget(settings: GlobalOptions, path: str | None) -> None:
     meant = Path(path) if path is not None else None
     if meant is None:
         found = find_spec()
@@ -112,7 +112,7 @@ def _forget(settings: Settings, path: str | None) -> None:
         )
 
 
-def _list(settings: Settings) -> None:
+def _list(settings: GlobalOptions) -> None:
     found = sorted(trust.trusted(), key=lambda one: (one.path, one.digest or ""))
     if settings.json:
         rows = [

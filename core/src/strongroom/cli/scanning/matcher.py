@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
-from strongroom.declarations.resolve import find_all
+from strongroom.declarations.resolve import resolve_all
 from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError
 from strongroom.masking import Masker
 from strongroom.masking.parts import lines, parts
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from strongroom.masking.finder import Finder
     from strongroom.registry import SecretProviderRegistry
 
-__all__ = ["MIN_SCANNED", "Finding", "look_through", "needles"]
+__all__ = ["MIN_SCANNED", "Match", "build_matcher", "find_matches"]
 
 MIN_SCANNED = 6
 """Shorter values stand in files by accident."""
@@ -28,7 +28,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Match:
     """Where a stored value stands; line and column count from 1, and line 0 is the file's name."""
 
     path: str
@@ -38,7 +38,7 @@ class Finding:
     encoding: str
 
 
-def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
+def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> Masker:
     """Return what to look for: all that the registry lists, and all that is declared.
 
     The labels of its finds are the secrets' names.
@@ -55,7 +55,7 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
     }
     masker, left_out = Masker(), []
     # Two searches: a key may be called as a declared secret is, and both are meant.
-    for name, found in [*find_all(registry, declared).items(), *find_all(registry, stored).items()]:
+    for name, found in [*resolve_all(registry, declared).items(), *resolve_all(registry, stored).items()]:
         if found.error is not None and found.status in {"denied", "unavailable"}:
             raise found.error
         text = found.text
@@ -75,18 +75,18 @@ def needles(registry: SecretProviderRegistry, warn: Callable[[str], object]) -> 
     return masker
 
 
-def look_through(path: str, content: IO[bytes], masker: Masker) -> Iterator[Finding]:
+def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Match]:
     """Yield every stored value in `content`, once for each place; the file's name is looked at too."""
     finder = masker.finder
     for _, secret, encoding in _distinct(finder, path.encode(errors="surrogateescape"), 0):
-        yield Finding(path, 0, 0, secret, encoding)
+        yield Match(path, 0, 0, secret, encoding)
     before, line, column = b"", 1, 1
     for piece in _pieces(content):
         data = before + piece
         for start, secret, encoding in _distinct(finder, data, len(before)):
             newline = data.rfind(b"\n", 0, start)
             at = start - newline if newline >= 0 else column + start
-            yield Finding(path, line + data.count(b"\n", 0, start), at, secret, encoding)
+            yield Match(path, line + data.count(b"\n", 0, start), at, secret, encoding)
         kept = min(len(data), finder.reach)
         gone = data[: len(data) - kept]
         newline = gone.rfind(b"\n")

@@ -27,7 +27,7 @@ from strongroom_file.store.session import ROW, Highest, Session
 if TYPE_CHECKING:
     from strongroom.encryption.keys import KeyMaterial
 
-    from strongroom_file.store.row_cipher import Sealer
+    from strongroom_file.store.row_cipher import RowCipher
 
 __all__ = ["backup", "copied", "restore", "write_root"]
 
@@ -189,7 +189,7 @@ def _restored(restored: Root, replaced: Root, least: int) -> Root:
     )
 
 
-def write_root(cursor: sqlite3.Cursor, sealer: Sealer, root: Root) -> None:
+def write_root(cursor: sqlite3.Cursor, sealer: RowCipher, root: Root) -> None:
     """Replace the root by one of the present format."""
     body = sealer.seal(ROOT, ROW, root._replace(seals=root.seals + 1).pack())
     cursor.execute("UPDATE root SET body=? WHERE id=?", (body, ROW))

@@ -31,9 +31,9 @@ from strongroom_file.store.format import (
 )
 from strongroom_file.store.queries import read_history
 from strongroom_file.store.root import Root
-from strongroom_file.store.row_cipher import Sealer, new_header
-from strongroom_file.store.session import ROW, SELECT, Session, View
-from strongroom_file.store.transaction import Change
+from strongroom_file.store.row_cipher import RowCipher, new_header
+from strongroom_file.store.session import ROW, SELECT, Session, Snapshot
+from strongroom_file.store.transaction import WriteTransaction
 
 __all__ = ["Progress", "rekey"]
 
@@ -66,32 +66,32 @@ def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progr
     return material
 
 
-def _checked(cursor: sqlite3.Cursor, session: Session) -> View:
+def _checked(cursor: sqlite3.Cursor, session: Session) -> Snapshot:
     """Return the store as it is, provided that the session's key is the right one and nothing is wrong."""
     found = cursor.execute(SELECT["header"], (ROW,)).fetchone()
     if found is None or found[0] != session.header_body:
         raise StaleSessionError
-    view = View(cursor, session.sealer, session.verified(cursor))
+    view = Snapshot(cursor, session.sealer, session.verified(cursor))
     problems = problems_of(view)
     if problems:
         raise tampered(f"{problems[0]} ({len(problems)} problems in all)")
     return view
 
 
-def _settled(view: View) -> View:
+def _settled(view: Snapshot) -> Snapshot:
     """Return the same with all writes in the tree, so that there is one place to seal anew."""
-    change = Change(view, keep=1, now=0)  # neither counts: the writes bring their own
+    change = WriteTransaction(view, keep=1, now=0)  # neither counts: the writes bring their own
     change.settle()
-    return View(view.cursor, view.sealer, change.seal(limited=False))
+    return Snapshot(view.cursor, view.sealer, change.seal(limited=False))
 
 
 class _Rekeying:
-    def __init__(self, view: View, material: KeyMaterial, progress: Progress | None) -> None:
+    def __init__(self, view: Snapshot, material: KeyMaterial, progress: Progress | None) -> None:
         self._view = view
         self._cursor = view.cursor
         self._material = material
         self._header = new_header(material, view.sealer.store)
-        self._sealer: Sealer = self._header.sealer(material)
+        self._sealer: RowCipher = self._header.sealer(material)
         self._progress = progress
         self._done = 0
         self._seals = 0

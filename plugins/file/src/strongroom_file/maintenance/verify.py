@@ -12,7 +12,7 @@ from strongroom_file.store import version_history
 from strongroom_file.store.format import Entry, Link, Node, version_id
 from strongroom_file.store.queries import read_history
 from strongroom_file.store.root import Root
-from strongroom_file.store.session import ROW, View
+from strongroom_file.store.session import ROW, Snapshot
 
 __all__ = ["Anchor", "Verification", "anchor_of", "problems_of"]
 
@@ -22,13 +22,13 @@ Anchor = str
 _SHOWN_ROWS = 10
 
 
-def anchor_of(view: View) -> Anchor:
+def anchor_of(view: Snapshot) -> Anchor:
     """Return the state of the store in a line that holds no secret."""
     digest = hashlib.sha256(view.state.body).hexdigest()[:32]
     return f"{view.root.epoch:08x}:{view.root.commits}:{digest}"
 
 
-def problems_of(view: View, anchor: Anchor | None = None) -> list[str]:
+def problems_of(view: Snapshot, anchor: Anchor | None = None) -> list[str]:
     """Return everything that is wrong with the store, nothing where it is whole."""
     return Verification(view).run(anchor)
 
@@ -36,7 +36,7 @@ def problems_of(view: View, anchor: Anchor | None = None) -> list[str]:
 class Verification:
     """One walk over the whole store."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: Snapshot) -> None:
         self._view = view
         self._root: Root = view.root
         self._problems: list[str] = []

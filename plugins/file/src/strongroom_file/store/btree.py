@@ -8,7 +8,7 @@ from struct import unpack
 
 from strongroom_file.store.format import LINK, MAX_NODE_BYTES, Link, Node
 
-__all__ = ["Draft", "Load", "find", "leaves"]
+__all__ = ["Load", "TreeDraft", "find", "leaves"]
 
 Load = Callable[[int, bytes], Node]
 """Give the verified node of a link."""
@@ -52,7 +52,7 @@ def _reaches(bound: bytes, prefix: bytes) -> bool:
     return bound <= prefix or bound.startswith(prefix)
 
 
-class Draft:
+class TreeDraft:
     """The changes of one transaction, made in memory and sealed once at its end.
 
     Args:

@@ -18,7 +18,7 @@ from strongroom_file.store.write_buffer import replayed
 if TYPE_CHECKING:
     from strongroom.providers import SecretMetadata, SecretVersion, VersionState
 
-    from strongroom_file.store.session import View
+    from strongroom_file.store.session import Snapshot
 
 __all__ = [
     "describe",
@@ -55,14 +55,14 @@ def no_such_version(key: str) -> SecretNotFoundError:
     return SecretNotFoundError(key, f"secret {show_key(key)} has no such version", provider=TYPE_NAME)
 
 
-def get(view: View, key: str) -> str:
+def get(view: Snapshot, key: str) -> str:
     value = _find(view, key)
     if value is None:
         raise not_found(key)
     return value
 
 
-def get_many(view: View, keys: Iterable[str]) -> dict[str, str]:
+def get_many(view: Snapshot, keys: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in keys:
         try:
@@ -75,7 +75,7 @@ def get_many(view: View, keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _find(view: View, key: str) -> str | None:
+def _find(view: Snapshot, key: str) -> str | None:
     name = key.encode()
     writes = view.root.recent.writes.get(name)
     found = writes[-1] if writes else view.entry(name)
@@ -86,14 +86,14 @@ def _find(view: View, key: str) -> str | None:
     return value
 
 
-def _known(view: View, name: bytes) -> tuple[Entry | None, bytes]:
+def _known(view: Snapshot, name: bytes) -> tuple[Entry | None, bytes]:
     """Return the entry of a key and its other versions, with what the tree does not know yet."""
     entry = view.entry(name)
     packed = read_history(view, name, entry) if entry is not None else b""
     return replayed(entry, packed, view.root.recent.writes.get(name, ()))[:2]
 
 
-def list_keys(view: View, prefix: str) -> list[str]:
+def list_keys(view: Snapshot, prefix: str) -> list[str]:
     found: list[str] = []
     for leaf in view.leaves(prefix.encode()):  # in the order of UTF-8, which is that of Python's text
         found += [
@@ -104,7 +104,7 @@ def list_keys(view: View, prefix: str) -> list[str]:
     return _with_recent(found, view, prefix)
 
 
-def _with_recent(found: list[str], view: View, prefix: str) -> list[str]:
+def _with_recent(found: list[str], view: Snapshot, prefix: str) -> list[str]:
     """Return sorted names with those that stand in the root only."""
     before = len(found)
     for written in view.root.recent.writes:
@@ -118,7 +118,7 @@ def _with_recent(found: list[str], view: View, prefix: str) -> list[str]:
     return found
 
 
-def describe(view: View, key: str) -> SecretMetadata:
+def describe(view: Snapshot, key: str) -> SecretMetadata:
     name = key.encode()
     entry, *_ = replayed(view.entry(name), b"", view.root.recent.writes.get(name, ()))
     if entry is None or not entry.value:
@@ -131,7 +131,7 @@ def describe(view: View, key: str) -> SecretMetadata:
     return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
 
 
-def list_versions(view: View, key: str) -> list[SecretVersion]:
+def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:
     name = key.encode()
     entry, packed = _known(view, name)
     if entry is None:
@@ -149,7 +149,7 @@ def list_versions(view: View, key: str) -> list[SecretVersion]:
     ]
 
 
-def get_version(view: View, key: str, version: str) -> str:
+def get_version(view: Snapshot, key: str, version: str) -> str:
     name = key.encode()
     entry, packed = _known(view, name)
     if entry is None:
@@ -160,7 +160,7 @@ def get_version(view: View, key: str, version: str) -> str:
     return view.value(name, found.value, found.tag)
 
 
-def read_history(view: View, name: bytes, entry: Entry) -> bytes:
+def read_history(view: Snapshot, name: bytes, entry: Entry) -> bytes:
     """Return the packed versions of a key besides the current one."""
     if not entry.history:
         return b""

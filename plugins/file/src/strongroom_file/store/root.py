@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from strongroom_file.store.write_buffer import NO_WRITES, Recent
+from strongroom_file.store.write_buffer import NO_WRITES, WriteBuffer
 
 __all__ = ["Root"]
 
@@ -32,7 +32,7 @@ class Root(NamedTuple):
     commits: int
     seals: int
     secrets: int
-    recent: Recent = NO_WRITES
+    recent: WriteBuffer = NO_WRITES
 
     def pack(self) -> bytes:
         return _FIELDS.pack(*self[:7]) + self.recent.pack()
@@ -40,6 +40,6 @@ class Root(NamedTuple):
     @classmethod
     def unpack(cls, data: bytes) -> Root:
         """Read a root; one of format 1 ends before the writes."""
-        recent = Recent.unpack(data[_FIELDS.size :]) if len(data) > _FIELDS.size else NO_WRITES
+        recent = WriteBuffer.unpack(data[_FIELDS.size :]) if len(data) > _FIELDS.size else NO_WRITES
         node, tag, epoch, last_id, commits, seals, secrets = _FIELDS.unpack_from(data)
         return cls(node, tag, epoch, last_id, commits, seals, secrets, recent)

@@ -22,7 +22,7 @@ from strongroom.errors import ConfigurationError, EncryptionError
 
 from strongroom_file.integrity import TYPE_NAME, tampered
 
-__all__ = ["MAX_SEALS", "Header", "Sealer", "header_id", "new_header", "open_header"]
+__all__ = ["MAX_SEALS", "Header", "RowCipher", "header_id", "new_header", "open_header"]
 
 MAX_SEALS: Final = 2**32
 """Encryptions under one data key: NIST SP 800-38D, section 8.3, for random nonces of 96 bits."""
@@ -57,9 +57,9 @@ class Header(NamedTuple):
         checked = fields + _check(self._extract(material), fields)
         return checked + _sum(checked)
 
-    def sealer(self, material: KeyMaterial) -> Sealer:
+    def sealer(self, material: KeyMaterial) -> RowCipher:
         key = _expand(self._extract(material), b"strongroom file 1 data")
-        return Sealer(AESGCM(key), self.store)
+        return RowCipher(AESGCM(key), self.store)
 
     def _clear(self) -> bytes:
         cost = self.cost if self.passphrase else Argon2Parameters(0, 0, 0)
@@ -129,7 +129,7 @@ def open_header(body: object) -> Header:
     return header
 
 
-class Sealer:
+class RowCipher:
     """Seals rows and opens them, each bound to its store, its kind, its id and its name."""
 
     __slots__ = ("cipher", "store")

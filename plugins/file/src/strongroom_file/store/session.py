@@ -21,9 +21,9 @@ from strongroom_file.store import database
 from strongroom_file.store.btree import find, leaves
 from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
 from strongroom_file.store.root import Root
-from strongroom_file.store.row_cipher import Header, Sealer, header_id, open_header
+from strongroom_file.store.row_cipher import Header, RowCipher, header_id, open_header
 
-__all__ = ["ROW", "Highest", "Session", "State", "View"]
+__all__ = ["ROW", "Highest", "Session", "Snapshot", "VerifiedState"]
 
 Result = TypeVar("Result")
 
@@ -60,7 +60,7 @@ class Highest:
             self.seen = commits, body
 
 
-class State:
+class VerifiedState:
     """What was verified at one root. Nodes are known by their tags, so a known one is right for ever."""
 
     __slots__ = ("body", "links", "nodes", "root")
@@ -82,12 +82,12 @@ class State:
         self.links[key] = link
 
 
-class View:
+class Snapshot:
     """The store within one transaction: everything it gives was verified up to the root."""
 
     __slots__ = ("cursor", "root", "sealer", "state", "top")
 
-    def __init__(self, cursor: sqlite3.Cursor, sealer: Sealer, state: State) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, sealer: RowCipher, state: VerifiedState) -> None:
         self.cursor = cursor
         self.sealer = sealer
         self.state = state
@@ -168,12 +168,12 @@ class Session:
                 if not self.read_only:
                     database.use_log(self.reader)
                 self._cursor = self.reader.cursor()
-                self.state = State(b"", Root(0, b"", 0, 0, 0, 0, 0))
+                self.state = VerifiedState(b"", Root(0, b"", 0, 0, 0, 0, 0))
         except BaseException:
             self.reader.close()
             raise
 
-    def _unlock(self, source: KeySource) -> tuple[Header, bytes, Sealer]:
+    def _unlock(self, source: KeySource) -> tuple[Header, bytes, RowCipher]:
         found = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
         if found is None:
             raise tampered("the header is gone")
@@ -221,7 +221,7 @@ class Session:
             raise StaleSessionError
         self._looked = time.monotonic()
 
-    def read(self, function: Callable[[View], Result]) -> Result:
+    def read(self, function: Callable[[Snapshot], Result]) -> Result:
         """Return what `function` makes of the store as it is now, which does not change meanwhile."""
         with self.reading:
             if self._closed:
@@ -234,7 +234,7 @@ class Session:
                 cursor.execute("BEGIN")
                 try:
                     self._refresh(cursor, floor)
-                    return function(View(cursor, self.sealer, self.state))
+                    return function(Snapshot(cursor, self.sealer, self.state))
                 finally:
                     cursor.execute("ROLLBACK")
             except SQLITE_ERRORS as error:
@@ -251,7 +251,7 @@ class Session:
             self.state.nodes = known.nodes
         elif not unchanged and not self._wrote:
             # Somebody wrote, and not strongroom, which always writes the root: look at everything anew.
-            self.state = State(body, known.root)
+            self.state = VerifiedState(body, known.root)
         self._wrote = False
 
     def _unchanged(self, cursor: sqlite3.Cursor) -> bool:
@@ -274,7 +274,7 @@ class Session:
             raise tampered("the root is damaged")
         return body
 
-    def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: tuple[int, bytes]) -> State:
+    def _verified(self, cursor: sqlite3.Cursor, body: bytes, floor: tuple[int, bytes]) -> VerifiedState:
         data = self.sealer.open(body, self.sealer.bound(ROOT_KINDS[self.format], ROW))
         if data is None:
             header = cursor.execute(SELECT["header"], (ROW,)).fetchone()
@@ -292,9 +292,9 @@ class Session:
         if root.commits < commits or (root.commits == commits and body != newest):
             raise tampered("it was put back to an older state")
         self._highest.saw(root.commits, body)
-        return State(body, root)
+        return VerifiedState(body, root)
 
-    def verified(self, cursor: sqlite3.Cursor) -> State:
+    def verified(self, cursor: sqlite3.Cursor) -> VerifiedState:
         """Return what is true in the transaction of `cursor`, which is on a connection of its own."""
         return self._verified(cursor, self._root_body(cursor), self._highest.seen)
 
@@ -303,7 +303,7 @@ class Session:
         if self.read_only:
             raise ReadOnlyError(f"{self.path} or its folder is read-only", provider=TYPE_NAME)
 
-    def transaction(self, work: Callable[[View], tuple[State, Iterable[str], Result]]) -> Result:
+    def transaction(self, work: Callable[[Snapshot], tuple[VerifiedState, Iterable[str], Result]]) -> Result:
         """Change the store in one transaction, and commit. Writers of other processes are waited for.
 
         Whatever is raised undoes everything.
@@ -322,7 +322,7 @@ class Session:
                     state = self.state
                     if body != state.body:
                         state = self._verified(cursor, body, self._highest.seen)
-                    state, keys, result = work(View(cursor, self.sealer, state))
+                    state, keys, result = work(Snapshot(cursor, self.sealer, state))
             except SQLITE_ERRORS as error:
                 raise translate(error) from error
             self._publish(state, keys)
@@ -335,7 +335,7 @@ class Session:
             self._writing_cursor = self._writer.cursor()
         return self._writing_cursor
 
-    def _publish(self, state: State, keys: Iterable[str]) -> None:
+    def _publish(self, state: VerifiedState, keys: Iterable[str]) -> None:
         """Let readers go on from what was just written; another root tells them of others' writes."""
         self._highest.saw(state.root.commits, state.body)
         with self.reading:

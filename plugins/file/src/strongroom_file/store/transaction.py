@@ -10,7 +10,7 @@ from strongroom.errors import ConflictError, show_key
 
 from strongroom_file.integrity import TYPE_NAME
 from strongroom_file.store import version_history as packed_history
-from strongroom_file.store.btree import Draft, find
+from strongroom_file.store.btree import TreeDraft, find
 from strongroom_file.store.format import (
     EMPTY_ENTRY,
     HISTORY,
@@ -27,16 +27,16 @@ from strongroom_file.store.format import (
 from strongroom_file.store.queries import find_version, no_such_version, not_found, read_history
 from strongroom_file.store.root import Root
 from strongroom_file.store.row_cipher import check_seals
-from strongroom_file.store.session import ROW, State, View
+from strongroom_file.store.session import ROW, Snapshot, VerifiedState
 from strongroom_file.store.version_history import PENDING
 from strongroom_file.store.write_buffer import NO_WRITES, Write, made_current, replayed
 
-__all__ = ["Change"]
+__all__ = ["WriteTransaction"]
 
 _NO_TAG = bytes(16)
 
 
-class Change:
+class WriteTransaction:
     """The changes of one transaction.
 
     Args:
@@ -59,7 +59,7 @@ class Change:
         "view",
     )
 
-    def __init__(self, view: View, keep: int, now: int) -> None:
+    def __init__(self, view: Snapshot, keep: int, now: int) -> None:
         self.view = view
         self.keys: list[str] = []
         self._keep = keep
@@ -71,7 +71,7 @@ class Change:
         self._seals = root.seals
         self._secrets = root.secrets
         self._recent = root.recent
-        self._draft = Draft(view.load, view.top, self._allot)
+        self._draft = TreeDraft(view.load, view.top, self._allot)
 
     def entry(self, name: bytes) -> Entry | None:
         """Return what the transaction knows of a key by now, but for its other versions."""
@@ -161,7 +161,7 @@ class Change:
         self._secrets -= 1
         self.keys.append(key)
 
-    def seal(self, *, limited: bool = True) -> State:
+    def seal(self, *, limited: bool = True) -> VerifiedState:
         """Write the nodes and the root; return what is true after the commit.
 
         Args:
@@ -181,7 +181,7 @@ class Change:
             self._drop("node", row)
         return self._seal_root(top, nodes)
 
-    def _seal_root(self, top: Link, nodes: list[tuple[bytes, Node]]) -> State:
+    def _seal_root(self, top: Link, nodes: list[tuple[bytes, Node]]) -> VerifiedState:
         before = self.view.root
         root = Root(
             top.id,
@@ -195,7 +195,7 @@ class Change:
         )
         body = self._sealer.seal(ROOT, ROW, root.pack())
         self._cursor.execute("UPDATE root SET body=? WHERE id=?", (body, ROW))
-        state = State(body, root)
+        state = VerifiedState(body, root)
         state.nodes = self.view.state.nodes
         state.links = self.view.state.links
         for tag in self._draft.replaced:

@@ -14,7 +14,7 @@ from strongroom_file.store import version_history
 from strongroom_file.store.format import EMPTY_ENTRY, Entry, StoredVersion
 from strongroom_file.store.version_history import PREVIOUS
 
-__all__ = ["NO_WRITES", "WRITE", "Recent", "Write", "made_current", "replayed"]
+__all__ = ["NO_WRITES", "WRITE", "Write", "WriteBuffer", "made_current", "replayed"]
 
 WRITE: Final = Struct(">IQ16sqH")
 _HEAD: Final = Struct(">HI")
@@ -35,7 +35,7 @@ class Write(NamedTuple):
     keep: int
 
 
-class Recent:
+class WriteBuffer:
     """The writes in one root, never changed."""
 
     __slots__ = ("_items", "_names", "_writes")
@@ -46,7 +46,7 @@ class Recent:
         self._writes: dict[bytes, tuple[Write, ...]] | None = None
 
     @classmethod
-    def unpack(cls, data: bytes) -> Recent:
+    def unpack(cls, data: bytes) -> WriteBuffer:
         _, length = _HEAD.unpack_from(data)
         end = _HEAD.size + length
         return cls(data[_HEAD.size : end], data[end:])
@@ -76,18 +76,18 @@ class Recent:
         names = self._names.split(b"\0") if self._items else ()
         return list(zip(names, map(Write._make, WRITE.iter_unpack(self._items)), strict=True))
 
-    def added(self, name: bytes, write: Write) -> Recent:
+    def added(self, name: bytes, write: Write) -> WriteBuffer:
         names = self._names + b"\0" + name if self._items else name
-        return Recent(names, self._items + WRITE.pack(*write))
+        return WriteBuffer(names, self._items + WRITE.pack(*write))
 
-    def without(self, name: bytes) -> Recent:
+    def without(self, name: bytes) -> WriteBuffer:
         kept = [known for known in self.in_order() if known[0] != name]
-        return Recent(
+        return WriteBuffer(
             b"\0".join(known for known, _ in kept), b"".join(WRITE.pack(*write) for _, write in kept)
         )
 
 
-NO_WRITES: Final = Recent(b"", b"")
+NO_WRITES: Final = WriteBuffer(b"", b"")
 
 
 def made_current(
