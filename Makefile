@@ -10,7 +10,7 @@ SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyprojec
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test quick lint fix types floors unit test-under-load ratios torture soak bench docs site site-check schema dist licences release clean
+.PHONY: help setup demo test quick lint fix types floors unit test-under-load servers findings ratios torture soak bench docs site site-check schema dist licences release clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/'
@@ -65,6 +65,13 @@ unit: $(READY)   ## the tests, in parallel, last failures first; of one plugin w
 
 test-under-load: $(READY) ## `make unit` N=10 times on a machine that is kept busy, in other orders, with 1, 2 and 8 workers
 	$(BIN)/python scripts/stress_tests.py $(or $(N),10)
+
+servers: $(READY) ## the plugins' suites against the newest released clients and servers instead of the pins, and what changed (not in CI)
+	$(BIN)/python scripts/newest_servers.py $(PART)
+
+findings:        ## whether what findings/ says of other software is still so, each from scratch; NAME=pydantic for some (not in CI)
+	@changed=; for one in findings/*$(NAME)*.sh; do echo "$$one"; bash "$$one" || changed="$$changed $$one"; done; \
+	if [ -n "$$changed" ]; then echo "no longer so:$$changed"; exit 1; fi
 
 ratios: $(READY) ## whether a cached read, or a pipeline's, got slower than the table says
 	$(BIN)/python tests/benchmarks/run.py --check cache pipeline
