@@ -9,21 +9,24 @@ colours and the like are read by `views`, and looked through in the same way.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, a2b_hex, b2a_base64
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.encodings import forms
-from strongroom.masking.limits import MIN_CHARACTERS
-from strongroom.masking.looks import step_left, step_right
+from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
+from strongroom.masking.partial import (
+    Beginnings,
+    begun_at_end,
+    encoded_at_end,
+    encoded_beginnings,
+    inside_at_end,
+)
 from strongroom.masking.views import views
 
-__all__ = ["ENOUGH", "Finder", "Found"]
+__all__ = ["Finder", "Found"]
 
-ENOUGH = 12
-"""Letters and digits of a value in a row that are masked though the rest of it is not there."""
 _WINDOW = 6
 _EVERY = ENOUGH - _WINDOW + 1  # so that any `ENOUGH` in a row hold a whole window
 _SHORT = 16  # values of so many characters are looked for in all their forms: no view would decode them
@@ -43,14 +46,9 @@ _BEFORE_TOKEN = re.compile(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\
 _RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
 _BOUNDS = _OTHER.replace(b"_", b"")
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
-_ENCODED_BYTES = 15
-_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _ESCAPES = b"\\%&\x1b"
 _PARTIAL = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
-_ENCODED_TAIL = re.compile(rb"[A-Za-z0-9+/_-]{3,128}\Z")
 _TOKEN_TAIL = re.compile(rb"[A-Za-z0-9_]{1,128}\Z")
-_HEX_TAIL = re.compile(rb"[0-9a-fA-F]{4,128}\Z")
-_EVIDENCE = 2
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 100_000
 _MOST_REACH = 1 << 16
@@ -124,7 +122,7 @@ class Finder:
         self._built: tuple[int, tuple[_Automaton, ...]] = (0, ())
         self._raws: list[bytes] = []
         self._words = False
-        self._beginnings = _Beginnings(0, [], [], b"")
+        self._beginnings = Beginnings(0, [], [], b"")
 
     def __len__(self) -> int:
         return len(self._raws)
@@ -232,15 +230,15 @@ class Finder:
         """Return where the tail begins that more data could make a find, and how much of a value is in it."""
         known = self._known_beginnings()
         tail = data[-_TAIL:]
-        begun = _begun_at_end(tail, known.values)
+        begun = begun_at_end(tail, known.values)
         size, evidence = begun, _characters(tail[len(tail) - begun :])
         partial = _PARTIAL.search(tail)
         if partial is not None and partial.start() < len(tail):
             rest = tail[: partial.start()]
-            begun = _begun_at_end(rest, known.values)
+            begun = begun_at_end(rest, known.values)
             if (begun or tail[partial.start()] in _ESCAPES) and len(tail) - len(rest) + begun > size:
                 size, evidence = len(tail) - len(rest) + begun, max(evidence, begun)
-        for held, told in (*_encoded_at_end(tail, known), (_inside_at_end(tail, known.everything), 0)):
+        for held, told in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
             if held > size:
                 size, evidence = held, max(evidence, told)
         if size and self._words:
@@ -249,28 +247,19 @@ class Finder:
             size += 0 if token is None else len(token[0])
         return len(data) - size, evidence
 
-    def _known_beginnings(self) -> _Beginnings:
+    def _known_beginnings(self) -> Beginnings:
         known = self._beginnings
         if known.size != len(self._raws):
             raws = self._raws[: len(self._raws)]
-            known = _Beginnings(
+            known = Beginnings(
                 len(raws),
                 # What follows a plain word decides whether it is one.
                 sorted(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
-                sorted(form for raw in raws for form in _encoded_beginnings(raw)),
+                sorted(form for raw in raws for form in encoded_beginnings(raw)),
                 _BETWEEN.join(raws),
             )
             self._beginnings = known
         return known
-
-
-class _Beginnings(NamedTuple):
-    """How so many values begin, themselves and in base64 and hex, in order; and all of them."""
-
-    size: int
-    values: list[bytes]
-    encoded: list[bytes]
-    everything: bytes
 
 
 def is_plain_word(raw: bytes) -> bool:
@@ -357,10 +346,10 @@ def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int,
     begin = start - offset
     if begin >= 0 and data.startswith(raw, begin):
         return begin, begin + len(raw)
-    right, last = _rightwards(data, stop, raw, offset + stop - start)
+    right, last = extend_right(data, stop, raw, offset + stop - start)
     if value.count < ENOUGH and last < len(raw) and _letters(raw[last:]):
         return None
-    left, first = _leftwards(data, start, raw, offset)
+    left, first = extend_left(data, start, raw, offset)
     part = raw[first:last]
     shown = _letters(part)
     if first == 0 and last == len(raw):
@@ -379,68 +368,6 @@ def _counts(value: _Value, first: int, last: int) -> bool:
         min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
         for match in value.only.finditer(value.raw)
     )
-
-
-def _rightwards(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
-    size = len(raw)
-    while place < size and at < len(data):
-        same = _same(data, at, raw, place)
-        at, place = at + same, place + same
-        while same and place < size and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
-            at, place = at - 1, place - 1
-        if place >= size or at >= len(data):
-            break
-        step = step_right(data, at, raw, place)
-        if step is None:
-            break
-        at, place = step
-    return at, place
-
-
-def _leftwards(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
-    while place and at:
-        same = _same_before(data, at, raw, place)
-        at, place = at - same, place - same
-        while same and place < len(raw) and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004
-            at, place = at + 1, place + 1
-        if not place or not at:
-            break
-        step = step_left(data, at, raw, place)
-        if step is None:
-            break
-        at, place = step
-    return at, place
-
-
-def _same(data: bytes, at: int, raw: bytes, place: int) -> int:
-    """Return how many bytes of both are the same from here on."""
-    low, size = 0, min(len(data) - at, len(raw) - place)
-    step = 16
-    while low < size:
-        step = min(step, size - low)
-        if data[at + low : at + low + step] != raw[place + low : place + low + step]:
-            if step == 1:
-                return low
-            step = step // 2
-            continue
-        low += step
-        step *= 2
-    return low
-
-
-def _same_before(data: bytes, at: int, raw: bytes, place: int) -> int:
-    low, size = 0, min(at, place)
-    step = 16
-    while low < size:
-        step = min(step, size - low)
-        if data[at - low - step : at - low] != raw[place - low - step : place - low]:
-            if step == 1:
-                return low
-            step = step // 2
-            continue
-        low += step
-        step *= 2
-    return low
 
 
 def _whole_tokens(data: bytes, words: list[Found], ended: bool) -> Iterator[Found]:
@@ -465,56 +392,3 @@ def _is_token(data: bytes, start: int, stop: int) -> bool:
 
 
 # --- the end of what has come by now ---
-
-
-def _inside_at_end(tail: bytes, everything: bytes) -> int:
-    """Return how many bytes at the end of `tail` are a part of a value, if they are two or more."""
-    size = 0
-    while size < min(len(tail), ENOUGH) and tail[-size - 1 :] in everything:
-        size += 1
-    return size if size > 1 else 0
-
-
-def _begun_at_end(tail: bytes, ordered: list[bytes]) -> int:
-    """Return how many bytes at the end of `tail` are the beginning of one of `ordered`, and not the whole."""
-    for at in range(len(tail)):
-        rest = tail[at:]
-        # In sorted order, those that begin with `rest` stand right behind it.
-        place = bisect_right(ordered, rest)
-        if place < len(ordered) and ordered[place].startswith(rest):
-            return len(rest)
-    return 0
-
-
-def _encoded_beginnings(raw: bytes) -> Iterator[bytes]:
-    start = raw[:_ENCODED_BYTES]
-    for offset, undecided in ((0, 0), (1, 2), (2, 3)):
-        form = b2a_base64(bytes(offset) + start, newline=False)[undecided:_ENCODED_BYTES]
-        yield form
-        yield form.translate(_TO_URL_ALPHABET)
-    yield start.hex().encode()
-    yield start.hex().upper().encode()
-
-
-def _encoded_at_end(tail: bytes, known: _Beginnings) -> Iterator[tuple[int, int]]:
-    """Yield how many bytes at the end of `tail` may begin a value in base64 or hex, and how much of it."""
-    begun = _begun_at_end(tail[-2 * _ENCODED_BYTES :], known.encoded)
-    if begun:
-        yield begun, begun // 2
-    run = _ENCODED_TAIL.search(tail)
-    if run is None:
-        return
-    text = run[0].replace(b"-", b"+").replace(b"_", b"/")
-    for shift in range(4):
-        rest = text[shift:]
-        usable = len(rest) - (len(rest) % 4 == 1)
-        size = _begun_at_end(a2b_base64(rest[:usable] + b"=" * (-usable % 4)), known.values)
-        if size >= _EVIDENCE:
-            yield min(len(text), (size + 2) * 4 // 3 + 3), size
-    digits = _HEX_TAIL.search(tail)
-    if digits is not None:
-        for cut in (0, 1):
-            usable_digits = digits[0][: len(digits[0]) - cut]
-            size = _begun_at_end(a2b_hex(usable_digits[len(usable_digits) % 2 :]), known.values)
-            if size >= _EVIDENCE:
-                yield min(len(digits[0]), 2 * size + 2), size

@@ -1,0 +1,71 @@
+"""How far a value and output go on alike from a place in both, to the right and to the left."""
+
+from __future__ import annotations
+
+from strongroom.masking.looks import step_left, step_right
+
+__all__ = ["extend_left", "extend_right"]
+
+
+def extend_right(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
+    """Return where in `data` and in `raw` both stop to be the same, from `at` and `place` on."""
+    size = len(raw)
+    while place < size and at < len(data):
+        same = _same(data, at, raw, place)
+        at, place = at + same, place + same
+        while same and place < size and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character
+            at, place = at - 1, place - 1
+        if place >= size or at >= len(data):
+            break
+        step = step_right(data, at, raw, place)
+        if step is None:
+            break
+        at, place = step
+    return at, place
+
+
+def extend_left(data: bytes, at: int, raw: bytes, place: int) -> tuple[int, int]:
+    """Return where in `data` and in `raw` both begin to be the same, up to `at` and `place`."""
+    while place and at:
+        same = _same_before(data, at, raw, place)
+        at, place = at - same, place - same
+        while same and place < len(raw) and raw[place] & 0xC0 == 0x80:  # noqa: PLR2004
+            at, place = at + 1, place + 1
+        if not place or not at:
+            break
+        step = step_left(data, at, raw, place)
+        if step is None:
+            break
+        at, place = step
+    return at, place
+
+
+def _same(data: bytes, at: int, raw: bytes, place: int) -> int:
+    """Return how many bytes of both are the same from here on."""
+    low, size = 0, min(len(data) - at, len(raw) - place)
+    step = 16
+    while low < size:
+        step = min(step, size - low)
+        if data[at + low : at + low + step] != raw[place + low : place + low + step]:
+            if step == 1:
+                return low
+            step = step // 2
+            continue
+        low += step
+        step *= 2
+    return low
+
+
+def _same_before(data: bytes, at: int, raw: bytes, place: int) -> int:
+    low, size = 0, min(at, place)
+    step = 16
+    while low < size:
+        step = min(step, size - low)
+        if data[at - low - step : at - low] != raw[place - low - step : place - low]:
+            if step == 1:
+                return low
+            step = step // 2
+            continue
+        low += step
+        step *= 2
+    return low
