@@ -681,3 +681,28 @@ def test_a_missing_secret_of_a_closed_spec_is_missing(folder):
     write(CLOSED)
     with SecretProviderRegistry() as registry, pytest.raises(SecretNotFoundError):
         registry.get_secret("a/key")
+
+
+# --- the git hook ---
+
+
+def test_the_git_hook_asks_each_time(folder, capfd, monkeypatch):
+    """It does not name the spec that was found when it was installed: that would be trust for all time."""
+    from strongroom.cli.commands import scan
+
+    # git is a program of its own, which does not get into the folders of who runs the tests.
+    monkeypatch.setattr(scan, "hooks_folder", lambda: Path("hooks"))
+    monkeypatch.setattr(scan, "staged", iter)
+    write(CLOSED)
+    assert main(["scan", "--install-hook"]) == 0
+    hook = Path("hooks/pre-commit").read_text()
+    assert f"--found={folder}/strongroom.yaml" in hook
+    assert "--spec" not in hook
+    given = ["scan", "--staged", "--hook", f"--found={folder}/strongroom.yaml"]
+    assert main(given) == 0
+    write(OPEN)
+    capfd.readouterr()
+    assert main(given) == 2
+    assert "`strongroom trust`" in capfd.readouterr().err
+    assert main(["trust"]) == 0
+    assert main(given) == 0
