@@ -126,7 +126,9 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     close = nearest(error.key, known - {error.key})
     if close is None:
         try:
-            if registry.explain(error.key).provider in _LISTED_SOON:
+            how = registry.explain(error.key)
+            # Hooks would see a list that nobody asked for.
+            if how.provider in _LISTED_SOON and not how.hooks:
                 close = nearest(error.key, registry.list_secrets())
         except StrongroomError:  # what was not found is told all the same
             return error
