@@ -271,6 +271,8 @@ class TestStrangersAnswers:
                 retried += 1
         assert retried
 
+    # The client's library warns of a state that is younger than it.
+    @pytest.mark.filterwarnings("ignore:Unrecognized State enum value")
     @pytest.mark.parametrize("share", [71, pytest.param(1, marks=pytest.mark.torture)])
     def test_no_answer_of_another_form_is_an_error_of_pythons(self, bench, share):
         """One of `share` damaged answers: what one part of each answer may be instead."""
