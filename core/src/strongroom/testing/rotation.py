@@ -30,7 +30,9 @@ KEY = "database/password"
 _PATIENCE_SECONDS = 60.0
 
 
-def kill_at_every_step(make: Callable[[], Any], folder: Path, *, times: int = 1, lock: Any = None) -> int:
+def kill_at_every_step(
+    make: Callable[[], Any], folder: Path, *, times: int = 1, every: int = 1, lock: Any = None
+) -> int:
     """Let a process rotate that is killed before or after one of its requests, and another one resume.
 
     Each time the secret has one current value after it, the one that the target system has, no pending
@@ -40,6 +42,7 @@ def kill_at_every_step(make: Callable[[], Any], folder: Path, *, times: int = 1,
         make: Makes a provider on the same backend each time.
         folder: An empty folder for the target system.
         times: How often each step is taken.
+        every: Of so many steps one is taken, where each takes long: 3 takes a third of them.
         lock: As of `SecretRotation`.
 
     Returns:
@@ -50,7 +53,7 @@ def kill_at_every_step(make: Callable[[], Any], folder: Path, *, times: int = 1,
     """
     killed = 0
     for round_number in range(times):
-        for step, after in _steps():
+        for step, after in itertools.islice(_steps(), 0, None, every):
             value = f"value {round_number}.{step}.{after}"
             with make() as provider:
                 old = f"before {value}"
