@@ -175,3 +175,11 @@ def test_a_fault_that_is_put_back_is_found(fault, scenario, monkeypatch):
     fault(monkeypatch)
     with pytest.raises(Broken):
         search(scenario)
+
+
+def test_a_late_apply_meets_the_rollback_of_what_was_promoted():
+    """The rollback is told while it settles what it puts back; it ended in an error of no class of ours."""
+    late = Scenario(
+        "everything", "failed", ("resume", "rollback"), grace=0, first="rollback", crashes=0, stalls=1
+    )
+    assert explore(late, preemptions=2, most=100) == 100

@@ -248,8 +248,13 @@ class RotationRun:
         Raises:
             RotationError: `apply` could not put the old value back; the rotation stays in flight.
         """
-        if not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
-            return self.put_back(self._settled(record, timedelta.max))
+        while not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
+            try:
+                settled = self._settled(record, timedelta.max)
+            except _DisturbedError as disturbed:  # putting the value back sets the target again
+                record, self._fresh = disturbed.record, False
+            else:
+                return self.put_back(settled)
         return self.finish(replace(record, abandoned=True))
 
     def _back(self, record: Record) -> RotationResult:
