@@ -13,7 +13,8 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -24,7 +25,7 @@ from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.errors import exit_code
 from strongroom.pipeline import Pipeline, outcome_of
 from strongroom.plugins import KINDS, CachePlugin, finder, hookspecs
-from strongroom.providers import protocols
+from strongroom.providers import Lease, SecretChange, SecretMetadata, protocols
 from strongroom.spec import models
 from strongroom_memory import MemorySecretProvider
 
@@ -225,6 +226,29 @@ def events_page() -> Iterator[str]:
     yield f"\n## Sources\n\n{_SOURCES}"
 
 
+_LEASE = Lease("id", "a", {}, datetime.now(UTC), datetime.now(UTC), True)
+
+
+class _Everything(MemorySecretProvider):
+    """A provider with every capability; what it answers does not matter."""
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        return dict.fromkeys(keys, SecretMetadata("a", "1"))
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> protocols.Closeable:
+        callback([])
+        return self
+
+    def issue_lease(self, key: str) -> Lease:
+        return dataclasses.replace(_LEASE, key=key)
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        return lease
+
+    def revoke_lease(self, lease: Lease) -> None:
+        pass
+
+
 def _operations() -> Iterator[tuple[str, str]]:
     """Yield each call of a provider, and the operation in the event that it makes: called, and looked at."""
     seen: list[str] = []
@@ -233,13 +257,13 @@ def _operations() -> Iterator[tuple[str, str]]:
         def before(self, event: hooks.SecretEvent) -> None:
             seen.append(event.operation)
 
-    pipeline = Pipeline(MemorySecretProvider(), name="app", hooks=[Recorder()])
+    pipeline = Pipeline(_Everything(), name="app", hooks=[Recorder()])
     for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
         for name, method in vars(protocol).items():
             if name.startswith("_") or not callable(method) or name == "close":
                 continue
             wanted = list(inspect.signature(method).parameters)[1:]
-            given = {"keys": ["a"], "values": {"a": "b"}, "expected_version": None}
+            given = {"keys": ["a"], "values": {"a": "b"}, "expected_version": None, "lease": _LEASE}
             seen.clear()
             # That there is no such secret is an answer too: the event is what counts.
             with contextlib.suppress(errors.StrongroomError):

@@ -19,7 +19,7 @@ from strongroom.hooks.base import BatchHook
 
 __all__ = ["READS", "AuditLoggingHook"]
 
-READS = frozenset({"get", "list", "describe", "history"})
+READS = frozenset({"get", "list", "describe", "history", "watch", "change"})
 _ALWAYS = frozenset({"backup", "restore", "rekey"})
 """What concerns all that is stored is recorded whatever is left out."""
 _HARMLESS = frozenset({"ok", "not_found"})

@@ -19,7 +19,8 @@ class SecretEvent:
     Attributes:
         id: The same for the `before` and `after` of one operation, unique to it.
         operation: `get`, `set`, `delete`, `list`, `describe`, `history`, `stage`, `promote`, `discard`,
-            `rotate`; or, for all that is stored, `backup`, `restore`, `rekey`.
+            `rotate`; `watch` and `change` of watched secrets; `issue`, `renew` and `revoke` of leases; or,
+            for all that is stored, `backup`, `restore`, `rekey`.
         key: The key as the caller gave it; of a list its prefix, of what concerns all that is stored "".
         pipeline: The pipeline that answers.
         tenant: The tenant that is active, if any.

@@ -17,6 +17,8 @@ from strongroom.providers import (
     BaseProvider,
     Closeable,
     FullProvider,
+    Lease,
+    SecretChange,
     SecretMetadata,
     SecretVersion,
     capability_methods,
@@ -43,6 +45,9 @@ class _PassedOn:
     def describe_secret(self, key: str) -> SecretMetadata:
         return self.inner.describe_secret(key)
 
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        return self.inner.describe_secrets(keys)
+
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self.inner.list_versions(key)
 
@@ -61,6 +66,18 @@ class _PassedOn:
     def discard_version(self, key: str, version: str) -> None:
         self.inner.discard_version(key, version)
 
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        return self.inner.subscribe_changes(callback)
+
+    def issue_lease(self, key: str) -> Lease:
+        return self.inner.issue_lease(key)
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        return self.inner.renew_lease(lease)
+
+    def revoke_lease(self, lease: Lease) -> None:
+        self.inner.revoke_lease(lease)
+
 
 class Middleware(BaseProvider):
     """Stands around a provider; itself a provider.
@@ -76,6 +93,9 @@ class Middleware(BaseProvider):
         name: vars(_PassedOn)[name] for name in _OPTIONAL
     }
 
+    _withheld: ClassVar[frozenset[str]] = frozenset()
+    """Capability methods that instances never have, whatever the inner provider has."""
+
     def __init_subclass__(cls, *, chosen: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if chosen:
@@ -86,7 +106,8 @@ class Middleware(BaseProvider):
         cls._capability_methods = {**cls._capability_methods, **own}
 
     def __new__(cls, inner: Any, *_args: Any, **_kwargs: Any) -> Self:
-        chosen: Any = _chosen(cls, capability_methods(inner) & _OPTIONAL)  # type: ignore[arg-type]  # classes are hashable
+        methods = (capability_methods(inner) & _OPTIONAL) - cls._withheld
+        chosen: Any = _chosen(cls, methods)  # type: ignore[arg-type]  # classes are hashable
         made: Self = object.__new__(chosen)
         return made
 

@@ -28,7 +28,7 @@ from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
-from strongroom.providers import Describer, SecretMetadata, SecretVersion
+from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
@@ -170,6 +170,14 @@ class CachingMiddleware(WriteObserver):
             self._forget(key)
         return told
 
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        self._online()
+        found = self.inner.describe_secrets(keys)
+        for key, told in found.items():
+            if self.cache.saw_version(key, told.version):
+                self._forget(key)
+        return found
+
     def list_versions(self, key: str) -> list[SecretVersion]:
         self._online()
         versions = self.inner.list_versions(key)
@@ -177,6 +185,19 @@ class CachingMiddleware(WriteObserver):
             if version.state == "current" and self.cache.saw_version(key, version.version):
                 self._forget(key)
         return versions
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        self._online()
+        tenant = current_tenant()  # a subscription through tenants tells of this one's secrets
+
+        def changed(changes: list[SecretChange]) -> None:
+            for change in changes:
+                self.cache.forget(tenant, change.key)
+            if not changes:
+                self.cache.drop_all()  # whatever was missed
+            callback(changes)
+
+        return self.inner.subscribe_changes(changed)
 
     def get_secret_version(self, key: str, version: str) -> str:
         self._online()

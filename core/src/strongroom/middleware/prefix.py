@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
@@ -42,13 +43,19 @@ class PrefixMiddleware(RenamingMiddleware):
                 key, f"invalid key {show_key(key)}: too long with the prefix before it"
             ) from None
 
+    def own_names(self) -> Callable[[str], str | None]:
+        return self._own_name
+
+    def _own_name(self, stored: str) -> str | None:
+        # What is left must be a key: of one that equals the prefix nothing is.
+        own = stored[len(self.prefix) :] if stored.startswith(self.prefix) else ""
+        return own if own and own[0] != "/" else None
+
     def list_secrets(self, prefix: str = "") -> list[str]:
-        length = len(self.prefix)
         found = self.listed(
             self.prefix + check_prefix(prefix), lambda stored: stored.removeprefix(self.prefix)
         )
-        # What is left must be a key: of one that equals the prefix nothing is.
-        return [key[length:] for key in found if len(key) > length and key[length] != "/"]
+        return [own for own in map(self._own_name, found) if own is not None]
 
 
 class StripPrefixMiddleware(RenamingMiddleware):
@@ -75,6 +82,9 @@ class StripPrefixMiddleware(RenamingMiddleware):
                 key, f"invalid key {show_key(key)}: nothing is left of it without the route's prefix"
             )
         return check_key(key[len(self.prefix) :])
+
+    def own_names(self) -> Callable[[str], str | None]:
+        return lambda stored: self.prefix + stored
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         if check_prefix(prefix).startswith(self.prefix):

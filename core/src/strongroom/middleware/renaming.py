@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from strongroom.errors import StrongroomError, show_key
 from strongroom.hooks.observation import observation
 from strongroom.middleware.base import Middleware
-from strongroom.providers import SecretMetadata, SecretVersion
+from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 
 __all__ = ["RenamingMiddleware"]
 
@@ -19,11 +19,16 @@ T = TypeVar("T")
 class RenamingMiddleware(Middleware):
     """Hands every call on under another key, and brings results and errors back under the caller's.
 
-    A subclass says how keys are renamed by `stored`, and how a list is asked for by `list_secrets`.
+    A subclass says how keys are renamed by `stored` and back by `own_names`, and how a list is asked for by
+    `list_secrets`.
     """
 
     def stored(self, key: str) -> str:
         """Return the name by which the inner provider knows `key`; both are valid keys."""
+        raise NotImplementedError  # every subclass has its own
+
+    def own_names(self) -> Callable[[str], str | None]:
+        """Return what gives the caller's name of a stored one, or None where the caller has no such key."""
         raise NotImplementedError  # every subclass has its own
 
     def get_secret(self, key: str) -> str:
@@ -72,6 +77,15 @@ class RenamingMiddleware(Middleware):
     def describe_secret(self, key: str) -> SecretMetadata:
         return replace(self._ask(key, self.inner.describe_secret), key=key)
 
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        names = {self.stored(key): key for key in keys}
+        try:
+            found = self.inner.describe_secrets(list(names))
+        except StrongroomError as error:
+            _rename(error, names)
+            raise
+        return {names[stored]: replace(told, key=names[stored]) for stored, told in found.items()}
+
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._ask(key, self.inner.list_versions)
 
@@ -89,6 +103,27 @@ class RenamingMiddleware(Middleware):
 
     def discard_version(self, key: str, version: str) -> None:
         self._ask(key, self.inner.discard_version, version)
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        own_name = self.own_names()
+
+        def changed(changes: list[SecretChange]) -> None:
+            named = [(own_name(change.key), change) for change in changes]
+            own = [replace(change, key=key) for key, change in named if key is not None]
+            if own or not changes:
+                callback(own)
+
+        return self.inner.subscribe_changes(changed)
+
+    def issue_lease(self, key: str) -> Lease:
+        return replace(self._ask(key, self.inner.issue_lease), key=key)
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        renewed = self._ask(lease.key, lambda stored: self.inner.renew_lease(replace(lease, key=stored)))
+        return replace(renewed, key=lease.key)
+
+    def revoke_lease(self, lease: Lease) -> None:
+        self._ask(lease.key, lambda stored: self.inner.revoke_lease(replace(lease, key=stored)))
 
     def _ask(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         stored = self.stored(key)

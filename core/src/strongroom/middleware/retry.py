@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ThrottledError
 from strongroom.middleware.base import Middleware
-from strongroom.providers import SecretMetadata, SecretVersion
+from strongroom.providers import Lease, SecretMetadata, SecretVersion
 
 __all__ = ["RetryMiddleware"]
 
@@ -20,7 +20,8 @@ class RetryMiddleware(Middleware):
     """Repeats reads, plain writes and lists that failed with a retryable error.
 
     Conditional and staged writes and deletes are not repeated: after a lost answer nobody knows whether
-    the first one took effect, and its repetition would be told as a conflict or as "not found".
+    the first one took effect, and its repetition would be told as a conflict or as "not found". Nor is a
+    lease issued twice: nobody would revoke the one whose answer was lost.
 
     Waits grow exponentially with full jitter (the AWS Architecture Blog's "Exponential Backoff And
     Jitter"), and are at least what the backend asked for.
@@ -83,11 +84,20 @@ class RetryMiddleware(Middleware):
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._try(self.inner.describe_secret, key)
 
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        return self._try(self.inner.describe_secrets, list(keys))
+
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._try(self.inner.list_versions, key)
 
     def get_secret_version(self, key: str, version: str) -> str:
         return self._try(self.inner.get_secret_version, key, version)
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        return self._try(self.inner.renew_lease, lease)
+
+    def revoke_lease(self, lease: Lease) -> None:
+        self._try(self.inner.revoke_lease, lease)
 
     def _try(self, call: Callable[..., T], *args: Any) -> T:
         try:

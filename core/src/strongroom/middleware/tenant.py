@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -56,6 +57,12 @@ class TenantMiddleware(RenamingMiddleware):
             raise InvalidKeyError(
                 key, f"invalid key {show_key(key)}: too long with the tenant's prefix before it"
             ) from None
+
+    def own_names(self) -> Callable[[str], str | None]:
+        own = self._prefix()
+        return lambda stored: (
+            stored[len(own) :] if stored.startswith(own) and len(stored) > len(own) else None
+        )
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         own = self._prefix()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
-from strongroom.errors import ConfigurationError, InvalidKeyError, ValidationError, show_key
+from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
 from strongroom.keys import check_key, check_value
 from strongroom.middleware.base import Middleware
 from strongroom.patterns import compiled, mismatch
+from strongroom.providers import Lease
 
 __all__ = ["ValidationMiddleware"]
 
@@ -105,6 +107,17 @@ class ValidationMiddleware(Middleware):
     def stage_secret(self, key: str, value: str) -> str:
         self.check(key, value)
         return self.inner.stage_secret(key, value)
+
+    def issue_lease(self, key: str) -> Lease:
+        self._check_key(key)
+        lease = self.inner.issue_lease(key)
+        try:
+            self._check_value(key, lease.as_json())
+        except ValidationError:
+            with suppress(StrongroomError):  # it ends by itself, then; the rule that it breaks is what counts
+                self.inner.revoke_lease(lease)
+            raise
+        return lease
 
     def check(self, key: str, value: str) -> None:
         """Raise what a write of `value` would raise: `InvalidKeyError`, `TypeError`, `ValidationError`."""

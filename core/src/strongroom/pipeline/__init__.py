@@ -8,6 +8,7 @@ from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from strongroom.pipeline.batch import (
+        describe_many,
         read_many,
     )
     from strongroom.pipeline.operations import (
@@ -25,6 +26,7 @@ __all__ = [
     "actor",
     "as_operation",
     "check_user_key",
+    "describe_many",
     "outcome_of",
     "read_many",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     "actor": "pipeline",
     "as_operation": "operations",
     "check_user_key": "operations",
+    "describe_many": "batch",
     "outcome_of": "operations",
     "read_many": "batch",
 }

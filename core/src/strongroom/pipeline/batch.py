@@ -1,4 +1,4 @@
-"""Reading many keys of a provider that has no batches."""
+"""Reading and describing many keys, also of a provider that has no batches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import partial
 
 from strongroom.errors import SecretNotFoundError
 from strongroom.parallel import in_parallel
-from strongroom.providers import BatchReader, SecretProvider
+from strongroom.providers import BatchDescriber, BatchReader, Describer, SecretMetadata, SecretProvider
 
-__all__ = ["read_many"]
+__all__ = ["describe_many", "read_many"]
 
 
 _PARALLEL_READS = 8
@@ -33,4 +33,19 @@ def _or_absent(provider: SecretProvider, key: str) -> str | None:
     except SecretNotFoundError as error:
         if error.reason != "absent":
             raise
+        return None
+
+
+def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretMetadata]:
+    """Return the descriptions of those of `keys` that readers find: in one batch, else in parallel."""
+    if isinstance(provider, BatchDescriber):
+        return provider.describe_secrets(keys)
+    found = in_parallel(partial(_described, provider), keys, _PARALLEL_READS)
+    return {key: told for key, told in zip(keys, found, strict=True) if told is not None}
+
+
+def _described(provider: Describer, key: str) -> SecretMetadata | None:
+    try:
+        return provider.describe_secret(key)
+    except SecretNotFoundError:
         return None

@@ -23,6 +23,9 @@ class FallbackProvider(Middleware):
             disabled), `unavailable`. Denied never does.
     """
 
+    # What changes at one member may be hidden by another; leases are the members' own.
+    _withheld = frozenset({"subscribe_changes", "issue_lease", "renew_lease", "revoke_lease"})
+
     def __init__(self, inner: Any, *, others: Sequence[SecretProvider], when: frozenset[str]) -> None:
         super().__init__(inner)
         self.members: tuple[SecretProvider, ...] = (self.inner, *others)

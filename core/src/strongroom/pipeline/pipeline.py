@@ -24,7 +24,7 @@ from strongroom.keys import check_prefix, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.hook_calls import HookCalls
 from strongroom.pipeline.operations import _operations, check_user_key
-from strongroom.providers import SecretMetadata, SecretVersion
+from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
 
 __all__ = ["Pipeline", "actor"]
@@ -139,6 +139,16 @@ class Pipeline(Middleware):
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._run("describe", key, self.inner.describe_secret)
 
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        asked = list(dict.fromkeys(keys))
+
+        def describe() -> dict[str, SecretMetadata]:
+            for key in asked:
+                check_user_key(key)
+            return self.inner.describe_secrets(asked)
+
+        return self._watched_batch("describe", asked, describe)
+
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._run("history", key, self.inner.list_versions)
 
@@ -156,6 +166,26 @@ class Pipeline(Middleware):
 
     def discard_version(self, key: str, version: str) -> None:
         self._run("discard", key, self.inner.discard_version, version)
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        def changed(changes: list[SecretChange]) -> None:
+            own = [change for change in changes if not is_reserved(change.key)]
+            if own or not changes:
+                callback(own)
+
+        return self.watched("watch", "", lambda: self.inner.subscribe_changes(changed))
+
+    def issue_lease(self, key: str) -> Lease:
+        lease = self._run("issue", key, self.inner.issue_lease)
+        for value in lease.values.values():
+            self.told(value)
+        return lease
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        return self.watched("renew", lease.key, lambda: self.inner.renew_lease(lease))
+
+    def revoke_lease(self, lease: Lease) -> None:
+        self.watched("revoke", lease.key, lambda: self.inner.revoke_lease(lease))
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}: {self.inner!r}>"
@@ -220,8 +250,8 @@ class Pipeline(Middleware):
         return result
 
     def _watched_batch(
-        self, operation: str, keys: list[str], call: Callable[[], dict[str, str]]
-    ) -> dict[str, str]:
+        self, operation: str, keys: list[str], call: Callable[[], dict[str, T]]
+    ) -> dict[str, T]:
         """Run a batch with an event for each key."""
         watch = HookCalls(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
         try:

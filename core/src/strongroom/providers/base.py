@@ -22,7 +22,7 @@ def unsupported(operation: str, provider: object, key: str | None = None) -> Uns
         f"{name} has no {operation}{about}",
         key=key,
         provider=name,
-        hint="a provider with that capability answers it: memory and file have all of them",
+        hint="a provider with that capability answers it: the reference of each says what it has",
     )
 
 

@@ -19,6 +19,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_value, is_reserved
 from strongroom.providers.base import BaseProvider
+from strongroom.providers.metadata import Lease, SecretMetadata
 from strongroom.providers.protocols import SecretProvider, capability_methods
 
 __all__ = ["guard"]
@@ -157,10 +158,12 @@ def _bare(error: StrongroomError, asked: str | None, provider: str) -> Strongroo
 
 def _guarded_method(name: str) -> Callable[..., Any]:
     def method(self: GuardedProvider, *args: Any, **kwargs: Any) -> Any:
-        key = args[0] if args else kwargs.get("key")
-        asked = check_key(key) if isinstance(key, str) else None
-        # The values come second, or as the mapping that is all there is.
+        key: Any = args[0] if args else kwargs.get("key", kwargs.get("lease"))
+        # The values come second, or as the mapping that is all there is, or in the lease.
         written: Iterable[object] = ()
+        if isinstance(key, Lease):
+            key, written = key.key, list(key.values.values())
+        asked = check_key(key) if isinstance(key, str) else None
         keys: Iterable[str] = ()
         if name in {"set_secret_if", "stage_secret"}:
             written = [*args[1:2], kwargs.get("value")]
@@ -174,6 +177,12 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         found = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
         if name == "get_secret_version":
             return self._checked(name, found, asked)
+        if name in {"issue_lease", "renew_lease"} and not isinstance(found, Lease):
+            raise StrongroomError(
+                f"{self.type_name}: {name} returned a {type(found).__name__}, not a Lease",
+                key=asked,
+                provider=self.type_name,
+            )
         return found
 
     method.__name__ = name
@@ -188,6 +197,20 @@ def _guarded_batch(self: GuardedProvider, keys: Iterable[str]) -> dict[str, str]
     asked = [check_key(key) for key in keys]
     found = self._call(None, lambda: dict(self.wrapped.get_secrets(asked)), keys=asked)
     return {key: self._checked("get_secrets", value, key) for key, value in found.items()}
+
+
+def _guarded_descriptions(self: GuardedProvider, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+    asked = [check_key(key) for key in keys]
+    found: dict[str, SecretMetadata] = self._call(
+        None, lambda: dict(self.wrapped.describe_secrets(asked)), keys=asked
+    )
+    return found
+
+
+_BATCHES: Mapping[str, Callable[..., Any]] = {
+    "get_secrets": _guarded_batch,
+    "describe_secrets": _guarded_descriptions,
+}
 
 
 def guard(provider: Any) -> Any:
@@ -207,5 +230,5 @@ def guard(provider: Any) -> Any:
         message = f"{type(provider).__name__} is no secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
     methods = capability_methods(provider)
-    namespace = {name: _guarded_batch if name == "get_secrets" else _guarded_method(name) for name in methods}
+    namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}
     return type("GuardedProvider", (GuardedProvider,), namespace)(provider)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["SecretMetadata", "SecretVersion"]
+__all__ = ["ChangeKind", "Lease", "SecretChange", "SecretMetadata", "SecretVersion", "VersionState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +30,49 @@ class SecretVersion:
     state: VersionState
 
 
+@dataclass(frozen=True, slots=True)
+class SecretChange:
+    """A secret that was set or deleted, without its value.
+
+    Attributes:
+        key: The secret's key.
+        kind: `set`, also where it was created, or `deleted`.
+        version: The version that readers get now, where the source knows it.
+        observed_at: When the change was noticed; aware and in UTC.
+    """
+
+    key: str
+    kind: ChangeKind
+    version: str | None
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Credentials that a backend issued for a limited time; `repr` shows no value.
+
+    Attributes:
+        id: The backend's name of the lease, by which it is renewed and revoked; empty where it has none.
+        key: The key that it was issued for.
+        values: The credentials, such as `username` and `password`.
+        issued_at: When it was issued; aware.
+        expires_at: When the credentials end unless the lease is renewed; aware.
+        renewable: Whether the backend renews it.
+    """
+
+    id: str
+    key: str
+    values: Mapping[str, str] = field(repr=False)
+    issued_at: datetime
+    expires_at: datetime
+    renewable: bool
+
+    def as_json(self) -> str:
+        """Return the values as a JSON object: what reading the key gives."""
+        import json  # not loaded for those who issue no leases
+
+        return json.dumps(dict(self.values), ensure_ascii=False)
+
+
+ChangeKind = Literal["set", "deleted"]
 VersionState = Literal["current", "pending", "previous", "disabled", "deleted", "destroyed"]

@@ -7,23 +7,26 @@ take part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from strongroom.providers.metadata import SecretMetadata, SecretVersion
+    from strongroom.providers.metadata import Lease, SecretChange, SecretMetadata, SecretVersion
 
 __all__ = [
     "CAPABILITIES",
+    "BatchDescriber",
     "BatchReader",
     "BatchWriter",
     "Closeable",
     "ConditionalWriter",
     "Describer",
     "FullProvider",
+    "LeaseProvider",
     "SecretProvider",
     "StagedWriter",
     "VersionReader",
+    "Watchable",
     "capabilities",
     "capability_methods",
 ]
@@ -81,6 +84,18 @@ class Describer(Protocol):
 
 
 @runtime_checkable
+class BatchDescriber(Protocol):
+    """Tells about many secrets at once."""
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        """Return version, dates and tags of those of `keys` that are there.
+
+        A key that readers would not find is left out, whatever the reason. Any other failure raises.
+        """
+        ...
+
+
+@runtime_checkable
 class VersionReader(Protocol):
     """Keeps older versions."""
 
@@ -128,14 +143,61 @@ class Closeable(Protocol):
         ...
 
 
+@runtime_checkable
+class Watchable(Protocol):
+    """Tells of changes as they happen, whoever makes them."""
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        """Call `callback` with every change that is made from now on, until what is returned is closed.
+
+        What changed in one transaction comes in one list, and lists come in order, one at a time, on any
+        thread. An empty list says that changes may have been missed: the subscription was cut off, and works
+        again. Names that `strongroom.keys.is_reserved` tells are left out. `callback` must return soon, and
+        must not raise.
+
+        Raises:
+            BackendUnavailableError: The subscription cannot be made at present.
+        """
+        ...
+
+
+@runtime_checkable
+class LeaseProvider(Protocol):
+    """Issues credentials that live for a limited time."""
+
+    def issue_lease(self, key: str) -> Lease:
+        """Return new credentials for `key`, or raise `SecretNotFoundError`."""
+        ...
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        """Return `lease` with its new end.
+
+        Raises:
+            SecretNotFoundError: The backend does not know the lease any more.
+            UnsupportedOperationError: It is not renewable.
+        """
+        ...
+
+    def revoke_lease(self, lease: Lease) -> None:
+        """End `lease` now; one that has ended already is no error.
+
+        Raises:
+            UnsupportedOperationError: The backend cannot do that.
+        """
+        ...
+
+
 class FullProvider(
     SecretProvider,
     BatchReader,
     BatchWriter,
     Describer,
+    BatchDescriber,
     VersionReader,
     ConditionalWriter,
     StagedWriter,
+    Watchable,
+    LeaseProvider,
     Closeable,
     Protocol,
 ):
@@ -149,9 +211,12 @@ CAPABILITIES: Mapping[type, tuple[str, ...]] = {
     BatchReader: ("get_secrets",),
     BatchWriter: ("set_secrets",),
     Describer: ("describe_secret",),
+    BatchDescriber: ("describe_secrets",),
     VersionReader: ("list_versions", "get_secret_version"),
     ConditionalWriter: ("set_secret_if",),
     StagedWriter: ("stage_secret", "promote_version", "discard_version"),
+    Watchable: ("subscribe_changes",),
+    LeaseProvider: ("issue_lease", "renew_lease", "revoke_lease"),
     Closeable: ("close",),
 }
 """Each capability with the methods that make it."""

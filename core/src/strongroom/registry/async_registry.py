@@ -125,6 +125,10 @@ class AsyncSecretRegistry(ProcessBound):
         """Return version, dates and tags of `key`."""
         return await self._call(self._registry.describe_secret, key)
 
+    async def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        """Return version, dates and tags of those of `keys` that are there."""
+        return await self._call(self._registry.describe_secrets, list(keys))
+
     async def list_versions(self, key: str) -> list[SecretVersion]:
         """Return the versions of `key`, newest first."""
         return await self._call(self._registry.list_versions, key)

@@ -15,7 +15,7 @@ from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
-from strongroom.pipeline import Pipeline, read_many
+from strongroom.pipeline import Pipeline, describe_many, read_many
 from strongroom.plugins import did_you_mean
 from strongroom.providers import (
     BaseProvider,
@@ -145,6 +145,13 @@ class SecretProviderRegistry(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._able(key, Describer, "describe").describe_secret(key)
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        """Return version, dates and tags of those of `keys` that are there, batched where it can be."""
+        found: dict[str, SecretMetadata] = {}
+        for _, part in self._by_pipeline(keys):
+            found |= describe_many(self._able(part[0], Describer, "describe"), part)
+        return found
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._able(key, VersionReader, "history").list_versions(key)
