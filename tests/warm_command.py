@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import gc
 import importlib
-import io
 import json
 import os
 import pkgutil
@@ -58,7 +57,10 @@ os._exit(status)
 
 SPEC = """\
 version: 1
-pipelines: {a: {provider: {type: file, file_path: s.enc, key_file: s.key}, middleware: [caching, validation]}}
+pipelines:
+  a:
+    provider: {type: file, file_path: s.enc, key_file: s.key}
+    middleware: [{type: caching}, {type: validation}]
 secrets: {A: {key: a, required: false}}
 """
 
@@ -168,19 +170,22 @@ def _run_once() -> None:
     from strongroom.cli import main
 
     here, variables = Path.cwd(), dict(os.environ)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
         os.environ["HOME"] = folder
         os.chdir(folder)
         try:
             Path("strongroom.yaml").write_text(SPEC)
             Path("strongroom.yaml").chmod(0o644)
-            main(["set", "a", "--generate"])
-            main(["check"])
-            main(["get", "a"])
+            codes = [main(words) for words in (["set", "a", "--generate"], ["check"], ["get", "a"])]
         finally:
             os.chdir(here)
             os.environ.clear()
             os.environ.update(variables)
+    assert codes == [0, 0, 0], codes
 
 
 if __name__ == "__main__":
