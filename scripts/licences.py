@@ -20,6 +20,7 @@ ALLOWED = frozenset(
     {
         *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MIT-CMU"),
         *("MPL-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "CNRI-Python"),
+        "LGPL-3.0-only",  # psycopg: imported as it is, it asks nothing of those who use it
     }
 )
 """SPDX identifiers: permissive ones, and the Mozilla licence, which asks nothing of those who only use."""

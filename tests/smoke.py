@@ -57,6 +57,7 @@ def main() -> None:
             "gcp",
             "azure",
             "keyring",
+            "postgresql",
             "redis",
             "vault.transit",
         } <= set(plugins)

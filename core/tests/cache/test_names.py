@@ -61,6 +61,8 @@ MUST_NOT = {
     "kms_key_name labels",
     ("provider", "azure"): "credential client_options timeout deadline max_workers purge tags",
     ("provider", "keyring"): "",
+    ("provider", "postgresql"): "username password encryption_key key_file older_keys max_versions timeout "
+    "deadline max_connections pooler migrate",
     (
         "middleware",
         "caching",
@@ -84,7 +86,8 @@ MUST_NOT = {
 @pytest.mark.parametrize("component", MUST_NOT, ids=lambda one: f"{one[0]}-{one[1]}")
 def test_each_option_changes_the_name_or_must_not(component):
     kind, name = component
-    options = finder.find(kind, name).config.model_fields
+    fields = finder.find(kind, name).config.model_fields
+    options = [info.alias or field for field, info in fields.items()]
     must_not = set(MUST_NOT[component].split())
     assert must_not.isdisjoint(DECIDES[component])
     assert must_not | DECIDES[component] == set(options), (
@@ -94,6 +97,21 @@ def test_each_option_changes_the_name_or_must_not(component):
     for option in options:
         changed = component_address(kind, name, {**dict.fromkeys(options), option: "x"})
         assert (changed == plain) == (option in must_not), option
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://a:1@db/app",
+        "postgresql://b:2@db/app?sslmode=require",
+        "postgresql://db/app?connect_timeout=3",
+    ],
+)
+def test_credentials_in_a_url_of_postgresql_change_no_name(url):
+    plain = component_address("provider", "postgresql", {"url": "postgresql://db/app"})
+    assert component_address("provider", "postgresql", {"url": url}) == plain
+    other = component_address("provider", "postgresql", {"url": f"{url.partition('?')[0]}?dbname=other"})
+    assert other != plain
 
 
 def test_no_known_component_is_missing_from_the_table():

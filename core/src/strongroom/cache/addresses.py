@@ -50,6 +50,7 @@ DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("provider", "gcp"): frozenset({"project_id", "location", "client_options"}),
     ("provider", "azure"): frozenset({"vault_url"}),
     ("provider", "keyring"): frozenset({"service", "backend"}),
+    ("provider", "postgresql"): frozenset({"url", "schema"}),
     ("middleware", "prefix"): frozenset({"prefix"}),
     ("middleware", "tenant"): frozenset({"template"}),
     ("middleware", "encryption"): frozenset({"cipher"}),
@@ -69,6 +70,8 @@ _TRANSPARENT: Final = frozenset({"caching", "read-only", "retry", "validation"})
 _PARTS: Final = frozenset({"field"})
 """Options that choose a part of a stored secret: whoever writes one part changes the whole."""
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
+_IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
+"""What decides which database is meant in the query of a URL of PostgreSQL."""
 
 
 _numbers = itertools.count()
@@ -279,10 +282,20 @@ def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> lis
     for name in sorted(options):
         value = _plain(options[name])
         if name in _WITHOUT_SLASH and isinstance(value, str):
-            value = value.strip("/")
+            value = _place_in_url(value).strip("/")
         if value not in (None, {}, []):
             found.append([name, _hashed(value) if hidden(name) else value])
     return found
+
+
+def _place_in_url(url: str) -> str:
+    """Return a URL without its credentials and, of one of PostgreSQL, without how to connect."""
+    scheme, _, rest = url.partition("://")
+    if not scheme.startswith("postgres"):
+        return url
+    rest, _, query = rest.partition("?")
+    told = sorted(one for one in query.split("&") if one.partition("=")[0] in _IN_QUERY)
+    return "postgresql://" + rest.rpartition("@")[2] + ("?" + "&".join(told) if told else "")
 
 
 def _plain(value: Any) -> Any:

@@ -193,7 +193,8 @@ def _record(registry: SecretProviderRegistry) -> list[str] | None:
         return None
     options = dict(part.options or {}) if part.prepare is None else dict(part.prepare(_unused))
     defaults = {
-        name: info.default for name, info in finder.find("provider", part.type).config.model_fields.items()
+        info.alias or name: info.default
+        for name, info in finder.find("provider", part.type).config.model_fields.items()
     }
     told = {name: value for name, value in options.items() if name not in defaults or value != defaults[name]}
     if not told or not all(isinstance(value, Path) for value in told.values()):

@@ -20,6 +20,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "gcp": "strongroom-gcp",
         "keyring": "strongroom-keyring",
         "memory": "strongroom-memory",
+        "postgresql": "strongroom-postgresql",
         "vault": "strongroom-vault",
     },
 }

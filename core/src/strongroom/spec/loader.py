@@ -320,7 +320,9 @@ class _Loader(Problems):
                 for reference in references_in(scalar.value)
                 if reference.kind == "file"
             ),
-            public=frozenset(name for name, told in plugin.config.model_fields.items() if told.repr),
+            public=frozenset(
+                told.alias or name for name, told in plugin.config.model_fields.items() if told.repr
+            ),
             parts=frozenset(name for name, _ in parts_of(plugin, node)),
         )
 

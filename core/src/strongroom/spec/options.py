@@ -106,9 +106,10 @@ def prepare_options(
         raise OptionsError(unresolved)
     model = _validated(plugin.config, data, lone)
     options: dict[str, Any] = {}
-    for name in plugin.config.model_fields:
+    for field, info in plugin.config.model_fields.items():
+        name = info.alias or field
         try:
-            options[name] = _placed(getattr(model, name), folder)
+            options[name] = _placed(getattr(model, field), folder)
         except ConfigurationError as error:  # a `~` of a user without a home
             raise OptionsError([((name,), str(error))]) from None
     for name, inner in parts_of(plugin, node):

@@ -1,0 +1,54 @@
+"""The options of `type: postgresql`; importing this needs neither psycopg nor cryptography."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["PostgreSQLConfig"]
+
+
+class PostgreSQLConfig(BaseModel):
+    """The constructor's parameters of `PostgreSQLSecretProvider`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(
+        pattern=r"^postgres(ql)?://",
+        repr=False,
+        description="A connection URI of libpq, such as postgresql://user@host:5432/database?sslmode="
+        "verify-full; several hosts are joined by commas.",
+    )
+    username: str | None = Field(default=None, description="The role; else the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    db_schema: str = Field(
+        default="strongroom",
+        alias="schema",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="The schema that holds the tables; made by the first write where the role may.",
+    )
+    encryption_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="A key of `strongroom keygen`, a Fernet key, or a passphrase. Without it and without "
+        "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
+    )
+    key_file: Path | None = Field(
+        default=None, description="A file that holds the key; made on the first write where the store is new."
+    )
+    older_keys: tuple[str, ...] = Field(
+        default=(), repr=False, description="Keys that open the store as well, until a rekey has led away."
+    )
+    max_versions: int = Field(
+        default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
+    deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
+    max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")
+    pooler: bool | None = Field(
+        default=None,
+        description="Whether a pooler such as pgbouncer stands in between: nothing is then left in a "
+        "session. Found out where it is not given.",
+    )
+    migrate: bool = Field(default=True, description="Make and upgrade the tables where they are not there.")
