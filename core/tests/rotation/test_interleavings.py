@@ -133,6 +133,11 @@ def with_the_old_value(monkeypatch):
     )
 
 
+def without_looking_behind(monkeypatch):
+    """A resumption does not ask what the new value took the place of."""
+    monkeypatch.setattr(RotationRun, "_stop_where_written_over", lambda self, record, look: None)
+
+
 RECORDED = RotationRun.recorded
 
 
@@ -160,6 +165,7 @@ FAULTS = [
     (without_making_good, Scenario("everything", "failed", ("resume", "rollback"), crashes=0, stalls=1)),
     (without_comparing, Scenario("everything", "failed", ("set", "due"), crashes=0)),
     (with_the_old_value, Scenario("everything", "failed", ("set", "rollback"), crashes=0)),
+    (without_looking_behind, Scenario("no conditions", "failed", ("resume", "set"), first="resume")),
     (with_foreign_versions, Scenario("everything", "fresh", ("stage", "due"), crashes=0)),
 ]
 

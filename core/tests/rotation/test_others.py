@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Mortal, Target, backend, memory_with
+from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Killed, Mortal, Target, backend, memory_with
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import (
@@ -126,6 +126,49 @@ def test_what_an_operator_repaired_is_left_alone(abilities, command):
     if command != "rollback":
         assert rotation.rollback(KEY).state == "rolled_back"
         assert memory.get_secret(KEY) == BY_HAND == target.password
+
+
+class Overwriting(Mortal):
+    """An operator sets the secret between a rotation's last look and its write; its process dies after that."""
+
+    def __init__(self, memory, target):
+        super().__init__()
+        self.memory, self.target, self.armed = memory, target, True
+
+    def call(self, method, *args, **kwargs):
+        if not (self.armed and method.__name__ == "set_secret" and args == (KEY, NEW)):
+            return super().call(method, *args, **kwargs)
+        self.armed = False
+        self.memory.set_secret(KEY, BY_HAND)
+        self.target.password = BY_HAND
+        method(*args)
+        raise Killed
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback", "rotate_due"])
+def test_a_value_that_a_dead_rotation_wrote_over_is_told(command):
+    """Nothing refuses such a write without conditional ones: the target follows the operator's value."""
+    memory, target, lock, clock = memory_with(), Target(), MemoryCacheStore(), Clock()
+    provider = backend(memory, BACKENDS["no conditions"], Overwriting(memory, target))
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock, clock=clock)
+    with pytest.raises(Killed):
+        rotation.rotate(KEY, NEW)
+    assert (memory.get_secret(KEY), target.password) == (NEW, BY_HAND)
+    if command == "rollback":
+        assert rotation.rollback(KEY).state == "rolled_back"
+        assert memory.get_secret(KEY) == target.password == OLD
+        return
+    if command == "resume":
+        with pytest.raises(RotationError, match=r"changed by somebody else.*") as raised:
+            rotation.resume(KEY)
+        assert not {OLD, NEW, BY_HAND} & set(str(raised.value).split())
+    else:
+        assert [one.state for one in rotation.rotate_due()] == ["pending"]
+    (status,) = rotation.status()
+    assert status.state == "pending"
+    assert "changed by somebody else" in status.last_error
+    assert rotation.resume(KEY).state == "current"
+    assert memory.get_secret(KEY) == target.password == NEW
 
 
 def test_rotate_due_leaves_what_another_tool_has_staged():

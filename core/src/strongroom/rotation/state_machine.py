@@ -368,6 +368,7 @@ class RotationRun:
         if not self._fresh:  # it may be done already
             look = self._secret.look()
             if self._secret.readers(record, look) == "new":
+                self._stop_where_written_over(record, look)
                 return replace(record, new_version=record.new_version or look.version)
         self._touched = self._secret.new(record) if self._tools.apply is not None else None
         try:
@@ -392,13 +393,22 @@ class RotationRun:
             raise self._ledger.in_flight()
         self._ask(way.set_secret, self._key, record.new)
         look = self._secret.look()
-        if self._secret.replaced(look) not in {record.old_version, None}:
-            # Nothing refused the write, and another came just before it: the target may follow that.
-            told = "the secret was changed by somebody else as its new value was written over that"
-            self._note(replace(record, state="pending"), told)
-            hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
-            raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
+        self._stop_where_written_over(record, look)
         return look.version
+
+    def _stop_where_written_over(self, record: Record, look: Look) -> None:
+        """Raise where the new value, which readers get, took the place of what somebody else had set.
+
+        Nothing refused that write where the backend has no conditional ones, and the target system may follow
+        the other value: it is to take the new one again. From then on the rotation replaces that other value.
+        """
+        replaced = None if record.new_version is not None else self._secret.replaced(look)
+        if replaced in {record.old_version, None}:
+            return
+        told = "the secret was changed by somebody else as its new value was written over that"
+        self._note(replace(record, state="pending", old_version=replaced), told)
+        hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
+        raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
 
     def _promote(self, record: Record, version: str) -> str:
         promote = self._secret.way.promote_version
