@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strongroom.cache import MemoryCacheStore
 from strongroom.middleware import CachingMiddleware
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, sampled
 from strongroom_memory import MemorySecretProvider
 
 
@@ -20,6 +20,7 @@ class TestCaching(ProviderConformance):
         return CachingMiddleware(MemorySecretProvider())
 
 
+@sampled(pytest.mark.torture)
 class TestCachingWithASecondLevel(ProviderConformance):
     provider_class = MemorySecretProvider
 
@@ -28,6 +29,7 @@ class TestCachingWithASecondLevel(ProviderConformance):
         return CachingMiddleware(MemorySecretProvider(), l2=MemoryCacheStore())
 
 
+@sampled(pytest.mark.torture)
 class TestCachingOfWhatIsAbsent(ProviderConformance):
     provider_class = MemorySecretProvider
 

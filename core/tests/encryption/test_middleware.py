@@ -20,7 +20,7 @@ from strongroom import (
 )
 from strongroom.backends import FileSecretProvider, MemorySecretProvider
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError, SpecError
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, sampled
 
 KEY = generate_key()
 
@@ -40,6 +40,7 @@ def phrases():
     return FernetEncryption("a phrase"), FernetEncryption("a phrase")
 
 
+@sampled(pytest.mark.torture)
 class TestOverFile(ProviderConformance):
     @pytest.fixture
     def provider(self, tmp_path, phrases):

@@ -32,7 +32,7 @@ from strongroom.providers import (
     guard,
     unsupported,
 )
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, sampled
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom_memory import MemorySecretProvider
 
@@ -77,6 +77,7 @@ class TestGuarded(ProviderConformance):
         return guard(Stranger())
 
 
+@sampled(pytest.mark.torture)
 class TestFullyGuarded(ProviderConformance):
     """So does one with every capability, none of which gets lost."""
 

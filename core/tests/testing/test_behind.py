@@ -7,9 +7,10 @@ import inspect
 import pytest
 from strongroom.middleware import PrefixMiddleware, RetryMiddleware
 from strongroom.plugins.builtins import strongroom_middleware
-from strongroom.testing import ProviderConformance, behind, behind_each
+from strongroom.testing import ProviderConformance, behind, behind_each, sampled
 from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.middleware import CHAIN
+from strongroom.testing.sampling import names_of_tests
 from strongroom_memory import MemorySecretProvider
 
 
@@ -81,33 +82,54 @@ def test_each_alone_and_all_together():
     made = behind_each(Kit)
     assert len(made) == len(CHAIN) + 1
     assert set(made) > {"KitBehindAll", "KitBehindEncryption"}
-    assert not any(is_marked(kit, name) for kit in made.values() for name in names_of(kit))
+    assert not any(is_marked(kit, name) for kit in made.values() for name in names_of_tests(kit))
 
 
 def test_a_sample_has_each_test_once():
     """All but one of each test get the marks, behind what asks for it at all; the kit's own tests get none.
 
-    Of a test with parameters, all but every fourth; with the others each kit is whole.
+    Of a test with parameters, all but one; with the others each kit is whole.
     """
     made = behind_each(Kit, beyond_sample=[pytest.mark.torture]).values()
-    for name in names_of(Kit):
+    for name in names_of_tests(Kit):
         asking = [kit for kit in made if not why_not_asked(kit, getattr(kit, name))]
         sampled = [kit for kit in asking if not is_marked(kit, name)]
-        whole = parameters(Kit, name)
-        assert sum(len(parameters(kit, name)) for kit in sampled) == (-(-len(whole) // 4) if asking else 0), (
-            name
-        )
-        for kit in asking:
-            rest = f"{name}_beyond"
-            assert not hasattr(kit, rest) or is_marked(kit, rest)
-            both = [*parameters(kit, name), *(parameters(kit, rest) if hasattr(kit, rest) else ())]
-            assert sorted(map(repr, both)) == sorted(map(repr, whole))
+        assert sum(len(parameters(kit, name)) for kit in sampled) == bool(asking), name
+        check_whole(asking, name)
         assert not is_marked(Kit, name)
         assert not is_marked(ProviderConformance, name)
-    sizes = [sum(not is_marked(kit, name) for name in names_of(kit)) for kit in made]
+    sizes = [sum(not is_marked(kit, name) for name in names_of_tests(kit)) for kit in made]
     assert min(sizes) > 5
     again = behind_each(Kit, beyond_sample=[pytest.mark.torture]).values()
-    assert sizes == [sum(not is_marked(kit, name) for name in names_of(kit)) for kit in again]
+    assert sizes == [sum(not is_marked(kit, name) for name in names_of_tests(kit)) for kit in again]
+
+
+def test_a_sample_may_have_each_test_behind_each_middleware():
+    """As many as there are parameters, or kinds of middleware; none of either is left out, and none is lost."""
+    made = behind_each(Kit, beyond_sample=[pytest.mark.torture], each_middleware=True).values()
+    for name in names_of_tests(Kit):
+        asking = [kit for kit in made if not why_not_asked(kit, getattr(kit, name))]
+        assert not any(is_marked(kit, name) for kit in asking), name
+        check_whole(asking, name)
+        if asking:
+            met = [repr(one) for kit in asking for one in parameters(kit, name)]
+            assert set(met) == set(map(repr, parameters(Kit, name)))
+            assert len(met) <= max(len(asking), len(parameters(Kit, name)))
+
+
+def test_another_configuration_has_a_sample_of_its_own():
+    """Each test is in it once, with one of its parameters; what it is made of stays whole."""
+
+    @sampled(pytest.mark.torture)
+    class Other(Kit):
+        pass
+
+    for name in names_of_tests(Kit):
+        if not why_not_asked(Kit, getattr(Kit, name)):
+            assert len(parameters(Other, name)) == 1
+            assert not is_marked(Other, name)
+            check_whole([Other], name)
+        assert not hasattr(Kit, f"{name}_beyond")
 
 
 def test_a_second_provider_is_asked_for_where_there_is_one():
@@ -125,8 +147,13 @@ def parameters(kit, name):
     return next((list(mark.args[1]) for mark in marks if mark.name == "parametrize"), ["none"])
 
 
-def names_of(kit):
-    return [name for name in dir(kit) if name.startswith("test_")]
+def check_whole(kits, name):
+    """Check that what the sample has of a test, and what is beyond it, are all of it."""
+    for kit in kits:
+        rest = f"{name}_beyond"
+        assert not hasattr(kit, rest) or is_marked(kit, rest)
+        both = [*parameters(kit, name), *(parameters(kit, rest) if hasattr(kit, rest) else ())]
+        assert sorted(map(repr, both)) == sorted(map(repr, parameters(Kit, name)))
 
 
 def is_marked(kit, name):

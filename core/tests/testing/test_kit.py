@@ -257,6 +257,7 @@ def test_names_of_the_package():
         "ProviderConformance",
         "behind",
         "behind_each",
+        "sampled",
     ]
     with pytest.raises(AttributeError, match="Nothing"):
         strongroom.testing.Nothing  # noqa: B018 - the access is what is tested

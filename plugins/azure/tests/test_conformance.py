@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import ProviderConformance, behind_each, sampled
 from strongroom_azure import AzureSecretProvider
 from strongroom_azure.names import MARKER
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
@@ -39,6 +39,7 @@ class TestAzure(ProviderConformance):
         return lambda: bench.server.requests
 
 
+@sampled(pytest.mark.torture)
 class TestAzureThatPurges(ProviderConformance):
     """With `purge` a deleted key is gone for good, and set again as if it had never been."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import ProviderConformance, behind_each, sampled
 from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.names import MARKER
 from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES
@@ -44,6 +44,7 @@ class TestGrpc(ProviderConformance):
         return lambda: len(bench.store.calls)
 
 
+@sampled(pytest.mark.torture)
 class TestRest(TestGrpc):
     survives_forks = True
 

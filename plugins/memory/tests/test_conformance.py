@@ -87,4 +87,4 @@ class TestLimited(TestMemory):
 
 
 globals().update(behind_each(TestMemory, beyond_sample=[pytest.mark.torture]))
-globals().update(behind_each(TestLimited))
+globals().update(behind_each(TestLimited, beyond_sample=[pytest.mark.torture], each_middleware=True))

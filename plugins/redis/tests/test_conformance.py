@@ -8,7 +8,7 @@ import pytest
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.middleware import CachingMiddleware
-from strongroom.testing import CacheStoreConformance, ProviderConformance
+from strongroom.testing import CacheStoreConformance, ProviderConformance, sampled
 from strongroom_memory import MemorySecretProvider
 from strongroom_redis import RedisCacheStore
 
@@ -37,6 +37,7 @@ class TestRedisCacheStoreOnTheOldestRedis(CacheStoreConformance):
             yield other
 
 
+@sampled(pytest.mark.torture)
 class TestMemoryBehindACacheOnRedis(ProviderConformance):
     provider_class = MemorySecretProvider
 

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from strongroom.testing.cache_stores import CacheStoreConformance
     from strongroom.testing.conformance import ProviderConformance
     from strongroom.testing.middleware import behind, behind_each
+    from strongroom.testing.sampling import sampled
 
-__all__ = ["CacheStoreConformance", "ProviderConformance", "behind", "behind_each"]
+__all__ = ["CacheStoreConformance", "ProviderConformance", "behind", "behind_each", "sampled"]
 
 _HOMES = {
     "CacheStoreConformance": "cache_stores",
     "ProviderConformance": "conformance",
     "behind": "middleware",
     "behind_each": "middleware",
+    "sampled": "sampling",
 }
 
 

@@ -11,10 +11,8 @@ Each of them is the author's own kit, on the author's own fixtures.
 
 from __future__ import annotations
 
-import functools
 import inspect
-import zlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,13 +31,12 @@ from strongroom.middleware import (
 from strongroom.middleware.tenant import DEFAULT_TEMPLATE
 from strongroom.testing.conformance import ProviderConformance
 from strongroom.testing.conformance.base import why_not_asked
+from strongroom.testing.sampling import count_of_parameters, mark_beyond, names_of_tests, seed_of
 
 __all__ = ["CHAIN", "behind", "behind_each"]
 
 _PREFIX: Final = "some/prefix/"
 _TENANT: Final = "acme"
-_EVERY: Final = 4
-"""Of so many parameters of a test one is in a sample."""
 
 
 class _OfOneTenant(TenantMiddleware):
@@ -127,67 +124,36 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
 
 
 def behind_each(
-    kit: type[ProviderConformance], *, beyond_sample: Iterable[pytest.MarkDecorator] = ()
+    kit: type[ProviderConformance],
+    *,
+    beyond_sample: Iterable[pytest.MarkDecorator] = (),
+    each_middleware: bool = False,
 ) -> dict[str, type[ProviderConformance]]:
     """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
 
     Args:
         kit: As of `behind`.
         beyond_sample: Marks for all tests but a sample, where the backend is too slow to run them always.
-            In the sample each test is once: behind one middleware or all, as its name decides. Of a test
-            with parameters it has every fourth, each behind another; the others are tests of a name that
-            ends in `_beyond`.
+            In the sample each test is once, as its name decides: behind one middleware or all, and where it
+            has parameters, with one of them. The others are tests of a name that ends in `_beyond`.
+        each_middleware: Have each test in the sample behind each middleware at least once, and each of its
+            parameters at least once.
     """
     made = [behind(kit), *(behind(kit, name) for name in CHAIN)]
     marks = tuple(beyond_sample)
-    for name in dir(kit) if marks else ():
-        if name.startswith("test_"):
-            asked = [one for one in made if not why_not_asked(one, getattr(one, name))]
-            sampled = zlib.crc32(f"{kit.__name__}.{name}".encode())  # `hash` differs between processes
-            for turn, one in enumerate(asked):
-                _sample(one, name, (sampled - turn) % len(asked), len(asked), marks)
+    for name in names_of_tests(kit) if marks else ():
+        asked = [one for one in made if not why_not_asked(one, getattr(one, name))]
+        if not asked:
+            continue
+        count = count_of_parameters(getattr(kit, name))
+        seed = seed_of(kit, name)
+        rounds = max(len(asked), count) if each_middleware else 1
+        sampled = {
+            ((seed + turn) % len(asked), (seed // len(asked) + turn) % count) for turn in range(rounds)
+        }
+        for turn, one in enumerate(asked):
+            mark_beyond(one, name, {value for at, value in sampled if at == turn}, marks)
     return {one.__name__: one for one in made}
-
-
-def _sample(kit: type, name: str, turn: int, turns: int, marks: tuple[pytest.MarkDecorator, ...]) -> None:
-    """Mark what is beyond the sample of one test behind one of `turns` kinds of middleware."""
-    test = getattr(kit, name)
-    given = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
-    values = list(given[0].args[1]) if len(given) == 1 else [None]
-    mine = {index for index in range(0, len(values), _EVERY) if index // _EVERY % turns == turn}
-    if not mine:
-        setattr(kit, name, _copy(test, marks))
-    elif len(mine) < len(values):
-        setattr(kit, name, _copy(test, (), mine))
-        setattr(kit, f"{name}_beyond", _copy(test, marks, set(range(len(values))) - mine))
-
-
-def _copy(
-    test: Callable[..., Any], marks: Iterable[pytest.MarkDecorator], values: Container[int] | None = None
-) -> Callable[..., Any]:
-    """Return what calls `test`, with marks that `test` itself does not get, and only some of its values."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        test(*args, **kwargs)
-
-    if values is not None:
-        run.pytestmark = [  # type: ignore[attr-defined]  # of pytest
-            _only(mark, values) if mark.name == "parametrize" else mark for mark in vars(test)["pytestmark"]
-        ]
-    for mark in marks:
-        mark(run)
-    return run
-
-
-def _only(mark: pytest.Mark, values: Container[int]) -> pytest.Mark:
-    """Return a mark that gives a test those of the parameters of `mark` whose numbers are in `values`."""
-    names, parameters = mark.args
-    chosen = [value for number, value in enumerate(parameters) if number in values]
-    ids = mark.kwargs.get("ids")
-    if isinstance(ids, list):
-        ids = [one for number, one in enumerate(ids) if number in values]
-    return pytest.mark.parametrize(names, chosen, **{**mark.kwargs, "ids": ids}).mark
 
 
 def _closing(provider: Any) -> Iterator[Any]:

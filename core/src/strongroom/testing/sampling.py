@@ -1,0 +1,99 @@
+"""Samples of a kit, where the whole of it is too much to be run always.
+
+```python
+@sampled(pytest.mark.slow)
+class TestAcmeOverAnotherTransport(TestAcme): ...
+```
+
+Which tests are in a sample is decided by their names, so it is the same everywhere and each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Container, Iterable
+from typing import Any, TypeVar
+
+import pytest
+
+from strongroom.testing.conformance.base import ConformanceBase, why_not_asked
+
+__all__ = ["count_of_parameters", "mark_beyond", "names_of_tests", "sampled", "seed_of"]
+
+Kit = TypeVar("Kit", bound=type[ConformanceBase])
+
+
+def sampled(*beyond_sample: pytest.MarkDecorator) -> Callable[[Kit], Kit]:
+    """Give marks to all tests of a kit but a sample, in which each test is once, with one of its parameters.
+
+    It is for a backend that is held to the whole kit already: another transport of it, another option. The
+    tests with marks have names that end in `_beyond` where the sample has some of their parameters.
+    """
+
+    def decorate(kit: Kit) -> Kit:
+        for name in names_of_tests(kit):
+            test = getattr(kit, name)
+            if not why_not_asked(kit, test):
+                mark_beyond(kit, name, {seed_of(kit, name) % count_of_parameters(test)}, beyond_sample)
+        return kit
+
+    return decorate
+
+
+def names_of_tests(kit: type) -> list[str]:
+    """Return the names of the tests that a kit has, or inherits."""
+    return [name for name in dir(kit) if name.startswith("test_")]
+
+
+def seed_of(kit: type, test: str) -> int:
+    """Return the number that decides what a sample has of a test: the same in each process."""
+    return zlib.crc32(f"{kit.__name__}.{test}".encode())  # `hash` differs between processes
+
+
+def count_of_parameters(test: Callable[..., Any]) -> int:
+    """Return with how many parameters a test is run: 1 where it has none, or several lists of them."""
+    given = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
+    return len(list(given[0].args[1])) if len(given) == 1 else 1
+
+
+def mark_beyond(
+    kit: type, name: str, sample: Container[int], marks: Iterable[pytest.MarkDecorator]
+) -> None:
+    """Give marks to a test of a kit, but for those of its parameters whose numbers are in `sample`."""
+    test, marks = getattr(kit, name), tuple(marks)
+    numbers = range(count_of_parameters(test))
+    beyond = {number for number in numbers if number not in sample}
+    if len(beyond) == len(numbers):
+        setattr(kit, name, _copy(test, marks))
+    elif beyond:
+        setattr(kit, name, _copy(test, (), set(numbers) - beyond))
+        setattr(kit, f"{name}_beyond", _copy(test, marks, beyond))
+
+
+def _copy(
+    test: Callable[..., Any], marks: Iterable[pytest.MarkDecorator], values: Container[int] | None = None
+) -> Callable[..., Any]:
+    """Return what calls `test`, with marks that `test` itself does not get, and only some of its values."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        test(*args, **kwargs)
+
+    if values is not None:
+        run.pytestmark = [  # type: ignore[attr-defined]  # of pytest
+            _only(mark, values) if mark.name == "parametrize" else mark for mark in vars(test)["pytestmark"]
+        ]
+    for mark in marks:
+        mark(run)
+    return run
+
+
+def _only(mark: pytest.Mark, values: Container[int]) -> pytest.Mark:
+    """Return a mark that gives a test those of the parameters of `mark` whose numbers are in `values`."""
+    names, parameters = mark.args
+    chosen = [value for number, value in enumerate(parameters) if number in values]
+    ids = mark.kwargs.get("ids")
+    if isinstance(ids, list):
+        ids = [one for number, one in enumerate(ids) if number in values]
+    return pytest.mark.parametrize(names, chosen, **{**mark.kwargs, "ids": ids}).mark
