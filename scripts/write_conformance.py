@@ -25,12 +25,12 @@ that its tests start. *Tests* are those that its capabilities ask for: one witho
 them. `make test` runs and passes as many of them as the next column says, `make torture` the rest.
 """
 _BEHIND = """\
-`make test` runs each test with each middleware on memory with limits, its parameters spread over them; on each
-other provider it runs a sample, in which each test is once: behind one middleware or all, and with one of its
-parameters. So each test meets each middleware and each provider. Keys are longer behind `prefix` and `tenant`, so the longest are cut
-there. What one provider remembers another may change, so behind `caching` there is no second one; how a
-provider is imported and made is tested without middleware alone. `all` is each of them around the next:
-caching, retry, validation, tenant, prefix, encryption.
+`make test` runs each test with each middleware on memory with limits, where its parameters are spread over
+them; on each other provider it runs a sample, in which each test is once: behind one middleware or all, and
+with one of its parameters. So each test meets each middleware and each provider. Keys are longer behind
+`prefix` and `tenant`, so the longest are cut there. What one provider remembers another may change, so behind
+`caching` there is no second one; how a provider is imported and made is tested without middleware alone.
+`all` is each of them around the next: caching, retry, validation, tenant, prefix, encryption.
 """
 _RECORDER = "conformance_recorder"
 _NAMED = {

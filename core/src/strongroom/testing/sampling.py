@@ -57,9 +57,7 @@ def count_of_parameters(test: Callable[..., Any]) -> int:
     return len(list(given[0].args[1])) if len(given) == 1 else 1
 
 
-def mark_beyond(
-    kit: type, name: str, sample: Container[int], marks: Iterable[pytest.MarkDecorator]
-) -> None:
+def mark_beyond(kit: type, name: str, sample: Container[int], marks: Iterable[pytest.MarkDecorator]) -> None:
     """Give marks to a test of a kit, but for those of its parameters whose numbers are in `sample`."""
     test, marks = getattr(kit, name), tuple(marks)
     numbers = range(count_of_parameters(test))
