@@ -24,8 +24,9 @@ from strongroom import errors, hooks
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.errors import exit_code
 from strongroom.pipeline import Pipeline, outcome_of
-from strongroom.plugins import KINDS, CachePlugin, finder, hookspecs
+from strongroom.plugins import KINDS, CachePlugin, RotatorPlugin, finder, hookspecs
 from strongroom.providers import Lease, SecretChange, SecretMetadata, protocols
+from strongroom.rotation import Rehearser, Retirer, Rotator, ValueComposer
 from strongroom.spec import models
 from strongroom_memory import MemorySecretProvider
 
@@ -107,6 +108,7 @@ def spec_page() -> Iterator[str]:
         "middleware": "Middleware",
         "hook": "Hooks",
         "encryption": "Encryption",
+        "rotator": "Rotators",
     }
     for kind, title in titles.items():
         yield f"## {title}\n"
@@ -180,6 +182,14 @@ def plugins_page() -> Iterator[str]:
         yield f"## `{name}{inspect.signature(found)}`\n\n{inspect.cleandoc(found.__doc__ or '')}\n"
     yield f"## `Plugin`\n\n{_described(strongroom.Plugin)}\n"
     yield f"## `CachePlugin`\n\n{_described(CachePlugin)}\n"
+    yield f"## `RotatorPlugin`\n\n{_described(RotatorPlugin)}\n"
+    yield "## Rotators\n\nA rotator has the two methods of `Rotator`, and the others where it can do more.\n"
+    for protocol in (Rotator, ValueComposer, Retirer, Rehearser):
+        yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
+        for method, told in vars(protocol).items():
+            if not method.startswith("_") and callable(told):
+                yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
+        yield ""
     yield "## Capabilities of a provider\n\nA provider has one by having its methods.\n"
     for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"

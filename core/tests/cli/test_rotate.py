@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -257,3 +259,91 @@ def test_the_last_words_of_a_program_are_told(strongroom, folder):
     assert "verify failed: " in done.stderr
     assert "check ended with exit code 1: …" in done.stderr
     assert "FATAL: no such role; readers get the old value" in done.stderr
+
+
+# --- rotators ---
+
+
+ROTATOR = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: secrets.enc, key_file: app.key}
+secrets:
+  TOKEN:
+    key: service/token
+    rotate_days: 30
+    rotate:
+      rotator: {type: http, url: "${env:HOOK_URL}", hmac_key: "${secret:app:hmac}"}
+  LOGIN: {key: login, field: password, rotate: {rotator: {type: http, url: "${env:HOOK_URL}", hmac_key: "${secret:app:hmac}"}}}
+"""
+
+
+class Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.seen.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hook(strongroom, monkeypatch):
+    """A service that takes steps; the spec's rotator posts to it."""
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    running.seen, running.status = [], 200
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    Path("strongroom.yaml").write_text(ROTATOR)
+    strongroom("--spec", "strongroom.yaml", "set", "service/token", stdin="the-first-token")
+    strongroom("--spec", "strongroom.yaml", "set", "hmac", stdin="the key of hmac")
+    monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{running.server_port}/")
+    monkeypatch.setenv("STRONGROOM_SPEC", "strongroom.yaml")
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def test_a_rotator_takes_the_place_of_programs(strongroom, hook):
+    assert strongroom("rotate", "TOKEN").stdout == "service/token has a new value\n"
+    told = [(one["step"], one["old"]) for one in hook.seen]
+    assert told == [("apply", "the-first-token"), ("verify", "the-first-token")]
+    assert strongroom("get", "service/token").stdout.strip() == hook.seen[0]["new"]
+    hook.status = 503
+    refused = strongroom("rotate", "TOKEN", expected=1)
+    assert "apply failed: http: apply at http://127.0.0.1:" in refused.stderr
+    assert "status 503, refused" in refused.stderr
+    hook.status = 200
+    assert strongroom("rotate", "TOKEN", "--rollback").stdout == "service/token has its old value again\n"
+    assert hook.seen[-1]["step"] == "rollback"
+
+
+def test_a_member_is_rotated_and_the_others_stay(strongroom, hook):
+    strongroom("set", "--key", "login", stdin='{"user": "me", "password": "the-old-one"}')
+    strongroom("rotate", "LOGIN")
+    new = json.loads(hook.seen[0]["new"])
+    assert new["user"] == "me"
+    assert len(new["password"]) == 32
+
+
+def test_whoever_looks_needs_nothing_of_the_rotator(strongroom, hook, monkeypatch):
+    monkeypatch.delenv("HOOK_URL")
+    assert "in 29d" in strongroom("rotate", "--status").stdout
+    strongroom("set", "--key", "login", stdin='{"password": "of-the-login"}')
+    strongroom("check")
+    explained = strongroom("explain", "TOKEN").stdout
+    assert "rotated by  http  (strongroom.yaml:10:" in explained
+    assert json.loads(strongroom("--json", "explain", "TOKEN").stdout)["rotator"] == "http"
+    refused = strongroom("rotate", "TOKEN", expected=2)
+    assert "HOOK_URL" in refused.stderr
+    assert "in flight" not in strongroom("rotate", "--status").stdout
+
+
+def test_a_rehearsal_needs_a_rotator_that_can(strongroom, hook):
+    assert "has nothing to rehearse on" in strongroom("rotate", "TOKEN", "--rehearse", expected=2).stderr
+    assert "only a rotator can rehearse" in strongroom("rotate", "hmac", "--rehearse", expected=2).stderr
+    assert hook.seen == []
+    assert "rehearse what?" in strongroom("rotate", "--rehearse", expected=2).stderr

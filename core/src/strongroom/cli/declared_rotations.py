@@ -9,7 +9,8 @@ from strongroom.cli.child.environment import child_environment
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.declarations.resolve import check_text
 from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
-from strongroom.rotation import CommandRotator, SecretRotation, generator_of
+from strongroom.rotation import CommandRotator, SecretRotation, ValueComposer, generator_of
+from strongroom.rotation.rotators import DeferredRotator, able
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +23,8 @@ __all__ = ["declared_rotations", "in_flight", "rotation_of"]
 
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
+_ROTATORS_PATIENCE_SECONDS = 900
+"""More than one step of a rotator takes: their time-outs go to 300 seconds, for each of its connections."""
 _AT_REST = frozenset({"current", "rolled_back"})
 
 
@@ -34,8 +37,14 @@ def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
     return found
 
 
-def rotation_of(registry: SecretProviderRegistry, key: str) -> SecretRotation:
-    """Return how the spec wants `key` to be rotated: as declared, else by a new password alone."""
+def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = False) -> SecretRotation:
+    """Return how the spec wants `key` to be rotated: as declared, else by a new password alone.
+
+    Args:
+        registry: What has the secret, and its spec.
+        key: The secret.
+        looks: Whether it is only asked how it stands: then no rotator is needed, and nothing is taken away.
+    """
     plan = registry.plan
     declared = declared_rotations(plan).get(key)
     if declared is None:
@@ -43,15 +52,18 @@ def rotation_of(registry: SecretProviderRegistry, key: str) -> SecretRotation:
     told: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
     apply = _program(registry, told, "command")
     verify = _program(registry, told, "verify")
+    rotator = None if looks else _rotator(registry, declared)
+    patience = _LEAST_PATIENCE_SECONDS if rotator is None else _ROTATORS_PATIENCE_SECONDS
     return SecretRotation(
         registry,
         _DAYS if declared is None or declared.rotate_days is None else declared.rotate_days,
-        generator=None if declared is None else _generator(declared, told),
+        generator=None if declared is None else _generator(declared, told, rotator),
         apply=None if apply is None else apply.apply,
         verify=None if verify is None else verify.verify,
+        rotator=rotator,
         grace_seconds=told.get("grace_seconds", 0),
         jitter=told.get("jitter", 0),
-        attempt_seconds=max(_LEAST_PATIENCE_SECONDS, 2 * told.get("timeout_seconds", 0)),
+        attempt_seconds=max(patience, 2 * told.get("timeout_seconds", 0)),
         lock=registry.rotation_lock(),
     )
 
@@ -70,7 +82,7 @@ def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = N
         if keys is not None and key not in keys:
             continue
         try:
-            status = rotation_of(registry, key).status_of(key)
+            status = rotation_of(registry, key, looks=True).status_of(key)
         except (RotationError, DecryptionError) as error:
             found[key] = error.message
         except StrongroomError:
@@ -93,19 +105,33 @@ def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: 
     )
 
 
-def _generator(secret: SecretPlan, told: Mapping[str, Any]) -> Generator:
+def _rotator(registry: SecretProviderRegistry, declared: SecretPlan | None) -> DeferredRotator | None:
+    if declared is None or not (declared.rotate or {}).get("rotator"):
+        return None
+    name = declared.name
+    return DeferredRotator(lambda: registry.rotator(name))
+
+
+def _generator(secret: SecretPlan, told: Mapping[str, Any], rotator: DeferredRotator | None) -> Generator:
     options = dict(told.get("generator") or {"type": "password", **(secret.generate or {})})
     make = generator_of(options.pop("type"), **options)
 
     def generate(key: str, old: str) -> str:
-        new = make(key, old if secret.field is None else member_of(old, key, secret.field))
-        problem = check_text(secret, new)[1]
+        composer: ValueComposer | None = able(rotator, ValueComposer)
+        field = secret.field
+        new = make(key, old if field is None or composer is not None else member_of(old, key, field))
+        if composer is not None:
+            new = composer.compose(key, old, new)
+            shown = new if field is None else member_of(new, key, field)
+        else:
+            shown = new
+        problem = check_text(secret, shown)[1]
         if problem is not None:
             raise ValidationError(
                 f"what was made for {secret.name} breaks one of its rules: {problem}",
                 key=key,
                 hint="give it a `rotate.generator` that keeps to them",
             )
-        return new if secret.field is None else with_member(old, key, secret.field, new)
+        return new if field is None or composer is not None else with_member(old, key, field, new)
 
     return generate

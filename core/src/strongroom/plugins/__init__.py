@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         CachePlugin,
         Kind,
         Plugin,
+        RotatorPlugin,
     )
     from strongroom.plugins.discovery import (
         ComponentInfo,
@@ -33,6 +34,7 @@ __all__ = [
     "Kind",
     "Plugin",
     "PluginFinder",
+    "RotatorPlugin",
     "UnknownTypeError",
     "did_you_mean",
     "finder",
@@ -48,6 +50,7 @@ _HOMES = {
     "ComponentInfo": "discovery",
     "Plugin": "descriptors",
     "PluginFinder": "discovery",
+    "RotatorPlugin": "descriptors",
     "UnknownTypeError": "discovery",
     "did_you_mean": "suggestions",
     "finder": "discovery",

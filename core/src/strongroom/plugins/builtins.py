@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from strongroom.plugins.descriptors import Plugin
+from strongroom.plugins.descriptors import Plugin, RotatorPlugin
 from strongroom.plugins.hookspecs import hookimpl
 
-__all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware"]
+__all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware", "strongroom_providers"]
 
 
 class _Config(BaseModel):
@@ -140,6 +140,29 @@ class EncryptionConfig(_Config):
         return self
 
 
+class HttpRotatorConfig(_Config):
+    """Options of the rotator `http`."""
+
+    url: str = Field(
+        pattern=r"^https?://[^/?#@\s]+([/?][^#\s]*)?$",
+        description="Where each step is posted: https, or http on the loopback address.",
+    )
+    hmac_key: str = Field(
+        min_length=8,
+        repr=False,
+        description="What requests are signed with: text, or `whsec_` and base64.",
+    )
+    allow_http: bool = Field(
+        default=False, description="Send values in clear to an address that is not loopback."
+    )
+    ca_file: Path | None = Field(default=None, description="The CA of the server's certificate, PEM.")
+    cert_file: Path | None = Field(default=None, description="The client's certificate, PEM.")
+    key_file: Path | None = Field(default=None, description="Its private key, PEM.")
+    timeout_seconds: float = Field(
+        default=30, gt=0, le=300, description="Seconds for one step, with connecting and the answer."
+    )
+
+
 class PrefixConfig(_Config):
     """Options of the prefix middleware."""
 
@@ -217,6 +240,16 @@ def strongroom_hooks() -> Iterable[Plugin]:
         summary="Records every operation, in a log that shows when it was changed.",
         config=AuditConfig,
         factory="strongroom.audit.hook:AuditLoggingHook",
+    )
+
+
+@hookimpl
+def strongroom_providers() -> Iterable[Plugin]:
+    yield RotatorPlugin(
+        name="http",
+        summary="Posts each step of a rotation to a service of your own, signed as Standard Webhooks are.",
+        config=HttpRotatorConfig,
+        factory="strongroom.rotation.http:HttpRotator",
     )
 
 

@@ -12,12 +12,12 @@ from strongroom.errors import PluginError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["GROUP", "KINDS", "CachePlugin", "Kind", "Plugin"]
+__all__ = ["GROUP", "KINDS", "CachePlugin", "Kind", "Plugin", "RotatorPlugin"]
 
 
 GROUP = "strongroom"
 CORE = "strongroom-core"
-Kind = Literal["provider", "middleware", "hook", "encryption", "cache"]
+Kind = Literal["provider", "middleware", "hook", "encryption", "cache", "rotator"]
 KINDS: dict[Kind, str] = {
     "provider": "strongroom_providers",
     "middleware": "strongroom_middleware",
@@ -25,6 +25,8 @@ KINDS: dict[Kind, str] = {
     "encryption": "strongroom_encryption",
     # No fifth door: a store is a part of caching middleware, and comes in where middleware does.
     "cache": "strongroom_middleware",
+    # Nor for a rotator: what has the secrets of a server mostly knows how to change them there.
+    "rotator": "strongroom_providers",
 }
 """Each kind of component with the hook that gives its descriptors."""
 
@@ -61,6 +63,14 @@ class CachePlugin(Plugin):
     """The descriptor of a `strongroom.cache.CacheStore`, for the option `l2` of caching middleware.
 
     `strongroom_middleware()` gives it, among the descriptors of middleware.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatorPlugin(Plugin):
+    """The descriptor of a `strongroom.rotation.Rotator`, for `rotate: {rotator: {type: …}}`.
+
+    `strongroom_providers()` gives it, among the descriptors of providers; a provider may have the same name.
     """
 
 

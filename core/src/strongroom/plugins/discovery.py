@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom._forks import forks_wait, renew_after_fork
 from strongroom.errors import PluginError
-from strongroom.plugins.descriptors import CORE, GROUP, KINDS, CachePlugin, Kind, Plugin, describe_error
+from strongroom.plugins.descriptors import (
+    CORE,
+    GROUP,
+    KINDS,
+    CachePlugin,
+    Kind,
+    Plugin,
+    RotatorPlugin,
+    describe_error,
+)
 from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
 from strongroom.plugins.known import KNOWN_TYPES
 from strongroom.plugins.suggestions import did_you_mean
@@ -282,7 +291,7 @@ class PluginFinder:
             for implementation in getattr(manager.hook, hook_name).get_hookimpls():
                 if implementation.plugin is module:
                     for plugin in implementation.function():
-                        yield "cache" if isinstance(plugin, CachePlugin) else kind, plugin
+                        yield _kind_of(plugin, kind), plugin
 
     @staticmethod
     def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: Any) -> None:
@@ -293,6 +302,13 @@ class PluginFinder:
                 f"{module.__name__} implements the unknown hook {unknown[0]!r}",
                 hint=did_you_mean(unknown[0], KINDS.values(), otherwise="") or None,
             )
+
+
+def _kind_of(plugin: object, door: Kind) -> Kind:
+    """Return the kind of a descriptor that came in by the door for `door`."""
+    if isinstance(plugin, CachePlugin):
+        return "cache"
+    return "rotator" if isinstance(plugin, RotatorPlugin) else door
 
 
 finder: PluginFinder = PluginFinder()

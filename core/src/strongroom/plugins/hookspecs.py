@@ -45,7 +45,10 @@ hookimpl = pluggy.HookimplMarker("strongroom")
 
 @hookspec
 def strongroom_providers() -> Iterable[Plugin]:
-    """Return descriptors of providers; the factory takes the config's fields as keyword arguments."""
+    """Return descriptors of providers; the factory takes the config's fields as keyword arguments.
+
+    Descriptors of rotators (`strongroom.plugins.RotatorPlugin`) come in here too.
+    """
     return ()
 
 

@@ -23,6 +23,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "postgresql": "strongroom-postgresql",
         "vault": "strongroom-vault",
     },
+    "rotator": {},
 }
 """Kind of component -> type name -> the distribution that has it."""
 

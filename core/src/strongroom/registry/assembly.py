@@ -151,6 +151,18 @@ class Assembly:
                 self._rotation_lock = self._make(self.plan.rotation_lock)
             return self._rotation_lock
 
+    def rotator(self, name: str) -> Any:
+        """Return a new rotator of the declared secret `name`, with its credentials as they are now.
+
+        Raises:
+            ConfigurationError: The declaration has none.
+        """
+        component = self.plan.rotators.get(name)
+        if component is None:
+            raise ConfigurationError(f"{name[:80]!r} is declared with no rotator")
+        with forks_wait():
+            return self._built(component)
+
     def close(self) -> None:
         """Close everything that was made, the last first; all are closed, the first error is raised."""
         errors: list[Exception] = []
@@ -190,20 +202,28 @@ class Assembly:
         plan: PipelinePlan | None = None,
         inside: Sequence[ComponentPlan] = (),
     ) -> Any:
+        made = self._built(component, *inner, plan=plan, inside=inside)
+        self._made.append(made)
+        return made
+
+    def _built(
+        self,
+        component: ComponentPlan,
+        *inner: Any,
+        plan: PipelinePlan | None = None,
+        inside: Sequence[ComponentPlan] = (),
+    ) -> Any:
         options = self._options(component)
         factory = self._factory(component)
         if plan is not None and getattr(factory, "accepts_pipeline_context", False):
             options = {**options, "context": self._pipeline_context(plan, inside)}
         failure: StrongroomError
         try:
-            made = factory(*inner, **options)
+            return factory(*inner, **options)
         except StrongroomError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  # the constructor of a plugin may raise anything
             failure = PluginError(f"its factory failed with {type(error).__name__}")
-        else:
-            self._made.append(made)
-            return made
         # Outside the `except` block: a stranger's error may hold an option's value.
         failure.message = f"{component.position}: {component.path}: {failure.message}"
         failure.__context__ = None

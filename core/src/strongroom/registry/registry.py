@@ -328,6 +328,14 @@ class SecretProviderRegistry(BaseProvider):
         found: CacheStore | None = self._assembly.rotation_lock()
         return found
 
+    def rotator(self, name: str) -> Any:
+        """Return a new rotator of the declared secret `name`, for `SecretRotation(rotator=)`.
+
+        Raises:
+            ConfigurationError: It has none, or an option of it cannot be looked up.
+        """
+        return self._assembly.rotator(name)
+
     def environment(self) -> frozenset[str]:
         """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""
         return self._plan.environment() | self._assembly.variables()

@@ -5,15 +5,35 @@ from __future__ import annotations
 from strongroom.generators import GENERATORS, Generator, generator_of
 from strongroom.rotation.command import CommandRotator
 from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
+from strongroom.rotation.rotators import (
+    Credentials,
+    Rehearser,
+    Retirer,
+    RotationStep,
+    Rotator,
+    ValueComposer,
+    credentials,
+    current_step,
+    with_password,
+)
 from strongroom.rotation.secret_rotation import SecretRotation
 
 __all__ = [
     "GENERATORS",
     "CommandRotator",
+    "Credentials",
     "Generator",
+    "Rehearser",
+    "Retirer",
     "RotationResult",
     "RotationState",
     "RotationStatus",
+    "RotationStep",
+    "Rotator",
     "SecretRotation",
+    "ValueComposer",
+    "credentials",
+    "current_step",
     "generator_of",
+    "with_password",
 ]

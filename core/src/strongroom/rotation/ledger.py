@@ -59,6 +59,8 @@ class Record:
         step: What it does that nobody else may do meanwhile; None where it may be overtaken.
         late: How many `apply` of attempts that were overtaken came in late, so that it is to be done again.
         mark: A salted digest of the new value, where that is needed to see whether it is still current.
+        id: What tells this rotation from every other one.
+        stale: Values that the target system still takes, each with the time after which it must not.
     """
 
     key: str
@@ -81,6 +83,8 @@ class Record:
     step: str | None = None
     late: int = 0
     mark: str | None = None
+    id: str = ""
+    stale: tuple[tuple[str, str], ...] = ()
 
     @property
     def in_flight(self) -> bool:
@@ -229,6 +233,7 @@ def _parsed(text: str) -> Record | None:
         told = json.loads(text)
         if told.pop("format") != _FORMAT:
             return None
+        told["stale"] = tuple((str(value), str(until)) for value, until in told.get("stale", ()))
         return Record(**told)
     except (ValueError, TypeError, AttributeError, KeyError):
         return None

@@ -20,6 +20,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
+    ValidationError,
     show_key,
 )
 from strongroom.generators import generate_password
@@ -31,9 +32,11 @@ from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.rotation.attempts import attempting
 from strongroom.rotation.ledger import Record
+from strongroom.rotation.redaction import told_by
 from strongroom.rotation.results import RotationResult, RotationStatus
+from strongroom.rotation.rotators import Rotator, make_for, rehearse
 from strongroom.rotation.state_machine import Apply, RotationRun, RotationSettings, Verify
-from strongroom.rotation.target import pipeline_answering
+from strongroom.rotation.target import check_against_rules, pipeline_answering
 from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ class SecretRotation(ProcessBound):
             as it is undone; and again after a crash, so that a second call must do no harm.
         verify: Tells whether the target system takes the new value: called with the key and that; it raises
             or returns False where not.
+        rotator: What does both, in their place: a `strongroom.rotation.Rotator`.
         grace_seconds: How long after a rotation the value before can be put back by `rollback`.
         on_event: Called with an event as each rotation, resumption or rollback ends, well or not.
         lock: A `strongroom.cache.CacheStore` whose lock keeps processes apart where the backend cannot.
@@ -91,6 +95,7 @@ class SecretRotation(ProcessBound):
         generator: Generator | None = None,
         apply: Apply | None = None,
         verify: Verify | None = None,
+        rotator: Rotator | None = None,
         grace_seconds: float = 0,
         on_event: Callable[[SecretEvent], object] | None = None,
         lock: CacheStore | None = None,
@@ -103,6 +108,10 @@ class SecretRotation(ProcessBound):
                 "rotation: rotation_interval_days and grace_seconds are at least 0, attempt_seconds is more, "
                 "jitter is from 0 to 1"
             )
+        if rotator is not None:
+            if apply is not None or verify is not None:
+                raise ConfigurationError("rotation: a rotator takes the place of apply and verify")
+            apply, verify = rotator.apply, rotator.verify
         self._provider = guard(provider)
         try:
             self._interval = timedelta(days=rotation_interval_days)
@@ -117,7 +126,8 @@ class SecretRotation(ProcessBound):
         self._generator = _password if generator is None else generator
         self._on_event = on_event
         self._clock = clock
-        self._tools = RotationSettings(apply, verify, grace, lock, clock, patience)
+        self._rotator = rotator
+        self._tools = RotationSettings(apply, verify, rotator, grace, lock, clock, patience)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"
@@ -195,9 +205,51 @@ class SecretRotation(ProcessBound):
         """
 
         def make(old: str) -> str:
-            return check_value(self._generator(key, old) if new_secret is None else new_secret, key)
+            return self._new_value(key, old, new_secret)
 
         return self._run(key, lambda steps: steps.finish(steps.begin(make)))
+
+    def _new_value(self, key: str, old: str, given: str | None = None) -> str:
+        def make(before: str) -> str:
+            return check_value(self._generator(key, before) if given is None else given, key)
+
+        return check_value(make_for(self._rotator, key, old, make), key)
+
+    def rehearse(self, key: str) -> None:
+        """Do all that a rotation of `key` would do at the target system, on a user that is removed again.
+
+        The secret is read, and neither it nor what is kept about its rotation is written.
+
+        Raises:
+            UnsupportedOperationError: There is no rotator, or it has nothing to rehearse on.
+            RotationError: A step failed; nothing of it is left.
+            SecretNotFoundError: There is no such secret.
+        """
+        if self._rotator is None:
+            raise UnsupportedOperationError(
+                f"{show_key(key)} has no rotator, and only a rotator can rehearse",
+                key=key,
+                hint="give its declaration `rotate: {rotator: {type: …}}`",
+            )
+        target = pipeline_answering(self._provider, check_user_key(key))
+        old = self._provider.get_secret(key)
+        seen = [old]
+
+        def make(before: str) -> str:
+            new = self._new_value(key, before)
+            check_against_rules(target, key, new)
+            seen.extend((before, new))
+            return new
+
+        try:
+            rehearse(self._rotator, key, old, make)
+        except (UnsupportedOperationError, ValidationError, ConfigurationError):
+            raise
+        except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything at all
+            told = told_by(error, seen)
+        else:
+            return
+        raise RotationError(f"the rehearsal for {show_key(key)} failed: {told}", key=key)
 
     def resume(self, key: str) -> RotationResult:
         """Finish the rotation of `key` that is in flight, wherever its process was.

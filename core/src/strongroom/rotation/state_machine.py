@@ -12,7 +12,9 @@ The store refuses whoever was overtaken. The target system does not: so an attem
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record, mark_of
 from strongroom.rotation.redaction import told_by
 from strongroom.rotation.results import RotationResult, RotationState
+from strongroom.rotation.rotators import Retirer, RotationStep, Rotator, able, stepping
 from strongroom.rotation.secret import Look, Secret
 from strongroom.rotation.target import check_against_rules
 
@@ -56,6 +59,9 @@ _GO_ON: Final = (
     "readers may get the old value while the target system has the new one: `resume` it as soon as that "
     "works, or roll it back"
 )
+_STALE: Final = 8
+"""Values before that may be good at once; of more, the oldest are taken away before their time."""
+_STALE_STAYS: Final = "the target system takes the value before as well; repeat it as soon as that works"
 _CHANGED: Final = (
     "see which value the target system takes: `resume` has not touched it; "
     "`rollback` lets it take the value that readers get now"
@@ -68,6 +74,8 @@ class RotationSettings:
 
     apply: Apply | None
     verify: Verify | None
+    rotator: Rotator | None
+    """Whose methods the two are; None where they are functions."""
     grace: timedelta
     lock: CacheStore | None
     clock: Callable[[], datetime]
@@ -112,16 +120,18 @@ class RotationRun:
     def recorded(self) -> Record | None:
         """Return the rotation that is in flight, or the last one while it can be rolled back."""
         record = self._ask(self._ledger.read)
-        if record is None or record.in_flight or not self._is_over(record):
+        if record is None or record.in_flight:
             return record
+        if not self._is_over(record):
+            return self._relieved(record)
         if is_held(record, self._tools.clock()):
             return None
         try:
-            self._forget(record)  # old values must not outlive their time
+            self._end(record)  # old values must not outlive their time
         except ConflictError:
             return self._ask(self._ledger.read)  # a new rotation has begun
-        except StrongroomError:
-            pass  # whoever may not write here leaves it to the others
+        except StrongroomError as error:
+            self._tell_left(record, error)  # whoever may not write here leaves it to the others
         return None
 
     def found(self) -> Record | None:
@@ -178,8 +188,10 @@ class RotationRun:
         found = self._ask(self._ledger.read)
         if found is not None and found.in_flight:
             raise self._ledger.in_flight()
+        stale: tuple[tuple[str, str], ...] = ()
         if found is not None:
             self._refuse_held(found)
+            stale = self._left_of(found)
         look = self._secret.look()
         if look.pending:
             raise ConflictError(
@@ -196,8 +208,9 @@ class RotationRun:
             self._key,
             old_version=look.version,
             new=new,
-            old=None if self._secret.keeps_versions(look) else old,
+            old=None if self._secret.keeps_versions(look) and self._retirer() is None else old,
             undoes=after is not None,
+            stale=stale,
             **self._held("promote" if self._tools.apply is None and self._tools.verify is None else None),
         )
         self._look, self._fresh = look, True
@@ -260,6 +273,7 @@ class RotationRun:
     def _back(self, record: Record) -> RotationResult:
         # From here on the target may have the old value: a resumption must not go forward.
         record = self._save(record, abandoned=True, step="rollback")
+        made = self._secret.new(record) if record.begun and self._retirer() is not None else None
         while True:
             look = self._secret.look()
             goal = self._secret.value(look)
@@ -272,7 +286,9 @@ class RotationRun:
                 break
         readers = self._secret.readers(record, self._secret.look())
         state: RotationState = "current" if readers == "new" else "rolled_back"
-        self._forget(record, state)
+        if record.begun:
+            self._retire(record, goal, *((record.old,) if readers != "old" else ()), made)
+        self._close(record, state, self._left_of(record))
         return RotationResult(self._key, state, record.old_version, record.new_version)
 
     def put_back(self, last: Record) -> RotationResult:
@@ -431,7 +447,9 @@ class RotationRun:
         if grace and not record.undoes:
             self._settled(record, grace)
         else:
-            self._forget(record, "current")
+            if self._tools.rotator is not None and self._retirer() is not None:
+                self._retire(record, self._new(record), record.old)
+            self._close(record, "current", self._left_of(record))
         state: RotationState = "rolled_back" if record.undoes else "current"
         return RotationResult(self._key, state, record.old_version, record.new_version, self._tools.clock())
 
@@ -443,6 +461,9 @@ class RotationRun:
         except OverflowError:  # raised again by each resumption, as the new value is current by now
             until = datetime.max.replace(tzinfo=now.tzinfo)
         new = self._secret.new(record) if record.new_version is None else None
+        stale = self._left_of(record)
+        if record.old is not None and self._retirer() is not None:
+            stale = (*stale, (record.old, until.isoformat()))
         settled = self._save(
             Record(
                 self._key,
@@ -454,11 +475,87 @@ class RotationRun:
                 undoes=record.undoes,
                 rotated_at=now.isoformat(),
                 until=until.isoformat(),
+                stale=stale,
             ),
             **_released(),
         )
         self.in_flight = False
         return settled
+
+    # --- values that the target system still takes ---
+
+    def _relieved(self, record: Record) -> Record:
+        """Return `record`, which is settled, without what was stale by now and could be taken away."""
+        now = self._tools.clock()
+        if not any(datetime.fromisoformat(until) < now for _, until in record.stale):
+            return record
+        try:
+            left = self._left_of(record)
+            return record if left == record.stale else self._save(replace(record, stale=left), **_released())
+        except StrongroomError as error:
+            self._tell_left(record, error)
+        return record
+
+    def _tell_left(self, record: Record, error: StrongroomError) -> None:
+        if record.stale:
+            _log.warning(
+                "%s: a value before could not be taken away, and is still good: %s",
+                show_key(self._key),
+                error,
+            )
+
+    def _retirer(self) -> Retirer | None:
+        found: Retirer | None = able(self._tools.rotator, Retirer)
+        return found
+
+    def _end(self, record: Record) -> None:
+        """End what is settled and over: take away what is stale by now, and drop the record.
+
+        Raises:
+            RotationError: It cannot be taken away.
+        """
+        if record.stale and self._tools.rotator is None:
+            return  # whoever has the rotator does it
+        self._close(record, record.state, self._left_of(record))
+
+    def _left_of(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Take away what is stale by now, and return what is not."""
+        if not record.stale or self._tools.rotator is None:
+            return record.stale
+        now = self._tools.clock()
+        left = [one for one in record.stale if datetime.fromisoformat(one[1]) >= now][-_STALE:]
+        over = [value for value, until in record.stale if (value, until) not in left]
+        if over:
+            kept = [value for value, _ in left]
+            current = self._secret.value(self._secret.look())
+            self._retire(record, current, *(value for value in over if value not in kept))
+        return tuple(left)
+
+    def _retire(self, record: Record, current: str, *stale: str | None) -> None:
+        retirer = self._retirer()
+        if retirer is None:
+            return
+        for value in dict.fromkeys(stale):
+            if value is not None and value != current:
+                self._try(record, "retire", retirer.retire, value, current, hint=_STALE_STAYS)
+
+    def _close(
+        self, record: Record, state: RotationState = "rolled_back", stale: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Drop the record; or keep of it what is to be taken away later."""
+        if not stale:
+            self._forget(record, state)
+            return
+        kept = Record(
+            self._key,
+            state=state,
+            old_version=record.old_version,
+            new_version=record.new_version,
+            until=max(until for _, until in stale),
+            stale=stale,
+        )
+        self._save(kept, **_released())
+        self.in_flight = False
 
     def _forget(self, record: Record, state: RotationState = "rolled_back") -> None:
         """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
@@ -606,6 +703,7 @@ class RotationRun:
         }
 
     def _claimed(self, record: Record) -> Record:
+        record = record if record.id else replace(record, id=secrets.token_hex(16))
         self._ask(self._ledger.write, record, begins=True)
         self.in_flight = True
         return record
@@ -649,20 +747,33 @@ class RotationRun:
         if step == "apply":
             self._touched = values[-1]
         try:
-            outcome = function(self._key, *values)
+            with stepping(self._step(record, step, values)):
+                outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
             told = told_by(error, values)
         else:
-            if step == "apply" or outcome is not False:
+            if step != "verify" or outcome is not False:
                 return
             told = "it returned False"
         # Outside the `except` block: the error may hold a value, and must not be the context of ours.
+        if not record.in_flight:
+            raise RotationError(f"{show_key(self._key)}: {step} failed: {told}", key=self._key, hint=hint)
         self._note(record, f"{step}: {told}")
         raise RotationError(
             f"the rotation of {show_key(self._key)} is in flight: {step} failed: {told}",
             key=self._key,
             hint=hint,
         )
+
+    def _step(self, record: Record, step: str, values: tuple[str, ...]) -> RotationStep:
+        old = values[0] if len(values) > 1 else None
+        if old is None and self._tools.rotator is not None:
+            with suppress(StrongroomError):
+                old = self._secret.old(record)
+        name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
+        # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
+        told = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
+        return RotationStep(hmac.digest(record.id.encode(), told, "sha256").hex()[:32], name, old)
 
     def _note(self, record: Record, told: str) -> None:
         """Write what went wrong, and that this attempt is over."""

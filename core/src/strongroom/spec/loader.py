@@ -191,6 +191,7 @@ class _Loader(Problems):
             routes=routes,
             secrets=secrets,
             rotation_lock=self.rotation_lock(root),
+            rotators=dict(self.rotators(root)),
             origin="found" if self.source.found else "named",
             closed=self.source.closed,
             digest=self.source.digest,
@@ -366,10 +367,26 @@ class _Loader(Problems):
             self.note(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
         return found
 
+    def rotators(self, root: Node) -> Iterable[tuple[str, ComponentPlan]]:
+        # Checked here, and looked up where a rotation needs them: who only reads need not be able to rotate.
+        for name, secret in members(root, "secrets"):
+            rotate = secret.mapping.get("rotate")
+            node = rotate.mapping.get("rotator") if rotate is not None else None
+            if node is None or node.value is None:
+                continue
+            found = self.component("rotator", node, ("secrets", name, "rotate", "rotator"))
+            if found is not None:
+                yield name, found
+
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
         for name in plan.pipelines:
             path: NodePath = ("pipelines", name)
+            for at, needed in _needed(root.at(path)):
+                if needed not in plan.pipelines:
+                    self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
+        for name in plan.rotators:
+            path = ("secrets", name, "rotate", "rotator")
             for at, needed in _needed(root.at(path)):
                 if needed not in plan.pipelines:
                     self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))

@@ -116,6 +116,10 @@ class Rotate(_Model):
         min_length=1,
         description="The program that tells by its exit code whether the new value works there.",
     )
+    rotator: Component | None = Field(
+        default=None,
+        description="What changes the target system and tries the new value, in place of both programs.",
+    )
     timeout_seconds: float = Field(default=60, gt=0, description="How long either program may take.")
     grace_seconds: float = Field(
         default=0, ge=0, description="How long the value before can be put back by `rotate --rollback`."

@@ -104,6 +104,8 @@ class Plan:
     routes: tuple[RoutePlan, ...] = ()
     secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
     rotation_lock: ComponentPlan | None = None
+    rotators: Mapping[str, ComponentPlan] = field(default_factory=dict)
+    """By the name of the declared secret."""
     origin: Literal["named", "found", "own"] = "named"
     """Whether somebody named the spec, it was found, or there is none: the user's own store."""
     closed: bool = False
@@ -130,7 +132,8 @@ class Plan:
         """Return the environment variables that the spec reads: its credentials, mostly."""
         components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
         lock = () if self.rotation_lock is None else (self.rotation_lock,)
-        return frozenset(name for part in (*components, *self.hooks, *lock) for name in part.environment)
+        others = (*self.hooks, *lock, *self.rotators.values())
+        return frozenset(name for part in (*components, *others) for name in part.environment)
 
 
 def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:

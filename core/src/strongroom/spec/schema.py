@@ -22,6 +22,7 @@ _DEFINITIONS: dict[Kind, str] = {
     "hook": "Hook",
     "encryption": "Encryption",
     "cache": "CacheStore",
+    "rotator": "Rotator",
 }
 
 
@@ -37,6 +38,7 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
             definitions[f"{name}.{row.name}"] = _component(row, definitions)
         definitions[name] = _choice(name, of_kind)
     _point(definitions["Pipeline"]["properties"])
+    _point(definitions["Rotate"]["properties"])
     _point(schema["properties"])
     # A profile is a piece of a spec: the same members, none of them required.
     partial = _partial(
@@ -118,6 +120,7 @@ def _point(properties: dict[str, Any]) -> None:
         "middleware": "MiddlewareComponent",
         "hooks": "Hook",
         "rotation_lock": "CacheStore",
+        "rotator": "Rotator",
     }
     for member, name in places.items():
         if member in properties:

@@ -36,7 +36,11 @@ def _secret(notes: Problems, name: str, node: Node) -> SecretPlan | None:
         return None  # the frame has told
     _check_secret(notes, model, node, path)
     generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
-    rotate = model.rotate.model_dump(exclude_none=True) if model.rotate is not None else None
+    rotate = (
+        model.rotate.model_dump(exclude_none=True, exclude={"rotator"}) if model.rotate is not None else None
+    )
+    if rotate is not None and model.rotate is not None and model.rotate.rotator is not None:
+        rotate["rotator"] = model.rotate.rotator.type  # its options, which may be secret, are in the plan
     values = {
         field: getattr(model, field)
         for field in SecretPlan._fields
@@ -78,6 +82,16 @@ def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodeP
         notes.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
     if model.rotate is not None and model.rotate.generator is not None:
         _check_generator(notes, model.rotate.generator, node, path)
+    if model.rotate is not None and model.rotate.rotator is not None:
+        for name in ("command", "verify", "timeout_seconds"):
+            if name in model.rotate.model_fields_set and getattr(model.rotate, name) is not None:
+                below = ("rotate", name)
+                said = (
+                    "a rotator has a `timeout_seconds` of its own, among its options"
+                    if name == "timeout_seconds"
+                    else "a rotator takes the place of `command` and `verify`: have one or the other"
+                )
+                notes.note(node.at(below), (*path, *below), said)
 
 
 def _check_generator(notes: Problems, model: models.Generator, node: Node, path: NodePath) -> None:

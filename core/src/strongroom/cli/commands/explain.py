@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, output
 from strongroom.cli.app import command
+from strongroom.cli.declared_rotations import declared_rotations
 from strongroom.cli.names import led_to
 
 if TYPE_CHECKING:
@@ -43,11 +44,21 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
         routes=longest_first(plan.routes) if settings.pipeline is None else (),
         default=settings.pipeline or plan.default,
     )
+    rotator = (
+        (rotation.rotate or {}).get("rotator")
+        if (rotation := declared_rotations(plan).get(explanation.key))
+        else None
+    )
     if settings.json:
-        output.as_json(_as_data(explanation))
+        output.as_json({**_as_data(explanation), "rotator": rotator})
     else:
+        rotated = (
+            [f"rotated by  {rotator}  ({plan.rotators[rotation.name].position})"]
+            if rotation and rotator
+            else []
+        )
         field = [f"field       {declared.field}"] if declared is not None and declared.field else []
-        output.lines([*named, *_path(explanation), *field])
+        output.lines([*named, *_path(explanation), *field, *rotated])
 
 
 def _as_data(explanation: Explanation) -> dict[str, Any]:

@@ -41,6 +41,9 @@ _NOTHING_DUE = "nothing is due"
 @click.option(
     "--forget", "mode", flag_value="forget", help="Drop what is kept of KEY's rotation; look at it first."
 )
+@click.option(
+    "--rehearse", "mode", flag_value="rehearse", help="Let KEY's rotator do all on a user it removes again."
+)
 @click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
@@ -76,6 +79,9 @@ def rotate_command(
         if mode == "forget":
             rotation.forget(key)
             return _tell_forgotten(settings, key)
+        if mode == "rehearse":
+            rotation.rehearse(key)
+            return _tell_rehearsed(settings, key)
         if mode == "resume":
             result = rotation.resume(key)
         elif mode == "rollback":
@@ -99,11 +105,21 @@ def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
     return 0
 
 
+def _tell_rehearsed(settings: GlobalOptions, key: str) -> int:
+    if settings.json:
+        output.as_json({"key": key, "rehearsed": True})
+    else:
+        output.lines([f"{key}: the rotator did every step on a user of its own, which is gone again"])
+    return 0
+
+
 def _check_usage(key: str | None, mode: str | None, *, dry_run: bool, from_stdin: bool) -> None:
     if mode == "due" and key is not None:
         raise errors.UsageError("--due is about all declared secrets: leave KEY out")
     if key is None and mode not in {"due", "status"}:
-        raise errors.UsageError("rotate what?", hint="give KEY, or --due, or --status")
+        raise errors.UsageError(
+            "rehearse what?" if mode == "rehearse" else "rotate what?", hint="give KEY, or --due, or --status"
+        )
     if dry_run and mode != "due":
         raise errors.UsageError("--dry-run is for --due")
     if from_stdin and mode is not None:

@@ -1,0 +1,208 @@
+"""The rotator `http`: each step is a request to a service of your own, signed as Standard Webhooks says.
+
+Source: https://www.standardwebhooks.com, the headers and what is signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import http.client
+import ipaddress
+import json
+import os
+import secrets
+import ssl
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from strongroom.errors import ConfigurationError, RotationError
+from strongroom.rotation.redaction import without
+from strongroom.rotation.rotators import current_step
+
+__all__ = ["HttpRotator"]
+
+_PREFIX: Final = "whsec_"
+_READ: Final = 16_384
+"""Bytes of an answer that are looked at: its end says why it failed."""
+
+
+class HttpRotator:
+    """Posts each step of a rotation as JSON: `step`, `key`, `old`, `new` and `id`.
+
+    `step` is `apply`, `verify` or `rollback`, and `new` is what the target system is to take: as a rotation
+    is undone, the value before. A repeated step has the same `id`. Any status from 200 to 299 is success; a
+    redirect is not followed, and is an error.
+
+    Args:
+        url: Where to.
+        hmac_key: The key of the signature: text, or `whsec_` and base64.
+        allow_http: Also send to an address that is neither https nor loopback.
+        ca_file: The CA of the server's certificate, PEM.
+        cert_file: The client's certificate, PEM.
+        key_file: Its private key, PEM.
+        timeout_seconds: How long one step may take in all.
+
+    Raises:
+        ConfigurationError: The URL, the key or a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        hmac_key: str,
+        *,
+        allow_http: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+        timeout_seconds: float = 30,
+    ) -> None:
+        parts = _parts(url)
+        self._tls = parts.scheme == "https"
+        self._host: str = parts.hostname
+        self._port: int | None = parts.port
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.address = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        if not self._tls and not allow_http and not _is_loopback(self._host):
+            raise ConfigurationError(
+                f"rotator http: {self.address} would get values in clear",
+                hint="use https; or `allow_http: true` where something else encrypts on the way",
+            )
+        self._key = _key_of(hmac_key)
+        self._hmac_text = hmac_key
+        self._files = (ca_file, cert_file, key_file)
+        self._timeout = timeout_seconds
+        if self._tls:
+            self._context()
+
+    def __repr__(self) -> str:
+        return f"<HttpRotator {self.address}>"
+
+    def apply(self, key: str, old: str, new: str) -> None:
+        """Post that `new` is to take the place of `old`.
+
+        Raises:
+            RotationError: It could not be sent, or the answer is not a success.
+        """
+        step = current_step()
+        self._post(key, old, new, step.name if step is not None else "apply")
+
+    def verify(self, key: str, new: str) -> None:
+        """Post the question whether `new` works.
+
+        Raises:
+            RotationError: As `apply`.
+        """
+        step = current_step()
+        self._post(key, None if step is None else step.old, new, "verify")
+
+    def _post(self, key: str, old: str | None, new: str, name: str) -> None:
+        step = current_step()
+        told = secrets.token_hex(16) if step is None else step.id
+        body = json.dumps({"step": name, "key": key, "old": old, "new": new, "id": told}).encode()
+        stamp = str(int(time.time()))
+        signed = hmac.digest(self._key, f"{told}.{stamp}.".encode() + body, "sha256")
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "strongroom",
+            "webhook-id": told,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+        }
+        values = [one for one in (old, new, self._hmac_text) if one]
+        failure = self._failure(body, headers, values)
+        if failure is not None:
+            raise RotationError(f"http: {name} at {self.address}: {failure}")
+
+    def _failure(self, body: bytes, headers: dict[str, str], values: list[str]) -> str | None:
+        """Send the request, and return what went wrong."""
+        connection = self._connection()
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            if connection.sock is not None:
+                with suppress(OSError):
+                    connection.sock.shutdown(2)
+
+        # The time-out of a socket is for one of its calls: an answer that trickles in would have no end.
+        timer = threading.Timer(self._timeout, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            connection.request("POST", self._target, body, headers)
+            answer = connection.getresponse()
+            status, said = answer.status, answer.read(_READ)
+        except TimeoutError:
+            return f"no answer within {self._timeout:g} seconds"
+        except (OSError, http.client.HTTPException) as error:
+            # Its text may hold what the server has sent; its kind says enough.
+            why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            return f"no answer within {self._timeout:g} seconds" if late.is_set() else str(why)
+        finally:
+            timer.cancel()
+            connection.close()
+        if late.is_set():  # what was cut off may look whole
+            return f"no answer within {self._timeout:g} seconds"
+        if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
+            return None
+        text = without(values, said.decode(errors="replace"))
+        what = "a redirect, which is not followed" if 300 <= status < 400 else "refused"  # noqa: PLR2004  # as above
+        return f"status {status}, {what}: {text}" if text else f"status {status}, {what}"
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout, context=self._context()
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+    def _context(self) -> ssl.SSLContext:
+        authority, certificate, private = self._files
+        failure: str
+        try:
+            context = ssl.create_default_context(cafile=authority)
+            if certificate is not None:
+                context.load_cert_chain(certificate, private)
+        except OSError as error:
+            failure = error.strerror or type(error).__name__
+        else:
+            return context
+        raise ConfigurationError(f"rotator http: the certificate files cannot be used: {failure}")
+
+
+def _parts(url: str) -> Any:
+    parts = None
+    with suppress(ValueError):
+        given = urlsplit(url)
+        parts = given if given.port != 0 else None  # its port is looked at here, for it may be none
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        # Not shown: a URL with a user has a password in it.
+        raise ConfigurationError(
+            "rotator http: the URL is not one of http or https without a user",
+            hint="write https://HOST/PATH; who sends it is told by the signature",
+        )
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _key_of(text: str) -> bytes:
+    if not text.startswith(_PREFIX):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except (ValueError, binascii.Error):
+        pass
+    raise ConfigurationError("rotator http: what follows `whsec_` in hmac_key is not base64")

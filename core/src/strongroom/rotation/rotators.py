@@ -1,0 +1,265 @@
+"""What changes a secret at the system that takes it: the protocol of a rotator, and what rotators share.
+
+A rotator keeps nothing open between its calls: it may be called by another process, after a crash, or by a
+thread of a process that has forked meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from strongroom.errors import UnsupportedOperationError, ValidationError, show_key
+
+__all__ = [
+    "Credentials",
+    "DeferredRotator",
+    "Rehearser",
+    "Retirer",
+    "RotationStep",
+    "Rotator",
+    "ValueComposer",
+    "able",
+    "credentials",
+    "current_step",
+    "with_password",
+]
+
+
+@runtime_checkable
+class Rotator(Protocol):
+    """Changes a secret at the system that takes it.
+
+    Both methods raise where they fail, with a message that may hold the values: they are masked.
+    """
+
+    def apply(self, key: str, old: str, new: str) -> object:
+        """Let the target system take `new`, with the two swapped as a rotation is undone.
+
+        It is called again after a crash, with the same values: a second call must do no harm.
+        """
+
+    def verify(self, key: str, new: str) -> object:
+        """Raise, or return False, where the target system does not take `new`."""
+
+
+@runtime_checkable
+class ValueComposer(Protocol):
+    """A rotator that makes the new value of the old one: a JSON object with another password, for example."""
+
+    def compose(self, key: str, old: str, new: str) -> str:
+        """Return the new value.
+
+        Args:
+            key: The secret.
+            old: The value that readers get.
+            new: What was generated; or a whole new value, which is returned as it is where it fits.
+
+        Raises:
+            ValidationError: `old` or `new` does not fit what the rotator rotates.
+        """
+
+
+@runtime_checkable
+class Retirer(Protocol):
+    """A rotator after whose `apply` the old value is good too, until it is taken away."""
+
+    def retire(self, key: str, stale: str, current: str) -> object:
+        """Let the target system refuse `stale`, and leave `current` as it is; a second call does no harm."""
+
+
+@runtime_checkable
+class Rehearser(Protocol):
+    """A rotator that can show all of its steps on something that it makes and removes again."""
+
+    def rehearsal(self, key: str, old: str) -> AbstractContextManager[tuple[Rotator, str]]:
+        """Return what gives a rotator of a throwaway user, and that user's secret in the shape of `old`.
+
+        At the end of the block nothing of it is left, whatever was raised inside.
+        """
+
+
+class RotationStep(NamedTuple):
+    """The step that a rotator is called for."""
+
+    id: str
+    """The same where the step is repeated, and no other step's."""
+    name: Literal["apply", "verify", "rollback", "retire"]
+    """`rollback` is an `apply` that puts the value before back."""
+    old: str | None
+    """The value that `new` takes the place of; None where it is not there any more."""
+
+    def __repr__(self) -> str:
+        return f"<RotationStep {self.name} {self.id}>"
+
+
+_step: ContextVar[RotationStep | None] = ContextVar("strongroom_rotation_step", default=None)
+
+
+def current_step() -> RotationStep | None:
+    """Return the step that this call of `apply` or `verify` is for; None outside of a rotation."""
+    return _step.get()
+
+
+@contextmanager
+def stepping(step: RotationStep) -> Iterator[None]:
+    """Let `current_step` return `step` within the block."""
+    token = _step.set(step)
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+def able(rotator: object, protocol: Any) -> Any:
+    """Return `rotator`, made where it was not yet, if it has the methods of `protocol`."""
+    made = rotator.made() if isinstance(rotator, DeferredRotator) else rotator
+    return made if isinstance(made, protocol) else None
+
+
+class DeferredRotator:
+    """A rotator that is made at its first use: who only looks at a rotation need not be able to do one.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[], Rotator]) -> None:
+        self._make = make
+        self._made: Rotator | None = None
+
+    def made(self) -> Rotator:
+        """Return the rotator."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def apply(self, key: str, old: str, new: str) -> object:
+        """Do as the rotator does."""
+        return self.made().apply(key, old, new)
+
+    def verify(self, key: str, new: str) -> object:
+        """Do as the rotator does."""
+        return self.made().verify(key, new)
+
+
+# --- user and password ---
+
+
+class Credentials(NamedTuple):
+    """User and password as a secret has them."""
+
+    username: str | None
+    """None where the secret does not name one."""
+    password: str
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {self.username!r}>"
+
+
+def credentials(key: str, value: str) -> Credentials:
+    """Return what `value` holds: a JSON object with `password`, mostly with `username` too; or a password.
+
+    Raises:
+        ValidationError: It is a JSON object without a password.
+    """
+    members = _members(key, value)
+    if members is None:
+        return Credentials(None, value)
+    username = members.get("username")
+    return Credentials(username if isinstance(username, str) else None, members["password"])
+
+
+def with_password(key: str, old: str, new: str, *, username: str | None = None) -> str:
+    """Return `old` with another password: `new`, or what `new` is where it is a whole JSON object itself.
+
+    Args:
+        key: The secret, for errors.
+        old: The value before.
+        new: The new password, or a whole new value.
+        username: Whose the password is; None where it stays as it is.
+
+    Raises:
+        ValidationError: One of them is a JSON object without a password, or `new` names another user.
+    """
+    before, after = _members(key, old), _members(key, new)
+    if before is None:
+        return new if after is None else str(after["password"])
+    if after is None:
+        named = {} if username is None else {"username": username}
+        return json.dumps({**before, **named, "password": new}, ensure_ascii=False)
+    expected = username if username is not None else before.get("username")
+    if after.get("username") != expected:
+        raise ValidationError(
+            f"the new value of {show_key(key)} is not for the user whose turn it is: {expected!r}",
+            key=key,
+            hint="give the password alone, or a JSON object with that user",
+        )
+    return new
+
+
+def _members(key: str, value: str) -> dict[str, Any] | None:
+    if not value.lstrip().startswith("{"):
+        return None
+    try:
+        members = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(members, dict):
+        return None
+    if not isinstance(members.get("password"), str):
+        # Taken for a password, the whole object would become one.
+        raise ValidationError(
+            f"{show_key(key)} is a JSON object without the text `password`",
+            key=key,
+            hint='store {"username": …, "password": …}, or the password alone',
+        )
+    return members
+
+
+# --- rehearsal ---
+
+
+def rehearse(rotator: Rotator, key: str, old: str, make: Callable[[str], str]) -> None:
+    """Let `rotator` do all of its steps, there and back, on a throwaway user.
+
+    Args:
+        rotator: The rotator.
+        key: The secret.
+        old: Its value, for the shape of it.
+        make: Makes a new value of an old one, as the rotation does.
+
+    Raises:
+        UnsupportedOperationError: The rotator has none.
+        Exception: Whatever a step raises; nothing is left of it.
+    """
+    rehearser: Rehearser | None = able(rotator, Rehearser)
+    if rehearser is None:
+        raise UnsupportedOperationError(
+            f"the rotator of {show_key(key)} has nothing to rehearse on", key=key, hint="rotate a test secret"
+        )
+    with rehearser.rehearsal(key, old) as (throwaway, first):
+        retirer: Retirer | None = able(throwaway, Retirer)
+        second = make_for(throwaway, key, first, make)
+        for before, after in ((first, second), (second, first)):
+            throwaway.apply(key, before, after)
+            _verified(throwaway, key, after)
+            if retirer is not None:
+                _verified(throwaway, key, before)
+                retirer.retire(key, before, after)
+                _verified(throwaway, key, after)
+
+
+def make_for(rotator: object, key: str, old: str, make: Callable[[str], str]) -> str:
+    """Return the new value that `make` makes of `old`, in the shape that `rotator` wants."""
+    made = make(old)
+    composer: ValueComposer | None = able(rotator, ValueComposer)
+    return made if composer is None else composer.compose(key, old, made)
+
+
+def _verified(rotator: Rotator, key: str, value: str) -> None:
+    if rotator.verify(key, value) is False:
+        raise ValidationError(f"the rehearsal for {show_key(key)}: verify returned False", key=key)
