@@ -422,7 +422,11 @@ class RotationRun:
         if replaced in {record.old_version, None}:
             return
         told = "the secret was changed by somebody else as its new value was written over that"
-        self._note(replace(record, state="pending", old_version=replaced), told)
+        record = replace(record, state="pending", old_version=replaced)
+        if record.old is not None and replaced is not None:  # kept beside the versions: to be taken away later
+            over = (record.old, self._tools.clock().isoformat())
+            record = replace(record, old=self._secret.value_of(replaced), stale=(*record.stale, over))
+        self._note(record, told)
         hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
         raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
 
