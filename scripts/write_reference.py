@@ -273,7 +273,13 @@ def _operations() -> Iterator[tuple[str, str]]:
             if name.startswith("_") or not callable(method) or name == "close":
                 continue
             wanted = list(inspect.signature(method).parameters)[1:]
-            given = {"keys": ["a"], "values": {"a": "b"}, "expected_version": None, "lease": _LEASE}
+            given = {
+                "keys": ["a"],
+                "values": {"a": "b"},
+                "expected_version": None,
+                "lease": _LEASE,
+                "callback": id,
+            }
             seen.clear()
             # That there is no such secret is an answer too: the event is what counts.
             with contextlib.suppress(errors.StrongroomError):
