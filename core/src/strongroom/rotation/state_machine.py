@@ -423,7 +423,7 @@ class RotationRun:
             return
         told = "the secret was changed by somebody else as its new value was written over that"
         record = replace(record, state="pending", old_version=replaced)
-        if record.old is not None and replaced is not None:  # kept beside the versions: to be taken away later
+        if record.old is not None and replaced is not None:  # to be taken away later
             over = (record.old, self._tools.clock().isoformat())
             record = replace(record, old=self._secret.value_of(replaced), stale=(*record.stale, over))
         self._note(record, told)
