@@ -1,7 +1,7 @@
 """Check the licences of what strongroom needs at run time against those that its users can live with.
 
 `python scripts/licences.py [SITE-PACKAGES]` looks at all distributions of an environment, by default at those
-that strongroom's own need, and ends with 1 naming each whose licence is none of `ALLOWED`.
+that strongroom's own need, and ends with 1 naming each whose licence is not one of `ALLOWED`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write docs/reference/ anew from the code: spec, command line, errors, plugins and hooks, the library.
+"""Write docs/reference/ from the code: spec, command line, errors, plugins and hooks, the library.
 
 `--check` writes nothing and fails where a page differs from the code.
 """

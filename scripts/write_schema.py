@@ -1,4 +1,4 @@
-"""Write schemas/strongroom.schema.json anew from the models and the installed plugins."""
+"""Write schemas/strongroom.schema.json from the models and the installed plugins."""
 
 from __future__ import annotations
 

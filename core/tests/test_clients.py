@@ -24,7 +24,7 @@ LEFT_OUT = "(its message holds the value and is left out)"
 
 
 def run(*outcomes, seconds=60, may_help=lambda *_: True, asked=None, waited=None):
-    """Send until an outcome is no exception; the provider's errors say what was raised."""
+    """Send until an outcome is not an exception; the provider's errors say what was raised."""
     left = list(outcomes)
 
     def send():

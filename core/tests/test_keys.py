@@ -58,7 +58,7 @@ def test_512_characters_and_no_more():
 
 @pytest.mark.parametrize("key", [None, 1, b"a", ("a",)])
 def test_no_text_is_no_key(key):
-    """A key that is no text is an `InvalidKeyError`, and no value of it is shown."""
+    """A key that is not text is an `InvalidKeyError`, and no value of it is shown."""
     with pytest.raises(InvalidKeyError, match="expected text"):
         check_key(key)
 
@@ -104,7 +104,7 @@ def test_any_text_is_a_value(value):
 
 @pytest.mark.parametrize("value", NO_TEXTS.values(), ids=NO_TEXTS)
 def test_no_text_is_no_value(value):
-    """What is no text is a `TypeError` that names the type and shows nothing of the value."""
+    """What is not text is a `TypeError` that names the type and shows nothing of the value."""
     with pytest.raises(TypeError, match=type(value).__name__) as caught:
         check_value(value, "key")
     assert "text'" not in str(caught.value)

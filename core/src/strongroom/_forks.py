@@ -186,7 +186,7 @@ def _in_child() -> None:
 
 
 def _hear_of_uwsgi() -> None:
-    """Hear of the forks of uWSGI, which forks in C and runs no handler of Python's unless it is told to."""
+    """Hear of the forks of uWSGI, which forks in C and runs no handler of Python's unless it is asked to."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None:
         return

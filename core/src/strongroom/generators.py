@@ -128,7 +128,7 @@ def generator_of(kind: str = "password", **options: Any) -> Generator:
 
     Args:
         kind: One of `GENERATORS`.
-        options: Of `password`: `length`, `alphabet`, `require`, as of `strongroom.generate_password`;
+        options: Of `password`: `length`, `alphabet`, `require`, see `strongroom.generate_password`;
             of `hex` and `urlsafe`: `count`, the bytes; of `rsa`: `bits`, at least 2048.
 
     Raises:

@@ -41,7 +41,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
-# Names are no secrets, so remembering the good ones is harmless and makes the check a look-up.
+# Names are not secrets, so remembering the good ones is harmless and makes the check a look-up.
 @lru_cache(maxsize=8192)
 def check_key(key: str) -> str:
     """Return `key`, or raise `InvalidKeyError` where it breaks the rules."""
@@ -108,13 +108,13 @@ def listed(keys: Iterable[str | None], prefix: str) -> list[str]:
 
 
 def check_value(value: str, key: str) -> str:
-    """Return `value`, or raise where it is no text (`TypeError`) or no Unicode text (`ValidationError`)."""
+    """Return `value`, or raise where it is not text (`TypeError`) or not Unicode text (`ValidationError`)."""
     if not isinstance(value, str):
         message = f"the value for {show_key(key)} must be str, got {type(value).__name__}"
         raise TypeError(message)
     if not value.isascii() and _has_surrogate(value):
         raise ValidationError(
-            f"the value for {show_key(key)} holds a lone surrogate, which is no Unicode text", key=key
+            f"the value for {show_key(key)} holds a lone surrogate, which is not Unicode text", key=key
         )
     return value
 
@@ -187,7 +187,7 @@ def escaped(marker: str, text: str) -> str:
 
 
 def unescaped(marker: str, text: str) -> str | None:
-    """Return `text` with what `escaped` made of its parts undone, or None where that is no UTF-8."""
+    """Return `text` with what `escaped` made of its parts undone, or None where that is not UTF-8."""
     if marker not in text:
         return text
     try:

@@ -17,7 +17,7 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class BadTemplateError(ValueError):
-    """Text that is no template; the message quotes nothing of it."""
+    """Text that is not a template; the message quotes nothing of it."""
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +33,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # configuration files are no HTML
+        autoescape=False,  # configuration files are not HTML
         finalize=_written,
     )
     pairs = made.filters["urlencode"]
@@ -47,7 +47,7 @@ def names_in(text: str) -> frozenset[str]:
     """Return the names that the template `text` needs from outside.
 
     Raises:
-        BadTemplateError: It is none, names an unknown filter, or reaches for another template.
+        BadTemplateError: It is not a template, names an unknown filter, or reaches for another template.
     """
     from jinja2 import TemplateError, meta, nodes
 

@@ -225,5 +225,5 @@ def test_pieces_that_cannot_be_read(rotated, tmp_path):
     with pytest.raises(AuditError, match="No such file"):
         alone(rotated, earlier=[tmp_path / "none"])
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ConfigurationError, match="no ordinary file"):
+    with pytest.raises(ConfigurationError, match="not an ordinary file"):
         alone(rotated, earlier=[tmp_path / "fifo"])

@@ -240,7 +240,7 @@ def test_no_log_no_key_no_file(tmp_path, written):
         written.verify()
     written.path.unlink()
     os.mkfifo(written.path)
-    with pytest.raises(ConfigurationError, match="no ordinary file"):
+    with pytest.raises(ConfigurationError, match="not an ordinary file"):
         written.verify(key="key")
     written.path.unlink()
     written.path.mkdir()

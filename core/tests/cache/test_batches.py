@@ -115,7 +115,7 @@ def test_it_takes_no_stale_value_from_the_others(kind, cached, service, clock):
         cached.get_secrets(["a", "b"])
     service.faults = {key: BackendUnavailableError("down") for key in "ab"}
     assert cached.get_secret("a") == "value-a"
-    if kind != "undecryptable":  # that is no answer about what may be read
+    if kind != "undecryptable":  # that is not an answer about what may be read
         with pytest.raises(BackendUnavailableError):
             cached.get_secret("b")
 

@@ -140,7 +140,7 @@ def test_show_filters_and_shows_no_control_character(audited):
     told = json.loads(audited("audit", "show", "--json", "--operation", "get", "--outcome", "ok").stdout)
     assert [one["key"] for one in told["entries"]] == ["database/password"]
     assert audited("audit", "show", "--since", "2000-01-01", "--key", "api/*").stdout.count("api/key") == 1
-    assert "no time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
+    assert "not a time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
 
 
 def test_tail_shows_the_last_and_follows(audited):

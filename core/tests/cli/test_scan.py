@@ -251,7 +251,7 @@ def test_an_older_hook_of_ours_is_written_anew(folder, scan):
         "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
         f"exec {sys.executable} -m strongroom scan --staged\n"
     )
-    assert "anew" in scan("--install-hook").stdout
+    assert "again" in scan("--install-hook").stdout
     assert " -P -m strongroom " in hook.read_text()
     assert "already" in scan("--install-hook").stdout
 

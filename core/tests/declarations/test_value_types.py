@@ -102,7 +102,7 @@ def test_what_openssl_would_refuse_is_refused_with_the_reason(text, why):
 def test_a_certificate_cut_at_a_line_is_told_as_cut():
     body = "MIIB" + "AAAA" * 15
     told = check(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n", type="pem")
-    assert told == "it is no pem: the body was cut short, in block 1"
+    assert told == "it is not of the type pem: the body was cut short, in block 1"
 
 
 def test_a_bundle_is_looked_at_once_whatever_stands_behind_it():
@@ -129,7 +129,7 @@ def test_a_line_end_is_told_as_the_reason(kind):
     assert check(right, type=kind) is None
     assert "a line end follows it" in check(right + "\n", type=kind)
     assert "white space stands around it" in check(" " + right, type=kind)
-    assert check("!\n", type=kind) == f"it is no {kind}"
+    assert check("!\n", type=kind) == f"it is not of the type {kind}"
 
 
 def test_a_pattern_gives_up_in_bounded_time(monkeypatch):
@@ -162,7 +162,7 @@ def test_patterns_for_keys_and_in_a_json_schema_are_bounded_too(monkeypatch):
     provider.set_secret("aaa", "x")
     with pytest.raises(InvalidKeyError, match="takes more than"):
         provider.get_secret("a" * 100 + "b")
-    with pytest.raises(ConfigurationError, match="no regular expression"):
+    with pytest.raises(ConfigurationError, match="not a regular expression"):
         ValidationMiddleware(inner, key_pattern="(")
     schema = ValidationMiddleware(inner, json_schema={"type": "string", "pattern": "^" + DOUBLING})
     schema.set_secret("k", '"aaa"')

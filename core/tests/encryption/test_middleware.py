@@ -220,5 +220,5 @@ def test_naming_a_cipher_loads_no_cryptography(tmp_path):
 
 
 def test_what_is_no_cipher_is_refused():
-    with pytest.raises(TypeError, match="is no cipher"):
+    with pytest.raises(TypeError, match="is not a cipher"):
         EncryptionMiddleware(MemorySecretProvider(), "a passphrase")

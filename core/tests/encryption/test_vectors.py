@@ -76,7 +76,7 @@ def test_wycheproof(name, primitive, key_bits, expected):
 
 
 def blocks(text):
-    """Yield the cases of a NIST file as dictionaries; a line in brackets is no case."""
+    """Yield the cases of a NIST file as dictionaries; a line in brackets is not a case."""
     case = {}
     for line in [*text.splitlines(), ""]:
         name, equals, value = (part.strip() for part in line.partition("="))

@@ -1,7 +1,7 @@
 """The secrets backend inside a real Airflow, in an environment of its own.
 
 Airflow brings some 130 packages, of which several want other versions than this repository pins: so the
-environment is made anew, by `make torture` alone. `AIRFLOW_PYTHON` names an interpreter to use instead.
+environment is made again, by `make torture` alone. `AIRFLOW_PYTHON` names an interpreter to use instead.
 """
 
 from __future__ import annotations

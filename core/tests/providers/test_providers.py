@@ -123,7 +123,9 @@ def test_a_provider_of_ours_is_not_guarded():
 
 def test_what_lacks_a_method_is_no_provider():
     """The error says which methods are missing."""
-    with pytest.raises(TypeError, match=r"object is no secret provider: it lacks get_secret, .*list_secrets"):
+    with pytest.raises(
+        TypeError, match=r"object is not a secret provider: it lacks get_secret, .*list_secrets"
+    ):
         guard(object())
 
 
@@ -165,7 +167,7 @@ class Careless:
 
 
 def test_a_guard_keeps_the_rules_for_a_stranger_who_knows_none():
-    """Bad keys and what is no text do not reach it, and the state of rotations is in no list."""
+    """Bad keys and what is not text do not reach it, and the state of rotations is in no list."""
     stranger = Careless()
     guarded = guard(stranger)
     with pytest.raises(TypeError):
@@ -458,7 +460,7 @@ def _of_an_error_of_ours(provider, key):
 
 def _of_a_type_error(provider, key):
     value = provider.kept[key]
-    raise TypeError(f"{value} is no number")
+    raise TypeError(f"{value} is not a number")
 
 
 READS = {
@@ -512,7 +514,7 @@ def _of_ours(provider, key):
 @pytest.mark.parametrize("read", ["get", "batch", "version", "delete", "describe", "versions, one by one"])
 @pytest.mark.parametrize("fail", [_no_answer, _of_ours])
 def test_where_a_read_failed_may_be_told(fail, read):
-    """The key, and what the provider was set up with, are no values; nor are texts made of those."""
+    """The key, and what the provider was set up with, are not values; nor are texts made of those."""
     with pytest.raises(BackendUnavailableError) as caught:
         READS[read](guard(Reading(fail)))
     assert "does not answer" in str(caught.value.__cause__ or caught.value)

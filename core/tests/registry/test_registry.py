@@ -470,7 +470,7 @@ def test_registering_a_taken_name_or_what_is_no_provider_is_refused(plain):
 
 
 def test_what_is_no_hook_is_refused():
-    with SecretProviderRegistry(spec()) as registry, pytest.raises(TypeError, match="is no hook"):
+    with SecretProviderRegistry(spec()) as registry, pytest.raises(TypeError, match="is not a hook"):
         registry.add_hook(object())
 
 

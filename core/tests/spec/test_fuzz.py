@@ -126,7 +126,7 @@ def run_mutations(first: int, count: int, tmp_path) -> None:
             assert refused.problems, number
             assert "hunter2-secret" not in str(refused), number
         elif refused is not None:
-            assert "no profile" in str(refused), number  # only that is no SpecError
+            assert "no profile" in str(refused), number  # only that is not a SpecError
         assert calls.number < 200_000, f"mutation {number} took too much work"
 
 

@@ -347,7 +347,7 @@ def test_a_file_that_others_decide_is_no_reference(tmp_path, monkeypatch):
     monkeypatch.delenv("STRONGROOM_TRUST_SPEC")
     key.unlink()
     os.mkfifo(key)
-    with pytest.raises(UnresolvedError, match="no regular file"):
+    with pytest.raises(UnresolvedError, match="not a regular file"):
         resolved()
 
 
@@ -407,7 +407,7 @@ def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
-        ("pattern: '('", "no regular expression"),
+        ("pattern: '('", "not a regular expression"),
         ("key: a//b", "invalid key"),
         ("key: a/.rotation/b", "reserved"),
         ("key: '${env:STAGE}/a'", "secrets.NAME.key: references are looked up only in the options"),

@@ -1,6 +1,6 @@
 """The same on ministack, which has AWS's semantics in two places where moto has others: promotions and deletions.
 
-It pins other versions of botocore than the tests do, so it is no test dependency: put its command on the PATH (pip
+It pins other versions of botocore than the tests do, so it is not a test dependency: put its command on the PATH (pip
 install ministack, in an environment of its own) and these tests run.
 """
 

@@ -35,7 +35,7 @@ _CODES = {
 
 
 class Refusal(Exception):
-    """An answer that is no success."""
+    """An answer that is not a success."""
 
     def __init__(self, status, code, message, inner=None, headers=None):
         super().__init__(message)

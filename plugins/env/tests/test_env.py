@@ -55,7 +55,7 @@ def test_bytes_that_are_no_text(monkeypatch):
     provider = EnvSecretProvider("BINARY_")
     assert provider.list_secrets() == ["key"]
     for call in (lambda: provider.get_secret("key"), lambda: provider.get_secrets(["key"])):
-        with pytest.raises(ValidationError, match="no text") as caught:
+        with pytest.raises(ValidationError, match="not text") as caught:
             call()
         assert (caught.value.key, caught.value.provider) == ("key", "env")
 

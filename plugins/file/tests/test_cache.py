@@ -508,7 +508,7 @@ def test_flipped_bits(path):
 
 
 def test_damage_under_an_open_cache(path, caplog):
-    """Whoever meets it begins anew; another one that had it open follows."""
+    """Whoever meets it begins again; another one that had it open follows."""
     with FileCacheStore(path) as store, FileCacheStore(path) as other:
         for number in range(200):
             store.set(f"a:{number}", bytes(1000), 60)
@@ -537,7 +537,7 @@ def test_who_comes_second_sets_nothing_aside(path):
 
 
 def test_a_file_that_was_replaced(path):
-    """It is opened anew, and who watches is told that any name may have been dropped."""
+    """It is opened again, and who watches hears that any name may have been dropped."""
     with FileCacheStore(path, timeout_seconds=30) as store, _watching(store) as (heard, wait_for, watcher):
         store.set("a:b", b"data", 60)
         with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as before:

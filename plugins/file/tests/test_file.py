@@ -460,7 +460,7 @@ def test_a_write_is_never_lost_in_a_replaced_store(store, provider):
 
 
 def test_network_file_systems_are_refused(store, provider, tmp_path, monkeypatch):
-    """What Linux calls a network file system is no place for a store; what cannot be told is."""
+    """What Linux calls a network file system is not a place for a store; what cannot be told is."""
     provider.set_secret("key", "value")
     provider.close()
     device = store.stat().st_dev

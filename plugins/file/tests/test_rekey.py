@@ -200,7 +200,7 @@ def test_what_cannot_be_a_new_key(paths):
 
 
 def test_a_damaged_store_keeps_its_key(paths):
-    """What cannot be read is not written anew."""
+    """What cannot be read is not written again."""
     with _filled(paths) as provider:
         provider.close()
         with closing(sqlite3.connect(paths[0])) as connection:

@@ -314,7 +314,7 @@ def test_an_edit_under_an_open_store_is_seen(states, tmp_path):
 
 
 def test_removed_nodes_are_missed_under_an_open_store(states, tmp_path):
-    """An edit that left the root alone makes an open store look at every node anew."""
+    """An edit that left the root alone makes an open store look at every node again."""
     store = tmp_path / "store"
     shutil.copy(states[1], store)
     with FileSecretProvider(store, KEY) as provider:
@@ -362,7 +362,7 @@ def test_an_anchor_tells_an_older_file(states, tmp_path):
     with FileSecretProvider(store, KEY) as provider:
         assert provider.verify() == []
         assert any("older than the anchor" in line for line in provider.verify(anchor))
-        assert provider.verify("rubbish") == ["the anchor is none: expected epoch:commits:digest"]
+        assert provider.verify("rubbish") == ["the anchor is not valid: expected epoch:commits:digest"]
     store.unlink()
     with FileSecretProvider(store, KEY) as provider:
         assert provider.verify(anchor)

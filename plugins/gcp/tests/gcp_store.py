@@ -23,7 +23,7 @@ STATE = sm.SecretVersion.State
 
 
 class Refusal(Exception):
-    """An answer that is no success: a gRPC code, a message, and perhaps details (packed messages)."""
+    """An answer that is not a success: a gRPC code, a message, and perhaps details (packed messages)."""
 
     def __init__(self, code, message, details=()):
         super().__init__(message)

@@ -34,7 +34,7 @@ def test_the_limit_counts_bytes():
 
 
 def test_binary_is_a_clear_error_that_holds_no_byte_of_it():
-    with pytest.raises(ValidationError, match="7 bytes that are no UTF-8") as caught:
+    with pytest.raises(ValidationError, match="7 bytes that are not UTF-8") as caught:
         decode("k", b"\xff\xfesecre")
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None

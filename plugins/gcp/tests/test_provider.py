@@ -91,7 +91,7 @@ def test_other_tools_read_and_write_the_same_secrets(provider, bench):
 
 def test_a_binary_secret_is_a_clear_error(provider, bench):
     bench.put("binary", b"\xff\x00\xfe")
-    with pytest.raises(ValidationError, match="no UTF-8") as caught:
+    with pytest.raises(ValidationError, match="not UTF-8") as caught:
         provider.get_secret("binary")
     assert caught.value.key == "binary"
     with pytest.raises(ValidationError):

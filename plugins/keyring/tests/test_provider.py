@@ -172,7 +172,7 @@ def test_a_binary_entry_is_told_and_is_not_absent(file_backend, provider, monkey
         (fail.Keyring(), "No recommended backend"),
         ("no.such.Keyring", "cannot be used"),
         ("keyring.backends.macOS.Missing", "cannot be used"),
-        (object(), "no keyring backend"),
+        (object(), "not a keyring backend"),
     ],
 )
 def test_no_usable_backend_is_the_set_ups_fault(backend, said):

@@ -64,7 +64,7 @@ class TestAddresses:
             ("redis://", "no host"),
             ("host:6379", "scheme"),
             ("redis+sentinel://host:1", "no service"),
-            ("redis+cluster://host:port", "no number"),
+            ("redis+cluster://host:port", "not a number"),
         ],
     )
     def test_a_url_that_is_none_is_refused_without_showing_it(self, url, told):

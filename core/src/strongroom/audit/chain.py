@@ -47,7 +47,7 @@ class Head:
         size: Bytes of the file up to the end of that line.
         first: The number of the file's first line: 1, or more after a rotation of the log.
         prev: The MAC of the line before the first.
-        file: Device and inode, by which a new file is told from one that was cut to nothing.
+        file: Device and inode, by which a new file is distinguished from one that was cut to nothing.
     """
 
     seq: int

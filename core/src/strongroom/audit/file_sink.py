@@ -3,7 +3,7 @@
 Whoever writes holds a lock on the head, which stays where it is while logs are rotated. What the writer
 knows of the end of the log is good as long as size and inode are what they were: then nobody else wrote, and
 an entry costs one write and one update of the head in place. Otherwise `strongroom.audit.recovery` finds the
-end anew.
+end again.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class FileSink:
         self._chain = Chain(key)
         self._head_fd = os.open(self.head_path, _OPEN, 0o600)
         if not stat.S_ISREG(os.fstat(self._head_fd).st_mode):
-            raise AuditError(f"{self.head_path} is no ordinary file", hint="remove it")
+            raise AuditError(f"{self.head_path} is not an ordinary file", hint="remove it")
 
     def _refuse_what_is_no_log(self) -> bool:
         """Look at what is there before anything is made beside it; return whether the log is in use."""
@@ -184,7 +184,7 @@ class FileSink:
                 continue
             if not stat.S_ISREG(found.st_mode):
                 raise AuditError(
-                    f"{path} is no ordinary file, so no audit log",
+                    f"{path} is not an ordinary file, so no audit log",
                     hint="name a file of its own; for a pipe leave `path` out and configure a logger",
                 )
             sizes.append(found.st_size)
@@ -213,7 +213,7 @@ class FileSink:
         self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
         status = os.fstat(self._log_fd)
         if not stat.S_ISREG(status.st_mode):
-            raise AuditError(f"{self.path} is no ordinary file, so no audit log")
+            raise AuditError(f"{self.path} is not an ordinary file, so no audit log")
         if status.st_mode & _OTHERS_MAY:
             with contextlib.suppress(OSError):  # somebody else's file: what can be written is written
                 os.fchmod(self._log_fd, status.st_mode & ~_OTHERS_MAY)

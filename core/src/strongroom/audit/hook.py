@@ -54,7 +54,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         timeout: Seconds to wait for other writers of a log.
 
     Raises:
-        ConfigurationError: The key is none, or no path is given in a list of them.
+        ConfigurationError: The key is not a key, or no path is given in a list of them.
     """
 
     def __init__(

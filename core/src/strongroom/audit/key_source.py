@@ -32,10 +32,10 @@ class KeySource(HoldsKey):
 
     Args:
         key: The key itself; text counts as its UTF-8 bytes, without the line breaks around it.
-        key_file: A file that holds it; a trailing newline is no part of it.
+        key_file: A file that holds it; a trailing newline is not part of it.
 
     Raises:
-        ConfigurationError: The key is empty, or begins like a generated one and is none.
+        ConfigurationError: The key is empty, or begins like a generated one and is not one.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class KeySource(HoldsKey):
             if found is None:
                 raise AuditError(
                     f"the key {path} of the audit log beside it is missing",
-                    hint="put it back, or move the log and its .head away to begin anew",
+                    hint="put it back, or move the log and its .head away to begin again",
                 )
         return found if found is not None else _make(path)
 

@@ -192,7 +192,7 @@ class _Checker:
             if head is not None and head.seq < after.last and head.seq == after.settled[0]:
                 self.behind = 1  # its writer died between its append and the head's
         else:
-            self.least = least if after is None else 1 << 62  # that the one before is bad was told there
+            self.least = least if after is None else 1 << 62  # that the one before is bad was reported there
             if head is not None:
                 self.first, self.before = head.first, head.prev
             ends = [(self.first - 1, self.before)]

@@ -94,7 +94,7 @@ def component_address(
         kind: `provider`, `middleware` or `encryption`.
         type_name: Its type.
         options: All of its options, paths made whole.
-        public: Those that are no secrets; of the others a hash is taken.
+        public: Those that are not secrets; of the others a hash is taken.
     """
     if kind == "middleware" and type_name in _TRANSPARENT:
         return None
@@ -198,7 +198,7 @@ def invalidate(chain: Any, key: str) -> None:
 def address_of(chain: Any, *, here: bool = False) -> str | None:
     """Return the address of a chain made in Python; None where a part of it tells none.
 
-    With `here` such a part is told by the object that it is: for what is shared in this process alone.
+    With `here` the object itself stands for such a part: for what is shared in this process alone.
     """
     found = _address_of(chain, here=here)
     return None if found is None else _text(found)

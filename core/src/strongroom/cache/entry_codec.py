@@ -82,7 +82,7 @@ class EntryCodec:
         """Return the data of `kept` for `name`.
 
         Raises:
-            ValidationError: The value is no Unicode text.
+            ValidationError: The value is not Unicode text.
         """
         told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version, kept.marks]
         text = json.dumps(told, ensure_ascii=False)

@@ -63,7 +63,7 @@ class HierarchicalSecretCache(ProcessBound):
             `drop` drops by them, whatever the namespace and the tenant.
         account: Asked once, at the first use of the store, for what else decides which secrets are meant. The
             store is not used while it raises.
-        max_entries: As of `SecretCache`, like the next five.
+        max_entries: See `SecretCache`, like the next five.
         negative_ttl_seconds: Of this process alone.
         stale_if_error_seconds: For both levels, each from the end of its own time to live.
         refresh_ahead: Of this process.
@@ -446,7 +446,7 @@ class HierarchicalSecretCache(ProcessBound):
             )
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
-        except Exception as error:  # noqa: BLE001  # as of `_look`
+        except Exception as error:  # noqa: BLE001  # see `_look`
             self._store.failed(error)
             return
         self._store.set(name, data, self._keep, token)

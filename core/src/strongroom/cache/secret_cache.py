@@ -61,7 +61,7 @@ class SecretCache(ProcessBound):
         stale_if_error_seconds: How long past its time a value is still given while the backend is
             unavailable, and for no other error.
         refresh_ahead: The last part of a value's life, between 0 and 1, in which a read gets it at once and
-            has it fetched anew in the background.
+            has it fetched again in the background.
         jitter: How much shorter a life may be, between 0 and 1, drawn for each value, so that what was
             fetched together does not expire together.
         fetch_timeout_seconds: How long a caller waits for a fetch; None without end.
@@ -121,7 +121,7 @@ class SecretCache(ProcessBound):
             try:
                 # `current_tenant()`, written out; the slow way asks it where a block ended elsewhere.
                 entry = spaces[open_blocks()[0].value][key]
-            except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is no key
+            except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is not a key
                 entry = None
             if entry is not None:
                 value = entry.value
@@ -482,7 +482,7 @@ class SecretCache(ProcessBound):
         raise again(error)
 
     def _given_up(self, flight: Flight) -> BackendUnavailableError:
-        """Return the error for a fetch that does not end, and let the next caller try anew."""
+        """Return the error for a fetch that does not end, and let the next caller try again."""
         with self._lock:
             now = self._settle(flight)
             flight.kept = False
@@ -504,7 +504,7 @@ class SecretCache(ProcessBound):
 
 
 def again(error: E) -> E:
-    """Return an error that can be raised anew: several callers get it, and each adds to its own."""
+    """Return an error that can be raised again: several callers get it, and each adds to its own."""
     if not isinstance(error, StrongroomError):
         return error
     fresh = copy.copy(error)

@@ -30,7 +30,7 @@ def script() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run `strongroom` with `args` (those of the process by default) and return its exit code.
 
-    Nothing is raised: errors are told on stderr, one line each.
+    Nothing is raised: errors go to stderr, one line each.
     """
     from strongroom.cli.context import run_guarded
     from strongroom.cli.fast_path import parse_fast_call

@@ -1,7 +1,7 @@
 """Errors as lines on stderr and as exit codes. No value is ever among them.
 
 An error of strongroom tells its own message, which holds no value. Of any other exception only the
-type is told, because its message may hold anything.
+type is shown, because its message may hold anything.
 """
 
 from __future__ import annotations

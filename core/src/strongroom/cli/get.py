@@ -67,7 +67,7 @@ def _wholly(
     from strongroom.cli.spec_cache import remember
     from strongroom.errors import SecretNotFoundError
 
-    registry.explain(text)  # refuses what is no key
+    registry.explain(text)  # refuses what is not a key
     try:
         if version is None:
             key, value = names.read(registry, text, as_key=as_key)

@@ -130,7 +130,7 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
             # Hooks would see a list that nobody asked for.
             if how.provider in _LISTED_SOON and not how.hooks:
                 close = nearest(error.key, registry.list_secrets())
-        except StrongroomError:  # what was not found is told all the same
+        except StrongroomError:  # what was not found is reported all the same
             return error
     if close is not None:
         error.hint = f"did you mean {show_key(close)}?"

@@ -71,7 +71,7 @@ class CachedSpec:
 
         from strongroom.spec.secret_plan import Position, SecretPlan
 
-        nowhere = Position("a remembered spec")  # what is wrong is told on the whole way
+        nowhere = Position("a remembered spec")  # what is wrong is reported on the whole way
         secrets: dict[str, SecretPlan] = {}
         for told in json.loads(self._declared):
             members: dict[str, Any] = {

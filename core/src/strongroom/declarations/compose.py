@@ -67,7 +67,7 @@ def compose(secret: SecretPlan, parts: Mapping[str, Resolution]) -> Composed:
     values = {name: template_value(parts[name]) for name in secret.parts if parts[name].text is not None}
     try:
         text = environment().from_string(secret.compose or "").render(values)
-        text.encode()  # half a surrogate pair is no text
+        text.encode()  # half a surrogate pair is not text
         return Composed(text)
     except UndefinedError:
         absent = [name for name in secret.parts if name not in values]

@@ -16,7 +16,7 @@ def member_of(value: str, key: str, field: str) -> str:
     A member that is text is returned as it is, any other as JSON text.
 
     Raises:
-        ValidationError: The value is no JSON object or list.
+        ValidationError: The value is not a JSON object or list.
         SecretNotFoundError: It has no such member.
     """
     try:
@@ -26,7 +26,7 @@ def member_of(value: str, key: str, field: str) -> str:
     if not isinstance(data, dict | list):
         # Outside the `except` block: json's error holds the whole value.
         raise ValidationError(
-            f"{show_key(key)} has no fields: its value is no JSON object",
+            f"{show_key(key)} has no fields: its value is not a JSON object",
             key=key,
             hint="ask for it without a field",
         )
@@ -47,7 +47,7 @@ def with_member(value: str, key: str, field: str, new: str, *, add: bool = False
         add: Add a member of this name, dots and all, to an object that has none.
 
     Raises:
-        ValidationError: The value is no JSON object.
+        ValidationError: The value is not a JSON object.
         SecretNotFoundError: It has no such member.
     """
     try:

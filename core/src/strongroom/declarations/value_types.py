@@ -45,7 +45,7 @@ def check_text(secret: SecretPlan, text: str) -> tuple[Any, str | None]:
         why = f": {reason}"
     except (ValueError, RecursionError):
         why = _white_space(secret, text)
-    return None, f"it is no {secret.type}{why}"
+    return None, f"it is not of the type {secret.type}{why}"
 
 
 class _ReasonError(ValueError):
@@ -74,7 +74,7 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
     if secret.pattern is not None and (why := mismatch(secret.pattern, text)) is not None:
         return why
     if secret.one_of is not None and text not in secret.one_of:
-        return f"it is none of the {len(secret.one_of)} values allowed"
+        return f"it is not one of the {len(secret.one_of)} values allowed"
     return _forbidden(secret, text)
 
 
@@ -106,7 +106,7 @@ def _url(text: str) -> str:
     from urllib.parse import urlsplit  # few declarations are of this type, and `run` is to start fast
 
     parts = urlsplit(text)
-    _ = parts.port  # raises where it is no number
+    _ = parts.port  # raises where it is not a number
     if not parts.scheme or not (parts.netloc or parts.path) or re.search(r"\s", text):
         raise ValueError
     return text

@@ -2,7 +2,7 @@
 
 No cipher's key encrypts anything itself. A key for data is derived from it, from 16 random bytes that stand
 in the token, the algorithm and the active tenant (HKDF-Expand, RFC 5869, with SHA-256). A cipher draws these
-bytes when it first encrypts and anew after 2**20 tokens. So however many processes use one key, no key for
+bytes when it first encrypts and again after 2**20 tokens. So however many processes use one key, no key for
 data comes near the 2**32 encryptions with random nonces that NIST SP 800-38D (section 8.3) allows: nothing
 has to be counted between them. A forked child goes on with its parent's bytes, and with nonces of its own.
 """
@@ -154,8 +154,8 @@ class TokenEncryption(HoldsKey):
         """Return a token of `plaintext` that decrypts only with the same `context`, under the same tenant.
 
         Raises:
-            TypeError: `plaintext` is no text.
-            ValidationError: It holds a lone surrogate, which is no Unicode text.
+            TypeError: `plaintext` is not text.
+            ValidationError: It holds a lone surrogate, which is not Unicode text.
             EncryptionError: The key is a passphrase that was given as an older one.
         """
         key = self._writing or self._first()
@@ -336,4 +336,4 @@ def _bytes_of(plaintext: str) -> bytes:
         return plaintext.encode()
     except UnicodeEncodeError:
         pass  # raised below: the error's context would hold the plaintext
-    raise ValidationError("the plaintext holds a lone surrogate, which is no Unicode text")
+    raise ValidationError("the plaintext holds a lone surrogate, which is not Unicode text")

@@ -217,7 +217,7 @@ def _ignore(path: Path, old: Path) -> None:
     for folder in own.parents:
         with contextlib.suppress(
             OSError, UnicodeDecodeError
-        ):  # no such file, or not ours to write: git is told elsewhere
+        ):  # no such file, or not ours to write: git learns of it elsewhere
             ignored = folder / ".gitignore"
             lines = ignored.read_text("utf-8").splitlines()
             names = {own.name, f"/{own.relative_to(folder).as_posix()}", own.relative_to(folder).as_posix()}

@@ -87,8 +87,8 @@ def parse(token: str) -> Token:
     """Take a token apart.
 
     Raises:
-        DecryptionError: It is none, not in the one form that encrypting writes, or asks for a key derivation
-            that is too cheap or too dear; nothing has been derived then.
+        DecryptionError: It is not a token, not in the one form that encrypting writes, or asks for a key
+            derivation that is too cheap or too dear; nothing has been derived then.
     """
     found = _TOKEN.fullmatch(token)
     data = _decoded(found[3]) if found else None
@@ -172,5 +172,5 @@ def _bounded(parameters: Argon2Parameters) -> Argon2Parameters:
     try:
         return check_parameters(parameters)
     except ConfigurationError:
-        pass  # raised below: to the caller this is a token like any other that is none
+        pass  # raised below: to the caller this is a token like any other that is not valid
     raise refused()

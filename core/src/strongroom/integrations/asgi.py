@@ -25,7 +25,7 @@ _POLICY_VIOLATION = 1008
 class TenantMiddleware:
     """Runs each request and each websocket under the tenant that it says it is for.
 
-    A request whose tenant is no valid id is answered 400 and a websocket is refused before it is accepted;
+    A request whose tenant is not a valid id is answered 400 and a websocket is refused before it is accepted;
     so is one that names none, unless `required` is false. What the application does for a request,
     background tasks and streamed answers included, runs under its tenant.
 

@@ -66,7 +66,7 @@ def lifespan(
     read are not looked at.
 
     Args:
-        spec: As of `AsyncSecretRegistry`; a registry is shared, and not closed.
+        spec: See `AsyncSecretRegistry`; a registry is shared, and not closed.
         profile: The spec's profile.
         check: Whether to look at the declared secrets before the application starts.
         group: Look at those of this group only.
@@ -149,7 +149,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Answer strongroom's errors without a name of a secret in the answer.
 
     400 where the request names no tenant or a bad one; 503 with `Retry-After` where the backend is away; 500
-    otherwise: a secret that is missing, or refused to this server, is no fault of the caller. What is not the
+    otherwise: a secret that is missing, or refused to this server, is not the caller's fault. What is not the
     caller's fault is logged to `strongroom.integrations`, with the key.
     """
     app.add_exception_handler(StrongroomError, _answer)

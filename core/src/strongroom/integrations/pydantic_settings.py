@@ -90,8 +90,8 @@ class StrongroomSettingsSource(EnvSettingsSource):
     Args:
         settings_cls: The settings class.
         registry: Any provider; without one, the registry of `spec`.
-        spec: As of `SecretProviderRegistry`.
-        profile: As of `SecretProviderRegistry`.
+        spec: See `SecretProviderRegistry`.
+        profile: See `SecretProviderRegistry`.
         keys: Keys by the name that a field's variable would have, for fields that nothing is declared for.
         options: Those of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`, `env_nested_delimiter`.
 
@@ -228,7 +228,7 @@ class StrongroomSettingsSource(EnvSettingsSource):
 
 
 def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
-    """Read `settings` anew from all of its sources, in place; return the names of the fields that changed.
+    """Read `settings` again from all of its sources, in place; return the names of the fields that changed.
 
     Whoever holds the object sees the new values, all at once. Where reading or validation fails, the error is
     raised and the old values stay.

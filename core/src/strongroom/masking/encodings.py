@@ -100,7 +100,7 @@ def _all_forms(value: str, counts: Callable[[str], bool]) -> Iterator[tuple[str,
     yield from _encodings(value)
     lines = value.splitlines()
     if lines != [value]:
-        # A line without its indentation is found in the indented one too; one of blanks is no secret.
+        # A line without its indentation is found in the indented one too; one of blanks is not a secret.
         for line in dict.fromkeys(line.strip() for line in lines):
             if counts(line):
                 yield from _encodings(line)

@@ -15,7 +15,7 @@ _DEEPEST = 64
 _PLAIN = (bool, int, float, complex, type(None))
 
 known = Masker()
-"""The masker of this process. There is one, so that none can miss what another was told."""
+"""The masker of this process. There is one, so that none can miss what another knows."""
 
 
 def remember(value: str) -> None:

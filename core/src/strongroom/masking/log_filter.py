@@ -58,7 +58,7 @@ class MaskingFilter(logging.Filter):
             text = record.exc_text or "".join(_formatted(record.exc_info)).rstrip("\n")
             masked = masker.mask_text(text)
             if masked is not text or _locals_hold(record.exc_info, masker):
-                # Whoever formats the exception anew would show the value after all.
+                # Whoever formats the exception again would show the value after all.
                 record.exc_info, record.exc_text = None, masked
         for name, value in vars(record).items():
             if name not in _LEFT_ALONE:

@@ -45,10 +45,10 @@ class CachingMiddleware(WriteObserver):
     Args:
         inner: The provider that is shielded.
         ttl_seconds: How long a value is fresh in this process.
-        max_entries: As of `strongroom.cache.SecretCache`, like the next five.
+        max_entries: See `strongroom.cache.SecretCache`, like the next five.
         negative_ttl_seconds: How long "not found" is remembered.
         stale_if_error_seconds: How long past its time a value serves while the backend is unavailable.
-        refresh_ahead: The last part of a life in which a read has the value fetched anew in the background.
+        refresh_ahead: The last part of a life in which a read has the value fetched again in the background.
         jitter: How much shorter a life may be.
         fetch_timeout_seconds: How long a caller waits for a fetch.
         l2: A `strongroom.cache.CacheStore` that processes share.
@@ -279,7 +279,7 @@ class CachingMiddleware(WriteObserver):
 
     def _forget(self, key: str) -> None:
         if not isinstance(key, str):
-            return  # the write was refused, and is told as that
+            return  # the write was refused, and is reported as that
         sources = sources_of(self.inner, key, written=True)
         if not sources:
             self.cache.invalidate(key)

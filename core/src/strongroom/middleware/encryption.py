@@ -55,7 +55,7 @@ class EncryptionMiddleware(Middleware):
     def __init__(self, inner: Any, encryption: Encryption | None = None, *, migrate: bool = False) -> None:
         super().__init__(inner)
         if encryption is not None and not callable(getattr(encryption, "decrypt", None)):
-            raise TypeError(f"a {type(encryption).__name__} is no cipher: it needs encrypt and decrypt")
+            raise TypeError(f"a {type(encryption).__name__} is not a cipher: it needs encrypt and decrypt")
         self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
         self._migrate = migrate
         self._get = self.inner.get_secret
@@ -99,7 +99,7 @@ class EncryptionMiddleware(Middleware):
         return self.inner.stage_secret(key, self._sealed(key, value))
 
     def rekey(self, prefix: str = "", progress: Callable[[int, int], object] | None = None) -> int:
-        """Encrypt every value anew that was not encrypted with the key that is used for writing.
+        """Encrypt every value again that was not encrypted with the key that is used for writing.
 
         Values that others write meanwhile are left to them. It may be called again after a crash.
 

@@ -103,7 +103,7 @@ class TenantSecretProvider(TenantMiddleware):
 
     Args:
         base_provider: The provider that holds the secrets of all tenants.
-        template: As of `TenantMiddleware`.
+        template: See `TenantMiddleware`.
     """
 
     def __new__(cls, base_provider: Any, **_options: Any) -> Self:

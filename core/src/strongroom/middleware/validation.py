@@ -146,10 +146,10 @@ class ValidationMiddleware(Middleware):
         try:
             data = json.loads(value)
             broken = next(self._schema.iter_errors(data), None)
-            # jsonschema quotes the value in its messages: only the place and the rule are told.
+            # jsonschema quotes the value in its messages: only the place and the rule are shown.
             problem = broken and f"{_place(broken.absolute_path)} breaks the schema's {broken.validator!r}"
         except (ValueError, RecursionError):
-            problem = "it is no JSON text"
+            problem = "it is not JSON text"
         if problem:
             raise _broken(key, problem)
 
@@ -166,7 +166,7 @@ def _key_check(pattern: str) -> Callable[[str], str | None]:
     try:
         compiled(pattern)
     except ValueError as error:
-        raise ConfigurationError(f"validation: key_pattern is no regular expression: {error}") from error
+        raise ConfigurationError(f"validation: key_pattern is not a regular expression: {error}") from error
     return lru_cache(maxsize=_KEYS_REMEMBERED)(partial(mismatch, pattern))
 
 
@@ -182,7 +182,7 @@ def _schema_validator(rules: Mapping[str, Any]) -> Any:
     try:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise ConfigurationError(f"validation: json_schema is no JSON Schema: {error.message}") from error
+        raise ConfigurationError(f"validation: json_schema is not a JSON Schema: {error.message}") from error
     # jsonschema tries a schema's patterns by `re`, which nothing stops.
     extend: Any = jsonschema.validators.extend  # it has no types
     return extend(kind, {"pattern": _schema_pattern})(schema)

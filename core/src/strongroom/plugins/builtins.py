@@ -76,7 +76,7 @@ class CachingConfig(_Config):
         default=0.0,
         ge=0,
         le=1,
-        description="The last part of a value's life in which a read has it fetched anew in the background.",
+        description="The last part of a value's life in which a read has it fetched again in the background.",
     )
     jitter: float = Field(default=0.0, ge=0, le=1, description="How much shorter a value's life may be.")
     fetch_timeout_seconds: float | None = Field(

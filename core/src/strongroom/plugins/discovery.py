@@ -238,7 +238,7 @@ class PluginFinder:
                 self._loaded[entry] = self._components(entry)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
-            except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is none of Exception
+            except BaseException as error:  # noqa: BLE001  # a panic of an extension in Rust is not an Exception
                 self._loaded[entry] = describe_error(error)
         return self._loaded[entry]
 
@@ -254,7 +254,7 @@ class PluginFinder:
                 message = f"{KINDS[kind]}() gave a {type(plugin).__name__}, expected strongroom.Plugin"
                 raise TypeError(message)
             if not (isinstance(plugin.config, type) and issubclass(plugin.config, BaseModel)):
-                bad.append((kind, plugin.name, "its config is no pydantic model"))
+                bad.append((kind, plugin.name, "its config is not a pydantic model"))
             elif (kind, plugin.name) in found:
                 bad.append((kind, plugin.name, f"{KINDS[kind]}() gives it twice"))
                 del found[kind, plugin.name]

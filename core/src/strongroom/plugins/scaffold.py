@@ -30,7 +30,7 @@ def create_plugin(name: str, folder: Path) -> Path:
         folder: Where to make the folder `strongroom-NAME`; it is made where it is missing.
 
     Raises:
-        ConfigurationError: `name` is none, belongs to strongroom itself, or something is there already.
+        ConfigurationError: `name` is not a name, belongs to strongroom itself, or something is there already.
     """
     _check_name(name)
     target = Path(folder) / f"strongroom-{name}"
@@ -60,7 +60,7 @@ def _check_name(name: str) -> None:
 
     if not _NAME.fullmatch(name) or len(name) > _MAX_CHARACTERS:
         raise ConfigurationError(
-            f"{name[:_MAX_CHARACTERS]!r} is no name for a plugin",
+            f"{name[:_MAX_CHARACTERS]!r} is not a name for a plugin",
             hint=f"use up to {_MAX_CHARACTERS} lower-case letters, digits and single dashes, as in 'acme'",
         )
     if any(name in table for table in KNOWN_TYPES.values()) or name in {"core", "enterprise"}:

@@ -30,7 +30,7 @@ class BaseProvider(ProcessBound):
     """A convenient base for providers: context manager, quiet `repr`, and one promise.
 
     Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
-    `TypeError` for a value that is no text), so that nothing needs to translate their errors again.
+    `TypeError` for a value that is not text), so that nothing needs to translate their errors again.
     """
 
     type_name: ClassVar[str] = ""

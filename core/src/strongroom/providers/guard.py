@@ -227,7 +227,7 @@ def guard(provider: Any) -> Any:
             for name in ("get_secret", "set_secret", "delete_secret", "list_secrets")
             if not callable(getattr(provider, name, None))
         ]
-        message = f"{type(provider).__name__} is no secret provider: it lacks {', '.join(missing)}"
+        message = f"{type(provider).__name__} is not a secret provider: it lacks {', '.join(missing)}"
         raise TypeError(message)
     methods = capability_methods(provider)
     namespace = {name: _BATCHES.get(name) or _guarded_method(name) for name in methods}

@@ -179,7 +179,7 @@ class LeaseProvider(Protocol):
         ...
 
     def revoke_lease(self, lease: Lease) -> None:
-        """End `lease` now; one that has ended already is no error.
+        """End `lease` now; one that has ended already is not an error.
 
         Raises:
             UnsupportedOperationError: The backend cannot do that.

@@ -30,7 +30,7 @@ _log = logging.getLogger("strongroom.cache")
 
 @dataclass(frozen=True, slots=True)
 class PipelineContext:
-    """What a component is told of its pipeline, where its factory has `accepts_pipeline_context`.
+    """What a component learns of its pipeline, where its factory has `accepts_pipeline_context`.
 
     Attributes:
         pipeline: The pipeline's name.
@@ -112,8 +112,8 @@ class Assembly:
     def share_levels(self, types: frozenset[str | None]) -> None:
         """Assemble what is not yet, of these types of providers, and has a level of its cache to share.
 
-        Others read there what a write through this assembly has changed. One that cannot be assembled is told
-        of, and tried again after a minute: a write that is done must not fail for it.
+        Others read there what a write through this assembly has changed. One that cannot be assembled is
+        logged, and tried again after a minute: a write that is done must not fail for it.
         """
         for name in self._sharing.difference(self._chains):
             if types.isdisjoint(self._types(name)) or time.monotonic() < self._tried_again.get(name, 0.0):

@@ -52,7 +52,7 @@ class AsyncSecretRegistry(ProcessBound):
     no cache, runs on at most `max_threads` threads.
 
     Args:
-        spec: As of `SecretProviderRegistry`, like `profile` and `pipeline`; or a registry, which is then
+        spec: See `SecretProviderRegistry`, like `profile` and `pipeline`; or a registry, which is then
             shared and not closed.
         max_threads: Calls that may run at the same time.
     """

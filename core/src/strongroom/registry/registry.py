@@ -180,7 +180,7 @@ class SecretProviderRegistry(BaseProvider):
         In every cache on the way of `key`, and in the second level, so also on other hosts.
 
         Raises:
-            InvalidKeyError: It is no key.
+            InvalidKeyError: It is not a key.
             ConfigurationError: No route matches and there is no default pipeline.
         """
         self._route(key).invalidate(key)
@@ -207,7 +207,7 @@ class SecretProviderRegistry(BaseProvider):
             TypeError: It lacks `before` or `after`.
         """
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
-            raise TypeError(f"a {type(hook).__name__} is no hook: it needs the methods before and after")
+            raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
         with self._lock:
             self._hooks.append(hook)
             for name, pipeline in self._pipelines.items():

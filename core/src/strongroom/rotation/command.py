@@ -23,9 +23,8 @@ class CommandRotator:
     """Runs a program as the `apply` or the `verify` of a `SecretRotation`.
 
     The program reads one JSON object from its standard input: `step` (`apply` or `verify`), `key`, `new`,
-    and for `apply` also `old`; it says by the exit code 0 that all went well. What it prints is told as the
-    error where it fails, without the values. It runs in a process group of its own, which is killed at the
-    deadline.
+    and for `apply` also `old`; it says by the exit code 0 that all went well. Where it fails, what it prints
+    is the error, without the values. It runs in a process group of its own, which is killed at the deadline.
 
     Args:
         command: The program and its arguments. A name with a `/` is relative to `folder`, any other is
@@ -66,7 +65,7 @@ class CommandRotator:
         """Run the program to find out whether `new` works.
 
         Raises:
-            RotationError: As of `apply`.
+            RotationError: See `apply`.
         """
         self._run({"step": "verify", "key": key, "new": new})
 

@@ -98,7 +98,7 @@ class Secret:
             return "new"
         if record.old_version is not None and look.version is not None:
             if look.version == record.old_version and record.old in {None, record.new}:
-                return "old"  # also where the new value is the old one: its age begins anew as it is written
+                return "old"  # also where the new value is the old one: its age begins again as it is written
             if record.new_version is None and record.made(self.value(look)):
                 return "new"
             return "old" if look.version == record.old_version else "other"

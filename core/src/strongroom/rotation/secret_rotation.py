@@ -255,7 +255,7 @@ class SecretRotation(ProcessBound):
         """Finish the rotation of `key` that is in flight, wherever its process was.
 
         Raises:
-            ConflictError, RotationError: As of `rotate`; the latter also where none is in flight.
+            ConflictError, RotationError: See `rotate`; the latter also where none is in flight.
         """
 
         def finish(steps: RotationRun) -> RotationResult:
@@ -301,14 +301,14 @@ class SecretRotation(ProcessBound):
     def rotate_due(self, prefix: str = "") -> list[RotationResult]:
         """Resume what is in flight, then rotate what is older than the interval.
 
-        A key that fails does not stop the others: it is in flight then, and is told as that. A rotation that
+        A key that fails does not stop the others: it is in flight then, and reported so. A rotation that
         failed before is left alone until its time to be tried again has come: a minute after the first
         failure, then twice as long each time, a day at most. What another tool has staged is left to it.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old some secret is.
             ConflictError: A secret was changed while its rotation was in flight, or has a version that
-                another tool has staged. A key that another process is at is told as in flight.
+                another tool has staged. A key that another process is at is reported as in flight.
             StrongroomError: What else went wrong first; in either case all keys were tried.
         """
         results: list[RotationResult] = []
@@ -339,7 +339,7 @@ class SecretRotation(ProcessBound):
             How it ended; None where there was nothing to do.
 
         Raises:
-            ConflictError, RotationError: As of `rotate`.
+            ConflictError, RotationError: See `rotate`.
             UnsupportedOperationError: The backend does not tell how old it is.
         """
         step = self.due_step(key)

@@ -41,7 +41,7 @@ def check_against_rules(target: Any, key: str, value: str) -> None:
     """Raise what writing `value` would raise by the rules on the way, before anything is changed.
 
     Raises:
-        ValidationError, InvalidKeyError, TypeError: As of `ValidationMiddleware.check`.
+        ValidationError, InvalidKeyError, TypeError: See `ValidationMiddleware.check`.
     """
     while isinstance(target, Middleware):
         if isinstance(target, ValidationMiddleware):

@@ -130,7 +130,7 @@ def _references(value: object, folder: str) -> Iterator[str]:
     try:
         found = references.references(str(value))
     except references.BadReferenceError:
-        return  # a mistake, which is told where the spec is checked
+        return  # a mistake, which is reported where the spec is checked
     for one in found:
         if one.kind == "env":
             yield f"reads the variable {one.name}"

@@ -150,7 +150,7 @@ def node_of(data: Any, depth: int = 0) -> Node:
     """Return plain Python data as nodes without positions.
 
     Raises:
-        TypeError: Something in it is no mapping, list, text, number, boolean or None.
+        TypeError: Something in it is not a mapping, list, text, number, boolean or None.
     """
     if depth > MAX_DEPTH:
         message = f"nested deeper than {MAX_DEPTH} levels"
@@ -180,7 +180,7 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
         else:
-            # A key that is no name may be a value that a forgotten quote has put there.
+            # A key that is not a name may be a value that a forgotten quote has put there.
             text = part if _PLAIN_KEY.fullmatch(part) else "'…'"
             shown += f".{text}" if shown else text
     return shown
@@ -291,7 +291,7 @@ class _Reader:
     def scalar(self, event: Any, path: Path) -> Scalar:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self.note(event, path, "a lone surrogate, which is no Unicode text")
+            self.note(event, path, "a lone surrogate, which is not Unicode text")
             return None
         return text if event.style else plain_scalar(text)
 
@@ -326,7 +326,7 @@ class _Reader:
                 self.anchors[event.anchor] = Node(event.value)
             self.grow(event, 1)
             return str(event.value)
-        self.note(event, path, "a key that is no text")
+        self.note(event, path, "a key that is not text")
         self.node(event, (*path, "?"))
         return None
 

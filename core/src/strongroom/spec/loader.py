@@ -400,7 +400,7 @@ class _Loader(Problems):
             self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 
     def resolve_all_options(self, plan: Plan) -> None:
-        """Fill in every reference once, so that all that is missing is told together."""
+        """Fill in every reference once, so that all that is missing is reported together."""
         used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
         components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
         told = {problem.path for problem in self.problems}

@@ -47,7 +47,7 @@ class ComponentPlan:
     key_files: tuple[Path, ...] = ()
     """The files that `${file:}` references of its options for keys read."""
     public: frozenset[str] = frozenset()
-    """The names of options that are no secrets."""
+    """The names of options that are not secrets."""
     parts: frozenset[str] = frozenset()
     """The names of options that are components themselves, such as the second level of a cache."""
 

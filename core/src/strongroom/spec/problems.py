@@ -51,7 +51,7 @@ def entries(node: Node, name: str) -> list[Node]:
 
 
 def references_in(value: object) -> list[Reference]:
-    """Return the references in a scalar; none where they are malformed, which is told elsewhere."""
+    """Return the references in a scalar; none where they are malformed, which is reported elsewhere."""
     if not references.has_reference(value):
         return []
     try:

@@ -35,7 +35,7 @@ _MAX_FILE_BYTES = 1 << 20
 
 
 class BadReferenceError(ValueError):
-    """Text that begins like a reference and is none."""
+    """Text that begins like a reference and is not one."""
 
 
 class UnresolvedError(ValueError):
@@ -198,7 +198,7 @@ def _file(reference: Reference, folder: Path) -> str:
             status = os.fstat(descriptor)
             why = None if os.environ.get("STRONGROOM_TRUST_SPEC") == "1" else distrust(path, status)
             if not stat.S_ISREG(status.st_mode):
-                failure = f"the file {reference.name} is no regular file"
+                failure = f"the file {reference.name} is not a regular file"
             elif why is not None:
                 failure = f"the file {reference.name} is not trusted: {why}"
             elif status.st_size > _MAX_FILE_BYTES:

@@ -76,7 +76,7 @@ def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodeP
             notes.note(
                 node.at(("pattern",)),
                 (*path, "pattern"),
-                "no regular expression that the package regex takes",
+                "not a regular expression that the package regex takes",
             )
     if model.min_length is not None and model.max_length is not None and model.min_length > model.max_length:
         notes.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")

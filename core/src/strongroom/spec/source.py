@@ -75,7 +75,7 @@ def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"the spec {path} is no regular file")
+            raise ConfigurationError(f"the spec {path} is not a regular file")
         _refuse_untrusted(path, status)
         with open(descriptor, "rb", closefd=False) as file:  # an open descriptor, not a path
             return file.read(MAX_BYTES + 1), status

@@ -132,7 +132,7 @@ def behind_each(
     """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
 
     Args:
-        kit: As of `behind`.
+        kit: See `behind`.
         beyond_sample: Marks for all tests but a sample, where the backend is too slow to run them always.
             In the sample each test is once, as its name decides: behind one middleware or all, and where it
             has parameters, with one of them. The others are tests of a name that ends in `_beyond`.

@@ -43,7 +43,7 @@ def kill_at_every_step(
         folder: An empty folder for the target system.
         times: How often each step is taken.
         every: Of so many steps one is taken, where each takes long: 3 takes a third of them.
-        lock: As of `SecretRotation`.
+        lock: See `SecretRotation`.
 
     Returns:
         How many processes were killed.
@@ -77,7 +77,7 @@ def begin_at_once(
         make: Makes a provider on the same backend each time.
         folder: An empty folder for what the processes tell each other.
         processes: How many.
-        lock: As of `SecretRotation`.
+        lock: See `SecretRotation`.
 
     Returns:
         How it ended in each, sorted: a state, or the class of an error.

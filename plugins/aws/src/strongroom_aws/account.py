@@ -52,7 +52,7 @@ class Account:
 
     @property
     def account_of_role(self) -> str | None:
-        """The account that the role belongs to, None where no role is told."""
+        """The account that the role belongs to, None where no role is given."""
         parts = (self.role_arn or "").split(":")
         return parts[4] if len(parts) > 4 and parts[4] else None  # noqa: PLR2004  # arn:partition:iam::ACCOUNT:role/…
 

@@ -61,5 +61,5 @@ def conflict(key: str, why: str) -> ConflictError:
         f"secret {show_key(key)} was not written: {why}",
         key=key,
         provider="aws",
-        hint="read it again and decide anew",
+        hint="read it again, then decide",
     )

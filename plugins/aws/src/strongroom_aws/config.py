@@ -37,7 +37,7 @@ class _Account(BaseModel):
     sts_endpoint_url: str | None = Field(
         default=None,
         pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
-        description="Address of STS; where endpoint_url is none of AWS's, that one.",
+        description="Address of STS; where endpoint_url is not AWS's, that one.",
     )
     verify: bool | Path | None = Field(
         default=None,

@@ -55,7 +55,7 @@ _EACH: dict[str, tuple[str, tuple[str, ...]]] = {
     "get_parameters_by_path": ("Parameters", ("Name",)),
     "list_tags_for_resource": ("TagList", ("Key", "Value")),
 }
-"""What is in each of a list, or in the one thing that is told of."""
+"""What is in each of a list, or in the one thing that is described."""
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "blob": bytes,
     "boolean": bool,

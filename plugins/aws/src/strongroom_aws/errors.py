@@ -175,12 +175,12 @@ _NEVER_SENT = (
 )
 _WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((DeadlineExceededError,), "no answer before the deadline"),
-    ((boto.SSLError,), "no trusted connection: the certificate is none that is known here, see verify"),
+    ((boto.SSLError,), "no trusted connection: the certificate is not known here, see verify"),
     (_NEVER_SENT, "the service was not reached"),
     ((OtherAnswerError,), "the service answered for another secret"),
     (
         (boto.HTTPClientError, botocore.parsers.ResponseParserError, CutShortError),
-        "the connection failed, or its answer was no whole one",
+        "the connection failed, or its answer was cut short",
     ),
     ((boto.ParamValidationError,), "the SDK refuses the request's parameters"),
 )

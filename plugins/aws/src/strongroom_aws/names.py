@@ -28,7 +28,7 @@ _NAMES = NameCodec(MARKER, "A-Za-z0-9/_+=.@-", _MAX_NAME)
 HASH_MARK = _NAMES.hash_mark
 
 
-# Names are no secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets; remembering them keeps the mapping off the way of a read.
 @lru_cache(maxsize=8192)
 def name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""

@@ -24,7 +24,7 @@ def encode(value: str, key: str, limit: int, provider: str, *, braces: bool = Tr
 
     Raises:
         SecretTooLargeError: It has more than `limit` bytes.
-        TypeError, ValidationError: `value` is no text, or holds a lone surrogate.
+        TypeError, ValidationError: `value` is not text, or holds a lone surrogate.
     """
     check_value(value, key)
     if not braces and "{{" in value:
@@ -62,7 +62,7 @@ def decode(text: str, key: str, provider: str) -> str:
         pass
     # Outside the `except` block: what could not be decoded holds the value.
     raise ValidationError(
-        f"{show_key(key)} begins with {BASE64_MARK!r}, but what follows is no base64 of text",
+        f"{show_key(key)} begins with {BASE64_MARK!r}, but what follows is not base64 of text",
         key=key,
         provider=provider,
         hint="another tool wrote it: set it again",

@@ -308,7 +308,7 @@ class AWSSecretProvider(BaseProvider):
         return found, [key for key in keys if key not in found and key not in absent]
 
     def _present(self, key: str, deadline: Deadline) -> dict[str, Any]:
-        """Return what is told of a secret that is there."""
+        """Return what a list says of a secret that is there."""
         told = self._service.told(key, deadline)
         if told is None:
             raise answers.absent(key)
@@ -395,7 +395,7 @@ class AWSSecretProvider(BaseProvider):
             self._service.move(key, CURRENT, deadline, to=version, of=holder)
 
     def _pending(self, key: str, version: str, deadline: Deadline) -> dict[str, Any]:
-        """Return what is told of a secret whose `version` is pending."""
+        """Return the metadata of a secret whose `version` is pending."""
         told = self._present(key, deadline)
         labels = (told.get("VersionIdsToStages") or {}).get(version)
         if not labels:

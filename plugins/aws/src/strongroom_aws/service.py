@@ -71,7 +71,7 @@ class SecretsManager:
         return self._pages("list_secret_version_ids", "listing versions of", "Versions", within, key, **asked)
 
     def told(self, key: str, deadline: Deadline) -> dict[str, Any] | None:
-        """Return what is told of a secret, also while it waits for deletion; None where there is none."""
+        """Return the metadata of a secret, also while it waits for deletion; None where there is none."""
         name = name_of(key)
         told = self._connection.call(
             "describe_secret", "looking at", deadline, key=key, accept={Outcome.ABSENT}, SecretId=name.text
@@ -180,7 +180,7 @@ def deletion_of(force: bool, window: int | None) -> dict[str, Any]:
     """Return the parameters that say how a secret is deleted.
 
     Raises:
-        ConfigurationError: Both are told, or a window that the service does not have.
+        ConfigurationError: Both are given, or a window that the service does not have.
     """
     if force and window is not None:
         raise ConfigurationError(

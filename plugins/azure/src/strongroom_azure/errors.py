@@ -136,7 +136,7 @@ def translate(
     """
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
-        kind = ConfigurationError  # what a list does not find is no secret
+        kind = ConfigurationError  # what a list does not find is not a secret
     said = message_of(error, hidden)
     about = f"azure: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError
@@ -166,8 +166,8 @@ def kind_of(error: Exception) -> type[StrongroomError]:
         # Another thread has closed the client; every other ValueError is about an option.
         return BackendUnavailableError if isinstance(error, ValueError) and _is_closed(error) else kind
     if kind is AuthenticationError and status not in _TROUBLE:
-        return kind  # of the login: the token endpoint's 400 is no wrong option
-    # A success that the client does not understand is no answer of Key Vault's.
+        return kind  # of the login: the token endpoint's 400 is not a wrong option
+    # A success that the client does not understand is not an answer of Key Vault's.
     return _kind_of_answer(error, status) if status >= _REDIRECTION else kind
 
 

@@ -80,7 +80,7 @@ def _is_told(exchange: Any) -> bool:
     """Tell whether an answer holds what Key Vault always tells: a secret, or a list of such.
 
     The SDK takes a proxy's page or `{}` for a list of nothing and for a write that was done, and makes text
-    of a value that is none.
+    of a value that is not one.
     """
     try:
         told = json.loads(exchange.http_response.body())

@@ -42,7 +42,7 @@ def key_of(name: str) -> str | None:
         end = found.end()
     key = "".join((*parts, name[end:].lower()))
     try:
-        # What does not lead back to itself (lower case, a marker without an escape) is no name of ours.
+        # What does not lead back to itself (lower case, a marker without an escape) is not a name of ours.
         return key if name_of(check_key(key)) == name else None
     except InvalidKeyError:
         return None

@@ -108,10 +108,10 @@ class EnvSecretProvider(BaseProvider):
         return self._prefix + name_of(check_key(key))
 
     def _text(self, key: str, value: str) -> str:
-        # Bytes that are no text come out of `os.environ` as lone surrogates (PEP 383).
+        # Bytes that are not text come out of `os.environ` as lone surrogates (PEP 383).
         if _has_surrogate(value):
             raise ValidationError(
-                f"the variable of {show_key(key)} holds bytes that are no text",
+                f"the variable of {show_key(key)} holds bytes that are not text",
                 key=key,
                 provider=self.type_name,
                 hint="store binary data as base64 text",

@@ -83,7 +83,7 @@ def check_store(path: Path) -> os.stat_result | None:
     """Return the status of a store that may be opened, or None where there is no file.
 
     Raises:
-        ConfigurationError: It, or one of SQLite's files beside it, is no plain file or somebody else's.
+        ConfigurationError: It, or one of SQLite's files beside it, is not a plain file or somebody else's.
     """
     found = check_file(path)
     if found is not None:
@@ -109,7 +109,7 @@ def check_file(path: Path) -> os.stat_result | None:
     if stat.S_ISLNK(found.st_mode):
         raise _refused(path, "is a symbolic link", "name the file that it points to")
     if not stat.S_ISREG(found.st_mode):
-        raise _refused(path, "is no plain file", "name a file")
+        raise _refused(path, "is not a plain file", "name a file")
     if found.st_uid not in {os.geteuid(), 0}:
         raise _refused(path, "belongs to another user", "copy it, or let its owner read it")
     return found

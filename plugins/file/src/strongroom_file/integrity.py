@@ -14,7 +14,7 @@ _DAMAGED_HINT = "restore a backup; `strongroom doctor` lists what is wrong"
 
 
 class StaleSessionError(Exception):
-    """The file behind the session is another one by now, or under another key; it is opened anew."""
+    """The file behind the session is another one by now, or under another key; it is opened again."""
 
 
 def tampered(what: str, key: str | None = None) -> TamperedError:

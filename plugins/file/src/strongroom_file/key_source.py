@@ -169,7 +169,7 @@ def key_source(
     """Choose the source of the key, without looking at any file; older ones open the store as well.
 
     Raises:
-        ConfigurationError: None is given, or two are, or what is given is no key.
+        ConfigurationError: None is given, or two are, or what is given is not a key.
     """
     if encryption_key is not None and key_file is not None:
         raise ConfigurationError(
@@ -195,10 +195,10 @@ def key_source(
 
 
 def read_key_file(path: Path, *, older: bool = False) -> KeyMaterial | None:
-    """Return the key in a file, or None where there is no file; `older` as of `read_key`.
+    """Return the key in a file, or None where there is no file; see `read_key` for `older`.
 
     Raises:
-        ConfigurationError: It holds no key, or is no plain file of this user or root.
+        ConfigurationError: It holds no key, or is not a plain file of this user or root.
         PermissionDeniedError: It may not be read.
     """
     with _of_the_store():

@@ -60,7 +60,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         clock: Gives the aware time now.
 
     Raises:
-        ConfigurationError: There is no key, two, or one that is none; or an option is out of bounds.
+        ConfigurationError: There is no key, two, or one that is not valid; or an option is out of bounds.
     """
 
     type_name = "file"
@@ -165,7 +165,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 f"secret {show_key(key)} is not there",
                 key=key,
                 provider=self.type_name,
-                hint="read it again and decide anew",
+                hint="read it again, then decide",
             )
 
         return self._write(write, key, absent=None if expected_version is None else absent)
@@ -447,7 +447,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         raise TamperedError(f"{self._path} vanished as soon as it was made", key=key, provider=self.type_name)
 
     def _with_session(self, attempt: Callable[[Session], Result]) -> tuple[Result] | None:
-        """Return what `attempt` returns, opening the store anew where another one stands in its place."""
+        """Return what `attempt` returns, opening the store again where another one stands in its place."""
         for _ in range(_REOPENINGS):
             session = self._session
             if session is None:

@@ -36,7 +36,7 @@ def read(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
     else:
         return parse(text, f"credentials_file {path}")
     raise ConfigurationError(f"gcp: credentials_file {path}: {why}", provider="gcp")

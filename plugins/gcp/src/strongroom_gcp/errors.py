@@ -181,7 +181,7 @@ def translate(
     """
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
-        kind = ConfigurationError  # what a list or a project does not find is no secret
+        kind = ConfigurationError  # what a list or a project does not find is not a secret
     said = message_of(error, hidden)
     about = f"gcp: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError

@@ -37,7 +37,7 @@ def decode(key: str, data: bytes) -> str:
     """Return the value that a payload keeps.
 
     Raises:
-        ValidationError: It is no UTF-8 text: another tool wrote it.
+        ValidationError: It is not UTF-8 text: another tool wrote it.
     """
     data = data.removeprefix(EMPTY_MARK)
     try:
@@ -45,7 +45,7 @@ def decode(key: str, data: bytes) -> str:
     except UnicodeDecodeError:
         pass  # that exception holds the payload, so ours is raised outside of its context
     raise ValidationError(
-        f"secret {show_key(key)} holds {len(data)} bytes that are no UTF-8 text",
+        f"secret {show_key(key)} holds {len(data)} bytes that are not UTF-8 text",
         key=key,
         provider="gcp",
         hint="another tool wrote a binary secret; store it as text, such as base64, to read it here",

@@ -55,5 +55,5 @@ def _made(backend: Any) -> Any:
             hint=_HINT,
         ) from error
     if not callable(getattr(backend, "get_password", None)):
-        raise ConfigurationError(f"keyring: {name} is no keyring backend", provider="keyring", hint=_HINT)
+        raise ConfigurationError(f"keyring: {name} is not a keyring backend", provider="keyring", hint=_HINT)
     return backend

@@ -24,7 +24,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     "keyring.errors.InitError": BackendUnavailableError,
     "keyring.errors.KeyringLocked": AuthenticationError,
     "keyring.errors.NoKeyringError": ConfigurationError,
-    # A password that is simply not there is told from a refusal by reading it, see provider.py.
+    # A password that is simply not there is distinguished from a refusal by reading it, see provider.py.
     "keyring.errors.PasswordDeleteError": PermissionDeniedError,
     "keyring.errors.PasswordSetError": PermissionDeniedError,
     # Linux: the Secret Service, and D-Bus below it

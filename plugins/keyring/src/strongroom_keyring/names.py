@@ -37,7 +37,7 @@ def name_of(key: str, *, folds_case: bool = False) -> str:
 
 
 def key_of(name: str) -> str | None:
-    """Return the key stored as user name `name`, or None where it is no key of strongroom's."""
+    """Return the key stored as user name `name`, or None where it is not a key of strongroom's."""
     if name.startswith(_ESCAPED_KEY):
         found = _unpacked(name.removeprefix(_ESCAPED_KEY))
     else:

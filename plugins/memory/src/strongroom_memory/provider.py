@@ -200,7 +200,7 @@ class MemorySecretProvider(BaseProvider):
                 f"secret {show_key(key)} {there}",
                 key=key,
                 provider=self.type_name,
-                hint="read it again and decide anew",
+                hint="read it again, then decide",
             )
 
     def _not_found(self, key: str) -> SecretNotFoundError:

@@ -48,7 +48,7 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Raise `ConfigurationError` where the URL is none that `connect` takes."""
+    """Raise `ConfigurationError` where the URL is not one that `connect` takes."""
     scheme, host, rest = _parted(options.url)
     if scheme not in _SCHEMES:
         raise ConfigurationError(
@@ -80,7 +80,7 @@ def connect(options: Options) -> Any:
     """Return the client; it connects at its first call.
 
     Raises:
-        ConfigurationError: The URL's numbers are none.
+        ConfigurationError: The URL's numbers are not numbers.
     """
     scheme, host, rest = _parted(options.url)
     common = _common(options)
@@ -203,5 +203,5 @@ def _hosts(told: str, port: int) -> list[tuple[str, int]]:
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise ConfigurationError("redis: a port or database of the URL is no number")
+        raise ConfigurationError("redis: a port or database of the URL is not a number")
     return int(text)

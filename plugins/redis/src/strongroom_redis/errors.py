@@ -85,7 +85,7 @@ def translate(error: Exception, doing: str, where: str) -> StrongroomError:
     for code, named in _BY_CODE.items():
         if code in told:
             kind = named
-    # The server's own words may hold an argument, and with it a name or data: only their first is told.
+    # The server's own words may hold an argument, and with it a name or data: only the first one is shown.
     code = told.split(maxsplit=1)[0] if told[:3].isupper() else ""
     said = f"{type(error).__name__} {code}".strip()
     return kind(f"redis: {doing} failed: {said} ({where})", provider="redis", hint=_HINTS.get(kind))

@@ -31,7 +31,7 @@ class Listener:
     """A subscription to a channel of the server that ends at `close`.
 
     It pings the server up to five times a second. One whose last answer was asked for more than 0.7 s ago
-    counts as lost: whoever listens is told that any name may have been dropped, once then and once more as
+    counts as lost: whoever listens hears that any name may have been dropped, once then and once more as
     the channel is back.
 
     Args:
@@ -124,7 +124,7 @@ class Listener:
             self._tell(None)
         elif message["type"] == "message":
             name = message["data"]
-            # What is no text names nothing, so that anything may be meant.
+            # What is not text names nothing, so that anything may be meant.
             self._tell(None if name == ALL or not _is_text(name) else name.decode())
         return message["type"] in {"subscribe", "pong"}
 

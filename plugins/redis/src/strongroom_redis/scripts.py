@@ -3,7 +3,7 @@
 A fence is a number that grows with each lock and each drop of a name, also past its own expiry: it is at
 least the server's time in microseconds, which a double of Lua holds exactly until the year 2255.
 
-What stands in a key's place and is of another type is no lock and no fence: it goes.
+What stands in a key's place and is of another type is neither a lock nor a fence: it goes.
 """
 
 from __future__ import annotations

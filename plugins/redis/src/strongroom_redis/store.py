@@ -65,7 +65,7 @@ class RedisCacheStore:
         clock: Monotonic seconds.
 
     Raises:
-        ConfigurationError: The URL is none of these.
+        ConfigurationError: The URL is not one of these.
     """
 
     def __init__(

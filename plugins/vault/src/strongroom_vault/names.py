@@ -25,7 +25,7 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else escaped(MARKER, c) for c in visible)
 
 
-# Names are no secrets; remembering them keeps the mapping off the way of a read.
+# Names are not secrets; remembering them keeps the mapping off the way of a read.
 @lru_cache(maxsize=8192)
 def url_path(text: str) -> str:
     """Return `escape(text)` quoted for a URL."""

@@ -74,7 +74,7 @@ def fields_for(old: Mapping[str, Any] | None, value: str, field: str | None, key
     """Return what to write so that `value` is read back and nothing else is lost."""
     if field is not None:
         return {**(old or {}), field: value}
-    # A single `value` that is no text (a number, null) is another tool's; it is replaced as a text is.
+    # A single `value` that is not text (a number, null) is another tool's; it is replaced as a text is.
     if not old or set(old) == {VALUE}:
         return {VALUE: value}
     try:

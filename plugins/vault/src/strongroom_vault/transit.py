@@ -96,7 +96,7 @@ class VaultTransitEncryption(HoldsKey):
         """Return a token of `plaintext`.
 
         Raises:
-            TypeError, ValidationError: It is no text, or no Unicode text.
+            TypeError, ValidationError: It is not text, or not Unicode text.
             ConfigurationError: There is no such key or engine, or its type cannot be bound to a context.
             PermissionDeniedError, AuthenticationError, BackendUnavailableError: As of every request.
         """
@@ -237,7 +237,7 @@ def _checked(token: str) -> str:
     if isinstance(token, bytes | bytearray):
         token = token.decode("ascii", "replace")  # what is not ASCII fits no token
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise DecryptionError("the value is no token of a transit key, or it was changed", provider="vault")
+        raise DecryptionError("the value is not a transit key's token, or it was changed", provider="vault")
     return token
 
 
@@ -249,7 +249,7 @@ def _bytes(plaintext: str) -> bytes:
         return plaintext.encode()
     except UnicodeEncodeError:
         pass  # raised below: the error's context would hold the plaintext
-    raise ValidationError("the plaintext holds a lone surrogate, which is no Unicode text")
+    raise ValidationError("the plaintext holds a lone surrogate, which is not Unicode text")
 
 
 def _base64(data: bytes) -> str:

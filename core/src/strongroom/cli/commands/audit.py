@@ -149,7 +149,7 @@ def _filter(**given: str | None) -> Filter:
                 times[name] = moment(text, now)
             except (ValueError, OverflowError) as error:
                 raise errors.UsageError(
-                    f"--{name}: {text!r} is no time",
+                    f"--{name}: {text!r} is not a time",
                     hint="say 2026-01-31, 2026-01-31T12:00:00Z, 30m, 2h or 7d",
                 ) from error
     return Filter(

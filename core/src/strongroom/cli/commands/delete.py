@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command("delete")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
 def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
-    """Delete the secrets under all KEYs; those that are not there are told, the others deleted.
+    """Delete the secrets under all KEYs; those that are not there are reported, the others deleted.
 
     Example: strongroom delete database/password old/token
     """

@@ -53,7 +53,7 @@ _NO_SECRETS = """
 
 @command("init")
 @click.option("--from", "source", metavar=".env", help="Take over the names and values of this file.")
-@click.option("--force", is_flag=True, help="Write the spec anew where there is one; never a store or key.")
+@click.option("--force", is_flag=True, help="Write the spec again where there is one; never a store or key.")
 def init_command(settings: GlobalOptions, source: str | None, force: bool) -> None:
     """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.
 
@@ -62,12 +62,12 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     from strongroom.cli.formats.table_reader import read_dotenv
 
     spec = Path(settings.spec or SPEC)
-    refuse_existing(spec, overwrite=force, hint="use it as it is, or write it anew with --force")
+    refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
     values = read_dotenv(Path(source), settings.warn) if source is not None else {}
     for name in values:
         if not _VARIABLE.fullmatch(name):
             raise UsageError(
-                f"{source}: {name!r} is no name of a variable", hint="rename it, or leave it out"
+                f"{source}: {name!r} is not a name of a variable", hint="rename it, or leave it out"
             )
     _fill_store(spec.absolute().parent, values)
     beside = _names_beside(spec.absolute().parent) if source is None else {}

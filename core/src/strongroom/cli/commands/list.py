@@ -46,7 +46,7 @@ def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool
 
 
 class _Row(NamedTuple):
-    """What is told of one key."""
+    """What a list says of one key."""
 
     key: str
     updated_at: datetime | None

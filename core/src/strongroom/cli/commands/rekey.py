@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Take the new key from F, made where it is missing; without it a new key is generated.",
 )
-@click.option("--values", is_flag=True, help="Encrypt anew what the encryption middleware wrote.")
+@click.option("--values", is_flag=True, help="Encrypt again what the encryption middleware wrote.")
 @click.option("--all", "everything", is_flag=True, help="Do it for all that the spec uses the key file for.")
 @all_tenants_option
 def rekey_command(
@@ -40,7 +40,7 @@ def rekey_command(
     whatever profile, uses the key file for something else as well, nothing is done without --all.
 
     After a crash at any point everything opens with the old key or the new one; call it again then. With
-    --values, and where the pipeline has no store in a file, every value is written anew that its encryption
+    --values, and where the pipeline has no store in a file, every value is written again that its encryption
     middleware did not encrypt with the first of its keys, or with the latest version of its transit key: with
     --tenant those of one tenant, with --all-tenants those of each.
 
@@ -79,7 +79,7 @@ def _rekey_values(
         lambda: rekey_values(pipeline, encryption, all_tenants=all_tenants, progress=advance),
         all_tenants=all_tenants or current_tenant() is not None,
     )
-    report(settings, {"rekeyed": True, "values": written}, f"{written} values were encrypted anew")
+    report(settings, {"rekeyed": True, "values": written}, f"{written} values were encrypted again")
 
 
 def _rekey_store(

@@ -43,7 +43,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
     """Return `text` with secrets filled in.
 
     Raises:
-        UsageError: It is no template, or asks for what is not there; its lines are not quoted.
+        UsageError: It is not a template, or asks for what is not there; its lines are not quoted.
     """
     from jinja2 import TemplateError
 

@@ -118,4 +118,4 @@ def _install(settings: GlobalOptions) -> None:
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(script)
     hook.chmod(0o755)
-    output.lines([f"wrote {hook}" if there is None else f"wrote {hook} anew"])
+    output.lines([f"wrote {hook}" if there is None else f"wrote {hook} again"])

@@ -86,7 +86,7 @@ def set_command(
         if added is not None:
             _write_spec(Path(registry.plan.source), added)
         if absent is not None and registry.absent_store(key) is None:
-            settings.warn(f"{absent}: made anew; secrets that others have stored are not in it")
+            settings.warn(f"{absent}: made from scratch; secrets that others have stored are not in it")
         if settings.json:
             told = {"declared": added is not None} if declare else {}
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **told})

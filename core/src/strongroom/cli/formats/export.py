@@ -101,7 +101,7 @@ def as_yaml(values: Mapping[str, str]) -> str:
 
 def variable_name(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a variable", hint="use json or yaml")
+        raise UsageError(f"{name!r} is not a name of a variable", hint="use json or yaml")
     return name
 
 

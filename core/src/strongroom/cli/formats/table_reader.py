@@ -38,7 +38,7 @@ def read_table(path: Path, warn: Callable[[str], object], kind: str | None = Non
 
     Raises:
         UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
-            a value is null, a list, or of another type. Nothing of the file is told but names and places.
+            a value is null, a list, or of another type. Of the file, only names and places are shown.
     """
     if kind is None:
         refuse_ending(path)
@@ -53,7 +53,7 @@ def read_dotenv(path: Path, warn: Callable[[str], object]) -> dict[str, str]:
     """Return what a `.env` file says, each value as it is written: `${NAME}` in it is not replaced.
 
     Raises:
-        UsageError: A line is not an assignment, it is told by its number; or the file is encrypted.
+        UsageError: A line is not an assignment (its number is given); or the file is encrypted.
     """
     return read_table(path, warn, "env")
 

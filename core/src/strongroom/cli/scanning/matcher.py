@@ -1,4 +1,4 @@
-"""What `scan` looks for: the stored values, each with the name that it is told by."""
+"""What `scan` looks for: the stored values, each with the name that stands for it."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
         if found.error is not None and found.status in {"denied", "unavailable"}:
             raise found.error
         text = found.text
-        if text is None or text == found.plan.default:  # what stands in the spec is no secret
+        if text is None or text == found.plan.default:  # what stands in the spec is not a secret
             continue
-        if not found.plan.mask:  # the spec says that it is no secret
+        if not found.plan.mask:  # the spec says that it is not a secret
             continue
         reason = _why_not(found.plan, text)
         if reason is not None:

@@ -84,7 +84,7 @@ def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield every file that the next commit adds or changes, with its content as it is staged.
 
     Raises:
-        UsageError: There is no git, or this is no work tree.
+        UsageError: There is no git, or this is not a work tree.
     """
     raw = _git(
         "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=d", "--", *paths
@@ -113,7 +113,7 @@ def hooks_folder() -> Path:
     """Return where git looks for hooks.
 
     Raises:
-        UsageError: There is no git, or this is no work tree.
+        UsageError: There is no git, or this is not a work tree.
     """
     return Path(os.fsdecode(_git("rev-parse", "--git-path", "hooks").rstrip(b"\n")))
 

@@ -83,7 +83,7 @@ def needs(*protocols: type) -> Callable[[Test], Test]:
 
 
 def _lacking(protocols: Iterable[type], has: Callable[[type], bool]) -> str | None:
-    return next((f"the provider is no {one.__name__}" for one in protocols if not has(one)), None)
+    return next((f"the provider is not a {one.__name__}" for one in protocols if not has(one)), None)
 
 
 def _unlimited(kit: type[ConformanceBase]) -> str | None:

@@ -123,7 +123,7 @@ class BatchTests(ConformanceBase):
     @needs(BatchWriter)
     @pytest.mark.parametrize("bad", [None, b"bytes", 42], ids=["None", "bytes", "int"])
     def test_batch_with_no_text_writes_nothing(self, provider: Any, bad: object) -> None:
-        """One value that is no text is a `TypeError`, and none of the batch is written."""
+        """One value that is not text is a `TypeError`, and none of the batch is written."""
         self.put(provider, {"a": "old"})
         with pytest.raises(TypeError):
             provider.set_secrets({"a": "new", "b": "new", "z": bad})
@@ -131,7 +131,7 @@ class BatchTests(ConformanceBase):
 
     @needs(BatchWriter)
     def test_batch_with_a_lone_surrogate_writes_nothing(self, provider: Any) -> None:
-        """One value that is no Unicode text keeps all of the batch from being written."""
+        """One value that is not Unicode text keeps all of the batch from being written."""
         self.put(provider, {"a": "old"})
         with pytest.raises(ValidationError):
             provider.set_secrets({"a": "new", "b": "new", "z": "\ud800"})

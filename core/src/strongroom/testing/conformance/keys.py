@@ -118,7 +118,7 @@ class KeyTests(ConformanceBase):
 
     @_no_key
     def test_a_key_that_is_no_text_is_refused(self, provider: Any, key: Any) -> None:
-        """A key that is no text raises `InvalidKeyError`."""
+        """A key that is not text raises `InvalidKeyError`."""
         with pytest.raises(InvalidKeyError):
             provider.get_secret(key)
         with pytest.raises(InvalidKeyError):

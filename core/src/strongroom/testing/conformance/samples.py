@@ -169,7 +169,7 @@ NO_TEXTS: dict[str, object] = {
     "list": ["text"],
     "dict": {"value": "text"},
 }
-"""Values that are no text."""
+"""Values that are not text."""
 
 _ALPHABET = "aAbBzZ0129_-.%=+~ :/xuX\u00e9\u00c9"
 

@@ -162,14 +162,14 @@ class ValueTests(ConformanceBase):
 
     @_no_text
     def test_no_text_is_refused(self, provider: Any, value: object) -> None:
-        """A value that is no text is a `TypeError`, and nothing is stored."""
+        """A value that is not text is a `TypeError`, and nothing is stored."""
         with pytest.raises(TypeError):
             provider.set_secret("key", value)
         assert provider.list_secrets() == []
 
     @_no_text
     def test_no_text_leaves_the_old_value(self, provider: Any, value: object) -> None:
-        """A value that is no text does not harm the one that is there."""
+        """A value that is not text does not harm the one that is there."""
         self.put(provider, {"key": "old"})
         with pytest.raises(TypeError):
             provider.set_secret("key", value)
@@ -177,7 +177,7 @@ class ValueTests(ConformanceBase):
 
     @pytest.mark.parametrize("value", ["\ud800", "text\udfff", "\ud83d \ude00"], ids=ascii)
     def test_lone_surrogate_is_refused(self, provider: Any, value: str) -> None:
-        """A lone surrogate is no Unicode text: `ValidationError`, and the old value stays."""
+        """A lone surrogate is not Unicode text: `ValidationError`, and the old value stays."""
         self.put(provider, {"key": "old"})
         with pytest.raises(ValidationError):
             provider.set_secret("key", value)

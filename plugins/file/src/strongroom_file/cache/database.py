@@ -59,7 +59,7 @@ Identity = tuple[int, int]
 
 
 class DamagedError(Exception):
-    """The file is none that a cache can go on with."""
+    """The file is not one that a cache can go on with."""
 
 
 DAMAGE: Final = (DamagedError, *SQLITE_ERRORS)

@@ -26,7 +26,7 @@ _log = logging.getLogger("strongroom.cache")
 class Watcher:
     """A subscription to what is dropped from a cache's file, which ends at `close`.
 
-    Whoever watches is told that any name may have been dropped as the file can be watched, and as it can no
+    Whoever watches hears that any name may have been dropped as the file can be watched, and as it can no
     longer: it was replaced, or cannot be read.
 
     Args:

@@ -23,7 +23,7 @@ __all__ = ["migrate"]
 
 
 def migrate(session: Session) -> None:
-    """Bring a store to the present format. Damaged rows stay so, and are told where a read meets them.
+    """Bring a store to the present format. Damaged rows stay so, and are reported where a read meets them.
 
     Raises:
         ConflictError: The name of the copy is taken by another file.

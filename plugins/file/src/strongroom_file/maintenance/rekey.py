@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 def rekey(session: Session, next_key: Callable[[], KeyMaterial], progress: Progress | None) -> KeyMaterial:
-    """Seal everything anew, under the key that `next_key` puts in safety; return that key.
+    """Seal everything again, under the key that `next_key` puts in safety; return that key.
 
     `next_key` is called while other writers wait, so that two rekeys do not mix up their keys.
 
@@ -79,7 +79,7 @@ def _checked(cursor: sqlite3.Cursor, session: Session) -> Snapshot:
 
 
 def _settled(view: Snapshot) -> Snapshot:
-    """Return the same with all writes in the tree, so that there is one place to seal anew."""
+    """Return the same with all writes in the tree, so that there is one place to seal again."""
     change = WriteTransaction(view, keep=1, now=0)  # neither counts: the writes bring their own
     change.settle()
     return Snapshot(view.cursor, view.sealer, change.seal(limited=False))

@@ -158,10 +158,10 @@ class Verification:
         epoch, commits, _ = now.split(":")
         parts = anchor.strip().split(":")
         if len(parts) != 3 or not parts[1].isdecimal():  # noqa: PLR2004  # epoch, commits, digest
-            self._problems.append("the anchor is none: expected epoch:commits:digest")
+            self._problems.append("the anchor is not valid: expected epoch:commits:digest")
         elif parts[0] != epoch:
             self._problems.append(
-                "the store is of another epoch than the anchor: it was restored or made anew"
+                "the store is of another epoch than the anchor: it was restored or made again"
             )
         elif int(commits) < int(parts[1]):
             self._problems.append(f"the store is older than the anchor: {commits} commits, {parts[1]} then")

@@ -42,7 +42,7 @@ class Header(NamedTuple):
 
     Attributes:
         store: Identity of the store, bound to every row.
-        salt: Of the derivations; drawn anew by every rekey.
+        salt: Of the derivations; drawn again by every rekey.
         passphrase: Whether the key is derived from a passphrase by Argon2id, at `cost`.
     """
 

@@ -250,7 +250,7 @@ class Session:
             # Nodes are known by their tags: those that the new root leads to by the same tag are the same.
             self.state.nodes = known.nodes
         elif not unchanged and not self._wrote:
-            # Somebody wrote, and not strongroom, which always writes the root: look at everything anew.
+            # Somebody wrote, and not strongroom, which always writes the root: look at everything again.
             self.state = VerifiedState(body, known.root)
         self._wrote = False
 

@@ -1,7 +1,7 @@
 """What a transaction does to the store: versions written, made current, dropped, and all of it sealed.
 
-Every transaction adds a value, or seals the topmost node anew. So a root that is put back alone is found: the
-newest value is one that it cannot know of, or the topmost node is another one.
+Every transaction adds a value, or seals the topmost node again. So a root that is put back alone is found:
+the newest value is one that it cannot know of, or the topmost node is another one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class WriteTransaction:
                 f"secret {show_key(key)} {there}",
                 key=key,
                 provider=TYPE_NAME,
-                hint="read it again and decide anew",
+                hint="read it again, then decide",
             )
 
     def write(self, key: str, value: bytes) -> str:

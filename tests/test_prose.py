@@ -1,0 +1,66 @@
+"""The rule for prose (see CONTRIBUTING), where a pattern can hold it: subject, verb, object, in the words that people use."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOT_ENGLISH = {
+    r"(?<!there )(?<!There )\b(is|are|was|were) no (?!longer|more|such|other)[\w{`'\"]": 'write "is not a …"',
+    r"(?<!there )(?<!There )\b(is|are) none\b": "say what it is not",
+    r"\b[aA]s of `": 'write "see `…`"',
+    r"\banew\b": 'write "again" or "from scratch"',
+    r"\b(is|are) told\b(?! apart)": 'write "is reported", "is shown" or "is given"',
+}
+TEXTS = sorted(
+    file
+    for pattern in (
+        "*.md",
+        "core/src/**/*.py",
+        "plugins/*/*.md",
+        "plugins/*/src/**/*.py",
+        "docs/**/*.md",
+        "scripts/*.py",
+    )
+    for file in ROOT.glob(pattern)
+)
+
+
+def mistakes(text: str) -> list[str]:
+    """Return each line of `text` that the rule forbids, with its number and what to write instead."""
+    return [
+        f"{number}: {line.strip()}: {advice}"
+        for number, line in enumerate(text.splitlines(), start=1)
+        for pattern, advice in NOT_ENGLISH.items()
+        if re.search(pattern, line)
+    ]
+
+
+def test_code_and_pages_are_in_plain_english() -> None:
+    """No docstring, comment, message or page of what ships has one of the turns that readers stumble over."""
+    assert len(TEXTS) > 300
+    found = [
+        f"{file.relative_to(ROOT)}:{mistake}" for file in TEXTS for mistake in mistakes(file.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wrong"),
+    [
+        ("The value is no text.", True),
+        ("They are no secrets.", True),
+        ('f"{path} is no {kind}"', True),
+        ("As of `SecretCache`.", True),
+        ("It is made anew.", True),
+        ("What is missing is told.", True),
+        ("The key is none.", True),
+        ("There is no key, and there are none.", False),
+        ("It is no longer there.", False),
+        ("Absent and denied are told apart.", False),
+    ],
+)
+def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:
+    """Each pattern meets its sample, and ordinary English passes."""
+    assert bool(mistakes(text)) == is_wrong
