@@ -105,6 +105,43 @@ ENCODERS = {
 }
 
 
+SYMBOLS = "ab<cd&efGh2x\"Kq7\u00fcWv9ZpLm\\4tRs'eN8yUo"
+NUMBERS = "Nq7RkLm2Wv9ZpXt4sYb8Hd3F"
+
+
+def broken(text, width):
+    return "\n".join(text[at : at + width] for at in range(0, len(text), width))
+
+
+CHAINS = {
+    "HTML in a URL": (SYMBOLS, quote(html.escape(SYMBOLS), safe="")),
+    "HTML in JSON, as Go writes it": (SYMBOLS, html.escape(SYMBOLS).replace("&", "\\u0026")),
+    "JSON in a URL": (SYMBOLS, quote(json.dumps(SYMBOLS), safe="")),
+    "JSON in HTML": (SYMBOLS, html.escape(json.dumps(SYMBOLS))),
+    "doubled quotes in a URL": (SYMBOLS, quote(SYMBOLS.replace('"', '""'), safe="")),
+    "broken, then in JSON": (SYMBOLS, json.dumps(broken(SYMBOLS, 9))),
+    "broken, then in a URL": (SYMBOLS, quote(broken(SYMBOLS, 9), safe="")),
+    "broken, then in HTML": (SYMBOLS, html.escape(broken(SYMBOLS, 9)).replace("\n", "&#10;")),
+    "broken twice": (SYMBOLS, broken(SYMBOLS, 9).replace("\n", "\n\n")),
+    "an escape that a line end breaks": ("Kq7Wv9Zp&4tRs8yUo2x", "Kq7Wv9Zp%2\n64tRs8yUo2x"),
+    "numbers that a line end breaks": (NUMBERS, broken(str(list(NUMBERS.encode())), 10)),
+    "hexadecimal lines as long as no address": (NUMBERS, broken(NUMBERS.encode().hex(), 24)),
+    "a line end in the only long run": ("Kq-Wv9Z+pLm4.tRsyUo%x", "Kq-Wv9Z+pLm4.tRs\nyUo%x"),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_one_encoder_behind_another_is_followed_to_both_sides(name):
+    value, shown = CHAINS[name]
+    text = f"said {shown} end".encode()
+    spans = list(_joined(Masker([value]).finder.find(text)))
+    at = text.index(shown.encode())
+    assert spans
+    # The encoder's own quotes, and the brackets of a list, are not the value's.
+    assert sum(stop - start for start, stop in spans) >= len(shown.encode()) - 12
+    assert all(at <= start and stop <= at + len(shown.encode()) for start, stop in spans)
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(20_000, marks=pytest.mark.torture)])
 def test_random_values_through_two_encoders_are_found(count):
     chance = random.Random(count)

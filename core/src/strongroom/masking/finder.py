@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from strongroom.masking.alignment import extend_left, extend_right
+from strongroom.masking.anchors import NEITHER_LETTER_NOR_DIGIT, WINDOW, anchors, has_window, letters
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
 from strongroom.masking.partial import (
@@ -27,24 +28,14 @@ from strongroom.masking.views import views
 
 __all__ = ["Finder", "Found"]
 
-_WINDOW = 6
-_EVERY = ENOUGH - _WINDOW + 1  # so that any `ENOUGH` in a row hold a whole window
 _SHORT = 16  # values of so many characters are looked for in all their forms: no view would decode them
 _HARD = 64  # and so are values up to here without a run of letters and digits that is worth looking for
-_DENSE = 512  # so much of a long value's beginning and end has windows everywhere
-_MOST_WINDOWS = 256
 _MOST_TARGETS = 64
 _DEPTH = 2
 _TAIL = 256
 _LONGEST_PLAIN = 12
-_ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_OTHER = bytes(set(range(256)) - set(_ALNUM))
-_ISLAND = re.compile(rb"[A-Za-z0-9]+")
-_LONG_ISLAND = re.compile(rb"[A-Za-z0-9]{%d,}" % _WINDOW)
-_HIGH = re.compile(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
 _BEFORE_TOKEN = re.compile(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
-_RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
-_BOUNDS = _OTHER.replace(b"_", b"")
+_BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _PARTIAL = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
@@ -71,7 +62,7 @@ class _Value:
     def __init__(self, raw: bytes, label: Any, only: re.Pattern[bytes] | None) -> None:
         self.raw = raw
         self.label = label
-        self.count = _letters(raw)
+        self.count = letters(raw)
         self.only = only
         self.word = is_plain_word(raw)
 
@@ -146,15 +137,15 @@ class Finder:
         raw = value.encode(errors="surrogatepass")
         one = _Value(raw, label, re.compile(only.encode()) if only is not None else None)
         wanted: list[tuple[bytes, Target]] = []
-        anchors = list(_anchors(raw))
-        hard = len(value) <= _HARD and _LONG_ISLAND.search(raw) is None
-        if len(value) <= _SHORT or hard or not anchors:
+        runs = list(anchors(raw))
+        hard = len(value) <= _HARD and not has_window(raw)
+        if len(value) <= _SHORT or hard or not runs:
             for form, encoding in forms(value, counts=_no_line).items():
-                if len(form) < _WINDOW and encoding != "plain" and one.word:
+                if len(form) < WINDOW and encoding != "plain" and one.word:
                     continue
                 wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
         if not one.word:
-            wanted += ((raw[start:stop], _Window(one, start)) for start, stop in anchors)
+            wanted += ((raw[start:stop], _Window(one, start)) for start, stop in runs)
         self._words = self._words or one.word
         self._raws.append(raw)
         self._added += wanted
@@ -278,50 +269,6 @@ def _no_line(_line: str) -> bool:
 _by_place = itemgetter(0, 1)
 
 
-def _letters(data: bytes) -> int:
-    return len(data.translate(None, _OTHER))
-
-
-def _anchors(raw: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the runs of letters and digits of a value that are looked for."""
-    if _LONG_ISLAND.search(raw) is not None:
-        yield from _windows(raw)
-    else:
-        islands = [match.span() for match in _ISLAND.finditer(raw)]
-        longest = max((stop - start for start, stop in islands), default=0)
-        least = min(longest, 3)
-        chosen = [span for span in islands if span[1] - span[0] >= least] if longest > 1 else []
-        if len(raw) <= 2 * ENOUGH:
-            chosen = sorted(chosen, key=lambda span: (span[0] - span[1], _commonness(raw[slice(*span)])))[:2]
-        yield from chosen
-    if len(raw) < _DENSE:
-        yield from (match.span() for match in _HIGH.finditer(raw))
-
-
-def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
-    # A long value has windows everywhere at its beginning and end, and few between.
-    size = len(raw)
-    sparse = size // _MOST_WINDOWS
-    island = _LONG_ISLAND.search(raw)
-    while island is not None:
-        at, stop = island.span()
-        while at < stop - _WINDOW:
-            yield at, at + _WINDOW
-            if _DENSE < at < size - _DENSE and sparse > _EVERY:
-                break
-            at += _EVERY
-        else:
-            yield stop - _WINDOW, stop
-            at = stop
-        if _DENSE < at < size - _DENSE:
-            at = max(at, min(at + sparse, size - _DENSE)) if sparse > _EVERY else at
-        island = _LONG_ISLAND.search(raw, at)
-
-
-def _commonness(anchor: bytes) -> int:
-    return -sum(_RARE.find(byte) for byte in anchor)
-
-
 def _automaton(added: list[tuple[bytes, Target]], first: int) -> _Automaton:
     from ahocorasick_rs import BytesAhoCorasick, Implementation  # nothing may ever have to be masked
 
@@ -347,17 +294,17 @@ def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int,
     if begin >= 0 and data.startswith(raw, begin):
         return begin, begin + len(raw)
     right, last = extend_right(data, stop, raw, offset + stop - start)
-    if value.count < ENOUGH and last < len(raw) and _letters(raw[last:]):
+    if value.count < ENOUGH and last < len(raw) and letters(raw[last:]):
         return None
     left, first = extend_left(data, start, raw, offset)
     part = raw[first:last]
-    shown = _letters(part)
+    shown = letters(part)
     if first == 0 and last == len(raw):
         return left, right
     if value.only is not None and not _counts(value, first, last):
         return None
     # Nearly the whole is the whole: what is missing are characters that some encoders drop.
-    if shown >= ENOUGH or (shown == value.count and shown >= _WINDOW):
+    if shown >= ENOUGH or (shown == value.count and shown >= WINDOW):
         return left, right
     return None
 

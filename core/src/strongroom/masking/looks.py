@@ -28,7 +28,10 @@ _NAMES = {"\n": b"n", "\r": b"r", "\t": b"t", "\x1b": b"[eE]", "\0": b"0", "\a":
 _NAMES |= {"\v": b"v", "\f": b"f", " ": b"[s_]"}
 _ENTITIES = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos", "\n": b"NewLine", "\t": b"Tab"}
 _ENTITIES |= {"ä": b"auml", "ö": b"ouml", "ü": b"uuml", "ß": b"szlig", "é": b"eacute", "è": b"egrave"}
-_SLASHES = rb"\\{1,16}"
+_TWICE = rb"%(?:25){0,3}"  # a percent sign, also encoded again
+_SLASHES = rb"(?:\\{1,16}|(?:" + _TWICE + rb"5[cC]){1,16})"
+_AMPERSAND = rb"(?:&|" + _TWICE + rb"26|\\{1,16}(?:u00|x)26)"
+_SEMICOLON = rb"(?:;|" + _TWICE + rb"3[bB])"
 _HIGH = 0x80
 _CONTINUES = 0x80
 _BACKSLASH = ord("\\")
@@ -55,7 +58,9 @@ def _named(char: str) -> Iterator[bytes]:
 
 
 def _percent(char: str) -> Iterator[bytes]:
-    yield b"".join(rb"%%(?:25){0,3}(?i:%02x)" % byte for byte in _bytes_of(char))
+    # Backslashes of the encoder before may stand in front, encoded too.
+    slashes = rb"(?:" + _TWICE + rb"5[cC]){0,16}"
+    yield slashes + b"".join(_TWICE + rb"(?i:%02x)" % byte for byte in _bytes_of(char))
     if len(char.encode("utf-16-be", errors="surrogatepass")) == 2:  # noqa: PLR2004
         yield rb"%%u(?i:%04x)" % ord(char)
     if char == " ":
@@ -87,8 +92,12 @@ def _code_point(char: str) -> Iterator[bytes]:
 
 
 def _entity(char: str) -> Iterator[bytes]:
-    yield rb"&(?:amp;){0,3}(?:#0{0,4}%d|#[xX]0{0,4}(?i:%x)" % (ord(char), ord(char)) + (
-        b"|" + _ENTITIES[char] + b");?" if char in _ENTITIES else b");?"
+    number = rb"0{0,4}%d|[xX]0{0,4}(?i:%x)" % (ord(char), ord(char))
+    name = b"|" + _ENTITIES[char] if char in _ENTITIES else b""
+    # In a URL or in JSON its own signs are escaped; of JSON in HTML a backslash may stand in front.
+    yield (
+        rb"\\{0,16}" + _AMPERSAND + rb"(?:amp" + _SEMICOLON + rb"){0,3}"
+        rb"(?:(?:#|" + _TWICE + rb"23)(?:" + number + rb")" + name + rb")" + _SEMICOLON + rb"?"
     )
 
 
@@ -128,11 +137,11 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
 LOOKS = (
     Look("itself, with backslashes before it", 'a\\"b', "shells, C, Java properties, `printf %q`", _itself),
     Look("backslash and a letter", "\\n", "JSON, Python, shells", _named),
+    Look("an entity, also encoded again, and in a URL", "&amp;#252;, %26quot%3B", "HTML, XML", _entity),
     Look("percent and hexadecimal digits, also encoded again", "%2F, %252F", "URLs", _percent),
     Look("backslash and hexadecimal digits", "\\xfc, \\5c", "Python, nginx, Redis, LDAP", _hexadecimal),
     Look("backslash and octal or decimal digits", "\\303\\274", "strace, git, sed, Lua", _octal),
     Look("its code point", "\\u00fc, \\u{fc}, \\x{fc}", "JSON, Rust, Perl, YAML", _code_point),
-    Look("an entity, also encoded again", "&amp;#252;", "HTML, XML", _entity),
     Look("equals sign and hexadecimal digits", "=C3=BC", "quoted-printable", _quoted_printable),
     Look("caret notation", "M-CM-<", "cat -v, vis", _caret),
     Look("in another alphabet, or a question mark", "Ã¼", "programs in the C locale", _other_alphabets),
@@ -141,14 +150,23 @@ LOOKS = (
 
 _COLOUR = rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]"
 _BORDER = rb"[ \t|'\"\\.+>~\xe2\x80-\xbf]"
-_WRAP = rb"(?:=?%b{0,80}\r?\n|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}" % (_BORDER, _BORDER)
+_WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}" % (_BORDER, _BORDER)
 _BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}[\\'\"$%%`\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
+_ESCAPED_BETWEEN = (
+    rb"(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2}%b{0,80}"
+    rb"|(?:%b2[27])"
+) % (_TWICE, _TWICE, _BORDER, _TWICE)
 _AFTER = re.compile(_BETWEEN)
 _BEFORE = re.compile(_BETWEEN + rb"\Z")
+_AFTER_ESCAPED = re.compile(_ESCAPED_BETWEEN)
+_BEFORE_ESCAPED = re.compile(rb"(?:" + _ESCAPED_BETWEEN + rb")\Z")
+_LINE_END = re.compile(rb"\r?\n")
+_LONGEST_ESCAPE = 12
 _REACH = 176  # more than any of these patterns is long
 _NEAR = 40  # as long as the longest way to write a character, with few exceptions
 _MOST_QUOTES = 7
 _ENDS_SO = re.compile(rb"[\\%&=^\x1b\n]")
+_BEGIN_ESCAPED = b"\\%&"
 _BLANK = b" \t\r\n"
 _DROPPED = _BLANK + b"\\"
 _BEGUN = {
@@ -163,7 +181,7 @@ Step = tuple[int, int]
 """Where the text and where the value go on."""
 
 
-def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # cases
+def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     """Return where both go on where `data` at `at` shows the character of `value` at `place` differently."""
     begun = _BEGUN.get(data[at - 1])
     rest = begun.match(data, at) if begun is not None else None
@@ -174,21 +192,57 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:  
     end = max(at, _end_of_between(data, at))
     if value[place] in _BLANK and b"\n" in data[at:end]:
         return end, place + 1
+    step = _shown_right(data, at, end, value, place)
+    if step is None and data[at] in _BEGIN_ESCAPED:
+        # A line was broken, or a quote doubled, before this was encoded.
+        between = _AFTER_ESCAPED.match(data, at)
+        if between is not None and value[place] in _BLANK:
+            return between.end(), place + 1
+        if between is not None:
+            step = _shown_right(data, between.end(), between.end(), value, place)
+    if step is None and value[place] in _DROPPED and place + 1 < len(value):
+        # Blanks in a row become one, and whoever takes backslashes away takes the value's along.
+        return at, place + 1
+    return step
+
+
+def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> Step | None:
+    """Return where both go on behind the character at `place`, which `data` may show at `at` or `end`."""
     if value[place] in _LETTERS_AND_DIGITS:
         # No encoder changes these: what differs can only stand between.
-        return (end, place) if at < end < len(data) and data[end] == value[place] else None
+        return (end, place) if end < len(data) and data[end] == value[place] else None
     size = width(value, place)
     looked_for = _forwards(value[place : place + size])
     for begin in (at, *range(end, max(at, end - _MOST_QUOTES), -1)):
         shown = looked_for.match(data, begin)
         if shown is not None:
             return shown.end(), place + size
-    # Blanks in a row become one, and whoever takes backslashes away takes the value's along.
-    return (at, place + 1) if value[place] in _DROPPED and place + 1 < len(value) else None
+    broken = _LINE_END.search(data, at, at + _LONGEST_ESCAPE) if data[at : at + 1] in _BEGIN_ESCAPED else None
+    if broken is not None:  # within the escape
+        whole = data[at : broken.start()] + data[broken.end() : broken.end() + _NEAR]
+        shown = looked_for.match(whole)
+        if shown is not None:
+            return at + shown.end() + broken.end() - broken.start(), place + size
+    return None
 
 
-def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  # cases
+def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     """Return where both begin where `data` before `at` shows the character before `place` differently."""
+    last = value[place - 1]
+    near = data[max(0, at - _NEAR) : at]
+    step = _step_left(data, at, value, place)
+    if step is None and any(first in near for first in _BEGIN_ESCAPED):
+        between = _BEFORE_ESCAPED.search(data, max(0, at - _REACH), at)
+        if between is not None and last in _BLANK:
+            return between.start(), place - 1
+        if between is not None and data[between.start() - 1 : between.start()] == value[place - 1 : place]:
+            return between.start(), place
+        if between is not None and last not in _LETTERS_AND_DIGITS:
+            step = _shown_left(data, between.start(), between.start(), value, place)
+    return step
+
+
+def _step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     last = value[place - 1]
     if last in _LETTERS_AND_DIGITS and data[at - 1] in _LETTERS_AND_DIGITS:
         return None
@@ -203,6 +257,12 @@ def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  #
         return begin, place - 1
     if last in _LETTERS_AND_DIGITS:
         return (begin, place) if 0 < begin < at and data[begin - 1] == last else None
+    step = _shown_left(data, begin, at, value, place)
+    return (at, place - 1) if step is None and last in _DROPPED and place > 1 else step
+
+
+def _shown_left(data: bytes, begin: int, at: int, value: bytes, place: int) -> Step | None:
+    """Return where both begin before the character in front of `place`, shown up to `begin` or `at`."""
     size = 1
     while value[place - size] & 0xC0 == _CONTINUES and size < min(_WIDEST, place):
         size += 1
@@ -213,7 +273,14 @@ def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:  #
         shown = looked_for.search(data, max(0, end - _NEAR), end)
         if shown is not None:
             return shown.start(), place - size
-    return (at, place - 1) if last in _DROPPED and place > 1 else None
+    low = max(0, at - _NEAR)
+    broken = _LINE_END.search(data, max(0, at - _LONGEST_ESCAPE), at)
+    if broken is not None:  # within the escape
+        whole = data[low : broken.start()] + data[broken.end() : at]
+        shown = looked_for.search(whole)
+        if shown is not None and low + shown.start() < broken.start():
+            return low + shown.start(), place - size
+    return None
 
 
 def _end_of_between(data: bytes, at: int) -> int:

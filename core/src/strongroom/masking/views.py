@@ -11,21 +11,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+
+from strongroom.masking.origins import Moved, Twice, View, substituted
 
 __all__ = ["READINGS", "View", "views"]
 
 
 Known = Callable[[], Sequence[tuple[int, int]]]
-
-
-class View(NamedTuple):
-    """What a text may also be read as: the bytes, where they come from, and the name of the encoding."""
-
-    data: bytes
-    origin: Callable[[int, int], tuple[int, int]]
-    encoding: str
-    text: bool = True
 
 
 READINGS = (
@@ -53,6 +45,9 @@ _LEAST_NUMBERS = 8
 _DECIMAL = re.compile(rb"[0-9]+")
 _DECIMALS = re.compile(rb"\b[0-9]{1,3}(?:[ ,\r\n]+[0-9]{1,3}\b){7,}")
 _ADDRESS = 7
+_LONGEST_ADDRESS = 16
+_BROKEN_NUMBER = re.compile(rb"[0-9]\r?\n[0-9]")
+_LINE_END = re.compile(rb"\r?\n")
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
 _GAP = b"\xff\xff\xff"
 _NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
@@ -210,11 +205,11 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
         if escape < done:
             continue
         start, done = max(done, escape - _AROUND), escape + _AROUND
-        view = _substituted(_ESCAPES_OF_BASE64, data[start:done], (b"+", b"/", b""))
+        view = substituted(_ESCAPES_OF_BASE64, data[start:done], (b"+", b"/", b""))
         if view is not None:
-            origin = _Moved(view.origin, start)
+            origin = Moved(view.origin, start)
             yield from (
-                View(one.data, _Twice(one.origin, origin), one.encoding, one.text)
+                View(one.data, Twice(one.origin, origin), one.encoding, one.text)
                 for one in _base64(view.data)
             )
 
@@ -224,18 +219,6 @@ def _places(data: bytes) -> Iterator[int]:
     for first, pattern in ((b"%", _PERCENT), (b"\\", _SLASH), (b"&", _ENTITY)):
         if first in data:
             yield from (match.start() for match in pattern.finditer(data))
-
-
-class _Twice:
-    """Where the bytes of a view of a view come from."""
-
-    def __init__(
-        self, inner: Callable[[int, int], tuple[int, int]], outer: Callable[[int, int], tuple[int, int]]
-    ) -> None:
-        self.inner, self.outer = inner, outer
-
-    def __call__(self, start: int, stop: int) -> tuple[int, int]:
-        return self.outer(*self.inner(start, stop))
 
 
 # --- lists of numbers ---
@@ -269,7 +252,7 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         first = begin == 0 or text[begin - 1 : begin] == b"\n"
         if (
             first
-            and len(word) >= _ADDRESS
+            and _ADDRESS <= len(word) <= _LONGEST_ADDRESS
             and (addressed or text[match.end() : match.end() + 1] in {b" ", b":"})
         ):
             addressed = True
@@ -281,11 +264,23 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     if not words:
         return
     sizes = {len(word) for word in words}
-    for listed in _DECIMALS.finditer(text):
-        yield from _decimals(listed[0], start + listed.start())
+    yield from _decimal_lists(text, start)
     if sizes <= {4, 2} or sizes == {6}:
         yield from _little_endian(words, spans, 16 if sizes <= {4, 2} else 8)
     yield from _digits(words, spans)
+
+
+def _decimal_lists(text: bytes, start: int) -> Iterator[View]:
+    for listed in _DECIMALS.finditer(text):
+        yield from _decimals(listed[0], start + listed.start())
+    # A line may end within a number, too.
+    joined = substituted(_LINE_END, text, ()) if _BROKEN_NUMBER.search(text) else None
+    if joined is None:
+        return
+    origin = Moved(joined.origin, start)
+    for listed in _DECIMALS.finditer(joined.data):
+        for view in _decimals(listed[0], listed.start()):
+            yield View(view.data, Twice(view.origin, origin), view.encoding, view.text)
 
 
 def _decimals(text: bytes, start: int) -> Iterator[View]:
@@ -340,7 +335,7 @@ def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
 
 
 def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[View]:
-    view = _substituted(pattern, data, ())
+    view = substituted(pattern, data, ())
     if view is not None:
         yield View(view.data, view.origin, name)
 
@@ -348,46 +343,6 @@ def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[Vie
 def _parts(region: re.Pattern[bytes], taken_out: bytes, data: bytes, more: int = 0) -> Iterator[View]:
     for match in region.finditer(data):
         start = max(0, match.start() - more)
-        view = _substituted(re.compile(taken_out), data[start : match.end() + more], ())
+        view = substituted(re.compile(taken_out), data[start : match.end() + more], ())
         if view is not None:
-            yield View(view.data, _Moved(view.origin, start), "apart")
-
-
-class _Moved:
-    """Where the bytes of a view of a part come from."""
-
-    def __init__(self, inner: Callable[[int, int], tuple[int, int]], by: int) -> None:
-        self.inner, self.by = inner, by
-
-    def __call__(self, start: int, stop: int) -> tuple[int, int]:
-        first, last = self.inner(start, stop)
-        return first + self.by, last + self.by
-
-
-def _substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) -> View | None:
-    """Return `data` with each match replaced by what stands in `by` for its group; None without a match."""
-    pieces: list[bytes] = []
-    begins: list[int] = []  # where in the view each piece that is kept begins
-    origins: list[int] = []  # and where in `data`
-    at = size = 0
-    for match in pattern.finditer(data):
-        put = by[match.lastindex - 1] if by and match.lastindex else b""
-        begins += (size, size + match.start() - at)
-        origins += (at, match.start())
-        pieces += (data[at : match.start()], put)
-        size += match.start() - at + len(put)
-        at = match.end()
-    if not pieces:
-        return None
-    begins.append(size)
-    origins.append(at)
-    pieces.append(data[at:])
-
-    def place(index: int) -> int:
-        which = bisect_right(begins, index) - 1
-        return origins[which] + index - begins[which]
-
-    def origin(start: int, stop: int) -> tuple[int, int]:
-        return place(start), place(stop - 1) + 1
-
-    return View(b"".join(pieces), origin, "")
+            yield View(view.data, Moved(view.origin, start), "apart")

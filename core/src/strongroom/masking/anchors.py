@@ -1,0 +1,88 @@
+"""The runs of letters and digits of a value that are looked for: no encoder changes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from strongroom.masking.limits import ENOUGH
+
+__all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "letters"]
+
+WINDOW = 6
+"""So many letters and digits in a row are looked for."""
+_EVERY = ENOUGH - WINDOW + 1  # so that any `ENOUGH` in a row hold a whole window
+_DENSE = 512  # so much of a long value's beginning and end has windows everywhere
+_MOST_WINDOWS = 256
+_FEW = 2  # windows of which each may be broken
+_LEAST_BESIDE = 4
+_ISLAND = re.compile(rb"[A-Za-z0-9]+")
+_LONG_ISLAND = re.compile(rb"[A-Za-z0-9]{%d,}" % WINDOW)
+_HIGH = re.compile(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
+_RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
+_ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+NEITHER_LETTER_NOR_DIGIT = bytes(set(range(256)) - set(_ALNUM))
+
+
+def letters(data: bytes) -> int:
+    """Return how many letters and digits `data` has."""
+    return len(data.translate(None, NEITHER_LETTER_NOR_DIGIT))
+
+
+def has_window(raw: bytes) -> bool:
+    """Tell whether a run of `raw` is long enough to be worth looking for."""
+    return _LONG_ISLAND.search(raw) is not None
+
+
+def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the runs of letters and digits of a value that are looked for."""
+    if has_window(raw):
+        windows = list(_windows(raw))
+        yield from windows
+        if len(windows) <= _FEW:  # a line end within these, and there would be none
+            yield from _beside(raw, windows)
+    else:
+        islands = [match.span() for match in _ISLAND.finditer(raw)]
+        longest = max((stop - start for start, stop in islands), default=0)
+        least = min(longest, 3)
+        chosen = [span for span in islands if span[1] - span[0] >= least] if longest > 1 else []
+        if len(raw) <= 2 * ENOUGH:
+            chosen = sorted(chosen, key=lambda span: (span[0] - span[1], _commonness(raw[slice(*span)])))[:2]
+        yield from chosen
+    if len(raw) < _DENSE:
+        yield from (match.span() for match in _HIGH.finditer(raw))
+
+
+def _beside(raw: bytes, windows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the longest runs of letters and digits that hold none of `windows`."""
+    islands = [match.span() for match in _ISLAND.finditer(raw)]
+    others = [
+        (start, stop)
+        for start, stop in islands
+        if stop - start >= _LEAST_BESIDE and not any(start <= window[0] < stop for window in windows)
+    ]
+    yield from sorted(others, key=lambda span: span[0] - span[1])[:_FEW]
+
+
+def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
+    # A long value has windows everywhere at its beginning and end, and few between.
+    size = len(raw)
+    sparse = size // _MOST_WINDOWS
+    island = _LONG_ISLAND.search(raw)
+    while island is not None:
+        at, stop = island.span()
+        while at < stop - WINDOW:
+            yield at, at + WINDOW
+            if _DENSE < at < size - _DENSE and sparse > _EVERY:
+                break
+            at += _EVERY
+        else:
+            yield stop - WINDOW, stop
+            at = stop
+        if _DENSE < at < size - _DENSE:
+            at = max(at, min(at + sparse, size - _DENSE)) if sparse > _EVERY else at
+        island = _LONG_ISLAND.search(raw, at)
+
+
+def _commonness(anchor: bytes) -> int:
+    return -sum(_RARE.find(byte) for byte in anchor)
