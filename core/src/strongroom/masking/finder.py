@@ -19,6 +19,7 @@ from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
 from strongroom.masking.partial import (
     Beginnings,
+    Starts,
     begun_at_end,
     encoded_at_end,
     encoded_beginnings,
@@ -39,6 +40,7 @@ _BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _PARTIAL = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
+_LONGEST_PARTIAL = 82
 _TOKEN_TAIL = re.compile(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 100_000
@@ -113,7 +115,7 @@ class Finder:
         self._built: tuple[int, tuple[_Automaton, ...]] = (0, ())
         self._raws: list[bytes] = []
         self._words = False
-        self._beginnings = Beginnings(0, [], [], b"")
+        self._beginnings = Beginnings(0, Starts.of(()), Starts.of(()), b"")
 
     def __len__(self) -> int:
         return len(self._raws)
@@ -223,7 +225,7 @@ class Finder:
         tail = data[-_TAIL:]
         begun = begun_at_end(tail, known.values)
         size, evidence = begun, _characters(tail[len(tail) - begun :])
-        partial = _PARTIAL.search(tail)
+        partial = _PARTIAL.search(tail, max(0, len(tail) - _LONGEST_PARTIAL))
         if partial is not None and partial.start() < len(tail):
             rest = tail[: partial.start()]
             begun = begun_at_end(rest, known.values)
@@ -245,8 +247,8 @@ class Finder:
             known = Beginnings(
                 len(raws),
                 # What follows a plain word decides whether it is one.
-                sorted(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
-                sorted(form for raw in raws for form in encoded_beginnings(raw)),
+                Starts.of(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
+                Starts.of(form for raw in raws for form in encoded_beginnings(raw)),
                 _BETWEEN.join(raws),
             )
             self._beginnings = known

@@ -5,26 +5,42 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64, a2b_hex, b2a_base64
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from strongroom.masking.limits import ENOUGH
 
-__all__ = ["Beginnings", "begun_at_end", "encoded_at_end", "encoded_beginnings", "inside_at_end"]
+__all__ = ["Beginnings", "Starts", "begun_at_end", "encoded_at_end", "encoded_beginnings", "inside_at_end"]
 
 _ENCODED_BYTES = 15
+_HEAD = 3
 _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _ENCODED_TAIL = re.compile(rb"[A-Za-z0-9+/_-]{3,128}\Z")
 _HEX_TAIL = re.compile(rb"[0-9a-fA-F]{4,128}\Z")
 _EVIDENCE = 2
 
 
+class Starts(NamedTuple):
+    """Texts that may begin at the end of what has come, in order, and their first characters."""
+
+    ordered: list[bytes]
+    heads: frozenset[bytes]
+    longest: int
+
+    @classmethod
+    def of(cls, texts: Iterable[bytes]) -> Starts:
+        """Return those of `texts`."""
+        ordered = sorted(texts)
+        heads = frozenset(text[:size] for text in ordered for size in range(1, _HEAD + 1))
+        return cls(ordered, heads, max(map(len, ordered), default=0))
+
+
 class Beginnings(NamedTuple):
-    """How so many values begin, themselves and in base64 and hex, in order; and all of them."""
+    """How so many values begin, themselves and in base64 and hex; and all of them."""
 
     size: int
-    values: list[bytes]
-    encoded: list[bytes]
+    values: Starts
+    encoded: Starts
     everything: bytes
 
 
@@ -36,9 +52,12 @@ def inside_at_end(tail: bytes, everything: bytes) -> int:
     return size if size > 1 else 0
 
 
-def begun_at_end(tail: bytes, ordered: list[bytes]) -> int:
-    """Return how many bytes at the end of `tail` are the beginning of one of `ordered`, and not the whole."""
-    for at in range(len(tail)):
+def begun_at_end(tail: bytes, starts: Starts) -> int:
+    """Return how many bytes at the end of `tail` are the beginning of one of `starts`, and not the whole."""
+    ordered, heads, longest = starts
+    for at in range(max(0, len(tail) - longest), len(tail)):
+        if tail[at : at + _HEAD] not in heads:
+            continue
         rest = tail[at:]
         # In sorted order, those that begin with `rest` stand right behind it.
         place = bisect_right(ordered, rest)
