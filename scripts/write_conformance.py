@@ -38,6 +38,7 @@ _NAMED = {
     "TestLimited": "memory, with the limits of a service",
     "TestMemoryBehindACacheOnRedis": "memory, behind a cache on Redis",
     "TestEnv": "env",
+    "TestDirectory": "directory",
     "TestFile": "file",
     "TestVault": "vault",
     "TestSecretsManager": "aws",

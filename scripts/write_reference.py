@@ -345,8 +345,10 @@ _MODULES = {
     "testing.rotation": "For tests of rotation on a backend.",
     "clients": "For authors of plugins.",
     "deadlines": "For authors of plugins.",
+    "files": "For authors of plugins.",
     "keys": "For authors of plugins.",
     "parallel": "For authors of plugins.",
+    "programs": "For authors of plugins.",
 }
 
 

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 HEAVY = {
     "azure", "boto3", "botocore", "click", "cryptography", "google", "grpc", "hvac", "importlib_metadata", "jinja2",
-    "keyring", "pluggy", "pydantic", "pydantic_settings", "redis", "requests", "rich", "sqlite3", "yaml",
+    "keyring", "lxml", "pluggy", "psycopg", "pydantic", "pydantic_settings", "pykeepass", "redis", "requests", "rich",
+    "sqlite3", "yaml",
 }  # fmt: skip
 
 
@@ -26,6 +29,22 @@ def test_importing_strongroom_loads_no_sdk_no_plugin_and_nothing_heavy():
     assert "strongroom" in loaded
     assert loaded & HEAVY == set()
     assert {name for name in loaded if name.startswith("strongroom_")} == set()
+
+
+def test_no_plugins_descriptors_and_options_load_an_sdk():
+    """`check`, `schema` and `explain` import these, and nothing else of a plugin."""
+    plugins = Path(__file__).parent.parent / "plugins"
+    projects = [tomllib.loads(path.read_text())["project"] for path in plugins.glob("*/pyproject.toml")]
+    modules = [
+        module for one in projects for module in one.get("entry-points", {}).get("strongroom", {}).values()
+    ]
+    assert len(modules) >= 10
+    code = "; ".join(
+        f"import {module}; {module}.strongroom_providers" for module in modules if "redis" not in module
+    )
+    loaded = modules_after(f"import strongroom_redis.plugin; {code}")
+    assert loaded & (HEAVY - {"pydantic", "pluggy", "importlib_metadata"}) == set()
+    assert {module.partition(".")[0] for module in modules} <= loaded
 
 
 def test_the_registry_loads_no_settings_and_only_the_plugins_that_a_spec_names():

@@ -13,20 +13,7 @@ from strongroom.errors import PluginError
 from strongroom.plugins import nearest
 from strongroom.plugins.known import KNOWN_CLASSES
 
-__all__ = [  # noqa: F822  # each is found at first use
-    "AWSParameterProvider",
-    "AWSSecretProvider",
-    "AzureSecretProvider",
-    "EnvSecretProvider",
-    "FileCacheStore",
-    "FileSecretProvider",
-    "GCPSecretProvider",
-    "KeyringSecretProvider",
-    "MemorySecretProvider",
-    "RedisCacheStore",
-    "VaultSecretProvider",
-    "VaultTransitEncryption",
-]
+__all__ = tuple(KNOWN_CLASSES)  # each is found at first use
 
 
 def __getattr__(name: str) -> Any:

@@ -86,7 +86,12 @@ class Source(NamedTuple):
 
 
 def component_address(
-    kind: str, type_name: str, options: Mapping[str, Any], public: Iterable[str] = ()
+    kind: str,
+    type_name: str,
+    options: Mapping[str, Any],
+    public: Iterable[str] = (),
+    *,
+    decides: frozenset[str] | None = None,
 ) -> list[Any] | None:
     """Return what a component of a spec adds to an address; None where it adds nothing.
 
@@ -95,10 +100,11 @@ def component_address(
         type_name: Its type.
         options: All of its options, paths made whole.
         public: Those that are not secrets; of the others a hash is taken.
+        decides: Those that decide, where its plugin says so itself.
     """
     if kind == "middleware" and type_name in _TRANSPARENT:
         return None
-    known = DECIDES.get((kind, type_name))
+    known = DECIDES.get((kind, type_name)) if decides is None else decides
     chosen = options if known is None else {name: options.get(name) for name in known}
     shown = set(chosen) if known is not None else set(public)
     return [kind, type_name, _canonical(chosen, lambda name: name not in shown)]
@@ -302,7 +308,7 @@ def _plain(value: Any) -> Any:
     plugin = getattr(value, "plugin", None)
     if plugin is not None:  # a component inside of the options
         public = [name for name, told in plugin.config.model_fields.items() if told.repr]
-        return component_address("encryption", plugin.name, value.options, public)
+        return component_address("encryption", plugin.name, value.options, public, decides=plugin.address)
     if isinstance(value, os.PathLike):
         return os.path.abspath(expanded(value))  # noqa: PTH100  # `resolve` asks the disk
     if isinstance(value, Mapping):

@@ -40,12 +40,15 @@ class Plugin:
         summary: One line for `strongroom plugins`.
         config: A pydantic model of the options; importing it must need no SDK.
         factory: A callable, or `"module:name"` imported at first use.
+        address: The names of the options that decide which stored secret a key means, and so the names in a
+            cache that is shared; None: all of them.
     """
 
     name: str
     summary: str
     config: type[BaseModel]
     factory: Callable[..., Any] | str
+    address: frozenset[str] | None = None
 
     def load(self) -> Callable[..., Any]:
         """Return the factory, importing it where it is a name.

@@ -15,6 +15,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
     "provider": {
         "aws": "strongroom-aws",
         "azure": "strongroom-azure",
+        "directory": "strongroom-directory",
         "env": "strongroom-env",
         "file": "strongroom-file",
         "gcp": "strongroom-gcp",
@@ -31,6 +32,7 @@ KNOWN_CLASSES: Mapping[str, str] = {
     "AWSParameterProvider": "strongroom-aws",
     "AWSSecretProvider": "strongroom-aws",
     "AzureSecretProvider": "strongroom-azure",
+    "DirectorySecretProvider": "strongroom-directory",
     "EnvSecretProvider": "strongroom-env",
     "FileCacheStore": "strongroom-file",
     "FileSecretProvider": "strongroom-file",

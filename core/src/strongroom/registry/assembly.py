@@ -244,7 +244,13 @@ class Assembly:
         return [*parts, self._address_of(plan.provider, plan.name)]
 
     def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
-        told = component_address(component.kind, component.type, self._options(component), component.public)
+        told = component_address(
+            component.kind,
+            component.type,
+            self._options(component),
+            component.public,
+            decides=component.address,
+        )
         if told is not None and (component.kind, component.type) == ("provider", "memory"):
             told[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
         return told

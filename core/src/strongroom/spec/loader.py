@@ -324,6 +324,7 @@ class _Loader(Problems):
             public=frozenset(
                 told.alias or name for name, told in plugin.config.model_fields.items() if told.repr
             ),
+            address=plugin.address,
             parts=frozenset(name for name, _ in parts_of(plugin, node)),
         )
 

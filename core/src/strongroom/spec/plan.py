@@ -48,6 +48,8 @@ class ComponentPlan:
     """The files that `${file:}` references of its options for keys read."""
     public: frozenset[str] = frozenset()
     """The names of options that are not secrets."""
+    address: frozenset[str] | None = None
+    """The names of options that decide which secret is meant, as its plugin says; None where it does not."""
     parts: frozenset[str] = frozenset()
     """The names of options that are components themselves, such as the second level of a cache."""
 

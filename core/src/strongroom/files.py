@@ -1,0 +1,184 @@
+"""What providers over plain files share: one writer at a time, whole writes, and versions of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    StrongroomError,
+    show_key,
+)
+
+__all__ = ["file_error", "file_version", "folder_locked", "replace_file", "status_of", "sync_folder"]
+
+_PREFIX: Final = ".strongroom-"
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.05
+_NO_FOLDER_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EISDIR})
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: str) -> Iterator[None]:
+    """Hold the one lock of writers in `folder` for the block: between threads, and processes of this machine.
+
+    The lock is the folder's own, so that nothing is left in it; where a file system locks files alone (NFS),
+    it is a file in it. Programs that do not ask for it, as all others, are not held up.
+
+    Args:
+        folder: A folder that is there.
+        seconds: How long to wait for it.
+        provider: The type name, for the error.
+
+    Raises:
+        BackendUnavailableError: Another writer held it all the time.
+    """
+    descriptor = _lock(Path(folder), time.monotonic() + seconds)
+    if descriptor is None:
+        raise BackendUnavailableError(
+            f"{provider}: another process was writing to {show_key(str(folder))} for {seconds:g} seconds",
+            provider=provider,
+            hint="call again; look for a process that hangs",
+        )
+    try:
+        yield
+    finally:
+        # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock for ever.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _lock(folder: Path, end: float) -> int | None:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() + pause > end:
+                os.close(descriptor)
+                return None
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in _NO_FOLDER_LOCKS or not flags:
+                raise
+            descriptor = os.open(folder / f"{_PREFIX}lock", os.O_RDWR | os.O_CREAT | flags, 0o600)
+            flags = 0  # this one is a file: what it does not take, nothing does
+        else:
+            return descriptor
+
+
+def replace_file(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    mode: int = 0o600,
+    check: Callable[[os.stat_result | None], object] | None = None,
+) -> os.stat_result:
+    """Let `data` take the place of the file at `path` in one step, and return the new file's status.
+
+    It is on the disk when this returns. Its time is later than that of the file it replaces, by a nanosecond
+    at least, so that no two versions have the same. Owner and permissions of that file are kept where they
+    can be.
+
+    Args:
+        path: A symbolic link is replaced, not followed.
+        data: What the file holds in the end.
+        mode: Its permissions where there was none before.
+        check: Called right before the step with the status of what is there, None where nothing is. What it
+            raises ends it, with nothing changed.
+    """
+    target = Path(path)
+    folder = target.absolute().parent
+    descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            before = status_of(target)
+            keeps = before is not None and stat.S_ISREG(before.st_mode)
+            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & 0o777 if before and keeps else mode)
+            if before is not None and keeps and before.st_uid != os.geteuid():
+                with contextlib.suppress(OSError):  # only root gives files away
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            now = time.time_ns()
+            if before is not None:
+                now = max(now, before.st_mtime_ns + 1)
+            os.utime(file.fileno(), ns=(now, now))
+            os.fsync(file.fileno())
+        if check is not None:
+            check(status_of(target))
+        Path(temporary).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    sync_folder(folder)
+    return target.lstat()
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Return the status of what is at `path`, a link as itself; None where nothing is."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in `folder` be on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP}:
+            raise  # a file system that has no such thing has nothing to wait for
+    finally:
+        os.close(descriptor)
+
+
+def file_version(status: os.stat_result) -> str:
+    """Return a text that tells this state of a file from all others; nothing of what it holds is in it."""
+    told = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def file_error(error: OSError, doing: str, *, provider: str, key: str | None = None) -> StrongroomError:
+    """Return strongroom's error for what the operating system says of a file; no path of it is a secret.
+
+    Args:
+        error: What was raised.
+        doing: What was done, for the message, such as "read /run/secrets/a".
+        provider: The type name.
+        key: The key that it was about.
+    """
+    said = f"{provider}: {doing}: {error.strerror or type(error).__name__}"
+    if error.errno in _DENIED:
+        hint = "let this user have the right, or run as one who has it"
+        return PermissionDeniedError(said, key=key, provider=provider, hint=hint)
+    if error.errno == errno.EROFS:
+        return ReadOnlyError(said, key=key, provider=provider, hint="the file system is mounted read-only")
+    hint = (
+        "free space on the disk; what was stored before is still there"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}
+        else "look at the disk or mount; what was stored before is still there"
+    )
+    return BackendUnavailableError(said, key=key, provider=provider, hint=hint)

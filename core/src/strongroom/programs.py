@@ -1,0 +1,175 @@
+"""Programs that a provider runs: no shell, an end in time, and nothing of them left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from strongroom._forks import forks_wait, renew_after_fork
+from strongroom.deadlines import Deadline, DeadlineExceededError
+from strongroom.errors import ConfigurationError, show_key
+
+__all__ = [
+    "Ended",
+    "Started",
+    "close_pipes",
+    "end_program",
+    "environment_for_programs",
+    "run_program",
+    "start_program",
+]
+
+_SETTLE_SECONDS: Final = 5.0
+"""How long the pipes of a program that was killed may stay open."""
+_OURS: Final = frozenset({"STRONGROOM_ENCRYPTION_KEY", "STRONGROOM_AUDIT_KEY"})
+
+
+class Ended(NamedTuple):
+    """What came of a program: its exit code (below 0: the signal), and what it wrote."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    def __repr__(self) -> str:
+        # What it wrote may be a value.
+        return f"<Ended {self.code}, {len(self.out)} and {len(self.err)} bytes>"
+
+
+Started = subprocess.Popen[bytes]
+"""A program that runs, with pipes for its three streams."""
+
+
+class _Running:
+    """The programs under way: a forked child lets go of their pipes, which else never came to an end."""
+
+    def __init__(self) -> None:
+        self.programs: dict[int, Started] = {}
+        renew_after_fork(self, _Running.leave)
+
+    def leave(self) -> None:
+        programs, self.programs = self.programs, {}
+        for program in programs.values():
+            program.returncode = 0  # it is the parent's to wait for
+            close_pipes(program)
+
+
+_running = _Running()
+
+
+def environment_for_programs(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's variables without strongroom's own keys, and `more` over them."""
+    return {**{name: value for name, value in os.environ.items() if name not in _OURS}, **(more or {})}
+
+
+def start_program(
+    command: Sequence[str],
+    *,
+    provider: str,
+    environment: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Started:
+    """Start a program in a process group of its own, with unbuffered pipes for its three streams.
+
+    Args:
+        command: The program and its arguments: whoever is logged in to this machine can read them.
+        provider: The type name, for errors.
+        environment: Its variables; by default what `environment_for_programs` returns.
+        folder: Where it runs.
+
+    Raises:
+        ConfigurationError: It cannot be started.
+    """
+    told: str
+    try:
+        # A child forked in the middle of this would have the pipes, and nobody would know of them.
+        with forks_wait():
+            program = subprocess.Popen(  # noqa: S603  # running what the set-up names is the purpose
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=folder,
+                env=environment_for_programs() if environment is None else dict(environment),
+                start_new_session=True,
+            )
+            _running.programs[id(program)] = program
+            return program
+    except FileNotFoundError:
+        told = (
+            "there is no such program"
+            if folder is None or Path(folder).is_dir()
+            else "its folder is not there"
+        )
+    except OSError as error:
+        told = error.strerror or type(error).__name__
+    except ValueError:
+        told = "NUL in an argument"
+    raise ConfigurationError(
+        f"{provider}: {show_key(command[0])} cannot be started: {told}",
+        provider=provider,
+        hint="install it, or give its whole path",
+    )
+
+
+def run_program(
+    command: Sequence[str],
+    deadline: Deadline,
+    *,
+    provider: str,
+    given: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Ended:
+    """Run a program to its end and return what came of it.
+
+    Args:
+        command: As of `start_program`.
+        deadline: When it is killed, with all of its process group.
+        provider: As of `start_program`.
+        given: What it reads on its standard input.
+        environment: As of `start_program`.
+        folder: As of `start_program`.
+
+    Raises:
+        ConfigurationError: It cannot be started.
+        DeadlineExceededError: It took too long.
+    """
+    remaining = deadline.remaining()
+    program = start_program(command, provider=provider, environment=environment, folder=folder)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # whose error holds what was printed
+            out, err = program.communicate(given, timeout=min(remaining, 1e6))
+            return Ended(program.returncode, out, err)
+    finally:
+        end_program(program)
+    raise DeadlineExceededError
+
+
+def end_program(program: Started, *, grace: float = 0.0) -> None:
+    """Close a program's pipes, and kill it and its process group where it is there after `grace` seconds."""
+    _running.programs.pop(id(program), None)
+    if grace and program.returncode is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(grace)
+    # Before it is reaped: afterwards the number may be another's.
+    if program.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(program.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        program.wait(_SETTLE_SECONDS)
+    close_pipes(program)
+
+
+def close_pipes(program: Started) -> None:
+    """Close this process's ends of a program's pipes."""
+    for stream in (program.stdin, program.stdout, program.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()

@@ -1,0 +1,115 @@
+"""What providers over plain files share."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+
+import pytest
+from strongroom import files
+from strongroom.errors import BackendUnavailableError, PermissionDeniedError, ReadOnlyError
+from strongroom.files import file_error, file_version, folder_locked, replace_file
+from strongroom.testing.conformance.forks import Children
+
+
+def test_a_file_is_replaced_whole_and_by_a_later_one(tmp_path):
+    path = tmp_path / "a"
+    first = replace_file(path, b"one")
+    os.utime(path, ns=(0, first.st_mtime_ns + 10**12))
+    seen = path.lstat()
+    second = replace_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert second.st_mtime_ns > seen.st_mtime_ns
+    assert len({file_version(one) for one in (first, seen, second)}) == 3
+    assert os.listdir(tmp_path) == ["a"]
+    assert second.st_mode & 0o777 == 0o600
+
+
+def test_a_check_that_raises_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a"
+    replace_file(path, b"one")
+
+    def check(status):
+        assert status.st_size == 3
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        replace_file(path, b"three", check=check)
+    assert os.listdir(tmp_path) == ["a"]
+    assert path.read_bytes() == b"one"
+    with pytest.raises(LookupError):
+        replace_file(tmp_path / "b", b"x", check=lambda status: [][status or 0])
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "a").symlink_to("target")
+    replace_file(tmp_path / "a", b"x")
+    assert (tmp_path / "target").read_text() == "mine"
+    assert not (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.parametrize("locks_folders", [True, False])
+def test_one_writer_at_a_time(tmp_path, monkeypatch, locks_folders):
+    """Also on a file system that locks files alone."""
+    if not locks_folders:
+        real = fcntl.flock
+
+        def flock(descriptor, operation):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            real(descriptor, operation)
+
+        monkeypatch.setattr(files.fcntl, "flock", flock)
+    inside, most = [], []
+
+    def work():
+        for _ in range(20):
+            with folder_locked(tmp_path, seconds=60, provider="t"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
+    with (
+        folder_locked(tmp_path, seconds=1, provider="t"),
+        pytest.raises(BackendUnavailableError, match="another process was writing"),
+        folder_locked(tmp_path, seconds=0.01, provider="t"),
+    ):
+        pass
+
+
+def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path):
+    def work(_):
+        with folder_locked(tmp_path, seconds=60, provider="t"):
+            return "held"
+
+    with folder_locked(tmp_path, seconds=1, provider="t"):
+        children = Children(2, work)
+    assert children.results() == ["held"] * 2
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, PermissionDeniedError),
+        (errno.EPERM, PermissionDeniedError),
+        (errno.EROFS, ReadOnlyError),
+        (errno.ENOSPC, BackendUnavailableError),
+        (errno.EIO, BackendUnavailableError),
+        (errno.ESTALE, BackendUnavailableError),
+    ],
+)
+def test_errors(number, expected):
+    found = file_error(OSError(number, os.strerror(number)), "read /x", provider="t", key="k")
+    assert type(found) is expected
+    assert (found.key, found.provider) == ("k", "t")
+    assert found.hint
