@@ -53,4 +53,4 @@ def _from_plugins(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return list(__all__)

@@ -246,7 +246,8 @@ class DirectorySecretProvider(BaseProvider):
             found = {key: file.data for key in keys if (file := self._file(base, key)) is not None}
             return len(found) == len(set(keys)), found
 
-        return {key: self._text(key, data) for key, data in self._settled(look, {}).items()}
+        nothing: dict[str, bytes] = {}
+        return {key: self._text(key, data) for key, data in self._settled(look, nothing).items()}
 
     def _file(self, base: Path, key: str, *, with_data: bool = True) -> _File | None:
         for names in forms_of(key, self._suffix):
