@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import botocore.hooks
 import botocore.session
 import pytest
 from botocore.hooks import EventAliaser
+from moto import backends as moto_backends
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from strongroom.testing.faults import FaultProxy
 from strongroom_aws import AWSSecretProvider
@@ -23,7 +24,10 @@ import aws_rules  # as above
 
 @pytest.fixture(scope="session", autouse=True)
 def _sdk_read_once():
-    """Let sessions share what none of them changes: each works it out again, for longer than a test's requests."""
+    """Let sessions share what none of them changes: each works it out again, for longer than a test's requests.
+
+    And moto, which looks through its own folder at each request.
+    """
     aliases: dict[str, str] = {}
     made_alone = EventAliaser.__init__
 
@@ -31,10 +35,12 @@ def _sdk_read_once():
         made_alone(self, *args, **kwargs)
         self._alias_name_cache = aliases
 
+    modules = list(moto_backends.list_of_moto_modules())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", lru_cache(botocore.session.create_loader))
         patch.setattr(botocore.hooks, "accepts_kwargs", lru_cache(botocore.hooks.accepts_kwargs))
         patch.setattr(EventAliaser, "__init__", make)
+        patch.setattr(moto_backends, "list_of_moto_modules", lambda: modules)
         yield
 
 
@@ -52,7 +58,7 @@ def moto_server():
 @pytest.fixture
 def plain_moto(moto_server):
     """The address of moto, emptied: a worker runs one test at a time."""
-    urllib.request.urlopen(urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")).close()
+    moto_api_backend.reset()
     return moto_server
 
 

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
+import strongroom_aws.connection as connections
 from strongroom.testing import ProviderConformance, behind_each
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 from strongroom_aws.names import MARKER
 from strongroom_aws.payload import BASE64_MARK, TEXT_MARK
 from strongroom_aws.provider import MAX_VALUE_BYTES
+
+
+@pytest.fixture(scope="module")
+def free():
+    """boto3's clients that no provider has: making one takes longer than most tests."""
+    return {}
+
+
+@pytest.fixture
+def make(make, request, free, monkeypatch):
+    """Return a function that makes providers, whose clients are used again; not where tests are of making them."""
+    if request.function.__module__.rpartition(".")[2] in {"forks", "lifecycle", "threads"}:
+        yield make
+        return
+
+    def client_of(session, service, account):
+        waiting = free.setdefault((service, account), [])
+        return waiting.pop() if waiting else made_alone(session, service, account)
+
+    made_alone, made = connections.client_of, []
+    monkeypatch.setattr(connections, "client_of", client_of)
+    monkeypatch.setattr(connections, "session_of", session_of)
+
+    def provider(*args, **more):
+        made.append(make(*args, **more))
+        return made[-1]
+
+    yield provider
+    for one in made:
+        held, client = one._connection, one._connection._client
+        one.close()
+        if client is not None:
+            client.meta.events.unregister("before-send", held._check_time)
+            client.meta.events.unregister("before-parse", connections._check_whole)
+            free[held._service, held._account].append(client)
+
+
+session_of = functools.cache(connections.session_of)
 
 
 class TestSecretsManager(ProviderConformance):
