@@ -88,6 +88,12 @@ def warm_strongroom(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield str(command)
 
 
+@pytest.fixture(scope="session")
+def warm_python(warm_strongroom: str) -> str:
+    """The path of a Python for `-c CODE …` that need not import strongroom first, nor start."""
+    return str(Path(warm_strongroom).with_name("warm-python"))
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than there are processors: for a third of the time, tests wait for others."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1

@@ -4,6 +4,9 @@
 gets a real process of their own, with their words, variables, folder and file descriptors, some 20 times faster.
 It runs the command from a cold start, as users do, where that could differ: on a terminal, with a closed
 descriptor, with a locale or variables of Python's own.
+
+Beside it is `warm-python`, for `warm-python -c CODE …`: a Python that has imported core, file, memory and env
+already. It is not for code that looks at what is imported, or at how that is done.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +46,9 @@ cold = cold or any(
     if name != "PYTHONUNBUFFERED"
 )
 if cold:
-    os.execv({python!r}, [{python!r}, "-m", "strongroom", *sys.argv[1:]])
+    os.execv({python!r}, [{python!r}, *{cold!r}, *sys.argv[1:]])
 mask = os.umask(0)
-asked = json.dumps([sys.argv[1:], dict(os.environ), folder, mask]).encode()
+asked = json.dumps([{program!r}, sys.argv[1:], dict(os.environ), folder, mask]).encode()
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 socket.send_fds(server, [struct.pack("!I", len(asked))], fds)
@@ -75,10 +80,11 @@ def warm_command(folder: Path) -> Iterator[Path]:
         assert server.stdin is not None
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
-        command = folder / "strongroom"
-        command.write_text(CLIENT.format(python=sys.executable, address=str(address)))
-        command.chmod(0o755)
-        yield command
+        for program, cold in (("strongroom", ["-m", "strongroom"]), ("warm-python", [])):
+            text = CLIENT.format(python=sys.executable, address=str(address), program=program, cold=cold)
+            (folder / program).write_text(text)
+            (folder / program).chmod(0o755)
+        yield folder / "strongroom"
         server.stdin.close()  # tells it to end
 
 
@@ -127,7 +133,9 @@ def _attend(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def _become(fds: list[int], words: list[str], variables: dict[str, str], folder: str, mask: int) -> None:
+def _become(
+    fds: list[int], program: str, words: list[str], variables: dict[str, str], folder: str, mask: int
+) -> None:
     """Make of this process what the command would be that was started with all this, and run it."""
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
@@ -136,20 +144,39 @@ def _become(fds: list[int], words: list[str], variables: dict[str, str], folder:
     os.environ.update(variables)
     os.chdir(folder)
     os.umask(mask)
-    sys.argv = ["strongroom", *words]
     gc.enable()
-    from strongroom.cli import script
-
     status: object = 0
     try:
-        script()
+        if program == "strongroom":
+            _command(words)
+        else:
+            _code(words)
     except SystemExit as ended:
         status = ended.code
+    except BaseException:  # as Python itself does at the end of a program
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     # Clearing up would touch, and so copy, all the memory that is shared with the process of departure.
     os._exit(status if isinstance(status, int) else status is not None)
+
+
+def _command(words: list[str]) -> None:
+    sys.argv = ["strongroom", *words]
+    from strongroom.cli import script
+
+    script()
+
+
+def _code(words: list[str]) -> None:
+    assert words[0] == "-c"
+    sys.argv = ["-c", *words[2:]]
+    sys.path.insert(0, "")
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(compile(words[1], "<string>", "exec"), vars(sys.modules["__main__"]))
 
 
 def _import_all() -> None:

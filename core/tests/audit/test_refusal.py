@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -141,11 +140,11 @@ LIMITED = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("limit", [4096, 5000, 9999])
-def test_a_file_that_may_grow_no_larger(tmp_path, limit):
+def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
     """The disk takes part of a line: it is taken back, and no write takes effect that is not recorded."""
     path = tmp_path / "audit.jsonl"
     told = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), str(limit)], check=True, capture_output=True, text=True
+        [warm_python, "-c", LIMITED, str(path), str(limit)], check=True, capture_output=True, text=True
     )
     done, refused = map(int, told.stdout.split())
     assert refused > 30

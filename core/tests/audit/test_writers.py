@@ -9,7 +9,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -64,10 +63,15 @@ WRITER = textwrap.dedent("""
 """)
 
 
-def start(path, name, count, fate="live", at=0):
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), name, str(count), fate, str(at)], stdout=subprocess.PIPE
-    )
+@pytest.fixture
+def start(warm_python):
+    """Return a function that starts a writer."""
+
+    def begin(path, name, count, fate="live", at=0):
+        words = ["-c", WRITER, str(path), name, str(count), fate, str(at)]
+        return subprocess.Popen([warm_python, *words], stdout=subprocess.PIPE)
+
+    return begin
 
 
 def whole(path, answered):
@@ -81,7 +85,7 @@ def whole(path, answered):
     return entries
 
 
-def together(path, writers, count):
+def together(start, path, writers, count):
     running = [start(path, f"w{at}", count) for at in range(writers)]
     answered = {line for one in running for line in one.communicate()[0].decode().split()}
     assert [one.returncode for one in running] == [0] * writers
@@ -90,7 +94,7 @@ def together(path, writers, count):
     assert len({one["pid"] for one in entries}) == writers
 
 
-def killed(path, kills, count, writers=2):
+def killed(start, path, kills, count, writers=2):
     """Start writers that live beside writers that die, until `kills` of them have."""
     rng = random.Random(kills)
     answered, dead = set(), 0
@@ -114,19 +118,19 @@ def killed(path, kills, count, writers=2):
     assert cut, "no line was cut short: the test does not test what it says"
 
 
-def test_several_writers_make_one_chain(tmp_path):
-    together(tmp_path / "audit.jsonl", 4, 250)
+def test_several_writers_make_one_chain(start, tmp_path):
+    together(start, tmp_path / "audit.jsonl", 4, 250)
 
 
-def test_writers_that_are_killed_in_mid_write_leave_a_whole_log(tmp_path):
-    killed(tmp_path / "audit.jsonl", 6, 40, writers=3)
+def test_writers_that_are_killed_in_mid_write_leave_a_whole_log(start, tmp_path):
+    killed(start, tmp_path / "audit.jsonl", 6, 40, writers=3)
 
 
-def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_log(tmp_path):
-    at_any_moment(tmp_path / "audit.jsonl", 3)
+def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_log(start, tmp_path):
+    at_any_moment(start, tmp_path / "audit.jsonl", 3)
 
 
-def at_any_moment(path, kills):
+def at_any_moment(start, path, kills):
     rng = random.Random(kills)
     answered = set()
     for at in range(kills):
@@ -144,11 +148,11 @@ def at_any_moment(path, kills):
 
 
 @pytest.mark.torture
-def test_eight_writers_of_ten_thousand_events(tmp_path):
-    together(tmp_path / "audit.jsonl", 8, 10_000)
+def test_eight_writers_of_ten_thousand_events(start, tmp_path):
+    together(start, tmp_path / "audit.jsonl", 8, 10_000)
 
 
 @pytest.mark.torture
-def test_two_hundred_kills_in_mid_write(tmp_path):
-    killed(tmp_path / "audit.jsonl", 150, 200, writers=5)
-    at_any_moment(tmp_path / "other.jsonl", 50)
+def test_two_hundred_kills_in_mid_write(start, tmp_path):
+    killed(start, tmp_path / "audit.jsonl", 150, 200, writers=5)
+    at_any_moment(start, tmp_path / "other.jsonl", 50)

@@ -13,12 +13,16 @@ VALUE = "correct-horse-battery"
 
 
 @pytest.fixture
-def outcome(pytester):
-    """Return a function that runs a test module and gives its outcomes and its report."""
+def outcome(pytester, monkeypatch):
+    """Return a function that runs a test module in this process, and gives its outcomes and its report.
+
+    The plugins of the run that we are in would be imported anew, for longer than the tests take.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(text, *options, **expected):
         pytester.makepyfile(text)
-        result = pytester.runpytest_subprocess("-p", "no:xdist", "-p", "no:randomly", "-rA", *options)
+        result = pytester.runpytest_inprocess("-p", "strongroom.integrations.pytest", "-rA", *options)
         assert result.parseoutcomes() == expected, result.stdout.str()
         report = result.stdout.str() + result.stderr.str()
         assert VALUE not in report

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import subprocess
-import sys
 from collections import OrderedDict, namedtuple
 
 import pytest
@@ -311,9 +310,9 @@ asyncio.run(main())
         "logging.basicConfig(); masking.install(); logging.captureWarnings(True); warnings.warn(value)",
     ],
 )
-def test_a_process_dies_without_telling(ending):
+def test_a_process_dies_without_telling(warm_python, ending):
     told = subprocess.run(
-        [sys.executable, "-c", PROGRAM + ending], check=False, capture_output=True, text=True
+        [warm_python, "-c", PROGRAM + ending], check=False, capture_output=True, text=True
     )
     assert "hunter" not in told.stdout + told.stderr
     assert MASK in told.stderr

@@ -53,13 +53,24 @@ def install(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run code with the installed distributions in a fresh interpreter; return what it prints as JSON."""
+def run(tmp_path, warm_python):
+    """Run code with the installed distributions in a process of its own; return what it prints as JSON."""
+    return runner([warm_python, "-c", WARM], tmp_path)
 
+
+@pytest.fixture
+def run_cold(tmp_path):
+    """The same in a fresh interpreter: for what depends on what is imported, and when."""
+    return runner([sys.executable, "-c", PRELUDE], tmp_path)
+
+
+def runner(command, folder):
     def go(code, **environ):
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), **environ}
+        env = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
+        if command[0] == sys.executable:
+            env["PYTHONPATH"] = str(folder)
         done = subprocess.run(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
+            [*command[:-1], command[-1] + textwrap.dedent(code)],
             env=env,
             capture_output=True,
             text=True,
@@ -85,6 +96,12 @@ def failure(**provider):
     except errors.StrongroomError as error:
         return [type(error).__name__, str(error)]
 """
+WARM = f"""
+import os, sys
+sys.path.insert(1, os.environ["HOME"])
+{PRELUDE}
+finder._forget()
+"""
 
 
 def test_a_third_partys_provider_works_by_its_name_and_by_its_parts(install, run):
@@ -95,10 +112,10 @@ def test_a_third_partys_provider_works_by_its_name_and_by_its_parts(install, run
     assert out == ["k:3", "k:7"]
 
 
-def test_only_the_plugins_that_a_spec_names_are_imported(install, run):
+def test_only_the_plugins_that_a_spec_names_are_imported(install, run_cold):
     install("acme-strong", "acme", GOOD)
     install("other-strong", "other", GOOD)
-    out = run("""
+    out = run_cold("""
         load(type="acme")
         print(json.dumps(sorted(name for name in sys.modules if name.endswith("_strong") or name.startswith("strongroom_"))))
     """)
@@ -118,13 +135,13 @@ METADATA = b"Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n"
     ],
     ids=["no name at all", "no name and ours", "not UTF-8", "no equals sign"],
 )
-def test_a_broken_distribution_of_a_stranger_is_passed_over(install, run, tmp_path, folder, metadata, points):
+def test_a_broken_distribution_of_a_stranger_is_passed_over(install, run_cold, tmp_path, folder, metadata, points):
     """Everything else works, pydantic's own search notwithstanding, and `plugins` names the folder."""
     install("acme-strong", "acme", GOOD)
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "METADATA").write_bytes(metadata)
     (tmp_path / folder / "entry_points.txt").write_bytes(points)
-    out = run("""
+    out = run_cold("""
         rows = [[row.distribution, row.error] for row in finder.listed() if row.error]
         print(json.dumps([load(type="acme").get_secret("k"), load(type="memory").list_secrets(), rows]))
     """)
@@ -132,26 +149,35 @@ def test_a_broken_distribution_of_a_stranger_is_passed_over(install, run, tmp_pa
     [[distribution, error]] = out[2]
     assert distribution == folder
     assert error.startswith(f"{tmp_path / folder} is passed over: ")
-    for words in (["plugins"], ["plugins", "--json"]):
-        shown = subprocess.run(
-            [sys.executable, "-m", "strongroom", *words],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert str(tmp_path / folder) in shown.stdout
-        assert "acme.part" in shown.stdout
-        assert shown.stderr == ""
+    shown = subprocess.run(
+        [sys.executable, "-c", BOTH],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table, listed = shown.stdout.split("---\n")
+    for told in (table, listed):
+        assert str(tmp_path / folder) in told
+        assert "acme.part" in told
+    assert shown.stderr == ""
 
 
-def test_where_pydantic_does_not_go_on_the_folder_is_named(run, tmp_path):
+BOTH = """
+from strongroom.cli import main
+assert main(["plugins"]) == 0
+print("---", flush=True)
+assert main(["plugins", "--json"]) == 0
+"""
+
+
+def test_where_pydantic_does_not_go_on_the_folder_is_named(run_cold, tmp_path):
     """Should its search fail again and again, the error says because of what, and how to go without."""
     info = tmp_path / "stranger-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_bytes(METADATA)
     (info / "entry_points.txt").write_bytes(b"[other]\nno equals sign\n")
-    out = run("""
+    out = run_cold("""
         import pydantic.main
 
         def failing(name):
@@ -238,9 +264,9 @@ def test_the_allow_list_counts_from_when_it_is_set(install, run):
     assert out[2] == []
 
 
-def test_a_wrong_name_imports_no_plugin_and_still_gets_the_nearest_one(install, run):
+def test_a_wrong_name_imports_no_plugin_and_still_gets_the_nearest_one(install, run_cold):
     install("acme-strong", "acme", GOOD)
-    out = run("""
+    out = run_cold("""
         spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "memroy"}, "middleware": [{"type": "cashing"}]}}}
         try:
             SecretProviderRegistry(spec)
