@@ -16,7 +16,7 @@ VALUE = "correct-horse-battery"
 def outcome(pytester, monkeypatch):
     """Return a function that runs a test module in this process, and gives its outcomes and its report.
 
-    The plugins of the run that we are in would be imported anew, for longer than the tests take.
+    The plugins of the run that we are in would be imported again, for longer than the tests take.
     """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 

@@ -311,8 +311,6 @@ asyncio.run(main())
     ],
 )
 def test_a_process_dies_without_telling(warm_python, ending):
-    told = subprocess.run(
-        [warm_python, "-c", PROGRAM + ending], check=False, capture_output=True, text=True
-    )
+    told = subprocess.run([warm_python, "-c", PROGRAM + ending], check=False, capture_output=True, text=True)
     assert "hunter" not in told.stdout + told.stderr
     assert MASK in told.stderr

@@ -135,7 +135,9 @@ METADATA = b"Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n"
     ],
     ids=["no name at all", "no name and ours", "not UTF-8", "no equals sign"],
 )
-def test_a_broken_distribution_of_a_stranger_is_passed_over(install, run_cold, tmp_path, folder, metadata, points):
+def test_a_broken_distribution_of_a_stranger_is_passed_over(
+    install, run_cold, tmp_path, folder, metadata, points
+):
     """Everything else works, pydantic's own search notwithstanding, and `plugins` names the folder."""
     install("acme-strong", "acme", GOOD)
     (tmp_path / folder).mkdir()
