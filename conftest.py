@@ -45,6 +45,7 @@ SERVERS = {
     "ministack",
     "moto_server",
     "other_bus_address",
+    "postgres",
     "secret_service",
     "server",
     "shared",

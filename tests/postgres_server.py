@@ -27,12 +27,13 @@ def programs():
 class PostgresServer:
     """Runs from construction to `stop`; the superuser is `postgres`, who logs in by a password like all."""
 
-    def __init__(self):
+    def __init__(self, *settings):
+        self._settings = settings
         self.password = secrets.token_hex(16)
         # Not in a folder of pytest's: the user who runs the server may not enter those.
         self.folder = Path(tempfile.mkdtemp(prefix="strongroom-postgres-"))
-        self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._as:
+        self.as_its_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        if self.as_its_user:
             os.chown(self.folder, NOBODY, NOBODY)
         self._bin = self._runnable(programs())
         password = self.folder / "password"
@@ -63,7 +64,7 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                **self._as,
+                **self.as_its_user,
             )
         except PermissionError:
             return subprocess.Popen(["false"])
@@ -73,6 +74,7 @@ class PostgresServer:
 
     def _start(self):
         settings = ["fsync=off", "shared_buffers=16MB", "max_connections=60", "unix_socket_directories="]
+        settings += self._settings
         words = [word for setting in settings for word in ("-c", setting)]
         process = self._program(
             self._bin / "postgres", "-D", "data", "-h", "127.0.0.1", "-p", str(self.port), *words
@@ -93,6 +95,10 @@ class PostgresServer:
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user=user, password=password, dbname="postgres", autocommit=True
         )
+
+    def url(self, user="postgres", password=None, database="postgres"):
+        """Return the URI of a log-in."""
+        return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def environment(self):
         """Return the variables by which PostgreSQL's own programs and psycopg log in as the superuser."""

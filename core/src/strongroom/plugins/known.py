@@ -24,7 +24,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "postgresql": "strongroom-postgresql",
         "vault": "strongroom-vault",
     },
-    "rotator": {},
+    "rotator": {"postgresql": "strongroom-postgresql"},
 }
 """Kind of component -> type name -> the distribution that has it."""
 

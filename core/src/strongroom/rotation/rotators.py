@@ -223,14 +223,17 @@ def _members(key: str, value: str) -> dict[str, Any] | None:
 # --- rehearsal ---
 
 
-def rehearse(rotator: Rotator, key: str, old: str, make: Callable[[str], str]) -> None:
+def rehearse(
+    rotator: Rotator, key: str, old: str, make: Callable[[str], str], check: Callable[[str], object]
+) -> None:
     """Let `rotator` do all of its steps, there and back, on a throwaway user.
 
     Args:
         rotator: The rotator.
         key: The secret.
         old: Its value, for the shape of it.
-        make: Makes a new value of an old one, as the rotation does.
+        make: Generates a new value for an old one, as the rotation does.
+        check: Raises where a new value may not be stored.
 
     Raises:
         UnsupportedOperationError: The rotator has none.
@@ -244,6 +247,7 @@ def rehearse(rotator: Rotator, key: str, old: str, make: Callable[[str], str]) -
     with rehearser.rehearsal(key, old) as (throwaway, first):
         retirer: Retirer | None = able(throwaway, Retirer)
         second = make_for(throwaway, key, first, make)
+        check(second)
         for before, after in ((first, second), (second, first)):
             throwaway.apply(key, before, after)
             _verified(throwaway, key, after)

@@ -236,13 +236,15 @@ class SecretRotation(ProcessBound):
         seen = [old]
 
         def make(before: str) -> str:
-            new = self._new_value(key, before)
-            check_against_rules(target, key, new)
+            new: str = check_value(self._generator(key, before), key)
             seen.extend((before, new))
             return new
 
+        def check(new: str) -> None:
+            check_against_rules(target, key, check_value(new, key))
+
         try:
-            rehearse(self._rotator, key, old, make)
+            rehearse(self._rotator, key, old, make, check)
         except (UnsupportedOperationError, ValidationError, ConfigurationError):
             raise
         except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything at all

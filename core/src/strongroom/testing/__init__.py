@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from strongroom.testing.cache_stores import CacheStoreConformance
     from strongroom.testing.conformance import ProviderConformance
     from strongroom.testing.middleware import behind, behind_each
+    from strongroom.testing.rotators import RotatorConformance
     from strongroom.testing.sampling import sampled
 
-__all__ = ["CacheStoreConformance", "ProviderConformance", "behind", "behind_each", "sampled"]
+__all__ = [
+    "CacheStoreConformance",
+    "ProviderConformance",
+    "RotatorConformance",
+    "behind",
+    "behind_each",
+    "sampled",
+]
 
 _HOMES = {
     "CacheStoreConformance": "cache_stores",
     "ProviderConformance": "conformance",
+    "RotatorConformance": "rotators",
     "behind": "middleware",
     "behind_each": "middleware",
     "sampled": "sampling",

@@ -1,0 +1,413 @@
+"""The rotator `postgresql`: the password of a role, or of two that take turns.
+
+A password goes to the server as its SCRAM verifier alone, so that no log of the server holds it.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import hmac
+import logging
+import secrets
+import select
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from strongroom.errors import ConfigurationError, RotationError, ValidationError, show_key
+from strongroom.generators import generate_password
+from strongroom.rotation import Credentials, credentials, with_password
+from strongroom.rotation.redaction import without
+
+from strongroom_postgresql.userlist import remove_user, write_user
+
+__all__ = ["PostgreSQLRotator"]
+
+_log = logging.getLogger("strongroom.rotation")
+_REHEARSAL: Final = "strongroom_rehearsal_"
+_REHEARSAL_LIFE: Final = timedelta(hours=1)
+_SHOWN: Final = 300
+_ROLE: Final = """
+    SELECT rolcanlogin, rolvaliduntil <= now(), rolvaliduntil::text,
+           has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')
+    FROM pg_catalog.pg_roles WHERE rolname = %s
+"""
+
+
+class PostgreSQLRotator:
+    """Changes the password of a role of PostgreSQL, and tries it by a log-in.
+
+    Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
+    and `password`; where two roles take turns it is the latter, and the new value names the other one.
+
+    Args:
+        url: Where an administrator logs in: a superuser, or a role that may alter the others.
+        role: The role.
+        role_b: The other one, for `alternating`.
+        strategy: `single`: the role gets another password, and log-ins with the old one fail from then on
+            until readers have the new one. `alternating`: the other role gets one, so that none fail.
+        username: The administrator; else the URL's.
+        password: Its password; else the URL's. Where it is the very secret that is rotated, the old and the
+            new one are tried too.
+        login: URLs where applications log in, each tried by `verify`; without them that of `url`.
+        userlist: The `auth_file` of a pgbouncer here, in which the password is changed too.
+        pgbouncer: The URL of its console, for RELOAD.
+        timeout_seconds: How long one log-in or change may take.
+
+    Raises:
+        ConfigurationError: An option is not what it has to be.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        role: str,
+        *,
+        role_b: str | None = None,
+        strategy: Literal["single", "alternating"] = "single",
+        username: str | None = None,
+        password: str | None = None,
+        login: Iterable[str] = (),
+        userlist: Path | None = None,
+        pgbouncer: str | None = None,
+        timeout_seconds: float = 30,
+    ) -> None:
+        if (strategy == "alternating") != (role_b is not None) or role == role_b:
+            raise ConfigurationError(
+                "rotator postgresql: `alternating` needs a second role, `role_b`, and `single` has none"
+            )
+        self._admin = _settings(url)
+        self._admin |= {name: one for name, one in {"user": username, "password": password}.items() if one}
+        self._roles: tuple[str, ...] = (role,) if role_b is None else (role, role_b)
+        database = self._admin.get("dbname") or self._admin.get("user") or "postgres"
+        self._addresses = [
+            {"dbname": database, **_address(one)} for one in [*map(_settings, login)] or [self._admin]
+        ]
+        self._userlist = userlist
+        self._console = None if pgbouncer is None else _settings(pgbouncer)
+        self._timeout = timeout_seconds
+
+    def __repr__(self) -> str:
+        return f"<PostgreSQLRotator of {' and '.join(self._roles)} at {_shown(self._admin)}>"
+
+    # --- the steps ---
+
+    def compose(self, key: str, old: str, new: str) -> str:
+        """Return `old` with the password `new`, and with the other role's name where two take turns.
+
+        Raises:
+            ValidationError: The secret is not for these roles.
+        """
+        before = credentials(key, old)
+        if len(self._roles) == 1:
+            self._role_of(key, before)
+            return with_password(key, old, new)
+        if before.username not in self._roles:
+            raise ValidationError(
+                f"{show_key(key)} does not name the role in use: two take turns, {' and '.join(self._roles)}",
+                key=key,
+                hint='store a JSON object first: {"username": "' + self._roles[0] + '", "password": "…"}',
+            )
+        return with_password(key, old, new, username=self._roles[1 - self._roles.index(before.username)])
+
+    def apply(self, key: str, old: str, new: str) -> None:
+        """Let the role that `new` names have its password; a second call changes nothing.
+
+        Raises:
+            RotationError: The server refuses it, or there is no such role.
+        """
+        wanted = credentials(key, new)
+        role = self._role_of(key, wanted)
+        with self._administrator(key, old, new) as connection:
+            self._check_role(connection, role)
+            verifier = self._verifier_there(connection, role)
+            if verifier is None or not _fits(verifier, wanted.password):
+                verifier = _encrypted(connection, role, wanted.password)
+                self._alter(connection, role, verifier)
+        if self._userlist is not None:
+            write_user(self._userlist, role, password=wanted.password, verifier=verifier)
+            self._reload()
+
+    def verify(self, key: str, new: str) -> None:
+        """Log in by the new password, wherever applications do, and ask for something.
+
+        Raises:
+            RotationError: One address does not take it.
+        """
+        wanted = credentials(key, new)
+        role = self._role_of(key, wanted)
+        for address in self._addresses:
+            if not self._logs_in(address, role, wanted.password):
+                self._compare(key, new, role, wanted.password, address)
+
+    @contextmanager
+    def rehearsal(self, key: str, old: str) -> Iterator[tuple[PostgreSQLRotator, str]]:
+        """Give a rotator of throwaway roles, of which nothing is left at the end.
+
+        Raises:
+            RotationError: The administrator may not make roles, or not change the real ones.
+        """
+        before = credentials(key, old)
+        names = [f"{_REHEARSAL}{secrets.token_hex(6)}" for _ in self._roles]
+        password = generate_password()
+        other = copy.copy(self)
+        other._roles = tuple(names)  # noqa: SLF001  # of this class
+        made = False
+        try:
+            with self._administrator(key, old) as connection:
+                self._sweep(connection)
+                for role in self._roles:
+                    self._check_role(connection, role)
+                    self._alter(connection, role, _encrypted(connection, role, password), undo=True)
+                made = True
+                for name in names:
+                    self._make(connection, name, _encrypted(connection, name, password))
+            if before.username is None:
+                yield other, password
+            else:
+                yield other, with_password(key, old, password, username=names[0])
+        finally:
+            if made:
+                self._removed(key, old, names)
+
+    def _removed(self, key: str, old: str, names: Iterable[str]) -> None:
+        with self._administrator(key, old) as connection:
+            for name in names:
+                self._drop(connection, name)
+        if self._userlist is not None:
+            for name in names:
+                remove_user(self._userlist, name)
+            self._reload()
+
+    def _role_of(self, key: str, wanted: Credentials) -> str:
+        role = wanted.username if wanted.username is not None else self._roles[0]
+        if role not in self._roles:
+            raise ValidationError(
+                f"{show_key(key)} is of {role!r}, and its rotator changes {' and '.join(self._roles)}",
+                key=key,
+                hint="correct `role` of the rotator, or `username` of the secret",
+            )
+        return role
+
+    # --- as the administrator ---
+
+    @contextmanager
+    def _administrator(self, key: str, *values: str) -> Iterator[psycopg.Connection[Any]]:
+        connection = self._connected(key, values)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _connected(self, key: str, values: Iterable[str]) -> psycopg.Connection[Any]:
+        """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
+        tried: list[str | None] = [self._admin.get("password")]
+        for value in values:
+            found = credentials(key, value)
+            if (found.username or self._roles[0]) == self._admin.get("user"):
+                tried.append(found.password)
+        first = ""
+        for password in dict.fromkeys(tried):
+            settings = {**self._admin, **({} if password is None else {"password": password})}
+            try:
+                return psycopg.connect(**settings, connect_timeout=self._seconds(), autocommit=True)
+            except (psycopg.Error, OSError, UnicodeError) as error:
+                first = first or self._said(error, settings)
+        raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {first}")
+
+    def _check_role(self, connection: psycopg.Connection[Any], role: str) -> None:
+        found = self._execute(connection, _ROLE, f"looking at {role!r}", role).fetchone()
+        if found is None:
+            raise RotationError(f"postgresql: there is no role {role!r} at {_shown(self._admin)}")
+        if not found[0]:
+            raise RotationError(
+                f"postgresql: the role {role!r} may not log in",
+                hint=f"ALTER ROLE {sql.Identifier(role).as_string()} LOGIN",
+            )
+        if found[1]:  # a new password does not change it, and would be refused as well
+            raise RotationError(
+                f"postgresql: the password of {role!r} is valid until {found[2]} alone, which is past",
+                hint=f"ALTER ROLE {sql.Identifier(role).as_string()} VALID UNTIL 'infinity'",
+            )
+
+    def _verifier_there(self, connection: psycopg.Connection[Any], role: str) -> str | None:
+        """Return the verifier that the server has, where the administrator may see it."""
+        may = self._execute(connection, _ROLE, f"looking at {role!r}", role).fetchone()
+        if may is None or not may[3]:
+            return None
+        found = self._execute(
+            connection,
+            "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s",
+            f"looking at {role!r}",
+            role,
+        ).fetchone()
+        return None if found is None else found[0]
+
+    def _alter(
+        self, connection: psycopg.Connection[Any], role: str, verifier: str, *, undo: bool = False
+    ) -> None:
+        with connection.transaction(force_rollback=undo):
+            # Within the transaction: behind a pooler the next one may get the session.
+            self._execute(
+                connection, f"SET LOCAL statement_timeout = {int(self._timeout * 1000)}", "beginning"
+            )
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                sql.Identifier(role), sql.Literal(verifier)
+            )
+            self._execute(connection, statement, f"changing the password of {role!r}")
+
+    def _make(self, connection: psycopg.Connection[Any], name: str, verifier: str) -> None:
+        until = sql.Literal((datetime.now(UTC) + _REHEARSAL_LIFE).isoformat())
+        statement = sql.SQL(
+            "CREATE ROLE {} LOGIN NOINHERIT CONNECTION LIMIT 8 VALID UNTIL {} PASSWORD {}"
+        ).format(sql.Identifier(name), until, sql.Literal(verifier))
+        self._execute(connection, statement, "making a throwaway role")
+
+    def _sweep(self, connection: psycopg.Connection[Any]) -> None:
+        """Drop what rehearsals have left that were killed; their roles could not log in any more."""
+        found = self._execute(
+            connection,
+            "SELECT rolname FROM pg_catalog.pg_roles"
+            " WHERE starts_with(rolname, %s) AND rolvaliduntil < now()",
+            "looking for what rehearsals have left",
+            _REHEARSAL,
+        ).fetchall()
+        for (name,) in found:
+            self._drop(connection, name)
+
+    def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
+        statement = sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+        self._execute(connection, statement, "dropping a throwaway role")
+
+    def _execute(
+        self, connection: psycopg.Connection[Any], statement: Any, doing: str, *values: object
+    ) -> psycopg.Cursor[Any]:
+        try:
+            return connection.execute(statement, values or None, prepare=False)
+        except psycopg.Error as error:
+            # Not its whole text, which may show the statement.
+            code, words = error.sqlstate or "", error.diag.message_primary or type(error).__name__
+        raise RotationError(f"postgresql: {doing} was refused: {words} {code}".rstrip())
+
+    def _reload(self) -> None:
+        if self._console is None:
+            return
+        try:
+            # pgbouncer's console takes simple queries alone.
+            with psycopg.connect(
+                **self._console, connect_timeout=self._seconds(), autocommit=True
+            ) as connection:
+                self._ask(connection, b"RELOAD")
+        except (psycopg.Error, OSError, UnicodeError) as error:
+            said = self._said(error, self._console)
+        else:
+            return
+        raise RotationError(f"pgbouncer at {_shown(self._console)} did not read its auth_file again: {said}")
+
+    # --- as the role ---
+
+    def _logs_in(self, address: dict[str, Any], role: str, password: str) -> bool:
+        """Log in; return whether the server has asked for the password."""
+        settings = {**address, "user": role, "password": password}
+        try:
+            with psycopg.connect(**settings, connect_timeout=self._seconds(), autocommit=True) as connection:
+                # A pooler may let in whom the server behind it refuses.
+                self._ask(connection, b"SELECT 1")
+                return bool(connection.pgconn.used_password)
+        except (psycopg.Error, OSError, UnicodeError) as error:
+            said = self._said(error, settings)
+        raise RotationError(f"postgresql: {role!r} cannot log in at {_shown(address)}: {said}")
+
+    def _compare(self, key: str, new: str, role: str, password: str, address: dict[str, Any]) -> None:
+        """Compare with what the server has, where it lets the role in by something else than its password."""
+        with self._administrator(key, new) as connection:
+            verifier = self._verifier_there(connection, role)
+        if verifier is None:
+            _log.warning(
+                "postgresql: %s lets %s in without its password: whether that is the new one was not tried",
+                _shown(address),
+                role,
+            )
+        elif not _fits(verifier, password):
+            raise RotationError(f"postgresql: the password of {role!r} is not the new one")
+
+    def _ask(self, connection: psycopg.Connection[Any], statement: bytes) -> None:
+        """Send a simple query, and raise where no good answer comes in time."""
+        raw = connection.pgconn
+        until = time.monotonic() + self._timeout
+        raw.send_query(statement)
+        while True:
+            raw.flush()
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([raw.socket], [], [], left)[0]:
+                raise psycopg.OperationalError(f"no answer within {self._timeout:g} seconds")
+            raw.consume_input()
+            while not raw.is_busy():
+                result = raw.get_result()
+                if result is None:
+                    return
+                if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+                    raise psycopg.OperationalError(result.get_error_message())
+
+    def _seconds(self) -> int:
+        return max(2, round(self._timeout))  # what libpq takes at least
+
+    def _said(self, error: BaseException, settings: dict[str, Any]) -> str:
+        known = [str(one) for one in (settings.get("password"), self._admin.get("password")) if one]
+        return without(known, str(error), shown=_SHOWN) or type(error).__name__
+
+
+def _settings(url: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = None
+    with suppress(psycopg.Error, ValueError):
+        found = dict(conninfo_to_dict(url))
+    if found is None:  # outside the `except` block: libpq's words may show the URL
+        raise ConfigurationError(
+            "rotator postgresql: a URL is not one that libpq takes",
+            hint="write postgresql://USER@HOST:PORT/DATABASE, with %-codes for what a URL cannot hold; the "
+            "password may stand in the option `password`",
+        )
+    found.pop("connect_timeout", None)
+    return {"application_name": "strongroom", **found}
+
+
+def _address(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return where to log in, without who did."""
+    own = {"user", "password", "passfile", "sslcert", "sslkey", "sslpassword"}
+    return {name: one for name, one in settings.items() if name not in own}
+
+
+def _shown(settings: dict[str, Any]) -> str:
+    host = settings.get("host") or settings.get("hostaddr") or "the local socket"
+    port = settings.get("port")
+    return f"{host}:{port}" if port else str(host)
+
+
+def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) -> str:
+    encoding = connection.info.encoding
+    return connection.pgconn.encrypt_password(
+        password.encode(encoding), role.encode(encoding), b"scram-sha-256"
+    ).decode("ascii")
+
+
+def _fits(verifier: str, password: str) -> bool:
+    """Tell whether a SCRAM verifier is of this password; where it cannot be told, not. Source: RFC 5802."""
+    try:
+        kind, salted, keys = verifier.split("$")
+        count, salt = salted.split(":")
+        stored = base64.b64decode(keys.split(":")[0])
+        if kind != "SCRAM-SHA-256" or not password.isascii():
+            return False
+        salted_password = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(count))
+    except ValueError:
+        return False
+    client = hmac.digest(salted_password, b"Client Key", "sha256")
+    return hmac.compare_digest(hashlib.sha256(client).digest(), stored)

@@ -1,0 +1,112 @@
+"""The `auth_file` of pgbouncer: a line for each user, with a password or what is derived of it.
+
+Source: pgbouncer's documentation of configuration, "Authentication file format".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from strongroom.errors import RotationError
+
+__all__ = ["remove_user", "write_user"]
+
+_LINE: Final = re.compile(r'^\s*"((?:[^"]|"")*)"\s+"((?:[^"]|"")*)"')
+_DERIVED: Final = ("SCRAM-SHA-256$", "md5")
+
+
+def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
+    """Let `user` have another password: in clear where the line has it so, else as the server's verifier.
+
+    Args:
+        path: The file.
+        user: Whose line it is; it is added where there is none.
+        password: The password.
+        verifier: What the server itself has of it: pgbouncer can log in there only with the very same.
+
+    Raises:
+        RotationError: The file cannot be read or written.
+    """
+
+    def changed(lines: list[str]) -> list[str]:
+        found = False
+        for at, line in enumerate(lines):
+            match = _LINE.match(line)
+            if match is not None and match[1].replace('""', '"') == user:
+                clear = not match[2].startswith(_DERIVED)
+                lines[at] = _line(user, password if clear else verifier)
+                found = True
+        return lines if found else [*lines, _line(user, verifier)]
+
+    _rewrite(path, changed)
+
+
+def remove_user(path: Path, user: str) -> None:
+    """Take the lines of `user` out.
+
+    Raises:
+        RotationError: As `write_user`.
+    """
+
+    def kept(lines: list[str]) -> list[str]:
+        return [one for one in lines if (m := _LINE.match(one)) is None or m[1].replace('""', '"') != user]
+
+    _rewrite(path, kept)
+
+
+def _line(user: str, secret: str) -> str:
+    quoted = [one.replace('"', '""') for one in (user, secret)]
+    return f'"{quoted[0]}" "{quoted[1]}"\n'
+
+
+def _rewrite(path: Path, change: object) -> None:
+    assert callable(change)  # noqa: S101  # both callers are above
+    failure: str
+    try:
+        with _alone(path):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if lines and not lines[-1].endswith("\n"):
+                lines[-1] += "\n"
+            _replace(path, "".join(change(lines)))
+    except (OSError, UnicodeDecodeError) as error:
+        failure = getattr(error, "strerror", None) or type(error).__name__
+    else:
+        return
+    raise RotationError(f"the auth_file {path} cannot be changed: {failure}")
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other rotations of this host out: each changes a line of its own in one file."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write the file anew in one step, with the owner and the mode that it has."""
+    real = path.resolve()
+    status = real.stat()
+    beside = real.with_name(f".{real.name}.strongroom")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            os.fsync(file.fileno())
+        beside.rename(real)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,547 @@
+"""The rotator `postgresql` on a real server, and behind a real pgbouncer where there is one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from postgres_server import PostgresServer
+from psycopg import sql
+from strongroom import SecretProviderRegistry, SecretRotation, generate_password
+from strongroom.errors import ConfigurationError, RotationError, SpecError, ValidationError
+from strongroom.testing import RotatorConformance
+from strongroom_memory import MemorySecretProvider
+from strongroom_postgresql.rotator import PostgreSQLRotator
+from strongroom_postgresql.userlist import remove_user, write_user
+
+KEY = "database/login"
+ROLES = ("app", "app_b")
+LOGGING = ("logging_collector=on", "log_directory=log", "log_filename=all.log", "log_statement=all")
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    running = PostgresServer(*LOGGING)
+    yield running
+    running.stop()
+
+
+class Roles:
+    """The roles of an application, `app` and `app_b`, and an administrator who is no superuser, `keeper`."""
+
+    def __init__(self, server, connection):
+        self.server, self.connection = server, connection
+        self.first = generate_password()
+        self.pair = json.dumps({"username": "app", "password": self.first, "host": "db"})
+
+    def run(self, statement, *names):
+        return self.connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def logs_in(self, value, user="app"):
+        login = json.loads(value) if value.startswith("{") else {"username": user, "password": value}
+        try:
+            self.server.login(login["username"], login["password"]).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def names(self):
+        found = self.run("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1")
+        return [one for (one,) in found]
+
+
+@pytest.fixture
+def roles(postgres):
+    with postgres.login("postgres", postgres.password) as connection:
+        made = Roles(postgres, connection)
+        for name in ROLES:
+            made.run(f"CREATE ROLE {{}} LOGIN PASSWORD '{made.first}'", name)
+        made.run("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'keeper-of-the-roles'")
+        yield made
+        for name in (*ROLES, "keeper"):
+            made.run("DROP ROLE IF EXISTS {}", name)
+
+
+@pytest.fixture
+def one(postgres, roles):
+    return PostgreSQLRotator(postgres.url(), "app")
+
+
+@pytest.fixture
+def two(postgres, roles):
+    return PostgreSQLRotator(postgres.url(), "app", role_b="app_b", strategy="alternating")
+
+
+def rotated(value, rotator, **options):
+    memory = MemorySecretProvider(secrets={KEY: value})
+    return memory, SecretRotation(memory, rotator=rotator, **options)
+
+
+class Kit(RotatorConformance):
+    @pytest.fixture
+    def logs_in(self, roles):
+        return roles.logs_in
+
+    @pytest.fixture
+    def users(self, roles):
+        return roles.names
+
+
+class TestSingle(Kit):
+    @pytest.fixture
+    def rotator(self, one):
+        return one
+
+    @pytest.fixture
+    def secret(self, roles):
+        return roles.first
+
+
+class TestAlternating(Kit):
+    keeps_old = True
+
+    @pytest.fixture
+    def rotator(self, two):
+        return two
+
+    @pytest.fixture
+    def secret(self, roles):
+        return roles.pair
+
+
+@pytest.mark.torture
+class TestSingleAtEachStep(TestSingle):
+    deaths_every = 1
+
+
+@pytest.mark.torture
+class TestAlternatingAtEachStep(TestAlternating):
+    deaths_every = 1
+
+
+def test_what_stands_beside_the_password_stays(roles, one):
+    memory, rotation = rotated(roles.pair, one)
+    rotation.rotate(KEY)
+    new = memory.get_secret(KEY)
+    assert roles.logs_in(new)
+    assert not roles.logs_in(roles.pair)
+    assert {**json.loads(new), "password": ""} == {**json.loads(roles.pair), "password": ""}
+
+
+def test_two_roles_take_turns(roles, two):
+    memory, rotation = rotated(roles.pair, two)
+    seen = [roles.pair]
+    for _ in range(3):
+        rotation.rotate(KEY)
+        seen.append(memory.get_secret(KEY))
+        assert roles.logs_in(seen[-1])
+        assert roles.logs_in(seen[-2])
+    assert [json.loads(value)["username"] for value in seen] == ["app", "app_b", "app", "app_b"]
+
+
+def test_no_password_is_in_the_servers_log(postgres, roles, one):
+    _, rotation = rotated(roles.first, one)
+    rotation.rotate(KEY, "a-password-that-nobody-else-has")
+    rotation.rehearse(KEY)
+    log = (postgres.folder / "data" / "log" / "all.log").read_text()
+    assert 'ALTER ROLE "app" PASSWORD \'SCRAM-SHA-256$4096:' in log
+    assert "a-password-that-nobody-else-has" not in log
+    assert postgres.password not in log
+
+
+def test_a_repeated_step_leaves_the_servers_verifier_as_it_is(roles, one):
+    """A new salt would end the log-ins of a pooler that has the verifier."""
+
+    def verifier():
+        return roles.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'").fetchone()[0]
+
+    one.apply(KEY, roles.first, "the new password")
+    before = verifier()
+    one.apply(KEY, roles.first, "the new password")
+    assert verifier() == before
+    one.apply(KEY, roles.first, "pässwörd")
+    assert roles.logs_in("pässwörd")
+
+
+def test_an_administrator_who_is_no_superuser_is_enough(postgres, roles):
+    url = f"postgresql://nobody:else@127.0.0.1:{postgres.port}/postgres"
+    rotator = PostgreSQLRotator(url, "app", username="keeper", password="keeper-of-the-roles")
+    memory, rotation = rotated(roles.first, rotator)
+    roles.run("GRANT app TO keeper WITH ADMIN OPTION")  # needed from PostgreSQL 16 on
+    rotation.rehearse(KEY)
+    rotation.rotate(KEY)
+    assert roles.logs_in(memory.get_secret(KEY))
+    roles.run("ALTER ROLE keeper NOCREATEROLE")
+    with pytest.raises(RotationError, match=r"changing the password of 'app' was refused: .*42501"):
+        rotation.rehearse(KEY)
+    with pytest.raises(RotationError, match=r"changing the password of 'app' was refused: .*42501"):
+        rotation.rotate(KEY)
+    roles.run("ALTER ROLE keeper CREATEROLE")
+    assert rotation.rollback(KEY).state == "rolled_back"
+    assert roles.logs_in(memory.get_secret(KEY))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("ALTER ROLE app VALID UNTIL '2020-01-01'", "valid until 2020-01-01 00:00:00.* alone, which is past"),
+        ("ALTER ROLE app NOLOGIN", "the role 'app' may not log in"),
+        ("DROP ROLE app", "there is no role 'app'"),
+    ],
+)
+def test_a_role_whose_new_password_could_not_work_is_left_alone(roles, one, change, told):
+    roles.run(change)
+    memory, rotation = rotated(roles.first, one)
+    for step in (rotation.rehearse, rotation.rotate):
+        with pytest.raises(RotationError, match=told) as caught:
+            step(KEY)
+        assert roles.first not in str(caught.value)
+    assert memory.get_secret(KEY) == roles.first
+
+
+def test_an_administrator_who_cannot_log_in_is_told_without_the_password(postgres, roles):
+    rotator = PostgreSQLRotator(postgres.url(password="hunter22-not-it"), "app")
+    _, rotation = rotated(roles.first, rotator)
+    with pytest.raises(RotationError, match="the administrator cannot log in at 127") as caught:
+        rotation.rotate(KEY)
+    assert "password authentication failed" in str(caught.value)
+    assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
+
+
+@pytest.fixture
+def own(postgres, roles):
+    """A registry whose spec lets the administrator's password be rotated by that administrator."""
+    spec = {
+        "version": 1,
+        "pipelines": {
+            "app": {
+                "provider": {
+                    "type": "memory",
+                    "secrets": {
+                        "admin": json.dumps({"username": "keeper", "password": "keeper-of-the-roles"})
+                    },
+                },
+                "middleware": [{"type": "caching"}],
+            }
+        },
+        "secrets": {
+            "ADMIN": {
+                "key": "admin",
+                "field": "password",
+                "rotate": {
+                    "rotator": {
+                        "type": "postgresql",
+                        "url": f"postgresql://127.0.0.1:{postgres.port}/postgres",
+                        "username": "${secret:app:admin#username}",
+                        "password": "${secret:app:admin#password}",
+                        "role": "keeper",
+                    }
+                },
+            }
+        },
+    }
+    with SecretProviderRegistry(spec) as registry:
+        yield registry
+
+
+def test_the_administrators_own_password_is_rotated_by_itself(roles, own):
+    seen = {own.get_secret("admin")}
+    for _ in range(2):
+        SecretRotation(own, rotator=own.rotator("ADMIN")).rotate("admin")
+        seen.add(own.get_secret("admin"))
+        assert roles.logs_in(own.get_secret("admin"))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+def test_it_goes_on_where_the_server_has_the_new_one_and_the_reference_leads_to_the_old(roles, own, way):
+    rotator = own.rotator("ADMIN")
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    rotator.verify = dies
+    with pytest.raises(KeyboardInterrupt):
+        SecretRotation(own, rotator=rotator).rotate("admin")
+    assert not roles.logs_in(own.get_secret("admin"))
+    getattr(SecretRotation(own, rotator=own.rotator("ADMIN")), way)("admin")
+    assert roles.logs_in(own.get_secret("admin"))
+    SecretRotation(own, rotator=own.rotator("ADMIN")).rehearse("admin")
+
+
+def test_a_secret_that_is_not_of_these_roles_is_refused_before_anything_happens(roles, one, two):
+    eve = json.dumps({"username": "eve", "password": "p"})
+    for value, rotator, told in (
+        ("plain", two, "does not name the role in use"),
+        (eve, two, "does not name the role in use"),
+        (eve, one, "is of 'eve', and its rotator changes app"),
+        (json.dumps({"user": "app", "pass": "p"}), one, "without the text `password`"),
+    ):
+        _, rotation = rotated(value, rotator)
+        with pytest.raises(ValidationError, match=told):
+            rotation.rotate(KEY)
+        assert rotation.status_of(KEY).state == "current"
+    memory, rotation = rotated(roles.pair, two)
+    with pytest.raises(ValidationError, match="not for the user whose turn it is: 'app_b'"):
+        rotation.rotate(KEY, roles.pair)
+    rotation.rotate(KEY, json.dumps({"username": "app_b", "password": "given by hand"}))
+    assert roles.logs_in(memory.get_secret(KEY))
+
+
+def test_a_server_that_asks_for_no_password_is_compared_with(postgres, roles, one, caplog):
+    hba = postgres.folder / "data" / "pg_hba.conf"
+    before = hba.read_text()
+
+    def reload(text, *, until):
+        hba.write_text(text)
+        roles.run("SELECT pg_reload_conf()")
+        for _ in range(1000):
+            if roles.logs_in("wrong") == until:
+                return
+            time.sleep(0.01)  # the server reads the file when it comes to it, and tells nobody
+        raise AssertionError(hba)
+
+    reload("host all app 127.0.0.1/32 trust\n" + before, until=True)
+    try:
+        one.verify(KEY, roles.first)
+        with pytest.raises(RotationError, match="is not the new one"):
+            one.verify(KEY, "some other password")
+        blind = PostgreSQLRotator(postgres.url(), "app", username="keeper", password="keeper-of-the-roles")
+        blind.verify(KEY, "some other password")
+        assert "lets app in without its password" in caplog.text
+    finally:
+        reload(before, until=False)
+
+
+def test_a_rehearsal_drops_what_a_killed_one_left(roles, one, two):
+    roles.run("CREATE ROLE strongroom_rehearsal_old LOGIN VALID UNTIL '2020-01-01'")
+    for value, rotator in ((roles.first, one), (roles.pair, two)):
+        rotated(value, rotator)[1].rehearse(KEY)
+        assert roles.names() == ["app", "app_b", "keeper", "postgres"]
+
+
+def test_one_that_fails_leaves_nothing_either(postgres, roles):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        rotator = PostgreSQLRotator(postgres.url(), "app", login=[f"postgresql://127.0.0.1:{port}/"])
+        with pytest.raises(RotationError, match=rf"cannot log in at 127\.0\.0\.1:{port}: .*refused"):
+            rotated(roles.first, rotator)[1].rehearse(KEY)
+    assert roles.names() == ["app", "app_b", "keeper", "postgres"]
+
+
+def test_an_address_that_does_not_answer_ends_at_the_time_out(postgres, roles):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        login = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/"
+        rotator = PostgreSQLRotator(postgres.url(), "app", login=[login], timeout_seconds=1)
+        with pytest.raises(RotationError, match="timeout"):
+            rotator.verify(KEY, roles.first)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "postgresql://u:hunter22@[::1/"},
+        {"url": "postgresql://h/?no_such_option=hunter22"},
+        {"url": "postgresql://h/", "role_b": "other"},
+        {"url": "postgresql://h/", "strategy": "alternating"},
+        {"url": "postgresql://h/", "strategy": "alternating", "role_b": "app"},
+        {"url": "postgresql://h/", "login": ["postgresql://u:hunter22@[::1/?x"]},
+    ],
+)
+def test_bad_options_are_told_without_a_password(options):
+    with pytest.raises(ConfigurationError) as caught:
+        PostgreSQLRotator(**options, role="app")
+    assert "hunter22" not in f"{caught.value} {caught.value.__context__!r}"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"role": "app", "url": "mysql://h"}, r"rotator\.url"),
+        ({"url": "postgresql://h", "rolle": "app"}, "unknown key; did you mean 'role'"),
+        ({"role": "app", "url": "postgresql://h", "strategy": "altenating"}, "did you mean 'alternating'"),
+        ({"role": "app", "url": "postgresql://h", "role_b": "b"}, "`alternating` needs `role_b`"),
+        ({"role": "app", "url": "postgresql://h", "pgbouncer": "postgresql://p"}, "is for `userlist`"),
+    ],
+)
+def test_a_spec_is_checked_before_anything_is_asked(options, told):
+    spec = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "memory"}}},
+        "secrets": {"A": {"rotate": {"rotator": {"type": "postgresql", **options}}}},
+    }
+    with pytest.raises(SpecError, match=told):
+        SecretProviderRegistry(spec)
+
+
+# --- pgbouncer ---
+
+
+def test_a_userlist_is_changed_in_the_way_that_it_has(tmp_path):
+    path = tmp_path / "users.txt"
+    path.write_text('; a remark\n"eve" "clear"\n"app" "SCRAM-SHA-256$1:a$b:c"\n"a""b" "md5abc"')
+    path.chmod(0o640)
+    write_user(path, "eve", password='new "word"', verifier="SCRAM-1")
+    write_user(path, "app", password="p", verifier="SCRAM-2")
+    write_user(path, 'a"b', password="p", verifier="SCRAM-3")
+    write_user(path, "more", password="p", verifier="SCRAM-4")
+    lines = ["; a remark", '"eve" "new ""word"""', '"app" "SCRAM-2"', '"a""b" "SCRAM-3"', '"more" "SCRAM-4"']
+    assert path.read_text().splitlines() == lines
+    assert path.stat().st_mode & 0o777 == 0o640
+    remove_user(path, "more")
+    assert path.read_text().splitlines() == lines[:-1]
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RotationError, match="cannot be changed: No such file"):
+        write_user(tmp_path / "none.txt", "a", password="p", verifier="v")
+
+
+class PgBouncer:
+    """A pgbouncer in front of the server, on a free port."""
+
+    def __init__(self, server, folder, users, *, auth_query=False):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.userlist = folder / "users.txt"
+        self.userlist.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in users.items()))
+        query = "auth_user = postgres\nauth_query = SELECT usename, passwd FROM pg_shadow WHERE usename=$1\n"
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
+            f"auth_file = {self.userlist}\nadmin_users = console\nserver_login_retry = 1\n"
+            f"query_wait_timeout = 5\n{query if auth_query else ''}"
+        )
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        self.process = subprocess.Popen(
+            [shutil.which("pgbouncer"), "-q", folder / "pgbouncer.ini"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **server.as_its_user,
+        )
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+            except ConnectionRefusedError:
+                assert self.process.poll() is None, "it ended"
+                time.sleep(0.02)  # it tells no other way that it listens
+            else:
+                return
+
+    def url(self, user, password, database="postgres"):
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def logs_in(self, value):
+        login = json.loads(value) if value.startswith("{") else {"username": "app", "password": value}
+        try:
+            with psycopg.connect(
+                self.url(user=login["username"], password=login["password"]),
+                connect_timeout=10,
+                autocommit=True,
+            ) as connection:
+                connection.execute("SELECT 1", prepare=False)
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def bouncer(postgres, roles):
+    """A function that starts a pgbouncer in front of the server."""
+    if shutil.which("pgbouncer") is None:
+        pytest.skip("there is no pgbouncer here")
+    running, folders = [], []
+
+    def start(users, **options):
+        folders.append(Path(tempfile.mkdtemp(prefix="strongroom-pgbouncer-")))
+        running.append(PgBouncer(postgres, folders[-1], {"console": "of-the-console", **users}, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def behind(pooler, *, changed=False):
+    found = {"login": [pooler.url("x", "y")], "timeout_seconds": 8}
+    if changed:
+        found |= {
+            "userlist": pooler.userlist,
+            "pgbouncer": pooler.url("console", "of-the-console", "pgbouncer"),
+        }
+    return found
+
+
+@pytest.mark.torture
+def test_a_pooler_with_auth_query_learns_at_once(postgres, roles, bouncer):
+    pooler = bouncer({"postgres": postgres.password}, auth_query=True)
+    memory, rotation = rotated(roles.first, PostgreSQLRotator(postgres.url(), "app", **behind(pooler)))
+    assert pooler.logs_in(roles.first)
+    rotation.rehearse(KEY)
+    for _ in range(3):
+        rotation.rotate(KEY)
+        assert pooler.logs_in(memory.get_secret(KEY))
+
+
+@pytest.mark.torture
+def test_a_pooler_with_a_file_that_nobody_changes_is_not_a_success(postgres, roles, bouncer):
+    pooler = bouncer({"app": roles.first})
+    assert pooler.logs_in(roles.first)
+    memory, rotation = rotated(roles.first, PostgreSQLRotator(postgres.url(), "app", **behind(pooler)))
+    with pytest.raises(RotationError, match=r"the rehearsal .*cannot log in at 127"):
+        rotation.rehearse(KEY)
+    with pytest.raises(RotationError, match="verify failed: postgresql: 'app' cannot log in at 127"):
+        rotation.rotate(KEY)
+    assert memory.get_secret(KEY) == roles.first
+    assert rotation.status_of(KEY).state == "applied"
+    rotation.rollback(KEY)
+    assert pooler.logs_in(roles.first)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("kind", ["clear", "verifier"])
+def test_a_pooler_whose_file_is_changed_too_lets_the_new_password_in(postgres, roles, bouncer, kind):
+    verifier = roles.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'").fetchone()[0]
+    pooler = bouncer({"app": roles.first if kind == "clear" else verifier})
+    assert pooler.logs_in(roles.first)
+    rotator = PostgreSQLRotator(postgres.url(), "app", **behind(pooler, changed=True))
+    memory, rotation = rotated(roles.first, rotator)
+    rotation.rehearse(KEY)
+    assert "rehearsal" not in pooler.userlist.read_text()
+    for _ in range(3):
+        old = memory.get_secret(KEY)
+        rotation.rotate(KEY)
+        assert pooler.logs_in(memory.get_secret(KEY))
+        assert not pooler.logs_in(old)
+    assert (memory.get_secret(KEY) in pooler.userlist.read_text()) == (kind == "clear")
+
+
+@pytest.mark.torture
+def test_two_roles_behind_a_pooler_with_a_file(postgres, roles, bouncer):
+    pooler = bouncer({"app": roles.first, "app_b": roles.first})
+    rotator = PostgreSQLRotator(
+        postgres.url(), "app", role_b="app_b", strategy="alternating", **behind(pooler, changed=True)
+    )
+    memory, rotation = rotated(roles.pair, rotator)
+    for _ in range(4):
+        old = memory.get_secret(KEY)
+        rotation.rotate(KEY)
+        assert pooler.logs_in(memory.get_secret(KEY))
+        assert pooler.logs_in(old)
