@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from strongroom.generators import GENERATORS, Generator, generator_of
 from strongroom.rotation.command import CommandRotator
+from strongroom.rotation.redaction import without
 from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
 from strongroom.rotation.rotators import (
     Credentials,
@@ -36,4 +37,5 @@ __all__ = [
     "current_step",
     "generator_of",
     "with_password",
+    "without",
 ]

@@ -185,7 +185,7 @@ def _parts(url: str) -> Any:
         # Not shown: a URL with a user has a password in it.
         raise ConfigurationError(
             "rotator http: the URL is not one of http or https without a user",
-            hint="write https://HOST/PATH; who sends it is told by the signature",
+            hint="write https://HOST/PATH; the signature says who sends it",
         )
     return parts
 

@@ -22,10 +22,9 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError, ValidationError, show_key
-from strongroom.generators import generate_password
-from strongroom.rotation import Credentials, credentials, with_password
-from strongroom.rotation.redaction import without
+from strongroom.rotation import Credentials, credentials, with_password, without
 
 from strongroom_postgresql.userlist import remove_user, write_user
 

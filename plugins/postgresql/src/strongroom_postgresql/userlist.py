@@ -93,7 +93,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file anew in one step, with the owner and the mode that it has."""
+    """Replace the file in one step, with the owner and the mode that it has."""
     real = path.resolve()
     status = real.stat()
     beside = real.with_name(f".{real.name}.strongroom")
