@@ -59,6 +59,7 @@ def main() -> None:
             "keyring",
             "postgresql",
             "redis",
+            "telemetry",
             "vault.transit",
         } <= set(plugins)
 

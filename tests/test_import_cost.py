@@ -11,8 +11,8 @@ from pathlib import Path
 
 HEAVY = {
     "azure", "boto3", "botocore", "click", "cryptography", "google", "grpc", "hvac", "importlib_metadata", "jinja2",
-    "keyring", "lxml", "pluggy", "psycopg", "pydantic", "pydantic_settings", "pykeepass", "redis", "requests", "rich",
-    "sqlite3", "yaml",
+    "keyring", "lxml", "opentelemetry", "pluggy", "psycopg", "pydantic", "pydantic_settings", "pykeepass", "redis", "requests",
+    "rich", "sqlite3", "yaml",
 }  # fmt: skip
 
 

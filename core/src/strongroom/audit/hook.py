@@ -84,6 +84,8 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         if logger is not None or not self._files:
             self._channel = LoggerSink(logger if logger is not None else LOGGER)
         self._who, self._own_reason, self._pid = "", reason, -1
+        self.failures = 0
+        """How often an operation, or the events of a batch, could not be recorded; in this process."""
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Refuse what has no reason; see that a write can be recorded."""
@@ -112,11 +114,12 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             return
         failure: AuditError
         try:
-            self._record(chosen)
+            self.failures += not self._record(chosen)
         except AuditError as error:
             failure = error
         else:
             return
+        self.failures += 1
         done = [event for event in chosen if event.outcome == "ok" and event.operation not in READS]
         if done:
             what = ", ".join(show_key(event.key) for event in done[:_SHOWN_KEYS] if event.key)
@@ -159,11 +162,12 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         self._own_reason = self._reason or os.environ.get("STRONGROOM_REASON") or None
         self._who, self._pid = process_identity(), os.getpid()
 
-    def _record(self, events: Sequence[SecretEvent]) -> None:
+    def _record(self, events: Sequence[SecretEvent]) -> bool:
+        """Record `events`; tell whether every sink took them."""
         texts = self._texts(events)
         if self._channel is None and len(self._files) == 1 and self._fail_closed:
             self._files[0].append(texts)  # the usual case, without further ado
-            return
+            return True
         chained: list[str] = []
 
         def writing(file: FileSink) -> Callable[[], None]:
@@ -178,10 +182,10 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         attempts = [writing(file) for file in self._files]
         if channel is not None:
             attempts.append(lambda: channel.append(chained or plain(texts)))
-        self._try(attempts)
+        return self._try(attempts)
 
-    def _try(self, attempts: Sequence[Callable[[], None]], *, others: bool = False) -> None:
-        """Make all `attempts`; raise where fewer of them succeed than have to."""
+    def _try(self, attempts: Sequence[Callable[[], None]], *, others: bool = False) -> bool:
+        """Make all `attempts` and tell whether all succeeded; raise where fewer succeed than have to."""
         failures: list[AuditError] = []
         for attempt in attempts:
             try:
@@ -195,6 +199,7 @@ class AuditLoggingHook(ProcessBound, BatchHook):
             raise failures[0]
         for failure in failures:
             _log.warning("not recorded: %s", failure)
+        return not failures
 
 
 def _checking(file: FileSink, size: int) -> Callable[[], None]:

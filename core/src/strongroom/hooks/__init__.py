@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from strongroom.hooks.base import SecretHook
+from strongroom.hooks.base import BatchHook, SecretHook
 from strongroom.hooks.events import Outcome, SecretEvent, Source
 from strongroom.hooks.observation import report_source
 
 __all__ = [
+    "BatchHook",
     "Outcome",
     "SecretEvent",
     "SecretHook",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from strongroom.hooks.events import SecretEvent
 
@@ -21,6 +21,9 @@ class SecretHook:
 
     def after(self, event: SecretEvent) -> None:
         """See how it ended: once for each `before` that was entered, also one that raised."""
+
+    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which stands floors above
+        """Meet a registry whose operations it will see, perhaps more than once; refer to it weakly."""
 
 
 class BatchHook(SecretHook):

@@ -12,6 +12,7 @@ __all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
 KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
     "cache": {"file.cache": "strongroom-file", "redis": "strongroom-redis"},
     "encryption": {"vault.transit": "strongroom-vault"},
+    "hook": {"telemetry": "strongroom-telemetry"},
     "provider": {
         "aws": "strongroom-aws",
         "azure": "strongroom-azure",

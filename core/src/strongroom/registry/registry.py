@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
@@ -33,6 +33,7 @@ from strongroom.providers import (
 )
 from strongroom.registry.assembly import Assembly
 from strongroom.registry.explanation import Explanation, explain
+from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats
 from strongroom.registry.routing import longest_first, no_default
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan, RoutePlan
@@ -87,6 +88,7 @@ class SecretProviderRegistry(BaseProvider):
         """The default pipeline, as soon as it has been used: what a read without routes needs."""
         self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else longest_first(self._plan.routes)
         self._stripped: dict[RoutePlan, Pipeline] = {}
+        self._introduce(self._hooks)
 
     # --- reading and writing ---
 
@@ -208,6 +210,7 @@ class SecretProviderRegistry(BaseProvider):
         """
         if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
             raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
+        self._introduce([hook])
         with self._lock:
             self._hooks.append(hook)
             for name, pipeline in self._pipelines.items():
@@ -340,6 +343,14 @@ class SecretProviderRegistry(BaseProvider):
         """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""
         return self._plan.environment() | self._assembly.variables()
 
+    def figures(self) -> RegistryFigures:
+        """Return what its caches and audit hooks have counted until now, without asking a backend."""
+        with self._lock:
+            chains = {name: one.inner for name, one in self._pipelines.items()}
+            hooks = [*self._hooks, *(hook for name in chains for hook in self._own_hooks(name))]
+        counted = {name: stats for name, one in chains.items() if (stats := cache_stats(one)) is not None}
+        return RegistryFigures(counted, audit_failures({id(hook): hook for hook in hooks}.values()))
+
     @property
     def plan(self) -> Plan:
         """The validated spec that the registry was made from."""
@@ -442,8 +453,18 @@ class SecretProviderRegistry(BaseProvider):
         return {id(one): one for other in chains for one in caches_of(other)}
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
-        own = self._assembly.own_hooks(name) if name not in self._registered else ()
+        own = self._own_hooks(name)
+        self._introduce(own)
         return [*self._hooks, *own]
+
+    def _own_hooks(self, name: str) -> Sequence[SecretHook]:
+        return self._assembly.own_hooks(name) if name not in self._registered else ()
+
+    def _introduce(self, hooks: Iterable[SecretHook]) -> None:
+        for hook in hooks:
+            meet = getattr(hook, "registry_opened", None)
+            if callable(meet):
+                meet(self)
 
     def _no_default(self, key: str) -> ConfigurationError:
         return no_default(self._plan, key, self.pipelines())

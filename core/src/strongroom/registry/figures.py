@@ -1,0 +1,45 @@
+"""What a registry counts, for those that watch it: telemetry, `serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from strongroom.cache.stats import CacheStats
+
+__all__ = ["RegistryFigures", "audit_failures", "cache_stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFigures:
+    """Counts since a registry was made; never a key or a value.
+
+    Attributes:
+        caches: By pipeline, what its caches have counted; pipelines without a cache are left out.
+        audit_failures: Operations that an audit hook could not record, whether they were refused or not.
+    """
+
+    caches: Mapping[str, CacheStats]
+    audit_failures: int
+
+
+def cache_stats(chain: Any) -> CacheStats | None:
+    """Return the sum of what the caches of one pipeline have counted; None where it has no cache.
+
+    The members of a fallback are pipelines of their own, and count for themselves.
+    """
+    found = []
+    node = chain
+    while node is not None:
+        if hasattr(node, "drop") and hasattr(node, "cache"):
+            found.append(node.stats())
+        node = getattr(node, "inner", None)
+    if not found:
+        return None
+    return CacheStats(*(sum(getattr(one, member.name) for one in found) for member in fields(CacheStats)))
+
+
+def audit_failures(hooks: Iterable[Any]) -> int:
+    """Return how often hooks that record could not."""
+    return sum(count for hook in hooks if isinstance(count := getattr(hook, "failures", 0), int))

@@ -1,0 +1,56 @@
+"""How many declared rotations are due."""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from strongroom import SecretRotation
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom import SecretProviderRegistry
+
+__all__ = ["RotationsDue"]
+
+_log = logging.getLogger("strongroom.hooks")
+
+
+class RotationsDue:
+    """Counts the declared secrets that are older than their interval; asks backends, past the hooks.
+
+    Args:
+        seconds: For how long a count is good.
+        clock: A monotonic clock in seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._counted: weakref.WeakKeyDictionary[SecretProviderRegistry, tuple[float, Mapping[str, int]]]
+        self._counted = weakref.WeakKeyDictionary()
+
+    def of(self, registry: SecretProviderRegistry) -> Mapping[str, int]:
+        """Return the count of each pipeline that has declared rotations.
+
+        What cannot be told is left out of a count: a secret of a tenant, a backend that is down, or one that
+        knows no dates.
+        """
+        before = self._counted.get(registry)
+        if before is not None and self._clock() - before[0] < self._seconds:
+            return before[1]
+        counts: Counter[str] = Counter()
+        days = {
+            one.key: one.rotate_days for one in registry.plan.secrets.values() if one.key and one.rotate_days
+        }
+        for key, interval in days.items():
+            try:
+                pipeline = registry.pipeline_for(key)
+                counts[pipeline.name] += SecretRotation(pipeline.inner, interval).needs_rotation(key)
+            except StrongroomError as error:
+                _log.debug("telemetry: whether a rotation is due cannot be told: %s", type(error).__name__)
+        self._counted[registry] = self._clock(), dict(counts)
+        return counts

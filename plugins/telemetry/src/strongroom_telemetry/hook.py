@@ -1,0 +1,136 @@
+"""The hook: a span and a duration for each operation."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry import context, trace
+from opentelemetry.trace import Status, StatusCode
+from strongroom import SecretEvent
+from strongroom.hooks import BatchHook
+
+from strongroom_telemetry.due import RotationsDue
+from strongroom_telemetry.instruments import Instruments, instruments_of
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+    from strongroom import CacheStats, SecretProviderRegistry
+
+__all__ = ["TelemetryHook"]
+
+_HASH_CHARACTERS = 16
+_FAILED = frozenset({"denied", "error", "vetoed"})
+_log = logging.getLogger("strongroom.hooks")
+
+
+class TelemetryHook(BatchHook):
+    """A span and `strongroom.operation.duration` for each operation; caches, rotations, audit in numbers.
+
+    Where OpenTelemetry fails, that is logged, and the operation goes on. Of a batch each key is an operation.
+    While an operation of one key runs its span is the current one, so that what an instrumented client of the
+    backend does stands below it.
+
+    Args:
+        keys: What spans say of keys: nothing, or a keyed hash (attribute `key`). Metrics never have a key.
+        hash_key: The key of that hash; else one that is made for this process.
+        due_seconds: For how long a count of the rotations that are due is good, in seconds.
+        tracer_provider: Where spans go; else the global one.
+        meter_provider: Where metrics go; else the global one.
+        clock: A monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        keys: Literal["none", "hashed"] = "none",
+        *,
+        hash_key: str | None = None,
+        due_seconds: float = 60,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        given = hash_key.encode() if hash_key is not None else secrets.token_bytes(32)
+        self._hash_key = given if keys == "hashed" else None
+        self._tracer = trace.get_tracer("strongroom", tracer_provider=tracer_provider)
+        self._instruments: Instruments = instruments_of(meter_provider)
+        self._instruments.add(self)
+        self._open: dict[tuple[str, str], tuple[Span, Any]] = {}
+        """By the event's id and key, what is under way: the span, and the way back to its context."""
+        self._registries: weakref.WeakSet[SecretProviderRegistry] = weakref.WeakSet()
+        self._due = RotationsDue(due_seconds, clock)
+
+    def registry_opened(self, registry: SecretProviderRegistry) -> None:
+        """Count its caches, rotations and audit trail too."""
+        self._registries.add(registry)
+
+    def before_all(self, events: Sequence[SecretEvent]) -> None:
+        """Start a span for each of them; it never refuses one."""
+        try:
+            for event in events:
+                attributes = _attributes(event)
+                if self._hash_key is not None and event.key:
+                    attributes["key"] = hmac.new(
+                        self._hash_key, event.key.encode(), hashlib.sha256
+                    ).hexdigest()[:_HASH_CHARACTERS]
+                span = self._tracer.start_span(f"strongroom {event.operation}", attributes=attributes)
+                token = context.attach(trace.set_span_in_context(span)) if len(events) == 1 else None
+                self._open[event.id, event.key] = span, token
+        except Exception as error:  # noqa: BLE001  # an SDK or exporter of anybody's; an operation goes on without it
+            _log.warning("telemetry: no span was begun: %s", type(error).__name__)
+
+    def after_all(self, events: Sequence[SecretEvent]) -> None:
+        """End their spans, and note how long they took."""
+        try:
+            for event in events:
+                self._note(event)
+        except Exception as error:  # noqa: BLE001  # as above
+            _log.warning("telemetry: an operation was not noted: %s", type(error).__name__)
+
+    def __repr__(self) -> str:
+        return "<TelemetryHook>"
+
+    def caches(self) -> Iterator[tuple[dict[str, str], CacheStats]]:
+        """Yield what each pipeline's caches have counted, with its labels."""
+        for registry in list(self._registries):
+            for pipeline, counted in registry.figures().caches.items():
+                yield {"pipeline": pipeline}, counted
+
+    def audit_failures(self) -> int:
+        """Return how often something could not be recorded."""
+        return sum(registry.figures().audit_failures for registry in list(self._registries))
+
+    def rotations_due(self) -> Iterator[tuple[dict[str, str], int]]:
+        """Yield how many declared rotations of each pipeline are due."""
+        for registry in list(self._registries):
+            for pipeline, count in self._due.of(registry).items():
+                yield {"pipeline": pipeline}, count
+
+    def _note(self, event: SecretEvent) -> None:
+        attributes = _attributes(event)
+        seconds = event.duration or 0.0
+        self._instruments.duration.record(seconds, attributes)
+        span, token = self._open.pop((event.id, event.key), (None, None))
+        if token is not None:
+            context.detach(token)
+        if span is None:
+            return
+        span.set_attributes(attributes)
+        if event.error_type is not None:
+            span.set_attribute("error.type", event.error_type)
+        if event.outcome in _FAILED:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+
+def _attributes(event: SecretEvent) -> dict[str, AttributeValue]:
+    named = {name: getattr(event, name) for name in ("pipeline", "operation", "outcome", "source")}
+    return {name: value for name, value in named.items() if value is not None}

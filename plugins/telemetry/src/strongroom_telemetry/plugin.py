@@ -1,0 +1,22 @@
+"""The descriptor for core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from strongroom import Plugin, hookimpl
+
+from strongroom_telemetry.config import TelemetryConfig
+
+__all__ = ["strongroom_hooks"]
+
+
+@hookimpl
+def strongroom_hooks() -> Iterable[Plugin]:
+    """Give the descriptor of `type: telemetry`."""
+    yield Plugin(
+        name="telemetry",
+        summary="Spans and metrics of every operation, by OpenTelemetry.",
+        config=TelemetryConfig,
+        factory="strongroom_telemetry.hook:TelemetryHook",
+    )
