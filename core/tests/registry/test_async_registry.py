@@ -252,6 +252,7 @@ def test_every_method_of_the_registry_is_there():
         "absent_store",
         "default_pipeline",
         "environment",
+        "figures",
         "assembled_pipeline",
         "pipeline_for",
         "plan",
