@@ -253,6 +253,7 @@ def test_every_method_of_the_registry_is_there():
         "default_pipeline",
         "environment",
         "figures",
+        "rotator",
         "assembled_pipeline",
         "pipeline_for",
         "plan",
