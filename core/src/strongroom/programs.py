@@ -130,12 +130,12 @@ def run_program(
     """Run a program to its end and return what came of it.
 
     Args:
-        command: As of `start_program`.
+        command: See `start_program`.
         deadline: When it is killed, with all of its process group.
-        provider: As of `start_program`.
+        provider: See `start_program`.
         given: What it reads on its standard input.
-        environment: As of `start_program`.
-        folder: As of `start_program`.
+        environment: See `start_program`.
+        folder: See `start_program`.
 
     Raises:
         ConfigurationError: It cannot be started.

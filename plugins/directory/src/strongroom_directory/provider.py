@@ -167,7 +167,7 @@ class DirectorySecretProvider(BaseProvider):
         return told
 
     def verify(self) -> list[str]:
-        """Return a line for each file that is no secret though it looks like one, and why."""
+        """Return a line for each file that is not a secret though it looks like one, and why."""
         problems = []
         for key in self.list_secrets():
             try:
