@@ -250,10 +250,14 @@ def test_every_method_of_the_registry_is_there():
     own = {name for name in vars(AsyncSecretRegistry) if not name.startswith("_")}
     inner = {
         "absent_store",
+        "answering",
+        "answers",
         "default_pipeline",
+        "drop_watch",
         "environment",
         "figures",
         "rotator",
+        "forget",
         "assembled_pipeline",
         "pipeline_for",
         "plan",

@@ -55,7 +55,7 @@ class Pipeline(Middleware):
         self._get = self.inner.get_secret
         self._hooks: tuple[SecretHook, ...] = ()
         self._seen: Callable[[str], object] | None = None
-        self._changed: Callable[[Any, str], object] | None = None
+        self._changed: Callable[[Any, Sequence[str]], object] | None = None
         self.watch(hooks)
 
     def watch(self, hooks: Sequence[SecretHook]) -> None:
@@ -72,14 +72,14 @@ class Pipeline(Middleware):
         self._seen = seen
         self._get = lambda key: self.told(read(key))
 
-    def tell_changes(self, changed: Callable[[Any, str], object]) -> None:
-        """Call `changed` with what is inside and the key after every write, also after one that failed."""
+    def tell_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
+        """Call `changed` with what is inside and the keys after every write, also after one that failed."""
         self._changed = changed
 
-    def changed(self, key: str) -> None:
-        """Let the other caches of the registry forget what is stored where `key` is."""
-        if self._changed is not None and isinstance(key, str):
-            self._changed(self.inner, key)
+    def changed(self, *keys: str) -> None:
+        """Let the other caches of the registry forget what is stored where `keys` are, and watches look."""
+        if self._changed is not None and keys and isinstance(keys[0], str):
+            self._changed(self.inner, keys)
 
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, in every cache on its way."""
@@ -119,7 +119,7 @@ class Pipeline(Middleware):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(keys))
-        return self._watched_batch("get", asked, lambda: self._read_batch(asked))
+        return self.watched_batch("get", asked, lambda: self._read_batch(asked))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         given = dict(values)
@@ -130,11 +130,10 @@ class Pipeline(Middleware):
             try:
                 self.inner.set_secrets(given)
             finally:
-                for key in given:
-                    self.changed(key)
+                self.changed(*given)
             return given
 
-        self._watched_batch("set", list(given), write)
+        self.watched_batch("set", list(given), write)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._run("describe", key, self.inner.describe_secret)
@@ -147,7 +146,7 @@ class Pipeline(Middleware):
                 check_user_key(key)
             return self.inner.describe_secrets(asked)
 
-        return self._watched_batch("describe", asked, describe)
+        return self.watched_batch("describe", asked, describe)
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._run("history", key, self.inner.list_versions)
@@ -249,7 +248,7 @@ class Pipeline(Middleware):
         watch.leave({key: "ok"}, None)
         return result
 
-    def _watched_batch(
+    def watched_batch(
         self, operation: str, keys: list[str], call: Callable[[], dict[str, T]]
     ) -> dict[str, T]:
         """Run a batch with an event for each key."""

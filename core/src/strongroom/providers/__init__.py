@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         capabilities,
         capability_methods,
     )
+    from strongroom.providers.subscribers import Subscribers
 
 __all__ = [
     "CAPABILITIES",
@@ -58,6 +59,7 @@ __all__ = [
     "SecretProvider",
     "SecretVersion",
     "StagedWriter",
+    "Subscribers",
     "VersionReader",
     "VersionState",
     "Watchable",
@@ -85,6 +87,7 @@ _HOMES = {
     "SecretProvider": "protocols",
     "SecretVersion": "metadata",
     "StagedWriter": "protocols",
+    "Subscribers": "subscribers",
     "VersionReader": "protocols",
     "VersionState": "metadata",
     "Watchable": "protocols",

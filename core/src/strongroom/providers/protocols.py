@@ -153,7 +153,8 @@ class Watchable(Protocol):
         What changed in one transaction comes in one list, and lists come in order, one at a time, on any
         thread. An empty list says that changes may have been missed: the subscription was cut off, and works
         again. Names that `strongroom.keys.is_reserved` tells are left out. `callback` must return soon, and
-        must not raise.
+        must not raise. In a forked child the subscriptions of its parent have ended, without a word on the
+        parent's connections. `strongroom.providers.Subscribers` keeps the callbacks for a provider.
 
         Raises:
             BackendUnavailableError: The subscription cannot be made at present.

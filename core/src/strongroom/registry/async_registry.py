@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.hooks import SecretHook
     from strongroom.pipeline import Pipeline
-    from strongroom.providers import SecretMetadata, SecretProvider, SecretVersion
+    from strongroom.providers import SecretChange, SecretMetadata, SecretProvider, SecretVersion
     from strongroom.registry import Explanation
+    from strongroom.registry.watch import Watch
     from strongroom.spec.models import Spec
 
-__all__ = ["AsyncSecretRegistry"]
+__all__ = ["AsyncSecretRegistry", "AsyncWatch"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,6 +154,17 @@ class AsyncSecretRegistry(ProcessBound):
         """Drop a staged version."""
         await self._call(self._registry.discard_version, key, version)
 
+    def watch(self, keys: str | Iterable[str], *, poll_seconds: float = 30.0) -> AsyncWatch:
+        """Return what tells of changes to `keys`; see the registry's `watch`.
+
+        ```python
+        async with registry.watch("app/") as changes:
+            async for batch in changes:
+                ...
+        ```
+        """
+        return AsyncWatch(self, keys, poll_seconds)
+
     async def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, in every level; see the registry's."""
         await self._call(self._registry.invalidate, key)
@@ -202,6 +214,10 @@ class AsyncSecretRegistry(ProcessBound):
         pipeline = self._registry.assembled_pipeline(key)
         return pipeline is not None and _meets_a_cache(pipeline)
 
+    async def run_in_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method of the registry behind this one on a thread, as all that may block."""
+        return await self._call(method, *args, **kwargs)
+
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
         loop = asyncio.get_running_loop()
@@ -226,6 +242,61 @@ class AsyncSecretRegistry(ProcessBound):
 
         self._crew.start(partial(copy_context().run, run))
         return await outcome
+
+
+class AsyncWatch(ProcessBound):
+    """Lists of changes as they come: an asynchronous iterator within its `async with` block.
+
+    It ends where the watch or the registry is closed. Changes that come faster than they are taken wait.
+    """
+
+    def __init__(self, registry: AsyncSecretRegistry, keys: str | Iterable[str], poll_seconds: float) -> None:
+        self._registry = registry
+        self._keys = keys if isinstance(keys, str) else list(keys)
+        self._poll_seconds = poll_seconds
+        self._watch: Watch | None = None
+        self._batches: asyncio.Queue[list[SecretChange] | None] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        if self._watch is not None:
+            raise RuntimeError("a watch is entered once; make another one by `registry.watch`")
+        loop = asyncio.get_running_loop()
+
+        def tell(batch: list[SecretChange] | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._batches.put_nowait, batch)
+
+        behind = self._registry.registry
+        watch = partial(behind.watch, self._keys, tell, poll_seconds=self._poll_seconds)
+        self._watch = await self._registry.run_in_thread(watch)
+        self._watch.when_closed(partial(tell, None))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            await self._registry.run_in_thread(self._watch.close)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return self._watch is not None and self._watch.alive
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[SecretChange]:
+        if self._watch is None:
+            raise RuntimeError("enter the watch by `async with` before you iterate")
+        batch = await self._batches.get()
+        if batch is None:
+            self._batches.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return batch
+
+    def __repr__(self) -> str:
+        return f"<AsyncWatch of {self._watch!r}>"
 
 
 def _meets_a_cache(pipeline: Pipeline) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
@@ -41,6 +41,8 @@ from strongroom.spec.plan import Plan, RoutePlan
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.declarations.resolution import ResolvedSecrets
+    from strongroom.providers import SecretChange
+    from strongroom.registry.watch import Watch
     from strongroom.spec.models import Spec
 
 __all__ = ["SecretProviderRegistry"]
@@ -77,10 +79,12 @@ class SecretProviderRegistry(BaseProvider):
     ) -> None:
         self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
         self._assembly = Assembly(self._plan, only=pipeline)
-        self._begin_again()
+        self._lock = threading.RLock()
         renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
         self._seen: Callable[[str], object] | None = None
+        self._watches: tuple[Watch, ...] = ()
+        self._resumed = True
         self._registered: dict[str, Any] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._default = pipeline if pipeline is not None else self._plan.default
@@ -105,17 +109,10 @@ class SecretProviderRegistry(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return the keys of all routes; a key that another route would answer is left out."""
+        self._resume()
         found: set[str] = set()
-        for route in self._routes:
-            if route.prefix.startswith(prefix) or prefix.startswith(route.prefix):
-                asked = prefix if prefix.startswith(route.prefix) else route.prefix
-                keys = self._routed(route).list_secrets(asked)
-                found.update(key for key in keys if self._matching(key) is route)
-        if self._default is not None and self._matching(prefix) is None:
-            keys = self.pipeline(self._default).list_secrets(prefix)
-            found.update(key for key in keys if self._matching(key) is None)
-        elif self._default is None and not self._routes:
-            raise self._no_default(prefix)
+        for pipeline, asked, route in self.answering(prefix, prefix=True):
+            found.update(key for key in pipeline.list_secrets(asked) if self._matching(key) is route)
         return sorted(found)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
@@ -199,6 +196,82 @@ class SecretProviderRegistry(BaseProvider):
         places = places_of(chain, written=True)
         for one in self._caches(chain).values():
             one.drop_all(places)
+
+    # --- watching ---
+
+    def watch(
+        self,
+        keys: str | Iterable[str],
+        callback: Callable[[list[SecretChange]], object],
+        *,
+        poll_seconds: float = 30.0,
+    ) -> Watch:
+        """Call `callback` with what changes, whoever changes it, until what is returned is closed.
+
+        It runs on a thread of the watch's own, one call at a time, with the tenant in which the watch was
+        made. What changed together comes in one list, without values, and every cache of this registry has
+        dropped those keys before: a read in the callback gives the new value.
+
+        Args:
+            keys: A key, or several; one that ends in `/` stands for all that begin with it, `/` for all.
+            callback: Called with a list of `SecretChange`; not for the state at the start.
+            poll_seconds: How often backends are asked that do not tell of changes by themselves.
+
+        Raises:
+            ValueError: There are no keys.
+            InvalidKeyError: One of them is no key.
+            ConfigurationError: `poll_seconds` is not above 0, or no pipeline answers a key.
+            StrongroomError: Reading the present state failed. An outage does not raise: the watch then begins
+                with the first answer.
+        """
+        from strongroom.registry.watch import Watch
+
+        self._resume()
+        watch = Watch(self, keys, callback, poll_seconds=poll_seconds)
+        with self._lock:
+            self._watches = (*self._watches, watch)
+        watch.start()
+        return watch
+
+    def answering(self, key: str, *, prefix: bool) -> Iterator[tuple[Pipeline, str, RoutePlan | None]]:
+        """Yield who answers a key, or keys with a prefix: the pipeline, what it is asked, and by which route.
+
+        Raises:
+            ConfigurationError: Nobody.
+        """
+        if not prefix:
+            yield self._route(key), key, self._matching(key)
+            return
+        for route in self._routes:
+            if route.prefix.startswith(key) or key.startswith(route.prefix):
+                yield self._routed(route), key if key.startswith(route.prefix) else route.prefix, route
+        if self._default is not None and self._matching(key) is None:
+            yield self.pipeline(self._default), key, None
+        elif self._default is None and not self._routes:
+            raise self._no_default(key)
+
+    def answers(self, route: RoutePlan | None, key: str) -> bool:
+        """Tell whether `key` is answered by this route; None is the default pipeline."""
+        return self._matching(key) is route
+
+    def forget(self, chain: Any, key: str) -> None:
+        """Let every cache of this registry drop what is read as `key` through `chain`."""
+        caches = self._caches(chain)
+        for source in sources_of(chain, key) if caches else ():
+            for one in caches.values():
+                one.drop(source)
+
+    def drop_watch(self, watch: Watch) -> None:
+        """Tell no more of this registry's writes to a watch."""
+        with self._lock:
+            self._watches = tuple(one for one in self._watches if one is not watch)
+
+    def _resume(self) -> None:
+        """Let watches go on in a forked child, which begins with its first use of the registry."""
+        if not self._resumed:
+            self._resumed = True
+            for watch in self._watches:
+                watch.wake()
 
     # --- set-up ---
 
@@ -360,6 +433,8 @@ class SecretProviderRegistry(BaseProvider):
         """Close every provider; a second call is harmless."""
         with self._lock:
             registered, self._registered = list(self._registered.values()), {}
+        for watch in self._watches:
+            watch.close()
         self._assembly.close()
         for provider in registered:
             close = getattr(provider, "close", None)
@@ -369,6 +444,8 @@ class SecretProviderRegistry(BaseProvider):
     def _begin_again(self) -> None:
         """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
         self._lock = threading.RLock()
+        # The next read goes the long way, on which watches are woken.
+        self._plain, self._resumed = None, False
 
     def __repr__(self) -> str:
         return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"
@@ -383,6 +460,7 @@ class SecretProviderRegistry(BaseProvider):
         return None
 
     def _route(self, key: str) -> Pipeline:
+        self._resume()
         route = self._matching(key) if isinstance(key, str) and self._routes else None
         if route is not None:
             return self._routed(route)
@@ -434,15 +512,21 @@ class SecretProviderRegistry(BaseProvider):
         made.tell_changes(self._changed)
         return made
 
-    def _changed(self, chain: Any, key: str) -> None:
-        """Let every cache forget what was read from where a write of `key` through `chain` went."""
+    def _changed(self, chain: Any, keys: Sequence[str]) -> None:
+        """Let every cache forget what was read from where a write through `chain` went, and watches look."""
         caches = self._caches(chain)
         for one in caches_of(chain, written=True):
             caches.pop(id(one), None)  # the write has passed it
-        if caches:
+        if not caches and not self._watches:
+            return
+        written: dict[str, list[str]] = {}
+        for key in keys:
             for source in sources_of(chain, key, written=True):
+                written.setdefault(source.place, []).append(source.key)
                 for one in caches.values():
                     one.drop(source)
+        for watch in self._watches:
+            watch.wrote(written)
 
     def _caches(self, chain: Any) -> dict[int, Any]:
         """Return the caches that may hold what is written through `chain`, and the others of the registry."""

@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
 from strongroom.parallel import Take, renew_after_fork
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers import (
+    BaseProvider,
+    ChangeKind,
+    Closeable,
+    SecretChange,
+    SecretMetadata,
+    SecretVersion,
+    Subscribers,
+)
 
 from strongroom_memory.record import Record, Version
 
@@ -49,6 +57,7 @@ class MemorySecretProvider(BaseProvider):
         self._clock = clock
         self._begin_again()
         renew_after_fork(self, MemorySecretProvider._begin_again, rest=MemorySecretProvider._rest)
+        self._subscribers = Subscribers()
         # One count for all keys: an id is never used twice, also after a delete, and nothing has to
         # remember deleted keys for it.
         self._ids = itertools.count(1)
@@ -75,6 +84,8 @@ class MemorySecretProvider(BaseProvider):
         check_value(value, check_key(key))
         with self._lock:
             self._write(key, value)
+            self._changed(key)
+        self._subscribers.tell()
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
@@ -82,6 +93,8 @@ class MemorySecretProvider(BaseProvider):
             self._current(key)
             del self._values[key]
             del self._records[key]
+            self._changed(key, kind="deleted")
+        self._subscribers.tell()
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
@@ -99,6 +112,8 @@ class MemorySecretProvider(BaseProvider):
         with self._lock:
             for key, value in checked.items():
                 self._write(key, value)
+            self._changed(*checked)
+        self._subscribers.tell()
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
@@ -106,6 +121,11 @@ class MemorySecretProvider(BaseProvider):
             current = self._current(key)
             record = self._records[key]
             return SecretMetadata(key, current.id, record.created_at, record.updated_at)
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        asked = [check_key(key) for key in keys]
+        with self._lock:
+            return {key: self.describe_secret(key) for key in asked if key in self._values}
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
@@ -124,7 +144,10 @@ class MemorySecretProvider(BaseProvider):
         check_value(value, check_key(key))
         with self._lock:
             self._expect(key, expected_version)
-            return self._write(key, value)
+            version = self._write(key, value)
+            self._changed(key)
+        self._subscribers.tell()
+        return version
 
     def stage_secret(self, key: str, value: str) -> str:
         check_value(value, check_key(key))
@@ -139,6 +162,8 @@ class MemorySecretProvider(BaseProvider):
             found = self._pending(key, version)
             self._expect(key, expected_version)
             self._make_current(key, found)
+            self._changed(key)
+        self._subscribers.tell()
 
     def discard_version(self, key: str, version: str) -> None:
         check_key(key)
@@ -149,6 +174,9 @@ class MemorySecretProvider(BaseProvider):
             if not record.versions:
                 del self._records[key]
 
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        return self._subscribers.add(callback)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._values)} secrets>"
 
@@ -156,6 +184,19 @@ class MemorySecretProvider(BaseProvider):
         version = self._new_version(value)
         self._make_current(key, version)
         return version.id
+
+    def _changed(self, *keys: str, kind: ChangeKind = "set") -> None:
+        """Note one transaction's changes, in the order of transactions, to be told without the lock."""
+        if not self._subscribers:
+            return
+        now = self._clock().astimezone(UTC)
+        self._subscribers.queue(
+            [
+                SecretChange(key, kind, self._current(key).id if kind == "set" else None, now)
+                for key in keys
+                if not is_reserved(key)
+            ]
+        )
 
     def _new_version(self, value: str) -> Version:
         return Version(str(next(self._ids)), value, self._clock().astimezone(UTC), "pending")

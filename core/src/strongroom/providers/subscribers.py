@@ -1,0 +1,112 @@
+"""Who is to be told of changes: what a `Watchable` provider keeps."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from strongroom._forks import Take, renew_after_fork
+
+if TYPE_CHECKING:
+    from strongroom.providers.metadata import SecretChange
+
+__all__ = ["Subscribers"]
+
+_log = logging.getLogger("strongroom.watch")
+
+
+class Subscribers:
+    """The callbacks that a provider tells of changes: each list to all of them, in order, one at a time.
+
+    Callbacks run without any lock of the provider's, on the thread that tells or on one that is telling
+    already. A callback that raises is logged and keeps its place. A forked child has none of its parent's.
+
+    Args:
+        first: Called as the first callback comes; for providers that have to listen to somebody.
+        last: Called as the last one has gone.
+    """
+
+    def __init__(
+        self, first: Callable[[], object] | None = None, last: Callable[[], object] | None = None
+    ) -> None:
+        self._first = first
+        self._last = last
+        self._begin_again()
+        renew_after_fork(self, Subscribers._begin_again, rest=Subscribers._rest)
+
+    def _begin_again(self) -> None:
+        self._subscriptions: list[_Subscription] = []
+        self._waiting: deque[tuple[Sequence[SecretChange], list[_Subscription]]] = deque()
+        self._lock = threading.RLock()
+        self._telling = False
+
+    def _rest(self, take: Take) -> None:
+        take(self._lock)
+
+    def __bool__(self) -> bool:
+        return bool(self._subscriptions)
+
+    def add(self, callback: Callable[[list[SecretChange]], object]) -> _Subscription:
+        """Tell `callback` of changes until what is returned is closed."""
+        made = _Subscription(self, callback)
+        with self._lock:
+            if not self._subscriptions and self._first is not None:
+                self._first()
+            self._subscriptions.append(made)
+        return made
+
+    def queue(self, changes: Sequence[SecretChange]) -> None:
+        """Put changes at the end of what is to be told; `tell` does it. For callers that hold a lock."""
+        with self._lock:
+            if self._subscriptions:
+                self._waiting.append((changes, self._subscriptions.copy()))
+
+    def tell(self, changes: Sequence[SecretChange] | None = None) -> None:
+        """Tell all of what is queued, and of `changes` after it; an empty list says that some were missed."""
+        if changes is not None:
+            self.queue(changes)
+        while True:
+            with self._lock:
+                if self._telling or not self._waiting:
+                    return  # whoever tells already takes the rest along
+                self._telling = True
+                told, whom = self._waiting.popleft()
+            try:
+                for subscription in whom:
+                    subscription.tell(told)
+            finally:
+                with self._lock:
+                    self._telling = False
+
+    def drop(self, subscription: _Subscription) -> None:
+        """Take a subscription out."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+                if not self._subscriptions and self._last is not None:
+                    self._last()
+
+
+class _Subscription:
+    """One callback's place; `close` ends it, and a second call is harmless."""
+
+    def __init__(self, owner: Subscribers, callback: Callable[[list[SecretChange]], object]) -> None:
+        self._owner = owner
+        self._callback: Callable[[list[SecretChange]], object] | None = callback
+
+    def tell(self, changes: Sequence[SecretChange]) -> None:
+        callback = self._callback
+        if callback is None:
+            return
+        try:
+            callback(list(changes))
+        except Exception as error:  # noqa: BLE001  # of whoever listens; the others must be told all the same
+            _log.warning("a callback of subscribe_changes failed: %s", type(error).__name__)
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._callback = None
+        self._owner.drop(self)

@@ -1,0 +1,548 @@
+"""Watching secrets: one thread for each watch, which tells of what changed.
+
+A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value where the
+backend tells no version. Sources tell what may have changed, and a change is told where the mark is another:
+
+- a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared;
+- the registry's own writes and rotations say which key to look at;
+- all others are asked again and again: in one batch where they are `BatchDescriber`, else key by key, spread
+  evenly over the interval.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, suppress
+from contextvars import Context
+from datetime import UTC, datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from strongroom._pickling import ProcessBound
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_key,
+)
+from strongroom.keys import is_reserved
+from strongroom.parallel import Take, never_collect, renew_after_fork
+from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
+from strongroom.providers import SecretChange, Watchable
+from strongroom.registry.watched import Mark, Names, WatchedGroup, as_prefix, group_of, own_name
+from strongroom.tenancy import TenantContext, current_tenant
+
+__all__ = ["Watch"]
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 30.0
+_JOIN_SECONDS: Final = 10.0
+_SHOWN: Final = 3
+_log = logging.getLogger("strongroom.watch")
+
+Callback = Callable[[list[SecretChange]], object]
+
+
+class Watched(Protocol):
+    """What a watch needs of its registry."""
+
+    def answering(self, key: str, *, prefix: bool) -> Iterable[tuple[Pipeline, str, Any]]: ...
+    def answers(self, route: Any, key: str) -> bool: ...
+    def forget(self, chain: Any, key: str) -> None: ...
+    def drop_watch(self, watch: Watch) -> None: ...
+
+
+class Watch(ProcessBound):
+    """What `registry.watch` returns: it goes on until it, or the registry, is closed. Also a context manager.
+
+    Args:
+        registry: Whose secrets are watched.
+        keys: A key, or several; one that ends in `/` stands for all that begin with it, `/` for all.
+        callback: Called with the list of what changed together.
+        poll_seconds: How often those are asked that do not tell of changes by themselves.
+        clock: Monotonic seconds.
+        now: The aware time now.
+
+    Raises:
+        ValueError: There are no keys.
+        InvalidKeyError: One of them is not a key.
+        ConfigurationError: `poll_seconds` is not above 0, or no pipeline answers a key.
+    """
+
+    def __init__(
+        self,
+        registry: Watched,
+        keys: str | Iterable[str],
+        callback: Callback,
+        *,
+        poll_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if not poll_seconds > 0:
+            raise ConfigurationError(f"poll_seconds must be above 0, got {poll_seconds}")
+        if not callable(callback):
+            raise TypeError(f"a {type(callback).__name__} is not a callback")
+        asked = dict.fromkeys([keys] if isinstance(keys, str) else keys)
+        if not asked:
+            raise ValueError("watch: no keys were given")
+        self._registry = registry
+        self._callback = callback
+        self._poll_seconds = poll_seconds
+        self._clock, self._now = clock, now
+        self._tenant = current_tenant()
+        self._secret = os.urandom(32)
+        self._closed = False
+        self._starting = False
+        self._ended: list[Callable[[], object]] = []
+        self._queue: deque[tuple[WatchedGroup, list[SecretChange]]] = deque()
+        self._outbox: deque[tuple[WatchedGroup, list[SecretChange]]] = deque()
+        self._arrivals = 0
+        """Counts what the sources told, so that nothing that comes during a round of work is slept over."""
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._groups = self._grouped(asked)
+
+    def _grouped(self, keys: Iterable[str]) -> list[WatchedGroup]:
+        groups: dict[tuple[int, Any], WatchedGroup] = {}
+        for key in keys:
+            prefix = as_prefix(key)
+            if prefix is None:
+                check_user_key(key)
+            asked = key if prefix is None else prefix
+            for pipeline, listed, route in self._registry.answering(asked, prefix=prefix is not None):
+                group = groups.get((id(pipeline), route))
+                if group is None:
+                    owned = partial(self._registry.answers, route)
+                    group = groups[id(pipeline), route] = group_of(pipeline, owned)
+                if prefix is None:
+                    group.exact[key] = None
+                else:
+                    group.prefixes[listed] = None
+        return list(groups.values())
+
+    # --- the life of a watch ---
+
+    def start(self) -> None:
+        """Learn the state to compare with, and begin.
+
+        Raises:
+            StrongroomError: What reading the state raised, except an outage.
+        """
+        renew_after_fork(self, Watch._begin_again, rest=Watch._rest)
+        self._starting = True
+        try:
+            for group in self._groups:
+                group.due = self._clock() + self._poll_seconds
+                group.pipeline.watched_batch("watch", group.names(), lambda group=group: self._begin(group))  # type: ignore[misc]  # bound here
+        except BaseException:
+            self.close()
+            raise
+        self._starting = False
+        self.wake()
+
+    def _begin(self, group: WatchedGroup) -> dict[str, Any]:
+        with suppress(BackendUnavailableError):  # it begins with the first answer
+            self._compare_all(group)
+        if not group.batched:
+            self._next_round(group, [*group.exact, *group.marks])
+            group.due = self._clock() + group.step
+        found: dict[str, Any] = dict(group.marks) if group.known else dict.fromkeys(group.exact)
+        return found | {prefix or "/": None for prefix in group.prefixes}
+
+    def wake(self) -> None:
+        """Make sure that the thread runs, also in a forked child."""
+        with self._changed:
+            if self._closed or self._thread is not None:
+                return
+            self._thread = threading.Thread(
+                target=Context().run, args=(self._run,), name="strongroom-watch", daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
+                self._thread = None
+                _log.warning("a watch has no thread: no more can be started")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return not self._closed
+
+    def close(self) -> None:
+        """End it, after a call of the callback that is under way; a second call is harmless."""
+        with self._changed:
+            ended, self._closed = self._closed, True
+            self._changed.notify_all()
+        self._registry.drop_watch(self)
+        for group in self._groups:
+            self._unsubscribe(group)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN_SECONDS)
+        if not ended:
+            for tell in self._ended:
+                tell()
+
+    def when_closed(self, tell: Callable[[], object]) -> None:
+        """Call `tell` as it is closed."""
+        self._ended.append(tell)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        names = [name for group in self._groups for name in group.names()]
+        return f"<Watch of {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}>"
+
+    def _rest(self, take: Take) -> None:
+        take(self._changed)  # type: ignore[arg-type]  # a condition has the methods of its lock
+
+    def _begin_again(self) -> None:
+        """Prepare a forked child, whose own watch begins with the next use of the registry."""
+        self._changed = threading.Condition()
+        self._thread = None
+        self._queue.clear()
+        for group in self._groups:
+            never_collect(*group.subscriptions)
+            group.subscriptions = []
+            group.rescan, group.due, group.pause = True, 0.0, 0.0
+
+    # --- what the sources call ---
+
+    def wrote(self, places: Mapping[str, list[str]]) -> None:
+        """Look at what this registry wrote: stored keys by place."""
+        noticed = False
+        for group in self._groups:
+            if group.believed:
+                continue  # the source tells of it by itself, with its version
+            for _, place, names in group.ways:
+                for stored in places.get(place, ()):
+                    key = own_name(names, stored)
+                    if key is not None and group.watches(key):
+                        with self._changed:
+                            group.dirty.add(key)
+                            noticed = True
+        if noticed:  # at once: what was written together is told together
+            with self._changed:
+                self._arrived()
+
+    def _pushed(self, group: WatchedGroup, changes: list[SecretChange]) -> None:
+        with self._changed:
+            self._queue.append((group, changes))
+            self._arrived()
+
+    def _arrived(self) -> None:
+        self._arrivals += 1
+        self._changed.notify_all()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        with TenantContext(self._tenant) if self._tenant is not None else nullcontext():
+            while not self._closed:
+                seen = self._arrivals
+                wait = self.work()
+                with self._changed:
+                    if seen == self._arrivals and not self._closed:
+                        self._changed.wait(wait)
+
+    def work(self) -> float | None:
+        """Do what is due, and return the seconds until something will be; None for never."""
+        for group in self._groups:
+            try:
+                self._work_on(group)
+            except Exception as error:  # noqa: BLE001  # whatever a provider raises, the watch goes on
+                self._failed(group, error)
+        self._deliver()
+        now = self._clock()
+        waits = [
+            max(group.due - now, 0.0)
+            for group in self._groups
+            if not group.pushes or group.rescan or group.pause
+        ]
+        return min(waits, default=None)
+
+    def _work_on(self, group: WatchedGroup) -> None:
+        now = self._clock()
+        if group.pause and now < group.due:
+            return
+        if group.rescan or not group.known:
+            self._compare_all(group)
+        self._take_pushes(group)
+        while group.dirty and not self._closed:
+            with self._changed:
+                keys = sorted(group.dirty)
+            self._compare(group, keys)
+            self._take_pushes(group)
+        if group.rescan:
+            self._compare_all(group)
+        if not group.pushes and now >= group.due:
+            self._poll(group, now)
+        if group.down:
+            _log.info("watch: pipeline %s answers again", group.pipeline.name)
+        group.pause, group.down = 0.0, False
+
+    def _failed(self, group: WatchedGroup, error: Exception) -> None:
+        """Try again after a pause; an outage is no change."""
+        if not group.down:
+            _log.warning(
+                "watch: pipeline %s cannot be asked for changes (%s); it is tried again", group.pipeline.name,
+                type(error).__name__,
+            )  # fmt: skip
+        group.down = True
+        group.pause = min(
+            max(group.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE, max(self._poll_seconds, _FIRST_PAUSE)
+        )
+        group.due = self._clock() + group.pause
+
+    def _poll(self, group: WatchedGroup, now: float) -> None:
+        if group.batched:
+            group.due = now + self._poll_seconds
+            self._compare_all(group)
+            return
+        if not group.round:
+            self._next_round(group, [*self._keys_of(group), *group.marks])
+            return
+        key = group.round[0]
+        found = self._marks_of(group, [key])
+        together = [key]
+        if found.get(key) != group.marks.get(key):
+            together = list(group.round)  # what changed together is told together
+            found |= self._marks_of(group, together[1:])
+        self._note(group, found, set(together))
+        for _ in together:
+            group.round.popleft()
+        group.due = max(group.due, now - group.step) + group.step * len(together)
+        if not group.round and not group.prefixes:
+            self._next_round(group, [*group.exact])
+
+    def _next_round(self, group: WatchedGroup, keys: Iterable[str]) -> None:
+        group.round.extend(dict.fromkeys(keys))
+        group.step = self._poll_seconds / max(len(group.round), 1)
+        group.due = max(group.due, self._clock()) if group.round else self._clock() + self._poll_seconds
+
+    def _take_pushes(self, group: WatchedGroup) -> None:
+        while True:
+            with self._changed:
+                found = next((one for one in self._queue if one[0] is group), None)
+                if found is None:
+                    return
+                self._queue.remove(found)
+                told = found[1]
+                if not told:
+                    group.rescan = True
+                    continue
+                if group.rescan or not group.known or not group.believed:
+                    group.dirty.update(change.key for change in told if group.watches(change.key))
+                    continue
+                changes = [change for change in told if self._is_news(group, change)]
+                if changes:
+                    self._outbox.append((group, changes))
+                unread = [one.key for one in changes if group.by_value and one.kind == "set"]
+            if unread:
+                group.marks |= self._marks_of(group, unread)
+
+    @staticmethod
+    def _is_news(group: WatchedGroup, change: SecretChange) -> bool:
+        """Take note of what a source told that is believed, and tell whether it is to be passed on."""
+        key = change.key
+        if is_reserved(key) or not group.watches(key):
+            return False
+        if key in group.dirty or (change.kind == "set" and change.version is None):
+            group.dirty.add(key)
+            return False
+        marks: dict[str, Any] = group.versions if group.by_value else group.marks
+        if change.kind == "deleted":
+            group.versions.pop(key, None)
+            return group.marks.pop(key, None) is not None
+        known, marks[key] = marks.get(key), change.version
+        return known != change.version
+
+    # --- comparing ---
+
+    def _compare_all(self, group: WatchedGroup) -> None:
+        self._subscribe(group)
+        group.rescan = False
+        try:
+            keys = self._keys_of(group)
+            found = self._marks_of(group, keys)
+        except BaseException:
+            group.rescan = True
+            raise
+        self._note(group, found, {*keys, *group.marks})
+
+    def _compare(self, group: WatchedGroup, keys: list[str]) -> bool:
+        group.dirty.difference_update(keys)
+        try:
+            found = self._marks_of(group, keys)
+        except BaseException:
+            group.dirty.update(keys)
+            raise
+        return self._note(group, found, set(keys))
+
+    def _note(self, group: WatchedGroup, found: Mapping[str, Mark], keys: set[str]) -> bool:
+        """Take over what was found of `keys`, and put into the outbox what is other than before."""
+        with self._changed:
+            owed = set(group.dirty)
+            # What was told meanwhile may be older than what was found: those keys are looked at again.
+            for queued, changes in self._queue:
+                if queued is group:
+                    group.dirty.update(one.key for one in changes if one.key in keys)
+            changes = []
+            now = self._now()
+            for key in sorted(keys):
+                before, after = group.marks.get(key), found.get(key)
+                if after is None:
+                    group.marks.pop(key, None)
+                else:
+                    group.marks[key] = after
+                if before != after and (group.known or key in owed):
+                    version = after if isinstance(after, str) else None
+                    changes.append(SecretChange(key, "deleted" if after is None else "set", version, now))
+            group.known = True
+            if changes:
+                self._outbox.append((group, changes))
+        return bool(changes)
+
+    def _keys_of(self, group: WatchedGroup) -> list[str]:
+        keys = dict.fromkeys(group.exact)
+        for prefix in group.prefixes:
+            keys |= dict.fromkeys(
+                key for key in group.chain.list_secrets(prefix) if not is_reserved(key) and group.owned(key)
+            )
+        return list(keys)
+
+    def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
+        if not group.by_value:
+            try:
+                return {key: told.version for key, told in self._described(group, keys).items()}
+            except UnsupportedOperationError:  # as KV version 1 says it, of which nobody knew before
+                group.by_value = True
+                if group.known:
+                    group.marks, group.known, group.rescan = {}, False, True
+            except StrongroomError as error:
+                if self._starting or isinstance(error, BackendUnavailableError):
+                    raise
+                return self._one_by_one(group, keys, lambda key: self._described(group, [key])[key].version)
+        try:
+            return {key: self._hash(value) for key, value in self._read(group, keys).items()}
+        except StrongroomError as error:
+            if self._starting or isinstance(error, BackendUnavailableError):
+                raise
+        return self._one_by_one(group, keys, lambda key: self._hash(group.chain.get_secret(key)))
+
+    def _one_by_one(
+        self, group: WatchedGroup, keys: list[str], mark_of: Callable[[str], Mark]
+    ) -> dict[str, Mark]:
+        """Return the marks of `keys`, the old one where a key is refused: it must not hide the others."""
+        found: dict[str, Mark] = {}
+        for key in keys:
+            try:
+                found[key] = mark_of(key)
+                group.refused.discard(key)
+            except (SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
+                group.refused.discard(key)
+            except BackendUnavailableError:
+                raise
+            except StrongroomError as error:
+                if key in group.marks:
+                    found[key] = group.marks[key]
+                if key not in group.refused:
+                    group.refused.add(key)
+                    _log.warning("watch: %s cannot be asked for: %s", show_key(key), type(error).__name__)
+        return found
+
+    def _described(self, group: WatchedGroup, keys: list[str]) -> dict[str, Any]:
+        if len(keys) == 1 and not group.batched:
+            try:
+                return {keys[0]: group.chain.describe_secret(keys[0])}
+            except SecretNotFoundError:
+                return {}
+        return describe_many(group.chain, keys) if keys else {}
+
+    @staticmethod
+    def _read(group: WatchedGroup, keys: list[str]) -> dict[str, str]:
+        try:
+            if len(keys) != 1:
+                return read_many(group.chain, keys)
+        except SecretNotFoundError:
+            pass
+        found = {}
+        for key in keys:  # one of them is disabled or deleted, which is as good as absent here
+            with suppress(SecretNotFoundError):
+                found[key] = group.chain.get_secret(key)
+        return found
+
+    def _hash(self, value: str) -> bytes:
+        return hashlib.blake2b(value.encode(errors="surrogatepass"), key=self._secret).digest()
+
+    # --- subscribing and telling ---
+
+    def _subscribe(self, group: WatchedGroup) -> None:
+        if group.subscriptions or not group.listens or self._closed:
+            return
+        try:
+            if group.believed:
+                hear = partial(self._pushed, group)
+                group.subscriptions = [group.chain.subscribe_changes(hear)]
+            else:
+                for provider, _, names in group.ways:
+                    if isinstance(provider, Watchable):
+                        hint = partial(self._hinted, group, names)
+                        group.subscriptions.append(provider.subscribe_changes(hint))
+        except UnsupportedOperationError:
+            self._unsubscribe(group)
+            group.listens = group.pushes = group.believed = False
+
+    def _hinted(self, group: WatchedGroup, names: Names, told: list[SecretChange]) -> None:
+        keys = {key for one in told if (key := own_name(names, one.key)) is not None and group.watches(key)}
+        with self._changed:
+            group.dirty |= keys
+            group.rescan = group.rescan or not told
+            self._arrived()
+
+    @staticmethod
+    def _unsubscribe(group: WatchedGroup) -> None:
+        subscriptions, group.subscriptions = group.subscriptions, []
+        for one in subscriptions:
+            try:
+                one.close()
+            except Exception as error:  # noqa: BLE001  # of a stranger's; the others must be closed too
+                _log.warning("watch: a subscription could not be closed: %s", type(error).__name__)
+
+    def _deliver(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed or not self._outbox:
+                    return
+                group, changes = self._outbox[0]  # until it was told it stays: a forked child tells it too
+            for change in changes:
+                self._registry.forget(group.pipeline.inner, change.key)
+            try:
+                keys = [change.key for change in changes]
+                group.pipeline.watched_batch("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
+            except Exception as error:  # noqa: BLE001  # a hook may raise anything
+                # A change holds no value; whoever reads the value is seen, and refused, by the same hooks.
+                _log.warning("watch: a hook refused the event of a change: %s", type(error).__name__)
+            try:
+                self._callback(list(changes))
+            except BaseException as error:  # noqa: BLE001  # also an exit: it must not end the watch
+                _log.error("watch: the callback failed: %s", type(error).__name__)  # it may hold a value
+            with self._changed:
+                if self._outbox:
+                    self._outbox.popleft()

@@ -1,0 +1,614 @@
+"""Watching secrets: which changes are told, when, to whom, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+
+import pytest
+from strongroom import SecretProviderRegistry, TenantContext, current_tenant
+from strongroom.aio import AsyncSecretRegistry
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidKeyError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    TenantContextError,
+)
+from strongroom.hooks import SecretHook
+from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.registry.watch import Watch
+from strongroom_memory import MemorySecretProvider
+
+PATIENCE = 20.0
+
+
+class Heard:
+    """What a callback was called with, and a way to wait for more."""
+
+    def __init__(self, then=None):
+        self.batches = []
+        self.then = then
+        self._more = threading.Condition()
+
+    def __call__(self, changes):
+        if self.then is not None:
+            self.then(changes)
+        with self._more:
+            self.batches.append([(one.key, one.kind, one.version) for one in changes])
+            self._more.notify_all()
+
+    def wait(self, count):
+        with self._more:
+            assert self._more.wait_for(lambda: len(self.batches) >= count, PATIENCE), self.batches
+        return self.batches
+
+
+class Polled(BaseProvider):
+    """A backend that tells of nothing; it counts what it is asked."""
+
+    def __init__(self):
+        self.kept = {}
+        self.asked = []
+        self.error = None
+
+    def _asked(self, what):
+        self.asked.append(what)
+        if self.error is not None and (not isinstance(self.error, tuple) or self.error[0] == what):
+            raise self.error if not isinstance(self.error, tuple) else self.error[1]
+
+    def get_secret(self, key):
+        self._asked(key)
+        if key not in self.kept:
+            raise SecretNotFoundError(key)
+        return self.kept[key]
+
+    def set_secret(self, key, value):
+        self.kept[key] = value
+
+    def delete_secret(self, key):
+        if self.kept.pop(key, None) is None:
+            raise SecretNotFoundError(key)
+
+    def list_secrets(self, prefix=""):
+        self._asked(("list", prefix))
+        return sorted(key for key in self.kept if key.startswith(prefix))
+
+
+class Versioned(Polled):
+    """The same with versions, which are the values."""
+
+    def describe_secret(self, key):
+        return SecretMetadata(key, self.get_secret(key))
+
+
+class Batched(Versioned):
+    """The same with versions in batches."""
+
+    def describe_secrets(self, keys):
+        self._asked(("describe", tuple(keys)))
+        return {key: SecretMetadata(key, self.kept[key]) for key in keys if key in self.kept}
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def registry():
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    ) as made:
+        yield made
+
+
+def over(provider, *middleware):
+    made = SecretProviderRegistry(
+        {"version": 1, "pipelines": {"own": {"provider": {"type": "memory"}, "middleware": list(middleware)}}}
+    )
+    made.register("app", provider, prefix="")
+    return made
+
+
+class Driven:
+    """A watch without a thread: the test says when it works, and what the time is."""
+
+    def __init__(self, provider, keys, poll_seconds=30.0, registry=None):
+        self.heard = Heard()
+        self.clock = Clock()
+        self.registry = registry or over(provider)
+        self.watch = Watch(self.registry, keys, self.heard, poll_seconds=poll_seconds, clock=self.clock)
+        self.registry._watches = (self.watch,)
+        self.watch.wake = lambda: None
+        self.watch.start()
+
+    def pass_seconds(self, seconds):
+        end = self.clock.now + seconds
+        while True:
+            wait = self.watch.work()
+            if wait is None or self.clock.now + wait > end:
+                self.clock.now = end
+                return self.heard.batches
+            self.clock.now += wait
+
+
+# --- a source that pushes ---
+
+
+def test_each_version_is_told_once_and_in_order(registry):
+    """With the version that the backend gave it."""
+    registry.set_secret("a", "0")
+    heard = Heard()
+    with registry.watch("a", heard):
+        told = []
+        for number in range(20):
+            registry.set_secret("a", str(number))
+            told.append([("a", "set", registry.describe_secret("a").version)])
+        registry.delete_secret("a")
+        told.append([("a", "deleted", None)])
+        registry.set_secret("b", "not watched")
+        assert heard.wait(21) == told
+
+
+def test_what_changed_together_comes_in_one_call(registry):
+    """One transaction is one list."""
+    heard = Heard()
+    with registry.watch(["u", "p", "u"], heard):
+        registry.set_secrets({"u": "1", "p": "2", "other": "3"})
+        [batch] = heard.wait(1)
+    assert [(key, kind) for key, kind, _ in batch] == [("u", "set"), ("p", "set")]
+
+
+def test_the_callback_reads_the_new_value_past_every_cache():
+    """Also where another process or another pipeline wrote."""
+    registry = SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {
+                "app": {
+                    "provider": {"type": "memory"},
+                    "middleware": [{"type": "caching", "ttl_seconds": 900}],
+                }
+            },
+        }
+    )
+    with registry:
+        provider = registry.pipeline("app").inner.inner
+        registry.set_secret("a", "old")
+        read = []
+        heard = Heard(lambda changes: read.append(registry.get_secret(changes[0].key)))
+        with registry.watch("a", heard):
+            assert registry.get_secret("a") == "old"
+            provider.set_secret("a", "new")
+            heard.wait(1)
+    assert read == ["new"]
+
+
+def test_prefixes_of_several_routes_are_watched(plain_routes):
+    """One that ends in a slash is all that begins with it; the slash alone is every key."""
+    registry = plain_routes
+    everything, dev = Heard(), Heard()
+    with registry.watch("/", everything), registry.watch("dev/", dev):
+        registry.set_secret("dev/a", "1")
+        registry.set_secret("top", "1")
+        registry.pipeline("app").set_secret("dev/hidden", "1")
+        everything.wait(2)
+        dev.wait(1)
+    assert sorted(batch[0][0] for batch in everything.batches) == ["dev/a", "top"]
+    assert [batch[0][0] for batch in dev.batches] == ["dev/a"]
+
+
+@pytest.fixture
+def plain_routes():
+    with SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {"app": {"provider": {"type": "memory"}}, "dev": {"provider": {"type": "memory"}}},
+            "default": "app",
+            "routes": [{"prefix": "dev/", "pipeline": "dev", "strip_prefix": True}],
+        }
+    ) as made:
+        yield made
+
+
+def test_a_rotation_is_told_and_its_record_is_not(registry):
+    """What lies beside the secret is nobody's key."""
+    from strongroom import SecretRotation
+
+    registry.set_secret("a", "0")
+    heard = Heard()
+    with registry.watch("/", heard):
+        SecretRotation(registry).rotate("a", "1")
+        heard.wait(1)
+        registry.set_secret("z", "1")
+        heard.wait(2)
+    assert [batch[0][0] for batch in heard.batches] == ["a", "z"]
+
+
+def test_a_callback_that_raises_is_logged_without_a_value_and_the_watch_goes_on(registry, caplog):
+    """Whatever it raises."""
+    heard = Heard()
+
+    def fail(changes):
+        heard(changes)
+        raise SystemExit(registry.get_secret("a"))
+
+    with caplog.at_level(logging.ERROR), registry.watch("a", fail) as watch:
+        registry.set_secret("a", "s3cret-one")
+        heard.wait(1)
+        registry.set_secret("a", "s3cret-two")
+        heard.wait(2)
+        assert watch.alive
+    assert "SystemExit" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in repr(watch)
+
+
+def test_after_close_nothing_is_told(registry):
+    """A second close is harmless, and closing the registry closes its watches."""
+    heard = Heard()
+    watch = registry.watch("a", heard)
+    registry.set_secret("a", "1")
+    heard.wait(1)
+    watch.close()
+    watch.close()
+    registry.set_secret("a", "2")
+    assert not watch.alive
+    assert heard.batches == [[("a", "set", "1")]]
+    other = registry.watch("a", heard)
+    registry.close()
+    assert not other.alive
+
+
+def test_a_callback_may_close_its_own_watch(registry):
+    """Without waiting for itself."""
+    heard = Heard()
+    made = []
+
+    def end(changes):
+        made[0].close()
+        heard(changes)
+
+    made.append(registry.watch("a", end))
+    registry.set_secret("a", "1")
+    heard.wait(1)
+    assert not made[0].alive
+
+
+# --- what is refused ---
+
+
+def test_what_cannot_be_watched_is_refused(registry):
+    """No keys, none that are keys, no time."""
+    with pytest.raises(ValueError, match="no keys"):
+        registry.watch([], print)
+    for key in ("", "a//b", "../a", "a/.rotation/b", "//", "../"):
+        with pytest.raises(InvalidKeyError):
+            registry.watch(key, print)
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(ConfigurationError):
+            registry.watch("a", print, poll_seconds=seconds)
+    with pytest.raises(TypeError):
+        registry.watch([b"a"], print)
+    with pytest.raises(TypeError):
+        registry.watch("a", None)
+    assert registry._watches == ()
+
+
+def test_watching_raises_what_reading_raises():
+    """Nothing is watched then, and nobody is subscribed."""
+    provider = Versioned()
+    provider.error = PermissionDeniedError("no")
+    registry = over(provider)
+    with pytest.raises(PermissionDeniedError):
+        registry.watch("a", print)
+    assert registry._watches == ()
+
+
+def test_hooks_see_the_watch_and_its_changes_and_may_refuse_it(registry):
+    """With an event for each key; a change holds no value."""
+    seen, refused = [], set()
+
+    class Recorder(SecretHook):
+        def before(self, event):
+            if event.key in refused:
+                raise PermissionError(event.key)
+
+        def after(self, event):
+            seen.append((event.operation, event.key, event.outcome))
+
+    registry.add_hook(Recorder())
+    heard = Heard()
+    with registry.watch(["a", "p/"], heard):
+        registry.set_secret("a", "1")
+        heard.wait(1)
+    assert seen == [
+        ("watch", "p/", "ok"), ("watch", "a", "not_found"), ("set", "a", "ok"), ("change", "a", "ok"),
+    ]  # fmt: skip
+    refused.add("a")
+    with pytest.raises(PermissionError):
+        registry.watch("a", heard)
+
+
+# --- tenants ---
+
+
+def tenants():
+    return SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {
+                "app": {
+                    "provider": {"type": "memory"},
+                    "middleware": [{"type": "caching"}, {"type": "tenant"}],
+                }
+            },
+        }
+    )
+
+
+def test_a_watch_is_of_the_tenant_in_which_it_was_made():
+    """The callback runs with it, and another tenant's secret of the same name is another one."""
+    with tenants() as registry:
+        active = []
+        heard = Heard(lambda _: active.append(current_tenant()))
+        with TenantContext("acme"):
+            registry.watch("a", heard)
+        with TenantContext("other"):
+            registry.set_secret("a", "1")
+        with TenantContext("acme"):
+            registry.set_secret("a", "2")
+            version = registry.describe_secret("a").version
+        assert heard.wait(1) == [[("a", "set", version)]]
+        assert active == ["acme"]
+        with pytest.raises(TenantContextError):
+            registry.watch("a", heard)
+
+
+# --- polling ---
+
+
+def test_versions_are_asked_for_in_one_batch_a_poll():
+    """Where a backend lists them."""
+    provider = Batched()
+    keys = [f"k{number:03}" for number in range(100)]
+    provider.kept = dict.fromkeys(keys, "1")
+    driven = Driven(provider, keys)
+    provider.asked.clear()
+    driven.pass_seconds(95)
+    assert provider.asked == [("describe", tuple(keys))] * 3
+    provider.kept |= {"k001": "2", "k002": "2"}
+    del provider.kept["k003"]
+    assert driven.pass_seconds(30) == [
+        [("k001", "set", "2"), ("k002", "set", "2"), ("k003", "deleted", None)]
+    ]
+    assert len(driven.pass_seconds(90)) == 1
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned])
+def test_keys_are_asked_for_one_by_one_spread_evenly(kind):
+    """Where there are no batches: one request a key and interval, and never two at once."""
+    provider = kind()
+    keys = ["a", "b", "c", "d"]
+    provider.kept = dict.fromkeys(keys, "1")
+    driven = Driven(provider, keys, poll_seconds=40)
+    provider.asked.clear()
+    times = []
+    provider._asked = lambda what: times.append((driven.clock.now - 1000, what))
+    driven.pass_seconds(90)
+    assert times == [(10.0 * (at + 1), keys[at % 4]) for at in range(9)]
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned])
+def test_what_changed_together_is_told_together_also_where_keys_are_asked_one_by_one(kind):
+    """A user and a password are not told apart."""
+    provider = kind()
+    provider.kept = {"u": "1", "p": "1", "x": "1"}
+    driven = Driven(provider, ["u", "p", "x"])
+    provider.kept |= {"u": "2", "p": "2"}
+    version = "2" if kind is Versioned else None
+    assert driven.pass_seconds(30) == [[("p", "set", version), ("u", "set", version)]]
+    assert len(driven.pass_seconds(90)) == 1
+
+
+def test_a_prefix_is_listed_anew_at_each_round():
+    """So that what is added is found."""
+    provider = Polled()
+    driven = Driven(provider, "app/")
+    provider.kept |= {"app/a": "1", "elsewhere": "1"}
+    assert driven.pass_seconds(61) == [[("app/a", "set", None)]]
+    del provider.kept["app/a"]
+    assert driven.pass_seconds(61)[1:] == [[("app/a", "deleted", None)]]
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned, Batched])
+def test_the_registrys_own_write_is_told_at_once_and_not_again(kind):
+    """With its version where the backend tells one; the poll that finds it is silent."""
+    provider = kind()
+    driven = Driven(provider, ["a", "b"])
+    driven.registry.set_secrets({"a": "2", "b": "2"})
+    version = None if kind is Polled else "2"
+    told = [[("a", "set", version), ("b", "set", version)]]
+    driven.watch.work()
+    assert driven.heard.batches == told
+    assert driven.pass_seconds(100) == told
+    driven.registry.delete_secret("a")
+    assert driven.pass_seconds(0)[1:] == [[("a", "deleted", None)]]
+
+
+def test_an_outage_is_no_change_and_what_was_missed_is_told_afterwards():
+    """Asked again and again with a growing pause; logged once."""
+    provider = Batched()
+    provider.kept = {"a": "1", "b": "1"}
+    driven = Driven(provider, ["a", "b"])
+    provider.error = BackendUnavailableError("down")
+    provider.asked.clear()
+    assert driven.pass_seconds(120) == []
+    assert len(provider.asked) < 20
+    provider.kept = {"a": "2", "c": "1"}
+    provider.error = None
+    assert driven.pass_seconds(61) == [[("a", "set", "2"), ("b", "deleted", None)]]
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned, Batched])
+def test_a_watch_that_begins_in_an_outage_begins_with_the_first_answer(kind):
+    """It does not raise, and nothing of the first answer is a change."""
+    provider = kind()
+    provider.kept = {"a": "1"}
+    provider.error = BackendUnavailableError("down")
+    driven = Driven(provider, ["a"])
+    driven.pass_seconds(10)
+    provider.error = None
+    assert driven.pass_seconds(60) == []
+    provider.kept = {"a": "2"}
+    assert [batch[0][:2] for batch in driven.pass_seconds(60)] == [("a", "set")]
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned, Batched])
+def test_a_key_that_is_refused_does_not_hide_the_others(kind, caplog):
+    """It is logged once, and is no change."""
+    provider = kind()
+    provider.kept = {"a": "1", "b": "1"}
+    driven = Driven(provider, ["a", "b"])
+    provider.error = ("a", PermissionDeniedError("no"))
+    if kind is Batched:
+        provider.describe_secrets = lambda keys: {
+            key: SecretMetadata(key, provider.get_secret(key)) for key in keys
+        }
+    provider.kept = {"a": "2", "b": "2"}
+    assert [[one[:2] for one in batch] for batch in driven.pass_seconds(90)] == [[("b", "set")]]
+    assert caplog.text.count("PermissionDeniedError") == 1
+    provider.error = None
+    assert [[one[:2] for one in batch] for batch in driven.pass_seconds(90)][1:] == [[("a", "set")]]
+
+
+def test_a_fallback_is_told_where_its_answer_changes_whichever_member_wrote():
+    """What one member hides is no change."""
+    with SecretProviderRegistry(
+        {
+            "version": 1,
+            "pipelines": {
+                "one": {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}]},
+                "two": {"provider": {"type": "memory"}},
+                "both": {"fallback": {"pipelines": ["one", "two"], "when": ["not_found"]}},
+            },
+            "default": "both",
+        }
+    ) as registry:
+        heard = Heard()
+        with registry.watch(["a", "b"], heard):
+            registry.pipeline("two").set_secret("a", "1")
+            heard.wait(1)
+            registry.pipeline("one").set_secret("a", "2")
+            heard.wait(2)
+            registry.pipeline("two").set_secret("a", "hidden")
+            registry.pipeline("two").set_secret("b", "1")
+            heard.wait(3)
+        assert [batch[0][:2] for batch in heard.batches] == [("a", "set"), ("a", "set"), ("b", "set")]
+
+
+def test_a_source_that_was_cut_off_is_compared():
+    """Also what it tells while it is compared is told once."""
+    provider = MemorySecretProvider(secrets={"a": "1"})
+    driven = Driven(provider, "a")
+    subscribers, provider._subscribers._subscriptions = provider._subscribers._subscriptions.copy(), []
+    provider.set_secret("a", "missed")
+    provider._subscribers._subscriptions = subscribers
+    provider._subscribers.tell([])
+    provider.set_secret("a", "after")
+    version = provider.describe_secret("a").version
+    assert driven.pass_seconds(1) == [[("a", "set", version)]]
+
+
+def test_a_source_without_versions_of_its_own_is_believed():
+    """A stranger's provider that pushes, and has nothing but the four methods besides."""
+
+    class Pushing(Polled):
+        def subscribe_changes(self, callback):
+            self.callback = callback
+            return MemorySecretProvider()
+
+    from strongroom import SecretChange
+
+    provider = Pushing()
+    driven = Driven(provider, "a")
+    now = driven.watch._now()
+    for version in ("5", "5", "6"):
+        provider.callback([SecretChange("a", "set", version, now), SecretChange("b", "set", version, now)])
+    assert driven.pass_seconds(1) == [[("a", "set", "5")], [("a", "set", "6")]]
+    provider.kept["a"] = "x"
+    provider.callback([])
+    assert driven.pass_seconds(1)[2:] == [[("a", "set", None)]]
+
+
+# --- asyncio and forks ---
+
+
+def test_asyncio_awaits_batches(registry):
+    """Within the block; it ends as the registry is closed."""
+
+    async def run():
+        heard = []
+        async with AsyncSecretRegistry(registry) as secrets, secrets.watch("a") as changes:
+            await secrets.set_secret("a", "1")
+            await secrets.set_secret("a", "2")
+            async for batch in changes:
+                heard += [(one.key, one.version) for one in batch]
+                if len(heard) == 2:
+                    registry.close()
+        return heard
+
+    assert asyncio.run(asyncio.wait_for(run(), PATIENCE)) == [("a", "1"), ("a", "2")]
+
+
+def test_asyncio_keeps_the_tenant_and_ends_with_the_block():
+    """As in threads."""
+
+    async def run():
+        async with AsyncSecretRegistry(tenants()) as secrets:
+            with TenantContext("acme"):
+                watch = secrets.watch("a")
+                async with watch as changes:
+                    await secrets.set_secret("a", "1")
+                    batch = await anext(changes)
+                assert not watch.alive
+                with pytest.raises(StopAsyncIteration):
+                    await anext(changes)
+                return [one.key for one in batch]
+
+    assert asyncio.run(asyncio.wait_for(run(), PATIENCE)) == ["a"]
+
+
+def test_watches_go_on_in_a_forked_child_from_its_first_use(registry):
+    """What parent or child close, the other keeps."""
+    registry.set_secret("a", "0")
+    heard = Heard()
+    watch = registry.watch("a", heard)
+    registry.set_secret("a", "1")
+    heard.wait(1)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            registry.get_secret("a")  # the first use
+            registry.set_secret("a", "child")
+            heard.wait(2)
+            watch.close()
+            os.write(writing, repr(heard.batches[1]).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        assert "('a', 'set'" in told.read()
+    os.waitpid(pid, 0)
+    registry.set_secret("a", "parent")
+    heard.wait(2)
+    assert watch.alive
+    watch.close()
