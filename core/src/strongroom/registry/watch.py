@@ -210,7 +210,7 @@ class Watch(ProcessBound):
         return f"<Watch of {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}>"
 
     def _rest(self, take: Take) -> None:
-        take(self._changed)  # type: ignore[arg-type]  # a condition has the methods of its lock
+        take(self._changed)
 
     def _begin_again(self) -> None:
         """Prepare a forked child, whose own watch begins with the next use of the registry."""

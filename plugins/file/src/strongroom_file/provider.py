@@ -27,8 +27,9 @@ from strongroom_file.store import queries
 from strongroom_file.store.queries import not_found
 
 if TYPE_CHECKING:
-    from strongroom.providers import SecretMetadata, SecretVersion
+    from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
 
+    from strongroom_file.changes import ChangeWatcher
     from strongroom_file.store.session import Highest, Session, Snapshot, VerifiedState
     from strongroom_file.store.transaction import WriteTransaction
 
@@ -91,6 +92,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         self._clock = clock
         self._highest: Highest | None = None  # made with the first session, for its module takes time to load
         self._session: Session | None = None
+        self._watcher: ChangeWatcher | None = None
         self._opening = SingleEntryLock(f"the store {self._path}")
         renew_after_fork(self, FileSecretProvider._after_fork, rest=FileSecretProvider._rest)
 
@@ -121,6 +123,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
         return self._read(lambda view: queries.describe(view, key), key, lambda: self._missing(key))
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        asked = [check_key(key) for key in keys]
+        return self._read(lambda view: queries.describe_many(view, asked), None, dict)
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
@@ -185,6 +191,20 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def discard_version(self, key: str, version: str) -> None:
         check_key(key)
         self._write(lambda change: change.discard(key, version), key, absent=lambda: self._missing(key))
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        """Call `callback` with what changes from now on, whichever process of this machine changes it.
+
+        Writes of this process are told at once, those of others within 50 ms. It ends as the provider is
+        closed.
+        """
+        with forks_wait(), self._opening:
+            if self._watcher is None:
+                from strongroom_file.changes import ChangeWatcher
+
+                self._watcher = ChangeWatcher(self._path, lambda read: self._read(read, None, lambda: None))
+            watcher = self._watcher
+        return watcher.subscribe(callback)
 
     # --- the store itself ---
 
@@ -370,7 +390,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         except StaleSessionError:
             raise self._unsteady() from None
         finally:
-            self.close()
+            self._release()
 
     def _key_of_backup(
         self, key: str | bytes | None, key_file: str | os.PathLike[str] | None
@@ -394,6 +414,12 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     def close(self) -> None:
         """Close the store; the last process to do so leaves a single file. Any call opens it again."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
+        self._release()
+
+    def _release(self) -> None:
         with self._opening:
             session, self._session = self._session, None
         if session is not None:
@@ -440,6 +466,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         except DecryptionError as error:
             error.key = error.key or key
             raise
+        if self._watcher is not None:
+            self._watcher.wake()
         if found is not None:
             return found[0]
         if absent is not None:
@@ -499,7 +527,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
     def _reopened(self) -> Session | None:
         """Open the store as it is now, past what this process has known of it."""
-        self.close()
+        self._release()
         self._highest = None
         return self._open()
 
@@ -535,6 +563,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def _after_fork(self) -> None:
         """Leave what could not be closed to the parent of a forked child, with SQLite's locks on it."""
         session, self._session = self._session, None
+        self._watcher = None  # its thread is the parent's
         if session is not None:
             never_collect(*session.connections())
         self._opening = SingleEntryLock(f"the store {self._path}")

@@ -43,6 +43,7 @@ from strongroom.testing.conformance.staging import StagingTests
 from strongroom.testing.conformance.threads import ThreadTests
 from strongroom.testing.conformance.values import ValueTests
 from strongroom.testing.conformance.versions import VersionTests
+from strongroom.testing.conformance.watching import WatchingTests
 
 __all__ = ["ProviderConformance"]
 
@@ -55,6 +56,7 @@ class ProviderConformance(
     BatchTests,
     VersionTests,
     StagingTests,
+    WatchingTests,
     ThreadTests,
     ForkTests,
     LifecycleTests,

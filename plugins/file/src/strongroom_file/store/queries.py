@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe",
+    "describe_many",
     "find_version",
     "get",
     "get_many",
@@ -129,6 +131,14 @@ def describe(view: Snapshot, key: str) -> SecretMetadata:
     )  # loaded late: a plain read needs neither this nor its module
 
     return SecretMetadata(key, version, _time(entry.created), _time(entry.updated))
+
+
+def describe_many(view: Snapshot, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+    found: dict[str, SecretMetadata] = {}
+    for key in keys:
+        with suppress(SecretNotFoundError):
+            found[key] = describe(view, key)
+    return found
 
 
 def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:

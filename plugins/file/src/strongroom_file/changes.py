@@ -1,0 +1,198 @@
+"""Telling what changes in a store, whichever process changes it.
+
+The tree of the store is never changed in place, and every node is known by its tag. So two states of it are
+compared by the leaves that one of them has and the other has not, however many secrets there are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from strongroom.errors import StrongroomError
+from strongroom.keys import is_reserved
+from strongroom.providers import SecretChange, Subscribers
+
+from strongroom_file.store.format import ENTRY, Link, Node, version_id
+
+if TYPE_CHECKING:
+    from strongroom.providers import Closeable
+
+    from strongroom_file.store.session import Snapshot
+
+__all__ = ["ChangeWatcher", "Picture"]
+
+_LOOK_SECONDS: Final = 0.05
+_SURE_SECONDS: Final = 1.0
+"""How often the store itself is asked where its files seem untouched: their times are coarse."""
+_log = logging.getLogger("strongroom.watch")
+
+Versions = dict[bytes, tuple[int, int]]
+"""The current version of each name: its epoch and its row."""
+
+
+class Picture:
+    """The current version of every secret at one state of the store.
+
+    Attributes:
+        leaves: What each leaf says, by its tag.
+        inner: The nodes above them, by tag.
+        recent: What stands in the root alone.
+    """
+
+    __slots__ = ("inner", "leaves", "recent")
+
+    def __init__(self) -> None:
+        self.leaves: dict[bytes, Versions] = {}
+        self.inner: dict[bytes, Node] = {}
+        self.recent: Versions = {}
+
+    @classmethod
+    def of(cls, view: Snapshot, known: Picture) -> Picture:
+        """Return what is true now; only what `known` has not is read and decrypted."""
+        made = cls()
+        made.recent = {name: (one[-1].epoch, one[-1].value) for name, one in view.root.recent.writes.items()}
+        links = [view.top]
+        while links:
+            link = links.pop()
+            leaf = known.leaves.get(link.tag)
+            if leaf is not None:
+                made.leaves[link.tag] = leaf
+                continue
+            node = known.inner.get(link.tag) or view.load_fresh(*link)
+            if node.leaf:
+                made.leaves[link.tag] = _versions(node)
+            else:
+                made.inner[link.tag] = node
+                links += [Link(*one) for one in node.links()]
+        return made
+
+    def changes_since(self, before: Picture, view: Snapshot) -> list[SecretChange]:
+        """Return what is other than it was `before`: what was set in the order of writing, then deletions."""
+        gone, fresh = _only(before.leaves, self.leaves), _only(self.leaves, before.leaves)
+        now = datetime.now(UTC)
+        written: list[tuple[tuple[int, int], str]] = []
+        deleted: list[str] = []
+        for name in {*gone, *fresh, *before.recent, *self.recent}:
+            in_tree = gone.get(name), fresh.get(name)
+            if in_tree == (None, None):
+                entry = view.entry(name)  # its leaf is the same in both
+                if entry is not None and entry.value:
+                    in_tree = ((entry.epoch, entry.value),) * 2
+            old, new = before.recent.get(name, in_tree[0]), self.recent.get(name, in_tree[1])
+            key = name.decode()
+            if old == new or is_reserved(key):
+                continue
+            if new is None:
+                deleted.append(key)
+            else:
+                written.append((new, key))
+        return [
+            *(SecretChange(key, "set", version_id(*version), now) for version, key in sorted(written)),
+            *(SecretChange(key, "deleted", None, now) for key in sorted(deleted)),
+        ]
+
+
+def _versions(leaf: Node) -> Versions:
+    found = zip(leaf.names, ENTRY.iter_unpack(leaf.items), strict=True)
+    return {name: (entry[0], entry[1]) for name, entry in found if entry[1]}
+
+
+def _only(some: dict[bytes, Versions], others: dict[bytes, Versions]) -> Versions:
+    return {name: one for tag, leaf in some.items() if tag not in others for name, one in leaf.items()}
+
+
+class ChangeWatcher:
+    """A thread that looks at a store's files, and at the store where they changed.
+
+    Args:
+        path: The store.
+        read: Runs a function on a snapshot of the store, and returns None where there is no store.
+    """
+
+    def __init__(self, path: Path, read: Callable[[Callable[[Snapshot], None]], object]) -> None:
+        self._paths = (path, Path(f"{path}-wal"))
+        self._read = read
+        self._picture = Picture()
+        self._seen: object = None
+        self._sure = float("-inf")
+        self._failing = False
+        self._looking = threading.Lock()
+        self._woken = threading.Event()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+        self._adding = threading.Lock()
+        self._subscribers = Subscribers(last=self.close)
+
+    def subscribe(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        """Tell `callback` of changes from now on."""
+        with self._adding:
+            if not self._subscribers:
+                self._picture = Picture()
+            self._look()  # what was before is not for this one
+            made = self._subscribers.add(callback)
+            if self._ended or self._thread is None:
+                self._ended = False
+                self._thread = threading.Thread(target=self._run, name="strongroom-file-watch", daemon=True)
+                self._thread.start()
+        return made
+
+    def _look(self) -> None:
+        """Tell what changed since the last look."""
+        with self._looking:
+            before, now, found = self._picture, Picture(), list[SecretChange]()
+
+            def compare(view: Snapshot) -> None:
+                nonlocal now
+                now = Picture.of(view, before)
+                found.extend(now.changes_since(before, view))
+
+            self._seen, self._sure = self._signature(), time.monotonic()
+            self._read(compare)
+            self._picture, self._failing = now, False
+            if found:
+                self._subscribers.queue(found)
+        self._subscribers.tell()
+
+    def wake(self) -> None:
+        """Look at once: this process has written."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        self._ended = True
+        self._woken.set()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while not self._ended and self._thread is me:
+            self._woken.wait(_LOOK_SECONDS)
+            woken = self._woken.is_set()
+            self._woken.clear()
+            if self._ended or not (woken or self._seems_changed()):
+                continue
+            try:
+                self._look()
+            except StrongroomError as error:
+                if not self._failing:
+                    self._failing = True
+                    _log.warning("the store cannot be asked for changes: %s", type(error).__name__)
+
+    def _seems_changed(self) -> bool:
+        return time.monotonic() - self._sure >= _SURE_SECONDS or self._signature() != self._seen
+
+    def _signature(self) -> object:
+        found = []
+        for path in self._paths:
+            try:
+                told = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((told.st_ino, told.st_size, told.st_mtime_ns))
+        return found
