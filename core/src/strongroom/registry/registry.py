@@ -219,7 +219,7 @@ class SecretProviderRegistry(BaseProvider):
 
         Raises:
             ValueError: There are no keys.
-            InvalidKeyError: One of them is no key.
+            InvalidKeyError: One of them is not a key.
             ConfigurationError: `poll_seconds` is not above 0, or no pipeline answers a key.
             StrongroomError: Reading the present state failed. An outage does not raise: the watch then begins
                 with the first answer.

@@ -1,7 +1,7 @@
 """Watching secrets: one thread for each watch, which tells of what changed.
 
 A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value where the
-backend tells no version. Sources tell what may have changed, and a change is told where the mark is another:
+backend tells no version. Sources tell what may have changed, and a change is reported where the mark is another:
 
 - a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared;
 - the registry's own writes and rotations say which key to look at;
@@ -237,7 +237,7 @@ class Watch(ProcessBound):
                         with self._changed:
                             group.dirty.add(key)
                             noticed = True
-        if noticed:  # at once: what was written together is told together
+        if noticed:  # at once: what was written together is reported together
             with self._changed:
                 self._arrived()
 
@@ -298,7 +298,7 @@ class Watch(ProcessBound):
         group.pause, group.down = 0.0, False
 
     def _failed(self, group: WatchedGroup, error: Exception) -> None:
-        """Try again after a pause; an outage is no change."""
+        """Try again after a pause; an outage is not a change."""
         if not group.down:
             _log.warning(
                 "watch: pipeline %s cannot be asked for changes (%s); it is tried again", group.pipeline.name,
@@ -322,7 +322,7 @@ class Watch(ProcessBound):
         found = self._marks_of(group, [key])
         together = [key]
         if found.get(key) != group.marks.get(key):
-            together = list(group.round)  # what changed together is told together
+            together = list(group.round)  # what changed together is reported together
             found |= self._marks_of(group, together[1:])
         self._note(group, found, set(together))
         for _ in together:

@@ -195,7 +195,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         """Call `callback` with what changes from now on, whichever process of this machine changes it.
 
-        Writes of this process are told at once, those of others within 50 ms. It ends as the provider is
+        Writes of this process are reported at once, those of others within 50 ms. It ends as the provider is
         closed.
         """
         with forks_wait(), self._opening:

@@ -58,11 +58,11 @@ def _listening(provider: Any) -> Iterator[Listener]:
 
 
 class WatchingTests(ConformanceBase):
-    """Changes are told as they happen, whoever makes them; descriptions come in batches."""
+    """Changes are reported as they happen, whoever makes them; descriptions come in batches."""
 
     @needs(Watchable, Describer)
     def test_a_write_is_told_with_its_version(self, provider: Any) -> None:
-        """Creating and replacing is told as `set`, with the version that a description shows, in UTC."""
+        """Creating and replacing is reported as `set`, with the version that a description shows, in UTC."""
         with _listening(provider) as listener:
             self.put(provider, {"key": "one"})
             first = provider.describe_secret("key").version
@@ -109,7 +109,7 @@ class WatchingTests(ConformanceBase):
 
     @needs(Watchable, ConditionalWriter)
     def test_a_conditional_write_is_told(self, provider: Any) -> None:
-        """With the version that it returned; one that conflicts is no change."""
+        """With the version that it returned; one that conflicts is not a change."""
         with _listening(provider) as listener:
             version = provider.set_secret_if("key", "1", None)
             told = listener.until(lambda one: one.version == version)
