@@ -1,7 +1,7 @@
 """Watching secrets: one thread for each watch, which tells of what changed.
 
 A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value where the
-backend tells no version. Sources tell what may have changed, and a change is reported where the mark is another:
+backend tells no version. Sources tell what may have changed; what has another mark is reported as changed:
 
 - a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared;
 - the registry's own writes and rotations say which key to look at;
