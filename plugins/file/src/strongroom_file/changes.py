@@ -187,7 +187,7 @@ class ChangeWatcher:
         return time.monotonic() - self._sure >= _SURE_SECONDS or self._signature() != self._seen
 
     def _signature(self) -> object:
-        found = []
+        found: list[tuple[int, int, int] | None] = []
         for path in self._paths:
             try:
                 told = path.stat()
