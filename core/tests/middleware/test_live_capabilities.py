@@ -25,6 +25,7 @@ from strongroom import (
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     InvalidKeyError,
     SecretNotFoundError,
     StrongroomError,
@@ -106,7 +107,6 @@ WRAPPED = {
     "guard": (guard, ""),
     "pipeline": (lambda inner: Pipeline(inner, name="app"), ""),
     "caching": (CachingMiddleware, ""),
-    "encryption": (lambda inner: EncryptionMiddleware(inner, AESGCMEncryption(generate_key())), ""),
     "prefix": (lambda inner: PrefixMiddleware(inner, "team/"), "team/"),
     "read-only": (ReadOnlyMiddleware, ""),
     "retry": (lambda inner: RetryMiddleware(inner, base_seconds=0), ""),
@@ -127,6 +127,21 @@ def test_each_layer_has_the_capabilities_of_what_is_inside(wrapped):
     live, provider, _ = wrapped
     assert capabilities(live) <= capabilities(provider)
     assert {BatchDescriber, Watchable, LeaseProvider} <= capabilities(provider)
+
+
+def test_encryption_passes_changes_and_descriptions_on_and_refuses_leases():
+    """Nobody encrypted what a server issues."""
+    cipher = AESGCMEncryption(generate_key())
+    members = {name: one for name, one in vars(Live).items() if not name.endswith("_lease")}
+    live = type("Pushing", (), members)()
+    provider = EncryptionMiddleware(live, cipher)
+    assert {BatchDescriber, Watchable} <= capabilities(provider)
+    heard = []
+    provider.subscribe_changes(heard.extend)
+    live.tell("a")
+    assert [change.key for change in heard] == ["a"]
+    with pytest.raises(ConfigurationError, match="leases"):
+        EncryptionMiddleware(Live(), cipher)
 
 
 def test_descriptions_carry_the_names_of_who_asks(wrapped):

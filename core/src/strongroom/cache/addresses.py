@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from strongroom.errors import StrongroomError
 from strongroom.paths.user_home import expanded
+from strongroom.providers import LeaseProvider
 
 __all__ = [
     "DECIDES",
@@ -33,6 +34,7 @@ __all__ = [
     "caches_of",
     "component_address",
     "invalidate",
+    "issues_leases",
     "part_without_address",
     "place_of",
     "places_of",
@@ -51,6 +53,8 @@ DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("provider", "azure"): frozenset({"vault_url"}),
     ("provider", "keyring"): frozenset({"service", "backend"}),
     ("provider", "postgresql"): frozenset({"url", "schema"}),
+    ("provider", "vault.leases"): frozenset({"url", "namespace", "mount_point", "path", "parameters"}),
+    ("provider", "aws.sts"): frozenset({"roles"}),  # and the account that it resolves to
     ("middleware", "prefix"): frozenset({"prefix"}),
     ("middleware", "tenant"): frozenset({"template"}),
     ("middleware", "encryption"): frozenset({"cipher"}),
@@ -142,6 +146,11 @@ def as_place(address: list[Any]) -> str:
 def places_of(chain: Any, *, written: bool = False) -> frozenset[str]:
     """Return the places that are read through `chain`; with `written`, the one that writes go to."""
     return frozenset(place_of(provider) for provider in _providers(chain, written=written))
+
+
+def issues_leases(chain: Any) -> bool:
+    """Tell whether one of the providers that are read through `chain` issues leases."""
+    return any(isinstance(provider, LeaseProvider) for provider in _providers(chain))
 
 
 def type_of(place: str) -> str | None:

@@ -95,6 +95,8 @@ class Middleware(BaseProvider):
 
     _withheld: ClassVar[frozenset[str]] = frozenset()
     """Capability methods that instances never have, whatever the inner provider has."""
+    _offered: ClassVar[frozenset[str]] = frozenset()
+    """Those that they always have."""
 
     def __init_subclass__(cls, *, chosen: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,7 +108,7 @@ class Middleware(BaseProvider):
         cls._capability_methods = {**cls._capability_methods, **own}
 
     def __new__(cls, inner: Any, *_args: Any, **_kwargs: Any) -> Self:
-        methods = (capability_methods(inner) & _OPTIONAL) - cls._withheld
+        methods = (capability_methods(inner) & _OPTIONAL) - cls._withheld | cls._offered
         chosen: Any = _chosen(cls, methods)  # type: ignore[arg-type]  # classes are hashable
         made: Self = object.__new__(chosen)
         return made

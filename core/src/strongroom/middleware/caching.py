@@ -14,6 +14,7 @@ from strongroom.cache.addresses import (
     Source,
     account_of,
     address_of,
+    issues_leases,
     part_without_address,
     places_of,
     sources_of,
@@ -89,6 +90,7 @@ class CachingMiddleware(WriteObserver):
     ) -> None:
         super().__init__(inner)
         self._offline = offline
+        self._passes_through = issues_leases(self.inner)
         self._due_at = due_at
         self._fetch = self.inner.get_secret
         self._renamed: dict[Source, set[tuple[str | None, str]]] = {}
@@ -135,6 +137,9 @@ class CachingMiddleware(WriteObserver):
             )
         # In place of the method: a call less on the fast path.
         self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]
+        if self._passes_through:
+            # Values of a lease are never kept here: reading the live one is as fast.
+            self.get_secret = self._fetch  # type: ignore[method-assign]  # as above
 
     def address(self) -> dict[str, Any]:
         """Return nothing: with it and without it the same is read."""
@@ -161,6 +166,8 @@ class CachingMiddleware(WriteObserver):
         return self.inner.list_secrets(prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        if self._passes_through:
+            return self.inner.get_secrets(keys)
         return self.cache.read_many(list(dict.fromkeys(keys)), self._load_many)
 
     def describe_secret(self, key: str) -> SecretMetadata:

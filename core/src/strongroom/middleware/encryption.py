@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from strongroom.cache.addresses import issues_leases
 from strongroom.encryption.ciphers import (
     AESGCMEncryption,
     ChaCha20Encryption,
@@ -17,6 +18,7 @@ from strongroom.encryption.ciphers import (
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded, looks_encrypted
 from strongroom.errors import (
+    ConfigurationError,
     ConflictError,
     DecryptionError,
     SecretNotFoundError,
@@ -56,6 +58,11 @@ class EncryptionMiddleware(Middleware):
         super().__init__(inner)
         if encryption is not None and not callable(getattr(encryption, "decrypt", None)):
             raise TypeError(f"a {type(encryption).__name__} is not a cipher: it needs encrypt and decrypt")
+        if issues_leases(inner):
+            raise ConfigurationError(
+                "encryption: the values of leases are issued by a server, and nobody encrypted them",
+                hint="take the encryption out of this pipeline",
+            )
         self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
         self._migrate = migrate
         self._get = self.inner.get_secret

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from strongroom.cache.addresses import as_place, component_address
@@ -18,7 +19,7 @@ from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.plugins.descriptors import load_factory
-from strongroom.providers import Closeable, guard
+from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
 
@@ -52,10 +53,18 @@ class Assembly:
     Args:
         plan: A validated plan.
         only: Assemble only this pipeline and what it needs.
+        pipeline_of: Returns a pipeline with its hooks, which see what becomes of leases.
     """
 
-    def __init__(self, plan: Plan, *, only: str | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        only: str | None = None,
+        pipeline_of: Callable[[str], Pipeline] | None = None,
+    ) -> None:
         self.plan = plan
+        self._pipeline_of = pipeline_of
         self._used = plan.used_by(only) if only is not None else frozenset(plan.pipelines)
         self._begin_again()
         renew_after_fork(self, Assembly._begin_again)
@@ -193,7 +202,22 @@ class Assembly:
         for at in reversed(range(len(plan.middleware))):
             chain = self._make(plan.middleware[at], chain, plan=plan, inside=plan.middleware[at + 1 :])
         self._own_hooks[plan.name] = hooks
-        return chain
+        leasing = self.with_leases(chain, plan.name)
+        if leasing is not chain:
+            self._made.append(leasing)
+        return leasing
+
+    def with_leases(self, chain: Any, name: str) -> Any:
+        """Return a chain that issues leases within what keeps them, and any other as it is."""
+        if not isinstance(chain, LeaseProvider):
+            return chain
+        from strongroom.leases import ProcessLedger
+        from strongroom.middleware.leases import LeaseMiddleware
+
+        source = str(self.plan.source)
+        of = self._pipeline_of
+        observer = partial(of, name) if of is not None else lambda: None
+        return LeaseMiddleware(chain, ledger=ProcessLedger(source), observer=observer)
 
     def _make(
         self,

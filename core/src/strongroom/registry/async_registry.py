@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretChange, SecretMetadata, SecretProvider, SecretVersion
     from strongroom.registry import Explanation
+    from strongroom.registry.leases import LiveLease
     from strongroom.registry.watch import Watch
     from strongroom.spec.models import Spec
 
@@ -164,6 +165,13 @@ class AsyncSecretRegistry(ProcessBound):
         ```
         """
         return AsyncWatch(self, keys, poll_seconds)
+
+    async def lease(self, key: str) -> LiveLease:
+        """Return a handle on the live lease of `key`, which is issued where there is none yet.
+
+        Its members answer at once, unless the lease has ended and another one is to be had.
+        """
+        return await self._call(self._registry.lease, key)
 
     async def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, in every level; see the registry's."""

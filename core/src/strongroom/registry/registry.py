@@ -15,7 +15,7 @@ from strongroom.keys import cannot_start_key, check_prefix
 from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
-from strongroom.pipeline import Pipeline, describe_many, read_many
+from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
 from strongroom.plugins import did_you_mean
 from strongroom.providers import (
     BaseProvider,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.providers import SecretChange
+    from strongroom.registry.leases import LiveLease
     from strongroom.registry.watch import Watch
     from strongroom.spec.models import Spec
 
@@ -78,7 +79,7 @@ class SecretProviderRegistry(BaseProvider):
         pipeline: str | None = None,
     ) -> None:
         self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
-        self._assembly = Assembly(self._plan, only=pipeline)
+        self._assembly = Assembly(self._plan, only=pipeline, pipeline_of=self.pipeline)
         self._lock = threading.RLock()
         renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
@@ -197,7 +198,29 @@ class SecretProviderRegistry(BaseProvider):
         for one in self._caches(chain).values():
             one.drop_all(places)
 
-    # --- watching ---
+    # --- leases and watching ---
+
+    def lease(self, key: str) -> LiveLease:
+        """Return a handle on the live lease of `key`, which is issued where this process has none yet.
+
+        All handles and reads of a key share one lease. It is renewed in the background, and replaced before
+        it can end, until the registry is closed or the process ends normally, when it is revoked.
+
+        Raises:
+            UnsupportedOperationError: The pipeline of `key` issues no leases.
+            SecretNotFoundError: The server issues nothing for `key`.
+        """
+        from strongroom.registry.leases import LiveLease, leases_of, refuse
+
+        pipeline = self._route(key)
+        check_user_key(key)
+        found = leases_of(pipeline.inner, key)
+        if found is None:
+            error = refuse(key, innermost(pipeline))
+            error.pipeline = pipeline.name
+            raise error
+        pipeline.get_secret(key)  # as a read, which hooks see and may refuse
+        return LiveLease(*found, key)
 
     def watch(
         self,
@@ -311,7 +334,7 @@ class SecretProviderRegistry(BaseProvider):
             InvalidKeyError: No key begins with the prefix.
             TypeError: The provider lacks one of the four methods.
         """
-        guarded = guard(provider)
+        guarded = self._assembly.with_leases(guard(provider), name)
         if not name:
             raise ConfigurationError("a pipeline needs a name")
         if prefix and cannot_start_key(check_prefix(prefix)):

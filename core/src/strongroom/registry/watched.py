@@ -126,7 +126,7 @@ def _past_caches(node: Any) -> Any:
         first, *others = [_past_caches(member) for member in node.members]
         return FallbackProvider(first, others=others, when=node.when)
     if isinstance(node, Middleware):
-        inner = _past_caches(node.inner)
+        inner = node.inner if hasattr(node, "leases") else _past_caches(node.inner)
         return node if inner is node.inner else node.around(inner)
     return guard(node)
 
@@ -136,7 +136,7 @@ def _ways(node: Any, names: Names) -> Iterator[tuple[Any, str, Names]]:
     if isinstance(node, FallbackProvider):
         for member in node.members:
             yield from _ways(member, names)
-    elif isinstance(node, Middleware):
+    elif isinstance(node, Middleware) and not hasattr(node, "leases"):
         own = [*names, node.own_names()] if isinstance(node, RenamingMiddleware) else names
         yield from _ways(node.inner, own)
     else:

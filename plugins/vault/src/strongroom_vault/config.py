@@ -47,6 +47,19 @@ class VaultConfig(_ServerConfig):
     field: str | None = Field(default=None, description="Read and patch this one field of each secret.")
 
 
+class LeaseConfig(_ServerConfig):
+    """The constructor's parameters of `VaultLeaseProvider`."""
+
+    mount_point: str = Field(default="database", min_length=1, description="Where the engine is mounted.")
+    path: str = Field(
+        default="creds", min_length=1, description="Between mount and role: creds, or issue of pki."
+    )
+    parameters: dict[str, dict[str, Any]] | None = Field(
+        default=None, description="What is sent with the request for a role, by role; it is then a POST."
+    )
+    deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list.")
+
+
 class TransitConfig(_ServerConfig):
     """The constructor's parameters of `VaultTransitEncryption`."""
 

@@ -74,6 +74,8 @@ class Login:
         self._ends_at: float | None = None
         self._renewable = False
         self._uses: int | None = None
+        self.lasts = False
+        """Whether a token that was given is known to have no end."""
         self._begin_again()
         renew_after_fork(self, Login._begin_again)
 
@@ -83,6 +85,14 @@ class Login:
     @property
     def can_log_in(self) -> bool:
         return self._auth is not None
+
+    def present(self) -> tuple[str | None, float | None]:
+        """Return the token in use and when it ends, of the monotonic clock; None where that is not known."""
+        return self._token, self._ends_at
+
+    def is_at(self, token: str) -> bool:
+        """Tell whether `token` is the one in use."""
+        return self._token == token
 
     @property
     def has_few_uses(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from strongroom import Plugin, hookimpl
 
-from strongroom_vault.config import TransitConfig, VaultConfig
+from strongroom_vault.config import LeaseConfig, TransitConfig, VaultConfig
 
 
 @hookimpl
@@ -17,7 +17,13 @@ def strongroom_providers() -> Iterable[Plugin]:
             summary="Secrets in HashiCorp Vault or OpenBao, KV version 2 or 1.",
             config=VaultConfig,
             factory="strongroom_vault.provider:VaultSecretProvider",
-        )
+        ),
+        Plugin(
+            name="vault.leases",
+            summary="Credentials that Vault or OpenBao issues for a time: databases, certificates.",
+            config=LeaseConfig,
+            factory="strongroom_vault.leases:VaultLeaseProvider",
+        ),
     ]
 
 

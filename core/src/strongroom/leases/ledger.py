@@ -1,0 +1,324 @@
+"""The ledger: which leases running and dead processes hold, without their values.
+
+Each process that holds leases has a file of its own in the platform's state folder, and a lock on it while it
+lives. A file is lines, each sealed under the key of the ledger and bound to the file's name: a lease that was
+issued, its new end, or that it is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from strongroom.encryption import AESGCMEncryption, generate_key
+from strongroom.encryption.keyfiles import place, read_bytes
+from strongroom.errors import DecryptionError, StrongroomError
+from strongroom.parallel import renew_after_fork
+from strongroom.providers import Lease
+
+__all__ = ["LeaseFile", "LeaseLedger", "LedgerEntry", "ProcessLedger", "state_folder"]
+
+_SUFFIX: Final = ".leases"
+_LINES: Final = 1000
+"""With more lines than this a file that is mostly past is written again."""
+_log = logging.getLogger("strongroom.leases")
+
+
+def state_folder() -> Path:
+    """Return where the ledger is."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("strongroom")) / "leases"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One lease in the ledger; it has no values.
+
+    Attributes:
+        id, key, issued_at, expires_at, renewable: See `Lease`.
+        spec: The file of the spec, or what else it came from.
+        pipeline: The pipeline that issued it.
+        tenant: The tenant that it is for, if any.
+        pid: The process that holds it, or held it.
+    """
+
+    id: str
+    key: str
+    spec: str
+    pipeline: str
+    tenant: str | None
+    issued_at: datetime
+    expires_at: datetime
+    renewable: bool
+    pid: int
+
+    def as_lease(self) -> Lease:
+        """Return the lease without its values, for revoking it."""
+        return Lease(self.id, self.key, {}, self.issued_at, self.expires_at, self.renewable)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is written and shown."""
+        plain = asdict(self)
+        return plain | {name: plain[name].isoformat() for name in ("issued_at", "expires_at")}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        times = {name: datetime.fromisoformat(plain[name]) for name in ("issued_at", "expires_at")}
+        return cls(**{**plain, **times})
+
+
+class LeaseLedger:
+    """All files of the ledger.
+
+    Args:
+        folder: Where they are; by default `state_folder()`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or state_folder()
+        self._sealer: AESGCMEncryption | None = None
+
+    def sealer(self) -> AESGCMEncryption:
+        """Return what seals lines: its key is made with the first."""
+        if self._sealer is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self.folder / "ledger.key"
+            found = read_bytes(path, "the ledger's key")
+            if found is None:
+                place(path, generate_key().encode())
+                found = read_bytes(path, "the ledger's key")
+            self._sealer = AESGCMEncryption((found or b"").decode().strip())
+        return self._sealer
+
+    def files(self) -> list[LeaseFile]:
+        """Return the file of each process, the oldest first."""
+        try:
+            paths = [path for path in self.folder.iterdir() if path.suffix == _SUFFIX]
+        except OSError:
+            return []
+        return [LeaseFile(self, path) for path in sorted(paths, key=_age)]
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+class LeaseFile:
+    """The leases of one process."""
+
+    def __init__(self, ledger: LeaseLedger, path: Path) -> None:
+        self._ledger = ledger
+        self.path = path
+
+    def alive(self) -> bool:
+        """Tell whether the process that it belongs to lives: it holds a lock on the file."""
+        with self.taken() as dead:
+            return not dead and self.path.exists()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Keep others from doing the same with a dead process's file; gives whether that succeeded."""
+        try:
+            file = self.path.open("rb+")
+        except OSError:
+            yield False
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
+
+    def entries(self) -> list[LedgerEntry]:
+        """Return what is not over, as the lines say it; lines that were not sealed here are left out."""
+        found: dict[str, LedgerEntry] = {}
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        for line in lines:
+            told = self._opened(line)
+            if told is None:
+                continue
+            if "entry" in told:
+                entry = LedgerEntry.from_json(told["entry"])
+                found[entry.id] = entry
+            elif told.get("over"):
+                found.pop(told["id"], None)
+        return list(found.values())
+
+    def _opened(self, line: bytes) -> dict[str, Any] | None:
+        if not line:
+            return None
+        try:
+            told: dict[str, Any] = json.loads(
+                self._ledger.sealer().decrypt(line.decode(), context=_context(self.path))
+            )
+        except (DecryptionError, ValueError):  # a line that a crash cut short, or somebody else's
+            return None
+        return told
+
+    def sealed(self, told: Mapping[str, Any]) -> bytes:
+        """Return a line."""
+        return self._ledger.sealer().encrypt(json.dumps(told), context=_context(self.path)).encode() + b"\n"
+
+    def over(self, lease_id: str) -> None:
+        """Note that a lease is over, also in the file of another process."""
+        line = self.sealed({"id": lease_id, "over": True})
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the file."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+def _context(path: Path) -> bytes:
+    return b"strongroom lease ledger 1\0" + path.name.encode()
+
+
+class _OwnFile:
+    """This process's file; it stays open, with the lock on it."""
+
+    def __init__(self, ledger: LeaseLedger) -> None:
+        self.path = ledger.folder / f"{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
+        self.file = LeaseFile(ledger, self.path)
+        self.held: dict[str, LedgerEntry] = {}
+        self.lines = 0
+        ledger.sealer()
+        # It gets its name when the lock is there: without one it would be a dead process's.
+        unnamed = self.path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.descriptor = os.open(unnamed, flags, 0o600)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        unnamed.rename(self.path)
+
+    def append(self, line: bytes) -> None:
+        os.write(self.descriptor, line)
+        self.lines += 1
+
+    def close(self) -> None:
+        self.file.remove()
+        os.close(self.descriptor)
+
+
+_lock = threading.RLock()
+_files: dict[Path, _OwnFile] = {}
+"""This process's file in each folder."""
+
+
+class ProcessLedger:
+    """What a registry notes down of its leases; all of a process go to one file.
+
+    A ledger that cannot be written is reported once, and keeps nobody from using leases.
+
+    Args:
+        spec: The file of the spec, or what else it came from.
+        folder: Where the ledger is; by default `state_folder()`.
+    """
+
+    def __init__(self, spec: str, folder: Path | None = None) -> None:
+        self._spec = spec
+        self._folder = folder
+        self._warned = False
+
+    def issued(self, lease: Lease, tenant: str | None, pipeline: str) -> None:
+        """Note down a lease."""
+        if not lease.id:
+            return  # there is nothing to revoke
+        entry = LedgerEntry(
+            lease.id, lease.key, self._spec, pipeline, tenant, lease.issued_at.astimezone(UTC),
+            lease.expires_at.astimezone(UTC), lease.renewable, os.getpid(),
+        )  # fmt: skip
+        self._note(lambda own: self._put(own, entry))
+
+    def renewed(self, lease: Lease) -> None:
+        """Note down the new end of a lease."""
+
+        def note(own: _OwnFile) -> None:
+            known = own.held.get(lease.id)
+            if known is not None:
+                plain = known.to_json() | {"expires_at": lease.expires_at.astimezone(UTC).isoformat()}
+                self._put(own, LedgerEntry.from_json(plain))
+
+        self._note(note)
+
+    def ended(self, lease: Lease) -> None:
+        """Note down that a lease is over."""
+
+        def note(own: _OwnFile) -> None:
+            if own.held.pop(lease.id, None) is not None:
+                if own.held:
+                    own.append(own.file.sealed({"id": lease.id, "over": True}))
+                else:  # the last: what dies without a lease leaves nothing behind
+                    self._drop(own)
+
+        self._note(note)
+
+    def _put(self, own: _OwnFile, entry: LedgerEntry) -> None:
+        own.held[entry.id] = entry
+        if own.lines > _LINES and own.lines > 2 * len(own.held):
+            fresh = self._made()
+            fresh.held = own.held
+            for one in fresh.held.values():
+                fresh.append(fresh.file.sealed({"entry": one.to_json()}))
+            _files[fresh.path.parent] = fresh
+            own.close()
+            return
+        own.append(own.file.sealed({"entry": entry.to_json()}))
+
+    def _drop(self, own: _OwnFile) -> None:
+        _files.pop(own.path.parent, None)
+        own.close()
+
+    def _made(self) -> _OwnFile:
+        return _OwnFile(LeaseLedger(self._folder))
+
+    def _note(self, note: Callable[[_OwnFile], object]) -> None:
+        try:
+            with _lock:
+                folder = self._folder or state_folder()
+                own = _files.get(folder)
+                if own is None:
+                    own = _files[folder] = self._made()
+                note(own)
+        except (OSError, StrongroomError) as error:
+            if not self._warned:
+                self._warned = True
+                _log.warning(
+                    "the ledger of leases cannot be written (%s): `strongroom lease sweep` will not know of "
+                    "what this process leaves behind", type(error).__name__,
+                )  # fmt: skip
+
+
+def _begin_again() -> None:
+    """Leave the parent's file to it, and the lock, which an open descriptor would keep past its end."""
+    global _lock  # noqa: PLW0603  # another thread may have held it
+    _lock = threading.RLock()
+    for own in _files.values():
+        with contextlib.suppress(OSError):
+            os.close(own.descriptor)
+    _files.clear()
+
+
+renew_after_fork(LeaseLedger, lambda _: _begin_again())

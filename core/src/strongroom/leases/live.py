@@ -1,0 +1,523 @@
+"""Live leases: one for each key, renewed and replaced before it ends, however many threads ask."""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import heapq
+import logging
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from contextvars import Context
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from strongroom.errors import (
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_key,
+)
+from strongroom.parallel import BackgroundPool, Take, in_parallel, renew_after_fork
+from strongroom.providers import Lease
+from strongroom.tenancy import TenantContext, current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.leases.ledger import ProcessLedger
+    from strongroom.providers import LeaseProvider
+
+__all__ = ["LeaseName", "LiveLeases", "Observer"]
+
+_RENEW_AT: Final = 2 / 3
+"""The part of a life after which a lease is renewed, or replaced where it cannot be."""
+_JITTER: Final = 0.05
+_SHORTENED: Final = 0.75
+"""A renewal that gives less than this part of a life says that the greatest age is near."""
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 30.0
+_PATIENCE_SECONDS: Final = 60.0
+_CHECK_SECONDS: Final = 1.0
+_WORKERS: Final = 4
+_log = logging.getLogger("strongroom.leases")
+_chance: Final = random.SystemRandom()
+"""The system's: processes spread, also after a fork."""
+
+T = TypeVar("T")
+LeaseName = tuple[str | None, str]
+"""The tenant, where tenants have leases of their own, and the key."""
+
+
+class Observer(Protocol):
+    """Who sees each operation on a lease: a pipeline."""
+
+    name: str
+
+    def watched(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
+    def told(self, value: str) -> str: ...
+
+
+@dataclass(eq=False)
+class _Held:
+    """A lease that this process holds; times are of the monotonic clock.
+
+    Attributes:
+        name: Whose it is.
+        lease: As it was issued or renewed last.
+        text: What a read gives.
+        ends: When the values end.
+        life: How long it lived when it was new.
+        act_at: When it is renewed or replaced.
+        last: Whether it is replaced then, and not renewed.
+        pause: How long to wait after a failure.
+        checked: When the server was asked for it last.
+        acting: Held while it is renewed or replaced.
+    """
+
+    name: LeaseName
+    lease: Lease
+    text: str
+    ends: float
+    life: float
+    act_at: float
+    last: bool
+    pause: float = 0.0
+    checked: float = 0.0
+    acting: threading.Lock = field(default_factory=threading.Lock)
+
+
+class LiveLeases:
+    """The leases of one provider in this process.
+
+    Args:
+        provider: Issues, renews and revokes.
+        by_tenant: Whether each tenant has leases of its own.
+        ledger: Where they are noted down.
+        observer: Returns the pipeline whose hooks see the operations, None where there is none.
+        changed: Called with each lease that takes the place of another.
+        clock: Monotonic seconds.
+        now: The aware time now.
+        uniform: Draws a number between two others.
+    """
+
+    def __init__(
+        self,
+        provider: LeaseProvider,
+        *,
+        by_tenant: bool = False,
+        ledger: ProcessLedger | None = None,
+        observer: Callable[[], Observer | None] = lambda: None,
+        changed: Callable[[LeaseName, Lease], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        uniform: Callable[[float, float], float] = _chance.uniform,
+    ) -> None:
+        self._provider = provider
+        self._by_tenant = by_tenant
+        self._ledger = ledger
+        self._observer = observer
+        self._changed_to = changed
+        self._clock, self._now, self._uniform = clock, now, uniform
+        self._given: dict[LeaseName, str] = {}
+        """What was given last, also by the parent of a forked process."""
+        self._subscribers: dict[LeaseName, list[Callable[[Lease], object]]] = {}
+        self._pool = BackgroundPool(_WORKERS, "strongroom-leases")
+        self._begin_again()
+        renew_after_fork(self, LiveLeases._begin_again, rest=LiveLeases._rest)
+
+    def _begin_again(self) -> None:
+        """Begin without leases, also in a forked child: its parent's stay its parent's."""
+        self._held: dict[LeaseName, _Held] = {}
+        self._retired: list[_Held] = []
+        self._lapsed: dict[LeaseName, tuple[float, StrongroomError]] = {}
+        self._flights: dict[LeaseName, Future[_Held]] = {}
+        self._due: list[tuple[float, int, _Held]] = []
+        self._count = 0
+        self._generation = getattr(self, "_generation", 0) + 1
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    def _rest(self, take: Take) -> None:
+        take(self._changed)
+
+    # --- reading ---
+
+    def name_of(self, key: str) -> LeaseName:
+        """Return whose lease a read of `key` gives."""
+        return (current_tenant() if self._by_tenant else None, key)
+
+    def text(self, key: str) -> str:
+        """Return the values of the live lease of `key` as a JSON object."""
+        held = self._held.get((current_tenant() if self._by_tenant else None, key))
+        if held is not None and self._clock() < held.ends:
+            return held.text
+        return self._live(self.name_of(key)).text
+
+    def texts(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the same for those of `keys` that there are leases for."""
+        found = {}
+        for key in dict.fromkeys(keys):
+            try:
+                found[key] = self.text(key)
+            except SecretNotFoundError as error:
+                if error.reason != "absent":
+                    raise
+        return found
+
+    def lease(self, name: LeaseName) -> Lease:
+        """Return the live lease.
+
+        Raises:
+            BackendUnavailableError: It has ended, and could not be renewed or replaced.
+        """
+        return self._live(name).lease
+
+    def seconds_left(self, name: LeaseName) -> tuple[float, float]:
+        """Return the seconds until the values end, and the seconds that they had when they were new."""
+        held = self._live(name)
+        return held.ends - self._clock(), held.life
+
+    def current(self) -> list[Lease]:
+        """Return the leases that are held now."""
+        return [held.lease for held in list(self._held.values())]
+
+    def subscribe(self, name: LeaseName, callback: Callable[[Lease], object]) -> Callable[[], None]:
+        """Call `callback` with each lease that takes the place of another; what is returned ends that."""
+        with self._changed:
+            self._subscribers.setdefault(name, []).append(callback)
+
+        def end() -> None:
+            with self._changed:
+                known = self._subscribers.get(name, [])
+                if callback in known:
+                    known.remove(callback)
+
+        return end
+
+    def check(self, name: LeaseName) -> None:
+        """Ask the server whether the lease still lives, and replace it where it does not.
+
+        For who was refused with its values. At most once a second for each lease.
+        """
+        held = self._held.get(name)
+        if held is None or self._clock() - held.checked < _CHECK_SECONDS:
+            return
+        with held.acting:
+            if self._held.get(name) is held and self._clock() - held.checked >= _CHECK_SECONDS:
+                self._act(held)
+
+    # --- issuing ---
+
+    def _live(self, name: LeaseName) -> _Held:
+        with self._changed:
+            held = self._held.get(name)
+            if held is not None and self._clock() < held.ends:
+                return held
+            until, error = self._lapsed.get(name, (0.0, None))
+            if error is not None and self._clock() < until:
+                raise self._lapse(name, error)
+            flight, mine = self._flight(name)
+        if mine:
+            self._fly(name, flight, self._generation)
+        try:
+            return flight.result(_PATIENCE_SECONDS)
+        except TimeoutError:
+            failed: StrongroomError = BackendUnavailableError(
+                f"no lease for {show_key(name[1])} came in time"
+            )
+        except StrongroomError as raised:
+            failed = _again(raised)
+        raise failed if held is None else self._lapse(name, failed)
+
+    @staticmethod
+    def _lapse(name: LeaseName, error: StrongroomError) -> BackendUnavailableError:
+        """Return the error for a lease that has ended and could not be replaced."""
+        failed = BackendUnavailableError(
+            f"the lease of {show_key(name[1])} has ended, and could not be renewed or replaced "
+            f"({type(error).__name__})",
+            key=name[1],
+            provider=error.provider,
+            hint=error.hint,
+        )
+        failed.__cause__ = error
+        return failed
+
+    def _flight(self, name: LeaseName) -> tuple[Future[_Held], bool]:
+        found = self._flights.get(name)
+        if found is not None:
+            return found, False
+        made: Future[_Held] = Future()
+        self._flights[name] = made
+        return made, True
+
+    def _fly(self, name: LeaseName, flight: Future[_Held], generation: int) -> bool:
+        """Issue a lease for all who wait for `flight`, and tell whether that succeeded."""
+        try:
+            held = self._issued(name)
+        except BaseException as error:
+            with self._changed:
+                self._flights.pop(name, None)
+                if isinstance(error, StrongroomError) and name in self._held:
+                    self._lapsed[name] = (self._clock() + _FIRST_PAUSE * 5, error)
+            flight.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return False
+        with self._changed:
+            late = generation != self._generation
+            if not late:
+                before = self._held.get(name)
+                if before is not None and before.ends > self._clock():
+                    self._retired.append(before)
+                self._held[name] = held
+                self._lapsed.pop(name, None)
+                subscribers = self._news(name, held.text)
+                self._schedule(held)
+            self._flights.pop(name, None)
+        if late:  # it was closed meanwhile
+            self._revoke(held)
+            flight.set_exception(BackendUnavailableError("the registry was closed"))
+            return False
+        flight.set_result(held)
+        self._forget_ended()
+        self._tell(subscribers, held.lease)
+        return True
+
+    def _issued(self, name: LeaseName) -> _Held:
+        tenant, key = name
+        started = self._clock()
+        with self._as(tenant):
+            lease = self._observed("issue", key, lambda: self._provider.issue_lease(key))
+        life = (lease.expires_at - lease.issued_at).total_seconds()
+        if not life > 0:
+            raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
+        held = _Held(name, lease, lease.as_json(), started + life, life, 0.0, not lease.renewable)
+        held.act_at = started + life * self._uniform(_RENEW_AT - _JITTER, _RENEW_AT)
+        held.checked = started
+        observer = self._observer()
+        if observer is not None:
+            for value in lease.values.values():
+                observer.told(value)
+        if self._ledger is not None:
+            self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
+        return held
+
+    def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
+        observer = self._observer()
+        return call() if observer is None else observer.watched(operation, key, call)
+
+    @contextmanager
+    def _as(self, tenant: str | None) -> Iterator[None]:
+        with TenantContext(tenant) if tenant is not None else nullcontext():
+            yield
+
+    # --- renewing and replacing ---
+
+    def _schedule(self, held: _Held) -> None:
+        """Let the thread see to `held` at its time; the caller has the lock."""
+        self._count += 1
+        heapq.heappush(self._due, (held.act_at, self._count, held))
+        if self._thread is None:
+            _at_exit(self)
+            self._thread = threading.Thread(
+                target=Context().run, args=(self._run,), name="strongroom-leases", daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is on its way out, or the machine has no more threads
+                self._thread = None
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._changed:
+                if self._thread is not me:
+                    return
+                wait = self.start_due(self._pool.start)
+                if wait is None:
+                    self._thread = None
+                    return
+                self._changed.wait(wait)
+
+    def start_due(self, start: Callable[[Callable[[], object]], object]) -> float | None:
+        """Let `start` run what is due, and return the seconds until something will be; None for never."""
+        with self._changed:
+            now = self._clock()
+            while self._due and self._due[0][0] <= now:
+                held = heapq.heappop(self._due)[2]
+                if self._held.get(held.name) is held:
+                    start(partial(self._see_to, held))
+            return max(self._due[0][0] - now, 0.0) if self._due else None
+
+    def _see_to(self, held: _Held) -> None:
+        with held.acting:
+            if self._held.get(held.name) is held and self._clock() >= held.act_at:
+                try:
+                    self._act(held)
+                except BaseException as error:  # noqa: BLE001  # the pool's calls must not raise
+                    _log.warning("leases: %s", type(error).__name__)
+                    self._later(held)
+
+    def _act(self, held: _Held) -> None:
+        """Renew a lease; replace it where that is not possible, or not for long."""
+        held.checked = self._clock()
+        if held.last or held.ends <= held.checked:
+            self._replace(held)
+            return
+        try:
+            with self._as(held.name[0]):
+                renew = partial(self._provider.renew_lease, held.lease)
+                renewed = self._observed("renew", held.name[1], renew)
+        except BackendUnavailableError:
+            self._later(held)
+            return
+        except (SecretNotFoundError, UnsupportedOperationError) as error:
+            _log.info("the lease of %s is replaced: %s", show_key(held.name[1]), type(error).__name__)
+        except Exception as error:  # noqa: BLE001  # a hook may raise anything; denied, not logged in
+            _log.warning("the lease of %s is not renewed: %s", show_key(held.name[1]), type(error).__name__)
+        else:
+            self._renewed(held, renewed)
+            return
+        held.last = True
+        self._replace(held)
+
+    def _renewed(self, held: _Held, renewed: Lease) -> None:
+        started = held.checked
+        life = (renewed.expires_at - self._now()).total_seconds() + (self._clock() - started)
+        with self._changed:
+            held.lease, held.pause = renewed, 0.0
+            held.ends = started + life
+            # What is given less than before is at its greatest age; soon it is replaced.
+            held.last = not renewed.renewable or life < held.life * _SHORTENED
+            held.act_at = started + life * self._uniform(_RENEW_AT - _JITTER, _RENEW_AT)
+            held.text = renewed.as_json()
+            subscribers = self._news(held.name, held.text)
+            self._schedule(held)
+        if self._ledger is not None:
+            self._ledger.renewed(renewed)
+        self._tell(subscribers, renewed)
+
+    def _replace(self, held: _Held) -> None:
+        with self._changed:
+            if self._held.get(held.name) is not held:
+                return
+            flight, mine = self._flight(held.name)
+        if mine and not self._fly(held.name, flight, self._generation):
+            error = flight.exception()
+            if not held.pause:
+                _log.warning(
+                    "the lease of %s cannot be replaced (%s); its values are given until %s",
+                    show_key(held.name[1]), type(error).__name__, held.lease.expires_at.isoformat(),
+                )  # fmt: skip
+            self._later(held)
+
+    def _later(self, held: _Held) -> None:
+        """Try again after a pause that grows, and that leaves time for several tries before the end."""
+        with self._changed:
+            if self._held.get(held.name) is not held:
+                return
+            now = self._clock()
+            left = held.ends - now
+            held.pause = min(max(held.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            if left > 0:
+                held.pause = min(held.pause, max(left / 4, _FIRST_PAUSE))
+            held.act_at = now + held.pause
+            self._schedule(held)
+
+    def _news(self, name: LeaseName, text: str) -> list[Callable[[Lease], object]]:
+        """Take note of what is given now, and return whom to tell: those who were given something else."""
+        given, self._given[name] = self._given.get(name), text
+        if given is None or given == text:
+            return []
+        told = list(self._subscribers.get(name, ()))
+        return told if self._changed_to is None else [*told, partial(self._changed_to, name)]
+
+    def _tell(self, subscribers: list[Callable[[Lease], object]], lease: Lease) -> None:
+        for callback in subscribers:
+            try:
+                callback(lease)
+            except Exception as error:  # noqa: BLE001  # of whoever listens; the others must be told too
+                _log.warning("a callback of a lease failed: %s", type(error).__name__)
+
+    # --- the end ---
+
+    def _forget_ended(self) -> None:
+        now = self._clock()
+        with self._changed:
+            ended = [held for held in self._retired if held.ends <= now]
+            self._retired = [held for held in self._retired if held.ends > now]
+        for held in ended:
+            if self._ledger is not None:
+                self._ledger.ended(held.lease)
+
+    def revoke_all(self) -> None:
+        """Revoke all leases of this process; reading afterwards issues new ones."""
+        with self._changed:
+            now = self._clock()
+            everything = [*self._retired, *self._held.values()]
+            living = [held for held in everything if held.ends > now]
+            self._held, self._retired, self._due, self._lapsed = {}, [], [], {}
+            self._given = {}
+            self._generation += 1
+            self._thread = None
+            self._changed.notify_all()
+        if self._ledger is not None:
+            for held in everything:
+                if held.ends <= now:
+                    self._ledger.ended(held.lease)
+        in_parallel(self._revoke, living, _WORKERS)
+
+    close = revoke_all
+
+    def _revoke(self, held: _Held) -> None:
+        lease = held.lease
+        try:
+            with self._as(held.name[0]):
+                self._observed("revoke", held.name[1], lambda: self._provider.revoke_lease(lease))
+        except UnsupportedOperationError:
+            pass  # it ends by itself
+        except SecretNotFoundError:
+            pass  # it has ended
+        except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
+            _log.warning(
+                "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
+                show_key(held.name[1]), type(error).__name__,
+            )  # fmt: skip
+            return
+        if self._ledger is not None:
+            self._ledger.ended(lease)
+
+
+def _again(error: StrongroomError) -> StrongroomError:
+    """Return an error that can be raised again: several callers get it, and each adds to its own."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+_holding: weakref.WeakSet[LiveLeases] = weakref.WeakSet()
+_registered = False
+
+
+def _at_exit(leases: LiveLeases) -> None:
+    """Have `leases` revoked at the normal end of this process."""
+    global _registered  # noqa: PLW0603  # once in a process
+    _holding.add(leases)
+    if not _registered:
+        _registered = True
+        # Before the threads of the interpreter end, where that can be said: revoking may need some.
+        register: Any = getattr(threading, "_register_atexit", atexit.register)
+        register(_revoke_at_exit)
+
+
+def _revoke_at_exit() -> None:
+    for leases in list(_holding):
+        leases.revoke_all()

@@ -1,0 +1,79 @@
+"""Reads answered from live leases, outside of everything that could keep their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.keys import check_key
+from strongroom.leases.ledger import ProcessLedger
+from strongroom.leases.live import LeaseName, LiveLeases
+from strongroom.middleware.base import Middleware
+from strongroom.middleware.tenant import TenantMiddleware
+from strongroom.providers import Closeable, Lease, SecretChange, Subscribers
+
+__all__ = ["LeaseMiddleware"]
+
+
+class LeaseMiddleware(Middleware):
+    """Stands outermost in a pipeline whose provider issues leases, and keeps one for each key.
+
+    Args:
+        inner: What issues them: a `LeaseProvider`, with middleware around it.
+        ledger: Where they are noted down.
+        observer: Returns the pipeline whose hooks see the operations.
+    """
+
+    _offered = frozenset({"get_secrets", "subscribe_changes"})
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        ledger: ProcessLedger | None = None,
+        observer: Callable[[], Any] = lambda: None,
+    ) -> None:
+        super().__init__(inner)
+        self._subscribers: dict[str | None, Subscribers] = {}
+        self.leases = LiveLeases(
+            self.inner,
+            by_tenant=_heeds_tenants(inner),
+            ledger=ledger,
+            observer=observer,
+            changed=self._changed,
+        )
+
+    def address(self) -> dict[str, Any]:
+        """Return nothing: with it and without it the same is read."""
+        return {}
+
+    def get_secret(self, key: str) -> str:
+        return self.leases.text(key)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        return self.leases.texts(check_key(key) for key in keys)
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        """Call `callback` with each lease that takes the place of another one, its id as the version."""
+        tenant = self.leases.name_of("")[0]
+        return self._subscribers.setdefault(tenant, Subscribers()).add(callback)
+
+    def _changed(self, name: LeaseName, lease: Lease) -> None:
+        tenant, key = name
+        subscribers = self._subscribers.get(tenant)
+        if subscribers:
+            subscribers.tell([SecretChange(key, "set", lease.id or None, datetime.now(UTC))])
+
+    def close(self) -> None:
+        """Revoke the leases, and close the inner provider."""
+        self.leases.close()
+        super().close()
+
+
+def _heeds_tenants(chain: Any) -> bool:
+    while chain is not None:
+        if isinstance(chain, TenantMiddleware):
+            return True
+        chain = getattr(chain, "inner", None)
+    return False

@@ -1,0 +1,122 @@
+"""Handles on live leases, and how a registry finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from strongroom._pickling import ProcessBound
+from strongroom.errors import UnsupportedOperationError, show_key
+from strongroom.leases.live import LeaseName, LiveLeases
+from strongroom.providers import Lease
+
+__all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
+
+
+def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
+    """Return who keeps the lease of `key`, and its name there; None where `chain` issues no leases."""
+    node = chain
+    while node is not None:
+        leases = getattr(node, "leases", None)
+        if isinstance(leases, LiveLeases):
+            return leases, leases.name_of(key)
+        members = getattr(node, "members", None)
+        if members is not None:
+            node = members[0]
+            continue
+        stored = getattr(node, "stored", None)
+        if callable(stored) and hasattr(node, "inner"):
+            key = stored(key)
+        node = getattr(node, "inner", None)
+    return None
+
+
+class LiveLease(ProcessBound):
+    """A handle on the lease of one key, which is renewed and replaced as long as the registry is open.
+
+    Any number of handles on a key have one lease. In a forked child a handle has a lease of the child's own.
+
+    Args:
+        leases: Who keeps it.
+        name: Its name there.
+        key: The key as the caller gave it.
+    """
+
+    def __init__(self, leases: LiveLeases, name: LeaseName, key: str) -> None:
+        self._leases = leases
+        self._name = name
+        self._ends: list[Callable[[], None]] = []
+        self.key = key
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """The values that are good now.
+
+        Raises:
+            BackendUnavailableError: The lease has ended, and could not be renewed or replaced.
+        """
+        return MappingProxyType(dict(self.lease.values))
+
+    @property
+    def expires_at(self) -> datetime:
+        """When these values end, unless the lease is renewed; raises as `values` does."""
+        return self.lease.expires_at
+
+    @property
+    def lease(self) -> Lease:
+        """The lease that is held now; raises as `values` does."""
+        return self._leases.lease(self._name)
+
+    def seconds_left(self) -> tuple[float, float]:
+        """Return the seconds until the values end, and those that they had when they were new."""
+        return self._leases.seconds_left(self._name)
+
+    def check(self) -> None:
+        """Ask the server whether the lease still lives, for who was refused with its values.
+
+        It is replaced where it does not. At most once a second, whoever asks.
+        """
+        self._leases.check(self._name)
+
+    def subscribe(self, callback: Callable[[Lease], object]) -> Subscription:
+        """Call `callback` with each `Lease` that takes the place of another; close what is returned."""
+        made = Subscription(self._leases.subscribe(self._name, callback))
+        self._ends.append(made.close)
+        return made
+
+    def close(self) -> None:
+        """End the subscriptions of this handle; the lease lives on."""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LiveLease of {show_key(self.key)}>"
+
+
+class Subscription:
+    """What ends a subscription; a second `close` is harmless."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self.close = end
+
+
+def refuse(key: str, provider: Any) -> UnsupportedOperationError:
+    """Return the error for a key whose pipeline issues no leases."""
+    name = getattr(provider, "type_name", None) or type(provider).__name__
+    return UnsupportedOperationError(
+        f"{name} issues no lease for {show_key(key)}",
+        key=key,
+        provider=name,
+        hint="vault.leases and aws.sts issue leases; `watch` follows a secret that is rotated",
+    )

@@ -1,0 +1,515 @@
+"""Live leases: one a key, renewed, replaced and revoked; with a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from strongroom import Lease, SecretProviderRegistry, TenantContext
+from strongroom.errors import (
+    BackendUnavailableError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
+from strongroom.hooks import SecretHook
+from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+    def now(self):
+        return START + timedelta(seconds=self.seconds)
+
+
+class Server(LeasingProvider):
+    """Issues leases of `ttl` seconds, renewed up to `most`; it can be down, forget, and refuse."""
+
+    type_name = "server"
+
+    def __init__(self, clock, ttl=12.0, most=48.0, renewable=True):
+        self.clock, self.ttl, self.most, self.renewable = clock, ttl, most, renewable
+        self.living = {}
+        self.issued = 0
+        self.renewals = 0
+        self.error = None
+        self.refusing = None
+
+    def _answer(self):
+        if self.error is not None:
+            raise self.error
+
+    def issue_lease(self, key):
+        self._answer()
+        if self.refusing is not None:
+            raise self.refusing
+        if key == "none":
+            raise self.not_found(key)
+        self.issued += 1
+        now = self.clock()
+        lease_id = f"{key}/{self.issued}"
+        self.living[lease_id] = (now + self.ttl, now + self.most)
+        values = {"username": f"u{self.issued}", "password": f"s3cret-{self.issued}"}
+        start = self.clock.now()
+        return Lease(lease_id, key, values, start, start + timedelta(seconds=self.ttl), self.renewable)
+
+    def renew_lease(self, lease):
+        self._answer()
+        ends, most = self.living.get(lease.id, (0, 0))
+        now = self.clock()
+        if ends <= now:
+            raise SecretNotFoundError(lease.key)
+        self.renewals += 1
+        ends = min(now + self.ttl, most)
+        self.living[lease.id] = (ends, most)
+        left = timedelta(seconds=ends - now)
+        return Lease(lease.id, lease.key, lease.values, lease.issued_at, self.clock.now() + left, True)
+
+    def revoke_lease(self, lease):
+        self._answer()
+        self.living.pop(lease.id, None)
+
+    def good(self, username):
+        number = username[1:]
+        return any(name.endswith(f"/{number}") and end[0] > self.clock() for name, end in self.living.items())
+
+    def alive(self):
+        return sorted(name for name, (ends, _) in self.living.items() if ends > self.clock())
+
+
+class Driven:
+    """Leases whose thread is the test."""
+
+    def __init__(self, **options):
+        self.clock = Clock()
+        self.server = Server(self.clock, **options)
+        self.leases = LiveLeases(
+            self.server, clock=self.clock, now=self.clock.now, uniform=lambda _, most: most
+        )
+        self.leases._run = lambda: None
+
+    def work(self):
+        self.leases.start_due(lambda call: call())
+
+    def pass_seconds(self, seconds, step=0.25):
+        end = self.clock.seconds + seconds
+        while self.clock.seconds < end:
+            self.clock.seconds += step
+            self.work()
+
+    def user(self, key="app"):
+        return json.loads(self.leases.text(key))["username"]
+
+
+def test_a_lease_is_renewed_at_two_thirds_and_replaced_before_its_greatest_age():
+    """Values that are given are always good, with hardly more leases than their greatest age asks for."""
+    driven = Driven()
+    told = []
+    driven.leases.subscribe((None, "app"), lambda lease: told.append(lease.values["username"]))
+    for _ in range(960):
+        driven.pass_seconds(0.5)
+        assert driven.server.good(driven.user())
+    assert driven.server.issued <= 1.3 * 480 / 48
+    assert told == [f"u{number}" for number in range(2, driven.server.issued + 1)]
+
+
+def test_what_cannot_be_renewed_is_replaced_at_two_thirds():
+    """As a certificate, or a token of STS."""
+    driven = Driven(renewable=False)
+    driven.user()
+    driven.pass_seconds(7.5)
+    assert driven.user() == "u1"
+    driven.pass_seconds(1)
+    assert driven.user() == "u2"
+    assert driven.server.renewals == 0
+
+
+def test_a_server_that_forgot_leads_to_another_lease():
+    """Seen at the renewal, or by who is refused and asks for a check."""
+    driven = Driven()
+    assert driven.user() == "u1"
+    driven.server.living.clear()
+    driven.pass_seconds(8.5)
+    assert driven.user() == "u2"
+    driven.server.living.clear()
+    driven.pass_seconds(2)
+    driven.leases.check((None, "app"))
+    assert driven.user() == "u3"
+    driven.leases.check((None, "app"))  # at most once a second
+    assert driven.server.issued == 3
+
+
+@pytest.mark.parametrize("error", [BackendUnavailableError("down"), PermissionDeniedError("no")])
+def test_values_are_given_until_they_end_and_then_unavailable(error):
+    """Whatever keeps the lease from being renewed or replaced."""
+    driven = Driven()
+    assert driven.user() == "u1"
+    driven.server.error = error
+    driven.pass_seconds(11.5)
+    assert driven.user() == "u1"
+    driven.pass_seconds(1)
+    with pytest.raises(BackendUnavailableError, match="has ended") as ended:
+        driven.user()
+    assert ended.value.key == "app"
+    driven.server.error = None
+    driven.pass_seconds(31)
+    assert driven.user() == "u2"
+
+
+def test_an_outage_that_ends_before_the_lease_does_leaves_it():
+    """Several tries are left."""
+    driven = Driven()
+    driven.user()
+    driven.server.error = BackendUnavailableError("down")
+    driven.pass_seconds(10.5)
+    driven.server.error = None
+    driven.pass_seconds(1.25)
+    driven.pass_seconds(4)
+    assert driven.user() == "u1"
+
+
+def test_many_threads_share_one_lease():
+    """And one failure, which is not kept."""
+    driven = Driven()
+    entered, go = threading.Event(), threading.Event()
+    issue = driven.server.issue_lease
+
+    def slowly(key):
+        entered.set()
+        assert go.wait(20)
+        return issue(key)
+
+    driven.server.issue_lease = slowly
+    users = []
+    threads = [threading.Thread(target=lambda: users.append(driven.user())) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(20)
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert users == ["u1"] * 16
+    assert driven.server.issued == 1
+    with pytest.raises(SecretNotFoundError):
+        driven.leases.text("none")
+    assert driven.leases.texts(["app", "none"]).keys() == {"app"}
+
+
+def test_closing_revokes_all_and_what_is_read_afterwards_is_another_one():
+    """Those too that were replaced and have not ended yet."""
+    driven = Driven()
+    driven.user()
+    driven.pass_seconds(47)
+    assert len(driven.server.alive()) == 2
+    driven.leases.close()
+    assert driven.server.alive() == []
+    driven.leases.close()
+    assert driven.user() == "u3"
+    driven.leases.close()
+
+
+def test_a_lease_that_comes_after_the_close_is_revoked():
+    """Who waited for it is told."""
+    driven = Driven()
+    issue = driven.server.issue_lease
+
+    def closing(key):
+        lease = issue(key)
+        driven.leases.close()
+        return lease
+
+    driven.server.issue_lease = closing
+    with pytest.raises(BackendUnavailableError):
+        driven.user()
+    assert driven.server.alive() == []
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """What is given is good, or it is an error, whatever the server does."""
+
+    def __init__(self):
+        super().__init__()
+        self.driven = Driven()
+        self.cut = 0.0
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 9.0, 20.0]))
+    def time_passes(self, seconds):
+        self.driven.pass_seconds(seconds)
+
+    @rule()
+    def goes_down(self):
+        self.driven.server.error = BackendUnavailableError("down")
+
+    @rule()
+    def comes_back(self):
+        self.driven.server.error = None
+
+    @rule()
+    def closes(self):
+        if self.driven.server.error is None:
+            self.driven.leases.close()
+            assert self.driven.server.alive() == []
+
+    @rule()
+    def reads(self):
+        try:
+            user = self.driven.user()
+        except BackendUnavailableError:
+            assert self.driven.server.error is not None or self.driven.clock.seconds < self.cut + 31
+        else:
+            assert self.driven.server.good(user)
+
+    @invariant()
+    def notes_when_it_was_down(self):
+        if self.driven.server.error is not None:
+            self.cut = self.driven.clock.seconds
+
+    def teardown(self):
+        self.driven.leases.close()
+
+
+TestLeaseMachine = LeaseMachine.TestCase
+TestLeaseMachine.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+# --- in a registry ---
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "strongroom" / "leases"
+
+
+class Wall:
+    """The real time, for registries whose leases are not driven."""
+
+    def __call__(self):
+        import time
+
+        return time.monotonic()
+
+    def now(self):
+        return datetime.now(UTC)
+
+
+def registry_over(server, *middleware):
+    made = SecretProviderRegistry(
+        {"version": 1, "pipelines": {"own": {"provider": {"type": "memory"}, "middleware": list(middleware)}}}
+    )
+    made.register("app", server, prefix="")
+    return made
+
+
+def test_a_registry_gives_one_lease_to_reads_and_handles(state):
+    """JSON, fields, handles; revoked as it is closed, and noted down in between."""
+    server = Server(Wall(), ttl=3600.0, most=7200.0)
+    with registry_over(server) as registry:
+        handle = registry.lease("app")
+        assert handle.values == {"username": "u1", "password": "s3cret-1"}
+        assert json.loads(registry.get_secret("app")) == dict(handle.values)
+        assert registry.get_field("app", "username") == "u1"
+        assert registry.get_secrets(["app", "none"]).keys() == {"app"}
+        assert handle.expires_at > datetime.now(UTC) + timedelta(minutes=50)
+        with registry.lease("app") as second:
+            assert second.values == handle.values
+        assert handle.values["username"] == "u1"
+        assert "s3cret" not in f"{handle!r}{handle.lease!r}{registry!r}"
+        with pytest.raises(UnsupportedOperationError):
+            registry.set_secret("app", "x")
+        with pytest.raises(UnsupportedOperationError):
+            registry.delete_secret("app")
+        with pytest.raises(SecretNotFoundError):
+            registry.lease("none")
+        [file] = LeaseLedger().files()
+        [entry] = file.entries()
+        assert (entry.id, entry.key, entry.pipeline, entry.pid, file.alive()) == (
+            "app/1", "app", "app", os.getpid(), True,
+        )  # fmt: skip
+        assert file.path.stat().st_mode & 0o777 == 0o600
+        assert b"app/1" not in file.path.read_bytes()
+        assert server.issued == 1
+    assert server.alive() == []
+    assert LeaseLedger().files() == []
+
+
+def test_other_pipelines_issue_no_leases(state):
+    """The error says which do."""
+    with registry_over(Server(Wall())) as registry:
+        registry.register("plain", __import__("strongroom_memory").MemorySecretProvider(), prefix="plain/")
+        with pytest.raises(UnsupportedOperationError, match="issues no lease"):
+            registry.lease("plain/a")
+
+
+def test_hooks_see_what_becomes_of_leases_and_may_refuse_them(state):
+    """Under the caller's name; the values are made known to what masks."""
+    seen, values = [], []
+
+    class Recorder(SecretHook):
+        def before(self, event):
+            if (event.operation, event.key) == ("issue", "refused"):
+                raise PermissionError
+
+        def after(self, event):
+            seen.append((event.operation, event.key, event.pipeline, event.outcome))
+
+    registry = registry_over(Server(Wall(), ttl=3600.0))
+    registry.add_hook(Recorder())
+    registry.tell_values(values.append)
+    registry.get_secret("app")
+    with pytest.raises(PermissionError):
+        registry.get_secret("refused")
+    registry.close()
+    assert seen == [
+        ("issue", "app", "app", "ok"), ("get", "app", "app", "ok"), ("issue", "refused", "app", "vetoed"),
+        ("get", "refused", "app", "error"), ("revoke", "app", "app", "ok"),
+    ]  # fmt: skip
+    assert {"u1", "s3cret-1"} <= set(values)
+
+
+def test_a_forked_child_has_leases_of_its_own(state):
+    """It never renews or revokes its parent's, whose ledger it leaves alone."""
+    server = Server(Wall(), ttl=3600.0)
+    registry = registry_over(server)
+    handle = registry.lease("app")
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            mine = handle.values["username"]
+            count = [len(file.entries()) for file in LeaseLedger().files() if file.alive()]
+            registry.close()
+            os.write(writing, f"{mine} {server.alive()} {count}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        assert told.read() == "u2 ['app/1'] [1, 1]"
+    os.waitpid(pid, 0)
+    assert handle.values["username"] == "u1"
+    registry.close()
+    assert server.alive() == []
+
+
+def test_each_tenant_has_leases_of_its_own_where_tenants_are_heeded(state):
+    """And else one for all."""
+    from strongroom import TenantMiddleware
+
+    server = Server(Wall(), ttl=3600.0)
+    registry = registry_over(TenantMiddleware(server))
+    users = {}
+    for tenant in ("a", "b", "a"):
+        with TenantContext(tenant):
+            users.setdefault(tenant, set()).add(registry.get_field("app", "username"))
+    assert users == {"a": {"u1"}, "b": {"u2"}}
+    assert server.alive() == ["tenants/a/app/1", "tenants/b/app/2"]
+    registry.close()
+    assert server.alive() == []
+    with registry_over(server) as plain:
+        with TenantContext("a"):
+            mine = plain.get_secret("app")
+        assert plain.get_secret("app") == mine
+
+
+def test_a_cache_keeps_nothing_of_a_lease(state):
+    """Reads pass through it, also in a fallback."""
+    from strongroom import CachingMiddleware
+    from strongroom.pipeline.fallback import FallbackProvider
+    from strongroom_memory import MemorySecretProvider
+
+    server = Server(Wall(), ttl=3600.0)
+    cache = CachingMiddleware(server)
+    assert json.loads(cache.get_secret("app"))["username"] == "u1"
+    assert cache.get_secrets(["app"]).keys() == {"app"}
+    assert cache.stats().entries == 0
+    both = CachingMiddleware(
+        FallbackProvider(MemorySecretProvider(), others=[server], when=frozenset({"not_found"}))
+    )
+    assert json.loads(both.get_secret("app"))["username"] == "u1"
+    assert both.stats().entries == 0
+    server.close()
+    assert server.alive() == []
+
+
+def test_a_watch_on_a_lease_tells_of_the_next_one(state):
+    """With the lease's id as the version."""
+    clock = Clock()
+    server = Server(clock, ttl=12.0, most=12.0)
+    registry = registry_over(server)
+    leases = registry.pipeline("app").inner.leases
+    leases._clock, leases._now, leases._run = clock, clock.now, lambda: None
+    heard, more = [], threading.Event()
+
+    def hear(changes):
+        heard.extend(
+            (one.key, one.kind, one.version, registry.get_field("app", "username")) for one in changes
+        )
+        more.set()
+
+    with registry.watch("app", hear):
+        clock.seconds += 9
+        leases.start_due(lambda call: call())
+        clock.seconds += 3
+        leases.start_due(lambda call: call())
+        assert more.wait(20)
+    assert heard == [("app", "set", "app/2", "u2")]
+    registry.close()
+
+
+def test_the_ledger_keeps_one_file_a_process_short(state):
+    """However often a lease is replaced; what is over is not in it."""
+    ledger = ProcessLedger("spec.yaml")
+    now = datetime.now(UTC)
+    keep = Lease("keep", "k", {}, now, now + timedelta(hours=1), True)
+    ledger.issued(keep, "acme", "app")
+    for number in range(1500):
+        one = Lease(f"id-{number}", "k", {}, now, now, True)
+        ledger.issued(one, None, "app")
+        ledger.ended(one)
+    [file] = LeaseLedger().files()
+    assert [(entry.id, entry.tenant, entry.spec) for entry in file.entries()] == [
+        ("keep", "acme", "spec.yaml")
+    ]
+    assert len(file.path.read_bytes().split(b"\n")) < 1100
+    ledger.ended(keep)
+    assert LeaseLedger().files() == []
+
+
+def test_a_ledger_that_cannot_be_written_is_told_of_once(tmp_path, caplog):
+    """Leases work all the same."""
+    (tmp_path / "file").write_text("")
+    ledger = ProcessLedger("spec.yaml", tmp_path / "file" / "folder")
+    now = datetime.now(UTC)
+    for _ in range(3):
+        ledger.issued(Lease("id", "k", {}, now, now, True), None, "app")
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_lines_of_somebody_else_are_left_out(state):
+    """Cut short, changed, or moved from another file."""
+    ledger = ProcessLedger("spec.yaml")
+    now = datetime.now(UTC)
+    ledger.issued(Lease("id", "k", {}, now, now, True), None, "app")
+    [file] = LeaseLedger().files()
+    line = file.path.read_bytes()
+    other = file.path.with_name("1-other.leases")
+    other.write_bytes(line)
+    with file.path.open("ab") as more:
+        more.write(b"rubbish\n" + line[:40])
+    found = {one.path.name: len(one.entries()) for one in LeaseLedger().files()}
+    assert found == {file.path.name: 1, other.name: 0}
+    other.unlink()
+    ledger.ended(Lease("id", "k", {}, now, now, True))

@@ -1,0 +1,253 @@
+"""Leases of a secrets engine: databases, certificates, cloud accounts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from strongroom.deadlines import check_limits
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    ValidationError,
+    show_key,
+)
+from strongroom.keys import check_key, check_prefix, listed
+from strongroom.leases import LeasingProvider
+from strongroom.parallel import renew_after_fork
+from strongroom.providers import Lease
+
+from strongroom_vault.client import client_of
+from strongroom_vault.errors import part, said_by
+from strongroom_vault.login import Login
+from strongroom_vault.names import url_path
+
+__all__ = ["VaultLeaseProvider"]
+
+_UNKNOWN: Final = ("unknown role", "no such role", "role not found", "unable to find role")
+_ENDED: Final = ("lease not found", "invalid lease", "lease expired", "lease is not renewable")
+
+
+class VaultLeaseProvider(LeasingProvider):
+    """Credentials that an engine of Vault or OpenBao issues for a time; makes no request before the first.
+
+    The key `app` reads `{mount_point}/{path}/app`. Members that are not text are JSON text; the chain of a
+    certificate is joined by newlines. What has no lease, as a certificate, ends at its `expiration` and is
+    not revoked. No lease outlives the token that it was issued under, and its end says so.
+
+    Args:
+        url: Address of the server.
+        token: A token; or say `auth`. No `VAULT_*` variable is looked at.
+        mount_point: Where the engine is mounted.
+        path: What is between the mount and the role: `creds` of databases, `issue` of pki.
+        parameters: What is sent with the request for a role, by role; it is then a POST.
+        timeout: Seconds for one call.
+        deadline: Seconds for a whole list.
+
+    The other options are those of `VaultSecretProvider`.
+
+    Raises:
+        ConfigurationError: An option is out of bounds, or `auth` is not understood.
+    """
+
+    type_name = "vault.leases"
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        mount_point: str = "database",
+        *,
+        path: str = "creds",
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        namespace: str | None = None,
+        auth: Mapping[str, Any] | None = None,
+        verify: bool | str | Path = True,
+        client_cert: str | Path | None = None,
+        client_key: str | Path | None = None,
+        timeout: float = 10.0,
+        deadline: float | None = None,
+        max_connections: int = 16,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self._login = Login(token, auth)
+        self._mount, self._path = mount_point.strip("/"), path.strip("/")
+        if not self._mount or not self._path:
+            raise ConfigurationError(
+                "vault.leases: mount_point and path are not empty", provider="vault.leases"
+            )
+        self._client = client_of(
+            url,
+            self._login,
+            namespace=namespace,
+            verify=verify,
+            client_cert=client_cert,
+            client_key=client_key,
+            timeout=timeout,
+            max_connections=max_connections,
+            proxies=proxies,
+            mount=self._mount,
+        )
+        check_limits("vault.leases", deadline=deadline, counts={})
+        self._namespace, self._whole = namespace, deadline
+        self._parameters = {role: dict(sent) for role, sent in (parameters or {}).items()}
+        self._begin_again()
+        renew_after_fork(self, VaultLeaseProvider._begin_again)
+
+    def _begin_again(self) -> None:
+        self._under: dict[str, tuple[str | None, float | None]] = {}
+        """The token that each lease was issued under, and when it ends, of the monotonic clock."""
+
+    def address(self) -> dict[str, Any]:
+        """Return what decides which secret is meant."""
+        return {
+            "url": self._client.url,
+            "namespace": self._namespace,
+            "mount_point": self._mount,
+            "path": self._path,
+            "parameters": self._parameters,
+        }
+
+    def __repr__(self) -> str:
+        return f"<VaultLeaseProvider {self._mount}/{self._path}>"
+
+    def issue_lease(self, key: str) -> Lease:
+        check_key(key)
+        sent = self._parameters.get(key)
+        more: dict[str, Any] = {} if sent is None else {"json": sent}
+        started, now = time.monotonic(), datetime.now(UTC)
+        where = f"/v1/{url_path(self._mount)}/{quote(self._path)}/{url_path(key)}"
+        failed: StrongroomError
+        try:
+            reply = self._client.call("post" if more else "get", where, "issue", key, **more)
+        except ValidationError as error:
+            said = said_by(getattr(error, "raw", None)).lower()
+            if not any(words in said for words in _UNKNOWN):
+                raise
+            failed = self.not_found(key)
+        else:
+            return self._issued(key, reply, started, now)
+        raise failed
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        if not lease.id or not lease.renewable:
+            raise UnsupportedOperationError(
+                "vault.leases: the lease is not renewable", provider=self.type_name
+            )
+        seconds = max(round((lease.expires_at - lease.issued_at).total_seconds()), 1)
+        now = datetime.now(UTC)
+        body = {"lease_id": lease.id, "increment": seconds}
+        reply = self._about_lease("renew", lease, body)
+        given = self._bounded(lease.id, float(part(reply, "lease_duration", kind=int)))
+        ends = now + timedelta(seconds=given)
+        return Lease(lease.id, lease.key, lease.values, lease.issued_at, ends, bool(reply.get("renewable")))
+
+    def revoke_lease(self, lease: Lease) -> None:
+        if not lease.id:
+            return  # it ends by itself
+        try:
+            self._about_lease("revoke", lease, {"lease_id": lease.id, "sync": True})
+        except SecretNotFoundError:
+            return
+        finally:
+            self._under.pop(lease.id, None)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        """Return the engine's roles."""
+        check_prefix(prefix)
+        with self._client.within(self._whole):
+            try:
+                reply = self._client.call("list", f"/v1/{url_path(self._mount)}/roles", "list roles")
+            except SecretNotFoundError:
+                return []
+        return listed(part(reply, "data", "keys", kind=list), prefix)
+
+    def diagnose(self) -> dict[str, str]:
+        """Return `reachable`, `identity`, `can_list` and `clock_skew` (seconds), or raise our errors."""
+        from strongroom_vault.diagnosis import diagnose
+
+        return diagnose(self._client, self.list_secrets)
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+
+    def _issued(self, key: str, reply: Any, started: float, now: datetime) -> Lease:
+        data = part(reply, "data")
+        lease_id = str(reply.get("lease_id") or "")
+        values = {name: _as_text(name, one) for name, one in data.items() if one is not None}
+        if not lease_id:
+            return Lease("", key, values, now, self._end_of(key, data, now), False)
+        seconds = float(part(reply, "lease_duration", kind=int))
+        self._under[lease_id] = self._token_end(started)
+        ends = now + timedelta(seconds=self._bounded(lease_id, seconds))
+        return Lease(lease_id, key, values, now, ends, bool(reply.get("renewable")))
+
+    def _end_of(self, key: str, data: Mapping[str, Any], now: datetime) -> datetime:
+        """Return when something without a lease ends: a certificate, or the password of a static role."""
+        expiration, left = data.get("expiration"), data.get("ttl")
+        if isinstance(expiration, int | str) and str(expiration).isdigit():
+            return datetime.fromtimestamp(int(expiration), UTC)
+        if isinstance(left, int) and not isinstance(left, bool):
+            return now + timedelta(seconds=max(left, 1))
+        raise ConfigurationError(
+            f"vault.leases: the server gave no lease for {show_key(key)}, nor an end of what it gave",
+            key=key,
+            provider=self.type_name,
+            hint=f"check that {self._mount}/{self._path} issues credentials; `vault` reads what is kept",
+        )
+
+    def _about_lease(self, what: str, lease: Lease, body: Mapping[str, Any]) -> Any:
+        failed: StrongroomError
+        try:
+            return self._client.call(
+                "post", f"/v1/sys/leases/{what}", f"{what} a lease", lease.key, json=body
+            )
+        except ValidationError as error:
+            said = said_by(getattr(error, "raw", None)).lower()
+            if not any(words in said for words in _ENDED):
+                raise
+            failed = self.not_found(lease.key)
+        raise failed
+
+    def _bounded(self, lease_id: str, seconds: float) -> float:
+        """Return how long a lease lives: no longer than the token that it was issued under."""
+        if lease_id not in self._under:
+            return seconds
+        token, ends = self._under[lease_id]
+        if token is not None and self._login.is_at(token):
+            ends = self._token_end(time.monotonic())[1]
+            self._under[lease_id] = (token, ends)
+        return seconds if ends is None else min(seconds, max(ends - time.monotonic(), 0.0))
+
+    def _token_end(self, now: float) -> tuple[str | None, float | None]:
+        """Return the token in use, and when it ends; None where it does not, or nobody tells."""
+        token, ends = self._login.present()
+        if ends is not None or self._login.can_log_in or self._login.lasts:
+            return token, ends
+        try:
+            reply = self._client.call("get", "/v1/auth/token/lookup-self", "look up the token", counts=False)
+        except (PermissionDeniedError, BackendUnavailableError):
+            return token, None
+        left = part(reply, "data").get("ttl")
+        if not isinstance(left, int) or left <= 0:
+            self._login.lasts = True
+            return token, None
+        return token, now + left
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if name == "ca_chain" and isinstance(value, list):
+        return "\n".join(str(one).strip("\n") for one in value)
+    return json.dumps(value, ensure_ascii=False)
