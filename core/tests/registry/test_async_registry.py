@@ -263,7 +263,6 @@ def test_every_method_of_the_registry_is_there():
         "plan",
         "replaced",
         "rotation_lock",
-        "rotator",
         "tell_values",
         "type_name",
     }
