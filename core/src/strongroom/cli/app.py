@@ -44,6 +44,7 @@ COMMANDS = {
     "run": "Run a program with the declared secrets in its environment.",
     "scan": "Look for stored values in files.",
     "schema": "Print the JSON Schema of specs.",
+    "serve": "Answer clients of Vault and of AWS's agent.",
     "set": "Store a secret.",
     "trust": "Trust a spec that was found.",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from strongroom.hooks.base import BatchHook, SecretHook
 from strongroom.hooks.events import Outcome, SecretEvent, Source
+from strongroom.hooks.identity import acting_as
 from strongroom.hooks.observation import report_source
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "SecretEvent",
     "SecretHook",
     "Source",
+    "acting_as",
     "report_source",
 ]

@@ -24,7 +24,7 @@ class SecretEvent:
         key: The key as the caller gave it; of a list its prefix, of what concerns all that is stored "".
         pipeline: The pipeline that answers.
         tenant: The tenant that is active, if any.
-        actor: What `STRONGROOM_ACTOR` claims, else the operating system's user.
+        actor: The client of `strongroom serve`; else what `STRONGROOM_ACTOR` claims, else the system's user.
         started_at: When the operation began, aware and in UTC.
         duration: Seconds; None before the operation.
         outcome: None before the operation.

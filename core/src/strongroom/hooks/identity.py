@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
-__all__ = ["actor", "build_service", "coding_tool", "host", "system_user"]
+__all__ = ["acting_as", "actor", "build_service", "coding_tool", "host", "system_user"]
 
 
 # The first that is set counts; `CI` alone is what the unnamed ones set.
@@ -54,9 +56,25 @@ def system_user(pid: int) -> str:
         return str(os.geteuid())
 
 
+_acting: ContextVar[str | None] = ContextVar("strongroom_actor", default=None)
+
+
 def actor() -> str:
-    """Return what `STRONGROOM_ACTOR` claims, else the operating system's user."""
-    return os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
+    """Return for whom the block at hand acts, else what `STRONGROOM_ACTOR` claims, else the system's user."""
+    return _acting.get() or os.environ.get("STRONGROOM_ACTOR") or system_user(os.getpid())
+
+
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Let the events of everything done in the block carry `name` as their actor.
+
+    A server that has made sure who its client is calls it; it does not change what is allowed.
+    """
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
 
 
 def host() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from strongroom.plugins.commands import command_of
     from strongroom.plugins.descriptors import (
         GROUP,
         KINDS,
@@ -36,6 +37,7 @@ __all__ = [
     "PluginFinder",
     "RotatorPlugin",
     "UnknownTypeError",
+    "command_of",
     "did_you_mean",
     "finder",
     "lazy_exports",
@@ -52,6 +54,7 @@ _HOMES = {
     "PluginFinder": "discovery",
     "RotatorPlugin": "descriptors",
     "UnknownTypeError": "discovery",
+    "command_of": "commands",
     "did_you_mean": "suggestions",
     "finder": "discovery",
     "nearest": "suggestions",

@@ -237,7 +237,7 @@ class Assembly:
         plan: PipelinePlan | None = None,
         inside: Sequence[ComponentPlan] = (),
     ) -> Any:
-        options = self._options(component)
+        options = self.options_of(component)
         factory = self._factory(component)
         if plan is not None and getattr(factory, "accepts_pipeline_context", False):
             options = {**options, "context": self._pipeline_context(plan, inside)}
@@ -271,7 +271,7 @@ class Assembly:
         told = component_address(
             component.kind,
             component.type,
-            self._options(component),
+            self.options_of(component),
             component.public,
             decides=component.address,
         )
@@ -285,7 +285,8 @@ class Assembly:
             return load_factory(component.factory, component.type)
         return component.factory
 
-    def _options(self, component: ComponentPlan) -> Mapping[str, Any]:
+    def options_of(self, component: ComponentPlan) -> Mapping[str, Any]:
+        """Return the options of a component, with the references in them filled in."""
         if component.prepare is None:
             return component.options or {}
         return component.prepare(lambda reference: self._read_reference(component, reference))

@@ -395,6 +395,10 @@ class SecretProviderRegistry(BaseProvider):
         """Return the names of all pipelines."""
         return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
 
+    def used_pipelines(self) -> dict[str, Pipeline]:
+        """Return the pipelines that have been used by now, by name; no I/O."""
+        return dict(self._pipelines)
+
     def absent_store(self, key: str) -> str | None:
         """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
         absent = getattr(innermost(self._route(key)), "absent", None)
@@ -434,6 +438,14 @@ class SecretProviderRegistry(BaseProvider):
             ConfigurationError: It has none, or an option of it cannot be looked up.
         """
         return self._assembly.rotator(name)
+
+    def serve_options(self) -> Mapping[str, Any] | None:
+        """Return the spec's section `serve:` with its references filled in; None where there is none.
+
+        Raises:
+            SpecError: A reference leads nowhere, or what it brings in does not fit.
+        """
+        return None if self._plan.serve is None else self._assembly.options_of(self._plan.serve)
 
     def environment(self) -> frozenset[str]:
         """Return the variables that are not for a child: the spec's credentials, and providers' secrets."""

@@ -192,6 +192,7 @@ class _Loader(Problems):
             secrets=secrets,
             rotation_lock=self.rotation_lock(root),
             rotators=dict(self.rotators(root)),
+            serve=self.serve(root),
             origin="found" if self.source.found else "named",
             closed=self.source.closed,
             digest=self.source.digest,
@@ -276,7 +277,7 @@ class _Loader(Problems):
         else:
             self.note(node.at(where), (*path, *where), message)
 
-    def component_plan(self, kind: Kind, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
+    def component_plan(self, kind: str, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
         found = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
         position = self.source.position(node.line, node.column)
         shown = show_path(path)
@@ -379,15 +380,22 @@ class _Loader(Problems):
             if found is not None:
                 yield name, found
 
+    def serve(self, root: Node) -> ComponentPlan | None:
+        if "serve" not in root.mapping:
+            return None
+        from strongroom.spec.serve_loader import serve_plan
+
+        return serve_plan(self, root, self.component_plan)
+
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
         for name in plan.pipelines:
-            path: NodePath = ("pipelines", name)
-            for at, needed in _needed(root.at(path)):
+            own: NodePath = ("pipelines", name)
+            for at, needed in _needed(root.at(own)):
                 if needed not in plan.pipelines:
-                    self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
-        for name in plan.rotators:
-            path = ("secrets", name, "rotate", "rotator")
+                    self.note(root.at((*own, *at)), (*own, *at), _unknown_pipeline(needed, plan.pipelines))
+        others: list[NodePath] = [("secrets", name, "rotate", "rotator") for name in plan.rotators]
+        for path in (*others, ("serve",)):
             for at, needed in _needed(root.at(path)):
                 if needed not in plan.pipelines:
                     self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))

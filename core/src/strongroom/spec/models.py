@@ -197,6 +197,9 @@ class Spec(_Model):
         default=None,
         description="A store of a cache whose lock lets one process rotate where backends cannot see to it.",
     )
+    serve: dict[str, Any] | None = Field(
+        default=None, description="What `strongroom serve` offers, where, and to whom."
+    )
     profiles: dict[str, dict[str, Any]] = Field(
         default={}, description="Named changes, merged deeply over the rest when chosen."
     )

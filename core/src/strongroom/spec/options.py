@@ -244,6 +244,9 @@ def _placed(value: Any, folder: Path) -> Any:
         return Path(os.path.normpath(folder / expanded(value)))
     if isinstance(value, list | tuple):
         return type(value)(_placed(item, folder) for item in value)
+    if isinstance(value, BaseModel):
+        placed = {name: _placed(getattr(value, name), folder) for name in type(value).model_fields}
+        return value.model_copy(update=placed)
     return value
 
 

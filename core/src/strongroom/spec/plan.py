@@ -108,6 +108,7 @@ class Plan:
     rotation_lock: ComponentPlan | None = None
     rotators: Mapping[str, ComponentPlan] = field(default_factory=dict)
     """By the name of the declared secret."""
+    serve: ComponentPlan | None = None
     origin: Literal["named", "found", "own"] = "named"
     """Whether somebody named the spec, it was found, or there is none: the user's own store."""
     closed: bool = False
@@ -133,8 +134,8 @@ class Plan:
     def environment(self) -> frozenset[str]:
         """Return the environment variables that the spec reads: its credentials, mostly."""
         components = [part for pipeline in self.pipelines.values() for part in pipeline.components()]
-        lock = () if self.rotation_lock is None else (self.rotation_lock,)
-        others = (*self.hooks, *lock, *self.rotators.values())
+        single = [part for part in (self.rotation_lock, self.serve) if part is not None]
+        others = (*self.hooks, *single, *self.rotators.values())
         return frozenset(name for part in (*components, *others) for name in part.environment)
 
 

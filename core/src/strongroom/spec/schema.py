@@ -7,6 +7,7 @@ from typing import Any
 
 from strongroom.plugins import ComponentInfo, Kind, PluginFinder, finder
 from strongroom.spec.models import Spec
+from strongroom.spec.serve import Serve
 
 __all__ = ["json_schema"]
 
@@ -16,6 +17,8 @@ _REFERENCE = {
     "description": "A reference: ${env:NAME}, ${file:path} or ${secret:PIPELINE:KEY}.",
 }
 _TYPE = "The type name of the component; its other options depend on it."
+_PARTIAL = frozenset({"Pipeline", "Secret", "Fallback", "Serve", "Serve.Tls"})
+"""What a profile may change in part."""
 _DEFINITIONS: dict[Kind, str] = {
     "provider": "Provider",
     "middleware": "MiddlewareComponent",
@@ -37,6 +40,8 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
         for row in of_kind:
             definitions[f"{name}.{row.name}"] = _component(row, definitions)
         definitions[name] = _choice(name, of_kind)
+    definitions |= _serve()
+    schema["properties"]["serve"] = {"$ref": "#/$defs/Serve"}
     _point(definitions["Pipeline"]["properties"])
     _point(definitions["Rotate"]["properties"])
     _point(schema["properties"])
@@ -45,7 +50,8 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
         {key: value for key, value in schema["properties"].items() if key not in {"version", "profiles"}}
     )
     definitions |= {
-        f"Partial{name}": _loose(definitions[name]) for name in ("Pipeline", "Secret", "Route", "Fallback")
+        f"Partial{name}": _loose(definitions[name])
+        for name in ("Pipeline", "Secret", "Route", "Fallback", "Serve", "Serve.Tls")
     }
     schema["properties"]["profiles"]["additionalProperties"] = {
         "type": "object",
@@ -69,6 +75,15 @@ def _component(row: ComponentInfo, definitions: dict[str, Any]) -> dict[str, Any
         "required": ["type", *options.get("required", [])],
         "additionalProperties": False,
     }
+
+
+def _serve() -> dict[str, Any]:
+    """Return the definitions of the section `serve`, by name."""
+    whole = Serve.model_json_schema(ref_template="#/$defs/Serve.{model}")
+    parts = {f"Serve.{name}": one for name, one in whole.pop("$defs").items()}
+    for one in (whole, *parts.values()):
+        one["properties"] = {name: _or_reference(option) for name, option in one["properties"].items()}
+    return {"Serve": whole, **parts}
 
 
 def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +163,7 @@ def _partial(value: Any) -> Any:
     if isinstance(value, dict):
         result = {}
         for key, one in value.items():
-            if key == "$ref" and one.rpartition("/")[2] in {"Pipeline", "Secret", "Fallback"}:
+            if key == "$ref" and one.rpartition("/")[2] in _PARTIAL:
                 result[key] = one.replace("/$defs/", "/$defs/Partial")
             elif key == "$ref" and one.endswith("/Provider"):
                 result = {"type": "object"}  # without its type it is merged over the one above

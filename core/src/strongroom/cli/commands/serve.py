@@ -1,0 +1,34 @@
+"""`strongroom serve`: the spec's pipelines for every language, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli.app import command
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import GlobalOptions
+
+
+@command("serve")
+@click.option("--socket", metavar="PATH", help="Listen at this Unix socket.")
+@click.option("--listen", metavar="HOST:PORT", help="Listen at this address.")
+def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | None) -> int:
+    """Answer clients of Vault's KV version 2, and of AWS's secrets agent, with the spec's pipelines.
+
+    Without --socket and --listen it listens where `serve:` of the spec says. It ends on SIGTERM, with
+    requests in flight answered; SIGHUP reads the spec again. Ends with 8 where a server listens there.
+
+    Example: strongroom serve --socket strongroom.sock
+    """
+    serve: Any = _server()
+    code: int = serve(settings.registry, socket=socket, listen=listen)
+    return code
+
+
+def _server() -> Any:
+    from strongroom.plugins import command_of
+
+    return command_of("serve", "strongroom-serve")

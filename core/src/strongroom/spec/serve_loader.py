@@ -1,0 +1,70 @@
+"""The section `serve:` from nodes to a plan, with every problem noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import BaseModel
+
+from strongroom.spec.document import Node
+from strongroom.spec.document import Path as NodePath
+from strongroom.spec.options import check_options, unknown_key
+from strongroom.spec.plan import ComponentPlan
+from strongroom.spec.problems import Problems, entries
+from strongroom.spec.serve import SERVE, Client, Serve, Tls, host_and_port, is_loopback, is_open
+
+__all__ = ["serve_plan"]
+
+
+def serve_plan(notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan]) -> ComponentPlan | None:
+    """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
+    node = root.mapping.get("serve")
+    if node is None or not isinstance(node.value, dict):
+        return None  # the frame has told where it is something else
+    for where, message in check_options(SERVE, node):
+        if message.startswith("unknown key"):
+            notes.note(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
+        else:
+            notes.note(node.at(where), ("serve", *where), message)
+    _check_clients(notes, node)
+    _check_tls(notes, node)
+    return plan_of("serve", SERVE, node, ("serve",))
+
+
+def _unknown(where: NodePath) -> str:
+    parts: dict[str, type[BaseModel]] = {"clients": Client, "tls": Tls}
+    part = parts.get(str(where[0]), Serve) if len(where) > 1 else Serve
+    return unknown_key(str(where[-1]), set(part.model_fields))
+
+
+def _check_clients(notes: Problems, node: Node) -> None:
+    names: set[object] = set()
+    for index, client in enumerate(entries(node, "clients")):
+        path: NodePath = ("serve", "clients", index)
+        if not client.mapping:
+            continue  # told by the model
+        given = [
+            member
+            for member in ("token", "uid")
+            if (one := client.mapping.get(member)) and one.value is not None
+        ]
+        if len(given) != 1:
+            notes.note(client, path, "a client has a token or a uid" + (", not both" if given else ""))
+        name = client.mapping.get("name")
+        if name is not None and isinstance(name.value, str):
+            if name.value in names:
+                notes.note(name, (*path, "name"), "a second client of this name")
+            names.add(name.value)
+
+
+def _check_tls(notes: Problems, node: Node) -> None:
+    listen, tls = node.mapping.get("listen"), node.mapping.get("tls")
+    if listen is None or not isinstance(listen.value, str) or is_open(listen.value):
+        return
+    try:
+        host, _ = host_and_port(listen.value)
+    except ValueError:
+        return
+    if not is_loopback(host) and (tls is None or tls.value is None):
+        said = "an address that is not loopback needs `tls: {cert: …, key: …}`"
+        notes.note(listen, ("serve", "listen"), said)

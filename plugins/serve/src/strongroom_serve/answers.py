@@ -1,0 +1,146 @@
+"""Answers: Vault's envelope, and one answer for each kind of error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.errors import (
+    AuditError,
+    AuthenticationError,
+    BackendUnavailableError,
+    ConflictError,
+    EncryptionError,
+    InvalidKeyError,
+    InvalidTenantError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+    StrongroomError,
+    TenantContextError,
+    ThrottledError,
+    UnsupportedOperationError,
+    ValidationError,
+)
+
+__all__ = ["DENIED", "Answer", "as_json", "bad_request", "data_answer", "errors", "of_error", "time_text"]
+
+_log = logging.getLogger("strongroom.serve")
+_JSON = (b"content-type", b"application/json")
+CAS_MISMATCH = "check-and-set parameter did not match the current version"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, a body and further headers."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: tuple[bytes, bytes] = field(default=_JSON)
+
+
+def as_json(value: object) -> bytes:
+    """Return `value` as JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def errors(status: int, *told: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """Return Vault's form of a failure."""
+    return Answer(status, as_json({"errors": list(told)}), headers)
+
+
+DENIED = errors(403, "1 error occurred:\n\t* permission denied\n\n")
+"""Refused by a rule: the same for what is there and what is not, in OpenBao's words."""
+BAD_TOKEN = errors(403, "permission denied")
+"""What OpenBao says to a token that it does not know."""
+ABSENT = errors(404)
+
+
+def bad_request(told: str) -> Answer:
+    """Return 400 with its reason."""
+    return errors(400, told)
+
+
+def data_answer(data: Mapping[str, Any] | None, status: int = 200, **more: Any) -> Answer:
+    """Return Vault's envelope around `data`."""
+    return Answer(status, as_json(_envelope(data) | more))
+
+
+def secret_answer(members: bytes, metadata: bytes) -> Answer:
+    """Return the envelope around a secret, whose parts are JSON already: it is what is answered most."""
+    return Answer(
+        200,
+        b'{"request_id":"%b","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":%b,"metadata":%b},'
+        b'"wrap_info":null,"warnings":null,"auth":null}' % (request_id().encode(), members, metadata),
+    )
+
+
+def _envelope(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "request_id": request_id(),
+        "lease_id": "",
+        "renewable": False,
+        "lease_duration": 0,
+        "data": data,
+        "wrap_info": None,
+        "warnings": None,
+        "auth": None,
+    }
+
+
+def request_id() -> str:
+    """Return a new id, in the form of a UUID."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def time_text(moment: datetime | None) -> str:
+    """Return a time as Vault writes it (RFC 3339); the epoch where none is known."""
+    moment = moment or datetime.fromtimestamp(0, UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of cases
+    """Return the answer for an error; what it says never holds a value."""
+    if isinstance(error, SecretNotFoundError):
+        return ABSENT
+    if isinstance(error, PermissionDeniedError | ReadOnlyError | TenantContextError | InvalidTenantError):
+        return DENIED
+    if isinstance(error, SecretTooLargeError):
+        return errors(413, error.message)
+    if isinstance(error, InvalidKeyError | ValidationError):
+        return errors(400, error.message)
+    if isinstance(error, ConflictError):
+        return errors(400, CAS_MISMATCH)
+    if isinstance(error, UnsupportedOperationError):
+        return errors(405, error.message)
+    if isinstance(error, ThrottledError):
+        seconds = max(1, math.ceil(error.retry_after or 1))
+        return errors(429, "the backend is throttling", headers=((b"retry-after", b"%d" % seconds),))
+    if isinstance(error, BackendUnavailableError):
+        _log.warning("%s: %s", error.pipeline or "-", error.message)
+        return errors(503, "the backend is not available")
+    if isinstance(error, AuthenticationError):
+        _log.error("%s: %s", error.pipeline or "-", error.message)
+        return errors(503, "the backend does not take this server's login")
+    if isinstance(error, EncryptionError):
+        _log.error("%s: %s", error.pipeline or "-", error.message)
+        return errors(500, "the secret cannot be decrypted")
+    if isinstance(error, AuditError):
+        _log.error("%s", error.message)
+        return errors(500, "the audit trail cannot be written")
+    # Of any other exception only the type is told: its text may hold anything.
+    _log.error("unexpected %s%s", type(error).__name__, _message(error))
+    return errors(500, "internal error")
+
+
+def _message(error: Exception) -> str:
+    return f": {error.message}" if isinstance(error, StrongroomError) else ""

@@ -1,0 +1,354 @@
+"""The application: from a request to its answer. It knows nothing of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from strongroom.errors import InvalidTenantError, StrongroomError
+from strongroom.keys import check_key, check_prefix
+
+from strongroom_serve import aws_agent, vault_sys
+from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, of_error
+from strongroom_serve.asking import NOBODY, Asker, Backend, record_refusal
+from strongroom_serve.clients import GuessLimit
+from strongroom_serve.config import Client
+from strongroom_serve.health import Health
+from strongroom_serve.kv import KeyValue, is_unrouted
+from strongroom_serve.metrics import Metrics, text_of
+from strongroom_serve.request import Refused, Request
+
+__all__ = ["App"]
+
+_log = logging.getLogger("strongroom.serve")
+_BEARER: Final = b"bearer "
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_NOT_OFFERED: Final = frozenset({"undelete", "destroy", "config", "subkeys"})
+_YES: Final = frozenset({"true", "1"})
+_WRITES: Final = frozenset({"POST", "PUT"})
+
+
+class Target(NamedTuple):
+    """What a request to the KV engine is about."""
+
+    operation: str
+    key: str
+    version: int = 0
+
+
+class App:
+    """Answers requests with what one reading of the spec came to; `use` gives it the next one."""
+
+    def __init__(self, backend: Backend, *, guesses: GuessLimit | None = None) -> None:
+        self.metrics = Metrics()
+        self.draining = False
+        self._guesses = guesses or GuessLimit()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._take(backend)
+
+    def _take(self, backend: Backend) -> None:
+        self.backend = backend
+        self.kv = KeyValue(backend)
+        self.health = Health(backend)
+        self._engine = f"/v1/{backend.config.mount}/"
+        self._mount = f"{vault_sys.MOUNTS}/{backend.config.mount}"
+
+    def use(self, backend: Backend) -> None:
+        """Answer from now on with `backend`; the one before is closed after its last request."""
+        before = self.backend
+        self._take(backend)
+        self._close_unused(before)
+
+    def _close_unused(self, backend: Backend) -> None:
+        if backend is not self.backend and not backend.requests:
+            task = asyncio.get_running_loop().create_task(asyncio.to_thread(backend.close))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close everything; nothing may be under way."""
+        await asyncio.gather(*self._closing, asyncio.to_thread(self.backend.close))
+
+    async def __call__(
+        self,
+        scope: Mapping[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """Answer one request (ASGI)."""
+        started = time.perf_counter()
+        backend = self.backend
+        backend.requests += 1
+        seen = ["-", "other"]  # the client and the operation, for the counts
+        try:
+            answer = await self._answer(scope, receive, seen)
+        finally:
+            backend.requests -= 1
+            self._close_unused(backend)
+        self.metrics.requests.add(*seen, str(answer.status))
+        self.metrics.duration.observe(time.perf_counter() - started)
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [answer.kind, _NO_STORE, length, *answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(
+        self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]], seen: list[str]
+    ) -> Answer:
+        try:
+            return await self._routed(Request(scope, receive), seen)
+        except Refused as refused:
+            self.metrics.refused.add(refused.reason)
+            return refused.answer
+        except Exception as error:  # noqa: BLE001  # whatever it is, it becomes an answer without its text
+            return of_error(error)
+
+    async def _routed(self, request: Request, seen: list[str]) -> Answer:
+        config, path = self.backend.config, request.path
+        if request.is_tcp and not _is_own_host(request.header(b"host"), config.hosts):
+            raise Refused(errors(403, "the Host is none that this server answers for"), "host")
+        if path in {"/healthz", vault_sys.HEALTH}:
+            return await self._healthy(request, seen)
+        target = self._target(request) if path.startswith(self._engine) else None
+        client = await self._client(request, target)
+        seen[0] = client.name
+        if target is not None:
+            seen[1] = target.operation
+            return await self._of_engine(request, client, target)
+        if path.startswith(self._engine):
+            return errors(405, f"unsupported operation: {_told_of(path, self._engine)}")
+        if path == aws_agent.PATH:
+            seen[1] = "get"
+            return await self._of_agent(request, client)
+        return self._other(request, client)
+
+    def _other(self, request: Request, client: Client) -> Answer:
+        path = request.path.rstrip("/")
+        name = self.backend.config.mount
+        found: Answer | None = None
+        if path == "/metrics":
+            found = self._metrics()
+        elif path == vault_sys.LOOKUP_SELF:
+            found = vault_sys.lookup_self(client)
+        elif path == vault_sys.MOUNTS:
+            found = vault_sys.mounts(name)
+        elif path == self._mount or path.startswith(f"{self._mount}/"):
+            found = vault_sys.mount(name)
+        elif path.startswith(f"{vault_sys.MOUNTS}/"):
+            found = vault_sys.NO_MOUNT
+        if found is not None and request.method != "GET":
+            return errors(405, "only GET")
+        return found or ABSENT
+
+    # --- who asks ---
+
+    async def _client(self, request: Request, target: Target | None) -> Client:
+        """Return who asks; a token that was sent decides alone, also where it is wrong."""
+        token = _token(request)
+        clients = self.backend.clients
+        client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
+        if client is not None:
+            return client
+        wait = self._guesses.wait_of(request.peer)
+        if wait:
+            seconds = b"%d" % math.ceil(wait)
+            slow = ((b"retry-after", seconds), (b"connection", b"close"))
+            raise Refused(errors(429, "too many requests without a good token", headers=slow), "guessing")
+        what = "a wrong token" if token is not None else "no token"
+        _log.warning("%s from %s", what, request.peer)
+        if target is not None:
+            await self._record(target, NOBODY)
+        raise Refused(BAD_TOKEN, "token")
+
+    async def _record(self, target: Target, name: str) -> None:
+        from strongroom.hooks import acting_as
+
+        with acting_as(name):
+            await self.backend.in_thread(
+                lambda: record_refusal(self.backend.sync, target.operation, target.key)
+            )
+
+    async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
+        """Return the client with its tenant, where its rules let it do what it asks for."""
+        allowed, tenant = client.tenant_for(_namespace(request))
+        of_key = target.operation == "list" or client.rules.permits(target.key)
+        try:
+            asker = Asker(client, tenant)
+            if allowed and of_key and asker.may(target.operation):
+                with asker.acting():
+                    return asker
+        except InvalidTenantError:
+            pass
+        await self._record(target, client.name)
+        raise Refused(DENIED, "rule")
+
+    # --- the KV engine ---
+
+    def _target(self, request: Request) -> Target | None:
+        """Return what is asked of the engine; None where it does not offer that."""
+        kind, _, key = request.path[len(self._engine) :].partition("/")
+        method, query = request.method, request.query()
+        if kind == "data" and method == "GET":
+            version = _whole(query.get("version", "0"), "version")
+            return Target("history" if version else "get", key, version)
+        if kind == "data" and method in _WRITES:
+            return Target("set", key)
+        if kind in {"data", "metadata"} and method == "DELETE":
+            return Target("delete", key)
+        if kind == "metadata" and (method == "LIST" or (method == "GET" and query.get("list") in _YES)):
+            return Target("list", key.removesuffix("/"))
+        if kind == "metadata" and method == "GET":
+            return Target("describe", key)
+        return None
+
+    async def _of_engine(self, request: Request, client: Client, target: Target) -> Answer:
+        if target.operation == "list":
+            check_prefix(target.key)
+        else:
+            check_key(target.key)
+        asker = await self._asker(request, client, target)
+        body = await request.json() if target.operation == "set" else None
+        with asker.acting():
+            try:
+                return await self._done(request, asker, target, body)
+            except StrongroomError as error:
+                if is_unrouted(self.backend.sync, target.key, error):
+                    return ABSENT
+                raise
+
+    async def _done(self, request: Request, asker: Asker, target: Target, body: Any) -> Answer:  # a table
+        kv, key = self.kv, target.key
+        match target.operation:
+            case "get":
+                return await kv.read(asker, key)
+            case "history":
+                return await kv.read_version(asker, key, target.version)
+            case "set":
+                return await kv.write(asker, key, body)
+            case "delete":
+                return await kv.delete(asker, key)
+            case "describe":
+                return await kv.metadata(asker, key)
+        query = request.query()
+        limit = _whole(query.get("limit", "0"), "limit")
+        return await kv.names(asker, key, after=query.get("after", ""), limit=limit)
+
+    async def _of_agent(self, request: Request, client: Client) -> Answer:
+        if request.method != "GET":
+            return errors(405, "only GET")
+        asked = aws_agent.asked(request)
+        key = check_key(asked.key)
+        asker = await self._asker(request, client, Target("history" if asked.is_old else "get", key))
+        with asker.acting():
+            try:
+                return await aws_agent.answer(self.backend, asked)
+            except StrongroomError as error:
+                if is_unrouted(self.backend.sync, key, error):
+                    return ABSENT
+                raise
+
+    # --- the server itself ---
+
+    async def _healthy(self, request: Request, seen: list[str]) -> Answer:
+        if request.method not in {"GET", "HEAD"}:
+            return errors(405, "only GET")
+        client: Client | None = None
+        if _token(request) is not None or self.backend.clients.of_uid(request.uid) is not None:
+            try:
+                client = await self._client(request, None)
+                seen[0] = client.name
+            except Refused as refused:
+                if refused.reason == "guessing":
+                    raise
+        state = await self.health.state()
+        ok = state.ok and not self.draining
+        told: dict[str, Any] = {"ok": ok}
+        if client is not None:
+            told["draining"] = self.draining
+            told["pipelines"] = {name: problem or "ok" for name, problem in state.pipelines.items()}
+        if request.path == vault_sys.HEALTH:
+            told = vault_sys.health(told)
+        return Answer(200 if ok else 503, as_json(told))
+
+    def _metrics(self) -> Answer:
+        gauges = {
+            "strongroom_serve_draining": ("Whether the server is ending.", [({}, float(self.draining))]),
+            **_cache_gauges(self.backend),
+        }
+        return Answer(200, text_of(self.metrics, gauges).encode(), kind=_TEXT)
+
+
+def _cache_gauges(backend: Backend) -> dict[str, Any]:
+    gauges: dict[str, Any] = {}
+    for name, stats in sorted(cache_stats(backend).items()):
+        for what in ("hits", "misses", "stale", "negative", "evictions", "errors", "entries"):
+            metric = f"strongroom_cache_{what}"
+            told = gauges.setdefault(metric, (f"The cache's {what}.", []))
+            told[1].append(({"pipeline": name}, float(getattr(stats, what))))
+    return gauges
+
+
+def cache_stats(backend: Backend) -> dict[str, Any]:
+    """Return the figures of each pipeline's cache, by the pipeline's name; only of those in use."""
+    found: dict[str, Any] = {}
+    for name, provider in backend.sync.used_pipelines().items():
+        link: Any = provider
+        while link is not None:
+            stats = getattr(link, "stats", None)
+            if callable(stats):
+                found[name] = stats()
+                break
+            link = getattr(link, "inner", None)
+    return found
+
+
+def _told_of(path: str, engine: str) -> str:
+    kind = path[len(engine) :].partition("/")[0]
+    if kind in _NOT_OFFERED:
+        return f"`{kind}` is not offered; secrets are read, written, listed and deleted"
+    return "this method is not offered for this path"
+
+
+def _token(request: Request) -> bytes | None:
+    """Return the token that was sent; None where there is none."""
+    vault = request.header(b"x-vault-token")
+    if vault is not None:
+        return vault
+    bearer = request.header(b"authorization")
+    if bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER:
+        return bearer[len(_BEARER) :].strip()
+    return request.header(aws_agent.TOKEN_HEADER) if request.path == aws_agent.PATH else None
+
+
+def _namespace(request: Request) -> str | None:
+    sent = request.header(b"x-vault-namespace")
+    return sent.decode("latin-1").strip("/") if sent is not None else None
+
+
+def _whole(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004  # as many digits as a number of ours has
+        raise Refused(errors(400, f"`{name}` must be a whole number from 0"), "query")
+    return int(text)
+
+
+def _is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
+    """Tell whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
+    if header is None:
+        return False
+    host = header.decode("latin-1").lower()
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        name = host
+    bare = name.removeprefix("[").removesuffix("]") if name.startswith("[") else name
+    if bare == "localhost" or bare in hosts or host in hosts:
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,106 @@
+"""The form in which AWS's secrets agent is asked: one GET, one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
+from strongroom.providers import SecretVersion
+
+from strongroom_serve.answers import Answer, as_json, bad_request
+from strongroom_serve.asking import Backend
+from strongroom_serve.request import Refused, Request
+
+__all__ = ["PATH", "TOKEN_HEADER", "Asked", "answer", "asked"]
+
+PATH: Final = "/secretsmanager/get"
+TOKEN_HEADER: Final = b"x-aws-parameters-secrets-token"
+_STAGES: Final = {"AWSCURRENT": "current", "AWSPREVIOUS": "previous", "AWSPENDING": "pending"}
+_YES: Final = frozenset({"true", "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for."""
+
+    key: str
+    version: str | None
+    stage: str
+    refresh: bool
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it may be another version than the current one."""
+        return self.version is not None or self.stage != "AWSCURRENT"
+
+
+def asked(request: Request) -> Asked:
+    """Return what the query asks for.
+
+    Raises:
+        Refused: There is no `secretId`; or it came through a proxy, which the agent refuses too.
+    """
+    if request.header(b"x-forwarded-for") is not None:
+        raise Refused(bad_request("requests that were forwarded are refused"), "forwarded")
+    query = request.query()
+    key, stage = query.get("secretId", ""), query.get("versionStage") or "AWSCURRENT"
+    if not key:
+        raise Refused(bad_request("`secretId` is missing"), "query")
+    if stage not in _STAGES:
+        raise Refused(bad_request(f"`versionStage` must be one of: {', '.join(_STAGES)}"), "query")
+    return Asked(key, query.get("versionId") or None, stage, query.get("refreshNow", "").lower() in _YES)
+
+
+async def answer(backend: Backend, what: Asked) -> Answer:
+    """Answer with the object that GetSecretValue gives."""
+    registry = backend.registry
+    if what.refresh:
+        await registry.invalidate(what.key)
+    if what.is_old:
+        versions = await _versions(backend, what.key)
+        one = next((one for one in versions if _is_asked(one, what)), None)
+        if one is None:
+            raise SecretNotFoundError(what.key)
+        value = await registry.get_secret_version(what.key, one.version)
+    else:
+        value = await registry.get_secret(what.key)
+        try:
+            versions = await _versions(backend, what.key)
+        except StrongroomError:
+            versions = []
+        one = next((one for one in versions if one.state == "current"), None)
+    return Answer(200, as_json(_object(what.key, value, one)))
+
+
+def _is_asked(one: SecretVersion, what: Asked) -> bool:
+    if what.version is not None:
+        return one.version == what.version
+    return one.state == _STAGES[what.stage]
+
+
+async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
+    pipeline = await backend.in_thread(lambda: backend.sync.pipeline_for(key))
+    listing = getattr(pipeline.inner, "list_versions", None)
+    if listing is None:
+        return []
+    try:
+        found: list[SecretVersion] = await backend.in_thread(lambda: listing(key))
+    except UnsupportedOperationError:
+        return []
+    return found
+
+
+def _object(key: str, value: str, one: SecretVersion | None) -> dict[str, Any]:
+    stages = {state: stage for stage, state in _STAGES.items()}
+    state = one.state if one is not None else "current"
+    told: dict[str, Any] = {
+        "ARN": f"arn:aws:secretsmanager:local:000000000000:secret:{key}",
+        "Name": key,
+        "VersionId": one.version if one is not None else "1",
+        "SecretString": value,
+        "VersionStages": [stages[state]] if state in stages else [],
+    }
+    if one is not None and one.created_at is not None:
+        told["CreatedDate"] = f"{one.created_at.timestamp():.3f}"
+    return told

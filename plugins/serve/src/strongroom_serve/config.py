@@ -1,0 +1,124 @@
+"""What the section `serve:` came to, checked as a whole before anything listens."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strongroom.errors import ConfigurationError
+
+from strongroom_serve.policy import KeyRules
+
+__all__ = ["Client", "ServeConfig", "address_of", "config_of"]
+
+_ALL_TENANTS = "*"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Client:
+    """One client and what it may do."""
+
+    name: str
+    rules: KeyRules = field(repr=False)
+    operations: frozenset[str]
+    tenants: frozenset[str]
+    admin: bool
+    uid: int | None
+    token: str | None = field(repr=False)
+
+    def tenant_for(self, asked: str | None) -> tuple[bool, str | None]:
+        """Return whether it may act for the tenant that is asked for, and which one that is."""
+        if asked:
+            return asked in self.tenants or _ALL_TENANTS in self.tenants, asked
+        only = next(iter(self.tenants)) if len(self.tenants) == 1 else _ALL_TENANTS
+        return True, None if only == _ALL_TENANTS else only
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Where the server listens, and whom it answers."""
+
+    socket: Path | None
+    socket_mode: int
+    socket_group: str | None
+    listen: tuple[str, int] | None
+    cert: Path | None
+    key: Path | None
+    mount: str
+    hosts: frozenset[str]
+    clients: tuple[Client, ...]
+    ui: bool
+
+
+def config_of(options: Mapping[str, Any] | None, source: str) -> ServeConfig:
+    """Return what the options of `serve:` come to.
+
+    Raises:
+        ConfigurationError: Nobody could ask; or two clients could not be told apart.
+    """
+    hint = "declare `serve: {clients: [{name: …, token: …, allow: […]}]}` in the spec"
+    if options is None:
+        raise ConfigurationError(f"{source} has no section `serve`", hint=hint)
+    if not options["clients"]:
+        raise ConfigurationError(f"{source}: serve has no clients, so nobody could ask", hint=hint)
+    clients = tuple(_client(one) for one in options["clients"])
+    for what in ("name", "token", "uid"):
+        _refuse_twins(clients, what, source)
+    tls, listen = options["tls"], options["listen"]
+    return ServeConfig(
+        socket=options["socket"],
+        socket_mode=stat.S_IMODE(int(options["socket_mode"], 8)),
+        socket_group=options["socket_group"],
+        listen=None if listen is None else address_of(listen),
+        cert=None if tls is None else tls.cert,
+        key=None if tls is None else tls.key,
+        mount=options["mount"],
+        hosts=frozenset(host.lower() for host in options["hosts"]),
+        clients=clients,
+        ui=options["ui"],
+    )
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`.
+
+    Raises:
+        ConfigurationError: It is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):  # noqa: PLR2004  # TCP's ports
+        raise ConfigurationError(
+            "an address that is not HOST:PORT", hint="such as 127.0.0.1:8300 or [::1]:8300"
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _client(one: Any) -> Client:
+    return Client(
+        name=one.name,
+        rules=KeyRules(one.allow, one.deny),
+        operations=frozenset(one.operations),
+        tenants=frozenset(one.tenants),
+        admin=one.admin,
+        uid=one.uid,
+        token=one.token,
+    )
+
+
+def _refuse_twins(clients: tuple[Client, ...], what: str, source: str) -> None:
+    seen: dict[object, str] = {}
+    for client in clients:
+        told = getattr(client, what)
+        if told is None:
+            continue
+        if told in seen:
+            both = "two clients" if what == "name" else f"the clients {seen[told]} and {client.name}"
+            shown = f" {client.name!r}" if what == "name" else ""
+            raise ConfigurationError(
+                f"{source}: serve: {both} have the same {what}{shown}",
+                hint="each client needs its own, so that it is known who asked",
+            )
+        seen[told] = client.name

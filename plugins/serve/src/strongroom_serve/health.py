@@ -1,0 +1,82 @@
+"""Whether the backends answer: looked at when somebody asks, at most every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from strongroom.errors import PermissionDeniedError, StrongroomError
+
+from strongroom_serve.asking import Backend
+
+__all__ = ["Health", "State"]
+
+_FRESH_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was found: for each pipeline, why it does not answer; None where it does."""
+
+    pipelines: dict[str, str | None]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of them answer."""
+        return not any(self.pipelines.values())
+
+
+class Health:
+    """Looks at every pipeline's backend, without its hooks: it is no operation of a client."""
+
+    def __init__(self, backend: Backend, clock: Callable[[], float] = time.monotonic) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._found: tuple[float, State] | None = None
+        self._looking: asyncio.Task[State] | None = None
+
+    async def state(self) -> State:
+        """Return what was found a few seconds ago at most; who asks meanwhile waits for the same answer."""
+        if self._found is not None and self._clock() - self._found[0] < _FRESH_SECONDS:
+            return self._found[1]
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        return await asyncio.shield(self._looking)
+
+    async def _look(self) -> State:
+        names = self._backend.sync.pipelines()
+        told = await asyncio.gather(*(self._problem(name) for name in names))
+        state = State(dict(zip(names, told, strict=True)))
+        self._found = (self._clock(), state)
+        return state
+
+    async def _problem(self, name: str) -> str | None:
+        look = asyncio.ensure_future(self._backend.in_thread(lambda: _asked(self._backend.sync, name)))
+        try:
+            return await asyncio.wait_for(look, _PATIENCE_SECONDS)
+        except TimeoutError:
+            return f"no answer within {_PATIENCE_SECONDS:.0f} s"
+
+
+def _asked(registry: Any, name: str) -> str | None:
+    """Return why a pipeline's backend does not answer; None where it does."""
+    try:
+        provider = registry.pipeline(name)
+        while hasattr(provider, "inner"):
+            provider = provider.inner
+        look = getattr(provider, "diagnose", None)
+        if callable(look):
+            look()
+        else:
+            provider.list_secrets()
+    except PermissionDeniedError:
+        return None  # it knows the caller and answers: those who only read by name need no more
+    except StrongroomError as error:
+        return f"{type(error).__name__}: {error.message}"
+    except Exception as error:  # noqa: BLE001  # a stranger's provider; its text could hold a value
+        return type(error).__name__
+    return None

@@ -1,0 +1,210 @@
+"""HTTP: gunicorn's protocol for asyncio, on sockets of ours. This is the one module that knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.config import Config
+
+from strongroom_serve.answers import as_json
+from strongroom_serve.sockets import peer_uid
+
+__all__ = ["Connections"]
+
+_HEAD_SECONDS: Final = 15.0
+"""How long the headers of a request may take."""
+_BODY_SECONDS: Final = 60
+_IDLE_SECONDS: Final = 75
+_MOST_CONNECTIONS: Final = 4096
+
+
+class _Log:
+    """What gunicorn logs, without what a request brought: the type of an error and where, never its text."""
+
+    access_log_enabled = False
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("strongroom.serve.http")
+
+    def exception(self, told: str, *_: Any, **__: Any) -> None:
+        kind = sys.exc_info()[0]
+        self._log.error("%s %s", told.partition(":")[0].rstrip("."), kind.__name__ if kind else "")
+
+    def debug(self, told: str, *_: Any, **__: Any) -> None:
+        self._log.debug("%s", told.partition("%")[0])
+
+    info = debug
+
+    def warning(self, told: str, *_: Any, **__: Any) -> None:
+        self._log.warning("%s", told.partition("%")[0])
+
+    error = critical = warning
+
+
+class Connections:
+    """All connections of the server: what gunicorn's protocol takes for its worker.
+
+    Args:
+        app: The application (ASGI).
+        loop: The loop that they run in.
+    """
+
+    def __init__(self, app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.asgi = app
+        self.loop = loop
+        self.log = _Log()
+        self.cfg = _config()
+        self.alive = True
+        self.nr = 0
+        self.nr_conns = 0
+        self.max_requests = sys.maxsize
+        self.open: set[Connection] = set()
+
+    def protocol(self, *, is_tcp: bool) -> Connection:
+        """Return the protocol for a new connection."""
+        return Connection(self, is_tcp=is_tcp)
+
+    async def drain(self, seconds: float) -> None:
+        """Close those that are idle, and wait until the others have their answer, or the time is over."""
+        self.alive = False  # each answer from now on closes its connection
+        deadline = self.loop.time() + seconds
+        while self.open and self.loop.time() < deadline:
+            for one in list(self.open):
+                one.close_if_idle()
+            await asyncio.sleep(0.01)
+        for one in list(self.open):
+            one.abort()
+
+
+def _config() -> Config:
+    config = Config()
+    for name, value in {
+        "keepalive": _IDLE_SECONDS,
+        "timeout": _BODY_SECONDS,
+        "limit_request_line": 8190,
+        "limit_request_fields": 64,
+        "limit_request_field_size": 8190,
+        "forwarded_allow_ips": "",
+        "proxy_protocol": False,
+        "asgi_disconnect_grace_period": 3,
+    }.items():
+        if name in config.settings:
+            config.set(name, value)
+    return config
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
+    """One connection: who is at its other end, and how long it may take."""
+
+    def __init__(self, connections: Connections, *, is_tcp: bool) -> None:
+        super().__init__(connections)
+        self._is_tcp = is_tcp
+        self._peer: tuple[bool, int | None, str] = (is_tcp, None, "-")
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._peer = (self._is_tcp, *_who(transport, is_tcp=self._is_tcp))
+        self.worker.open.add(self)
+        if len(self.worker.open) > _MOST_CONNECTIONS:
+            self._refused = True
+        super().connection_made(transport)
+        if self._refused:
+            self._send_error_response(503, "")
+            self._close_transport()
+            return
+        self._arm_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.worker.open.discard(self)
+        self._cancel_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._current_request is None and self._head_timer is None:
+            self._arm_head_timer()
+        super().data_received(data)
+
+    def _on_headers_complete(self) -> bool:
+        self._cancel_head_timer()
+        skips: bool = super()._on_headers_complete()
+        return skips
+
+    def _build_http_scope(self, *given: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(*given)
+        scope["strongroom.peer"] = self._peer
+        return scope
+
+    def _is_websocket_upgrade(self, request: Any) -> bool:
+        del request
+        return False  # there is nothing of the kind here
+
+    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
+        # gunicorn's text repeats a part of the request.
+        del message, extra_headers
+        body = as_json({"errors": [_REASONS.get(status, "the request cannot be read")]})
+        head = (
+            f"HTTP/1.1 {status} {_PHRASES.get(status, 'Error')}\r\ncontent-type: application/json\r\n"
+            f"cache-control: no-store\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._safe_write(head.encode() + body)
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request is under way."""
+        if self._current_request is None and not self._finishing_calls:
+            self._close_transport()
+            if self._request_ready is not None:
+                self._request_ready.set()
+
+    def abort(self) -> None:
+        """Close the connection whatever is under way."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _arm_head_timer(self) -> None:
+        self._head_timer = self.worker.loop.call_later(_HEAD_SECONDS, self._too_slow)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and not self._closed:
+            self._send_error_response(408, "")
+            self._keepalive_timeout()
+
+
+_REASONS: Final = {
+    408: "the request took too long",
+    414: "the path is too long",
+    431: "the headers are too large",
+    500: "internal error",
+    501: "a transfer coding that is not known",
+    503: "too many connections",
+}
+_PHRASES: Final = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    414: "URI Too Long",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+
+def _who(transport: Any, *, is_tcp: bool) -> tuple[int | None, str]:
+    """Return the user at the other end, on a Unix socket, and a name to count it by."""
+    if is_tcp:
+        peer = transport.get_extra_info("peername")
+        return None, str(peer[0]) if peer else "-"
+    sock = transport.get_extra_info("socket")
+    uid = peer_uid(sock) if sock is not None else None
+    return uid, f"uid {uid}"

@@ -1,0 +1,458 @@
+"""Vault's KV engine, version 2, over the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from strongroom.errors import (
+    ConfigurationError,
+    ConflictError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+)
+from strongroom.providers import (
+    ConditionalWriter,
+    Describer,
+    SecretMetadata,
+    SecretVersion,
+    VersionReader,
+)
+
+from strongroom_serve.answers import (
+    ABSENT,
+    CAS_MISMATCH,
+    Answer,
+    as_json,
+    bad_request,
+    data_answer,
+    secret_answer,
+    time_text,
+)
+from strongroom_serve.asking import Asker, Backend
+from strongroom_serve.numbers import History
+
+__all__ = ["KeyValue", "members_of", "text_of"]
+
+VALUE: Final = "value"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_GONE = frozenset({"deleted", "destroyed", "disabled"})
+_MOST_LOOKED_THROUGH = 8
+
+
+def members_of(text: str) -> bytes:
+    """Return the members that a text is answered as, as JSON.
+
+    A text that is a JSON object of strings, with at least one member not named `value`, is that object; every
+    other text is the member `value`.
+    """
+    if text.startswith(("{", " ", "\t", "\n", "\r")):
+        found = _object_of_strings(text)
+        if found and set(found) != {VALUE}:
+            return as_json(found)
+    return b'{"value":%b}' % json.dumps(text, ensure_ascii=False).encode()
+
+
+def text_of(members: Mapping[str, Any]) -> str:
+    """Return the text to store: the only member `value`, else the object as our `vault` provider writes it.
+
+    Raises:
+        ValueError: A member is not a string of Unicode characters.
+    """
+    for name, value in members.items():
+        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
+            raise ValueError("members of `data` must be strings of Unicode characters")
+    if set(members) == {VALUE}:
+        return str(members[VALUE])
+    return json.dumps(members, ensure_ascii=False)
+
+
+def _object_of_strings(text: str) -> dict[str, str] | None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else None  # else one of them would be lost
+
+    try:
+        found = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    for name, value in found.items():
+        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
+            return None
+    return found
+
+
+class KeyValue:
+    """The answers to requests that the rules allow; each runs as its client and for its tenant."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._registry = backend.registry
+        self._numbers = backend.numbers
+        self._writes: dict[Any, asyncio.Lock] = {}
+
+    async def read(self, asker: Asker, key: str) -> Answer:
+        """Answer `GET data/KEY`."""
+        try:
+            value = await self._registry.get_secret(key)
+        except SecretNotFoundError as error:
+            if error.reason not in _GONE:
+                return ABSENT
+            return await self._gone(asker, key, error)
+        number, created = await self._number_of(asker, key, value)
+        return secret_answer(members_of(value), _metadata_json(number, created))
+
+    async def read_version(self, asker: Asker, key: str, number: int) -> Answer:
+        """Answer `GET data/KEY?version=N`."""
+        history = await self._listed(asker, key)
+        if history is None:  # a backend without versions has one of each
+            return await self.read(asker, key) if number == 1 else ABSENT
+        versions, known = history
+        version = known.id_of(number)
+        one = next((one for one in versions if one.version == version), None)
+        if version is None or one is None or one.state == "pending":
+            await self._fail("get", key, SecretNotFoundError(key))
+        try:
+            value = await self._registry.get_secret_version(key, version)
+        except SecretNotFoundError as error:
+            state = error.reason if error.reason in _GONE else one.state
+            if state not in _GONE:
+                return ABSENT
+            told = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
+            return data_answer({"data": None, "metadata": told | {"version": number}}, 404)
+        return secret_answer(members_of(value), _metadata_json(number, time_text(one.created_at)))
+
+    async def write(self, asker: Asker, key: str, body: Any) -> Answer:
+        """Answer `POST data/KEY`."""
+        if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+            return bad_request("no data provided: expected an object with the member `data`")
+        options = body.get("options")
+        if options is not None and not isinstance(options, dict):
+            return bad_request("`options` must be an object")
+        cas = (options or {}).get("cas")
+        if cas is not None and (not isinstance(cas, int) or isinstance(cas, bool) or cas < 0):
+            return bad_request("`options.cas` must be a whole number from 0")
+        try:
+            text = text_of(body["data"])
+        except ValueError as error:
+            return bad_request(str(error))
+        place = (asker.tenant, key)
+        lock = self._writes.setdefault(place, asyncio.Lock())
+        try:
+            async with lock:  # the number that is answered belongs to this very write
+                number, created = await self._written(asker, key, text, cas)
+        finally:
+            if not lock.locked() and self._writes.get(place) is lock:
+                del self._writes[place]
+        told = _version_info(None) | {"created_time": created, "version": number}
+        return data_answer(told)
+
+    async def delete(self, asker: Asker, key: str) -> Answer:
+        """Answer `DELETE data/KEY` and `DELETE metadata/KEY`: 204 also where there is none, as Vault does."""
+        with suppress(SecretNotFoundError):
+            await self._registry.delete_secret(key)
+        known = self._numbers.get((asker.tenant, key))
+        if known is not None:
+            known.value, known.current = None, 0
+        return Answer(204)
+
+    async def metadata(self, asker: Asker, key: str) -> Answer:
+        """Answer `GET metadata/KEY`; a client with `history` gets all versions, any other the current one."""
+        shows_all = asker.may("history")
+        told: SecretMetadata | None = None
+        try:
+            told = await self._described(key)
+        except SecretNotFoundError as error:
+            if error.reason not in _GONE:
+                return ABSENT
+        listed = await self._listed(asker, key, watched=shows_all)
+        if listed is None:
+            if told is None:
+                return ABSENT
+            one = SecretVersion("1", told.updated_at or told.created_at, "current")
+            return data_answer(_metadata(told, {1: one}, 1, _now(None)))
+        versions, known = listed
+        numbered = {known.ids[one.version]: one for one in versions if one.state != "pending"}
+        current = next((number for number, one in numbered.items() if one.state == "current"), 0)
+        if told is None:
+            known.deleted()
+            current = current or max(numbered, default=known.gone)
+        if not numbered:
+            return ABSENT
+        current = current or max(numbered)
+        shown = numbered if shows_all else {current: numbered[current]} if current in numbered else {}
+        return data_answer(_metadata(told, shown, current, _now(known)))
+
+    async def names(self, asker: Asker, folder: str, *, after: str = "", limit: int = 0) -> Answer:
+        """Answer `LIST metadata/FOLDER`: names under which there is a key that the client may touch."""
+        prefix = f"{folder}/" if folder else ""
+        keys = await self._registry.list_secrets(prefix)
+        permits = asker.client.rules.permits
+        found = sorted(_children(prefix, filter(permits, keys)))
+        if after:
+            found = [name for name in found if name > after]
+        if limit > 0:
+            found = found[:limit]
+        return data_answer({"keys": found}) if found else ABSENT
+
+    # --- versions ---
+
+    async def _number_of(self, asker: Asker, key: str, value: str) -> tuple[int, str]:
+        """Return the number of the version that `value` is, and when it was made."""
+        place = (asker.tenant, key)
+        known = self._numbers.get(place)
+        hashed = hash(value)
+        if known is not None and known.value == hashed:
+            return known.current, known.created
+        under_way = self._backend.listings.get(place)
+        if under_way is not None:
+            await asyncio.shield(under_way)
+            known = self._numbers.get(place)
+            if known is not None and known.value == hashed:
+                return known.current, known.created
+        done = self._backend.listings[place] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._found_number(asker, key, value)
+        finally:
+            done.set_result(None)
+            if self._backend.listings.get(place) is done:
+                del self._backend.listings[place]
+
+    async def _found_number(self, asker: Asker, key: str, value: str) -> tuple[int, str]:
+        known = self._numbers.of((asker.tenant, key))
+        try:
+            listed = await self._listed(asker, key, watched=False)
+        except StrongroomError:
+            # The value is there, and its history is not: an outage that a cache bridges, or a token that may
+            # not read it. The number is the last that was given; `cas` with it is refused until it is known.
+            known.value, known.current = hash(value), known.current or known.last or 1
+            known.created = known.created or time_text(None)
+            return known.current, known.created
+        known.gone = 0
+        if listed is None:
+            known.value, known.current, known.created = hash(value), 1, time_text(await self._updated_at(key))
+            return 1, known.created
+        versions, known = listed
+        for one in _current_first(versions)[:_MOST_LOOKED_THROUGH]:
+            if await self._value_is(key, one.version, value):
+                known.value, known.current = hash(value), known.ids[one.version]
+                known.created = time_text(one.created_at)
+                return known.current, known.created
+        known.value = None
+        return known.last or 1, time_text(None)
+
+    async def _value_is(self, key: str, version: str, value: str) -> bool:
+        inner = await self._inner(key)
+        try:
+            return bool(
+                await self._backend.in_thread(lambda: inner.get_secret_version(key, version)) == value
+            )
+        except StrongroomError:
+            return False
+
+    async def _updated_at(self, key: str) -> datetime | None:
+        inner = await self._inner(key)
+        if not isinstance(inner, Describer):
+            return None
+        try:
+            told = await self._backend.in_thread(lambda: inner.describe_secret(key))
+        except StrongroomError:
+            return None
+        return told.updated_at or told.created_at
+
+    async def _listed(
+        self, asker: Asker, key: str, *, watched: bool = False
+    ) -> tuple[list[SecretVersion], History] | None:
+        """Return the versions, newest first, and their numbers; None where the backend has no versions.
+
+        Args:
+            asker: Who asks.
+            key: The secret.
+            watched: Whether the client asks for it, so that the hooks see it.
+        """
+        versions: list[SecretVersion] = []
+        try:
+            if watched:
+                versions = await self._registry.list_versions(key)
+            else:
+                inner = await self._inner(key)
+                if not isinstance(inner, VersionReader):
+                    return None
+                versions = await self._backend.in_thread(lambda: inner.list_versions(key))
+        except UnsupportedOperationError:
+            return None
+        except SecretNotFoundError:
+            pass
+        known = self._numbers.of((asker.tenant, key))
+        known.take(reversed(versions))
+        return versions, known
+
+    async def _inner(self, key: str) -> Any:
+        """Return what answers `key` without its hooks: what is asked here is no operation of the client."""
+        pipeline = self._backend.sync.assembled_pipeline(key)
+        if pipeline is None:
+            pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
+        return pipeline.inner
+
+    async def _described(self, key: str) -> SecretMetadata:
+        try:
+            return await self._registry.describe_secret(key)
+        except UnsupportedOperationError:
+            pass
+        pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
+
+        def look() -> SecretMetadata:
+            pipeline.inner.get_secret(key)
+            return SecretMetadata(key, "1")
+
+        return await self._backend.in_thread(lambda: pipeline.watched("describe", key, look))
+
+    async def _fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
+        """Raise `error` as the outcome of an operation, which hooks see."""
+        pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
+
+        def fail() -> None:
+            raise error
+
+        await self._backend.in_thread(lambda: pipeline.watched(operation, key, fail))
+        raise error
+
+    async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:
+        """Answer for a secret that is deleted and whose backend tells it."""
+        versions: list[SecretVersion] = []
+        known = self._numbers.of((asker.tenant, key))
+        try:
+            listed = await self._listed(asker, key, watched=False)
+        except StrongroomError:
+            listed = None
+        if listed is not None:
+            versions, known = listed
+        known.deleted()
+        newest = next((one for one in versions if one.state != "pending"), None)
+        if newest is not None:
+            known.gone = known.ids[newest.version]
+        told = _version_info(
+            newest.created_at if newest is not None else None,
+            deleted_at=_now(known),
+            destroyed=error.reason == "destroyed",
+        )
+        return data_answer({"data": None, "metadata": told | {"version": known.gone}}, 404)
+
+    # --- writing ---
+
+    async def _written(self, asker: Asker, key: str, text: str, cas: int | None) -> tuple[int, str]:
+        if cas is not None:
+            return await self._written_if(asker, key, text, cas)
+        await self._registry.set_secret(key, text)
+        return await self._found_number(asker, key, text)
+
+    async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
+        known = self._numbers.of((asker.tenant, key))
+        expected: str | None = None
+        if cas != 0 and not (known.gone == cas and not known.current):
+            expected = known.id_of(cas)
+            if expected is None:
+                await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+        if not isinstance(await self._inner(key), ConditionalWriter):
+            await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
+        try:
+            version = await self._registry.set_secret_if(key, text, expected)
+        except UnsupportedOperationError:
+            raise ConflictError(CAS_MISMATCH, key=key) from None
+        except ConflictError:
+            # What this client was given may be of a cache: the next read is of the backend.
+            known.value = None
+            with suppress(StrongroomError):
+                await self._registry.invalidate(key)
+            raise
+        known.gone = 0
+        listed = await self._listed(asker, key, watched=False)
+        number = known.ids.get(version) if listed is not None else 1
+        if number is None:  # overwritten and dropped already
+            known.last += 1
+            number = known.last
+        one = next((one for one in listed[0] if one.version == version), None) if listed is not None else None
+        created = time_text(one.created_at if one is not None else datetime.now(UTC))
+        known.value, known.current, known.created = hash(text), number, created
+        return number, created
+
+
+def _current_first(versions: list[SecretVersion]) -> list[SecretVersion]:
+    shown = [one for one in versions if one.state != "pending"]
+    return sorted(shown, key=lambda one: one.state != "current")
+
+
+def _children(prefix: str, keys: Iterable[str]) -> set[str]:
+    found = set()
+    for key in keys:
+        name, slash, _ = key[len(prefix) :].partition("/")
+        found.add(name + slash)
+    return found
+
+
+def _metadata_json(number: int, created: str) -> bytes:
+    return (
+        b'{"created_time":"%b","custom_metadata":null,"deletion_time":"","destroyed":false,"version":%d}'
+        % (created.encode(), number)
+    )
+
+
+def _version_info(
+    created: datetime | None, *, deleted_at: datetime | None = None, destroyed: bool = False
+) -> dict[str, Any]:
+    return {
+        "created_time": time_text(created),
+        "custom_metadata": None,
+        "deletion_time": time_text(deleted_at) if deleted_at is not None else "",
+        "destroyed": destroyed,
+    }
+
+
+def _now(known: History | None) -> datetime:
+    return known.gone_at if known is not None and known.gone_at is not None else datetime.now(UTC)
+
+
+def _metadata(
+    told: SecretMetadata | None, shown: Mapping[int, SecretVersion], current: int, deleted_at: datetime
+) -> dict[str, Any]:
+    oldest = min(shown, default=0)
+    created = told.created_at if told is not None and told.created_at else shown[oldest].created_at
+    updated = shown[current].created_at if current in shown else created
+    versions = {}
+    for number, one in sorted(shown.items()):
+        is_gone = one.state in _GONE or (told is None and number == current)
+        info = _version_info(one.created_at, deleted_at=deleted_at if is_gone else None)
+        del info["custom_metadata"]
+        versions[str(number)] = info | {"destroyed": one.state == "destroyed"}
+    return {
+        "cas_required": False,
+        "created_time": time_text(created),
+        "current_metadata_version": 0,
+        "current_version": current,
+        "custom_metadata": dict(told.tags) if told is not None and told.tags else None,
+        "delete_version_after": "0s",
+        "max_versions": 0,
+        "metadata_cas_required": False,
+        "oldest_version": oldest if oldest > 1 else 0,
+        "updated_time": time_text(updated),
+        "versions": versions,
+    }
+
+
+def is_unrouted(registry: Any, key: str, error: StrongroomError) -> bool:
+    """Tell whether no pipeline answers `key`: then there is no such secret."""
+    if not isinstance(error, ConfigurationError):
+        return False
+    try:
+        registry.explain(key)
+    except ConfigurationError:
+        return True
+    return False

@@ -1,0 +1,93 @@
+"""Versions as Vault numbers them: the place of each in its secret's history, the oldest 1.
+
+Backends have ids of their own, and drop old versions. What a number stood for when a client was given it is
+remembered here, so that a write with `cas` is checked against that very version.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from strongroom.providers import SecretVersion
+
+__all__ = ["History", "Place", "VersionNumbers"]
+
+Place: TypeAlias = tuple[str | None, str]
+"""Tenant and key."""
+_MOST_SECRETS = 16_384
+
+
+@dataclass(slots=True)
+class History:
+    """What is known of one secret's versions.
+
+    Attributes:
+        ids: The number of each version that the backend has, by its id.
+        last: The highest number that was given.
+        value: The hash, in this process, of the value that `current` stands for; None where it is not known.
+        current: The number of the current version; 0 where there is none.
+        created: When the current version was made, in Vault's form.
+        gone: The number that a deleted secret was shown with; 0 where it is not deleted.
+        gone_at: Since when it is known to be deleted.
+    """
+
+    ids: dict[str, int] = field(default_factory=dict)
+    last: int = 0
+    value: int | None = None
+    current: int = 0
+    created: str = ""
+    gone: int = 0
+    gone_at: datetime | None = None
+
+    def take(self, versions: Iterable[SecretVersion]) -> None:
+        """Number `versions`, the oldest first: those that are known keep their number, new ones count on."""
+        ids: dict[str, int] = {}
+        for one in versions:
+            number = self.ids.get(one.version)
+            if number is None:
+                self.last += 1
+                number = self.last
+            ids[one.version] = number
+        self.ids = ids
+
+    def id_of(self, number: int) -> str | None:
+        """Return the id that a number stands for; None where it is not known any more."""
+        return next((version for version, one in self.ids.items() if one == number), None)
+
+    def deleted(self) -> None:
+        """Note that the secret is deleted, and which number shows it."""
+        self.value, self.current = None, 0
+        if not self.gone:
+            self.gone, self.gone_at = self.last or 1, datetime.now(UTC)
+            self.last = self.gone
+
+
+class VersionNumbers:
+    """The histories of the secrets that were asked for last; those that are left out are counted again."""
+
+    def __init__(self, most: int = _MOST_SECRETS) -> None:
+        self._most = most
+        self._known: OrderedDict[Place, History] = OrderedDict()
+
+    def get(self, place: Place) -> History | None:
+        """Return what is known of a secret."""
+        found = self._known.get(place)
+        if found is not None:
+            self._known.move_to_end(place)
+        return found
+
+    def of(self, place: Place) -> History:
+        """Return what is known of a secret, to be filled in where that is nothing."""
+        found = self.get(place)
+        if found is None:
+            found = self._known[place] = History()
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._known)

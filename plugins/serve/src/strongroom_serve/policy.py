@@ -1,0 +1,116 @@
+"""Which keys a client may touch: patterns, made once into a tree, asked once per request.
+
+`*` stands for any characters but `/`, also none, within a segment; `**` is a whole segment and stands for one
+or more segments. Case counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+__all__ = ["KeyRules", "Patterns"]
+
+_REMEMBERED = 4096
+
+
+class _Node:
+    """The patterns that agree up to here."""
+
+    __slots__ = ("deep", "ends", "globs", "words")
+
+    def __init__(self) -> None:
+        self.ends = False
+        self.words: dict[str, _Node] = {}
+        self.globs: dict[tuple[int, int], dict[tuple[str, str], list[tuple[tuple[str, ...], _Node]]]] = {}
+        """Segments with `*`: by the lengths of what stands before and behind, then by that text itself."""
+        self.deep: _Node | None = None
+        """What follows `**`."""
+
+
+class Patterns:
+    """A set of patterns; the time of a question grows with the key's length, hardly with their number."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._root = _Node()
+        for pattern in patterns:
+            self._add(pattern)
+
+    def _add(self, pattern: str) -> None:
+        node = self._root
+        for segment in pattern.split("/"):
+            node = _child(node, segment)
+        node.ends = True
+
+    def match(self, key: str) -> bool:
+        """Tell whether a pattern stands for the whole of `key`."""
+        segments = key.split("/")
+        states: list[_Node] = [self._root]
+        deep: dict[int, _Node] = {}  # those behind a `**` that has begun: it may go on
+        for segment in segments:
+            found: dict[int, _Node] = dict(deep)
+            for node in states:
+                word = node.words.get(segment)
+                if word is not None:
+                    found[id(word)] = word
+                if node.globs:
+                    for glob in _globs(node, segment):
+                        found[id(glob)] = glob
+                if node.deep is not None:
+                    found[id(node.deep)] = deep[id(node.deep)] = node.deep
+            states = list(found.values())
+            if not states:
+                return False
+        return any(node.ends for node in states)
+
+
+def _child(node: _Node, segment: str) -> _Node:
+    if segment == "**":
+        if node.deep is None:
+            node.deep = _Node()
+        return node.deep
+    if "*" not in segment:
+        return node.words.setdefault(segment, _Node())
+    before, *middle, behind = segment.split("*")
+    parts = tuple(part for part in middle if part)
+    same = node.globs.setdefault((len(before), len(behind)), {}).setdefault((before, behind), [])
+    for known, child in same:
+        if known == parts:
+            return child
+    child = _Node()
+    same.append((parts, child))
+    return child
+
+
+def _globs(node: _Node, segment: str) -> Iterable[_Node]:
+    length = len(segment)
+    for (before, behind), texts in node.globs.items():
+        if before + behind > length:
+            continue
+        same = texts.get((segment[:before], segment[length - behind :]))
+        for parts, child in same or ():
+            if not parts or _in_order(parts, segment, before, length - behind):
+                yield child
+
+
+def _in_order(parts: tuple[str, ...], segment: str, start: int, end: int) -> bool:
+    """Tell whether `parts` stand in the segment in this order: the first place of each is the best one."""
+    for part in parts:
+        at = segment.find(part, start, end)
+        if at < 0:
+            return False
+        start = at + len(part)
+    return True
+
+
+class KeyRules:
+    """What one client may touch; what is not allowed is refused, and `deny` wins."""
+
+    def __init__(self, allow: Iterable[str], deny: Iterable[str]) -> None:
+        allowed, denied = Patterns(allow), Patterns(deny)
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def permits(key: str) -> bool:
+            return allowed.match(key) and not denied.match(key)
+
+        self.permits = permits

@@ -1,0 +1,133 @@
+"""What a request asks for: its path, decoded once, its query, and its headers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from strongroom_serve.answers import Answer, bad_request, errors
+
+__all__ = ["MAX_BODY_BYTES", "Refused", "Request"]
+
+MAX_BODY_BYTES: Final = 2 << 20
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_MOST_PARAMETERS = 32
+
+
+class Refused(Exception):  # noqa: N818  # it carries an answer and is no failure
+    """The request is answered here and now."""
+
+    def __init__(self, answer: Answer, reason: str) -> None:
+        super().__init__(reason)
+        self.answer = answer
+        self.reason = reason
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        method: As it was sent.
+        path: The decoded path.
+        peer: What its sender is counted by.
+        uid: The user at the other end of a Unix socket; None on TCP.
+        is_tcp: Whether it came over TCP.
+        secure: Whether it came through TLS.
+    """
+
+    __slots__ = ("_headers", "_query", "_receive", "is_tcp", "method", "path", "peer", "secure", "uid")
+
+    def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
+        self.method: str = scope["method"]
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._query: bytes = scope["query_string"]
+        self._receive = receive
+        self.secure = scope["scheme"] == "https"
+        self.is_tcp, self.uid, self.peer = scope["strongroom.peer"]
+        self.path = _decoded(scope["raw_path"])
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a header's value; None where it was not sent.
+
+        Raises:
+            Refused: It was sent twice: which of the two counts is not for us to choose.
+        """
+        found = [value for key, value in self._headers if key == name]
+        if len(found) > 1:
+            raise Refused(bad_request(f"the header {name.decode()} was sent twice"), "header")
+        return found[0] if found else None
+
+    def query(self) -> dict[str, str]:
+        """Return the parameters of the query.
+
+        Raises:
+            Refused: One stands twice, or they are no text.
+        """
+        if not self._query:
+            return {}
+        try:
+            pairs = parse_qsl(
+                self._query.decode("ascii"),
+                keep_blank_values=True,
+                max_num_fields=_MOST_PARAMETERS,
+                errors="strict",
+            )
+        except ValueError:
+            raise Refused(bad_request("the query cannot be read"), "query") from None
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Refused(bad_request("a parameter of the query stands twice"), "query")
+        return found
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            Refused: It is larger than 2 MiB, or ends early.
+        """
+        length = self.header(b"content-length")
+        if length is not None and length.isdigit() and int(length) > MAX_BODY_BYTES:
+            raise _too_large()
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(errors(400, "the body ended early"), "body")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > MAX_BODY_BYTES:
+                raise _too_large()
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises:
+            Refused: It is not JSON in UTF-8.
+        """
+        data = await self.body()
+        try:
+            return json.loads(data.decode())
+        except (ValueError, RecursionError):
+            # Raised outside the block: the original holds the body.
+            pass
+        raise Refused(bad_request("the body is not JSON in UTF-8"), "body")
+
+
+def _too_large() -> Refused:
+    return Refused(errors(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MiB"), "size")
+
+
+def _decoded(raw: bytes) -> str:
+    """Return a path with its escapes undone, once."""
+    if not raw.startswith(b"/") or _BAD_ESCAPE.search(raw):
+        raise Refused(bad_request("the path cannot be read"), "path")
+    try:
+        return unquote_to_bytes(raw).decode() if b"%" in raw else raw.decode()
+    except UnicodeDecodeError:
+        raise Refused(bad_request("the path is not UTF-8"), "path") from None

@@ -1,0 +1,187 @@
+"""The life of the server: from the spec to sockets, through signals, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from strongroom.errors import ConfigurationError, StrongroomError
+
+from strongroom_serve import systemd
+from strongroom_serve.app import App
+from strongroom_serve.asking import Backend
+from strongroom_serve.config import ServeConfig, address_of, config_of
+from strongroom_serve.http import Connections
+from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
+
+__all__ = ["serve"]
+
+_log = logging.getLogger("strongroom.serve")
+_DRAIN_SECONDS: Final = 25.0
+"""Less than the 30 s after which Kubernetes kills a pod."""
+
+
+def serve(open_registry: Callable[[], Any], *, socket: str | None = None, listen: str | None = None) -> int:
+    """Answer requests until a signal says to end, and return the exit code.
+
+    Args:
+        open_registry: Reads the spec and returns its registry; called again at SIGHUP.
+        socket: Listen at this Unix socket, in place of what the spec says.
+        listen: Listen at this `HOST:PORT`, in place of what the spec says.
+
+    Raises:
+        ConfigurationError: The section `serve:` is missing or wrong, or there is nowhere to listen.
+        ConflictError: A server listens there already.
+    """
+    backend = _read(open_registry)
+    try:
+        listeners = _listeners(backend.config, socket, listen)
+    except BaseException:
+        backend.close()
+        raise
+    try:
+        asyncio.run(_Server(backend, listeners, open_registry).run())
+    finally:
+        for one in listeners:
+            one.close()
+    return 0
+
+
+def _read(open_registry: Callable[[], Any]) -> Backend:
+    registry = open_registry()
+    try:
+        return Backend(registry, config_of(registry.serve_options(), registry.plan.source))
+    except BaseException:
+        registry.close()
+        raise
+
+
+def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> list[Listener]:
+    found = taken_over()
+    if not found:
+        given = socket is not None or listen is not None
+        path = config.socket if not given else Path(socket).absolute() if socket is not None else None
+        address = config.listen if not given else address_of(listen) if listen is not None else None
+        if path is None and address is None:
+            raise ConfigurationError(
+                "there is nowhere to listen", hint="say serve.socket or serve.listen, --socket or --listen"
+            )
+        try:
+            if path is not None:
+                found.append(bound_unix(path, config.socket_mode, config.socket_group))
+            if address is not None:
+                found.append(bound_tcp(*address))
+        except BaseException:
+            for one in found:
+                one.close()
+            raise
+    for one in found:
+        if one.is_tcp and not one.is_loopback and config.cert is None:
+            for other in found:
+                other.close()
+            raise ConfigurationError(
+                f"{one.told} is not loopback, and there is no certificate",
+                hint="say serve.tls: {cert: …, key: …}",
+            )
+    return found
+
+
+class _Server:
+    def __init__(self, backend: Backend, listeners: list[Listener], open_registry: Callable[[], Any]) -> None:
+        self._listeners = listeners
+        self._open = open_registry
+        self._app = App(backend)
+        self._tls = _tls_context(backend.config)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        ending = asyncio.Event()
+        connections = Connections(self._app, loop)
+        servers = []
+        for one in self._listeners:
+            tls = self._tls if one.is_tcp else None
+            made = await loop.create_server(
+                lambda is_tcp=one.is_tcp: connections.protocol(is_tcp=is_tcp), sock=one.socket, ssl=tls
+            )
+            servers.append(made)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, ending.set)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        told = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
+        print(told, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
+        systemd.ready(told)
+        alive = loop.create_task(_tell_alive())
+        await ending.wait()
+        systemd.stopping()
+        self._app.draining = True
+        for made in servers:
+            made.close()
+        await connections.drain(_DRAIN_SECONDS)
+        alive.cancel()
+        if self._reading is not None:
+            with suppress(asyncio.CancelledError):
+                await self._reading
+        await self._app.close()
+
+    def _shown(self, one: Listener) -> str:
+        return one.told if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.told}"
+
+    def _read_again(self) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        systemd.reloading()
+        outcome = "ok"
+        try:
+            backend = await asyncio.to_thread(_read, self._open)
+            if self._tls is not None:
+                _load_certificate(self._tls, backend.config)
+        except StrongroomError as error:
+            outcome = "failed"
+            _log.error("the spec was not read again, the old one stays in force: %s", error.message)
+            print(f"not reloaded: {error.message}", file=sys.stderr, flush=True)  # noqa: T201  # who sent the signal looks there
+        except Exception as error:  # noqa: BLE001  # the server lives on with what it has
+            outcome = "failed"
+            _log.error("the spec was not read again: %s", type(error).__name__)  # its text may hold anything
+        else:
+            self._app.use(backend)
+            _log.info("the spec was read again")
+        self._app.metrics.reloads.add(outcome)
+        systemd.ready("listening")
+
+
+async def _tell_alive() -> None:
+    seconds = systemd.watchdog_seconds()
+    while seconds is not None:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(seconds)
+
+
+def _tls_context(config: ServeConfig) -> ssl.SSLContext | None:
+    if config.cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load_certificate(context, config)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, config: ServeConfig) -> None:
+    if config.cert is None or config.key is None:
+        raise ConfigurationError("serve.tls is gone; addresses do not change while the server runs")
+    try:
+        context.load_cert_chain(config.cert, config.key)
+    except OSError as error:
+        raise ConfigurationError(
+            f"serve.tls: {config.cert} and {config.key}: {error.strerror or type(error).__name__}"
+        ) from error

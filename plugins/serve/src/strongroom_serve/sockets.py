@@ -1,0 +1,173 @@
+"""Where the server listens: its own sockets, or those that systemd hands over."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+from strongroom.errors import ConfigurationError, ConflictError
+
+__all__ = ["Listener", "bound_tcp", "bound_unix", "peer_uid", "taken_over"]
+
+_FIRST_DESCRIPTOR = 3
+_BACKLOG = 1024
+
+
+class Listener:
+    """A listening socket, and what is to be removed at the end."""
+
+    def __init__(self, sock: socket.socket, told: str, path: Path | None = None) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.told = told
+        self._path = path
+        self._identity = _identity(path) if path is not None else None
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is one of the network."""
+        return self.socket.family != socket.AF_UNIX
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return (
+            not self.is_tcp
+            or ipaddress.ip_address(self.socket.getsockname()[0].partition("%")[0]).is_loopback
+        )
+
+    def close(self) -> None:
+        """Close it, and remove its file, if that is still its own."""
+        self.socket.close()
+        if self._path is not None and _identity(self._path) == self._identity:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+
+def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
+    """Return a listener at `path`; the socket of a dead server is replaced.
+
+    Raises:
+        ConflictError: A server listens there.
+        ConfigurationError: Something else is there; or there is no such folder or group.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Under another name first: at `path` there is never one that more may use, or that nobody hears.
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _refuse_taken(path)
+        made.bind(str(hidden))
+        try:
+            hidden.chmod(mode)
+            if group is not None:
+                os.chown(hidden, -1, _group_id(group))
+            made.listen(_BACKLOG)
+            hidden.rename(path)
+        except BaseException:
+            hidden.unlink()
+            raise
+    except OSError as error:
+        made.close()
+        raise ConfigurationError(f"the socket {path} cannot be made: {error.strerror or error}") from error
+    except BaseException:
+        made.close()
+        raise
+    return Listener(made, f"unix:{path}", path)
+
+
+def bound_tcp(host: str, port: int) -> Listener:
+    """Return a listener at an address.
+
+    Raises:
+        ConflictError: Somebody listens there.
+        ConfigurationError: The address is none of this machine.
+    """
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        made = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"the address {host} is not known: {error.strerror}") from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConflictError(f"somebody listens at {host}:{port} already") from error
+        raise ConfigurationError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+    return Listener(made, _tcp_name(made))
+
+
+def taken_over() -> list[Listener]:
+    """Return the sockets that systemd hands over, none where it does not; the variables are taken out."""
+    count, owner = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if not count.isdigit() or owner != str(os.getpid()):
+        return []
+    found = []
+    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+        told = f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else _tcp_name(sock)
+        found.append(Listener(sock, told))
+    return found
+
+
+def peer_uid(sock: socket.socket) -> int | None:
+    """Return the user of the process at the other end of a Unix socket, as it was when it connected."""
+    if hasattr(socket, "SO_PEERCRED"):
+        data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", data)[1])
+    if hasattr(socket, "LOCAL_PEERCRED"):  # macOS: struct xucred, whose second member is the user
+        data = sock.getsockopt(0, socket.LOCAL_PEERCRED, 76)  # SOL_LOCAL
+        return int(struct.unpack_from("II", data)[1])
+    return None
+
+
+def _refuse_taken(path: Path) -> None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ConfigurationError(f"{path} is there, and is not a socket", hint="name another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    raise ConflictError(f"a server listens at {path} already", hint="stop it, or name another --socket")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _group_id(name: str) -> int:
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigurationError(f"there is no group {name!r}", hint="correct serve.socket_group") from None
+
+
+def _tcp_name(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,42 @@
+"""What systemd is told, where it started the server with `Type=notify`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+
+__all__ = ["notify", "ready", "reloading", "stopping", "watchdog_seconds"]
+
+
+def notify(*lines: str) -> None:
+    """Send lines such as `READY=1`; nothing where nobody listens."""
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    address = f"\0{where[1:]}" if where.startswith("@") else where
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        sock.sendall("\n".join(lines).encode())
+
+
+def ready(told: str) -> None:
+    """Say that the server listens."""
+    notify("READY=1", f"STATUS={told}", f"MAINPID={os.getpid()}")
+
+
+def reloading() -> None:
+    """Say that the spec is being read again; `ready` says when that is done."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def stopping() -> None:
+    """Say that the server is ending."""
+    notify("STOPPING=1", "STATUS=answering the last requests")
+
+
+def watchdog_seconds() -> float | None:
+    """Return how often systemd wants to hear that the server is alive; None where it does not."""
+    told, owner = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    return int(told) / 2_000_000 if told.isdigit() and int(told) and owner == str(os.getpid()) else None

@@ -1,0 +1,87 @@
+"""What Vault's clients ask of the server itself before they read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from strongroom_serve.answers import Answer, data_answer, errors
+from strongroom_serve.config import Client
+
+__all__ = ["HEALTH", "LOOKUP_SELF", "MOUNTS", "NO_MOUNT", "health", "lookup_self", "mount", "mounts"]
+
+HEALTH: Final = "/v1/sys/health"
+LOOKUP_SELF: Final = "/v1/auth/token/lookup-self"
+MOUNTS: Final = "/v1/sys/internal/ui/mounts"
+NO_MOUNT: Final = errors(
+    403, "preflight capability check returned 403, please ensure client's policies grant access to path"
+)
+_VERSION: Final = "2.7.2"
+"""Clients read from it what the server can do: the release of OpenBao whose answers these are."""
+
+
+def health(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `sys/health` says, with the reasons in `told`."""
+    return {
+        "initialized": True,
+        "sealed": False,
+        "standby": False,
+        "performance_standby": False,
+        "replication_performance_mode": "disabled",
+        "replication_dr_mode": "disabled",
+        "server_time_utc": int(time.time()),
+        "version": _VERSION,
+        "cluster_name": "strongroom",
+        **told,
+    }
+
+
+def lookup_self(client: Client) -> Answer:
+    """Answer what the token is: all but the token itself."""
+    return data_answer(
+        {
+            "accessor": "",
+            "creation_time": 0,
+            "creation_ttl": 0,
+            "display_name": client.name,
+            "entity_id": "",
+            "expire_time": None,
+            "explicit_max_ttl": 0,
+            "id": "",
+            "issue_time": "1970-01-01T00:00:00Z",
+            "meta": None,
+            "num_uses": 0,
+            "orphan": True,
+            "path": "serve",
+            "policies": [client.name],
+            "renewable": False,
+            "ttl": 0,
+            "type": "service",
+        }
+    )
+
+
+def mount(name: str) -> Answer:
+    """Answer what is mounted at `name`: KV, version 2."""
+    return data_answer(_mount(name))
+
+
+def mounts(name: str) -> Answer:
+    """Answer all mounts: there is one."""
+    return data_answer({"secret": {f"{name}/": _mount(name)}, "auth": {}})
+
+
+def _mount(name: str) -> dict[str, Any]:
+    return {
+        "accessor": "kv_strongroom",
+        "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+        "description": "the pipelines of strongroom",
+        "external_entropy_access": False,
+        "local": False,
+        "options": {"version": "2"},
+        "path": f"{name}/",
+        "seal_wrap": False,
+        "type": "kv",
+        "uuid": "00000000-0000-0000-0000-000000000000",
+    }

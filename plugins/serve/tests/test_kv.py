@@ -1,0 +1,402 @@
+"""Vault's KV version 2, sentence by sentence, by raw HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from served import ADMIN, WEB, spec_of
+from strongroom import SecretProviderRegistry
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    DecryptionError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    ThrottledError,
+)
+
+CAS = {"errors": ["check-and-set parameter did not match the current version"]}
+ABSENT = {"errors": []}
+
+
+def test_a_value_is_written_and_read_in_vaults_envelope(served):
+    server = served()
+    written = server.put("app/x", "hello")
+    assert written.status == 200
+    told = written.data
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", told.pop("created_time"))
+    assert told == {"custom_metadata": None, "deletion_time": "", "destroyed": False, "version": 1}
+    read = server.get("app/x")
+    assert read.status == 200
+    assert read.headers["cache-control"] == "no-store"
+    whole = read.json()
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", whole.pop("request_id"))
+    assert whole["data"]["data"] == {"value": "hello"}
+    assert whole["data"]["metadata"]["version"] == 1
+    assert whole["data"]["metadata"]["deletion_time"] == ""
+    del whole["data"]
+    assert whole == {
+        "lease_id": "",
+        "renewable": False,
+        "lease_duration": 0,
+        "wrap_info": None,
+        "warnings": None,
+        "auth": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        ("plain", {"value": "plain"}),
+        ("", {"value": ""}),
+        ("{}", {"value": "{}"}),
+        ('{"value": "x"}', {"value": '{"value": "x"}'}),
+        ('{"user": "u", "password": "p"}', {"user": "u", "password": "p"}),
+        ('{"value": "x", "user": "u"}', {"value": "x", "user": "u"}),
+        (' {"user":"u"}\n', {"user": "u"}),
+        ('{"port": 5}', {"value": '{"port": 5}'}),
+        ('{"a": "1", "a": "2"}', {"value": '{"a": "1", "a": "2"}'}),
+        ('{"a": "\\ud800"}', {"value": '{"a": "\\ud800"}'}),
+        ('["a"]', {"value": '["a"]'}),
+        ("{" * 5000, {"value": "{" * 5000}),
+        ("zwölf\n\0\u2028", {"value": "zwölf\n\0\u2028"}),
+    ],
+)
+def test_how_a_text_is_answered(served, text, members):
+    server = served()
+    server.registry.set_secret("k", text)
+    assert server.get("k").data["data"] == members
+
+
+def test_how_members_are_stored(served):
+    server = served()
+    assert server.put("one", {"value": "x"}).status == 200
+    assert server.registry.get_secret("one") == "x"
+    assert server.put("two", {"user": "ü", "value": "x"}).status == 200
+    assert server.registry.get_secret("two") == '{"user": "ü", "value": "x"}'
+    assert server.put("none", {}).status == 200
+    assert server.registry.get_secret("none") == "{}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"{}",
+        b'{"data": null}',
+        b'{"data": {"a": 1}}',
+        b'{"data": {"a": null}}',
+        b'{"data": {"a": "\\ud800"}}',
+        b'{"data": {"a": "b"}, "options": 1}',
+        b'{"data": {"a": "b"}, "options": {"cas": "1"}}',
+        b'{"data": {"a": "b"}, "options": {"cas": -1}}',
+        b'{"data": {"a": "b"}, "options": {"cas": true}}',
+        b"[" * 100_000,
+    ],
+    ids=lambda body: body[:40].decode("latin-1"),
+)
+def test_a_bad_body_is_400_with_a_reason_and_stores_nothing(served, body):
+    server = served()
+    reply = server.ask("POST", "/v1/secret/data/k", body=body)
+    assert (reply.status, len(reply.json()["errors"])) == (400, 1)
+    assert server.registry.list_secrets() == []
+
+
+def test_what_is_not_there_is_404_and_its_deletion_204(served):
+    server = served()
+    for method, path in [
+        ("GET", "data/no"),
+        ("GET", "data/no?version=1"),
+        ("GET", "metadata/no"),
+        ("LIST", "metadata/no"),
+        ("LIST", "metadata/"),
+        ("GET", "metadata/?list=true"),
+    ]:
+        reply = server.ask(method, f"/v1/secret/{path}")
+        assert (reply.status, reply.json()) == (404, ABSENT)
+    assert server.ask("DELETE", "/v1/secret/data/no").status == 204
+    assert server.ask("DELETE", "/v1/secret/metadata/no").status == 204
+
+
+def test_names_and_folders_are_listed_as_vault_does(served):
+    server = served()
+    for key in ("a", "b/c", "b/d/e", "b d", "b"):
+        server.put(key.replace(" ", "%20"), "x")
+    for ask in (("LIST", "metadata"), ("LIST", "metadata/"), ("GET", "metadata/?list=true")):
+        assert server.ask(ask[0], f"/v1/secret/{ask[1]}").data == {"keys": ["a", "b", "b d", "b/"]}
+    assert server.ask("LIST", "/v1/secret/metadata/b").data == {"keys": ["c", "d/"]}
+    assert server.ask("LIST", "/v1/secret/metadata/b/").data == {"keys": ["c", "d/"]}
+    assert server.ask("LIST", "/v1/secret/metadata/?after=a&limit=1").data == {"keys": ["b"]}
+
+
+def test_metadata_are_those_that_openbao_gives(served):
+    server = served()
+    server.put("k", "one")
+    server.put("k", "two")
+    told = server.ask("GET", "/v1/secret/metadata/k").data
+    assert list(told["versions"]) == ["1", "2"]
+    assert told["versions"]["1"].keys() == {"created_time", "deletion_time", "destroyed"}
+    del told["versions"], told["created_time"], told["updated_time"]
+    assert told == {
+        "cas_required": False,
+        "current_metadata_version": 0,
+        "current_version": 2,
+        "custom_metadata": None,
+        "delete_version_after": "0s",
+        "max_versions": 0,
+        "metadata_cas_required": False,
+        "oldest_version": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "undelete/k"),
+        ("PUT", "destroy/k"),
+        ("GET", "config"),
+        ("POST", "config"),
+        ("GET", "subkeys/k"),
+        ("PATCH", "data/k"),
+        ("PATCH", "metadata/k"),
+        ("POST", "metadata/k"),
+        ("PUT", "metadata/k"),
+        ("LIST", "data/k"),
+        ("HEAD", "data/k"),
+    ],
+)
+def test_what_is_not_offered_is_405_and_says_so(served, method, path):
+    reply = served().ask(method, f"/v1/secret/{path}", body={} if method != "GET" else None)
+    assert reply.status == 405
+    if method != "HEAD":
+        assert reply.json()["errors"][0].startswith("unsupported operation: ")
+
+
+# --- versions ---
+
+
+def test_versions_are_numbered_by_their_place_and_counted_on(served):
+    """Memory counts for all keys together, and keeps two of each here."""
+    server = served(spec_of(provider={"type": "memory", "max_versions": 2}))
+    server.put("other", "x")
+    assert [server.put("k", f"v{number}").data["version"] for number in range(1, 5)] == [1, 2, 3, 4]
+    assert server.get("k").data["metadata"]["version"] == 4
+    assert server.ask("GET", "/v1/secret/data/k?version=3").data["data"] == {"value": "v3"}
+    assert server.ask("GET", "/v1/secret/data/k?version=0").data["data"] == {"value": "v4"}
+    for gone in (1, 2, 5, 10**17):
+        assert server.ask("GET", f"/v1/secret/data/k?version={gone}").status == 404
+    told = server.ask("GET", "/v1/secret/metadata/k").data
+    assert (told["current_version"], list(told["versions"]), told["oldest_version"]) == (4, ["3", "4"], 3)
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "1.0", "", "%31%30x", "9" * 30, "٣"])
+def test_a_version_that_is_no_number_is_400(served, version):
+    server = served()
+    assert server.raw(
+        f"GET /v1/secret/data/k?version={version} HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {ADMIN}\r\n"
+        "Connection: close\r\n\r\n".encode()
+    ).startswith(b"HTTP/1.1 400 ")
+
+
+def test_cas_takes_the_number_for_the_version_that_it_stood_for(served):
+    server = served()
+    assert server.put("k", "one", cas=0).data["version"] == 1
+    assert (server.put("k", "x", cas=0).status, server.put("k", "x", cas=0).json()) == (400, CAS)
+    assert server.put("k", "two", cas=1).data["version"] == 2
+    assert server.put("k", "x", cas=1).json() == CAS
+    assert server.put("k", "x", cas=7).json() == CAS
+    assert server.registry.get_secret("k") == "two"
+    server.registry.set_secret("k", "by another")
+    assert server.put("k", "x", cas=2).json() == CAS
+    assert server.get("k").data["metadata"]["version"] == 3
+    assert server.put("k", "three", cas=3).status == 200
+
+
+def test_cas_of_a_number_that_was_never_given_is_refused(served):
+    """As after a restart: what a client holds from before stands for a version that nobody remembers."""
+    server = served()
+    server.registry.set_secret("k", "one")
+    assert server.put("k", "x", cas=1).json() == CAS
+    assert server.get("k").data["metadata"]["version"] == 1
+    assert server.put("k", "two", cas=1).status == 200
+
+
+def test_a_stale_value_has_the_number_of_its_own_version(served):
+    """Else a client would write over what it has not seen."""
+    spec = spec_of()
+    spec["pipelines"]["app"]["middleware"] = [{"type": "caching", "ttl_seconds": 300}]
+    server = served(spec)
+    server.put("k", "one")
+    server.get("k")
+    inner = server.registry.pipeline("app")
+    while hasattr(inner, "inner"):
+        inner = inner.inner
+    inner.set_secret("k", "two")  # as another host does it: the cache here does not hear of it
+    read = server.get("k").data
+    assert (read["data"], read["metadata"]["version"]) == ({"value": "one"}, 1)
+    server.backend.numbers._known.clear()  # as where it was not asked for by anybody for long
+    read = server.get("k").data
+    assert (read["data"], read["metadata"]["version"]) == ({"value": "one"}, 1)
+    assert server.put("k", "x", cas=1).json() == CAS
+    read = server.get("k").data  # the refusal made the cache forget
+    assert (read["data"], read["metadata"]["version"]) == ({"value": "two"}, 2)
+    assert server.put("k", "three", cas=2).status == 200
+
+
+def test_the_same_value_written_again_elsewhere_does_not_make_cas_fail_for_ever(served):
+    server = served()
+    server.put("k", "same")
+    server.registry.set_secret("k", "same")
+    assert server.put("k", "x", cas=1).json() == CAS
+    number = server.get("k").data["metadata"]["version"]
+    assert number == 2
+    assert server.put("k", "new", cas=number).status == 200
+
+
+class Four:
+    """A backend with the four methods alone."""
+
+    def __init__(self, **values):
+        self.values, self.asked = dict(values), []
+
+    def get_secret(self, key):
+        self.asked.append(key)
+        if key not in self.values:
+            raise KeyError(key)
+        return self.values[key]
+
+    def set_secret(self, key, value):
+        self.values[key] = value
+
+    def delete_secret(self, key):
+        if key not in self.values:
+            raise KeyError(key)
+        del self.values[key]
+
+    def list_secrets(self, prefix=""):
+        return sorted(key for key in self.values if key.startswith(prefix))
+
+
+def of_provider(provider, *clients):
+    registry = SecretProviderRegistry(spec_of(*clients))
+    registry.register("own", provider, prefix="own/")
+    return registry
+
+
+def test_without_versions_every_secret_is_version_1(served):
+    server = served(of_provider(Four()))
+    assert server.put("own/k", "one").data["version"] == 1
+    assert server.put("own/k", "two").data["version"] == 1
+    assert server.get("own/k").data["metadata"]["version"] == 1
+    assert server.ask("GET", "/v1/secret/data/own/k?version=1").data["data"] == {"value": "two"}
+    assert server.ask("GET", "/v1/secret/data/own/k?version=2").status == 404
+    told = server.ask("GET", "/v1/secret/metadata/own/k").data
+    assert (told["current_version"], list(told["versions"])) == (1, ["1"])
+    assert server.ask("GET", "/v1/secret/metadata/own/no").json() == ABSENT
+    for cas in (0, 1):
+        assert server.put("own/k", "x", cas=cas).json() == CAS
+
+
+class Deleted(Four):
+    """A backend that tells that a secret was deleted."""
+
+    reason = "deleted"
+
+    def get_secret(self, key):
+        raise SecretNotFoundError(key, reason=self.reason)
+
+
+@pytest.mark.parametrize("reason", ["deleted", "destroyed"])
+def test_a_deleted_secret_is_404_with_vaults_body(served, reason):
+    provider = Deleted()
+    provider.reason = reason
+    reply = served(of_provider(provider)).get("own/k")
+    assert reply.status == 404
+    assert reply.data["data"] is None
+    told = reply.data["metadata"]
+    assert told["deletion_time"] != ""
+    assert told["destroyed"] is (reason == "destroyed")
+    assert told["version"] == 1
+
+
+# --- errors ---
+
+
+class Failing(Four):
+    error: Exception = RuntimeError("password123")
+
+    def get_secret(self, key):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BackendUnavailableError("down"), 503),
+        (AuthenticationError("not logged in"), 503),
+        (PermissionDeniedError("no"), 403),
+        (ThrottledError("slow down", retry_after=7.2), 429),
+        (DecryptionError("wrong key"), 500),
+        (RuntimeError("password123"), 500),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Exception) else str(one),
+)
+def test_each_error_has_its_status_and_none_shows_a_text_that_is_not_ours(served, error, status, caplog):
+    provider = Failing()
+    provider.error = error
+    reply = served(of_provider(provider)).get("own/k")
+    assert reply.status == status
+    assert "password123" not in reply.body.decode() + caplog.text
+    if status == 429:
+        assert reply.headers["retry-after"] == "8"
+
+
+def test_a_key_that_no_pipeline_answers_is_absent(served):
+    spec = spec_of()
+    spec["pipelines"]["b"] = {"provider": {"type": "memory"}}
+    spec["routes"] = [{"prefix": "b/", "pipeline": "b"}]
+    server = served(spec)
+    assert server.get("a").json() == ABSENT
+    assert server.put("b/x", "1").status == 200
+
+
+def test_a_value_that_validation_refuses_is_400_without_the_value(served):
+    server = served(spec_of(middleware=[{"type": "validation", "min_length": 12}]))
+    reply = server.put("k", "short-pw")
+    assert reply.status == 400
+    assert "short-pw" not in reply.body.decode()
+
+
+# --- events ---
+
+
+def test_each_operation_is_an_event_whose_actor_is_the_client(served):
+    server = served(spec_of({"name": "web", "token": WEB, "allow": ["app/*"], "operations": ["get", "set"]}))
+    server.put("app/k", "one", token=WEB)
+    server.get("app/k", token=WEB)
+    server.get("app/none", token=WEB)
+    server.get("other", token=WEB)
+    server.put("app/k", "x", token=WEB, cas=9)
+    told = [(one.operation, one.key, one.actor, one.outcome) for one in server.recorder.events]
+    assert told == [
+        ("set", "app/k", "web", "ok"),
+        ("get", "app/k", "web", "ok"),
+        ("get", "app/none", "web", "not_found"),
+        ("get", "other", "web", "denied"),
+        ("set", "app/k", "web", "error"),
+    ]
+
+
+def test_a_value_is_in_no_event_and_not_in_the_memory_of_numbers(served):
+    server = served()
+    server.put("k", "value-that-must-not-stay")
+    server.get("k")
+    kept = repr([server.recorder.events, server.backend.numbers._known, server.app.metrics.__dict__])
+    assert "value-that-must-not-stay" not in kept
+    assert json.dumps(kept)
