@@ -303,3 +303,23 @@ def test_a_token_is_not_kept_by_who_compares_it():
     clients = Clients(config(clients=[client("a")]).clients)
     assert clients.of_token(b"a-token-0123456789").name == "a"
     assert "a-token-0123456789" not in repr(vars(clients))
+
+
+# --- the state of rotations ---
+
+
+EXACT = {"X-Strongroom-Exact": "true"}
+
+
+def test_the_state_of_a_rotation_is_for_rotators_alone(served):
+    reader = web(operations=["get", "history", "describe", "list"])
+    rotator = web(name="rotator", token="rotator-token-0123456789", operations=["get", "set", "delete"])
+    server = served(spec_of(reader, rotator))
+    record = "app/.rotation/x"
+    assert server.put(record, "state", token=rotator["token"], headers=EXACT).status == 200
+    assert server.get(record, token=rotator["token"], headers=EXACT).data["data"] == {"value": "state"}
+    assert server.get(record, token=rotator["token"]).status == 400
+    assert server.get(record, token=WEB, headers=EXACT).status == 400
+    assert server.put("app/.rotation/root", "x", token=rotator["token"], headers=EXACT).json() == DENIED
+    assert server.ask("LIST", "/v1/secret/metadata/app").json() == {"errors": []}
+    assert [one.actor for one in server.recorder.events if one.operation == "set"] == ["rotator"] * 2

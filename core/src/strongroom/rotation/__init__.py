@@ -18,6 +18,7 @@ from strongroom.rotation.rotators import (
     with_password,
 )
 from strongroom.rotation.secret_rotation import SecretRotation
+from strongroom.rotation.target import without_value_middleware
 
 __all__ = [
     "GENERATORS",
@@ -38,4 +39,5 @@ __all__ = [
     "generator_of",
     "with_password",
     "without",
+    "without_value_middleware",
 ]

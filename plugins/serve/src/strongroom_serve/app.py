@@ -10,12 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from strongroom.errors import InvalidTenantError, StrongroomError
-from strongroom.keys import check_key, check_prefix
+from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
+from strongroom.keys import check_key, check_prefix, is_reserved
 
 from strongroom_serve import aws_agent, vault_sys
 from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, of_error
-from strongroom_serve.asking import NOBODY, Asker, Backend, record_refusal
+from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
 from strongroom_serve.health import Health
@@ -55,6 +55,7 @@ class App:
     def _take(self, backend: Backend) -> None:
         self.backend = backend
         self.kv = KeyValue(backend)
+        self.records = KeyValue(backend, Records(backend))
         self.health = Health(backend)
         self._engine = f"/v1/{backend.config.mount}/"
         self._mount = f"{vault_sys.MOUNTS}/{backend.config.mount}"
@@ -177,9 +178,9 @@ class App:
     async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
         """Return the client with its tenant, where its rules let it do what it asks for."""
         allowed, tenant = client.tenant_for(_namespace(request))
-        of_key = target.operation == "list" or client.rules.permits(target.key)
+        of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
         try:
-            asker = Asker(client, tenant)
+            asker = Asker(client, tenant, exact=_wants_exact(request))
             if allowed and of_key and asker.may(target.operation):
                 with asker.acting():
                     return asker
@@ -210,8 +211,11 @@ class App:
     async def _of_engine(self, request: Request, client: Client, target: Target) -> Answer:
         if target.operation == "list":
             check_prefix(target.key)
-        else:
-            check_key(target.key)
+        elif is_reserved(check_key(target.key)) and not (
+            _wants_exact(request) and "set" in client.operations
+        ):
+            # For rotators alone, which write the secret itself: it may hold its next value.
+            raise InvalidKeyError(target.key, "the segment '.rotation' is reserved")
         asker = await self._asker(request, client, target)
         body = await request.json() if target.operation == "set" else None
         with asker.acting():
@@ -223,7 +227,8 @@ class App:
                 raise
 
     async def _done(self, request: Request, asker: Asker, target: Target, body: Any) -> Answer:  # a table
-        kv, key = self.kv, target.key
+        key = target.key
+        kv = self.records if target.operation != "list" and is_reserved(key) else self.kv
         match target.operation:
             case "get":
                 return await kv.read(asker, key)
@@ -324,6 +329,10 @@ def _token(request: Request) -> bytes | None:
     if bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER:
         return bearer[len(_BEARER) :].strip()
     return request.header(aws_agent.TOKEN_HEADER) if request.path == aws_agent.PATH else None
+
+
+def _wants_exact(request: Request) -> bool:
+    return request.header(b"x-strongroom-exact") == b"true"
 
 
 def _namespace(request: Request) -> str | None:

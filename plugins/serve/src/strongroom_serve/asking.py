@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 
 from strongroom import TenantContext
 from strongroom.aio import AsyncSecretRegistry
-from strongroom.errors import PermissionDeniedError, StrongroomError
+from strongroom.errors import PermissionDeniedError, StrongroomError, UnsupportedOperationError
 from strongroom.hooks import acting_as
+from strongroom.keys import ROTATION_SEGMENT, is_reserved
+from strongroom.providers import SecretMetadata, SecretVersion
+from strongroom.rotation import without_value_middleware
 
 from strongroom_serve.clients import Clients
 from strongroom_serve.config import Client, ServeConfig
 from strongroom_serve.numbers import VersionNumbers
 
-__all__ = ["Asker", "Backend"]
+__all__ = ["NOBODY", "Asker", "Backend", "Records", "plain_key", "record_refusal"]
 
 T = TypeVar("T")
 _THREADS = 64
@@ -54,10 +57,17 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A client that is known, and the tenant that it acts for."""
+    """A client that is known, and how it asks.
+
+    Attributes:
+        client: Who it is.
+        tenant: The tenant that it acts for.
+        exact: Whether it wants texts as they are, be they JSON: strongroom's own `vault` provider.
+    """
 
     client: Client
     tenant: str | None
+    exact: bool = False
 
     def may(self, operation: str) -> bool:
         """Tell whether the client has the operation."""
@@ -69,6 +79,62 @@ class Asker:
         tenant = TenantContext(self.tenant) if self.tenant is not None else nullcontext()
         with acting_as(self.client.name), tenant:
             yield
+
+
+def plain_key(key: str) -> str:
+    """Return the key whose rules count for `key`: the state of a rotation belongs to its secret."""
+    if not is_reserved(key):
+        return key
+    return "/".join(segment for segment in key.split("/") if segment != ROTATION_SEGMENT)
+
+
+class Records:
+    """The state of rotations, kept beside secrets: for rotators that reach the backend through this server.
+
+    It has the registry's methods, past caches and rules for values, as a rotation in this process goes.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def get_secret(self, key: str) -> str:
+        found: str = await self._run("get", "get_secret", key)
+        return found
+
+    async def set_secret(self, key: str, value: str) -> None:
+        await self._run("set", "set_secret", key, value)
+
+    async def set_secret_if(self, key: str, value: str, expected: str | None) -> str:
+        version: str = await self._run("set", "set_secret_if", key, value, expected)
+        return version
+
+    async def delete_secret(self, key: str) -> None:
+        await self._run("delete", "delete_secret", key)
+
+    async def describe_secret(self, key: str) -> SecretMetadata:
+        told: SecretMetadata = await self._run("describe", "describe_secret", key)
+        return told
+
+    async def list_versions(self, key: str) -> list[SecretVersion]:
+        found: list[SecretVersion] = await self._run("history", "list_versions", key)
+        return found
+
+    async def get_secret_version(self, key: str, version: str) -> str:
+        found: str = await self._run("get", "get_secret_version", key, version)
+        return found
+
+    async def invalidate(self, key: str) -> None:
+        """Do nothing: no cache answers for these."""
+
+    async def _run(self, operation: str, method: str, key: str, *given: Any) -> Any:
+        def call() -> Any:
+            pipeline = self._backend.sync.pipeline_for(key)
+            able = getattr(without_value_middleware(pipeline), method, None)
+            if able is None:
+                raise UnsupportedOperationError(f"the pipeline has no {operation}", key=key)
+            return pipeline.watched(operation, key, lambda: able(key, *given))
+
+        return await self._backend.in_thread(call)
 
 
 def record_refusal(registry: Any, operation: str, key: str) -> None:

@@ -57,7 +57,7 @@ class GuessLimit:
         now = self._clock()
         left, at = self._peers.pop(peer, (float(self._burst), now))
         left = min(self._burst, left + (now - at) * self._rate) - 1
-        self._peers[peer] = (max(left, -1.0), now)
+        self._peers[peer] = (max(left, 0.0), now)
         if len(self._peers) > 1024:  # noqa: PLR2004  # who comes from more addresses is not held up by memory
             self._peers.popitem(last=False)
-        return 0.0 if left >= 0 else max(1.0, -left / self._rate)
+        return 0.0 if left >= 0 else -left / self._rate

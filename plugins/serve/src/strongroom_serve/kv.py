@@ -24,6 +24,7 @@ from strongroom.providers import (
     SecretVersion,
     VersionReader,
 )
+from strongroom.rotation import without_value_middleware
 
 from strongroom_serve.answers import (
     ABSENT,
@@ -35,7 +36,7 @@ from strongroom_serve.answers import (
     secret_answer,
     time_text,
 )
-from strongroom_serve.asking import Asker, Backend
+from strongroom_serve.asking import Asker, Backend, Records
 from strongroom_serve.numbers import History
 
 __all__ = ["KeyValue", "members_of", "text_of"]
@@ -56,6 +57,10 @@ def members_of(text: str) -> bytes:
         found = _object_of_strings(text)
         if found and set(found) != {VALUE}:
             return as_json(found)
+    return _as_value(text)
+
+
+def _as_value(text: str) -> bytes:
     return b'{"value":%b}' % json.dumps(text, ensure_ascii=False).encode()
 
 
@@ -91,11 +96,17 @@ def _object_of_strings(text: str) -> dict[str, str] | None:
 
 
 class KeyValue:
-    """The answers to requests that the rules allow; each runs as its client and for its tenant."""
+    """The answers to requests that the rules allow; each runs as its client and for its tenant.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: What is asked.
+        records: What is asked in its place, for the state of rotations.
+    """
+
+    def __init__(self, backend: Backend, records: Records | None = None) -> None:
         self._backend = backend
-        self._registry = backend.registry
+        self._registry: Any = records or backend.registry
+        self._past_caches = records is not None
         self._numbers = backend.numbers
         self._writes: dict[Any, asyncio.Lock] = {}
 
@@ -108,7 +119,7 @@ class KeyValue:
                 return ABSENT
             return await self._gone(asker, key, error)
         number, created = await self._number_of(asker, key, value)
-        return secret_answer(members_of(value), _metadata_json(number, created))
+        return secret_answer(_shown(asker, value), _metadata_json(number, created))
 
     async def read_version(self, asker: Asker, key: str, number: int) -> Answer:
         """Answer `GET data/KEY?version=N`."""
@@ -128,7 +139,7 @@ class KeyValue:
                 return ABSENT
             told = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
             return data_answer({"data": None, "metadata": told | {"version": number}}, 404)
-        return secret_answer(members_of(value), _metadata_json(number, time_text(one.created_at)))
+        return secret_answer(_shown(asker, value), _metadata_json(number, time_text(one.created_at)))
 
     async def write(self, asker: Asker, key: str, body: Any) -> Answer:
         """Answer `POST data/KEY`."""
@@ -300,13 +311,12 @@ class KeyValue:
         pipeline = self._backend.sync.assembled_pipeline(key)
         if pipeline is None:
             pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
-        return pipeline.inner
+        return without_value_middleware(pipeline) if self._past_caches else pipeline.inner
 
     async def _described(self, key: str) -> SecretMetadata:
-        try:
-            return await self._registry.describe_secret(key)
-        except UnsupportedOperationError:
-            pass
+        with suppress(UnsupportedOperationError):
+            told: SecretMetadata = await self._registry.describe_secret(key)
+            return told
         pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
 
         def look() -> SecretMetadata:
@@ -383,6 +393,10 @@ class KeyValue:
         created = time_text(one.created_at if one is not None else datetime.now(UTC))
         known.value, known.current, known.created = hash(text), number, created
         return number, created
+
+
+def _shown(asker: Asker, value: str) -> bytes:
+    return _as_value(value) if asker.exact else members_of(value)
 
 
 def _current_first(versions: list[SecretVersion]) -> list[SecretVersion]:

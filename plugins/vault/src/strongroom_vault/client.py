@@ -120,7 +120,7 @@ class VaultClient:
             what: What is done, for errors.
             key: The secret's key, for errors.
             counts: Whether the server takes the request for a use of the token.
-            **kwargs: Of requests (`json`, `params`), or `call`, a deadline that is shared.
+            **kwargs: Of requests (`json`, `params`, `headers`), or `call`, a deadline that is shared.
         """
         self._made()
         from strongroom_vault.transport import Call
@@ -233,7 +233,7 @@ class VaultClient:
         **kwargs: Any,
     ) -> Any:
         adapter, session = self._made()
-        headers = {"X-Vault-Token": token} if token else {}
+        headers = kwargs.pop("headers", {}) | ({"X-Vault-Token": token} if token else {})
         body = kwargs.pop("json", None)
         if body is not None:
             kwargs["data"] = as_json(body).encode()

@@ -31,6 +31,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CAS_ATTEMPTS = 8
+_EXACT = {"X-Strongroom-Exact": "true"}
+"""Asks `strongroom serve` for texts as they are, be they JSON, and for the state of rotations; other servers
+pass it over."""
 
 
 class VaultSecretProvider(BaseProvider):
@@ -214,6 +217,8 @@ class VaultSecretProvider(BaseProvider):
 
     def _ask(self, method: str, kind: str, key: str, what: str, call: Any, **kwargs: Any) -> Any:
         rest = kwargs.pop("rest", None) or url_path(key)
+        if self._field is None:
+            kwargs["headers"] = _EXACT
         path = self._mount.path(kind, rest, call)
         try:
             return self._client.call(method, path, what, key, call=call, **kwargs)

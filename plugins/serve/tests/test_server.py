@@ -1,0 +1,339 @@
+"""The server as a process: what it prints, its sockets, signals, and what makes it not start."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import pytest
+from served import ADMIN, Reply, spec_of
+from strongroom import SecretProviderRegistry
+from strongroom.cli import main
+from strongroom.errors import ConfigurationError, ConflictError
+from strongroom_serve import systemd
+from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
+
+PATIENCE = 60
+
+
+class Process:
+    """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears."""
+
+    def __init__(self, folder):
+        self._hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._hears.bind(str(folder / "n"))
+        self._hears.settimeout(PATIENCE)
+        here = {"STRONGROOM_SPEC": str(folder / "strongroom.yaml"), "NOTIFY_SOCKET": str(folder / "n")}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "strongroom", "serve"],
+            cwd=folder,
+            env={**os.environ, **here},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.line = self.child.stdout.readline()
+        assert self.heard() == "READY=1"
+
+    def heard(self):
+        return self._hears.recv(1000).decode().partition("\n")[0]
+
+    def reload(self):
+        self.child.send_signal(signal.SIGHUP)
+        assert [self.heard(), self.heard()] == ["RELOADING=1", "READY=1"]
+
+    def end(self, number=signal.SIGTERM):
+        self.child.send_signal(number)
+        rest, told = self.child.communicate(timeout=PATIENCE)
+        return self.child.returncode, rest, told
+
+    def stop(self):
+        self._hears.close()
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.communicate()
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Return a function that starts the server in `tmp_path`."""
+    with ExitStack() as stack:
+
+        def start(spec):
+            write(tmp_path, spec)
+            made = Process(tmp_path)
+            stack.callback(made.stop)
+            return made
+
+        yield start
+
+
+def write(folder, spec):
+    path = folder / "strongroom.yaml"
+    path.write_text(json.dumps(spec))
+    path.chmod(0o600)
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=PATIENCE)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self.path)
+
+
+def ask(path, target, *, method="GET", token=ADMIN, body=None):
+    connection = Unix(path)
+    connection.request(method, target, headers={"X-Vault-Token": token}, body=body and json.dumps(body))
+    reply = Reply(connection.getresponse())
+    connection.close()
+    return reply
+
+
+def with_file(**serve):
+    return spec_of(provider={"type": "file", "file_path": "s.enc", "key_file": "k"}, **serve)
+
+
+def test_its_life_from_its_line_over_reloads_to_its_end(process, tmp_path):
+    spec = with_file(socket="strongroom.sock", socket_mode="0660")
+    path = tmp_path / "strongroom.sock"
+    SecretProviderRegistry(
+        {
+            **spec,
+            "pipelines": {
+                "app": {
+                    "provider": {
+                        "type": "file",
+                        "file_path": str(tmp_path / "s.enc"),
+                        "key_file": str(tmp_path / "k"),
+                    }
+                }
+            },
+        }
+    ).set_secret("k", "1")
+    running = process(spec)
+    assert running.line == f"listening at unix:{path}\n"
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert ask(path, "/v1/secret/data/k").data["data"] == {"value": "1"}
+
+    # Read again: a new client is known, an old one is not.
+    second = "second-token-0123456789"
+    clients = [{"name": "b", "token": second, "allow": ["k"]}]
+    write(tmp_path, {**spec, "serve": {**spec["serve"], "clients": clients}})
+    running.reload()
+    assert ask(path, "/v1/secret/data/k", token=second).status == 200
+    assert ask(path, "/v1/secret/data/k").status == 403
+
+    # One that is wrong is told, and the one before stays in force.
+    write(tmp_path, {**spec, "serve": {"clients": []}})
+    running.reload()
+    assert ask(path, "/v1/secret/data/k", token=second).status == 200
+
+    code, rest, told = running.end()
+    assert (code, rest) == (0, "")
+    assert "not reloaded: " in told
+    assert ADMIN not in told
+    assert not path.exists()
+
+
+def test_a_request_in_flight_is_answered_at_the_end(process, tmp_path):
+    running = process(with_file(socket="s"))
+    body = json.dumps({"data": {"value": "late"}}).encode()
+    head = "POST /v1/secret/data/k HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    head += f"X-Vault-Token: {ADMIN}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(tmp_path / "s"))
+        sock.sendall(head.encode())
+        assert sock.recv(100).startswith(b"HTTP/1.1 100")  # it is under way
+        running.child.send_signal(signal.SIGTERM)
+        assert running.heard() == "STOPPING=1"
+        sock.sendall(body)
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer.lower()
+    assert running.child.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_idle_connections_do_not_hold_up_the_end(process, tmp_path, number):
+    running = process(spec_of(socket="s"))
+    idle = [Unix(tmp_path / "s") for _ in range(3)]
+    for one in idle:
+        one.connect()
+    assert running.end(number)[0] == 0
+    for one in idle:
+        one.close()
+
+
+# --- sockets ---
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_a_conflict(tmp_path):
+    path = tmp_path / "s"
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    live = bound_unix(path, 0o600, None)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConflictError, match="listens"):
+        bound_unix(path, 0o600, None)
+    assert [one.name for one in tmp_path.iterdir()] == ["s"]
+    live.close()
+    assert not path.exists()
+
+
+def test_what_is_not_a_socket_is_left_alone(tmp_path):
+    (tmp_path / "s").write_text("mine")
+    with pytest.raises(ConfigurationError, match="not a socket"):
+        bound_unix(tmp_path / "s", 0o600, None)
+    assert (tmp_path / "s").read_text() == "mine"
+
+
+def test_a_socket_that_another_server_has_put_there_is_not_removed(tmp_path):
+    path = tmp_path / "s"
+    first = bound_unix(path, 0o600, None)
+    path.unlink()
+    second = bound_unix(path, 0o600, None)
+    first.close()
+    assert path.exists()
+    second.close()
+
+
+def test_folders_groups_and_addresses_that_are_not_there_are_told(tmp_path):
+    for call in (
+        lambda: bound_unix(tmp_path / "no" / "s", 0o600, None),
+        lambda: bound_unix(tmp_path / ("s" * 200), 0o600, None),
+        lambda: bound_unix(tmp_path / "s", 0o600, "no-such-group-here"),
+        lambda: bound_tcp("192.0.2.1", 0),
+    ):
+        with pytest.raises(ConfigurationError):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_that_is_taken_is_a_conflict():
+    taken = bound_tcp("127.0.0.1", 0)
+    with pytest.raises(ConflictError):
+        bound_tcp("127.0.0.1", taken.socket.getsockname()[1])
+    taken.close()
+
+
+def test_systemd_hands_over_its_socket_and_hears_of_the_state(process, tmp_path):
+    """As systemd does it: the socket is descriptor 3, and `LISTEN_PID` the process that gets it."""
+    write(tmp_path, spec_of())
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+    hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    hears.bind(str(tmp_path / "n"))
+    hears.settimeout(PATIENCE)
+    starter = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True); "
+        "os.environ['LISTEN_PID'] = str(os.getpid()); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'strongroom', 'serve'])"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", starter, str(listening.fileno())],
+        env={
+            **os.environ,
+            "LISTEN_FDS": "1",
+            "NOTIFY_SOCKET": str(tmp_path / "n"),
+            "STRONGROOM_SPEC": str(tmp_path / "strongroom.yaml"),
+        },
+        pass_fds=[listening.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert hears.recv(1000).startswith(b"READY=1")
+        assert ask(tmp_path / "s", "/v1/secret/data/k").status == 404
+        child.send_signal(signal.SIGHUP)
+        assert hears.recv(1000).startswith(b"RELOADING=1")
+        assert hears.recv(1000).startswith(b"READY=1")
+        child.send_signal(signal.SIGTERM)
+        assert hears.recv(1000).startswith(b"STOPPING=1")
+        assert child.wait(PATIENCE) == 0
+    finally:
+        child.kill()
+        told = child.communicate()
+    assert (tmp_path / "s").exists(), told  # it is systemd's
+    listening.close()
+    hears.close()
+
+
+def test_variables_for_another_process_are_passed_over(monkeypatch):
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", "1")
+    assert taken_over() == []
+    monkeypatch.setenv("NOTIFY_SOCKET", "relative")
+    systemd.notify("READY=1")
+
+
+def test_the_watchdog_is_told_twice_within_its_time(monkeypatch):
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
+    assert systemd.watchdog_seconds() == 5
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert systemd.watchdog_seconds() is None
+
+
+# --- what makes it not start ---
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "told"),
+    [
+        (lambda spec: spec.pop("serve"), 2, "has no section `serve`"),
+        (lambda spec: spec["serve"].update(clients=[]), 2, "no clients"),
+        (lambda spec: spec["serve"].pop("socket"), 2, "nowhere to listen"),
+        (lambda spec: spec["serve"].update(listen="0.0.0.0:0"), 2, "needs `tls"),
+        (
+            lambda spec: spec["serve"].update(listen="127.0.0.1:0", tls={"cert": "no", "key": "no"}),
+            2,
+            "No such file",
+        ),
+        (lambda spec: spec["serve"].update(sokcet="x"), 2, "did you mean 'socket'"),
+    ],
+)
+def test_what_makes_it_end_at_once(tmp_path, capsys, change, code, told):
+    spec = spec_of(socket=str(tmp_path / "s"))
+    change(spec)
+    write(tmp_path, spec)
+    assert main(["--spec", str(tmp_path / "strongroom.yaml"), "serve"]) == code
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_live_server_at_its_socket_is_exit_8(tmp_path, capsys):
+    write(tmp_path, spec_of())
+    live = bound_unix(tmp_path / "s", 0o600, None)
+    words = ["--spec", str(tmp_path / "strongroom.yaml"), "serve", "--socket", str(tmp_path / "s")]
+    assert main(words) == 8
+    assert "listens" in capsys.readouterr().err
+    live.close()
+
+
+def test_an_address_beyond_loopback_on_the_command_line_needs_tls_too(tmp_path, capsys):
+    write(tmp_path, spec_of())
+    words = ["--spec", str(tmp_path / "strongroom.yaml"), "serve", "--listen", "0.0.0.0:0"]
+    assert main(words) == 2
+    assert "is not loopback" in capsys.readouterr().err
+
+
+def test_without_the_distribution_the_command_names_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("STRONGROOM_PLUGINS", "strongroom-memory")
+    write(tmp_path, spec_of())
+    assert main(["--spec", str(tmp_path / "strongroom.yaml"), "serve"]) == 2
+    assert "strongroom-serve" in capsys.readouterr().err
