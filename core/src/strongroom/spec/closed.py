@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from strongroom.spec.document import Node, Path
 
-__all__ = ["CLOSED_MEMBERS", "CLOSED_TYPES", "OPEN_ROTATION", "PARTS", "PATHS", "openings"]
+__all__ = ["CLOSED_MEMBERS", "CLOSED_TYPES", "OPEN_MEMBERS", "OPEN_ROTATION", "PARTS", "PATHS", "openings"]
 
 CLOSED_TYPES: dict[str, frozenset[str]] = {
     "provider": frozenset({"memory", "file", "directory"}),
@@ -52,7 +52,8 @@ CLOSED_MEMBERS = frozenset(
 """Members of a spec that are looked through here; any other that a spec may have makes it no closed one."""
 OPEN_ROTATION = {"command": "runs a program", "verify": "runs a program", "rotator": "has a rotator"}
 """Members of `rotate:` that no closed spec has, and what a spec does with them."""
-_OPEN_MEMBERS = {"serve": "opens a server"}
+OPEN_MEMBERS = {"serve": "opens a server"}
+"""Members that no closed spec has, and what a spec does with them."""
 
 
 def openings(root: Node | None, source: str, folder: str) -> Iterator[str]:
@@ -74,7 +75,7 @@ def _openings(root: Node, folder: str) -> Iterator[tuple[Path, Node, str]]:
     wholes: list[tuple[Path, Node]] = [((), root)]
     wholes += [(("profiles", name), node) for name, node in _members(root, "profiles")]
     for above, whole in wholes:
-        for name, told in _OPEN_MEMBERS.items():
+        for name, told in OPEN_MEMBERS.items():
             if name in whole.mapping:
                 yield (*above, name), whole.mapping[name], told
         for kind, path, node in _components(whole):

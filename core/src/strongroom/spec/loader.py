@@ -395,7 +395,9 @@ class _Loader(Problems):
                 if needed not in plan.pipelines:
                     self.note(root.at((*own, *at)), (*own, *at), _unknown_pipeline(needed, plan.pipelines))
         others: list[NodePath] = [("secrets", name, "rotate", "rotator") for name in plan.rotators]
-        for path in (*others, ("serve",)):
+        if "serve" in root.mapping:
+            others.append(("serve",))
+        for path in others:
             for at, needed in _needed(root.at(path)):
                 if needed not in plan.pipelines:
                     self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
