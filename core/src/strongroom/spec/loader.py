@@ -389,15 +389,10 @@ class _Loader(Problems):
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
-        for name in plan.pipelines:
-            own: NodePath = ("pipelines", name)
-            for at, needed in _needed(root.at(own)):
-                if needed not in plan.pipelines:
-                    self.note(root.at((*own, *at)), (*own, *at), _unknown_pipeline(needed, plan.pipelines))
-        others: list[NodePath] = [("secrets", name, "rotate", "rotator") for name in plan.rotators]
-        if "serve" in root.mapping:
-            others.append(("serve",))
-        for path in others:
+        places: list[NodePath] = [("pipelines", name) for name in plan.pipelines]
+        places += [("secrets", name, "rotate", "rotator") for name in plan.rotators]
+        places += [("serve",)] if "serve" in root.mapping else []
+        for path in places:
             for at, needed in _needed(root.at(path)):
                 if needed not in plan.pipelines:
                     self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
