@@ -137,7 +137,7 @@ def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of c
     if isinstance(error, AuditError):
         _log.error("%s", error.message)
         return errors(500, "the audit trail cannot be written")
-    # Of any other exception only the type is told: its text may hold anything.
+    # Of any other exception only the type is logged: its text may hold anything.
     _log.error("unexpected %s%s", type(error).__name__, _message(error))
     return errors(500, "internal error")
 

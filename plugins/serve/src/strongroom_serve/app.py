@@ -113,7 +113,7 @@ class App:
     async def _routed(self, request: Request, seen: list[str]) -> Answer:
         config, path = self.backend.config, request.path
         if request.is_tcp and not _is_own_host(request.header(b"host"), config.hosts):
-            raise Refused(errors(403, "the Host is none that this server answers for"), "host")
+            raise Refused(errors(403, "this server does not answer for this Host"), "host")
         if path in {"/healthz", vault_sys.HEALTH}:
             return await self._healthy(request, seen)
         target = self._target(request) if path.startswith(self._engine) else None

@@ -31,7 +31,7 @@ class State:
 
 
 class Health:
-    """Looks at every pipeline's backend, without its hooks: it is no operation of a client."""
+    """Looks at every pipeline's backend, without its hooks: no client asked for it."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend

@@ -307,7 +307,7 @@ class KeyValue:
         return versions, known
 
     async def _inner(self, key: str) -> Any:
-        """Return what answers `key` without its hooks: what is asked here is no operation of the client."""
+        """Return what answers `key` without its hooks: no client asked for it."""
         pipeline = self._backend.sync.assembled_pipeline(key)
         if pipeline is None:
             pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))

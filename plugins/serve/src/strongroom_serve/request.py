@@ -17,7 +17,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MOST_PARAMETERS = 32
 
 
-class Refused(Exception):  # noqa: N818  # it carries an answer and is no failure
+class Refused(Exception):  # noqa: N818  # it carries an answer, whatever that is
     """The request is answered here and now."""
 
     def __init__(self, answer: Answer, reason: str) -> None:
@@ -64,7 +64,7 @@ class Request:
         """Return the parameters of the query.
 
         Raises:
-            Refused: One stands twice, or they are no text.
+            Refused: One stands twice, or they are not text.
         """
         if not self._query:
             return {}

@@ -86,7 +86,7 @@ def bound_tcp(host: str, port: int) -> Listener:
 
     Raises:
         ConflictError: Somebody listens there.
-        ConfigurationError: The address is none of this machine.
+        ConfigurationError: This machine does not have the address.
     """
     try:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(

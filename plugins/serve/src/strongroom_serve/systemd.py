@@ -1,4 +1,4 @@
-"""What systemd is told, where it started the server with `Type=notify`."""
+"""What systemd hears, where it started the server with `Type=notify`."""
 
 from __future__ import annotations
 
