@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from cryptography.fernet import Fernet
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import (
     AESGCMEncryption,
@@ -46,6 +46,7 @@ def key():
     return generate_key()
 
 
+@settings(max_examples=40)
 @given(st.text(), st.binary(max_size=64), st.sampled_from(CIPHERS))
 def test_what_goes_in_comes_out(text, context, cipher):
     made = cipher(bytes(32))

@@ -183,7 +183,7 @@ def test_whoever_comes_while_it_is_dead_is_told(abilities):
             world.holds("another")
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(
     name=st.sampled_from(sorted(BACKENDS)),
     grace=st.sampled_from([0, 60]),

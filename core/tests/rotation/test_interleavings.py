@@ -69,11 +69,11 @@ def some(count, seed):
 
 
 def test_a_fraction_of_all_orders():
-    assert sum(wander(scenario, 1, 3) for scenario in some(80, seed=13)) == 240
+    assert sum(wander(scenario, 1, 3) for scenario in some(30, seed=13)) == 90
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(10), 13])
 def test_orders_at_random(seed):
     assert sum(wander(scenario, seed, 5) for scenario in some(200, seed=seed)) == 1000
 

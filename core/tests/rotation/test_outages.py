@@ -63,7 +63,7 @@ def every_failure(abilities, error, *, after, grace=0):
         yield world, raised
 
 
-@pytest.mark.parametrize("grace", [0, 60])
+@pytest.mark.parametrize("grace", [0, pytest.param(60, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(("error", "after"), ERRORS)
 def test_a_rotation_that_met_an_error_is_finished(abilities, error, after, grace):
     for world, _ in every_failure(abilities, error, after=after, grace=grace):

@@ -54,6 +54,7 @@ session_of = functools.cache(connections.session_of)
 class TestSecretsManager(ProviderConformance):
     provider_class = AWSSecretProvider
     max_value_bytes = MAX_VALUE_BYTES
+    listed_keys = 105  # a page has 100
     hostile_keys = (f"a{MARKER}2f", f"{MARKER}h{'0' * 64}", "name-AbCdEf", "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, f"{TEXT_MARK}x", "{{x}}")
     sdk_modules = ("boto3", "botocore", "urllib3")
@@ -96,6 +97,7 @@ class TestPlainMotoDeletingAtOnce(TestDeletingAtOnce):
 class TestParameterStore(ProviderConformance):
     provider_class = AWSParameterProvider
     max_value_bytes = 4096
+    listed_keys = 55  # a page has 50, or 10 with values
     reuses_version_ids = True
     hostile_keys = ("aws/key", "ssm", "a-.2f", "a" + "/b" * 20, "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, "{{x}}", "{{")

@@ -12,6 +12,7 @@ from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 class TestAzure(ProviderConformance):
     provider_class = AzureSecretProvider
     max_value_bytes = MAX_BYTES
+    listed_keys = 30  # a page has 25
     hostile_keys = (
         f"a{MARKER}2f",
         f"A{MARKER}b",

@@ -78,7 +78,7 @@ steps = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 @given(steps)
 def test_it_is_a_sorted_dictionary(done):
     """After any steps the tree holds what a dictionary holds, in order, and no row that nothing leads to."""
