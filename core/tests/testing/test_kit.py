@@ -170,7 +170,7 @@ def test_minimal_provider_is_tested_by_what_it_has(inner):
     assert set(outcomes) == {"passed", "skipped"}
     assert outcomes["passed"] > 200
     for protocol in ("BatchReader", "BatchWriter", "Describer", "VersionReader", "StagedWriter", "Closeable"):
-        result.stdout.fnmatch_lines([f"*the provider is no {protocol}*"])
+        result.stdout.fnmatch_lines([f"*the provider is not a {protocol}*"])
 
 
 def test_a_capability_that_the_server_lacks_is_skipped(inner):
