@@ -61,7 +61,7 @@ floors: $(READY) ## which module may import which
 	$(BIN)/lint-imports
 
 unit: $(READY)   ## the tests, in parallel, last failures first; of one plugin with PLUGIN=vault
-	$(BIN)/pytest -q --durations=10 $(if $(PLUGIN),plugins/$(PLUGIN))
+	$(BIN)/pytest -q --failed-first --durations=10 $(if $(PLUGIN),plugins/$(PLUGIN))
 
 test-under-load: $(READY) ## `make unit` N=10 times on a machine that is kept busy, in other orders, with 1, 2 and 8 workers
 	$(BIN)/python scripts/stress_tests.py $(or $(N),10)

@@ -99,7 +99,16 @@ def main() -> int:
     reached = ordered()
     chosen = fitting(reached)
     print(f"{len(chosen)} of the {len(reached)} test modules that the change reaches", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not torture and not server", *chosen]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--failed-first",
+        "-m",
+        "not torture and not server",
+        *chosen,
+    ]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     return 0 if code == pytest.ExitCode.NO_TESTS_COLLECTED else code  # where all of them need a server
 
