@@ -61,8 +61,10 @@ DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order that SEED decides")
+    if not pluginmanager.has_plugin("cacheprovider"):
+        parser.addini("cache_dir", "where the cache is, which -p no:cacheprovider does without")
 
 
 def pytest_configure() -> None:
