@@ -1,0 +1,108 @@
+"""`strongroom diff`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from strongroom.cli import completions, errors, output
+from strongroom.cli.app import command
+from strongroom.declarations.resolve import resolve_all
+from strongroom.pipeline import read_many
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+
+
+class Side(NamedTuple):
+    """What one side has: values by name, and why others cannot be told."""
+
+    values: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+
+@command("diff")
+@click.argument("left", metavar="LEFT", shell_complete=completions.pipelines)
+@click.argument("right", metavar="RIGHT", shell_complete=completions.pipelines)
+@click.option("--prefix", metavar="P", default="", help="Only the keys, or names, that begin with P.")
+@click.option(
+    "--profiles", is_flag=True, help="LEFT and RIGHT are profiles, also where pipelines are so called."
+)
+@click.option("--all", "everything", is_flag=True, help="Show what is the same, too.")
+def diff_command(
+    settings: GlobalOptions, *, left: str, right: str, prefix: str, profiles: bool, everything: bool
+) -> int:
+    """Compare the secrets of two pipelines, or what two profiles make of the declared secrets.
+
+    No value is shown. Two profiles of a spec that declares no secrets are compared by all keys. Ends with 7
+    where anything differs or cannot be compared.
+
+    Example: strongroom diff app app
+    """
+    plan = settings.plan()
+    by_profile = profiles or not {left, right} <= set(plan.pipelines)
+    if by_profile and not profiles and {left, right} & set(plan.pipelines):
+        lone = left if left in plan.pipelines else right
+        raise errors.UsageError(
+            f"{lone} is a pipeline, and {right if lone == left else left} is not",
+            hint="name two pipelines, or two profiles",
+        )
+    sides = [_of_profile(settings, one, prefix) for one in (left, right)] if by_profile else []
+    if not by_profile:
+        with settings.registry([left, right]) as registry:
+            sides = [_of_pipeline(registry, one, prefix) for one in (left, right)]
+    found = _compared(*sides, names=(left, right))
+    differs = any(what != "same" for what in found.values())
+    if settings.json:
+        output.as_json({"left": left, "right": right, "profiles": by_profile, "secrets": found})
+    elif shown := [[name, what] for name, what in found.items() if everything or what != "same"]:
+        output.table(["name" if by_profile else "key", "what"], shown)
+    else:
+        output.lines([f"{len(found)} secrets, and all are the same"])
+    return errors.FOUND_SOMETHING if differs else 0
+
+
+def _of_pipeline(registry: SecretProviderRegistry, name: str, prefix: str) -> Side:
+    pipeline = registry.pipeline(name)
+    return Side(read_many(pipeline, pipeline.list_secrets(prefix)), {})
+
+
+def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
+    own = copy.copy(settings)
+    own.profile = profile
+    with own.registry() as registry:
+        if not registry.plan.secrets:
+            return Side(registry.get_secrets(registry.list_secrets(prefix)), {})
+        chosen = {name: one for name, one in registry.plan.secrets.items() if name.startswith(prefix)}
+        found = resolve_all(registry, chosen)
+    values = {name: one.text for name, one in found.items() if one.text is not None}
+    unknown = {
+        name: one.status
+        for name, one in found.items()
+        if one.text is None and one.status not in {"missing", "ok"}
+    }
+    return Side(values, unknown)
+
+
+def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, str]:
+    """Return what is to be said of each name, sorted."""
+    found = {}
+    for name in sorted({*left.values, *right.values, *left.unknown, *right.unknown}):
+        reason = [
+            f"{side.unknown[name]} in {of}"
+            for side, of in zip((left, right), names, strict=True)
+            if name in side.unknown
+        ]
+        if reason:
+            found[name] = ", ".join(reason)
+        elif name not in right.values:
+            found[name] = f"only in {names[0]}"
+        elif name not in left.values:
+            found[name] = f"only in {names[1]}"
+        else:
+            found[name] = "same" if left.values[name] == right.values[name] else "differs"
+    return found

@@ -1,0 +1,188 @@
+"""`strongroom edit`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strongroom.cli import completions, errors, names, output
+from strongroom.cli.app import command
+from strongroom.cli.child.environment import child_environment
+from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
+from strongroom.providers import ConditionalWriter, Describer
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.plan import SecretPlan
+
+_DEFAULT_EDITOR = "vi"
+
+
+@command("edit")
+@click.argument("key", shell_complete=completions.keys)
+@click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of the old one.")
+@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> None:
+    """Open the value of KEY in an editor, and store what was saved.
+
+    The editor is $VISUAL, else $EDITOR, else vi. It gets a file that is yours alone, in memory where the
+    system has such a place, and gone afterwards. Nothing is stored where the text is unchanged, the
+    editor fails, or another value was stored meanwhile (exit 8). A newline that the editor added at the end
+    is left out.
+
+    Example: EDITOR="sed -i s/old/new/" strongroom edit database/password
+    """
+    with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
+        pipeline = registry.explain(key).pipeline  # refuses a bad key
+        key, declared = names.target(registry, key, as_key=as_key, doing="edit")
+        whole, version = _current(registry, key)
+        old = _shown(whole, key, declared)
+        with SecretFiles() as files:
+            path = Path(files.add(f"value{_suffix(old)}", old))
+            changed = _edited(registry, path, old, key, allow_empty=allow_empty)
+            while changed is not None:
+                try:
+                    _store(registry, key, _whole(whole, key, declared, changed), version, whole)
+                    break
+                except StrongroomError as error:
+                    if not _again(settings, error):
+                        raise
+                    if isinstance(error, ConflictError):
+                        settings.warn("what you save next takes the place of what was stored meanwhile")
+                        whole, version = _current(registry, key)
+                changed = _edited(registry, path, old, key, allow_empty=allow_empty)
+    if settings.json:
+        output.as_json({"key": key, "pipeline": pipeline, "changed": changed is not None})
+    elif changed is None:
+        settings.note(f"{show_key(key)} is unchanged, and nothing was stored")
+
+
+def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | None]:
+    """Return what is stored at `key`, and its version where that can be compared later."""
+    registry.invalidate(key)  # what is edited is what is stored, not what was remembered
+    provider = registry.pipeline_for(key)
+    version = None
+    try:
+        if isinstance(provider, ConditionalWriter) and isinstance(provider, Describer):
+            version = provider.describe_secret(key).version
+        return registry.get_secret(key), version
+    except SecretNotFoundError as error:
+        absent = names.with_nearest(registry, error)
+    raise absent
+
+
+def _shown(whole: str, key: str, declared: SecretPlan | None) -> str:
+    if declared is None or declared.field is None:
+        return whole
+    from strongroom.declarations.json_fields import member_of
+
+    return member_of(whole, key, declared.field)
+
+
+def _whole(whole: str, key: str, declared: SecretPlan | None, text: str) -> str:
+    if declared is None or declared.field is None:
+        return text
+    from strongroom.declarations.json_fields import with_member
+
+    return with_member(whole, key, declared.field, text, add=True)
+
+
+def _suffix(text: str) -> str:
+    return ".json" if text.lstrip().startswith(("{", "[")) else ".txt"
+
+
+def _edited(
+    registry: SecretProviderRegistry, path: Path, old: str, key: str, *, allow_empty: bool
+) -> str | None:
+    """Return what the editor made of the file at `path`; None where that is `old`.
+
+    Raises:
+        UsageError: There is no editor, it failed, or nothing is left.
+        ValidationError: What it saved is not UTF-8 text.
+    """
+    words = _editor()
+    environment = child_environment(os.environ, {}, credentials=registry.environment())
+    with _ctrl_c_is_the_editors():
+        try:
+            code = subprocess.run([*words, str(path)], env=environment, check=False).returncode  # noqa: S603  # the user's own editor
+        except OSError as error:
+            reason = error.strerror
+        else:
+            reason = None if code == 0 else f"it ended with {code}"
+    if reason is not None:
+        raise errors.UsageError(
+            f"the editor {words[0]} failed: {reason}; nothing was stored", hint="set VISUAL or EDITOR"
+        )
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise errors.UsageError("the editor left no file; nothing was stored") from None
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise ValidationError(
+            f"what the editor saved for {show_key(key)} is not UTF-8 text; nothing was stored"
+        )
+    if not old.endswith("\n"):
+        text = text.removesuffix("\n")
+    if text == old:
+        return None
+    if not text and not allow_empty:
+        raise errors.UsageError(
+            f"the new value of {show_key(key)} is empty, and nothing was stored",
+            hint="give --allow-empty if that is meant",
+        )
+    return text
+
+
+def _editor() -> list[str]:
+    for name in ("VISUAL", "EDITOR"):
+        text = os.environ.get(name, "").strip()
+        if text:
+            try:
+                return shlex.split(text)
+            except ValueError:
+                raise errors.UsageError(f"{name} has a quote that does not end") from None
+    return [_DEFAULT_EDITOR]
+
+
+@contextmanager
+def _ctrl_c_is_the_editors() -> Iterator[None]:
+    """Leave signals of the keyboard to the editor, which shares the terminal."""
+    # A handler of ours, for what is ignored the editor would ignore too.
+    before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _store(registry: SecretProviderRegistry, key: str, value: str, version: str | None, before: str) -> None:
+    if version is not None:
+        registry.set_secret_if(key, value, version)
+        return
+    registry.invalidate(key)
+    if names.stored(registry, key) != before:
+        raise ConflictError(f"{show_key(key)} was changed meanwhile, and nothing was stored", key=key)
+    registry.set_secret(key, value)
+
+
+def _again(settings: GlobalOptions, error: StrongroomError) -> bool:
+    """Ask whoever sits at the terminal whether to go on with the text that could not be stored."""
+    if settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    errors.print_error(error, as_json=False, debug=settings.debug)
+    return click.confirm("Edit the text again?", default=True, err=True)

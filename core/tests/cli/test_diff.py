@@ -1,0 +1,106 @@
+"""`strongroom diff`: two pipelines, or two profiles, compared without their values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from strongroom.cli import main
+
+SPEC = """\
+version: 1
+pipelines:
+  app: {provider: {type: file, file_path: app.enc, key_file: app.key}}
+  other: {provider: {type: file, file_path: other.enc, key_file: app.key}}
+default: app
+secrets:
+  PASSWORD: {key: database/password}
+  PORT: {key: database/port, type: port, default: "5432"}
+  ONLY: {key: only, required: false}
+profiles:
+  staging: {default: other}
+  production: {}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.yaml").chmod(0o644)
+
+    def run(*words):
+        capfd.readouterr()
+        code = main(list(words))
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    for pipeline, key, value in (
+        ("app", "database/password", "one value"),
+        ("other", "database/password", "another value"),
+        ("app", "same", "the same"),
+        ("other", "same", "the same"),
+        ("app", "only", "left alone"),
+        ("other", "new", "right alone"),
+    ):
+        assert run("--pipeline", pipeline, "set", key, value)[0] == 0
+    return run
+
+
+def test_two_pipelines(cli):
+    code, out, err = cli("diff", "app", "other")
+    assert code == 7
+    assert out.split() == [
+        *("KEY", "WHAT", "database/password", "differs"),
+        *("new", "only", "in", "other", "only", "only", "in", "app"),
+    ]
+    assert "value" not in out + err
+    assert cli("diff", "app", "other", "--json", "--prefix", "s")[:2] == (
+        0,
+        '{"left": "app", "right": "other", "profiles": false, "secrets": {"same": "same"}}\n',
+    )
+    assert "same" in cli("diff", "app", "other", "--all")[1]
+    assert cli("diff", "app", "app")[:2] == (0, "3 secrets, and all are the same\n")
+
+
+def test_two_profiles(cli):
+    code, out, _ = cli("diff", "production", "staging", "--json")
+    assert (code, json.loads(out)) == (
+        7,
+        {
+            "left": "production",
+            "right": "staging",
+            "profiles": True,
+            "secrets": {"ONLY": "only in production", "PASSWORD": "differs", "PORT": "same"},
+        },
+    )
+    assert cli("diff", "production", "production")[0] == 0
+
+
+def test_what_cannot_be_told_is_a_difference(cli):
+    cli("--pipeline", "other", "set", "database/port", "no port")
+    code, out, _ = cli("diff", "production", "staging", "--json", "--prefix", "PORT")
+    assert (code, json.loads(out)["secrets"]) == (7, {"PORT": "invalid in staging"})
+
+
+def test_profiles_of_a_spec_without_declared_secrets_are_compared_by_keys(cli):
+    Path("strongroom.yaml").write_text(
+        SPEC.partition("secrets:")[0] + "profiles:\n  staging: {default: other}\n  production: {}\n"
+    )
+    code, out, _ = cli("diff", "production", "staging", "--json")
+    assert (code, json.loads(out)["secrets"]["new"]) == (7, "only in staging")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["app", "staging"], 2, "app is a pipeline, and staging is not"),
+        (["production", "stagin"], 2, "did you mean 'staging'"),
+        (["app", "other", "--profiles"], 2, "no profile 'app'"),
+    ],
+)
+def test_names_that_do_not_fit(cli, words, code, message):
+    found, out, err = cli("diff", *words)
+    assert (found, out) == (code, "")
+    assert message in err
