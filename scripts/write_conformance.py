@@ -50,6 +50,7 @@ _NAMED = {
     "TestRest": "gcp, REST",
     "TestAzure": "azure",
     "TestAzureThatPurges": "azure, purging",
+    "TestPostgreSQL": "postgresql",
     "TestFileBackend": "keyring, a backend that cannot list",
     "TestSecretService": "keyring, GNOME's Secret Service",
 }

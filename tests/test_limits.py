@@ -7,6 +7,7 @@ from strongroom.errors import ConfigurationError
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 from strongroom_azure import AzureSecretProvider
 from strongroom_gcp import GCPSecretProvider
+from strongroom_postgresql import PostgreSQLSecretProvider
 from strongroom_redis import RedisCacheStore
 from strongroom_vault import VaultSecretProvider
 from strongroom_vault.transit import VaultTransitEncryption
@@ -16,6 +17,9 @@ MAKERS = {
     "aws.parameters": lambda **limits: AWSParameterProvider("eu-west-1", **limits),
     "azure": lambda **limits: AzureSecretProvider("https://v.vault.azure.net", **limits),
     "gcp": lambda **limits: GCPSecretProvider("project", **limits),
+    "postgresql": lambda **limits: PostgreSQLSecretProvider(
+        "postgresql://db.example", encryption_key=bytes(32), **limits
+    ),
     "redis": lambda **limits: RedisCacheStore("redis://localhost", **limits),
     "vault": lambda **limits: VaultSecretProvider("https://vault.example", **limits),
     "vault.transit": lambda **limits: VaultTransitEncryption("https://vault.example", "key", **limits),

@@ -62,7 +62,7 @@ MUST_NOT = {
     ("provider", "azure"): "credential client_options timeout deadline max_workers purge tags",
     ("provider", "keyring"): "",
     ("provider", "postgresql"): "username password encryption_key key_file older_keys max_versions timeout "
-    "deadline max_connections pooler migrate",
+    "destroy_on_delete deadline max_connections pooler migrate",
     (
         "middleware",
         "caching",

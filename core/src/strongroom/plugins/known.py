@@ -40,6 +40,7 @@ KNOWN_CLASSES: Mapping[str, str] = {
     "GCPSecretProvider": "strongroom-gcp",
     "KeyringSecretProvider": "strongroom-keyring",
     "MemorySecretProvider": "strongroom-memory",
+    "PostgreSQLSecretProvider": "strongroom-postgresql",
     "RedisCacheStore": "strongroom-redis",
     "VaultSecretProvider": "strongroom-vault",
     "VaultTransitEncryption": "strongroom-vault",

@@ -2,4 +2,13 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
+
+if TYPE_CHECKING:
+    from strongroom_postgresql.provider import PostgreSQLSecretProvider
+
+__all__ = ["PostgreSQLSecretProvider"]
+
+__getattr__, __dir__ = lazy_exports(__name__, {"PostgreSQLSecretProvider": "provider"})

@@ -43,6 +43,7 @@ class PostgreSQLConfig(BaseModel):
     max_versions: int = Field(
         default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
     )
+    destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
     max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")

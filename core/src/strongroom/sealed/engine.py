@@ -1,0 +1,464 @@
+"""How a provider over a sealed store opens it, verifies what it reads, and writes on what it has read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
+
+from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.encryption.keyfiles import old_key_file
+from strongroom.encryption.keys import HoldsKey, KeyMaterial
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+    TamperedError,
+    show_key,
+)
+from strongroom.keys import check_value
+from strongroom.parallel import renew_after_fork
+from strongroom.providers import BaseProvider, SecretMetadata
+from strongroom.sealed.backend import Change, Found, SealedBackend, StoreGoneError
+from strongroom.sealed.cipher import HEAD, ROW, SealedName, Sealer
+from strongroom.sealed.header import header_id, new_header, open_header
+from strongroom.sealed.key_source import StoreKeySource
+from strongroom.sealed.record import Record
+
+__all__ = ["B", "Plan", "SealedEngine", "Step", "Store", "new_epoch", "time_of"]
+
+T = TypeVar("T")
+B = TypeVar("B", bound=SealedBackend)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_REMEMBERED: Final = 65_536
+"""Secrets of which a provider remembers how new a state it has seen."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def time_of(stored: int) -> datetime:
+    return _EPOCH + stored * _MICROSECOND
+
+
+class _Seen(NamedTuple):
+    """The newest state of a secret that this process has seen."""
+
+    record: Record
+    head: bytes
+
+
+class Step(NamedTuple):
+    """What an operation makes of a secret: its next record, the new row's value, rows to drop, the result."""
+
+    record: Record
+    value: bytes
+    dropped: tuple[int, ...]
+    result: str
+
+
+Plan = Callable[[Record | None], Step]
+
+
+class Store(NamedTuple):
+    """A store whose header was read: what seals, and the header."""
+
+    sealer: Sealer
+    header: bytes
+    material: KeyMaterial
+
+
+class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
+    """What `SealedSecretProvider` is made of; see there."""
+
+    def __init__(
+        self,
+        source: StoreKeySource,
+        *,
+        max_value_bytes: int,
+        max_versions: int = 100,
+        destroy_on_delete: bool = False,
+        timeout: float = 10.0,
+        deadline: float | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        check_limits(
+            self.type_name, counts={"max_versions": max_versions}, timeout=timeout, deadline=deadline
+        )
+        if max_versions > 1000:  # noqa: PLR2004  # as documented
+            raise ConfigurationError(
+                f"max_versions must be between 1 and 1000, got {max_versions}", provider=self.type_name
+            )
+        self._source = source
+        self._max_value_bytes = max_value_bytes
+        self._max_versions = max_versions
+        self._destroy = destroy_on_delete
+        self._timeout = timeout
+        self._whole = deadline
+        self._clock = clock
+        self._opened: Store | None = None
+        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._lock = threading.RLock()
+        renew_after_fork(self, SealedEngine._after_fork)
+
+    @abstractmethod
+    def _connect_backend(self) -> B:
+        """Import what the server's client needs, and return the backend; no request is made yet."""
+
+    @cached_property
+    def _backend(self) -> B:
+        with self._lock:
+            return vars(self).get("_backend") or self._connect_backend()
+
+    def _micros(self) -> int:
+        return (self._clock() - _EPOCH) // _MICROSECOND
+
+    def _deadline(self, *, whole: bool = False) -> Deadline:
+        """Return the deadline of one request, of an operation or of a batch, that begins now."""
+        if not whole or self._whole is None:
+            return Deadline(self._timeout)
+        return Deadline(min(self._timeout, self._whole))
+
+    def _part(self, whole: Deadline) -> Deadline:
+        return Deadline(self._timeout, whole)
+
+    def _late(self, doing: str, key: str | None = None) -> BackendUnavailableError:
+        about = f" {show_key(key)}" if key is not None else ""
+        return BackendUnavailableError(
+            f"{self.type_name}: {doing}{about}: no answer in time",
+            key=key,
+            provider=self.type_name,
+            hint="the outcome of a write is then unknown: read before you repeat it",
+        )
+
+    def _with_store(
+        self, work: Callable[[Store], T], key: str | None, absent: Callable[[], T], doing: str = "read"
+    ) -> T:
+        """Return what `work` makes of the open store, or `absent` where there is none.
+
+        Where something does not fit, the header is read again: another host may have made another store.
+        """
+        try:
+            store = self._opened or self._open()
+            if store is None:
+                return absent()
+            try:
+                return work(store)
+            except (TamperedError, StoreGoneError) as error:
+                again = self._reopened(store, error)
+            return work(again)
+        except StoreGoneError:
+            pass
+        except DeadlineExceededError:
+            raise self._late(doing, key) from None
+        raise self._tampered(key, f"the store at {self._shown()} is gone", "restore a backup")
+
+    def _reopened(self, store: Store, error: Exception) -> Store:
+        """Open the store again if its header is another one by now; else raise `error`."""
+        try:
+            header = self._backend.header(self._deadline())
+        except StoreGoneError:
+            header = store.header if isinstance(error, TamperedError) else b""
+        if header in {b"", store.header}:
+            raise error
+        with self._lock:
+            self._opened = None
+            self._seen.clear()
+        again = self._open()
+        if again is None:
+            raise error
+        return again
+
+    def _open(self) -> Store | None:
+        with self._lock:
+            if self._opened is None:
+                try:
+                    header = self._backend.header(self._deadline())
+                except StoreGoneError:
+                    return None
+                self._opened = self._unlocked(header)
+            return self._opened
+
+    def _unlocked(self, header: bytes) -> Store:
+        try:
+            found = open_header(header, self._source.candidates())
+        except ValueError as error:
+            raise self._tampered(None, f"{self._shown()}: {error}") from None
+        if found is None:
+            raise self._wrong_key(header)
+        opened, material = found
+        return Store(Sealer(opened), header, material)
+
+    def _wrong_key(self, header: bytes) -> DecryptionError:
+        found = header_id(header)
+        hint = "give the key the store was made with; if it is that one, the store's header was changed"
+        path = self._source.path
+        old = old_key_file(path, found) if path is not None else None
+        if old is not None and old.exists():
+            hint = f"that key is in {old}: a rekey left it there"
+        return DecryptionError(
+            f"wrong key for {self._shown()}: it needs the key {found}", provider=self.type_name, hint=hint
+        )
+
+    def _created(self) -> Store:
+        """Make the store, or take the one that another host has just made."""
+        with self._lock:
+            if self._opened is None:
+                header = self._backend.create(new_header(self._source.create()), self._deadline())
+                self._opened = self._unlocked(header)
+            return self._opened
+
+    def _shown(self) -> str:
+        """Return the address for messages; it holds no credentials."""
+        return self.type_name
+
+    def _write(self, plans: Mapping[str, Plan], deadline: Deadline, *, create: bool = True) -> dict[str, str]:
+        """Do what `plans` say, all of it in one transaction; return each one's result."""
+        first = next(iter(plans)) if len(plans) == 1 else None
+
+        def work(store: Store) -> dict[str, str]:
+            return self._written(store, plans, deadline, guess=create)
+
+        def absent() -> dict[str, str]:
+            if create:
+                return work(self._created())
+            for plan in plans.values():
+                plan(None)
+            raise AssertionError("a plan for an absent secret raises")
+
+        return self._with_store(work, first, absent, "write")
+
+    def _written(
+        self, store: Store, plans: Mapping[str, Plan], deadline: Deadline, *, guess: bool
+    ) -> dict[str, str]:
+        names = {key: store.sealer.name(key) for key in plans}
+        known: dict[str, _Seen | None] = {key: self._seen.get(name.name) for key, name in names.items()}
+        sure = False
+        if not guess and None in known.values():
+            known, sure = self._present(store, names, deadline), True
+        ours: dict[str, set[bytes]] = {key: set() for key in plans}
+        while True:
+            try:
+                steps = {key: self._step(plan, known[key]) for key, plan in plans.items()}
+            except (SecretNotFoundError, ConflictError):
+                if sure:
+                    raise
+                known, sure = self._present(store, names, deadline), True
+                continue
+            changes = [self._change(store, names[key], known[key], step) for key, step in steps.items()]
+            conflicts = self._backend.write(changes, deadline)
+            made = {
+                key: _Seen(step.record, one.head)
+                for (key, step), one in zip(steps.items(), changes, strict=True)
+            }
+            if conflicts is None:
+                for key, seen in made.items():
+                    self._remember(names[key].name, seen)
+                return {key: step.result for key, step in steps.items()}
+            for key, seen in made.items():
+                ours[key].add(seen.head)
+            known = self._after_conflict(store, names, known, conflicts)
+            if all(known[key] is not None and known[key].head in ours[key] for key in plans):  # type: ignore[union-attr]  # None was ruled out
+                # An answer was lost on the way, and the write had been made.
+                return {key: known[key].record.version_id(known[key].record.number) for key in plans}  # type: ignore[union-attr]  # as above
+            sure = False
+
+    @staticmethod
+    def _step(plan: Plan, known: _Seen | None) -> Step:
+        return plan(known.record if known is not None else None)
+
+    def _change(self, store: Store, name: SealedName, known: _Seen | None, step: Step) -> Change:
+        record = step.record
+        return Change(
+            name.name,
+            known.head if known is not None else None,
+            store.sealer.seal(HEAD, name, 0, record.pack()),
+            record.number,
+            record.low,
+            store.sealer.seal(ROW, name, record.number, step.value),
+            step.dropped,
+        )
+
+    def _after_conflict(
+        self,
+        store: Store,
+        names: Mapping[str, SealedName],
+        known: Mapping[str, _Seen | None],
+        conflicts: Mapping[bytes, bytes | None],
+    ) -> dict[str, _Seen | None]:
+        found: dict[str, _Seen | None] = dict(known)
+        for key, name in names.items():
+            if name.name not in conflicts:
+                continue
+            head = conflicts[name.name]
+            if head is None:
+                if known[key] is not None:
+                    raise self._removed(key)
+                found[key] = None
+                continue
+            record = self._head(store, key, name, head)
+            before = known[key]
+            if before is not None and record.number < before.record.number:
+                raise self._older(key)
+            found[key] = _Seen(record, head)
+        return found
+
+    def _present(
+        self, store: Store, names: Mapping[str, SealedName], deadline: Deadline
+    ) -> dict[str, _Seen | None]:
+        floors = {key: self._seen.get(name.name) for key, name in names.items()}
+        found = self._backend.heads([name.name for name in names.values()], deadline)
+        known: dict[str, _Seen | None] = {}
+        for key, name in names.items():
+            one = found.get(name.name)
+            record = self._verified(store, key, name, one, floors[key])
+            known[key] = _Seen(record, one.head) if record is not None and one is not None else None
+        return known
+
+    def _record(self, key: str, *, live: bool = True) -> Record:
+        record = self._records([key]).get(key)
+        if record is None:
+            raise self._absent(key)
+        if live and not record.current:
+            raise self._gone(key, record)
+        return record
+
+    def _records(self, keys: Sequence[str]) -> dict[str, Record]:
+        return self._with_store(lambda store: self._fetched(store, keys), None, dict)
+
+    def _fetched(self, store: Store, keys: Sequence[str]) -> dict[str, Record]:
+        names = {key: store.sealer.name(key) for key in keys}
+        found = self._present(store, names, self._deadline(whole=len(keys) > 1))
+        return {key: one.record for key, one in found.items() if one is not None}
+
+    def _described(self, record: Record) -> SecretMetadata:
+        version = record.version_id(record.current)
+        return SecretMetadata(record.key, version, time_of(record.created), time_of(record.updated))
+
+    def _verified(
+        self, store: Store, key: str, name: SealedName, found: Found | None, floor: _Seen | None
+    ) -> Record | None:
+        """Return what a head says, if it fits to its rows and is not older than what was seen before."""
+        if found is None:
+            if floor is not None:
+                raise self._removed(key)
+            return None
+        if floor is not None and floor.head == found.head:
+            record = floor.record
+            if not found.rows or found.rows[-1][0] != record.number:
+                raise self._tampered(key, f"secret {show_key(key)} does not fit to its versions")
+            return record
+        record = self._opened_head(store, key, name, found)
+        if floor is not None and record.number <= floor.record.number:
+            raise self._older(key)
+        self._remember(name.name, _Seen(record, found.head))
+        return record
+
+    def _opened_head(self, store: Store, key: str | None, name: SealedName, found: Found) -> Record:
+        record = self._head(store, key, name, found.head)
+        if not found.rows or found.rows[-1][0] != record.number:
+            raise self._tampered(record.key, f"secret {show_key(record.key)} does not fit to its versions")
+        return record
+
+    def _head(self, store: Store, key: str | None, name: SealedName, head: bytes) -> Record:
+        data = store.sealer.open(HEAD, name, 0, head)
+        if data is None:
+            what = f"secret {show_key(key)}" if key is not None else "a secret"
+            raise self._tampered(key, f"{what} is damaged, or another one was put in its place")
+        record = Record.unpack(data)
+        if key is not None and record.key != key:
+            raise self._tampered(key, f"secret {show_key(key)} is another one")
+        return record
+
+    def _current(self, store: Store, key: str, name: SealedName, record: Record, found: Found) -> str:
+        number, body = found.rows[0]
+        if number != record.current:
+            raise self._tampered(key, f"the current version of {show_key(key)} is gone")
+        return self._row(store, key, name, number, body)
+
+    def _row(self, store: Store, key: str, name: SealedName, number: int, body: bytes) -> str:
+        data = store.sealer.open(ROW, name, number, body)
+        if data is None:
+            raise self._tampered(key, f"a version of {show_key(key)} is damaged, or another one's")
+        return data.decode()
+
+    def _remember(self, name: bytes, seen: _Seen) -> None:
+        known = self._seen
+        with self._lock:
+            before = known.get(name)
+            if before is None or seen.record.number > before.record.number:
+                known[name] = seen
+                if before is None and len(known) > _REMEMBERED:
+                    known.popitem(last=False)
+
+    def _encoded(self, key: str, value: str) -> bytes:
+        data = check_value(value, key).encode()
+        if len(data) > self._max_value_bytes:
+            raise SecretTooLargeError(
+                key,
+                f"the value for {show_key(key)} is longer than {self._max_value_bytes} bytes",
+                provider=self.type_name,
+            )
+        return data
+
+    def _absent(self, key: str) -> SecretNotFoundError:
+        return SecretNotFoundError(key, provider=self.type_name)
+
+    def _missing(self, key: str) -> NoReturn:
+        raise self._absent(key)
+
+    def _gone(self, key: str, record: Record) -> SecretNotFoundError:
+        """Return the error for a secret whose record tells no current version."""
+        if record.deleted:
+            return SecretNotFoundError(
+                key,
+                reason="deleted",
+                provider=self.type_name,
+                hint="`recover_secret` brings it back; `set` begins it again",
+            )
+        if any(True for _ in record.kept()) or record.created == 0:
+            return self._absent(key)  # staged only
+        return SecretNotFoundError(key, reason="destroyed", provider=self.type_name)
+
+    def _no_store(self) -> NoReturn:
+        raise ConfigurationError(
+            f"there is no store at {self._shown()}",
+            provider=self.type_name,
+            hint="the first `set` makes it",
+        )
+
+    def _tampered(self, key: str | None, what: str, hint: str | None = None) -> TamperedError:
+        return TamperedError(f"{self.type_name}: {what}", key=key, provider=self.type_name, hint=hint)
+
+    def _removed(self, key: str) -> TamperedError:
+        return self._tampered(key, f"secret {show_key(key)} was removed", _RESTORED)
+
+    def _older(self, key: str) -> TamperedError:
+        return self._tampered(
+            key,
+            f"secret {show_key(key)} was put back to an older state than this process has seen",
+            _RESTORED,
+        )
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+
+
+_RESTORED: Final = (
+    "where a backup was restored, or a replica that lagged took over, start this process again: "
+    "it then takes what is there"
+)
+
+
+def new_epoch() -> int:
+    return int.from_bytes(os.urandom(4), "big")

@@ -1,0 +1,459 @@
+"""A provider with every capability over a server that gets sealed names and values alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from strongroom.deadlines import Deadline, DeadlineExceededError
+from strongroom.encryption.keys import read_key
+from strongroom.errors import (
+    ConfigurationError,
+    ConflictError,
+    SecretNotFoundError,
+    TamperedError,
+    show_key,
+)
+from strongroom.keys import cannot_start_key, check_key, check_prefix, is_reserved
+from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
+from strongroom.providers.metadata import VersionState
+from strongroom.sealed.backend import Found
+from strongroom.sealed.cipher import SealedName
+from strongroom.sealed.engine import B, Plan, SealedEngine, Step, Store, new_epoch, time_of
+from strongroom.sealed.header import header_id, open_header, wrap
+from strongroom.sealed.record import PENDING, Record, Version
+
+__all__ = ["SealedSecretProvider"]
+
+_LOOKED_AT: Final = 200
+"""Secrets that `verify` reads at once."""
+
+
+class SealedSecretProvider(SealedEngine[B]):
+    """Secrets on a server that many hosts share, with every capability; what the server has is sealed.
+
+    A secret has a head, which says what is true of it, and rows, one for each version; every operation adds a
+    row and replaces the head, if it is still the one that the operation was planned on. The head and the last
+    row must tell the same number: one of them that was put back, swapped or removed alone is found by the
+    next read, and so is any state that is older than one that this process has seen.
+
+    Args:
+        source: The user's key.
+        max_value_bytes: The longest value, in bytes of UTF-8.
+        max_versions: Versions kept of each secret, 1 to 1,000; current and pending ones are never dropped.
+        destroy_on_delete: Whether a delete drops all versions for good.
+        timeout: Seconds for one operation or page.
+        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        clock: Gives the aware time now.
+    """
+
+    # --- reading ---
+
+    def get_secret(self, key: str) -> str:
+        check_key(key)
+        value = self._value(key)
+        if value is None:
+            raise self._absent(key)
+        return value
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        asked = list(dict.fromkeys(check_key(key) for key in keys))
+        if not asked:
+            return {}
+
+        def read(store: Store) -> dict[str, str]:
+            names = [store.sealer.name(key) for key in asked]
+            floors = [self._seen.get(one.name) for one in names]
+            found = self._backend.read([one.name for one in names], self._deadline(whole=True))
+            values = {}
+            for key, name, floor in zip(asked, names, floors, strict=True):
+                record = self._verified(store, key, name, found.get(name.name), floor)
+                if record is None:
+                    continue
+                if not record.current:
+                    raise_gone = self._gone(key, record)
+                    if raise_gone.reason != "absent":
+                        raise raise_gone
+                    continue
+                values[key] = self._current(store, key, name, record, found[name.name])
+            return values
+
+        return self._with_store(read, None, dict)
+
+    def _value(self, key: str) -> str | None:
+        def read(store: Store) -> str | None:
+            name = store.sealer.name(key)
+            floor = self._seen.get(name.name)
+            found = self._backend.read([name.name], self._deadline()).get(name.name)
+            record = self._verified(store, key, name, found, floor)
+            if record is None or found is None:
+                return None
+            if not record.current:
+                raise self._gone(key, record)
+            return self._current(store, key, name, record, found)
+
+        return self._with_store(read, key, lambda: None)
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        check_prefix(prefix)
+        if cannot_start_key(prefix):
+            return []
+
+        def read(store: Store) -> list[str]:
+            found: list[str] = []
+            whole = Deadline(self._whole)
+            for page in self._backend.scan(store.sealer.folder(prefix), lambda: self._part(whole)):
+                for name, one in page:
+                    record = self._opened_head(store, None, SealedName(name, store.sealer.cipher(name)), one)
+                    key = record.key
+                    if record.current and key.startswith(prefix) and not is_reserved(key):
+                        found.append(key)
+            return sorted(found)
+
+        return self._with_store(read, None, list)
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        record = self._record(check_key(key))
+        return self._described(record)
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        asked = list(dict.fromkeys(check_key(key) for key in keys))
+        found = self._records(asked) if asked else {}
+        return {key: self._described(record) for key, record in found.items() if record.current}
+
+    def list_versions(self, key: str) -> list[SecretVersion]:
+        record = self._record(check_key(key), live=False)
+        if not record.current and not any(True for _ in record.kept()):
+            raise self._gone(key, record)
+
+        def state(one: Version) -> VersionState:
+            if one.number == record.current:
+                return "current"
+            if one.state == PENDING:
+                return "pending"
+            return "previous" if record.current or not record.deleted else "deleted"
+
+        return [
+            SecretVersion(record.version_id(one.number), time_of(one.made), state(one))
+            for one in reversed(list(record.kept()))
+        ]
+
+    def get_secret_version(self, key: str, version: str) -> str:
+        check_key(key)
+
+        def read(store: Store) -> str:
+            name = store.sealer.name(key)
+            record = self._fetched(store, [key]).get(key)
+            if record is None:
+                raise self._absent(key)
+            found = record.find(version)
+            if found is None:
+                raise SecretNotFoundError(
+                    key, f"secret {show_key(key)} has no such version", provider=self.type_name
+                )
+            if not record.current and record.deleted:
+                raise self._gone(key, record)
+            body = self._backend.row(name.name, found.number, self._deadline())
+            if body is None:
+                # Dropped since the head was read, by writes of others; a new look tells.
+                again = self._fetched(store, [key]).get(key)
+                if again is not None and again.find(version) is not None:
+                    raise self._tampered(key, "a version is gone")
+                raise SecretNotFoundError(
+                    key, f"secret {show_key(key)} has no such version any more", provider=self.type_name
+                )
+            return self._row(store, key, name, found.number, body)
+
+        return self._with_store(read, key, lambda: self._missing(key))
+
+    # --- writing ---
+
+    def set_secret(self, key: str, value: str) -> None:
+        data = self._encoded(check_key(key), value)
+        self._write({key: self._setting(key, data)}, self._deadline())
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        encoded = {check_key(key): self._encoded(key, value) for key, value in values.items()}
+        if encoded:
+            plans = {key: self._setting(key, data) for key, data in encoded.items()}
+            self._write(plans, self._deadline(whole=True))
+
+    def delete_secret(self, key: str) -> None:
+        def plan(record: Record | None) -> Step:
+            if record is None or not record.current:
+                raise self._absent(key) if record is None else self._gone(key, record)
+            after, dropped = record.removed(destroy=self._destroy)
+            return Step(after, b"", dropped, "")
+
+        self._write({check_key(key): plan}, self._deadline(), create=False)
+
+    def recover_secret(self, key: str) -> None:
+        """Bring back a secret that was deleted and not destroyed, as it was.
+
+        Raises:
+            SecretNotFoundError: There is nothing to recover.
+            ConflictError: The secret is there.
+        """
+
+        def plan(record: Record | None) -> Step:
+            if record is None:
+                raise self._absent(key)
+            if record.current:
+                raise ConflictError(f"secret {show_key(key)} is there", key=key, provider=self.type_name)
+            if not record.deleted:
+                raise self._gone(key, record)
+            after, dropped = record.recovered(self._micros())
+            return Step(after, b"", dropped, "")
+
+        self._write({check_key(key): plan}, self._deadline(), create=False)
+
+    def destroy_secret(self, key: str) -> None:
+        """Drop all versions of a secret for good, also of one that was deleted before.
+
+        Raises:
+            SecretNotFoundError: There is nothing to destroy.
+        """
+
+        def plan(record: Record | None) -> Step:
+            if record is None or not record.versions:
+                raise self._absent(key) if record is None else self._gone(key, record)
+            after, dropped = record.removed(destroy=True)
+            return Step(after, b"", dropped, "")
+
+        self._write({check_key(key): plan}, self._deadline(), create=False)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        data = self._encoded(check_key(key), value)
+        write = self._setting(key, data)
+
+        def plan(record: Record | None) -> Step:
+            self._expect(key, record, expected_version)
+            return write(record)
+
+        create = expected_version is None
+        return self._write({key: plan}, self._deadline(), create=create)[key]
+
+    def stage_secret(self, key: str, value: str) -> str:
+        data = self._encoded(check_key(key), value)
+        epoch = new_epoch()
+
+        def plan(record: Record | None) -> Step:
+            after, dropped = (record or Record(key)).staged(self._micros(), epoch)
+            return Step(after, data, dropped, after.version_id(after.number))
+
+        return self._write({key: plan}, self._deadline())[key]
+
+    def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        def plan(record: Record | None) -> Step:
+            record, found = self._pending(key, record, version)
+            self._expect(key, record, expected_version)
+            after, dropped = record.promoted(found, self._micros(), self._max_versions)
+            return Step(after, b"", dropped, "")
+
+        self._write({check_key(key): plan}, self._deadline(), create=False)
+
+    def discard_version(self, key: str, version: str) -> None:
+        def plan(record: Record | None) -> Step:
+            record, found = self._pending(key, record, version)
+            after, dropped = record.discarded(found)
+            return Step(after, b"", dropped, "")
+
+        self._write({check_key(key): plan}, self._deadline(), create=False)
+
+    def _setting(self, key: str, data: bytes) -> Plan:
+        epoch = new_epoch()
+
+        def plan(record: Record | None) -> Step:
+            after, dropped = (record or Record(key)).written(self._micros(), self._max_versions, epoch)
+            return Step(after, data, dropped, after.version_id(after.number))
+
+        return plan
+
+    def _pending(self, key: str, record: Record | None, version: str) -> tuple[Record, Version]:
+        if record is None:
+            raise self._absent(key)
+        found = record.find(version)
+        if found is None:
+            raise SecretNotFoundError(
+                key, f"secret {show_key(key)} has no such version", provider=self.type_name
+            )
+        if found.state != PENDING:
+            state = "current" if found.number == record.current else "previous"
+            raise ConflictError(
+                f"version {version} of {show_key(key)} is {state}, not pending",
+                key=key,
+                provider=self.type_name,
+            )
+        return record, found
+
+    def _expect(self, key: str, record: Record | None, expected: str | None) -> None:
+        current = record.version_id(record.current) if record is not None and record.current else None
+        if current != expected:
+            there = f"is at version {current}" if current is not None else "is not there"
+            raise ConflictError(
+                f"secret {show_key(key)} {there}",
+                key=key,
+                provider=self.type_name,
+                hint="read it again and decide again",
+            )
+
+    # --- changes ---
+
+    def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
+        def changed(names: list[bytes] | None) -> None:
+            if names is None:
+                callback([])
+                return
+            changes = self._changes(names)
+            if changes is None or changes:
+                callback(changes or [])
+
+        try:
+            return self._backend.subscribe(changed, self._deadline())
+        except DeadlineExceededError:
+            raise self._late("subscribe") from None
+
+    def _changes(self, names: Sequence[bytes]) -> list[SecretChange] | None:
+        """Return what became of `names`; None where that cannot be told now."""
+
+        def read(store: Store) -> list[SecretChange]:
+            found = self._backend.heads(names, self._deadline())
+            now = self._clock()
+            changes = []
+            for name in names:
+                if name not in found:
+                    continue
+                record = self._opened_head(
+                    store, None, SealedName(name, store.sealer.cipher(name)), found[name]
+                )
+                if is_reserved(record.key):
+                    continue
+                if record.current:
+                    version = record.version_id(record.current)
+                    changes.append(SecretChange(record.key, "set", version, now))
+                elif record.deleted or not record.versions:
+                    changes.append(SecretChange(record.key, "deleted", None, now))
+            return changes
+
+        nothing: list[SecretChange] = []
+        try:
+            return self._with_store(read, None, lambda: nothing)
+        except Exception:  # noqa: BLE001  # the subscriber reads for itself then, and meets the error
+            return None
+
+    # --- the store itself ---
+
+    def verify(self, *, versions: bool = False) -> list[str]:
+        """Read every secret and return what is wrong, a line each; nothing where the store is whole.
+
+        A secret that was removed with all of its rows, or put back with all of them, is not found by this,
+        unless this process has seen it as it was.
+
+        Args:
+            versions: Read all versions that are kept, one by one, and not just the current ones.
+
+        Raises:
+            DecryptionError: The key is a wrong one.
+        """
+
+        def read(store: Store) -> list[str]:
+            problems: list[str] = []
+            whole = Deadline(self._whole)
+            known = dict(self._seen)
+            for page in self._backend.scan(b"", lambda: self._part(whole)):
+                names = [name for name, _ in page]
+                for at in range(0, len(names), _LOOKED_AT):
+                    some = names[at : at + _LOOKED_AT]
+                    for name, found in self._backend.read(some, self._part(whole)).items():
+                        known.pop(name, None)
+                        try:
+                            self._verify_one(store, name, found, whole if versions else None)
+                        except TamperedError as error:
+                            problems.append(error.message)
+            problems += [self._removed(seen.record.key).message for seen in known.values()]
+            return problems
+
+        return self._with_store(read, None, list)
+
+    def _verify_one(self, store: Store, name: bytes, found: Found, whole: Deadline | None) -> None:
+        sealed = SealedName(name, store.sealer.cipher(name))
+        record = self._opened_head(store, None, sealed, found)
+        if store.sealer.name(record.key).name != name:
+            raise self._tampered(record.key, f"secret {show_key(record.key)} has another one's name")
+        if record.current:
+            self._current(store, record.key, sealed, record, found)
+        if whole is None:
+            return
+        for one in record.kept():
+            body = self._backend.row(name, one.number, self._part(whole))
+            if body is None:
+                raise self._tampered(record.key, f"a version of {show_key(record.key)} is gone")
+            self._row(store, record.key, sealed, one.number, body)
+
+    def key_id(self) -> str:
+        """Return the id of the key that the store is under.
+
+        Raises:
+            ConfigurationError: There is no store.
+        """
+        return header_id(self._with_store(lambda store: store.header, None, self._no_store))
+
+    def rekey(
+        self,
+        new_key: str | bytes | None = None,
+        *,
+        new_key_file: str | os.PathLike[str] | None = None,
+        keep_key_file: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path | None:
+        """Put the store's own key under a new key of the user's; no secret is written.
+
+        Hosts that run go on. Those that start afterwards need the new key: give it to all of them, with the
+        present one in `older_keys`, before this is called.
+
+        Args:
+            new_key: The new key. Without one, and with a key file, a new one is made.
+            new_key_file: A file to take the new key from.
+            keep_key_file: Leave it to the caller to put the new key, which is given, into the key file.
+            progress: Called once with 1 and 1.
+
+        Returns:
+            Where the old key is; None where it was not in a key file.
+
+        Raises:
+            ConfigurationError: There is no store, two new keys, or none that anybody would know.
+            ConflictError: Another host has just made a rekey.
+        """
+        if new_key is not None and new_key_file is not None:
+            raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
+        given = read_key(new_key) if new_key is not None else None
+        if new_key_file is not None:
+            given = self._source.read(Path(new_key_file))
+            if given is None:
+                raise ConfigurationError(f"there is no key file {new_key_file}", provider=self.type_name)
+        self._opened = None  # what another host made of the header since
+
+        def change(store: Store) -> Path | None:
+            material = given if keep_key_file and given is not None else self._source.next(given)
+            opened = open_header(store.header, [store.material])
+            if opened is None:  # pragma: no cover  # it was opened by that very key
+                raise self._wrong_key(store.header)
+            header = wrap(opened[0], material)
+            if not self._backend.replace_header(store.header, header, self._deadline()):
+                raise ConflictError(
+                    "another host has just put the store under a new key", provider=self.type_name
+                )
+            kept = None if keep_key_file else self._source.finish(material, header_id(store.header))
+            self._opened = Store(store.sealer, header, material)
+            if progress is not None:
+                progress(1, 1)
+            return kept
+
+        return self._with_store(change, None, self._no_store)
+
+    def close(self) -> None:
+        """Give back connections; any call opens them again."""
+        if "_backend" in vars(self):
+            self._backend.close()

@@ -1,0 +1,345 @@
+"""Connections: statements with a deadline, and a pool that forks and restarts do no harm."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple, TypeVar
+
+import psycopg
+from psycopg import pq
+from strongroom.clients import redact_message
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
+from strongroom.errors import BackendUnavailableError, ConfigurationError
+from strongroom.parallel import never_collect, renew_after_fork
+
+from strongroom_postgresql.errors import (
+    AGAIN,
+    RESTARTING,
+    TYPE_NAME,
+    UNPREPARED,
+    ServerError,
+    connect_error,
+)
+
+__all__ = ["BYTEA", "INT8", "Connection", "LostError", "Pool", "Statement", "array", "int8"]
+
+T = TypeVar("T")
+BYTEA, INT8, BYTEA_ARRAY, INT8_ARRAY, TEXT, FLOAT8 = 17, 20, 1001, 1016, 25, 701
+_INT8 = Struct(">q")
+_LENGTH = Struct(">i")
+_ARRAY_HEAD = Struct(">iiIii")
+_BINARY: Final = pq.Format.BINARY
+_BUSY: Final = pq.TransactionStatus.ACTIVE
+_FATAL: Final = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.NONFATAL_ERROR)
+_STALE_SECONDS: Final = 30.0
+_RETRIES: Final = 5
+
+Rows = list[tuple[bytes | None, ...]]
+
+
+class LostError(Exception):
+    """The connection ended before the answer came."""
+
+
+class Statement(NamedTuple):
+    """A statement of ours, with the types of its parameters; all of them, and results, are binary."""
+
+    name: str
+    sql: bytes
+    types: tuple[int, ...]
+
+
+def int8(number: int) -> bytes:
+    """Return a bigint as a parameter."""
+    return _INT8.pack(number)
+
+
+def number_of(data: bytes | None) -> int:
+    """Return a bigint of a result; absent ones are 0, which no row has."""
+    return 0 if data is None else int(_INT8.unpack(data)[0])
+
+
+def array(element: int, items: Sequence[bytes | None]) -> bytes:
+    """Return a one-dimensional array of elements that are binary already."""
+    parts = [
+        _ARRAY_HEAD.pack(1 if items else 0, int(None in items), element, len(items), 1)[
+            : None if items else 12
+        ]
+    ]
+    for one in items:
+        if one is None:
+            parts.append(_LENGTH.pack(-1))
+        else:
+            parts += (_LENGTH.pack(len(one)), one)
+    return b"".join(parts)
+
+
+class Connection:
+    """One session. It is used by one thread at a time; whatever goes wrong on the way ends it.
+
+    Args:
+        opened: What psycopg has connected.
+        prepare: Whether statements are prepared once for the session: not behind a pooler.
+    """
+
+    __slots__ = ("_poll", "_prepared", "opened", "pg", "prepare", "used")
+
+    def __init__(self, opened: psycopg.Connection[Any], *, prepare: bool) -> None:
+        self.opened = opened
+        self.pg = opened.pgconn
+        self.prepare = prepare
+        self.used = time.monotonic()
+        self._prepared: set[str] = set()
+        self._poll = select.poll()
+        self._poll.register(self.pg.socket, select.POLLIN)
+
+    def run(self, statement: Statement, values: Sequence[bytes | None], deadline: Deadline) -> Rows:
+        """Return the rows of one statement, which is a transaction of its own.
+
+        Raises:
+            ServerError: The server answered with an error; the session goes on.
+            LostError: The connection ended.
+            DeadlineExceededError: There was no answer in time; the session is closed.
+        """
+        pg = self.pg
+        try:
+            if not self.prepare or not statement.name:
+                pg.send_query_params(statement.sql, values, statement.types, [_BINARY] * len(values), _BINARY)
+            else:
+                name = statement.name.encode()
+                if statement.name not in self._prepared:
+                    pg.send_prepare(name, statement.sql, statement.types)
+                    self._answer(deadline)
+                    self._prepared.add(statement.name)
+                pg.send_query_prepared(name, values, [_BINARY] * len(values), _BINARY)
+            return self._answer(deadline)
+        except psycopg.Error as error:
+            said = str(error)
+        except DeadlineExceededError:
+            self.close()
+            raise
+        self.close()
+        raise LostError(said)
+
+    def _answer(self, deadline: Deadline) -> Rows:
+        pg = self.pg
+        while pg.flush():
+            self._wait(deadline, select.POLLIN | select.POLLOUT)
+            pg.consume_input()
+        result = None
+        while True:
+            while pg.is_busy():
+                self._wait(deadline, select.POLLIN)
+                pg.consume_input()
+            found = pg.get_result()
+            if found is None:
+                break
+            result = found
+        if result is None:
+            raise psycopg.OperationalError("no result")
+        if result.status in _FATAL:
+            raise self._server_error(result)
+        columns = range(result.nfields)
+        get = result.get_value
+        return [tuple([get(row, column) for column in columns]) for row in range(result.ntuples)]
+
+    def _wait(self, deadline: Deadline, events: int) -> None:
+        if events != select.POLLIN:
+            self._poll.modify(self.pg.socket, events)
+        try:
+            left = deadline.end - time.monotonic()
+            if left <= 0 or not self._poll.poll(None if left == float("inf") else left * 1000):
+                raise DeadlineExceededError
+        finally:
+            if events != select.POLLIN:
+                self._poll.modify(self.pg.socket, select.POLLIN)
+
+    def _server_error(self, result: pq.abc.PGresult) -> Exception:
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+        if state is None:  # libpq's own words: the connection is gone
+            return psycopg.OperationalError((result.error_message or b"").decode(errors="replace"))
+        error = ServerError(state.decode(), said.decode(errors="replace"))
+        if error.sqlstate in RESTARTING:
+            self.close()
+        elif error.sqlstate in UNPREPARED:
+            self._prepared.clear()
+        return error
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over."""
+        return bool(self.pg.status == pq.ConnStatus.BAD)
+
+    def is_stale(self) -> bool:
+        """Tell whether the server said something while nothing was asked: that it ends, mostly."""
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """End the session."""
+        self.opened.close()
+
+
+class Pool:
+    """Opens connections, at most `most` at a time, and keeps those that are free.
+
+    A statement on a connection that had been kept, and that turns out to be dead, is sent once more on a new
+    one: each of ours may be sent twice, as reads change nothing and writes name the state they change.
+
+    Args:
+        connect: Opens a connection before a deadline; it may block for longer.
+        most: Connections of this process.
+        shown: The address, for messages.
+        hidden: Texts that no message may hold.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[float], psycopg.Connection[Any]],
+        most: int,
+        shown: str,
+        hidden: Sequence[str | None],
+        pooler: bool | None,
+    ) -> None:
+        self._connect = connect
+        self._most = most
+        self._shown = shown
+        self._hidden = hidden
+        self._said_pooler = pooler
+        self.pooler: bool | None = pooler
+        self.runner = DeadlineExecutor(most)
+        self._begin_again()
+        renew_after_fork(self, Pool._after_fork)
+
+    def run(
+        self, doing: str, statement: Statement, values: Sequence[bytes | None], deadline: Deadline
+    ) -> Rows:
+        """Return the rows of one statement.
+
+        Raises:
+            ServerError: One that only the caller can judge.
+            StrongroomError: Any other failure.
+            DeadlineExceededError: There was no answer in time.
+        """
+        return self.use(doing, lambda connection: connection.run(statement, values, deadline), deadline)
+
+    def use(self, doing: str, work: Callable[[Connection], T], deadline: Deadline) -> T:
+        """Return what `work` does with a connection; it is called again where the connection was dead."""
+        said = ""
+        for _ in range(_RETRIES):
+            connection, fresh = self._take(deadline)
+            try:
+                result = work(connection)
+            except LostError as error:
+                said = str(error)
+                self._give_back(None)
+                if fresh:
+                    break
+                continue
+            except ServerError as error:
+                self._give_back(None if connection.closed else connection)
+                if error.sqlstate in UNPREPARED and connection.prepare:
+                    # A pooler that nobody told us of, or tables that were changed under the plan.
+                    if error.sqlstate != "0A000":
+                        self.pooler = True
+                        self._drop_idle()
+                    continue
+                if error.sqlstate in AGAIN or (error.sqlstate in RESTARTING and not fresh):
+                    continue
+                raise
+            except BaseException:
+                connection.close()
+                self._give_back(None)
+                raise
+            self._give_back(connection)
+            return result
+        raise BackendUnavailableError(
+            f"{TYPE_NAME}: {doing}: the connection to {self._shown} was lost: {redact_message(said)}",
+            provider=TYPE_NAME,
+            hint="the outcome of a write is then unknown: read before you repeat it",
+        )
+
+    def open(self, deadline: Deadline) -> Connection:
+        """Open a connection that is not of the pool."""
+        try:
+            return self.runner.run(lambda: self._opened(deadline), deadline)
+        except DeadlineExceededError:
+            raise
+        except psycopg.Error as error:
+            said, wrong = str(error), isinstance(error, psycopg.ProgrammingError)
+        if wrong:  # its words may hold a part of the URL, and so of a password
+            raise ConfigurationError(
+                f"{TYPE_NAME}: the URL cannot be understood",
+                provider=TYPE_NAME,
+                hint="percent-encode what is special in user and password, or give `password`",
+            )
+        raise connect_error(said, self._shown, *self._hidden)
+
+    def _opened(self, deadline: Deadline) -> Connection:
+        opened = self._connect(deadline.remaining())
+        connection = Connection(opened, prepare=False)
+        if self.pooler is None:
+            # A pooler tells clients a process of its own making, and not that of the server's session.
+            try:
+                [(own,)] = connection.run(_BACKEND, (), deadline)
+            except BaseException:
+                connection.close()
+                raise
+            self.pooler = number_of(own) != opened.pgconn.backend_pid
+        connection.prepare = not self.pooler
+        return connection
+
+    def _take(self, deadline: Deadline) -> tuple[Connection, bool]:
+        left = deadline.remaining()
+        if not self._free.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+            raise DeadlineExceededError
+        try:
+            while self._idle:
+                try:
+                    connection = self._idle.pop()
+                except IndexError:
+                    break
+                now = time.monotonic()
+                if now - connection.used > _STALE_SECONDS and connection.is_stale():
+                    connection.close()
+                    continue
+                return connection, False
+            return self.open(deadline), True
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _give_back(self, connection: Connection | None) -> None:
+        if connection is not None:
+            connection.used = time.monotonic()
+            self._idle.append(connection)
+        self._free.release()
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                break
+
+    def close(self) -> None:
+        """Close what is free; what is in use is closed by nobody, and kept for the next call."""
+        self._drop_idle()
+        self.runner.close()
+
+    def _begin_again(self) -> None:
+        self._idle: deque[Connection] = deque()
+        self._free = threading.BoundedSemaphore(self._most)
+
+    def _after_fork(self) -> None:
+        """Leave the connections to the parent of a forked child."""
+        never_collect(self._idle)
+        self._begin_again()
+
+
+_BACKEND = Statement("backend", b"SELECT pg_catalog.pg_backend_pid()::bigint", ())

@@ -1,0 +1,122 @@
+"""What PostgreSQL and psycopg say, as strongroom's errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strongroom.clients import redact_message
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ReadOnlyError,
+    SecretTooLargeError,
+    StrongroomError,
+    ThrottledError,
+)
+
+__all__ = ["TYPE_NAME", "ServerError", "connect_error", "translate"]
+
+TYPE_NAME: Final = "postgresql"
+
+UNDEFINED: Final = frozenset({"42P01", "3F000"})
+"""There is no such table, or no such schema."""
+UNIQUE: Final = "23505"
+AGAIN: Final = frozenset({"40001", "40P01"})
+"""Serialization failure, deadlock: the same statement may succeed at once."""
+UNPREPARED: Final = frozenset({"26000", "42P05", "0A000"})
+"""A prepared statement is not there, is there already, or its plan is out of date."""
+RESTARTING: Final = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
+"""The server ends this session: it restarts, or the session was idle for too long."""
+
+
+class ServerError(Exception):
+    """What the server answered instead of a result.
+
+    Attributes:
+        sqlstate: Its five characters (PostgreSQL's documentation, appendix A).
+        said: The primary message, shortened; it never holds a parameter.
+    """
+
+    def __init__(self, sqlstate: str, said: str) -> None:
+        self.sqlstate = sqlstate
+        self.said = redact_message(said)
+        super().__init__(f"{sqlstate}: {self.said}")
+
+
+_LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {
+    "28P01": (AuthenticationError, "look at the role and its password"),
+    "28000": (AuthenticationError, "look at pg_hba.conf, and at the role's name"),
+    "42501": (PermissionDeniedError, "the grants to paste are in docs/how-to/backends/postgresql.md"),
+    "3D000": (ConfigurationError, "the database in the URL does not exist"),
+    "25006": (ReadOnlyError, "this is a replica: give target_session_attrs=read-write in the URL"),
+    "42883": (ConfigurationError, "PostgreSQL 13 or newer is needed"),
+}
+_BY_CLASS: Final[dict[str, tuple[type[StrongroomError], str]]] = {
+    "08": (BackendUnavailableError, "the connection was lost; try again"),
+    "28": (AuthenticationError, "look at the role and its password"),
+    "40": (BackendUnavailableError, "others write the same; try again"),
+    "42": (ConfigurationError, "the tables are not as this version of strongroom makes them"),
+    "53": (BackendUnavailableError, "the server lacks memory or disk space; the write was not made"),
+    "57": (BackendUnavailableError, "the server is starting, stopping, or ended the statement; try again"),
+    "58": (BackendUnavailableError, "the server has trouble with its files; look at its log"),
+}
+
+
+def translate(error: ServerError, doing: str) -> StrongroomError:
+    """Return strongroom's error for what the server answered."""
+    state = error.sqlstate
+    message = f"{TYPE_NAME}: {doing}: {error}"
+    if state == "53300":
+        return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
+    if state == "54000":
+        return SecretTooLargeError("", message, provider=TYPE_NAME)
+    kind, hint = _LASTING.get(state) or _BY_CLASS.get(state[:2]) or (BackendUnavailableError, "see its log")
+    return kind(message, provider=TYPE_NAME, hint=hint)
+
+
+_REFUSED: Final = re.compile(
+    r"password authentication failed|no pg_hba\.conf entry|role .* does not exist|no password supplied"
+    r"|authentication method|is not permitted to log in|SASL authentication failed|certificate authentication"
+)
+_NO_DATABASE: Final = re.compile(r"database .* does not exist")
+_FULL: Final = re.compile(
+    r"too many clients|remaining connection slots|too many connections|no more connections"
+)
+_WRONG: Final = re.compile(
+    r"certificate verify failed|does not support SSL|root certificate file|server certificate for"
+    r"|invalid sslmode|could not load"
+)
+_UNKNOWN: Final = re.compile(
+    r"could not translate host name|Name or service not known|nodename nor servname|No address associated"
+)
+
+
+def connect_error(said: str, shown: str, *hidden: str | None) -> StrongroomError:
+    """Return the error for a connection that could not be opened.
+
+    libpq gives no code for these, just its own words and the server's; a server may say them in another
+    language, and then it counts as unavailable.
+    """
+    told = redact_message(said, *hidden)
+    message = f"{TYPE_NAME}: connect to {shown}: {told}"
+    if _REFUSED.search(said):
+        return AuthenticationError(
+            message, provider=TYPE_NAME, hint="look at the role, its password, pg_hba.conf"
+        )
+    if _NO_DATABASE.search(said):
+        return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or mend the URL")
+    if _FULL.search(said):
+        return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
+    if _WRONG.search(said):
+        return ConfigurationError(
+            message, provider=TYPE_NAME, hint="look at sslmode and sslrootcert in the URL"
+        )
+    hint = (
+        "the host's name is not known"
+        if _UNKNOWN.search(said)
+        else "is the server running, and is that its port?"
+    )
+    return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)

@@ -1,0 +1,139 @@
+"""Hearing what others change: a connection of its own that LISTENs, on a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import psycopg
+from strongroom.deadlines import Deadline
+from strongroom.parallel import never_collect, renew_after_fork
+
+from strongroom_postgresql.connection import Connection, Statement
+
+__all__ = ["Listener", "payload"]
+
+_log = logging.getLogger("strongroom.postgresql")
+_MANY: Final = b"*"
+_LONGEST: Final = 7000
+"""Bytes of a notification; PostgreSQL takes fewer than 8,000."""
+_PING_SECONDS: Final = 30.0
+_CONNECT_SECONDS: Final = 10.0
+_PAUSES: Final = (0.1, 5.0)
+_PING = Statement("strongroom_ping", b"SELECT 1::bigint", ())
+
+
+def payload(names: Sequence[bytes]) -> bytes:
+    """Return the notification of a transaction: sealed names, or that they were many."""
+    told = b",".join(one.hex().encode() for one in names)
+    return told if len(told) <= _LONGEST else _MANY
+
+
+class Listener:
+    """A subscription that ends at `close`. While it is cut off it connects again and again.
+
+    Args:
+        connect: Opens a connection before a deadline.
+        channel: The channel's name.
+        changed: Called with the names of each transaction, or with None where some may have been missed.
+        connection: The first connection.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Deadline], Connection],
+        channel: bytes,
+        changed: Callable[[list[bytes] | None], object],
+        connection: Connection,
+    ) -> None:
+        self._connect = connect
+        self._channel = channel.decode()
+        self._changed = changed
+        self._ended = threading.Event()
+        self._connection: Connection | None = connection
+        self._process = os.getpid()
+        try:
+            self._listen(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._wake_reader, self._wake = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="strongroom-postgresql", daemon=True)
+        renew_after_fork(self, Listener._after_fork)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it; a second call is harmless."""
+        if self._ended.is_set() or os.getpid() != self._process:
+            return
+        self._ended.set()
+        os.write(self._wake, b"x")
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_CONNECT_SECONDS)
+
+    def _listen(self, connection: Connection) -> None:
+        statement = Statement("", f'LISTEN "{self._channel}"'.encode(), ())
+        connection.run(statement, (), Deadline(_CONNECT_SECONDS))
+
+    def _run(self) -> None:
+        pause = _PAUSES[0]
+        while not self._ended.is_set():
+            connection = self._connection
+            try:
+                if connection is None:
+                    connection = self._connection = self._connect(Deadline(_CONNECT_SECONDS))
+                    self._listen(connection)
+                    pause = _PAUSES[0]
+                    self._tell(None)
+                self._hear(connection)
+            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
+                _log.info("notices of changes stopped: %s", type(error).__name__)
+            self._connection = None
+            if connection is not None:
+                connection.close()
+            if not self._ended.wait(pause):
+                pause = min(pause * 2, _PAUSES[1])
+        os.close(self._wake_reader)
+        os.close(self._wake)
+
+    def _hear(self, connection: Connection) -> None:
+        """Pass on what is notified until the connection is lost, or this one closed."""
+        import select
+
+        pg = connection.pg
+        poll = select.poll()
+        poll.register(pg.socket, select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
+        while not self._ended.is_set():
+            while (found := pg.notifies()) is not None:
+                self._tell(_names(found.extra))
+            if not poll.poll(_PING_SECONDS * 1000):
+                # A connection that a firewall has forgotten is silent for ever.
+                connection.run(_PING, (), Deadline(_CONNECT_SECONDS))
+            elif not self._ended.is_set():
+                pg.consume_input()
+                if connection.closed:
+                    raise psycopg.OperationalError("the connection was lost")
+
+    def _tell(self, names: list[bytes] | None) -> None:
+        if self._ended.is_set():
+            return
+        try:
+            self._changed(names)
+        except Exception as error:  # noqa: BLE001  # of whoever listens; the next change must arrive all the same
+            _log.warning("a listener of postgresql failed: %s", type(error).__name__)
+
+    def _after_fork(self) -> None:
+        """Leave it to the parent of a forked child, which has no thread for it."""
+        never_collect(self._connection)
+        self._connection = None
+
+
+def _names(told: bytes) -> list[bytes] | None:
+    try:
+        return [bytes.fromhex(one) for one in told.decode().split(",")]
+    except ValueError:
+        return None

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
+
+from postgres_server import PostgresServer  # as above
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """One server for all tests of a worker that harm nobody; each has a schema of its own."""
+    running = PostgresServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def url(server):
+    return f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
+
+
+@pytest.fixture
+def schema(server):
+    name = f"test_{next(_numbers)}"
+    yield name
+    with server.login("postgres", server.password) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")

@@ -1,0 +1,33 @@
+"""The provider passes the kit on a real server."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.encryption.keys import generate_key
+from strongroom.testing import ProviderConformance, behind_each
+from strongroom_postgresql import PostgreSQLSecretProvider
+
+KEY = generate_key()
+
+
+class TestPostgreSQL(ProviderConformance):
+    provider_class = PostgreSQLSecretProvider
+    sdk_modules = ("psycopg", "pydantic", "pluggy")
+    construction = (
+        "from strongroom_postgresql import PostgreSQLSecretProvider; "
+        "PostgreSQLSecretProvider('postgresql://db.example.com/app', key_file='app.key')"
+    )
+    hostile_keys = ("a'; DROP TABLE secret; --", "%s", "$1", "a\\b", 'with "quotes"')
+
+    @pytest.fixture
+    def provider(self, url, schema):
+        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, url, schema, provider):
+        with PostgreSQLSecretProvider(url, schema=schema, encryption_key=KEY) as other:
+            yield other
+
+
+globals().update(behind_each(TestPostgreSQL, beyond_sample=[pytest.mark.torture]))
