@@ -39,6 +39,7 @@ _NAMED = {
     "TestMemoryBehindACacheOnRedis": "memory, behind a cache on Redis",
     "TestEnv": "env",
     "TestDirectory": "directory",
+    "TestExec": "exec, a program in Python",
     "TestFile": "file",
     "TestVault": "vault",
     "TestSecretsManager": "aws",

@@ -20,6 +20,7 @@ __all__ = [
     "close_pipes",
     "end_program",
     "environment_for_programs",
+    "kill_program",
     "run_program",
     "start_program",
 ]
@@ -154,6 +155,15 @@ def run_program(
 
 def end_program(program: Started, *, grace: float = 0.0) -> None:
     """Close a program's pipes, and kill it and its process group where it is there after `grace` seconds."""
+    kill_program(program, grace=grace)
+    close_pipes(program)
+
+
+def kill_program(program: Started, *, grace: float = 0.0) -> None:
+    """Kill a program and its process group where it is there after `grace` seconds; its pipes stay open.
+
+    For whoever reads from a pipe on another thread, which closes it at its end.
+    """
     _running.programs.pop(id(program), None)
     if grace and program.returncode is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -164,7 +174,6 @@ def end_program(program: Started, *, grace: float = 0.0) -> None:
             os.killpg(program.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         program.wait(_SETTLE_SECONDS)
-    close_pipes(program)
 
 
 def close_pipes(program: Started) -> None:

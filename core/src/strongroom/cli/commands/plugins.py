@@ -14,29 +14,34 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
 
 
-@command("plugins")
-@click.argument("action", type=click.Choice(["new"]), required=False)
-@click.argument("name", required=False)
+@command("plugins", context_settings={"ignore_unknown_options": True})
 @click.option(
     "--into", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where `new` writes."
 )
-def plugins_command(settings: GlobalOptions, *, action: str | None, name: str | None, into: Path) -> None:
+@click.argument("action", type=click.Choice(["new", "kit-exec"]), required=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def plugins_command(
+    settings: GlobalOptions, *, action: str | None, words: tuple[str, ...], into: Path
+) -> int:
     """List the installed plugins with what they provide, and what is wrong with the broken ones.
 
     `plugins new NAME` writes strongroom-NAME, a small distribution that works and is tested by the kit.
+    `plugins kit-exec -- CMD...` holds a program for `type: exec` to the conformance kit; it ends with 7 where
+    a test fails. The program's store must be empty, and is emptied again.
 
     Example: strongroom plugins
     """
-    if action is not None:
-        _new(settings, name, into)
-        return
+    if action == "new":
+        return _new(settings, words, into)
+    if action == "kit-exec":
+        return _kit(words)
     from strongroom.plugins import finder
 
     rows = finder.listed()
     if settings.json:
         members = ("name", "kind", "distribution", "version", "error")
         output.as_json({"plugins": [{member: getattr(row, member) for member in members} for row in rows]})
-        return
+        return 0
     output.table(
         ["name", "kind", "distribution", "version", "about"],
         (
@@ -50,16 +55,55 @@ def plugins_command(settings: GlobalOptions, *, action: str | None, name: str | 
             for row in rows
         ),
     )
+    return 0
 
 
-def _new(settings: GlobalOptions, name: str | None, into: Path) -> None:
+def _new(settings: GlobalOptions, words: tuple[str, ...], into: Path) -> int:
     from strongroom.cli.errors import UsageError
     from strongroom.plugins.scaffold import create_plugin
 
-    if name is None:
+    if len(words) != 1:
         raise UsageError("`plugins new` needs the NAME of the new type", hint="strongroom plugins new acme")
-    made = create_plugin(name, into)
+    made = create_plugin(words[0], into)
     if settings.json:
         output.as_json({"created": str(made)})
     else:
         output.lines([f"wrote {made}; next: cd {made} && pip install -e '.[test]' && pytest"])
+    return 0
+
+
+def _kit(command: tuple[str, ...]) -> int:
+    import importlib.util
+    import json
+    import os
+    import subprocess
+    import sys
+
+    from strongroom import backends
+    from strongroom.cli.errors import FOUND_SOMETHING, UsageError
+
+    if not command:
+        raise UsageError(
+            "`plugins kit-exec` needs a program", hint="strongroom plugins kit-exec python3 store.py"
+        )
+    backends.ExecSecretProvider(command)  # which says what to install, where it is missing
+    if importlib.util.find_spec("pytest") is None:
+        raise UsageError("`plugins kit-exec` needs pytest", hint="pip install pytest")
+    kit = ["-m", "pytest", "--pyargs", "strongroom.testing.program_kit", "--import-mode=importlib"]
+    settings = [
+        "-q",
+        "-c",
+        os.devnull,
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        f"--rootdir={Path.cwd()}",
+    ]
+    done = subprocess.run(  # noqa: S603  # this interpreter, with pytest
+        [sys.executable, *kit, *settings],
+        env={**os.environ, "_STRONGROOM_KIT_COMMAND": json.dumps(command)},
+        check=False,
+    )
+    return FOUND_SOMETHING if done.returncode else 0

@@ -1,0 +1,229 @@
+"""One running program: requests go to it, answers come in whatever order and find their caller."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import threading
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Final, cast
+
+from strongroom.deadlines import Deadline, DeadlineExceededError, held_within
+from strongroom.programs import Started, kill_program
+
+from strongroom_exec.words import Words
+
+__all__ = ["Channel", "ProgramEndedError"]
+
+_LONGEST_LINE: Final = 64 << 20
+_LONGEST_WORDS: Final = 64 << 10
+_UNASKED: Final = 1000
+"""Notifications in a row that are passed over."""
+_GRACE_SECONDS: Final = 2.0
+
+
+class ProgramEndedError(Exception):
+    """The program is gone, or was ended because of what it did; its text says which."""
+
+
+class _Waiting:
+    __slots__ = ("answer", "done")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.answer: dict[str, Any] | None = None
+
+    def wait(self, deadline: Deadline) -> None:
+        if not self.done.wait(min(deadline.remaining(), threading.TIMEOUT_MAX)):
+            raise DeadlineExceededError
+
+
+class Channel:
+    """Speaks JSON-RPC 2.0 with a program, one object a line."""
+
+    def __init__(self, program: Started, words: Words) -> None:
+        self._program = program
+        self._words = words
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: dict[int, _Waiting] = {}
+        self._given_up: set[int] = set()
+        self._answers = 0
+        self._unasked = 0
+        self.ended: str | None = None
+        self.is_proven = False
+        """Whether it has answered a request."""
+        os.set_blocking(self._input.fileno(), False)
+        for work in (self._read_answers, self._read_words):
+            threading.Thread(target=work, name="strongroom-exec", daemon=True).start()
+
+    def ask(self, method: str, params: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+        """Return the program's whole answer, with `result` or `error`.
+
+        Raises:
+            DeadlineExceededError: There was none in time.
+            ProgramEndedError: There will be none.
+        """
+        waiting = _Waiting()
+        with self._lock:
+            if self.ended is not None:
+                raise ProgramEndedError(self.ended)
+            number = next(self._ids)
+            self._waiting[number] = waiting
+            answers = self._answers
+        self._words.begin(number)
+        try:
+            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            self._send(json.dumps(request).encode() + b"\n", deadline)
+            waiting.wait(deadline)
+        except DeadlineExceededError:
+            self._give_up(number, answers)
+            raise
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
+        if waiting.answer is None:
+            raise ProgramEndedError(self.ended)
+        self.is_proven = True
+        return waiting.answer
+
+    def finish(self, number: int) -> None:
+        """Let what the program said meanwhile be logged."""
+        self._words.finish(number)
+
+    def end(self, why: str, *, grace: float = 0.0) -> None:
+        """Let every caller know that no answer comes, and end the program."""
+        with self._lock:
+            first = self.ended is None
+            if first:
+                self.ended = why
+            waiting = list(self._waiting.values())
+        for one in waiting:
+            one.done.set()
+        if first:
+            with contextlib.suppress(OSError):
+                self._input.close()
+            kill_program(self._program, grace=grace)
+            self._words.end()
+
+    def close(self) -> None:
+        """End the program: its input ends, and it has two seconds to do so itself."""
+        self.end("it was closed", grace=_GRACE_SECONDS)
+
+    @property
+    def _input(self) -> BinaryIO:
+        return cast("BinaryIO", self._program.stdin)
+
+    def _give_up(self, number: int, answers: int) -> None:
+        with self._lock:
+            self._given_up.add(number)
+            is_silent = answers == self._answers
+        self._words.finish(number)
+        if is_silent:  # else just this one takes its time
+            self.end("it hung: it answered nothing at all")
+
+    def _send(self, line: bytes, deadline: Deadline) -> None:
+        with held_within(self._writing, deadline.remaining()) as held:
+            if not held:
+                raise DeadlineExceededError
+            left = memoryview(line)
+            try:
+                while left:
+                    left = left[self._write(left, deadline) :]
+            except DeadlineExceededError:
+                if len(left) < len(line):  # half a line is in the pipe, and nothing can follow it
+                    self.end("it hung: it does not read what it is sent")
+                raise
+            except (OSError, ValueError):
+                # It has gone; the reader of its answers finds out how, and lets this caller know.
+                return
+
+    def _write(self, data: memoryview, deadline: Deadline) -> int:
+        try:
+            return os.write(self._input.fileno(), data[:65536])
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(self._input.fileno(), select.POLLOUT)
+            poll.poll(min(deadline.remaining(), 1e6) * 1000)
+            deadline.remaining()
+            return 0
+
+    def _read_answers(self) -> None:
+        output = cast("BinaryIO", self._program.stdout)
+        why = None
+        rest = bytearray()
+        with output:
+            while why is None and (part := _read(output)):
+                rest += part
+                if b"\n" in part:
+                    *lines, last = bytes(rest).split(b"\n")
+                    rest = bytearray(last)
+                    for line in lines:
+                        why = why or self._take(line)
+                if len(rest) > _LONGEST_LINE:
+                    why = f"it floods: a line of more than {_LONGEST_LINE >> 20} MiB"
+            if why is None:
+                why = self._how_it_ended()
+            self.end(why)
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._program.wait(_GRACE_SECONDS)
+        except Exception:  # noqa: BLE001  # it closed its output and goes on: it is ended in a moment
+            return "it closed its standard output"
+        return f"it ended with exit code {code}" if code >= 0 else f"it ended by signal {-code}"
+
+    def _take(self, line: bytes) -> str | None:
+        """Give an answer to whom it is for; return why the program has to be ended, None where it has not."""
+        if not line.strip():
+            return None
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            return f"it talks nonsense: a line of {len(line)} bytes is not a JSON object"
+        if "method" in answer and "id" not in answer:
+            self._unasked += 1
+            return "it floods: notifications without end" if self._unasked > _UNASKED else None
+        number = answer.get("id")
+        if type(number) is not int or ("result" in answer) == ("error" in answer):
+            return "it talks nonsense: an object is not an answer of JSON-RPC 2.0"
+        with self._lock:
+            waiting = self._waiting.pop(number, None)
+            known = waiting is not None or number in self._given_up
+            self._given_up.discard(number)
+            self._answers += 1
+        self._unasked = 0
+        if not known:
+            return "it talks nonsense: it answers what was not asked"
+        if waiting is not None:
+            answer["id"] = number
+            waiting.answer = answer
+            waiting.done.set()
+        return None
+
+    def _read_words(self) -> None:
+        words = cast("BinaryIO", self._program.stderr)
+        rest = b""
+        with words:
+            while part := _read(words):
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    if line.strip() and len(line) <= _LONGEST_WORDS:
+                        self._words.hear(line)
+                if len(rest) > _LONGEST_WORDS:
+                    rest = rest[:1] * (_LONGEST_WORDS + 1)  # the whole line is left out, whatever its length
+        if rest.strip() and len(rest) <= _LONGEST_WORDS:
+            self._words.hear(rest)
+
+
+def _read(stream: BinaryIO) -> bytes:
+    try:
+        return os.read(stream.fileno(), 65536)
+    except (OSError, ValueError):
+        return b""

@@ -1,0 +1,72 @@
+"""What a program's errors are here: `data.type` names a class of strongroom's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
+
+from strongroom import errors
+from strongroom.errors import (
+    BackendUnavailableError,
+    NotFoundReason,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+    UnsupportedOperationError,
+    show_key,
+)
+
+__all__ = ["METHOD_NOT_FOUND", "TYPES", "error_of"]
+
+METHOD_NOT_FOUND: Final = -32601
+"""JSON-RPC's code for a method that a program has not got."""
+TYPES: Final[Mapping[str, type[StrongroomError]]] = {
+    name: found
+    for name in errors.__all__
+    if isinstance(found := getattr(errors, name), type)
+    and issubclass(found, StrongroomError)
+    # What is about the spec, plugins, tenants and the audit trail is never a backend's to say.
+    and not issubclass(found, (errors.SpecError, errors.UntrustedSpecError, errors.PluginError))
+    and found
+    not in {StrongroomError, errors.AuditError, errors.TenantContextError, errors.InvalidTenantError}
+}
+"""The names that `data.type` may have."""
+_KEYED: Final = (errors.InvalidKeyError, errors.SecretTooLargeError)
+_NAME: Final = "exec"
+
+
+def error_of(told: Any, *, method: str, key: str | None, clean: Callable[[str], str]) -> StrongroomError:
+    """Return strongroom's error for the member `error` of a program's answer.
+
+    Args:
+        told: That member, whatever it is.
+        method: What was asked.
+        key: The key it was about, where it was about one.
+        clean: Makes a text of the program's fit to be shown.
+    """
+    told = told if isinstance(told, Mapping) else {}
+    data = told.get("data")
+    data = data if isinstance(data, Mapping) else {}
+    kind = TYPES.get(str(data.get("type")))
+    if kind is None and told.get("code") == METHOD_NOT_FOUND:
+        kind = UnsupportedOperationError
+    kind = kind or BackendUnavailableError
+    about = data.get("key") if isinstance(data.get("key"), str) else None
+    # A batch's error may be about one of its keys; that of one key is about no other.
+    key = key if key is not None else about
+    said = clean(str(told.get("message") or ""))
+    hint = clean(str(data["hint"])) if isinstance(data.get("hint"), str) else None
+    if kind is SecretNotFoundError:
+        reason: NotFoundReason = (
+            data["reason"] if data.get("reason") in get_args(NotFoundReason) else "absent"
+        )
+        return SecretNotFoundError(key or "", reason=reason, provider=_NAME, hint=hint or said or None)
+    text = f"{_NAME}: {method}" + (f" {show_key(key)}" if key is not None else "")
+    text = f"{text}: {said or kind.__name__}"
+    if issubclass(kind, _KEYED):
+        return kind(key or "", text, provider=_NAME, hint=hint)
+    if kind is ThrottledError:
+        wait = data.get("retry_after")
+        seconds = float(wait) if isinstance(wait, (int, float)) and not isinstance(wait, bool) else None
+        return ThrottledError(text, retry_after=seconds, key=key, provider=_NAME, hint=hint)
+    return kind(text, key=key, provider=_NAME, hint=hint)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from strongroom import Plugin, hookimpl
+
+from strongroom_exec.config import ExecConfig
+
+__all__ = ["strongroom_providers"]
+
+
+@hookimpl
+def strongroom_providers() -> Iterable[Plugin]:
+    """Give the descriptor of `type: exec`."""
+    yield Plugin(
+        name="exec",
+        summary="Secrets of any store, through a program in any language that speaks JSON-RPC.",
+        config=ExecConfig,
+        factory="strongroom_exec.provider:ExecSecretProvider",
+        address=frozenset({"command", "folder"}),
+    )

@@ -1,0 +1,127 @@
+"""What a program says besides its answers, without the values that went over its pipe."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from strongroom.masking import Masker
+
+__all__ = ["Words"]
+
+_logger = logging.getLogger("strongroom.exec")
+_KEPT_VALUES: Final = 10_000
+_WAITING_LINES: Final = 1000
+_LONGEST: Final = 2000
+"""Characters of a line in the log."""
+_SHOWN: Final = 300
+"""Characters of a text in an error."""
+_LINES_PER_SECOND: Final = 100
+
+
+class _Line(NamedTuple):
+    text: str
+    after: int
+
+
+class Words:
+    """Masks what a program says.
+
+    A line of its standard error may show a value that its answer has yet to bring: it waits for the requests
+    that were under way as it came. At most 100 lines a second are logged, and the others are counted.
+
+    Args:
+        name: The program's, for the log.
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._values: dict[str, None] = {}
+        self._masker: Masker | None = None
+        self._waiting: deque[_Line] = deque()
+        self._requests: set[int] = set()
+        self._newest = 0
+        self._left_out = 0
+        self._second, self._logged = clock(), 0
+
+    def know(self, values: Iterable[str]) -> None:
+        """Mask `values` from now on."""
+        with self._lock:
+            for value in values:
+                if value and value not in self._values:
+                    self._values[value] = None
+                    self._masker = None
+            while len(self._values) > _KEPT_VALUES:
+                del self._values[next(iter(self._values))]
+
+    def begin(self, request: int) -> None:
+        """Take note of a request that is sent."""
+        with self._lock:
+            self._requests.add(request)
+            self._newest = max(self._newest, request)
+
+    def finish(self, request: int) -> None:
+        """Take note that a request is over, its values known."""
+        with self._lock:
+            self._requests.discard(request)
+            self._tell()
+
+    def hear(self, line: bytes) -> None:
+        """Take a line that the program wrote on its standard error."""
+        with self._lock:
+            if len(self._waiting) >= _WAITING_LINES:
+                self._left_out += 1
+                return
+            self._waiting.append(_Line(line.decode(errors="replace"), self._newest))
+            self._tell()
+
+    def end(self) -> None:
+        """Log what waits: no answer comes any more."""
+        with self._lock:
+            self._requests.clear()
+            self._tell()
+
+    def clean(self, text: str, hidden: Iterable[str] = ()) -> str:
+        """Return a text of the program's in one line, shortened, without values.
+
+        Args:
+            text: What it said.
+            hidden: Values that may be too short to be masked: where one is in it, nothing is left.
+        """
+        with self._lock:
+            masked = self._masked(text, _SHOWN)
+        return (
+            "(its message holds the value and is left out)"
+            if any(one and one in masked for one in hidden)
+            else masked
+        )
+
+    def _tell(self) -> None:
+        while self._waiting and not any(one <= self._waiting[0].after for one in self._requests):
+            line = self._waiting.popleft()
+            now = self._clock()
+            if now - self._second >= 1:
+                self._second, self._logged = now, 0
+            if self._logged >= _LINES_PER_SECOND:
+                self._left_out += 1
+                continue
+            self._logged += 1
+            if self._left_out:
+                _logger.warning("%s: %d lines were left out", self._name, self._left_out)
+                self._left_out = 0
+            _logger.info("%s: %s", self._name, self._masked(line.text, _LONGEST))
+
+    def _masked(self, text: str, longest: int) -> str:
+        if self._masker is None:
+            self._masker = Masker(self._values)
+        # Before anything is joined or cut off: what is left of a value would not be found.
+        masked = self._masker.mask_text(text)
+        line = " ".join("".join(one if one.isprintable() else " " for one in masked).split())
+        return line if len(line) <= longest else line[: longest - 1] + "…"

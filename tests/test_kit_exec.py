@@ -1,0 +1,51 @@
+"""`strongroom plugins kit-exec` on programs that keep to the rules, and on one that does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "exec_store.py"
+
+
+def kit(*command):
+    words = [sys.executable, "-m", "strongroom", "plugins", "kit-exec", "--", *map(str, command)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.torture
+def test_a_program_that_keeps_to_the_rules_passes():
+    done = kit(sys.executable, "-I", EXAMPLE)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert "failed" not in done.stdout
+
+
+@pytest.mark.torture
+def test_a_program_that_loses_case_fails(tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(EXAMPLE.read_text().replace("json.loads(line)", "json.loads(line.lower())"))
+    done = kit(sys.executable, "-I", wrong)
+    assert done.returncode == 7
+    assert "test_case_matters" in done.stdout
+
+
+def test_a_store_that_is_not_empty_is_left_alone(tmp_path):
+    full = tmp_path / "full.py"
+    full.write_text(
+        EXAMPLE.read_text().replace(
+            "    store = Store()\n", "    store = Store()\n    store.set_secret('mine', 'x')\n"
+        )
+    )
+    done = kit(sys.executable, "-I", full)
+    assert done.returncode == 7
+    assert "must be empty" in done.stdout + done.stderr
+
+
+def test_without_a_program_it_says_how():
+    done = kit()
+    assert done.returncode == 2
+    assert "needs a program" in done.stderr
