@@ -138,7 +138,7 @@ class ExecSecretProvider(BaseProvider):
         found = self._ask("list_secrets", {"prefix": prefix})
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise self._nonsense("list_secrets", "a list of texts")
-        return listed(filter(_is_key, found), prefix)
+        return listed((key for key in found if _is_key(key)), prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there: one request, or one a key, many at once."""
