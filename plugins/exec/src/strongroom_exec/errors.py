@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
-from strongroom import errors
+import strongroom.errors
 from strongroom.errors import (
+    AuditError,
     BackendUnavailableError,
+    InvalidKeyError,
+    InvalidTenantError,
     NotFoundReason,
+    PluginError,
     SecretNotFoundError,
+    SecretTooLargeError,
+    SpecError,
     StrongroomError,
+    TenantContextError,
     ThrottledError,
     UnsupportedOperationError,
+    UntrustedSpecError,
     show_key,
 )
 
@@ -22,16 +30,15 @@ METHOD_NOT_FOUND: Final = -32601
 """JSON-RPC's code for a method that a program has not got."""
 TYPES: Final[Mapping[str, type[StrongroomError]]] = {
     name: found
-    for name in errors.__all__
-    if isinstance(found := getattr(errors, name), type)
+    for name in strongroom.errors.__all__
+    if isinstance(found := getattr(strongroom.errors, name), type)
     and issubclass(found, StrongroomError)
     # What is about the spec, plugins, tenants and the audit trail is never a backend's to say.
-    and not issubclass(found, (errors.SpecError, errors.UntrustedSpecError, errors.PluginError))
-    and found
-    not in {StrongroomError, errors.AuditError, errors.TenantContextError, errors.InvalidTenantError}
+    and not issubclass(found, (SpecError, UntrustedSpecError, PluginError))
+    and found not in {StrongroomError, AuditError, TenantContextError, InvalidTenantError}
 }
 """The names that `data.type` may have."""
-_KEYED: Final = (errors.InvalidKeyError, errors.SecretTooLargeError)
+_KEYED: Final = (InvalidKeyError, SecretTooLargeError)
 _NAME: Final = "exec"
 
 
