@@ -82,7 +82,7 @@ def _forbidden(secret: SecretPlan, text: str) -> str | None:
     if text.casefold() in {word.casefold() for word in secret.forbid}:
         return "it is one of the forbidden values"
     if not secret.allow_placeholder and _stands_in(secret, text):
-        return "it is a placeholder, no value (`allow_placeholder: true` takes it all the same)"
+        return "it is a placeholder, not a value (`allow_placeholder: true` takes it all the same)"
     return None
 
 

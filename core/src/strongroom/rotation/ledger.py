@@ -181,7 +181,7 @@ class Ledger:
         return ConflictError(
             f"a rotation of {show_key(self._key)} is in flight",
             key=self._key,
-            hint="wait for it; or `resume` it, or `rollback`, where its process is gone",
+            hint="wait; if its process has died, `resume` or `rollback` it",
         )
 
     def _wrote_if(self, text: str) -> bool:

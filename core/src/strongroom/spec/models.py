@@ -138,7 +138,9 @@ class Secret(_Model):
     key: str | None = Field(
         default=None, description="The key in the pipeline; the name itself where left out."
     )
-    required: bool = Field(default=True, description="Whether the application cannot start without it.")
+    required: bool = Field(
+        default=True, description="Whether it must be present for the application to start."
+    )
     default: ScalarText | None = Field(
         default=None, description="The value where the key is absent.", repr=False
     )

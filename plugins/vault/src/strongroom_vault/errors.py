@@ -47,7 +47,7 @@ _BY_STATUS: dict[int, type[StrongroomError]] = {405: UnsupportedOperationError, 
 
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in again: give a valid token, or `auth` so that it is renewed",
-    PermissionDeniedError: "the token's policies lack this path; the docs page of vault has one to paste",
+    PermissionDeniedError: "the token's policies lack this path; docs/how-to/backends/vault.md has one",
     BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
     ThrottledError: "ask again later, or raise the quota",
 }

@@ -171,7 +171,7 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
         for problem in problems:
             yield Check(subject, False, problem, "restore a backup: `strongroom restore FILE`")
         if not problems:
-            yield Check(f"store of {name}", True, "every row is what was written last")
+            yield Check(f"store of {name}", True, "integrity verified")
 
 
 def _diagnosis(provider: Any) -> dict[str, str]:

@@ -31,7 +31,8 @@ def import_command(
 ) -> None:
     """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
 
-    A declared name goes to its key, any other is its own key. Ends with 8 where another value is there.
+    Declared names are stored under their key; others under their own name. Ends with 8 where another value is
+    there.
 
     Example: strongroom import .env --dry-run
     """
