@@ -17,7 +17,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
+
+from strongroom._frozen import NamedTuple
 
 __all__ = ["Lock", "Take", "forks_wait", "never_collect", "renew_after_fork"]
 

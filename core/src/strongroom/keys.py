@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
+from strongroom._frozen import NamedTuple
 from strongroom.errors import InvalidKeyError, ValidationError, show_key
 
 __all__ = [

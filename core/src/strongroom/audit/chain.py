@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from strongroom._frozen import frozen
 
 __all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
 
@@ -28,7 +29,7 @@ _MAC_BYTES: Final = 8 + 64 + 2
 _TAG = re.compile(rb'(.+),"tag":"([0-9a-f]{64})"\} *\n', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """Where a line hangs in the chain."""
 
@@ -37,7 +38,7 @@ class Link:
     mac: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """The end of a log, and its beginning.
 
@@ -144,4 +145,4 @@ class Chain:
         if found is None or not hmac.compare_digest(self._heads.of(found[1]).encode("ascii"), found[2]):
             return None
         members = json.loads(found[1] + b"}")
-        return Head(**{name: members[name] for name in Head.__dataclass_fields__})
+        return Head(**{name: members[name] for name in Head.__match_args__})

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from strongroom._logs import logger
 from strongroom._pickling import ProcessBound
 from strongroom.audit.file_sink import FileSink
 from strongroom.audit.key_source import KeySource
-from strongroom.audit.logger_sink import LOGGER, LoggerSink
 from strongroom.audit.reason import current_reason
 from strongroom.audit.serialization import plain, process_identity, serialize_event
 from strongroom.errors import AuditError, ConfigurationError, PermissionDeniedError, show_key
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.base import BatchHook
+
+if TYPE_CHECKING:
+    import logging
+
+    from strongroom.audit.logger_sink import LoggerSink
 
 __all__ = ["READS", "AuditLoggingHook"]
 
@@ -26,7 +30,7 @@ _HARMLESS = frozenset({"ok", "not_found"})
 _CHAIN_BYTES = 256
 """What the chain and the members that are null before an operation add to a line."""
 _SHOWN_KEYS = 3
-_log = logging.getLogger("strongroom.hooks")
+_log = logger("strongroom.hooks")
 StrPath = str | os.PathLike[str]
 
 
@@ -80,8 +84,10 @@ class AuditLoggingHook(ProcessBound, BatchHook):
         self._one_is_enough = require == "one"
         keys = KeySource(key, key_file)
         self._files = [FileSink(one, keys, fsync=fsync, timeout=timeout) for one in _paths(path)]
-        self._channel = None
+        self._channel: LoggerSink | None = None
         if logger is not None or not self._files:
+            from strongroom.audit.logger_sink import LOGGER, LoggerSink
+
             self._channel = LoggerSink(logger if logger is not None else LOGGER)
         self._who, self._own_reason, self._pid = "", reason, -1
         self.failures = 0

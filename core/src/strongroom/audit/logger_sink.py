@@ -8,12 +8,13 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from strongroom._logs import logger
 from strongroom.errors import AuditError
 
 __all__ = ["LOGGER", "LoggerSink"]
 
 LOGGER = "strongroom.audit"
-_log = logging.getLogger("strongroom.hooks")
+_log = logger("strongroom.hooks")
 _failed = threading.local()
 
 

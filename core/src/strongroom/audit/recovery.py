@@ -7,12 +7,12 @@ the end that the head knows.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from strongroom._frozen import replaced
+from strongroom._logs import logger
 from strongroom.audit.chain import GENESIS, Chain, Head
 from strongroom.audit.serialization import NOTE, process_identity, serialize_note
 from strongroom.errors import AuditError
@@ -21,18 +21,20 @@ from strongroom.hooks.identity import actor
 
 __all__ = ["Found", "find_end"]
 
-_log = logging.getLogger("strongroom.hooks")
+_log = logger("strongroom.hooks")
 _BLOCK = 1 << 16
 _MAX_LINE = 1 << 20
 _SHOWN_BYTES = 4096
 
 
-@dataclass(slots=True)
 class Found:
     """The end of the chain, with the size that the file has, and what is to be noted in it."""
 
-    end: Head
-    notes: list[str] = field(default_factory=list)
+    __slots__ = ("end", "notes")
+
+    def __init__(self, end: Head, notes: list[str] | None = None) -> None:
+        self.end = end
+        self.notes = [] if notes is None else notes
 
 
 def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
@@ -56,8 +58,8 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
     if size == 0 and head.size and file != head.file:
         # A new file in place of the one that was renamed: the chain goes on in it.
         return Found(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
-    head = replace(head, file=file)
-    found = Found(replace(head, size=size))
+    head = replaced(head, file=file)
+    found = Found(replaced(head, size=size))
     if size < head.size:
         _log.error(
             "the audit log %s was cut: entries are missing before number %d; run `strongroom audit verify`",
@@ -91,11 +93,11 @@ def _without_head(descriptor: int, size: int, file: str, chain: Chain, path: str
 
 def _last(descriptor: int, start: int, size: int, chain: Chain, head: Head) -> Head:
     """Return the end with the lines behind `start`, whose writer died before it updated the head."""
-    end = replace(head, size=size)
+    end = replaced(head, size=size)
     for line in _lines(descriptor, start, size):
         link = chain.link(line)
         if link is not None and link.seq > end.seq:
-            end = replace(end, seq=link.seq, mac=link.mac)
+            end = replaced(end, seq=link.seq, mac=link.mac)
     return end
 
 
@@ -115,7 +117,7 @@ def _closed(descriptor: int, found: Found) -> Found:
         os.write(descriptor, b"\n")
         size += 1
         kept = True
-    found.end = replace(found.end, size=size)
+    found.end = replaced(found.end, size=size)
     if kept or piece.strip(b" "):  # blanks were but a trial of the disk
         told |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
         found.notes.append(_note(told))

@@ -19,11 +19,13 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from strongroom._frozen import NamedTuple
 from strongroom.errors import StrongroomError
 from strongroom.paths.user_home import expanded
 from strongroom.providers import LeaseProvider
+from strongroom.spec.plan import Part
 
 __all__ = [
     "DECIDES",
@@ -314,10 +316,8 @@ def _place_in_url(url: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    plugin = getattr(value, "plugin", None)
-    if plugin is not None:  # a component inside of the options
-        public = [name for name, told in plugin.config.model_fields.items() if told.repr]
-        return component_address("encryption", plugin.name, value.options, public, decides=plugin.address)
+    if isinstance(value, Part):
+        return component_address("encryption", value.type, value.options, value.public, decides=value.decides)
     if isinstance(value, os.PathLike):
         return os.path.abspath(expanded(value))  # noqa: PTH100  # `resolve` asks the disk
     if isinstance(value, Mapping):

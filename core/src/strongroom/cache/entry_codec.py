@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from dataclasses import dataclass, field
 from typing import Any
 
+from strongroom._frozen import frozen, member
 from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
 from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.tokens import encoded
@@ -18,7 +18,7 @@ __all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sea
 _FORMAT = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredEntry:
     """A value as a second level has it; times are seconds since the epoch.
 
@@ -26,7 +26,7 @@ class StoredEntry:
     `marks` are those that stood for its sources as it was fetched: with other ones it is out of date.
     """
 
-    value: str = field(repr=False)
+    value: str = member(shown=False)
     fetched_at: float
     expires: float
     version: str | None = None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
+from strongroom._frozen import replaced
+from strongroom._logs import logger
 from strongroom._pickling import ProcessBound
 from strongroom.cache.entry_codec import EntryCodec, StoredEntry, own_sealing, shared_sealing
 from strongroom.cache.memory_store import MemoryCacheStore
@@ -42,7 +42,7 @@ _PARALLEL: Final = 8
 _MARK_SECONDS: Final = 86_400.0
 _ACCOUNT_PAUSE: Final = 60.0
 _MOST_UNDROPPED: Final = 10_000
-_log = logging.getLogger("strongroom.cache")
+_log = logger("strongroom.cache")
 _FEW: Final = 1024
 
 
@@ -213,7 +213,7 @@ class HierarchicalSecretCache(ProcessBound):
 
     def stats(self) -> CacheStats:
         """Return the counts of this process; failures of the store are among the errors."""
-        return replace(self._l1.stats(), errors=self._l1.stats().errors + self._store.errors)
+        return replaced(self._l1.stats(), errors=self._l1.stats().errors + self._store.errors)
 
     def belongs_to(self, pipeline: str) -> None:
         """Name the pipeline in what is logged of the second level."""
@@ -259,7 +259,7 @@ class HierarchicalSecretCache(ProcessBound):
                 if kept is not None and self._serves(kept, version):
                     return self._second_hand(kept)
             try:
-                fetched = replace(checked(load(key)), version=version)
+                fetched = replaced(checked(load(key)), version=version)
             except BackendUnavailableError:
                 stale = self._stale_of(kept)
                 if stale is None:
@@ -301,7 +301,7 @@ class HierarchicalSecretCache(ProcessBound):
             told |= zip(missing, made, strict=True)
             loaded = self._loaded(missing, kept, load)
             for key, one in loaded.items():
-                found[key] = one if one.source == "stale" else replace(one, version=versions[key])
+                found[key] = one if one.source == "stale" else replaced(one, version=versions[key])
                 if one.source != "stale":
                     self._put(names[key], found[key], None, told[key])
         return {key: self._bounded(one) for key, one in found.items()}
@@ -429,7 +429,7 @@ class HierarchicalSecretCache(ProcessBound):
             return None
         if kept.marks != marks:
             return None  # its source was written to since
-        return replace(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
+        return replaced(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
 
     def _serves(self, kept: StoredEntry, version: str | None) -> bool:
         """Tell whether a value is fresh, and not older than the version that a description showed here."""
@@ -471,7 +471,7 @@ class HierarchicalSecretCache(ProcessBound):
         if subscription.alive if subscription is not None else not self._is_watched():
             return fetched
         life = _DEAF_SECONDS if fetched.life is None else min(fetched.life, _DEAF_SECONDS)
-        return replace(fetched, life=life)
+        return replaced(fetched, life=life)
 
     def _is_watched(self) -> bool:
         return isinstance(self._store.store, WatchableStore)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from strongroom._logs import logger
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore
 from strongroom.errors import ConflictError, StrongroomError
@@ -19,7 +19,7 @@ from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_for
 __all__ = ["ResilientStore"]
 
 T = TypeVar("T")
-_log = logging.getLogger("strongroom.cache")
+_log = logger("strongroom.cache")
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
 _REPLAY_SECONDS: Final = 0.25

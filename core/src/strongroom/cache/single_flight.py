@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from concurrent.futures import Future
+import threading
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 
+from strongroom._frozen import frozen
 from strongroom.hooks import Source
 
 __all__ = ["FetchResult", "Flight", "NonBlockingRead", "UnansweredError", "WouldBlock", "turn"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchResult:
     """What a fetch brought.
 
@@ -34,6 +34,69 @@ class FetchResult:
         return f"<FetchResult from {self.source}>"
 
 
+class Future:
+    """What a fetch comes to. `concurrent.futures` has more than that, and takes long to import.
+
+    No caller can cancel it: that would reach the others.
+    """
+
+    __slots__ = ("_callbacks", "_ended", "_error", "_lock", "_result")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = threading.Lock()
+        self._ended.acquire()
+        self._callbacks: list[Callable[[], object]] | None = []
+        self._result: FetchResult | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+        return self._callbacks is None
+
+    def set_result(self, result: FetchResult) -> None:
+        """End with a result."""
+        self._result = result
+        self._end()
+
+    def set_exception(self, error: BaseException) -> None:
+        """End with an error."""
+        self._error = error
+        self._end()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end, and return the error that it brought, if any.
+
+        Raises:
+            TimeoutError: It has not ended in so many seconds.
+        """
+        if self._callbacks is not None:
+            if not self._ended.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+                raise TimeoutError
+            self._ended.release()
+        return self._error
+
+    def result(self) -> FetchResult:
+        """Return the result of a fetch that has ended with one."""
+        assert self._result is not None  # noqa: S101  # its callers have asked for an error before
+        return self._result
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` at the end, or at once where that was."""
+        with self._lock:
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def _end(self) -> None:
+        with self._lock:
+            callbacks, self._callbacks = self._callbacks, None
+        self._ended.release()
+        for callback in callbacks or ():
+            callback()
+
+
 class Flight:
     """A fetch under way. Whoever waits for it and gives up leaves it as it is.
 
@@ -50,17 +113,18 @@ class Flight:
 
     def __init__(self, owner: object, tenant: str | None, key: str, started: float) -> None:
         self.owner, self.tenant, self.key, self.started = owner, tenant, key, started
-        self.future: Future[FetchResult] = Future()
-        self.future.set_running_or_notify_cancel()  # so that no caller's cancellation reaches the others
+        self.future = Future()
         self.kept = True
         self.version: str | None = None
 
     async def settled(self) -> None:
         """Wait until it has ended, in whatever way. Cancelling this leaves the flight as it is."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
-        def tell(_: object) -> None:
+        def tell() -> None:
             with contextlib.suppress(RuntimeError):  # the loop of a caller that gave up may be closed
                 loop.call_soon_threadsafe(ended.set)
 

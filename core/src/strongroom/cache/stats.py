@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from strongroom._frozen import frozen
 
 __all__ = ["CacheStats"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheStats:
     """A cache's counts since it was made.
 

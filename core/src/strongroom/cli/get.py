@@ -64,14 +64,12 @@ def _wholly(
     settings: GlobalOptions, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
 ) -> tuple[str, str, str]:
     from strongroom.cli import names
-    from strongroom.cli.spec_cache import remember
     from strongroom.errors import SecretNotFoundError
 
     registry.explain(text)  # refuses what is not a key
     try:
         if version is None:
             key, value = names.read(registry, text, as_key=as_key)
-            remember(settings, registry)
         else:
             key, declared = names.target(registry, text, as_key=as_key, doing="read")
             value = registry.get_secret_version(key, version)

@@ -6,8 +6,9 @@ leads on to what the spec says.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from strongroom._frozen import NamedTuple
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, ValidationError
 
 if TYPE_CHECKING:

@@ -58,8 +58,6 @@ def run(
 
 
 def _wholly(settings: GlobalOptions, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
-    from strongroom.cli.spec_cache import remember
-
     with settings.registry() as registry:
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
@@ -70,7 +68,6 @@ def _wholly(settings: GlobalOptions, group: str | None, only: str | None, *, all
         chosen = select_secrets(registry.plan, group=group, only=only)
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
-        remember(settings, registry)
         return chosen, found, registry.environment()
 
 

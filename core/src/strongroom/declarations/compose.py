@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
+
+from strongroom._frozen import frozen
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import Resolution
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Composed", "compose", "dependency_order", "template_value", "with_dependencies"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Composed:
     """The text that came of a template, or what is wrong; `absent` where a part is not there."""
 

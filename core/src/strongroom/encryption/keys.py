@@ -16,8 +16,9 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from typing import Final, Literal, NamedTuple, NoReturn, Self
+from typing import Final, Literal, NoReturn, Self
 
+from strongroom._frozen import NamedTuple
 from strongroom._pickling import ProcessBound, refuse_pickling
 from strongroom.errors import ConfigurationError
 from strongroom.parallel import renew_after_fork

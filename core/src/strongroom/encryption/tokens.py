@@ -16,8 +16,9 @@ import base64
 import re
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
+from strongroom._frozen import NamedTuple
 from strongroom.encryption.keys import SALT_BYTES, Argon2Parameters, check_parameters
 from strongroom.errors import ConfigurationError, DecryptionError
 

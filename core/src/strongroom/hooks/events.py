@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Literal
+
+from strongroom._frozen import frozen
 
 __all__ = ["Outcome", "SecretEvent", "Source"]
 
@@ -12,7 +13,7 @@ Outcome = Literal["ok", "not_found", "denied", "error", "vetoed"]
 Source = Literal["backend", "l1", "l2", "stale"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecretEvent:
     """One operation on one secret; never its value.
 
@@ -59,7 +60,7 @@ class SecretEvent:
     _put_outcome,
     _put_source,
     _put_error_type,
-) = (getattr(SecretEvent, member.name).__set__ for member in fields(SecretEvent))
+) = (getattr(SecretEvent, name).__set__ for name in SecretEvent.__match_args__)
 
 
 def begun(  # noqa: PLR0917  # in the order of the event's members

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cache.addresses import (
     Source,
@@ -19,18 +19,19 @@ from strongroom.cache.addresses import (
     places_of,
     sources_of,
 )
-from strongroom.cache.hierarchical import HierarchicalSecretCache
-from strongroom.cache.memory_store import MemoryCacheStore
 from strongroom.cache.secret_cache import SecretCache
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
-from strongroom.encryption.ciphers import Encryption
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.cache.hierarchical import HierarchicalSecretCache
+    from strongroom.encryption.ciphers import Encryption
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
 
@@ -99,6 +100,7 @@ class CachingMiddleware(WriteObserver):
         self._begin_again()
         renew_after_fork(self, CachingMiddleware._begin_again, rest=CachingMiddleware._rest)
         self.cache: SecretCache | HierarchicalSecretCache
+        self._shared: HierarchicalSecretCache | None = None
         if l2 is None:
             if offline or l2_ttl_seconds is not None or max_age_seconds is not None:
                 raise ConfigurationError(
@@ -116,7 +118,9 @@ class CachingMiddleware(WriteObserver):
                 clock=clock,
             )
         else:
-            self.cache = HierarchicalSecretCache(
+            from strongroom.cache.hierarchical import HierarchicalSecretCache
+
+            self.cache = self._shared = HierarchicalSecretCache(
                 ttl_seconds,
                 ttl_seconds if l2_ttl_seconds is None else l2_ttl_seconds,
                 l2=l2,
@@ -239,8 +243,8 @@ class CachingMiddleware(WriteObserver):
             renamed = list(self._renamed.get(source, ()))
         for tenant, key in renamed:
             self.cache.forget(tenant, key)
-        if isinstance(self.cache, HierarchicalSecretCache):
-            self.cache.drop(_text_of(source))
+        if self._shared is not None:
+            self._shared.drop(_text_of(source))
 
     def drop_all(self, places: frozenset[str]) -> None:
         """Forget all that is read from one of `places`, of every tenant: here, and in the second level."""
@@ -253,9 +257,14 @@ class CachingMiddleware(WriteObserver):
     def _rest(self, take: Take) -> None:
         take(self._noting)  # a forked child must not have half a note
 
+    def belongs_to(self, pipeline: str) -> None:
+        """Let the second level, where there is one, name its pipeline in what it tells."""
+        if self._shared is not None:
+            self._shared.belongs_to(pipeline)
+
     def owes_drops(self) -> bool:
         """Tell whether something is still to be dropped from the second level, which does not answer."""
-        return isinstance(self.cache, HierarchicalSecretCache) and self.cache.owes_drops()
+        return self._shared is not None and self._shared.owes_drops()
 
     def stats(self) -> CacheStats:
         """Return what the cache counted."""
@@ -324,6 +333,8 @@ class CachingMiddleware(WriteObserver):
 
 
 def _namespace_of(inner: Any, l2: CacheStore) -> str:
+    from strongroom.cache.memory_store import MemoryCacheStore
+
     address = address_of(inner, here=isinstance(l2, MemoryCacheStore))
     if address is not None:
         return address
@@ -353,8 +364,8 @@ def make_caching_middleware(
         encryption=encryption.make() if encryption is not None else None,
         **options,
     )
-    if context is not None and isinstance(made.cache, HierarchicalSecretCache):
-        made.cache.belongs_to(context.pipeline)
+    if context is not None:
+        made.belongs_to(context.pipeline)
     return made
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
+from strongroom._frozen import replaced
 from strongroom.errors import StrongroomError, show_key
 from strongroom.hooks.observation import observation
 from strongroom.middleware.base import Middleware
@@ -75,7 +75,7 @@ class RenamingMiddleware(Middleware):
             raise
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        return replace(self._ask(key, self.inner.describe_secret), key=key)
+        return replaced(self._ask(key, self.inner.describe_secret), key=key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         names = {self.stored(key): key for key in keys}
@@ -84,7 +84,7 @@ class RenamingMiddleware(Middleware):
         except StrongroomError as error:
             _rename(error, names)
             raise
-        return {names[stored]: replace(told, key=names[stored]) for stored, told in found.items()}
+        return {names[stored]: replaced(told, key=names[stored]) for stored, told in found.items()}
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._ask(key, self.inner.list_versions)
@@ -109,21 +109,21 @@ class RenamingMiddleware(Middleware):
 
         def changed(changes: list[SecretChange]) -> None:
             named = [(own_name(change.key), change) for change in changes]
-            own = [replace(change, key=key) for key, change in named if key is not None]
+            own = [replaced(change, key=key) for key, change in named if key is not None]
             if own or not changes:
                 callback(own)
 
         return self.inner.subscribe_changes(changed)
 
     def issue_lease(self, key: str) -> Lease:
-        return replace(self._ask(key, self.inner.issue_lease), key=key)
+        return replaced(self._ask(key, self.inner.issue_lease), key=key)
 
     def renew_lease(self, lease: Lease) -> Lease:
-        renewed = self._ask(lease.key, lambda stored: self.inner.renew_lease(replace(lease, key=stored)))
-        return replace(renewed, key=lease.key)
+        renewed = self._ask(lease.key, lambda stored: self.inner.renew_lease(replaced(lease, key=stored)))
+        return replaced(renewed, key=lease.key)
 
     def revoke_lease(self, lease: Lease) -> None:
-        self._ask(lease.key, lambda stored: self.inner.revoke_lease(replace(lease, key=stored)))
+        self._ask(lease.key, lambda stored: self.inner.revoke_lease(replaced(lease, key=stored)))
 
     def _ask(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         stored = self.stored(key)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 
+from strongroom._logs import logger
 from strongroom.errors import AuditError
 from strongroom.hooks import Outcome, SecretEvent, SecretHook
 from strongroom.hooks.base import BatchHook
@@ -13,7 +13,7 @@ from strongroom.hooks.events import ended
 from strongroom.hooks.observation import Observation, observation
 from strongroom.pipeline.operations import outcome_of
 
-_log = logging.getLogger("strongroom.hooks")
+_log = logger("strongroom.hooks")
 
 
 class HookCalls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from strongroom._frozen import NamedTuple
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "CachePlugin",
     "ComponentInfo",
     "Kind",
+    "NamedTuple",
     "Plugin",
     "PluginFinder",
     "RotatorPlugin",

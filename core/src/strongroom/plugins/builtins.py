@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -131,6 +131,9 @@ class EncryptionConfig(_Config):
     migrate: bool = Field(
         default=False, description="Also read values that were stored before encryption, until rewritten."
     )
+
+    rules_of_structure: ClassVar[frozenset[str]] = frozenset({"_one_cipher"})
+    """Rules that are about what is given, and not about what a text says; see `strongroom.spec.recording`."""
 
     @model_validator(mode="after")
     def _one_cipher(self) -> EncryptionConfig:

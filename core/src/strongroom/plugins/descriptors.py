@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from strongroom.errors import PluginError
+from strongroom.plugins.factories import load_factory
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -75,22 +74,3 @@ class RotatorPlugin(Plugin):
 
     `strongroom_providers()` gives it, among the descriptors of providers; a provider may have the same name.
     """
-
-
-def load_factory(path: str, type_name: str) -> Callable[..., Any]:
-    """Import `"module:name"`, the factory of `type_name`."""
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise PluginError(
-            f"{type_name}: its factory {path} cannot be imported: {describe_error(error)}",
-            hint="install what the plugin needs, or its newer version",
-        ) from error
-    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
-
-
-def describe_error(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

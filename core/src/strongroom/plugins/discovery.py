@@ -23,9 +23,10 @@ from strongroom.plugins.descriptors import (
     Kind,
     Plugin,
     RotatorPlugin,
-    describe_error,
 )
 from strongroom.plugins.distributions import Unreadable, entry_points, normalized, start_pydantic
+from strongroom.plugins.factories import describe_error
+from strongroom.plugins.installed import installed
 from strongroom.plugins.known import KNOWN_TYPES
 from strongroom.plugins.suggestions import did_you_mean
 
@@ -82,6 +83,8 @@ class PluginFinder:
 
     def _forget(self) -> None:
         self._entries: list[_Entry] | None = None
+        self.seen: tuple[str, ...] = ()
+        """What was installed as the entry points were looked for; empty before."""
         self._unreadable: list[Unreadable] = []
         self._loaded: dict[_Entry, dict[tuple[Kind, str], Plugin] | str] = {}
         self._bad_names: dict[_Entry, list[tuple[Kind, str, str]]] = {}
@@ -152,6 +155,7 @@ class PluginFinder:
 
     def _all_entries(self) -> list[_Entry]:
         if self._entries is None:
+            self.seen = installed()
             found, self._unreadable = entry_points(GROUP)
             self._entries = [_Entry(*one) for one in found]
         # Asked for each time: an application may set it after the first look.

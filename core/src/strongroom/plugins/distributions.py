@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
+from strongroom._frozen import NamedTuple
 from strongroom.errors import ConfigurationError
 
 __all__ = ["EntryPoint", "Unreadable", "entry_points", "normalized", "start_pydantic"]

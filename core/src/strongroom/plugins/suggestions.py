@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "nearest"]
@@ -10,6 +9,8 @@ __all__ = ["did_you_mean", "nearest"]
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the one of `words` that somebody who typed `word` most likely meant."""
+    import difflib  # most names are right
+
     close = difflib.get_close_matches(word, sorted(words), n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+
+from strongroom._frozen import frozen, member
 
 __all__ = ["ChangeKind", "Lease", "SecretChange", "SecretMetadata", "SecretVersion", "VersionState"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecretMetadata:
     """What a backend tells of a secret without its value; times are aware and in UTC."""
 
@@ -18,10 +19,10 @@ class SecretMetadata:
     version: str
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = member(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecretVersion:
     """One version of a secret, without its value; `created_at` is aware and in UTC."""
 
@@ -30,7 +31,7 @@ class SecretVersion:
     state: VersionState
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecretChange:
     """A secret that was set or deleted, without its value.
 
@@ -47,7 +48,7 @@ class SecretChange:
     observed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """Credentials that a backend issued for a limited time; `repr` shows no value.
 
@@ -62,7 +63,7 @@ class Lease:
 
     id: str
     key: str
-    values: Mapping[str, str] = field(repr=False)
+    values: Mapping[str, str] = member(shown=False)
     issued_at: datetime
     expires_at: datetime
     renewable: bool

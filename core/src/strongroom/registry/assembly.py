@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from strongroom._frozen import frozen
+from strongroom._logs import logger
 from strongroom.cache.addresses import as_place, component_address
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundError, StrongroomError
@@ -18,7 +18,7 @@ from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.plugins.descriptors import load_factory
+from strongroom.plugins.factories import load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
 from strongroom.spec.references import Reference
@@ -26,10 +26,10 @@ from strongroom.spec.references import Reference
 __all__ = ["Assembly", "PipelineContext"]
 
 _PAUSE_SECONDS: Final = 60.0
-_log = logging.getLogger("strongroom.cache")
+_log = logger("strongroom.cache")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PipelineContext:
     """What a component learns of its pipeline, where its factory has `accepts_pipeline_context`.
 

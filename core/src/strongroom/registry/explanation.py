@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from strongroom._frozen import frozen
 from strongroom.pipeline import check_user_key
 from strongroom.registry.routing import no_default
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
@@ -12,7 +12,7 @@ from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, Ro
 __all__ = ["Explanation", "explain"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explanation:
     """How a key is answered: no values, and nothing was asked to find it out.
 

@@ -7,6 +7,7 @@ no program. What is wrong with a spec is not looked for here: it is refused befo
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from strongroom.spec.document import Node, Path
 
-__all__ = ["CLOSED_MEMBERS", "CLOSED_TYPES", "OPEN_MEMBERS", "OPEN_ROTATION", "PARTS", "PATHS", "openings"]
+__all__ = ["CLOSED_MEMBERS", "CLOSED_TYPES", "OPEN_MEMBERS", "OPEN_ROTATION", "PARTS", "PATHS", "inside_of", "openings"]
 
 CLOSED_TYPES: dict[str, frozenset[str]] = {
     "provider": frozenset({"memory", "file", "directory"}),
@@ -69,6 +70,32 @@ def openings(root: Node | None, source: str, folder: str) -> Iterator[str]:
     for path, node, what in _openings(root, folder):
         place = f" at {source}:{node.line}" if node.line else ""
         yield f"it {what} ({show_path(path)}{place})"
+
+
+def inside_of(root: Node, folder: str) -> set[str]:
+    """Return the paths that the spec uses, made whole: a spec stays closed as long as they stay inside."""
+    found: set[str] = set()
+    for whole in (root, *(node for _, node in _members(root, "profiles"))):
+        for _, _, node in _components(whole):
+            found.update(_paths(node))
+    for _, scalar in root.scalars():
+        with suppress(references.BadReferenceError):
+            if references.has_reference(scalar.value):
+                named = references.references(str(scalar.value))
+                found.update(one.name for one in named if one.kind == "file")
+    whole_paths: set[str] = set()
+    for path in found:
+        with suppress(ConfigurationError):
+            whole_paths.add(os.path.normpath(os.path.join(folder, expanded(path))))  # noqa: PTH118  # as below
+    return whole_paths
+
+
+def _paths(node: Node) -> Iterator[str]:
+    for option, child in node.mapping.items():
+        if option in PARTS:
+            yield from _paths(child)
+        if option in PATHS:
+            yield from (str(scalar.value) for _, scalar in child.scalars() if scalar.value is not None)
 
 
 def _openings(root: Node, folder: str) -> Iterator[tuple[Path, Node, str]]:

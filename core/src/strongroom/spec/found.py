@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import Final
 
+from strongroom._frozen import NamedTuple
 from strongroom.paths.ownership import others_may_write
 
 __all__ = ["SPEC_FILE", "FoundSpec", "find_spec"]

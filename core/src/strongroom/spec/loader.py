@@ -86,7 +86,13 @@ def load_plan(
     """
     loader = _Loader(read_source(spec), profile, plugins)
     loader.look_up, loader.only = look_up, pipeline
-    return loader.plan()
+    plan = loader.plan()
+    root = loader.source.document.root
+    if plan.digest and root is not None and plugins is finder:
+        from strongroom.spec.recording import remember
+
+        remember(plan, root, loader.told)
+    return plan
 
 
 KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
@@ -104,6 +110,7 @@ class _Loader(Problems):
         self.look_up = False
         self.only: str | None = None
         self.plugin_errors: list[PluginError] = []
+        self.told: dict[str, tuple[Plugin, Node]] = {}
         self.attempts: dict[
             str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
         ] = {}
@@ -306,6 +313,7 @@ class _Loader(Problems):
             return options
 
         self.attempts[shown] = attempt
+        self.told[shown] = (plugin, node)
         return ComponentPlan(
             kind=kind,
             type=plugin.name,

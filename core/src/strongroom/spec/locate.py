@@ -6,17 +6,23 @@ Importing this loads neither YAML nor pydantic: where there is no spec, nobody n
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import ConfigurationError
 from strongroom.spec.found import FoundSpec, find_spec
+from strongroom.spec.records import SpecBytes, recall
 
 if TYPE_CHECKING:
     from strongroom.spec.models import Spec
     from strongroom.spec.plan import Plan
 
-__all__ = ["embedded_plan", "find_plan"]
+__all__ = ["OWN_PIPELINE", "OWN_PROVIDER", "embedded_plan", "find_plan", "own_store"]
+
+OWN_PIPELINE: Final = "default"
+OWN_PROVIDER: Final = "strongroom_file.provider:FileSecretProvider"
 
 
 def find_plan(
@@ -27,54 +33,93 @@ def find_plan(
     look_up: bool = True,
 ) -> Plan:
     """Return the plan of `spec`, or of the one that applies where none is given."""
-    if spec is None and os.environ.get("STRONGROOM_SPEC"):
-        from strongroom.settings import read_settings
-
-        spec = read_settings().spec
-    if profile is None and "STRONGROOM_PROFILE" in os.environ:
-        from strongroom.settings import read_settings
-
-        profile = read_settings().profile or None
+    if spec is None:
+        spec = os.environ.get("STRONGROOM_SPEC") or None
+    if profile is None:
+        profile = os.environ.get("STRONGROOM_PROFILE") or None
     if spec is None:
         spec = find_spec()
     if spec is None:
         return embedded_plan(profile, pipeline)
+    if isinstance(spec, str | os.PathLike | FoundSpec):
+        recalled = recall(spec, profile)
+        plan = None
+        if recalled is not None:
+            load = partial(_again, recalled.spec, profile)
+            plan = recalled.plan(load, look_up=look_up, only=pipeline)
+        if plan is not None:
+            return plan
     from strongroom.spec.loader import load_plan
 
     return load_plan(spec, profile=profile, pipeline=pipeline, look_up=look_up)
+
+
+def _again(spec: SpecBytes, profile: str | None) -> Plan:
+    """Return the plan that the bytes of a remembered spec come to, on the whole way.
+
+    Raises:
+        ConfigurationError: The spec says something else by now.
+    """
+    from strongroom.spec.loader import load_plan
+
+    path = f"{spec.folder}/{spec.path.rpartition('/')[2]}"
+    plan = load_plan(path if spec.found is None else FoundSpec(path), profile=profile, look_up=False)
+    if plan.digest != spec.digest():
+        raise ConfigurationError(
+            f"the spec {spec.path} has changed since it was read", hint="make the registry anew"
+        )
+    return plan
+
+
+def own_store() -> tuple[str, str]:
+    """Return the paths of the user's own embedded store and of its key.
+
+    Raises:
+        ConfigurationError: This user has no home folder.
+    """
+    try:
+        data, configuration = _user_folders()
+    except RuntimeError:
+        raise ConfigurationError(
+            "there is no spec, and this user has no home folder to have a store of its own in",
+            hint="give --spec (or STRONGROOM_SPEC), or set HOME",
+        ) from None
+    return f"{data}/secrets.enc", f"{configuration}/store.key"
+
+
+def _user_folders() -> tuple[str, str]:
+    home = os.environ.get("HOME", "")
+    if sys.platform == "linux" and home.startswith("/") and not home.endswith("/"):
+        told = [os.environ.get(name, "") for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
+        if not any(told):  # else as `platformdirs` has it, whose import takes as long as a read
+            return f"{home}/.local/share/strongroom", f"{home}/.config/strongroom"
+    import platformdirs
+
+    return platformdirs.user_data_dir("strongroom"), platformdirs.user_config_dir("strongroom")
 
 
 def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Plan:
     """Return the plan of the user's own embedded store, which is made on the first write."""
     from pathlib import Path
 
-    import platformdirs
-
     from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position
 
-    if profile is not None or pipeline not in {None, "default"}:
+    if profile is not None or pipeline not in {None, OWN_PIPELINE}:
         asked = f"profile {profile!r}" if profile is not None else f"pipeline {pipeline!r}"
         raise ConfigurationError(
             f"no {asked}: there is no spec", hint="run `strongroom init`, or give --spec"
         )
-    try:
-        store = Path(platformdirs.user_data_dir("strongroom")) / "secrets.enc"
-        key = Path(platformdirs.user_config_dir("strongroom")) / "store.key"
-    except RuntimeError:
-        raise ConfigurationError(
-            "there is no spec, and this user has no home folder to have a store of its own in",
-            hint="give --spec (or STRONGROOM_SPEC), or set HOME",
-        ) from None
+    store, key = map(Path, own_store())
     position = Position("your own store")
     provider = ComponentPlan(
         kind="provider",
         type="file",
         path="provider",
         position=position,
-        factory="strongroom_file.provider:FileSecretProvider",
+        factory=OWN_PROVIDER,
         options={"file_path": store, "key_file": key},
     )
-    pipelines = {"default": PipelinePlan("default", position, provider, None)}
+    pipelines = {OWN_PIPELINE: PipelinePlan(OWN_PIPELINE, position, provider, None)}
     return Plan(
-        source="your own store", folder=Path.cwd(), pipelines=pipelines, default="default", origin="own"
+        source="your own store", folder=Path.cwd(), pipelines=pipelines, default=OWN_PIPELINE, origin="own"
     )

@@ -21,6 +21,7 @@ from strongroom.plugins import Kind, Plugin, PluginFinder, did_you_mean, finder
 from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
+from strongroom.spec.plan import Part
 from strongroom.spec.references import BadReferenceError, Reference, UnresolvedError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "complaints_of",
     "parts_of",
     "prepare_options",
+    "public_options",
     "unknown_key",
     "with_nearest",
 ]
@@ -38,17 +40,6 @@ _MIN_MASKED = 3
 _QUOTED = re.compile(r"'([^']+)'")
 Complaint = tuple[NodePath, str]
 """Where below the component, and what is wrong."""
-
-
-class Part(NamedTuple):
-    """A component inside another one's options, its own options filled in: `make` makes it."""
-
-    plugin: Plugin
-    options: dict[str, Any]
-
-    def make(self) -> Any:
-        """Return the component."""
-        return self.plugin.load()(**self.options)
 
 
 class OptionsError(Exception):
@@ -138,7 +129,12 @@ def _prepared_part(
         )
     except OptionsError as error:
         raise OptionsError([((name, *where), told) for where, told in error.complaints]) from error
-    return Part(found, own)
+    return Part(found.name, found.factory, own, public_options(found), found.address)
+
+
+def public_options(plugin: Plugin) -> frozenset[str]:
+    """Return the names of the options that are no secrets."""
+    return frozenset(name for name, told in plugin.config.model_fields.items() if told.repr)
 
 
 class InnerPart(NamedTuple):

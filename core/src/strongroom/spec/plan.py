@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from strongroom._frozen import NamedTuple, frozen, member
+from strongroom.plugins.factories import load_factory
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.references import Reference
 from strongroom.spec.secret_plan import Position, SecretPlan
@@ -14,6 +15,7 @@ from strongroom.spec.secret_plan import Position, SecretPlan
 __all__ = [
     "ComponentPlan",
     "FallbackPlan",
+    "Part",
     "PipelinePlan",
     "Plan",
     "Position",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ComponentPlan:
     """One provider, middleware, hook or cipher.
 
@@ -35,10 +37,10 @@ class ComponentPlan:
     type: str
     path: str
     position: Position
-    factory: Callable[..., Any] | str = field(repr=False)
-    options: Mapping[str, Any] | None = field(default=None, repr=False)
-    prepare: Callable[[Callable[[Reference], str]], Mapping[str, Any]] | None = field(
-        default=None, repr=False
+    factory: Callable[..., Any] | str = member(shown=False)
+    options: Mapping[str, Any] | None = member(default=None, shown=False)
+    prepare: Callable[[Callable[[Reference], str]], Mapping[str, Any]] | None = member(
+        default=None, shown=False
     )
     reads: tuple[str, ...] = ()
     """The pipelines that its `${secret:…}` references read."""
@@ -54,7 +56,29 @@ class ComponentPlan:
     """The names of options that are components themselves, such as the second level of a cache."""
 
 
-@dataclass(frozen=True, slots=True)
+class Part(NamedTuple):
+    """A component inside another one's options, its own options filled in: `make` makes it."""
+
+    type: str
+    factory: Callable[..., Any] | str
+    options: Mapping[str, Any]
+    public: frozenset[str]
+    """The names of options that are not secrets."""
+    decides: frozenset[str] | None = None
+    """The names of options that decide which secret is meant, as its plugin says."""
+
+    def make(self) -> Any:
+        """Return the component."""
+        factory = self.factory
+        if isinstance(factory, str):
+            factory = load_factory(factory, self.type)
+        return factory(**self.options)
+
+    def __repr__(self) -> str:
+        return f"<Part {self.type}>"
+
+
+@frozen
 class FallbackPlan:
     """Pipelines tried in order for a read, and what makes it go on to the next."""
 
@@ -62,7 +86,7 @@ class FallbackPlan:
     when: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PipelinePlan:
     """One pipeline: a provider or a fallback, what stands around it and who watches."""
 
@@ -84,7 +108,7 @@ class PipelinePlan:
         return frozenset(read | set(self.fallback.pipelines if self.fallback else ()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutePlan:
     """Keys that begin with `prefix` go to `pipeline`."""
 
@@ -93,20 +117,20 @@ class RoutePlan:
     strip_prefix: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """A whole spec under one profile."""
 
     source: str
     folder: Path
     profile: str | None = None
-    pipelines: Mapping[str, PipelinePlan] = field(default_factory=dict)
+    pipelines: Mapping[str, PipelinePlan] = member(default_factory=dict)
     default: str | None = None
     hooks: tuple[ComponentPlan, ...] = ()
     routes: tuple[RoutePlan, ...] = ()
-    secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
+    secrets: Mapping[str, SecretPlan] = member(default_factory=dict)
     rotation_lock: ComponentPlan | None = None
-    rotators: Mapping[str, ComponentPlan] = field(default_factory=dict)
+    rotators: Mapping[str, ComponentPlan] = member(default_factory=dict)
     """By the name of the declared secret."""
     serve: ComponentPlan | None = None
     origin: Literal["named", "found", "own"] = "named"

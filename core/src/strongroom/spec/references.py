@@ -11,9 +11,9 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
+from strongroom._frozen import frozen
 from strongroom.errors import ConfigurationError
 from strongroom.paths.ownership import distrust
 from strongroom.paths.user_home import expanded
@@ -42,7 +42,7 @@ class UnresolvedError(ValueError):
     """A reference to something that is not there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """One reference; `kind` is `env`, `file` or `secret`."""
 

@@ -7,7 +7,9 @@ long to import.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from strongroom._frozen import NamedTuple
 
 __all__ = ["Position", "SecretPlan"]
 

@@ -15,15 +15,16 @@ import os
 import stat
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from strongroom._frozen import NamedTuple
 from strongroom.errors import ConfigurationError, UntrustedSpecError
 from strongroom.paths.ownership import others_may_write, roots_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Trusted", "all_asked", "forget", "is_trusted", "require", "trust", "trusted"]
+__all__ = ["Trusted", "all_asked", "forget", "is_trusted", "require", "state_folder", "trust", "trusted"]
 
 _MARK = "strongroom trusts"
 _FOLDER = "folder"
@@ -227,9 +228,15 @@ def _name(real: str, what: str) -> str:
 
 
 def _place() -> str | None:
-    """Return where that is kept: None for a user without a home, never a place in the current folder."""
+    """Return where that is kept; None for a user without a home."""
+    folder = state_folder()
+    return None if folder is None else f"{folder}/trusted"
+
+
+def state_folder() -> str | None:
+    """Return the user's state folder: None without a home, never a place in the current folder."""
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base) and os.environ.get("HOME") != "":
         own = "~/Library/Application Support" if sys.platform == "darwin" else "~/.local/state"
         base = os.path.expanduser(own)
-    return f"{base}/strongroom/trusted" if os.path.isabs(base) else None
+    return f"{base}/strongroom" if os.path.isabs(base) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+from strongroom.plugins import NamedTuple
 
 __all__ = [
     "APPLICATION_ID",

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,6 +19,7 @@ from strongroom.encryption.keys import (
     derive_key,
 )
 from strongroom.errors import ConfigurationError, EncryptionError
+from strongroom.plugins import NamedTuple
 
 from strongroom_file.integrity import TYPE_NAME, tampered
 

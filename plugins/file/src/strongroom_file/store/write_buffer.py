@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+from strongroom.plugins import NamedTuple
 
 from strongroom_file.store import version_history
 from strongroom_file.store.format import EMPTY_ENTRY, Entry, StoredVersion

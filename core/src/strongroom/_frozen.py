@@ -1,0 +1,167 @@
+"""Frozen classes of plain members, as `dataclasses` makes them, and named tuples, without what that costs.
+
+`dataclasses` brings `inspect` along, which takes as long to import as reading an encrypted store. To others
+such a class is a dataclass: `dataclasses.fields`, `asdict` and `replace` take it, and what they need is
+made then.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, dataclass_transform
+
+__all__ = ["NamedTuple", "frozen", "member", "replaced"]
+
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+
+    class _NamedTuple(type):
+        def __new__(cls, name: str, _: tuple[type, ...], given: dict[str, Any]) -> type:
+            hints = given.get("__annotations__", {})
+            defaults = [given[one] for one in hints if one in given]
+            made = namedtuple(name, hints, defaults=defaults, module=given["__module__"])  # noqa: PYI024  # it is it
+            made.__annotations__ = hints
+            for attribute, value in given.items():
+                if attribute not in {"__module__", "__annotations__", "__qualname__", *hints}:
+                    setattr(made, attribute, value)
+            return made
+
+    class _Entry:
+        def __mro_entries__(self, _: tuple[type, ...]) -> tuple[type, ...]:
+            return (type.__new__(_NamedTuple, "NamedTuple", (), {}),)
+
+    NamedTuple = _Entry()
+    """The one of `typing` calls the compiler for each annotation: the first call takes as long as ten imports."""
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+class _Member:
+    __slots__ = ("default", "factory", "shown")
+
+    def __init__(self, default: Any, factory: Callable[[], Any] | None, shown: bool) -> None:
+        self.default, self.factory, self.shown = default, factory, shown
+
+
+def member(
+    *, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, shown: bool = True
+) -> Any:
+    """Return what stands for a member with a default, or one that `repr` leaves out."""
+    return _Member(default, default_factory, shown)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(member,))
+def frozen(cls: type[T]) -> type[T]:
+    """Make `cls` a class with slots whose annotated names are its members, set once and compared by value."""
+    given = dict(vars(cls))
+    members: dict[str, _Member] = {}
+    for name in given.get("__annotations__", {}):
+        told = given.pop(name, _MISSING)
+        members[name] = told if isinstance(told, _Member) else _Member(told, None, True)
+    for name in ("__dict__", "__weakref__"):
+        given.pop(name, None)
+    given |= {"__slots__": (*members,), "__match_args__": (*members,)}
+    given.setdefault("__repr__", _repr_of([name for name, one in members.items() if one.shown]))
+    given["__dataclass_fields__"] = _Fields(members)
+    given |= {
+        "__setattr__": _refuse,
+        "__delattr__": _refuse,
+        "__getstate__": _state,
+        "__setstate__": _set_state,
+    }
+    made: Any = type(cls.__name__, cls.__bases__, given)
+    made.__qualname__ = cls.__qualname__
+    source = _source(members)
+    known = {"_put": object.__setattr__, "_missing": _MISSING, "_given": members, "_cls": made}
+    exec(source, known)  # noqa: S102  # as dataclasses do: names of members alone
+    for name in ("__init__", "__eq__", "__hash__"):
+        function: Any = known[name]
+        function.__qualname__ = f"{cls.__qualname__}.{name}"
+        function.__module__ = cls.__module__
+        setattr(made, name, function)
+    return made  # type: ignore[no-any-return]  # the class, made again
+
+
+def replaced(thing: T, **changes: Any) -> T:
+    """Return `thing`, which is of a frozen class, with other members."""
+    made: Any = type(thing)
+    members = {name: getattr(thing, name) for name in made.__match_args__}
+    return cast("T", made(**(members | changes)))
+
+
+def _source(members: dict[str, _Member]) -> str:
+    """Return the methods that are made for a class of its own, for they are on fast ways."""
+    parameters, lines = ["self"], []
+    for name, one in members.items():
+        if one.factory is not None:
+            parameters.append(f"{name}=_missing")
+            lines.append(f"    if {name} is _missing: {name} = _given[{name!r}].factory()")
+        elif one.default is not _MISSING:
+            parameters.append(f"{name}=_given[{name!r}].default")
+        else:
+            parameters.append(name)
+        lines.append(f"    _put(self, {name!r}, {name})")
+    mine = "".join(f"self.{name}, " for name in members)
+    theirs = "".join(f"other.{name}, " for name in members)
+    return "\n".join([
+        f"def __init__({', '.join(parameters)}):",
+        *(lines or ["    pass"]),
+        "def __eq__(self, other):",
+        "    if other.__class__ is not self.__class__:",
+        "        return NotImplemented",
+        f"    return ({mine}) == ({theirs})",
+        "def __hash__(self):",
+        f"    return hash(({mine}))",
+    ])  # fmt: skip
+
+
+def _repr_of(shown: list[str]) -> Callable[[Any], str]:
+    def __repr__(self: Any) -> str:  # noqa: N807  # it becomes that of a class
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__qualname__}({told})"
+
+    return __repr__
+
+
+def _refuse(self: Any, name: str, value: object = None) -> NoReturn:
+    from dataclasses import FrozenInstanceError
+
+    del value
+    raise FrozenInstanceError(f"cannot assign to {type(self).__name__}.{name}, which is frozen")
+
+
+def _state(self: Any) -> list[Any]:
+    return [getattr(self, name) for name in type(self).__match_args__]
+
+
+def _set_state(self: Any, state: list[Any]) -> None:
+    for name, value in zip(type(self).__match_args__, state, strict=True):
+        object.__setattr__(self, name, value)
+
+
+class _Fields:
+    """What `dataclasses` looks for in a class, made when it does."""
+
+    def __init__(self, members: dict[str, _Member]) -> None:
+        self._members = members
+        self._made: Any = None
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if self._made is None:
+            import dataclasses
+
+            told: list[Any] = []
+            hints = owner.__annotations__
+            for name, one in self._members.items():
+                more: dict[str, Any] = {"repr": one.shown}
+                if one.factory is not None:
+                    more["default_factory"] = one.factory
+                elif one.default is not _MISSING:
+                    more["default"] = one.default
+                told.append((name, hints[name], dataclasses.field(**more)))
+            shadow = dataclasses.make_dataclass(owner.__name__, told, frozen=True)
+            self._made = vars(shadow)["__dataclass_fields__"]
+        return self._made

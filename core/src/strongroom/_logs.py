@@ -1,0 +1,27 @@
+"""Loggers that load `logging` with their first line: most processes write none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["logger"]
+
+
+class _Logger:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        import logging
+
+        return getattr(logging.getLogger(self._name), attribute)
+
+
+def logger(name: str) -> logging.Logger:
+    """Return what `logging.getLogger` returns, as soon as it is used."""
+    return cast("logging.Logger", _Logger(name))

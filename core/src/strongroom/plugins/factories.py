@@ -1,0 +1,31 @@
+"""How the factory of a component is imported. Nothing of pydantic, and no descriptor."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from strongroom.errors import PluginError
+
+__all__ = ["describe_error", "load_factory"]
+
+
+def load_factory(path: str, type_name: str) -> Callable[..., Any]:
+    """Import `"module:name"`, the factory of `type_name`."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise PluginError(
+            f"{type_name}: its factory {path} cannot be imported: {describe_error(error)}",
+            hint="install what the plugin needs, or its newer version",
+        ) from error
+    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+
+
+def describe_error(error: BaseException) -> str:
+    """Return class and words of an error that a plugin raised."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

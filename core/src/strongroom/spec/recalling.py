@@ -1,0 +1,266 @@
+"""From a record to the plan that it was made of."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strongroom.errors import StrongroomError
+from strongroom.paths.user_home import expanded
+from strongroom.spec import references
+from strongroom.spec.rules import UnfitError, fitted
+from strongroom.spec.secret_plan import Position, SecretPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
+    from strongroom.spec.records import Recalled
+    from strongroom.spec.references import Reference
+
+    ReadSecret = Callable[[Reference], str]
+
+__all__ = ["Options", "components", "declared", "environment", "folder_of", "plan_of"]
+
+
+def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only: str | None) -> Plan | None:
+    """Return the plan of a record; None where only the whole way can tell what is wrong.
+
+    Args:
+        recalled: The record.
+        load: Loads the plan on the whole way, without looking anything up.
+        look_up: Look up all references, but those of other pipelines than `only` and what it uses.
+        only: A pipeline.
+    """
+    from strongroom.spec.plan import Plan, RoutePlan
+
+    data, spec = recalled.data, recalled.spec
+    source, folder = str(Path(spec.path)), folder_of(spec.path)
+    options = Options(recalled, folder, load)
+    try:
+        closed = recalled.closed()
+        plan = Plan(
+            source=source,
+            folder=folder,
+            profile=recalled.profile,
+            pipelines={one["name"]: _pipeline(one, source, options) for one in data["pipelines"]},
+            default=data["default"],
+            hooks=_components(data["hooks"], source, options),
+            routes=tuple(RoutePlan(*one) for one in data["routes"]),
+            secrets=declared(recalled),
+            rotation_lock=next(
+                iter(_components([data["lock"]] if data["lock"] else [], source, options)), None
+            ),
+            rotators={name: _component(one, source, options) for name, one in data["rotators"].items()},
+            serve=None if data["serve"] is None else _component(data["serve"], source, options),
+            origin="named" if spec.found is None else "found",
+            closed=closed,
+            digest=spec.digest(),
+        )
+        if only is not None and only not in plan.pipelines:
+            return None
+        if look_up:
+            options.look_all_up(data, None if only is None else plan.used_by(only))
+    except (StrongroomError, UnfitError, ValueError, KeyError, TypeError, OSError):
+        return None
+    return plan
+
+
+def folder_of(path: str) -> Path:
+    """Return what paths in the spec at `path` are relative to."""
+    # As `strongroom.spec.source` has it, whose module brings YAML.
+    where = Path(path)
+    return where.resolve().parent if where.is_symlink() else where.absolute().parent
+
+
+def declared(recalled: Recalled) -> dict[str, SecretPlan]:
+    """Return what a record declares, by name."""
+    source = str(Path(recalled.spec.path))
+    placeholders = tuple(map(recalled.slice, recalled.data["placeholders"]))
+    secrets: dict[str, SecretPlan] = {}
+    for told in recalled.data["secrets"]:
+        members = {name: plain(recalled, one) for name, one in told["members"].items()}
+        position = Position(source, *told["at"])
+        secrets[members["name"]] = SecretPlan(position=position, placeholders=placeholders, **members)
+    return secrets
+
+
+def plain(recalled: Recalled, told: list[Any]) -> Any:
+    """Return what is written down without a reference in it."""
+    kind, value = told
+    if kind == "text":
+        return recalled.slice(value)
+    if kind == "mapping":
+        return {name: plain(recalled, one) for name, one in value.items()}
+    if kind in {"list", "tuple"}:
+        found = [plain(recalled, one) for one in value]
+        return found if kind == "list" else tuple(found)
+    return value
+
+
+def _pipeline(told: dict[str, Any], source: str, options: Options) -> PipelinePlan:
+    from strongroom.spec.plan import FallbackPlan, PipelinePlan
+
+    provider, fallback = told["provider"], told["fallback"]
+    return PipelinePlan(
+        name=told["name"],
+        position=Position(source, *told["at"]),
+        provider=_component(provider, source, options) if provider is not None else None,
+        fallback=FallbackPlan(tuple(fallback[0]), frozenset(fallback[1])) if fallback is not None else None,
+        middleware=_components(told["middleware"], source, options),
+        hooks=_components(told["hooks"], source, options),
+    )
+
+
+def _components(told: Iterable[dict[str, Any]], source: str, options: Options) -> tuple[ComponentPlan, ...]:
+    return tuple([_component(one, source, options) for one in told])
+
+
+def _component(told: dict[str, Any], source: str, options: Options) -> ComponentPlan:
+    from strongroom.spec.plan import ComponentPlan
+
+    return ComponentPlan(
+        kind=told["kind"],
+        type=told["type"],
+        path=told["path"],
+        position=Position(source, *told["at"]),
+        factory=told["factory"],
+        prepare=partial(options.prepare, told),
+        reads=tuple(told["reads"]),
+        environment=tuple(told["environment"]),
+        key_files=tuple([options.folder / expanded(name) for name in told["key_files"]]),
+        public=frozenset(told["public"]),
+        address=_decides(told),
+        parts=frozenset(told["parts"]),
+    )
+
+
+def _decides(told: dict[str, Any]) -> frozenset[str] | None:
+    return None if told["decides"] is None else frozenset(told["decides"])
+
+
+class Options:
+    """Fills references into options that are written down, as `strongroom.spec.options` does.
+
+    Args:
+        recalled: The record.
+        folder: What paths are relative to.
+        load: Loads the plan on the whole way: what does not fit is told there.
+    """
+
+    def __init__(self, recalled: Recalled, folder: Path, load: Callable[[], Plan]) -> None:
+        self.folder = folder
+        self._recalled = recalled
+        self._load = load
+
+    def prepare(self, told: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
+        """Return the arguments of a component's factory."""
+        try:
+            return self.filled(told, read_secret)
+        except (UnfitError, references.UnresolvedError, references.BadReferenceError):
+            pass  # told below
+        for component in _all_components(self._load()):
+            if component.path == told["path"] and component.prepare is not None:
+                return component.prepare(read_secret)
+        raise AssertionError(told["path"])  # the plan of the same bytes has the same components
+
+    def filled(self, told: dict[str, Any], read_secret: ReadSecret) -> dict[str, Any]:
+        """Return the arguments.
+
+        Raises:
+            UnfitError: What a reference brings in is, or may be, none of what the option takes.
+            UnresolvedError: A reference leads nowhere.
+        """
+        return {name: self._value(one, read_secret) for name, one in told["options"].items()}
+
+    def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
+        """Fill in every reference once that is not read from a pipeline, and raise where that fails.
+
+        Args:
+            data: What was written down.
+            used: The pipelines that count, where not all do.
+        """
+        for one in components(data, used):
+            if not one["reads"] and has_references(one):
+                self.filled(one, _no_secret)
+
+    def _value(self, told: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
+        kind, value, *more = told
+        if kind == "constant":
+            return value
+        if kind == "text":
+            return self._recalled.slice(value)
+        if kind == "path":
+            return Path(value)
+        if kind == "list":
+            return [self._value(one, read_secret) for one in value]
+        if kind == "tuple":
+            return tuple([self._value(one, read_secret) for one in value])
+        if kind == "mapping":
+            return {name: self._value(one, read_secret) for name, one in value.items()}
+        if kind == "reference":
+            text = references.resolve(
+                self._recalled.slice(value), environ=os.environ, folder=self.folder, read_secret=read_secret
+            )
+            return self._placed(fitted(text, *more))
+        if kind == "part":
+            from strongroom.spec.plan import Part
+
+            inner = self.filled(value, read_secret)
+            return Part(value["type"], value["factory"], inner, frozenset(value["public"]), _decides(value))
+        raise UnfitError
+
+    def _placed(self, value: Any) -> Any:
+        if isinstance(value, Path):
+            return Path(os.path.normpath(self.folder / expanded(value)))
+        return value
+
+
+def components(data: Mapping[str, Any], used: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the components that are written down, of all pipelines or of those that are used."""
+    for pipeline in data["pipelines"]:
+        if used is None or pipeline["name"] in used:
+            if pipeline["provider"] is not None:
+                yield pipeline["provider"]
+            yield from pipeline["middleware"]
+            yield from pipeline["hooks"]
+    yield from data["hooks"]
+    if used is None and data["lock"] is not None:
+        yield data["lock"]
+
+
+def environment(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the environment variables that the spec reads."""
+    serve = [data["serve"]] if data["serve"] is not None else []
+    for one in (*components(data), *serve, *data["rotators"].values()):
+        yield from one["environment"]
+
+
+def has_references(told: Mapping[str, Any]) -> bool:
+    """Tell whether options are written down that are looked up."""
+    waiting = list(told["options"].values())
+    while waiting:
+        kind, value, *_ = waiting.pop()
+        if kind == "reference":
+            return True
+        if kind in {"list", "tuple"}:
+            waiting += value
+        elif kind == "mapping":
+            waiting += value.values()
+        elif kind == "part":
+            waiting += value["options"].values()
+    return False
+
+
+def _all_components(plan: Plan) -> Iterator[ComponentPlan]:
+    for pipeline in plan.pipelines.values():
+        yield from pipeline.components()
+    yield from plan.hooks
+    yield from (one for one in (plan.rotation_lock, plan.serve) if one is not None)
+    yield from plan.rotators.values()
+
+
+def _no_secret(reference: Reference) -> str:
+    raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use

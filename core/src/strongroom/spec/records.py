@@ -1,0 +1,258 @@
+"""What a spec came to, kept for the next process: it need load neither YAML nor pydantic.
+
+A record holds the plan with its references as they are written. Text of the spec is not in it but where it
+stands there, so that a record holds no value, no token and no key. It counts only for the bytes of the spec,
+the profile, the program, its plugins and their allow-list that it was made with, and only under the seal of
+this user. Whatever else is found in its place costs the whole way, which tells what is wrong, and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom._version import __version__
+from strongroom.paths.ownership import distrust
+from strongroom.plugins.installed import installed
+from strongroom.spec import trust
+from strongroom.spec.inside import why_outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from strongroom.spec.found import FoundSpec
+    from strongroom.spec.plan import Plan
+
+    Load = Callable[[], Plan]
+
+__all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal"]
+
+_FORMAT: Final = "3"
+_MAX_SPEC_BYTES: Final = 1 << 20
+MAX_RECORD_BYTES: Final = 1 << 23
+_SEAL_DIGITS: Final = 64
+_KEY_BYTES: Final = 32
+_OWNER_DIGITS: Final = 16
+
+
+class SpecBytes:
+    """The bytes of a spec file that may be used, and where they were read.
+
+    Attributes:
+        path: As it was named or found.
+        found: The spec that was found, where nobody named it.
+        data: The bytes.
+        status: Of the file that they were read from.
+        folder: The whole path of the folder where it is named.
+    """
+
+    __slots__ = ("data", "folder", "found", "path", "status")
+
+    def __init__(self, path: str, found: FoundSpec | None, data: bytes, status: os.stat_result) -> None:
+        self.path, self.found, self.data, self.status = path, found, data, status
+        self.folder = os.path.dirname(os.path.join(os.getcwd(), path))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the bytes in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+class Recalled:
+    """A record that counts, as plain data. Making the plan of it takes more, and is left to who needs that.
+
+    Attributes:
+        spec: What it is of.
+        data: What was written down.
+    """
+
+    __slots__ = ("data", "profile", "spec", "text")
+
+    def __init__(self, spec: SpecBytes, profile: str | None, data: dict[str, Any]) -> None:
+        self.spec, self.profile, self.data = spec, profile, data
+        self.text = spec.data.decode("utf-8-sig")
+
+    def plan(self, load: Load, *, look_up: bool, only: str | None) -> Plan | None:
+        """Return the plan; None where only the whole way can tell what is wrong.
+
+        Args:
+            load: Loads the plan on the whole way, without looking anything up.
+            look_up: Look up all references, but those of other pipelines than `only` and what it uses.
+            only: A pipeline.
+        """
+        from strongroom.spec.recalling import plan_of
+
+        return plan_of(self, load, look_up=look_up, only=only)
+
+    def closed(self) -> bool:
+        """Return whether the spec was found and is used because it is closed.
+
+        Raises:
+            UntrustedSpecError: It was found, and is not to be used.
+        """
+        spec = self.spec
+        return spec.found is not None and trust.require(spec.path, spec.data, spec.status, self._openings())
+
+    def _openings(self) -> Iterator[str]:
+        if self.data["open"]:
+            yield "it is open"  # nobody sees that: the whole way tells it
+        folder = folder_of(self.spec.path)
+        for path in self.data["inside"]:
+            if (why := why_outside(path, folder)) is not None:
+                yield why
+
+    def slice(self, pieces: list[list[int]]) -> str:
+        """Return the text that stands at these places of the spec."""
+        return "".join([self.text[start : start + count] for start, count in pieces])
+
+
+def recall(named: str | os.PathLike[str] | FoundSpec, profile: str | None) -> Recalled | None:
+    """Return the record of a spec under a profile, where there is one that counts."""
+    spec = read_spec(named)
+    place = place_of(spec, profile) if spec is not None else None
+    key = seal_key(make=False) if place is not None else None
+    if spec is None or place is None or key is None:
+        return None
+    found = _read(place, MAX_RECORD_BYTES)
+    if found is None or len(found) < _SEAL_DIGITS:
+        return None
+    given, body = found[:_SEAL_DIGITS], found[_SEAL_DIGITS:]
+    if given != seal(key, place, body):
+        return None
+    import json
+
+    try:
+        data = json.loads(body)
+        if any(state_of(path) != state for path, state in data["modules"]):
+            return None
+        recalled = Recalled(spec, profile, data)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # sealed, and yet no record of ours: another version's
+    return recalled
+
+
+def folder_of(path: str) -> str:
+    """Return what paths in the spec at `path` are relative to, as `strongroom.spec.source` does."""
+    return os.path.dirname(os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path))
+
+
+def read_spec(spec: str | os.PathLike[str] | FoundSpec) -> SpecBytes | None:
+    """Return the bytes of a spec that nobody else owns or may write; None where the whole way has to tell."""
+    found = None if isinstance(spec, str | os.PathLike) else spec
+    path = spec.path if found is not None else os.fspath(spec)  # type: ignore[union-attr,arg-type]  # told apart above
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(descriptor)
+        regular = stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_SPEC_BYTES
+        if not regular or not (trust.all_asked() or distrust(path, status) is None):
+            return None
+        data = os.read(descriptor, _MAX_SPEC_BYTES + 1)
+        data.decode("utf-8-sig")
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
+    return SpecBytes(path, found, data, status)
+
+
+def place_of(spec: SpecBytes, profile: str | None) -> str | None:
+    """Return the path of the record: of the spec, then of all that decides what it comes to."""
+    folder = _folder()
+    if folder is None:
+        return None
+    try:
+        where = os.path.abspath(spec.path)
+    except OSError:  # the current folder is gone
+        return None
+    owner = f"{where}\0{profile if profile is not None else ''}".encode(errors="surrogateescape")
+    program = [
+        _FORMAT,
+        __version__,
+        sys.version,
+        sys.prefix,
+        "" if profile is None else f"={profile}",
+        spec.folder,
+        folder_of(spec.path),
+        os.environ.get("HOME", ""),
+        repr(os.environ.get("STRONGROOM_PLUGINS")),
+        *installed(),
+    ]
+    whole = b"\0".join([owner, spec.data, "\0".join(program).encode(errors="surrogateescape")])
+    return f"{folder}{hashlib.sha256(owner).hexdigest()[:_OWNER_DIGITS]}-{hashlib.sha256(whole).hexdigest()}"
+
+
+def owner_of(place: str) -> str:
+    """Return what the names of all records of the same spec and profile begin with."""
+    return os.path.basename(place)[: _OWNER_DIGITS + 1]
+
+
+def state_of(path: str) -> list[int] | None:
+    """Return what differs as soon as the file of a module is another one."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def seal(key: bytes, place: str, body: bytes) -> bytes:
+    """Return the seal of a record at its place."""
+    name = os.path.basename(place).encode()
+    return hashlib.blake2b(name + b"\0" + body, key=key, digest_size=_SEAL_DIGITS // 2).hexdigest().encode()
+
+
+def seal_key(*, make: bool) -> bytes | None:
+    """Return the key that this user's records are sealed under; it is kept with what the user trusts.
+
+    Args:
+        make: Make it where there is none.
+    """
+    folder = trust.state_folder()
+    if folder is None:
+        return None
+    path = f"{folder}/records.key"
+    found = _read(path, _KEY_BYTES + 1)
+    if found is None and make and not os.path.lexists(path):
+        key, beside = os.urandom(_KEY_BYTES), f"{path}.{os.getpid()}"
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        descriptor = os.open(
+            beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            os.write(descriptor, key)
+        finally:
+            os.close(descriptor)
+        os.rename(beside, path)
+        found = _read(path, _KEY_BYTES + 1)
+    return found if found is not None and len(found) == _KEY_BYTES else None
+
+
+def _read(path: str, most: int) -> bytes | None:
+    """Return what is in a file that this user alone can read and write."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        mine = status.st_uid == os.geteuid() and not status.st_mode & 0o077 and stat.S_ISREG(status.st_mode)
+        if not mine or status.st_size > most:
+            return None
+        return os.read(descriptor, most)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _folder() -> str | None:
+    """Return where records are kept: None for a user without a home, never a place in the current folder."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not base and os.environ.get("HOME") != "":  # an empty one would make it the root folder
+        base = os.path.expanduser("~/.cache")
+    return f"{base}/strongroom/specs/" if os.path.isabs(base) else None

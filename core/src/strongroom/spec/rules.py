@@ -1,0 +1,64 @@
+"""What text a reference may bring into an option, told from the option's model without making one.
+
+Only rules that are beyond doubt are taken; of a model that has others nothing is remembered where it holds a
+reference, and text that does not clearly keep them is left to the model.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["UnfitError", "fitted"]
+
+_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
+_TEXT: Final = frozenset({"text", "any"})
+
+
+class UnfitError(ValueError):
+    """Text that an option does not take, or may not take; it is not shown, for it may be a secret."""
+
+
+def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it stands in a list of JSON
+    """Return what `text` comes to in an option.
+
+    Args:
+        text: What the references brought in.
+        rule: `kinds`, and `least`, `most` and `pattern` for text or `ge`, `gt`, `le`, `lt` for numbers.
+        lone: Whether it is of one reference and nothing else, which an option of any type may have.
+
+    Raises:
+        UnfitError: The option does not take it, or may not.
+    """
+    kinds = {*rule["kinds"]}
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise UnfitError
+    if kinds & _TEXT:
+        return _text(text, rule)
+    if "path" in kinds:
+        return Path(text)
+    if lone and "boolean" in kinds and text in {"true", "false"} and len(kinds - {"none"}) == 1:
+        return text == "true"
+    if lone and kinds - {"none"} == {"integer"} and _INTEGER.fullmatch(text) and text != "-0":
+        return _number(int(text), rule)
+    if lone and kinds - {"none"} == {"number"} and _DECIMAL.fullmatch(text):
+        return _number(float(text), rule)
+    raise UnfitError
+
+
+def _text(text: str, rule: dict[str, Any]) -> str:
+    least, most, pattern = rule.get("least", 0), rule.get("most"), rule.get("pattern")
+    short = len(text) < least or (most is not None and len(text) > most)
+    if short or (pattern is not None and re.search(pattern, text) is None):
+        raise UnfitError
+    return text
+
+
+def _number(number: float, rule: dict[str, Any]) -> float:
+    for name, holds in (("ge", operator.ge), ("gt", operator.gt), ("le", operator.le), ("lt", operator.lt)):
+        if name in rule and not holds(number, rule[name]):
+            raise UnfitError
+    return number
