@@ -33,7 +33,7 @@ else:
             return (type.__new__(_NamedTuple, "NamedTuple", (), {}),)
 
     NamedTuple = _Entry()
-    """The one of `typing` calls the compiler for each annotation: the first call takes as long as ten imports."""
+    """The one of `typing` calls the compiler, whose first call takes as long as ten imports."""
 
 T = TypeVar("T")
 _MISSING: Any = object()

@@ -107,10 +107,20 @@ def test_json_and_fields_are_the_same_on_both_ways(strongroom):
         assert json.loads(strongroom("get", "j", "--field", "user.name", "--json").stdout) == expected
 
 
-def test_a_pipeline_with_a_hook_is_not_remembered(strongroom):
-    Path("strongroom.yaml").write_text(SPEC.replace("[{type: retry}]", "[{type: validation, max_length: 9}]"))
-    assert strongroom("get", "a/b").stdout == "value"
-    assert records() == []
+def test_what_middleware_and_hooks_do_is_done_on_the_remembered_way_too(strongroom):
+    spec = SPEC.replace(
+        "[{type: retry}]",
+        "[{type: caching}, {type: validation, max_length: 9}]\n    hooks: [{type: audit, path: a.jsonl}]",
+    )
+    Path("strongroom.yaml").write_text(spec)
+    for times in (1, 2):
+        value, modules = modules_of_a_get("a/b")
+        assert value == "value"
+        assert len(Path("a.jsonl").read_text().splitlines()) == times
+    assert not {"pydantic", "yaml"} & modules
+    Path("strongroom.yaml").write_text(spec.replace("9", "4"))
+    for _ in range(2):
+        assert strongroom("get", "a/b").returncode == 2
 
 
 def test_settings_in_the_environment_take_the_whole_way(strongroom):

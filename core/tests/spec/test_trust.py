@@ -658,23 +658,17 @@ def test_what_was_remembered_as_closed_is_closed_no_more_where_a_link_leads_out(
 
 
 def test_nothing_is_remembered_under_the_name_of_other_bytes(folder, monkeypatch, capfd):
-    from strongroom.cli import spec_cache
+    from strongroom.spec import recording, records
 
     write(CLOSED)
-    assert main(["set", "a/key", "value"]) == 0
 
-    def never(registry):
-        raise AssertionError(registry)
-
-    monkeypatch.setattr(spec_cache, "_record", never)
-    find = SecretProviderRegistry.get_secret
-
-    def replaced(self, key):
+    def replaced(spec):
         write(CLOSED + "# other bytes\n")
-        return find(self, key)
+        return records.read_spec(spec)
 
-    monkeypatch.setattr(SecretProviderRegistry, "get_secret", replaced)
-    assert main(["get", "a/key"]) == 0
+    monkeypatch.setattr(recording, "read_spec", replaced)
+    assert main(["set", "a/key", "value"]) == 0
+    assert records.recall("strongroom.yaml", None) is None
 
 
 def test_a_missing_secret_of_a_closed_spec_is_missing(folder):

@@ -63,7 +63,7 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
             return None
         if look_up:
             options.look_all_up(data, None if only is None else plan.used_by(only))
-    except (StrongroomError, UnfitError, ValueError, KeyError, TypeError, OSError):
+    except (StrongroomError, ValueError, LookupError, TypeError, AttributeError, OSError):
         return None
     return plan
 

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import annotated_types
 from pydantic import BaseModel
@@ -183,7 +183,7 @@ class _Writer:
 
     # --- what is declared ---
 
-    def placeholders(self) -> list[list[list[int]]]:
+    def placeholders(self) -> list[list[list[int] | str]]:
         own = next(iter(self.plan.secrets.values())).placeholders if self.plan.secrets else ()
         return [self.pieces(one, 0) for one in own]
 
@@ -287,9 +287,14 @@ class _Writer:
             inside = _inside(rule, "mapping")
             return ["mapping", {name: self.reference(one, inside) for name, one in node.mapping.items()}]
         if isinstance(node.value, list):
-            inside = _inside(rule, "list")
-            return ["list", [self.reference(one, inside) for one in node.items]]
+            kind = next(
+                (one[0] for one in rule["kinds"] if isinstance(one, list) and one[0] != "mapping"), "list"
+            )
+            inside = _inside(rule, kind)
+            return [kind, [self.reference(one, inside) for one in node.items]]
         if not references.has_reference(node.value):
+            if isinstance(node.value, str) and "path" in rule["kinds"] and "text" not in rule["kinds"]:
+                return self.value(Path(node.value), node)
             if "any" not in rule["kinds"] and not (isinstance(node.value, str) and "text" in rule["kinds"]):
                 raise _UnwritableError
             plain = node.data()
@@ -313,9 +318,9 @@ class _Writer:
     def offset(self, line: int, column: int) -> int:
         return self.lines[min(max(line - 1, 0), len(self.lines) - 1)] + max(column - 1, 0)
 
-    def pieces(self, value: str, near: int) -> list[list[int]]:
+    def pieces(self, value: str, near: int) -> list[list[int] | str]:
         """Return places in the spec where, one after the other, the text of `value` stands."""
-        found: list[list[int]] = []
+        found: list[list[int] | str] = []
         at = 0
         while at < len(value):
             if len(found) == _MOST_PIECES:
@@ -323,6 +328,10 @@ class _Writer:
             piece = next(
                 (piece for piece in _candidates(value, at) if (start := self._find(piece, near)) >= 0), None
             )
+            if piece is None and value[at] < " ":
+                found.append(value[at])  # of an escape; no value is of these alone
+                at += 1
+                continue
             if piece is None:
                 raise _UnwritableError
             start = self._find(piece, near)
@@ -407,7 +416,8 @@ def _rule(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
     return rule
 
 
-def _kinds(annotation: Any) -> list[Any]:
+def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
+    """Return what may stand at an option: names of scalars, and lists and mappings of them."""
     if annotation is Any:
         return ["any"]
     if annotation in _KINDS:
@@ -415,8 +425,14 @@ def _kinds(annotation: Any) -> list[Any]:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in {typing.Union, types.UnionType}:
         return [kind for one in args for kind in _kinds(one)]
+    if origin is Literal:
+        return ["other"]
+    if origin is typing.Annotated and typing.get_origin(args[0]) is list:
+        return _kinds(args[0])  # what it demands is about the list, which no reference changes
     if origin is list and len(args) == 1:
         return [["list", _kinds(args[0])]]
+    if origin is tuple and args[1:] == (...,):
+        return [["tuple", _kinds(args[0])]]
     if origin in {dict, Mapping} and len(args) == 2 and args[0] is str:  # noqa: PLR2004  # names and values
         return [["mapping", _kinds(args[1])]]
     raise _UnwritableError

@@ -103,9 +103,11 @@ class Recalled:
             if (why := why_outside(path, folder)) is not None:
                 yield why
 
-    def slice(self, pieces: list[list[int]]) -> str:
-        """Return the text that stands at these places of the spec."""
-        return "".join([self.text[start : start + count] for start, count in pieces])
+    def slice(self, pieces: list[list[int] | str]) -> str:
+        """Return the text that stands at these places of the spec, with what only an escape can write."""
+        return "".join([
+            piece if isinstance(piece, str) else self.text[piece[0] : piece[0] + piece[1]] for piece in pieces
+        ])  # fmt: skip
 
 
 def recall(named: str | os.PathLike[str] | FoundSpec, profile: str | None) -> Recalled | None:
