@@ -46,7 +46,9 @@ def find_plan(
         plan = None
         if recalled is not None:
             load = partial(_again, recalled.spec, profile)
-            plan = recalled.plan(load, look_up=look_up, only=pipeline)
+            from strongroom.spec.recalling import plan_of
+
+            plan = plan_of(recalled, load, look_up=look_up, only=pipeline)
         if plan is not None:
             return plan
     from strongroom.spec.loader import load_plan
@@ -66,7 +68,7 @@ def _again(spec: SpecBytes, profile: str | None) -> Plan:
     plan = load_plan(path if spec.found is None else FoundSpec(path), profile=profile, look_up=False)
     if plan.digest != spec.digest():
         raise ConfigurationError(
-            f"the spec {spec.path} has changed since it was read", hint="make the registry anew"
+            f"the spec {spec.path} has changed since it was read", hint="make the registry again"
         )
     return plan
 

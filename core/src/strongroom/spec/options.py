@@ -133,7 +133,7 @@ def _prepared_part(
 
 
 def public_options(plugin: Plugin) -> frozenset[str]:
-    """Return the names of the options that are no secrets."""
+    """Return the names of the options that hold no secrets."""
     return frozenset(name for name, told in plugin.config.model_fields.items() if told.repr)
 
 

@@ -147,7 +147,7 @@ class Options:
     Args:
         recalled: The record.
         folder: What paths are relative to.
-        load: Loads the plan on the whole way: what does not fit is told there.
+        load: Loads the plan on the whole way: there is said what does not fit.
     """
 
     def __init__(self, recalled: Recalled, folder: Path, load: Callable[[], Plan]) -> None:
@@ -173,6 +173,8 @@ class Options:
             UnfitError: What a reference brings in is, or may be, none of what the option takes.
             UnresolvedError: A reference leads nowhere.
         """
+        if told["options"] is None:
+            raise UnfitError
         return {name: self._value(one, read_secret) for name, one in told["options"].items()}
 
     def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
@@ -183,7 +185,7 @@ class Options:
             used: The pipelines that count, where not all do.
         """
         for one in components(data, used):
-            if not one["reads"] and has_references(one):
+            if not one["reads"] and (one["options"] is None or has_references(one)):
                 self.filled(one, _no_secret)
 
     def _value(self, told: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases

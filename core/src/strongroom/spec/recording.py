@@ -223,8 +223,12 @@ class _Writer:
         if plan.path not in self.told:
             raise _UnwritableError
         plugin, node = self.told[plan.path]
+        try:
+            part = self.part(plugin, node)
+        except _UnwritableError:  # its options are those of the whole way, for whoever needs them
+            part = {**self.bare(plugin), "options": None}
         return {
-            **self.part(plugin, node),
+            **part,
             "kind": plan.kind,
             "path": plan.path,
             "at": [plan.position.line, plan.position.column],
@@ -254,10 +258,13 @@ class _Writer:
                 if values is None:
                     raise _UnwritableError
                 options[name] = self.value(values[field], child)
+        return {**self.bare(plugin), "options": options}
+
+    def bare(self, plugin: Plugin) -> dict[str, Any]:
+        """Return what is written down of a component beside its options."""
         return {
             "type": plugin.name,
             "factory": _named(plugin.factory),
-            "options": options,
             "public": sorted(public_options(plugin)),
             "decides": None if plugin.address is None else sorted(plugin.address),
         }
@@ -452,7 +459,7 @@ def _constraint(told: Any) -> dict[str, Any]:
     """Return what an annotation demands.
 
     Raises:
-        _UnwritableError: It is none of the plain ones.
+        _UnwritableError: It demands more than the plain ones do.
     """
     known: list[tuple[type, str, str]] = [
         (annotated_types.MinLen, "min_length", "least"),

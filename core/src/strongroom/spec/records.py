@@ -21,12 +21,10 @@ from strongroom.spec import trust
 from strongroom.spec.inside import why_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from strongroom.spec.found import FoundSpec
-    from strongroom.spec.plan import Plan
 
-    Load = Callable[[], Plan]
 
 __all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal"]
 
@@ -73,18 +71,6 @@ class Recalled:
     def __init__(self, spec: SpecBytes, profile: str | None, data: dict[str, Any]) -> None:
         self.spec, self.profile, self.data = spec, profile, data
         self.text = spec.data.decode("utf-8-sig")
-
-    def plan(self, load: Load, *, look_up: bool, only: str | None) -> Plan | None:
-        """Return the plan; None where only the whole way can tell what is wrong.
-
-        Args:
-            load: Loads the plan on the whole way, without looking anything up.
-            look_up: Look up all references, but those of other pipelines than `only` and what it uses.
-            only: A pipeline.
-        """
-        from strongroom.spec.recalling import plan_of
-
-        return plan_of(self, load, look_up=look_up, only=only)
 
     def closed(self) -> bool:
         """Return whether the spec was found and is used because it is closed.
