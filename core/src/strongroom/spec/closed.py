@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from strongroom.spec.document import Node, Path
 
-__all__ = ["CLOSED_MEMBERS", "CLOSED_TYPES", "OPEN_MEMBERS", "OPEN_ROTATION", "PARTS", "PATHS", "inside_of", "openings"]
+__all__ = [
+    "CLOSED_MEMBERS",
+    "CLOSED_TYPES",
+    "OPEN_MEMBERS",
+    "OPEN_ROTATION",
+    "PARTS",
+    "PATHS",
+    "inside_of",
+    "openings",
+]
 
 CLOSED_TYPES: dict[str, frozenset[str]] = {
     "provider": frozenset({"memory", "file", "directory"}),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths.user_home import expanded
 from strongroom.spec import references
 from strongroom.spec.rules import UnfitError, fitted
@@ -216,7 +216,11 @@ class Options:
 
     def _placed(self, value: Any) -> Any:
         if isinstance(value, Path):
-            return Path(os.path.normpath(self.folder / expanded(value)))
+            try:
+                return Path(os.path.normpath(self.folder / expanded(value)))
+            except ConfigurationError:  # a `~` of a user without a home
+                pass
+            raise UnfitError
         return value
 
 
