@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 from strongroom.errors import PluginError
-from strongroom.plugins.descriptors import describe_error
 from strongroom.plugins.discovery import allowed_distributions
 from strongroom.plugins.distributions import entry_points, normalized
+from strongroom.plugins.factories import describe_error
 
 __all__ = ["COMMAND_GROUP", "command_of"]
 
