@@ -26,7 +26,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "postgresql": "strongroom-postgresql",
         "vault": "strongroom-vault",
     },
-    "rotator": {"postgresql": "strongroom-postgresql"},
+    "rotator": {"postgresql": "strongroom-postgresql", "redis": "strongroom-redis"},
 }
 """Kind of component -> type name -> the distribution that has it."""
 

@@ -41,6 +41,10 @@ class Options:
     timeout: float = 0.4
     retries: int = 1
 
+    def userinfo(self) -> str:
+        """Return user and password of the URL, as one puts them in place: with a colon, unquoted."""
+        return ":".join(unquote(one) for one in _userinfo(self.url).split(":", 1))
+
     def address(self) -> str:
         """Return the URL without user and password."""
         scheme, host, rest = _parted(self.url)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from strongroom import hookimpl
-from strongroom.plugins import CachePlugin, Plugin
+from strongroom.plugins import CachePlugin, Plugin, RotatorPlugin
 
-from strongroom_redis.config import RedisCacheConfig
+from strongroom_redis.config import RedisCacheConfig, RedisRotatorConfig
 
 
 @hookimpl
@@ -18,5 +18,17 @@ def strongroom_middleware() -> Iterable[Plugin]:
             summary="Redis or Valkey as the cache that processes share.",
             config=RedisCacheConfig,
             factory="strongroom_redis.store:RedisCacheStore",
+        )
+    ]
+
+
+@hookimpl
+def strongroom_providers() -> Iterable[Plugin]:
+    return [
+        RotatorPlugin(
+            name="redis",
+            summary="The password of an ACL user of Redis or Valkey; the old one is good in the grace.",
+            config=RedisRotatorConfig,
+            factory="strongroom_redis.rotator:RedisRotator",
         )
     ]

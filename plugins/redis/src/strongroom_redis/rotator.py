@@ -1,0 +1,306 @@
+"""The rotator `redis`: the password of an ACL user; the old one is good until it is taken away.
+
+Passwords go to the server as their SHA-256 alone, save in the log-in of `verify`. `ACL LOAD` is not used:
+Redis cuts every user's connections for it, also where nothing has changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import re
+import secrets
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from strongroom import generate_password
+from strongroom.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    RotationError,
+    StrongroomError,
+    ValidationError,
+    show_key,
+)
+from strongroom.rotation import Credentials, credentials, with_password
+
+from strongroom_redis.connection import Options, check, connect, disconnect, load
+from strongroom_redis.errors import translate
+
+__all__ = ["RedisRotator"]
+
+_REHEARSAL: Final = re.compile(r"strongroom_rehearsal_(\d+)_[0-9a-f]+")
+_REHEARSAL_LIFE: Final = 3600
+_NO_FILE: Final = ("not configured to use an ACL file", "without a config file")
+
+
+class RedisRotator:
+    """Changes the password of an ACL user of Redis 6 or Valkey, and tries it by a log-in.
+
+    Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
+    and `password`. Connections that are open go on; only new ones need the new password, once the old one is
+    taken away. What is changed is saved: by `ACL SAVE`, else by `CONFIG REWRITE`, else there is a warning.
+
+    Args:
+        url: Where an administrator logs in: a user who may `ACL`, `CONFIG REWRITE`.
+        user: The user.
+        username: The administrator; else the URL's.
+        password: Its password; else the URL's. Where it is the very secret that is rotated, the old and the
+            new one are tried too.
+        others: Further servers with users of their own: replicas, and the nodes of a cluster.
+        ca_file: The CA of the servers' certificates, PEM.
+        cert_file: The client's certificate, PEM.
+        key_file: Its private key, PEM.
+        timeout_seconds: How long one command may take.
+
+    Raises:
+        ConfigurationError: An option is not what it has to be.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        others: Iterable[str] = (),
+        ca_file: os.PathLike[str] | None = None,
+        cert_file: os.PathLike[str] | None = None,
+        key_file: os.PathLike[str] | None = None,
+        timeout_seconds: float = 10,
+    ) -> None:
+        files: Any = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
+        first = Options(url, username, password, **files, timeout=timeout_seconds, retries=0)
+        name, _, word = first.userinfo().partition(":")
+        first = replace(first, username=username or name or None, password=password or word or None)
+        # The administrator is the same, whatever other URLs say.
+        self._servers = [first, *(replace(first, url=one) for one in others)]
+        for one in self._servers:
+            check(one)
+            if "+" in one.url.partition("://")[0]:
+                raise ConfigurationError(
+                    "rotator redis: each server has users of its own, so each is named",
+                    hint="give the primary as `url`, the replicas or other nodes as `others`",
+                )
+        self._user = user
+
+    def __repr__(self) -> str:
+        return f"<RedisRotator of {self._user} at {', '.join(one.address() for one in self._servers)}>"
+
+    # --- the steps ---
+
+    def compose(self, key: str, old: str, new: str) -> str:
+        """Return `old` with the password `new`.
+
+        Raises:
+            ValidationError: The secret is not this user's.
+        """
+        self._checked(key, credentials(key, old))
+        return with_password(key, old, new)
+
+    def apply(self, key: str, old: str, new: str) -> None:
+        """Let the user have the new password beside those that it has; a second call changes nothing.
+
+        Raises:
+            RotationError: A server refuses it, or has no such user.
+        """
+        wanted = self._checked(key, credentials(key, new))
+        for server in self._servers:
+            with self._administrator(server, key, old, new) as client:
+                found = self._passwords(client, server)
+                if _digest(wanted.password) not in found:
+                    self._set(client, server, f"#{_digest(wanted.password)}")
+                self._save(client, server)
+
+    def verify(self, key: str, new: str) -> None:
+        """Log in by the new password, at each server.
+
+        Raises:
+            StrongroomError: One of them does not take it.
+        """
+        wanted = self._checked(key, credentials(key, new))
+        for server in self._servers:
+            own = replace(server, username=self._user, password=wanted.password)
+            with self._connected(own) as client, suppress(PermissionDeniedError):  # it is logged in by then
+                self._ask(client, own, f"logging in as {self._user}", "PING")
+
+    def retire(self, key: str, stale: str, current: str) -> None:
+        """Take the password of `stale` away, where the user has that of `current`.
+
+        Raises:
+            RotationError: A server refuses it, or the user would have no password that readers get.
+        """
+        gone, stays = (_digest(credentials(key, one).password) for one in (stale, current))
+        for server in self._servers:
+            with self._administrator(server, key, current, stale) as client:
+                found = self._passwords(client, server)
+                if gone in found and gone != stays:
+                    if stays not in found:
+                        raise RotationError(
+                            f"redis: {self._user} at {server.address()} does not have the password that "
+                            "readers get: the one before is left",
+                            hint="see `ACL GETUSER`; `rotate` again gives it one",
+                        )
+                    self._set(client, server, f"!{gone}")
+                self._save(client, server)
+
+    @contextmanager
+    def rehearsal(self, key: str, old: str) -> Iterator[tuple[RedisRotator, str]]:
+        """Give a rotator of a throwaway user without any right, of which nothing is left at the end.
+
+        Raises:
+            RotationError: The administrator may not make users, or a server does not have the real one.
+        """
+        before = self._checked(key, credentials(key, old))
+        name, password = (
+            f"strongroom_rehearsal_{int(time.time())}_{secrets.token_hex(6)}",
+            generate_password(),
+        )
+        other = copy.copy(self)
+        other._user = name  # noqa: SLF001  # of this class
+        made: list[Options] = []
+        try:
+            for server in self._servers:
+                with self._administrator(server, key, old) as client:
+                    self._passwords(client, server)
+                    self._sweep(client, server)
+                    made.append(server)
+                    other._set(client, server, "reset", "on", f"#{_digest(password)}")  # noqa: SLF001  # as above
+            if before.username is None:
+                yield other, password
+            else:
+                yield other, with_password(key, old, password, username=name)
+        finally:
+            for server in made:
+                with self._administrator(server, key, old) as client:
+                    self._ask(client, server, "removing a throwaway user", "ACL DELUSER", name)
+                    self._save(client, server)
+
+    def _checked(self, key: str, found: Credentials) -> Credentials:
+        if found.username not in {None, self._user}:
+            raise ValidationError(
+                f"{show_key(key)} is of {found.username!r}, and its rotator changes {self._user}",
+                key=key,
+                hint="correct `user` of the rotator, or `username` of the secret",
+            )
+        return found
+
+    # --- servers ---
+
+    @contextmanager
+    def _administrator(self, server: Options, key: str, *values: str) -> Iterator[Any]:
+        """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
+        tried = [server.password]
+        if (server.username or "default") == self._user:
+            tried += [credentials(key, value).password for value in values]
+        first: StrongroomError | None = None
+        for password in dict.fromkeys(tried):
+            own = replace(server, password=password)
+            with self._connected(own) as client:
+                try:
+                    self._ask(client, own, "logging in as the administrator", "ACL WHOAMI")
+                except AuthenticationError as error:
+                    first = first or error
+                    continue
+                yield client
+                return
+        assert first is not None  # noqa: S101  # there was one try at least
+        raise first
+
+    @contextmanager
+    def _connected(self, server: Options) -> Iterator[Any]:
+        load(server)
+        client = connect(server)
+        try:
+            yield client
+        finally:
+            disconnect(client)
+
+    def _passwords(self, client: Any, server: Options) -> list[str]:
+        """Return the digests of the passwords that the user has.
+
+        Raises:
+            RotationError: There is no such user, or its password does not decide whether it may log in.
+        """
+        where = f"{self._user!r} at {server.address()}"
+        found = self._ask(client, server, f"looking at {where}", "ACL GETUSER", self._user)
+        if found is None:
+            raise RotationError(f"redis: there is no user {where}", hint=f"ACL SETUSER {self._user} on …")
+        flags = {_text(one) for one in found["flags"]}
+        if "nopass" in flags:
+            raise RotationError(
+                f"redis: {where} is `nopass`: it takes any password",
+                hint=f"ACL SETUSER {self._user} resetpass",
+            )
+        if "off" in flags:
+            raise RotationError(f"redis: {where} is `off`: no password logs it in")
+        return [_text(one) for one in found["passwords"]]
+
+    def _set(self, client: Any, server: Options, *rules: str) -> None:
+        self._ask(
+            client,
+            server,
+            f"changing {self._user!r} at {server.address()}",
+            "ACL SETUSER",
+            self._user,
+            *rules,
+        )
+
+    def _save(self, client: Any, server: Options) -> None:
+        """Save the users to where the server reads them at its start; warn where there is no such file."""
+        import redis
+
+        reasons = []
+        for command in ("ACL SAVE", "CONFIG REWRITE"):
+            try:
+                client.execute_command(command)
+            except redis.ResponseError as error:
+                said = str(error)
+                if "NOPERM" in said or isinstance(error, redis.exceptions.NoPermissionError):
+                    reasons.append(f"the administrator may not {command}")
+                elif not any(one in said for one in _NO_FILE):
+                    reasons.append(f"{command} failed")
+                    break
+            except (redis.RedisError, OSError):
+                reasons.append(f"{command} failed")
+                break
+            else:
+                return
+        why = " and ".join(reasons) or "it has no file to save them to"
+        warnings.warn(
+            f"redis: a restart of {server.address()} forgets the passwords of {self._user!r}: {why}",
+            stacklevel=2,
+        )
+
+    def _sweep(self, client: Any, server: Options) -> None:
+        """Remove what rehearsals have left that were killed."""
+        for name in map(
+            _text, self._ask(client, server, "looking for what rehearsals have left", "ACL USERS")
+        ):
+            match = _REHEARSAL.fullmatch(name)
+            if match is not None and int(match[1]) < time.time() - _REHEARSAL_LIFE:
+                self._ask(client, server, "removing a throwaway user", "ACL DELUSER", name)
+
+    @staticmethod
+    def _ask(client: Any, server: Options, doing: str, *words: str) -> Any:
+        try:
+            return client.execute_command(*words)
+        except Exception as error:  # noqa: BLE001  # redis-py's, the socket's, and what a bad answer makes of it
+            failure = translate(error, doing, server.address())
+        failure.__context__ = None
+        raise failure
+
+
+def _digest(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _text(word: bytes | str) -> str:
+    return word.decode() if isinstance(word, bytes) else word
