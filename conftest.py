@@ -43,6 +43,7 @@ settings.load_profile("strongroom")
 SERVERS = {
     "bench",
     "ministack",
+    "mariadb",
     "moto_server",
     "other_bus_address",
     "postgres",

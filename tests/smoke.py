@@ -57,6 +57,7 @@ def main() -> None:
             "gcp",
             "azure",
             "keyring",
+            "mariadb",
             "postgresql",
             "redis",
             "telemetry",

@@ -26,7 +26,11 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "postgresql": "strongroom-postgresql",
         "vault": "strongroom-vault",
     },
-    "rotator": {"postgresql": "strongroom-postgresql", "redis": "strongroom-redis"},
+    "rotator": {
+        "mariadb": "strongroom-mariadb",
+        "postgresql": "strongroom-postgresql",
+        "redis": "strongroom-redis",
+    },
 }
 """Kind of component -> type name -> the distribution that has it."""
 
