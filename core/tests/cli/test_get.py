@@ -17,18 +17,17 @@ pipelines:
     provider: {type: file, file_path: secrets.enc, key_file: app.key}
     middleware: [{type: retry}]
 """
-STRONGROOM = [sys.executable, "-m", "strongroom"]
 
 
 @pytest.fixture
-def strongroom(tmp_path, monkeypatch):
+def strongroom(tmp_path, monkeypatch, warm_strongroom):
     monkeypatch.chdir(tmp_path)
     Path("strongroom.yaml").write_text(SPEC)
     Path("strongroom.yaml").chmod(0o644)
 
     def run(*words, stdin=None, **environment):
         return subprocess.run(
-            [*STRONGROOM, *words],
+            [warm_strongroom, *words],
             check=False,
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ STORE = "version: 1\npipelines:\n  app:\n    provider: {type: file, file_path: %
 
 
 @pytest.fixture(params=[None, ""], ids=["unset", "empty"])
-def homeless(request, tmp_path, monkeypatch):
+def homeless(request, tmp_path, monkeypatch, warm_python):
     """Return a function that runs `strongroom` in an empty folder, and gives code, output and errors."""
     monkeypatch.chdir(tmp_path)
     kept = {
@@ -39,7 +38,7 @@ def homeless(request, tmp_path, monkeypatch):
 
     def run(*words, **environment):
         done = subprocess.run(
-            [sys.executable, "-c", START, *words],
+            [warm_python, "-c", START, *words],
             check=False,
             capture_output=True,
             text=True,

@@ -19,11 +19,10 @@ pipelines:
 default: app
 secrets:
 """
-STRONGROOM = [sys.executable, "-m", "strongroom"]
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, warm_strongroom):
     """Return a function that runs the command line in a folder with a spec that declares what it is given."""
     monkeypatch.chdir(tmp_path)
 
@@ -31,7 +30,7 @@ def run(tmp_path, monkeypatch):
         Path("strongroom.yaml").write_text(SPEC + "".join(f"  {line}\n" for line in declared))
         variables = {**os.environ, **{f"T_{name}": value for name, value in (values or {}).items()}}
         return subprocess.run(
-            [*STRONGROOM, *options, "run", *words],
+            [warm_strongroom, *options, "run", *words],
             check=False,
             capture_output=True,
             text=True,
@@ -233,7 +232,7 @@ def test_undeclared_secrets_of_an_environment_provider_are_none_of_the_childs_bu
     assert "OWN_OTHER" in names("--keep-env", "OWN_OTHER")
 
 
-def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path):
+def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path, warm_strongroom):
     """The first call takes the whole way; the second is to differ in nothing."""
     spec = tmp_path / "strongroom.yaml"
     spec.write_text(
@@ -251,7 +250,7 @@ def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path):
 
     def strongroom(*words, value=""):
         return subprocess.run(
-            [sys.executable, "-m", "strongroom", *words],
+            [warm_strongroom, *words],
             check=False,
             capture_output=True,
             text=True,

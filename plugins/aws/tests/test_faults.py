@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import ssl
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 import trustme
 from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
+from strongroom import deadlines
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -49,8 +51,27 @@ def _operations(provider):
     ]
 
 
+class Clock:
+    """Time for deadlines, which passes at once where a provider pauses."""
+
+    passed = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self.passed
+
+    def pause(self, seconds):
+        self.passed += seconds
+
+
 @pytest.fixture
-def fronted(keys):
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(deadlines, "time", made)
+    return made
+
+
+@pytest.fixture
+def fronted(keys, clock):
     """Return a function that makes a provider on a server with the answers given."""
     opened = []
 
@@ -58,7 +79,7 @@ def fronted(keys):
         front = Front(*answers, context=context)
         options = {"region_name": "us-east-1", "endpoint_url": front.url, "timeout": DEADLINE, **keys, **more}
         provider = cls(**options)
-        provider._connection.pause = lambda seconds: time.sleep(min(seconds, 0.05))
+        provider._connection.pause = clock.pause
         opened.extend([provider, front])
         return provider, front
 
@@ -210,14 +231,16 @@ def test_a_burst_that_does_not_end(fronted, status, code, expected):
 
 def test_retry_after_is_kept_and_told(fronted):
     provider, front = fronted(refusal(429, "ThrottlingException", headers={"Retry-After": "30"}))
+    provider._connection.client()
     error = _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
     assert error.retry_after == 30
     assert len(front.asked) == 1  # another try within the deadline would come too soon
 
 
-def test_what_was_said_before_time_was_up_is_told(fronted, monkeypatch):
+def test_what_was_said_before_time_was_up_is_told(fronted, clock, monkeypatch):
     provider, _ = fronted(refusal(400, "ThrottlingException"))
-    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not time.sleep(DEADLINE))
+    provider._connection.client()
+    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not clock.pause(DEADLINE))
     _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
 
 
@@ -290,13 +313,12 @@ def test_a_certificate_of_a_known_authority_is_taken(fronted, authority, tmp_pat
 
 def test_nothing_is_sent_after_its_caller_has_given_up(tmp_path, monkeypatch):
     """A login that takes longer than the deadline must not let a write through later."""
-    asked = tmp_path / "asked"
+    given_up = tmp_path / "given up"
+    os.mkfifo(given_up)
     login = tmp_path / "login.py"
     login.write_text(
-        "import json, pathlib, sys, time\n"
-        f"time.sleep({DEADLINE + 0.3})\n"
-        "print(json.dumps({'Version': 1, 'AccessKeyId': 'a', 'SecretAccessKey': 'b'}), flush=True)\n"
-        f"pathlib.Path({str(asked)!r}).touch()\n"
+        f"import json\nopen({str(given_up)!r}).read()\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'a', 'SecretAccessKey': 'b'}))\n"
     )
     config = tmp_path / "config"
     config.write_text(f"[profile slow]\ncredential_process = {sys.executable} {login}\nregion = us-east-1\n")
@@ -305,11 +327,20 @@ def test_nothing_is_sent_after_its_caller_has_given_up(tmp_path, monkeypatch):
         Front(success(VersionId="v" * 36)) as front,
         AWSSecretProvider(endpoint_url=front.url, profile_name="slow", timeout=DEADLINE) as provider,
     ):
+        left = threading.Event()
+        send = provider._connection._send
+
+        def sent(*arguments):
+            try:
+                return send(*arguments)
+            finally:
+                left.set()
+
+        monkeypatch.setattr(provider._connection, "_send", sent)
         _ends_in_time(lambda: provider.set_secret("k", "v"))
-        until = time.monotonic() + 10
-        while not asked.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.2)
+        assert not left.is_set()
+        given_up.write_text("")
+        assert left.wait(60)
         assert front.asked == []
 
 
@@ -463,7 +494,7 @@ def test_lists_whose_entries_tell_nothing_are_not_short(fronted, cls):
 def test_a_deletion_is_told_by_the_services_request_id(fronted):
     told = {"x-amzn-RequestId": "r"}
     for body in (b"", b"{}"):
-        provider, _ = fronted((200, body, told), cls=AWSParameterProvider)
+        provider, _ = fronted((200, body, told), cls=AWSParameterProvider, timeout=60)
         provider.delete_secret("k")
 
 

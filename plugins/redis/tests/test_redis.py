@@ -646,15 +646,21 @@ def test_a_forked_child_makes_connections_of_its_own(server):
 class TestACacheWhoseServerFails:
     """No read fails, and none waits for longer than the time-out and the fetch."""
 
-    def reads(self, cache, disturb, seconds=1.2):
+    def reads(self, cache, disturb):
+        """Do each thing between reads by four threads, some of which ask the backend before and after it."""
         stop, failures, slowest = threading.Event(), [], 0.0
+        fetched = threading.Semaphore(0)
+
+        def fetch(_):
+            fetched.release()
+            return "value"
 
         def work():
             nonlocal slowest
             while not stop.is_set():
                 started = time.monotonic()
                 try:
-                    assert cache.get_or_fetch("key", lambda _: "value") == "value"
+                    assert cache.get_or_fetch("key", fetch) == "value"
                 except Exception as error:  # handed over to the test
                     failures.append(error)
                 slowest = max(slowest, time.monotonic() - started)
@@ -662,10 +668,12 @@ class TestACacheWhoseServerFails:
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for act in disturb:
-            time.sleep(seconds / len(disturb) / 2)
+        for act in [*disturb, lambda: None]:
+            for _ in range(3):
+                assert fetched.acquire(timeout=60)
             act()
-            time.sleep(seconds / len(disturb) / 2)
+            while fetched.acquire(blocking=False):
+                """Those before it do not count."""
         stop.set()
         for thread in threads:
             thread.join(60)
