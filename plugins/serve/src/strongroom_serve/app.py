@@ -22,6 +22,7 @@ from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
 from strongroom_serve.metrics import Metrics, text_of
 from strongroom_serve.request import Refused, Request
+from strongroom_serve.ui import PREFIX, Pages
 
 __all__ = ["App"]
 
@@ -45,8 +46,9 @@ class Target(NamedTuple):
 class App:
     """Answers requests with what one reading of the spec came to; `use` gives it the next one."""
 
-    def __init__(self, backend: Backend, *, guesses: GuessLimit | None = None) -> None:
+    def __init__(self, backend: Backend, *, guesses: GuessLimit | None = None, overview: Any = None) -> None:
         self.metrics = Metrics()
+        self.pages = Pages(overview, self.metrics)
         self.draining = False
         self._guesses = guesses or GuessLimit()
         self._closing: set[asyncio.Task[None]] = set()
@@ -65,6 +67,11 @@ class App:
         before = self.backend
         self._take(backend)
         self._close_unused(before)
+
+    def done(self, backend: Backend) -> None:
+        """Note that something that used `backend` has ended."""
+        backend.requests -= 1
+        self._close_unused(backend)
 
     def _close_unused(self, backend: Backend) -> None:
         if backend is not self.backend and not backend.requests:
@@ -90,8 +97,7 @@ class App:
         try:
             answer = await self._answer(scope, receive, seen)
         finally:
-            backend.requests -= 1
-            self._close_unused(backend)
+            self.done(backend)
         self.metrics.requests.add(*seen, str(answer.status))
         self.metrics.duration.observe(time.perf_counter() - started)
         length = (b"content-length", b"%d" % len(answer.body))
@@ -116,6 +122,9 @@ class App:
             raise Refused(errors(403, "this server does not answer for this Host"), "host")
         if path in {"/healthz", vault_sys.HEALTH}:
             return await self._healthy(request, seen)
+        if config.ui and (path.startswith(PREFIX) or path == PREFIX.rstrip("/")):
+            seen[1] = "ui"
+            return await self._page(request, seen)
         target = self._target(request) if path.startswith(self._engine) else None
         client = await self._client(request, target)
         seen[0] = client.name
@@ -156,16 +165,19 @@ class App:
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
         if client is not None:
             return client
+        self._count_guess(request, "a wrong token" if token is not None else "no token")
+        if target is not None:
+            await self._record(target, NOBODY)
+        raise Refused(BAD_TOKEN, "token")
+
+    def _count_guess(self, request: Request, what: str) -> None:
+        """Note a request without a good token; raise `Refused` where there were too many."""
         wait = self._guesses.wait_of(request.peer)
         if wait:
             seconds = b"%d" % math.ceil(wait)
             slow = ((b"retry-after", seconds), (b"connection", b"close"))
             raise Refused(errors(429, "too many requests without a good token", headers=slow), "guessing")
-        what = "a wrong token" if token is not None else "no token"
         _log.warning("%s from %s", what, request.peer)
-        if target is not None:
-            await self._record(target, NOBODY)
-        raise Refused(BAD_TOKEN, "token")
 
     async def _record(self, target: Target, name: str) -> None:
         from strongroom.hooks import acting_as
@@ -258,6 +270,39 @@ class App:
                     return ABSENT
                 raise
 
+    # --- the pages ---
+
+    async def _page(self, request: Request, seen: list[str]) -> Answer:
+        pages, backend = self.pages, self.backend
+        found = pages.static(request)
+        if found is None and request.method == "POST" and request.path == "/ui/login":
+            found = await pages.log_in(request, lambda token: self._of_form(request, token))
+        if found is None and request.method == "POST" and request.path == "/ui/logout":
+            found = pages.log_out(request)
+        if found is not None:
+            return found
+        by_token = _token(request) is not None
+        client = await self._client(request, None) if by_token else pages.by_cookie(request, backend)
+        if client is None:
+            return pages.refused()
+        seen[0] = client.name
+        allowed, tenant = client.tenant_for(_namespace(request) or request.query().get("tenant"))
+        if not client.admin or not allowed:
+            raise Refused(DENIED, "rule")
+        if request.path.rstrip("/") != PREFIX.rstrip("/"):
+            return ABSENT
+        if request.method != "GET":
+            return errors(405, "only GET")
+        state = await self.health.state()
+        return await pages.overview(backend, client, tenant, state, by_form=not by_token)
+
+    def _of_form(self, request: Request, token: bytes) -> Client:
+        client = self.backend.clients.of_token(token)
+        if client is None:
+            self._count_guess(request, "a wrong token in the form")
+            raise Refused(BAD_TOKEN, "token")
+        return client
+
     # --- the server itself ---
 
     async def _healthy(self, request: Request, seen: list[str]) -> Answer:
@@ -290,27 +335,18 @@ class App:
 
 
 def _cache_gauges(backend: Backend) -> dict[str, Any]:
-    gauges: dict[str, Any] = {}
-    for name, stats in sorted(cache_stats(backend).items()):
+    figures = backend.sync.figures()
+    gauges: dict[str, Any] = {
+        "strongroom_audit_failures": (
+            "Operations that an audit hook could not record.",
+            [({}, float(figures.audit_failures))],
+        )
+    }
+    for name, stats in sorted(figures.caches.items()):
         for what in ("hits", "misses", "stale", "negative", "evictions", "errors", "entries"):
-            metric = f"strongroom_cache_{what}"
-            told = gauges.setdefault(metric, (f"The cache's {what}.", []))
+            told = gauges.setdefault(f"strongroom_cache_{what}", (f"The cache's {what}.", []))
             told[1].append(({"pipeline": name}, float(getattr(stats, what))))
     return gauges
-
-
-def cache_stats(backend: Backend) -> dict[str, Any]:
-    """Return the figures of each pipeline's cache, by the pipeline's name; only of those in use."""
-    found: dict[str, Any] = {}
-    for name, provider in backend.sync.used_pipelines().items():
-        link: Any = provider
-        while link is not None:
-            stats = getattr(link, "stats", None)
-            if callable(stats):
-                found[name] = stats()
-                break
-            link = getattr(link, "inner", None)
-    return found
 
 
 def _told_of(path: str, engine: str) -> str:

@@ -9,6 +9,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,17 +25,25 @@ from strongroom_serve.sockets import Listener, bound_tcp, bound_unix, taken_over
 __all__ = ["serve"]
 
 _log = logging.getLogger("strongroom.serve")
+_ROTATIONS_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 25.0
 """Less than the 30 s after which Kubernetes kills a pod."""
 
 
-def serve(open_registry: Callable[[], Any], *, socket: str | None = None, listen: str | None = None) -> int:
+def serve(
+    open_registry: Callable[[], Any],
+    *,
+    socket: str | None = None,
+    listen: str | None = None,
+    overview: Any = None,
+) -> int:
     """Answer requests until a signal says to end, and return the exit code.
 
     Args:
         open_registry: Reads the spec and returns its registry; called again at SIGHUP.
         socket: Listen at this Unix socket, in place of what the spec says.
         listen: Listen at this `HOST:PORT`, in place of what the spec says.
+        overview: Looks at a registry for the pages, and at its rotations from time to time.
 
     Raises:
         ConfigurationError: The section `serve:` is missing or wrong, or there is nowhere to listen.
@@ -47,7 +56,7 @@ def serve(open_registry: Callable[[], Any], *, socket: str | None = None, listen
         backend.close()
         raise
     try:
-        asyncio.run(_Server(backend, listeners, open_registry).run())
+        asyncio.run(_Server(backend, listeners, open_registry, overview).run())
     finally:
         for one in listeners:
             one.close()
@@ -94,10 +103,13 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> l
 
 
 class _Server:
-    def __init__(self, backend: Backend, listeners: list[Listener], open_registry: Callable[[], Any]) -> None:
+    def __init__(
+        self, backend: Backend, listeners: list[Listener], open_registry: Callable[[], Any], overview: Any
+    ) -> None:
         self._listeners = listeners
         self._open = open_registry
-        self._app = App(backend)
+        self._overview = overview
+        self._app = App(backend, overview=overview)
         self._tls = _tls_context(backend.config)
         self._reading: asyncio.Task[None] | None = None
 
@@ -118,14 +130,16 @@ class _Server:
         told = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
         print(told, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
         systemd.ready(told)
-        alive = loop.create_task(_tell_alive())
+        chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]
         await ending.wait()
         systemd.stopping()
         self._app.draining = True
         for made in servers:
             made.close()
         await connections.drain(_DRAIN_SECONDS)
-        alive.cancel()
+        for one in chores:
+            one.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         if self._reading is not None:
             with suppress(asyncio.CancelledError):
                 await self._reading
@@ -133,6 +147,21 @@ class _Server:
 
     def _shown(self, one: Listener) -> str:
         return one.told if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.told}"
+
+    async def _see_to_rotations(self) -> None:
+        """Let rotators take away what is over with the time of grace, such as a password before the last."""
+        while self._overview is not None:
+            await asyncio.sleep(_ROTATIONS_SECONDS)
+            backend = self._app.backend
+            if not self._overview.has_rotators(backend.sync):
+                continue
+            backend.requests += 1  # as a request, so that it is not closed meanwhile
+            try:
+                await backend.in_thread(partial(self._overview.rotations, backend.sync))
+            except Exception as error:  # noqa: BLE001  # it is tried again, and its text may hold anything
+                _log.warning("rotations could not be looked at: %s", type(error).__name__)
+            finally:
+                self._app.done(backend)
 
     def _read_again(self) -> None:
         if self._reading is None or self._reading.done():

@@ -23,12 +23,9 @@ def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | 
 
     Example: strongroom serve --socket strongroom.sock
     """
-    serve: Any = _server()
-    code: int = serve(settings.registry, socket=socket, listen=listen)
-    return code
-
-
-def _server() -> Any:
+    from strongroom.cli.overview import Overview
     from strongroom.plugins import command_of
 
-    return command_of("serve", "strongroom-serve")
+    serve: Any = command_of("serve", "strongroom-serve")
+    code: int = serve(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
+    return code

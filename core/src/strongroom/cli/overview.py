@@ -1,0 +1,110 @@
+"""What the pages of `serve` show of a registry: states and names, never a value."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli.audit_logs import chosen_logs
+from strongroom.cli.declared_rotations import declared_rotations, in_flight, rotation_of
+from strongroom.errors import SecretNotFoundError, StrongroomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["Overview"]
+
+_LAST_ENTRIES = 20
+
+
+class Overview:
+    """Looks at a registry as `check`, `rotate --status` and `audit verify` do.
+
+    Args:
+        settings: The options of the command, for the spec's audit logs.
+    """
+
+    def __init__(self, settings: GlobalOptions) -> None:
+        self._settings = settings
+
+    def secrets(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
+        """Return name, key, status and problem of each declared secret, as `check` finds them."""
+        from strongroom.declarations.resolve import mark_due, resolve_all, select_group
+
+        found = mark_due(registry, resolve_all(registry, select_group(registry.plan)))
+        begun = in_flight(registry)
+        rows = []
+        for name, one in found.items():
+            rotating = begun.get(one.plan.key) if one.status in {"ok", "due"} else None
+            status, problem = ("due", rotating) if rotating is not None else (one.status, one.problem)
+            rows.append({"name": name, "key": one.plan.key, "status": status, "problem": problem})
+        return rows
+
+    def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
+        """Return where each declared rotation stands; what a rotator still has to take away is taken away."""
+        rows = []
+        for key in declared_rotations(registry.plan):
+            row: dict[str, Any] = {"key": key, "due_at": None, "last_error": None}
+            try:
+                status = rotation_of(registry, key).status_of(key)
+            except SecretNotFoundError:
+                row["state"] = "absent"
+            except StrongroomError as error:
+                row |= {"state": "unknown", "last_error": error.message}
+            else:
+                row |= {
+                    "state": status.state,
+                    "rotated_at": status.rotated_at,
+                    "due_at": status.due_at,
+                    "last_error": status.last_error,
+                }
+            rows.append(row)
+        return rows
+
+    def has_rotators(self, registry: SecretProviderRegistry) -> bool:
+        """Tell whether a rotator may have something to take away after a time of grace."""
+        return any((one.rotate or {}).get("rotator") for one in registry.plan.secrets.values())
+
+    def leases(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
+        """Return the leases that this process holds, without their values."""
+        return [
+            {"pipeline": name, "key": lease.key, "expires_at": lease.expires_at, "renewable": lease.renewable}
+            for name, link in _links(registry)
+            for lease in link.current()
+        ]
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return whether each audit log of the spec verifies, and its last entries, the newest first."""
+        from strongroom.audit.query import entries
+        from strongroom.audit.verify import as_one
+
+        try:
+            logs = chosen_logs(self._settings, [], None)
+        except StrongroomError:  # none, or none whose key is known without asking a pipeline
+            return []
+        rows = []
+        for log in logs:
+            try:
+                report = as_one(log.verify())
+                last = list(deque(entries(log.path), maxlen=_LAST_ENTRIES))
+            except StrongroomError as error:
+                rows.append({"path": log.path, "ok": False, "told": error.message, "entries": []})
+                continue
+            ok = report.ok and report.anchored
+            told = f"{report.entries} entries, unchanged" if ok else str(report.reason)
+            rows.append({"path": log.path, "ok": ok, "told": told, "entries": last[::-1]})
+        return rows
+
+
+def _links(registry: SecretProviderRegistry) -> Iterator[tuple[str, Any]]:
+    """Yield what keeps leases in each pipeline that has been used."""
+    for name, pipeline in registry.used_pipelines().items():
+        link: Any = pipeline
+        while link is not None:
+            leases = getattr(link, "leases", None)
+            if callable(getattr(leases, "current", None)):
+                yield name, leases
+            link = getattr(link, "inner", None)

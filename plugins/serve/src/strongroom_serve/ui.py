@@ -1,0 +1,263 @@
+"""The pages under /ui/: rendered here, without a script, and never with a value."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from strongroom import TenantContext
+from strongroom.errors import StrongroomError
+from strongroom.hooks import acting_as
+
+from strongroom_serve.answers import Answer
+from strongroom_serve.request import Refused, Request
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from strongroom_serve.asking import Backend
+    from strongroom_serve.config import Client
+    from strongroom_serve.health import State
+    from strongroom_serve.metrics import Metrics
+
+__all__ = ["PREFIX", "Pages", "Sessions"]
+
+PREFIX: Final = "/ui/"
+_COOKIE: Final = "strongroom"
+_SESSION_SECONDS: Final = 8 * 3600
+_MOST_SESSIONS: Final = 256
+_FRESH_SECONDS: Final = 10.0
+_HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+_CSS: Final = (b"content-type", b"text/css; charset=utf-8")
+HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_EMPTY: Final = {
+    "secrets": "The spec declares no secrets.",
+    "rotations": "The spec declares no rotations.",
+    "leases": "This process holds no leases.",
+    "audit": "The spec has no audit log with a path.",
+}
+_AT_REST: Final = frozenset({"current", "rolled_back"})
+
+
+class Sessions:
+    """Who has logged in by the form: a random cookie each, which is good for eight hours at most."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: dict[str, tuple[str, float]] = {}
+
+    def begin(self, client: str) -> str:
+        """Return a new cookie for a client's name."""
+        now = self._clock()
+        self._open = {one: told for one, told in self._open.items() if told[1] > now}
+        while len(self._open) >= _MOST_SESSIONS:
+            del self._open[next(iter(self._open))]
+        cookie = secrets.token_urlsafe(32)
+        self._open[cookie] = (client, now + _SESSION_SECONDS)
+        return cookie
+
+    def client_of(self, cookie: str) -> str | None:
+        """Return the name of the client whose cookie this is; None where there is none any more."""
+        name, until = self._open.get(cookie, (None, 0.0))
+        return name if self._clock() < until else None
+
+    def end(self, cookie: str) -> None:
+        """Forget a cookie."""
+        self._open.pop(cookie, None)
+
+
+class Pages:
+    """Answers what begins with /ui/.
+
+    Args:
+        overview: Looks at the registry; None shows what the server itself knows.
+        metrics: What the server has counted.
+    """
+
+    def __init__(self, overview: Any, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._overview = overview
+        self._metrics = metrics
+        self._clock = clock
+        self.sessions = Sessions(clock)
+        self._looked: tuple[float, Backend, str | None, dict[str, Any]] | None = None
+
+    def static(self, request: Request) -> Answer | None:
+        """Return what needs no login; None where that is not it."""
+        if request.path == "/ui/style.css" and request.method == "GET":
+            return Answer(200, _text("style.css").encode(), HEADERS, _CSS)
+        if request.path == "/ui/login" and request.method == "GET":
+            return _login(200)
+        return None
+
+    def by_cookie(self, request: Request, backend: Backend) -> Client | None:
+        """Return the client that has logged in, as long as the spec still has it as an administrator."""
+        name = self.sessions.client_of(_cookie(request) or "")
+        return next((one for one in backend.config.clients if one.name == name and one.admin), None)
+
+    async def log_in(self, request: Request, find: Callable[[bytes], Client]) -> Answer:
+        """Answer the form: a cookie for a good token of an administrator.
+
+        Args:
+            request: The form.
+            find: Returns whose token it is, or raises `Refused`.
+        """
+        _refuse_strangers(request)
+        form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
+        try:
+            client = find(form.get("token", [""])[0].encode())
+        except Refused as refused:
+            if refused.answer.status != 403:  # noqa: PLR2004  # it is to come later
+                raise
+            return _login(403, "This token is not good.")
+        if not client.admin:
+            return _login(403, "This token is not good.")
+        # A cookie from before the login is not good for what comes after it.
+        self.sessions.end(_cookie(request) or "")
+        return _redirect(self._set_cookie(request, self.sessions.begin(client.name), _SESSION_SECONDS))
+
+    def log_out(self, request: Request) -> Answer:
+        """End the session of the cookie."""
+        _refuse_strangers(request)
+        self.sessions.end(_cookie(request) or "")
+        return _redirect(self._set_cookie(request, "", 0))
+
+    def refused(self) -> Answer:
+        """Answer who has not logged in: with the form."""
+        return _login(403)
+
+    async def overview(
+        self, backend: Backend, client: Client, tenant: str | None, state: State, *, by_form: bool
+    ) -> Answer:
+        """Answer the page itself."""
+        looked = await self._look(backend, client, tenant)
+        figures = backend.sync.figures()
+        page = _templates().get_template("overview.html")
+        told = page.render(
+            looked,
+            source=backend.sync.plan.source,
+            client=client.name,
+            now=datetime.now(UTC),
+            pipelines=[_pipeline(name, problem, figures) for name, problem in state.pipelines.items()],
+            requests=self._metrics.requests.items(),
+            by_form=by_form,
+            empty=_EMPTY,
+        )
+        return Answer(200, told.encode(), HEADERS, _HTML)
+
+    async def _look(self, backend: Backend, client: Client, tenant: str | None) -> dict[str, Any]:
+        """Return what is to be looked for; a page that is loaded again and again does not ask each time."""
+        now = self._clock()
+        if self._looked is not None:
+            at, whose, of_tenant, found = self._looked
+            if whose is backend and of_tenant == tenant and now - at < _FRESH_SECONDS:
+                return found
+
+        def look() -> dict[str, Any]:
+            with acting_as(client.name), TenantContext(tenant) if tenant else nullcontext():
+                return _looked(self._overview, backend)
+
+        found = await backend.in_thread(look)
+        self._looked = (now, backend, tenant, found)
+        return found
+
+    @staticmethod
+    def _set_cookie(request: Request, value: str, seconds: int) -> bytes:
+        secure = "; Secure" if request.secure else ""
+        told = f"{_COOKIE}={value}; Path=/ui/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        return told.encode()
+
+
+def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
+    registry = backend.sync
+    nothing: dict[str, Any] = {"secrets": [], "rotations": [], "leases": [], "audit": []}
+    if overview is None:
+        return nothing
+    looks: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "secrets": lambda: overview.secrets(registry),
+        "rotations": lambda: sorted(map(_rotation, overview.rotations(registry)), key=_urgency),
+        "leases": lambda: overview.leases(registry),
+        "audit": overview.audit,
+    }
+    for name, look in looks.items():
+        try:
+            nothing[name] = look()
+        except StrongroomError:
+            continue  # a backend that is down shows among the pipelines
+    return nothing
+
+
+def _rotation(row: dict[str, Any]) -> dict[str, Any]:
+    due = row.get("due_at")
+    late = due is not None and due <= datetime.now(UTC)
+    return {"rotated_at": None, **row, "good": row["state"] in _AT_REST and not late}
+
+
+def _urgency(row: dict[str, Any]) -> tuple[bool, str]:
+    return row["good"], row["key"]
+
+
+def _pipeline(name: str, problem: str | None, figures: Any) -> dict[str, Any]:
+    stats = figures.caches.get(name)
+    reads = 0 if stats is None else stats.hits + stats.misses + stats.stale + stats.negative
+    hits = 0 if stats is None else stats.hits + stats.stale + stats.negative
+    share = round(100 * hits / reads) if reads else 0
+    return {"name": name, "problem": problem, "cache": stats, "reads": reads, "share": share}
+
+
+def _login(status: int, problem: str = "") -> Answer:
+    told = _templates().get_template("login.html").render(problem=problem)
+    return Answer(status, told.encode(), HEADERS, _HTML)
+
+
+def _redirect(cookie: bytes) -> Answer:
+    return Answer(303, b"", (*HEADERS, (b"location", b"/ui/"), (b"set-cookie", cookie)), _HTML)
+
+
+def _refuse_strangers(request: Request) -> None:
+    """Refuse a form that a page elsewhere sent."""
+    origin, host = request.header(b"origin"), request.header(b"host") or b""
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Refused(_login(403, "The form came from another page."), "origin")
+
+
+def _cookie(request: Request) -> str | None:
+    sent = (request.header(b"cookie") or b"").decode("latin-1")
+    for part in sent.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == _COOKIE:
+            return value
+    return None
+
+
+@cache
+def _text(name: str) -> str:
+    return (files(__package__ or "strongroom_serve") / "pages" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )

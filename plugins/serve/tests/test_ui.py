@@ -1,0 +1,192 @@
+"""The pages: who sees them, what is on them, and what a browser may do with them."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+from served import ADMIN, WEB, spec_of
+from strongroom.cli.context import GlobalOptions
+from strongroom.cli.overview import Overview
+from strongroom_serve.ui import Sessions
+
+BOSS = "boss-token-0123456789"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+VALUE = "value-that-no-page-shows"
+
+
+def spec_with_pages(**more):
+    spec = spec_of(
+        {"name": "boss", "token": BOSS, "allow": [], "admin": True},
+        {"name": "web", "token": WEB, "allow": ["**"]},
+        middleware=[{"type": "caching", "ttl_seconds": 300}],
+        ui=True,
+    )
+    spec["secrets"] = {
+        "DATABASE_PASSWORD": {"key": "db/password", "rotate_days": 30},
+        "API_KEY": {"key": "<script>alert(1)</script>"},
+    }
+    return spec | more
+
+
+class Fixed(Overview):
+    """The real one, with an audit trail, a lease and a rotation that failed."""
+
+    def __init__(self):
+        super().__init__(GlobalOptions())
+
+    def rotations(self, registry):
+        now = datetime.now(UTC)
+        return [
+            {"key": "a/fine", "state": "current", "due_at": now + timedelta(1), "last_error": None},
+            {"key": "b/failed", "state": "applied", "due_at": None, "last_error": "verify failed"},
+            {"key": "c/late", "state": "current", "due_at": now - timedelta(1), "last_error": None},
+        ]
+
+    def leases(self, registry):
+        return [{"pipeline": "app", "key": "db", "expires_at": datetime.now(UTC), "renewable": True}]
+
+    def audit(self):
+        entry = {
+            "started_at": "2026-01-01", "actor": "<b>", "operation": "get", "key": "k", "tenant": None, "outcome": "denied"
+        }  # fmt: skip
+        return [{"path": "audit.jsonl", "ok": False, "told": "line 3 was changed", "entries": [entry]}]
+
+
+@pytest.fixture
+def server(served):
+    made = served(spec_with_pages(), overview=Fixed())
+    made.registry.set_secret("db/password", VALUE)
+    made.registry.get_secret("db/password")
+    return made
+
+
+def log_in(server, token=BOSS, **headers):
+    return server.ask(
+        "POST", "/ui/login", token=None, body=urlencode({"token": token}).encode(), headers=FORM | headers
+    )
+
+
+def page(server, **headers):
+    return server.ask("GET", "/ui/", token=None, headers=headers)
+
+
+def test_the_page_has_every_part_and_no_value(server):
+    server.get("db/password", token=WEB)
+    reply = server.ask("GET", "/ui/", token=BOSS)
+    text = reply.body.decode()
+    assert reply.status == 200
+    assert re.findall(r"<h2 id=\"(\w+)\"", text) == [
+        "pipelines", "secrets", "rotations", "leases", "requests", "audit"
+    ]  # fmt: skip
+    assert "DATABASE_PASSWORD" in text
+    assert "missing" in text
+    assert text.index("b/failed") < text.index("c/late") < text.index("a/fine")
+    assert "line 3 was changed" in text
+    for hidden in (VALUE, BOSS, WEB, ADMIN, "<script", "<b>"):
+        assert hidden not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_it_needs_no_script_and_nothing_from_outside(server):
+    reply = server.ask("GET", "/ui/", token=BOSS)
+    policy = reply.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    text = reply.body.decode()
+    assert re.findall(r"(?:src|href)=\"([^\"]*)\"", text) == ["/ui/style.css", "#content"]
+    assert not re.search(r"<script| style=| on\w+=", text)
+    assert server.ask("GET", "/ui/style.css", token=None).headers["content-type"].startswith("text/css")
+    assert (reply.headers["cache-control"], reply.headers["x-frame-options"]) == ("no-store", "DENY")
+
+
+def test_who_has_not_logged_in_gets_the_form(server):
+    for path in ("/ui/", "/ui", "/ui/anything"):
+        reply = server.ask("GET", path, token=None)
+        assert reply.status == 403
+        assert b'<form method="post" action="/ui/login">' in reply.body
+        assert b"DATABASE_PASSWORD" not in reply.body
+    assert server.ask("GET", "/ui/login", token=None).status == 200
+
+
+def test_a_form_sets_a_cookie_for_the_pages_alone(server):
+    reply = log_in(server)
+    assert (reply.status, reply.headers["location"]) == (303, "/ui/")
+    cookie, *rest = reply.headers["set-cookie"].split("; ")
+    assert rest == ["Path=/ui/", "Max-Age=28800", "HttpOnly", "SameSite=Strict"]
+    assert BOSS not in cookie
+    assert page(server, Cookie=cookie).status == 200
+    assert page(server, Cookie=f"other=1; {cookie}").status == 200
+    for path in ("/v1/secret/data/db/password", "/metrics", "/v1/auth/token/lookup-self"):
+        assert server.ask("GET", path, token=None, headers={"Cookie": cookie}).status == 403
+    assert server.ask("POST", "/ui/logout", token=None, headers={"Cookie": cookie}, body=b"").status == 303
+    assert page(server, Cookie=cookie).status == 403
+
+
+@pytest.mark.parametrize("token", [WEB, ADMIN, "wrong-token-0123456789", "", VALUE])
+def test_only_an_administrators_token_is_good_for_the_form(server, token):
+    reply = log_in(server, token)
+    assert reply.status == 403
+    assert "set-cookie" not in reply.headers
+    assert not token or token not in reply.body.decode()
+    if token in {WEB, ADMIN}:
+        assert server.ask("GET", "/ui/", token=token).status == 403
+
+
+def test_a_form_of_another_page_is_refused(server):
+    assert log_in(server, Origin="https://evil.example.com").status == 403
+    assert log_in(server, Origin=server.url).status == 303
+
+
+def test_guesses_in_the_form_are_slowed_down_too(server):
+    assert {log_in(server, f"guess-{number:020}").status for number in range(30)} == {403, 429}
+    assert log_in(server).status == 303
+
+
+def test_a_client_that_is_no_administrator_any_more_is_out(server):
+    cookie = log_in(server).headers["set-cookie"].partition(";")[0]
+    object.__setattr__(server.backend.config.clients[1], "admin", False)
+    assert page(server, Cookie=cookie).status == 403
+
+
+def test_sessions_end_after_eight_hours_and_are_bounded():
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    first = sessions.begin("a")
+    now[0] = 8 * 3600 - 1
+    assert sessions.client_of(first) == "a"
+    now[0] += 1
+    assert sessions.client_of(first) is None
+    for _ in range(1000):
+        sessions.begin("a")
+    assert len(sessions._open) == 256
+
+
+def test_without_ui_there_are_no_pages(served):
+    server = served(spec_with_pages() | {"serve": {**spec_with_pages()["serve"], "ui": False}})
+    assert server.ask("GET", "/ui/", token=None).status == 403
+    assert server.ask("GET", "/ui/", token=BOSS).status == 404
+
+
+def test_a_page_that_is_loaded_again_does_not_ask_each_time(server):
+    for _ in range(5):
+        server.ask("GET", "/ui/", token=BOSS)
+    asked = [one for one in server.recorder.events if one.actor == "boss" and one.key == "db/password"]
+    assert len([one for one in asked if one.operation == "get"]) == 1
+
+
+def test_the_real_overview_of_a_spec_with_a_trail(tmp_path, served):
+    spec = spec_with_pages(hooks=[{"type": "audit", "path": str(tmp_path / "audit.jsonl")}])
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps(spec))
+    path.chmod(0o600)
+    overview = Overview(GlobalOptions(spec=str(path)))
+    server = served(spec, overview=overview)
+    server.put("db/password", VALUE)
+    text = server.ask("GET", "/ui/", token=BOSS).body.decode()
+    assert "entries, unchanged" in text
+    assert "db/password" in text
+    assert VALUE not in text
