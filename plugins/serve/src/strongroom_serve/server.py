@@ -137,8 +137,8 @@ class _Server:
         for made in servers:
             made.close()
         await connections.drain(_DRAIN_SECONDS)
-        for one in chores:
-            one.cancel()
+        for chore in chores:
+            chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         if self._reading is not None:
             with suppress(asyncio.CancelledError):
