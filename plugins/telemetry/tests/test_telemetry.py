@@ -23,9 +23,14 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from strongroom import SecretHook, SecretProviderRegistry, TenantContext
+from strongroom import BaseProvider, Lease, SecretHook, SecretProviderRegistry, TenantContext
 from strongroom.aio import AsyncSecretRegistry
-from strongroom.errors import AuditError, PermissionDeniedError, SecretNotFoundError
+from strongroom.errors import (
+    AuditError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    UnsupportedOperationError,
+)
 from strongroom_memory import MemorySecretProvider
 from strongroom_telemetry import TelemetryHook
 
@@ -242,6 +247,35 @@ def test_due_rotations_are_counted_once_in_a_while(seen):
         now[0] = 61.0
         assert seen.metrics()["rotation.due"] == {labels(pipeline="old"): 0}
         assert [name for name, _ in seen.spans()] == ["strongroom set"] * 2  # a count is not an operation
+
+
+def test_the_end_of_the_first_lease_is_a_gauge(seen):
+    class Issues(BaseProvider):
+        type_name = "issues"
+
+        def issue_lease(self, key):
+            now = datetime.now(UTC)
+            return Lease(key, key, {"user": "ann"}, now, now + timedelta(hours=int(key[-1])), renewable=False)
+
+        def renew_lease(self, lease):
+            raise AssertionError(lease.id)
+
+        def revoke_lease(self, lease):
+            """It ends by itself."""
+
+        def get_secret(self, key):
+            raise UnsupportedOperationError("read by lease")
+
+        set_secret = delete_secret = list_secrets = get_secret
+
+    with SecretProviderRegistry(PLAIN) as registry:
+        registry.register("leased", Issues(), prefix="leased/")
+        registry.add_hook(seen.hook())
+        assert seen.metrics().get("lease.seconds_left", {}) == {}
+        for key in ("2", "1"):
+            registry.lease(f"leased/{key}").close()
+        [left] = seen.metrics()["lease.seconds_left"].values()
+        assert 3000 < left <= 3600
 
 
 def test_telemetry_that_fails_stops_nothing(seen, registry, caplog):

@@ -179,6 +179,11 @@ class LiveLeases:
         """
         return self._live(name).lease
 
+    def least_seconds_left(self) -> float | None:
+        """Return the seconds until the first of the leases held ends; None where none is held, no I/O."""
+        ends = [held.ends for held in list(self._held.values())]
+        return max(min(ends) - self._clock(), 0.0) if ends else None
+
     def seconds_left(self, name: LeaseName) -> tuple[float, float]:
         """Return the seconds until the values end, and the seconds that they had when they were new."""
         held = self._live(name)

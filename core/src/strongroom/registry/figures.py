@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from strongroom.cache.stats import CacheStats
+from strongroom.leases.live import LiveLeases
 
-__all__ = ["RegistryFigures", "audit_failures", "cache_stats"]
+__all__ = ["RegistryFigures", "audit_failures", "cache_stats", "lease_seconds_left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,12 @@ class RegistryFigures:
     Attributes:
         caches: By pipeline, what its caches have counted; pipelines without a cache are left out.
         audit_failures: Operations that an audit hook could not record, whether they were refused or not.
+        lease_seconds_left: By pipeline, the seconds until the first of its live leases ends.
     """
 
     caches: Mapping[str, CacheStats]
     audit_failures: int
+    lease_seconds_left: Mapping[str, float]
 
 
 def cache_stats(chain: Any) -> CacheStats | None:
@@ -38,6 +41,16 @@ def cache_stats(chain: Any) -> CacheStats | None:
     if not found:
         return None
     return CacheStats(*(sum(getattr(one, member.name) for one in found) for member in fields(CacheStats)))
+
+
+def lease_seconds_left(chain: Any) -> float | None:
+    """Return the seconds until the first live lease of one pipeline ends; None where it holds none."""
+    node = chain
+    while node is not None:
+        if isinstance(leases := getattr(node, "leases", None), LiveLeases):
+            return leases.least_seconds_left()
+        node = getattr(node, "inner", None)
+    return None
 
 
 def audit_failures(hooks: Iterable[Any]) -> int:

@@ -33,7 +33,7 @@ from strongroom.providers import (
 )
 from strongroom.registry.assembly import Assembly
 from strongroom.registry.explanation import Explanation, explain
-from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats
+from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats, lease_seconds_left
 from strongroom.registry.routing import longest_first, no_default
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan, RoutePlan
@@ -457,7 +457,9 @@ class SecretProviderRegistry(BaseProvider):
             chains = {name: one.inner for name, one in self._pipelines.items()}
             hooks = [*self._hooks, *(hook for name in chains for hook in self._own_hooks(name))]
         counted = {name: stats for name, one in chains.items() if (stats := cache_stats(one)) is not None}
-        return RegistryFigures(counted, audit_failures({id(hook): hook for hook in hooks}.values()))
+        failures = audit_failures({id(hook): hook for hook in hooks}.values())
+        left = {name: end for name, one in chains.items() if (end := lease_seconds_left(one)) is not None}
+        return RegistryFigures(counted, failures, left)
 
     @property
     def plan(self) -> Plan:

@@ -108,6 +108,12 @@ class TelemetryHook(BatchHook):
         """Return how often something could not be recorded."""
         return sum(registry.figures().audit_failures for registry in list(self._registries))
 
+    def seconds_left(self) -> Iterator[tuple[dict[str, str], float]]:
+        """Yield for each pipeline the seconds until the first of its live leases ends."""
+        for registry in list(self._registries):
+            for pipeline, seconds in registry.figures().lease_seconds_left.items():
+                yield {"pipeline": pipeline}, seconds
+
     def rotations_due(self) -> Iterator[tuple[dict[str, str], int]]:
         """Yield how many declared rotations of each pipeline are due."""
         for registry in list(self._registries):

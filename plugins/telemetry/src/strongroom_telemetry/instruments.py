@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import add
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instruments", "Values", "instruments_of"]
 
-Values = Iterator[tuple[dict[str, str], int]]
+Values = Iterator[tuple[dict[str, str], float]]
 """Numbers, each with its labels."""
 _RESULTS = {"hit": "hits", "miss": "misses", "stale": "stale", "negative": "negative"}
 _SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
@@ -56,9 +57,10 @@ class Instruments:
                 "Unrecorded calls",
                 self._failures,
             ),
+            (meter.create_observable_gauge, "lease.seconds_left", "s", "Until the first ends", self._left),
             (meter.create_observable_gauge, "rotation.due", "{secret}", "Secrets that are due", self._due),
         ):
-            ask = partial(_observed, observe)
+            ask = partial(_observed, observe, min if name.startswith("lease") else add)
             create(f"strongroom.{name}", callbacks=[ask], unit=unit, description=description)
 
     def add(self, hook: TelemetryHook) -> None:
@@ -78,17 +80,23 @@ class Instruments:
     def _failures(self) -> Values:
         yield from (({}, hook.audit_failures()) for hook in list(self._hooks))
 
+    def _left(self) -> Values:
+        for hook in list(self._hooks):
+            yield from hook.seconds_left()
+
     def _due(self) -> Values:
         for hook in list(self._hooks):
             yield from hook.rotations_due()
 
 
-def _observed(values: Callable[[], Values], _: CallbackOptions) -> Iterator[Observation]:
-    """Yield the sum for each set of labels: several registries may have a pipeline of one name."""
-    found: dict[tuple[tuple[str, str], ...], int] = {}
+def _observed(
+    values: Callable[[], Values], both: Callable[[float, float], float], _: CallbackOptions
+) -> Iterator[Observation]:
+    """Yield one number for each set of labels: several registries may have a pipeline of one name."""
+    found: dict[tuple[tuple[str, str], ...], float] = {}
     for labels, value in values():
         name = tuple(sorted(labels.items()))
-        found[name] = found.get(name, 0) + value
+        found[name] = both(found[name], value) if name in found else value
     for name, value in found.items():
         yield Observation(value, dict(name))
 
