@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -167,3 +169,272 @@ def test_a_process_that_ends_normally_revokes_its_leases(servers):
     assert ended.stdout.startswith("v-")
     assert ended.stderr == ""
     assert servers.users() == []
+
+
+# --- pools that follow ---
+
+
+class Served:
+    """A registry on the role `app`, and what its server says of who is logged in."""
+
+    def __init__(self, servers, registry):
+        self.servers, self.registry = servers, registry
+        self.leases = registry.pipeline("db").inner.leases
+
+    def replace(self):
+        """Let the background replace the lease now."""
+        [held] = self.leases._held.values()
+        held.last = True
+        with held.acting:
+            self.leases._act(held)
+
+    def revoke(self):
+        """Let the server forget the lease, as where its parent token dies."""
+        [held] = self.leases._held.values()
+        held.checked = -1e9
+        self.servers.call("PUT", "sys/leases/revoke", lease_id=held.lease.id, sync=True)
+
+    @property
+    def user(self):
+        return self.registry.get_field("app", "username")
+
+
+@pytest.fixture
+def served(servers):
+    with SecretProviderRegistry(spec(servers)) as registry:
+        yield Served(servers, registry)
+
+
+def test_an_engine_of_sqlalchemy_follows_a_lease(served):
+    """A connection in use goes on, comes back to be closed, and the next one logs in as the new user."""
+    from sqlalchemy import create_engine, text
+    from strongroom.integrations.sqlalchemy import follow
+
+    port = served.servers.postgres.port
+    engine = create_engine(
+        f"postgresql+psycopg://127.0.0.1:{port}/postgres", connect_args={"connect_timeout": 7}
+    )
+    following = follow(engine, served.registry, "app")
+    who = text("SELECT current_user")
+    with engine.connect() as connection:
+        first = connection.scalar(who)
+        assert first == served.user
+        served.replace()
+        assert served.user != first
+        assert connection.scalar(who) == first
+    assert engine.pool.checkedin() == 1
+    with engine.connect() as connection:
+        second = connection.scalar(who)
+        assert second == served.user
+    served.replace()
+    with engine.connect() as connection:  # one that lay in the pool
+        assert connection.scalar(who) == served.user != second
+    engine.dispose()
+    served.revoke()
+    with engine.connect() as connection:  # refused at the first try
+        assert connection.scalar(who) == served.user
+    following.close()
+    following.close()
+    engine.dispose()
+    with pytest.raises(Exception, match="password"):
+        engine.connect()
+
+
+def test_an_async_engine_follows_a_lease(served):
+    """As one in threads does."""
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from strongroom.aio import AsyncSecretRegistry
+    from strongroom.integrations.sqlalchemy import follow
+
+    async def run():
+        url = f"postgresql+psycopg://127.0.0.1:{served.servers.postgres.port}/postgres"
+        engine = create_async_engine(url)
+        follow(engine, AsyncSecretRegistry(served.registry), "app")
+        who = text("SELECT current_user")
+        async with engine.connect() as connection:
+            first = await connection.scalar(who)
+            served.replace()
+            assert await connection.scalar(who) == first
+        async with engine.connect() as connection:
+            assert await connection.scalar(who) == served.user != first
+        await engine.dispose()
+        served.revoke()
+        async with engine.connect() as connection:
+            assert await connection.scalar(who) == served.user
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_a_pool_of_psycopg_follows_a_lease(served):
+    """The same for psycopg_pool."""
+    from psycopg_pool import ConnectionPool
+    from strongroom.integrations.psycopg import follow
+
+    def who(connection):
+        return connection.execute("SELECT current_user").fetchone()[0]
+
+    target = f"host=127.0.0.1 port={served.servers.postgres.port} dbname=postgres"
+    pool = ConnectionPool(target, min_size=1, max_size=1, open=False)
+    following = follow(pool, served.registry, "app")
+    with pool:
+        with pool.connection() as connection:
+            first = who(connection)
+            assert first == served.user
+            served.replace()
+            assert who(connection) == first
+        with pool.connection() as connection:
+            assert who(connection) == served.user != first
+        served.replace()
+        with pool.connection() as connection:
+            assert who(connection) == served.user
+        pool.wait(30)  # no log-in is under way
+        served.revoke()
+        pool.drain()
+        with pool.connection() as connection:
+            assert who(connection) == served.user
+    following.close()
+    assert (
+        pool.connection_class.__name__ == "PoolConnection" or "Follow" not in pool.connection_class.__name__
+    )
+
+
+def test_an_async_pool_of_psycopg_follows_a_lease(served):
+    """The same in an event loop."""
+    from psycopg_pool import AsyncConnectionPool
+    from strongroom.integrations.psycopg import follow
+
+    async def who(connection):
+        return (await (await connection.execute("SELECT current_user")).fetchone())[0]
+
+    async def run():
+        target = f"host=127.0.0.1 port={served.servers.postgres.port} dbname=postgres"
+        pool = AsyncConnectionPool(target, min_size=1, max_size=1, open=False)
+        follow(pool, served.registry, "app")
+        async with pool:
+            async with pool.connection() as connection:
+                first = await who(connection)
+                served.replace()
+                assert await who(connection) == first
+            async with pool.connection() as connection:
+                assert await who(connection) == served.user != first
+            await pool.wait(30)  # no log-in is under way
+            served.revoke()
+            await pool.drain()
+            async with pool.connection() as connection:
+                assert await who(connection) == served.user
+
+    asyncio.run(run())
+
+
+def test_pools_follow_a_rotated_secret(servers, tmp_path):
+    """JSON with user and password, or a plain password; a refused log-in waits for the rotation in flight."""
+    from sqlalchemy import create_engine, text
+    from strongroom import SecretRotation
+    from strongroom.integrations.sqlalchemy import follow
+
+    admin = servers.postgres.login("postgres", servers.postgres.password)
+    admin.execute("DROP ROLE IF EXISTS rotated")
+    admin.execute("CREATE ROLE rotated LOGIN PASSWORD 'first-one'")
+    memory = {
+        "version": 1,
+        "pipelines": {"app": {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}]}},
+    }
+    with SecretProviderRegistry(memory) as registry:
+        registry.set_secret("db", "first-one")
+        engine = create_engine(f"postgresql+psycopg://rotated@127.0.0.1:{servers.postgres.port}/postgres")
+        follow(engine, registry, "db")
+        seen = []
+
+        def apply(key, old, new):
+            admin.execute(f"ALTER ROLE rotated PASSWORD '{new}'")
+
+            def log_in():
+                with engine.connect() as connection:
+                    seen.append(connection.scalar(text("SELECT current_user")))
+
+            threads.append(threading.Thread(target=log_in))
+            threads[0].start()
+
+        threads = []
+        with engine.connect() as connection:
+            SecretRotation(registry, apply=apply).rotate("db", "second-one")
+            assert connection.scalar(text("SELECT 1")) == 1
+        threads[0].join(30)
+        assert seen == ["rotated"]
+        engine.dispose()
+    admin.execute("DROP ROLE rotated")
+    admin.close()
+
+
+WORKER = """
+import json, sys, threading, time
+from sqlalchemy import create_engine, text
+from psycopg_pool import ConnectionPool
+from strongroom import SecretProviderRegistry
+from strongroom.integrations import psycopg as of_psycopg, sqlalchemy as of_sqlalchemy
+
+spec, port, seconds, role = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4]
+registry = SecretProviderRegistry(spec)
+engine = create_engine(f"postgresql+psycopg://127.0.0.1:{port}/postgres", pool_size=2, max_overflow=2)
+of_sqlalchemy.follow(engine, registry, role)
+pool = ConnectionPool(f"host=127.0.0.1 port={port} dbname=postgres", min_size=1, max_size=3, open=False)
+of_psycopg.follow(pool, registry, role)
+pool.open()
+done, failed, users = [0], [], set()
+end = time.monotonic() + seconds
+
+def with_engine():
+    with engine.connect() as connection:
+        users.add(connection.scalar(text("SELECT current_user")))
+
+def with_pool():
+    with pool.connection() as connection:
+        users.add(connection.execute("SELECT current_user").fetchone()[0])
+
+def work(query):
+    while time.monotonic() < end:
+        try:
+            query()
+            done[0] += 1
+        except Exception as error:
+            failed.append(f"{type(error).__name__}: {error}"[:200])
+        time.sleep(0.005)
+
+threads = [threading.Thread(target=work, args=(query,)) for query in (with_engine, with_pool) * 2]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+pool.close(); engine.dispose()
+print(json.dumps({"done": done[0], "failed": failed, "users": sorted(users)}))
+"""
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_no_query_fails_while_leases_of_four_seconds_come_and_go(tmp_path, restarts):
+    """In four processes of four threads, for a minute, eight seconds at most a lease; also over restarts of the server."""
+    seconds = float(os.environ.get("FOLLOW_SECONDS", "60"))
+    folder = tmp_path / "bao"
+    folder.mkdir()
+    servers = LeaseServers(folder, storage="raft")
+    try:
+        servers.role("busy", 4, 8)
+        given = json.dumps(spec(servers))
+        command = [sys.executable, "-c", WORKER, given, str(servers.postgres.port), str(seconds), "busy"]
+        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        for _ in range(restarts):
+            time.sleep(seconds / (restarts + 1))  # the outages are the test
+            servers.bao.stop()
+            time.sleep(3)
+            servers.bao.start()
+            servers.bao.unseal()
+        told = [json.loads(worker.communicate(timeout=seconds + 60)[0]) for worker in workers]
+        print([(one["done"], len(one["failed"]), len(one["users"])) for one in told])
+        allowed = 1.3 * (seconds / 8 + 1) + restarts
+        for one in told:
+            assert one["failed"] == [] or restarts, one["failed"][:3]
+            assert one["done"] > 20 * seconds
+            assert len(one["users"]) <= allowed
+    finally:
+        servers.stop()

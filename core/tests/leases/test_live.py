@@ -97,7 +97,7 @@ class Driven:
         self.clock = Clock()
         self.server = Server(self.clock, **options)
         self.leases = LiveLeases(
-            self.server, clock=self.clock, now=self.clock.now, uniform=lambda _, most: most
+            self.server, clock=self.clock, now=self.clock.now, uniform=lambda least, _: least
         )
         self.leases._run = lambda: None
 

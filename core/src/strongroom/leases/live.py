@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LeaseName", "LiveLeases", "Observer"]
 
-_RENEW_AT: Final = 2 / 3
-"""The part of a life after which a lease is renewed, or replaced where it cannot be."""
+_RENEW_BEFORE: Final = 1 / 3
+"""The part of a life that is left when a lease is renewed, or replaced where it cannot be."""
 _JITTER: Final = 0.05
 _SHORTENED: Final = 0.75
 """A renewal that gives less than this part of a life says that the greatest age is near."""
@@ -304,7 +304,7 @@ class LiveLeases:
         if not life > 0:
             raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
         held = _Held(name, lease, lease.as_json(), started + life, life, 0.0, not lease.renewable)
-        held.act_at = started + life * self._uniform(_RENEW_AT - _JITTER, _RENEW_AT)
+        held.act_at = held.ends - self._margin(held)
         held.checked = started
         observer = self._observer()
         if observer is not None:
@@ -313,6 +313,13 @@ class LiveLeases:
         if self._ledger is not None:
             self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
         return held
+
+    def _margin(self, held: _Held) -> float:
+        """Return how long before its end a lease is renewed or replaced: a part of its life when it was new.
+
+        So what a pool hands out has that long to live, also at its greatest age.
+        """
+        return held.life * self._uniform(_RENEW_BEFORE, _RENEW_BEFORE + _JITTER)
 
     def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
         observer = self._observer()
@@ -402,7 +409,7 @@ class LiveLeases:
             held.ends = started + life
             # What is given less than before is at its greatest age; soon it is replaced.
             held.last = not renewed.renewable or life < held.life * _SHORTENED
-            held.act_at = started + life * self._uniform(_RENEW_AT - _JITTER, _RENEW_AT)
+            held.act_at = max(held.ends - self._margin(held), started)
             held.text = renewed.as_json()
             subscribers = self._news(held.name, held.text)
             self._schedule(held)

@@ -1,0 +1,271 @@
+"""What pools that follow a secret share: the values for the next log-in, and which connections are old."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from strongroom._pickling import ProcessBound
+from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
+from strongroom.parallel import renew_after_fork
+
+__all__ = ["Follower", "Stamp", "refused"]
+
+_MIN_LIFE_SECONDS: Final = 10.0
+_MIN_LIFE_PART: Final = 4
+_ROTATION_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 0.05
+_CODES: Final = frozenset({"28P01", "28000", 1045, 1698, 3118})
+_WORDS: Final = (
+    "password authentication failed",
+    "authentication failed",
+    "access denied for user",
+    "does not exist",
+    "login failed",
+    "is not permitted to log in",
+    "invalid username/password",
+)
+_log = logging.getLogger("strongroom.follow")
+
+
+class Stamp:
+    """The values that a connection was opened with.
+
+    Attributes:
+        values: What the driver was given.
+        opened_at: When, of the monotonic clock.
+        ends: When they end, as far as is known; None where nobody tells.
+    """
+
+    __slots__ = ("ends", "opened_at", "values")
+
+    def __init__(self, values: Mapping[str, str], ends: float | None, opened_at: float) -> None:
+        self.values = dict(values)
+        self.ends = ends
+        self.opened_at = opened_at
+
+    def __repr__(self) -> str:
+        return "<Stamp>"
+
+
+def refused(error: BaseException) -> bool:
+    """Tell whether a server refused a log-in for its user or password."""
+    for name in ("sqlstate", "pgcode"):
+        if getattr(error, name, None) in _CODES:
+            return True
+    if error.args and error.args[0] in _CODES:
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _WORDS)
+
+
+class Follower(ProcessBound):
+    """The live values of one key: a lease, a JSON secret with `username` and `password`, or a password.
+
+    Args:
+        registry: A registry, or that of `strongroom.aio`.
+        key: The key.
+        min_life: Seconds that the values of a connection still have to live when it is handed out; without
+            it 10, or a quarter of their life where that is less.
+        changed: Called when the values have changed.
+        clock: Monotonic seconds.
+
+    Raises:
+        ValidationError: The secret holds no password.
+    """
+
+    def __init__(
+        self,
+        registry: Any,
+        key: str,
+        *,
+        min_life: float | None = None,
+        changed: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registry = getattr(registry, "registry", registry)
+        self.key = key
+        self._min_life = min_life
+        self._changed = changed
+        self._clock = clock
+        self._ends: list[Callable[[], object]] = []
+        self.closed = False
+        self._lease: Any = None
+        self._begin_again()
+        renew_after_fork(self, Follower._begin_again)
+        try:
+            self._lease = self.registry.lease(key)
+        except UnsupportedOperationError:
+            self._values: dict[str, str] | None = _values_of(key, self.registry.get_secret(key))
+            self._ends.append(self.registry.watch(key, self._heard).close)
+        else:
+            subscription = self._lease.subscribe(lambda _: self._tell())
+            self._ends += [subscription.close, self._lease.close]
+            self.values()
+
+    def _begin_again(self) -> None:
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Follow no longer; a second call is harmless."""
+        self.closed = True
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
+
+    def when_closed(self, end: Callable[[], object]) -> None:
+        """Call `end` as it is closed."""
+        self._ends.append(end)
+
+    def values(self) -> dict[str, str]:
+        """Return the driver's parameters of the live values: `user` and `password`, or `password` alone."""
+        if self._lease is not None:
+            return _parameters(self.key, self._lease.values)
+        values = self._values
+        if values is None:
+            values = self._values = _values_of(self.key, self.registry.get_secret(self.key))
+        return values
+
+    def stamp(self, values: Mapping[str, str]) -> Stamp:
+        """Return what is noted down of a connection that was opened with `values`."""
+        return Stamp(values, self._end(), self._clock())
+
+    def is_old(self, stamp: Stamp | None) -> bool:
+        """Tell whether a connection was opened with values that are not the live ones."""
+        if stamp is None or self.closed:
+            return False
+        try:
+            if stamp.values == self.values():
+                stamp.ends = self._end()
+                return False
+        except StrongroomError:  # nothing newer is to be had
+            return False
+        return True
+
+    def may_go_out(self, stamp: Stamp | None) -> bool:
+        """Tell whether a connection's values are the live ones, and live long enough to hand it out."""
+        if stamp is None or self.closed:
+            return True
+        if self.is_old(stamp):
+            return False
+        if stamp.ends is None or self._lease is None:
+            return True
+        try:
+            left, life = self._lease.seconds_left()
+        except StrongroomError:
+            return False
+        wanted = self._min_life
+        if wanted is None:
+            wanted = min(_MIN_LIFE_SECONDS, life / _MIN_LIFE_PART)
+        if left >= wanted or stamp.opened_at > self._clock() - PAUSE_SECONDS:
+            return True
+        self._lease.check()  # the background has not managed it: another connection would be no better
+        return not self.is_old(stamp)
+
+    def came_back(self, stamp: Stamp | None) -> bool:
+        """Tell whether a connection that comes back is to be closed; warn of one that was held too long."""
+        if stamp is None or self.closed:
+            return False
+        old = self.is_old(stamp)
+        if stamp.ends is not None and self._clock() > stamp.ends:
+            _log.warning(
+                "a connection was held for longer than the credentials of %s lived; it is closed",
+                show_key(self.key),
+            )
+            return True
+        return old
+
+    def attempts(self) -> Attempts:
+        """Return what says, of one log-in, whether a refused one is to be tried again."""
+        return Attempts(self)
+
+    def newer(self, tried: Mapping[str, str]) -> dict[str, str] | None:
+        """Return values other than those that were refused, asking the server past caches; None for none."""
+        if self._lease is not None:
+            self._lease.check()
+        else:
+            self.registry.invalidate(self.key)
+            self._values = None
+        found = self.values()
+        return found if found != tried else None
+
+    def rotates(self) -> bool:
+        """Tell whether a rotation of the key is in flight."""
+        if self._lease is not None:
+            return False
+        from strongroom.rotation import SecretRotation
+
+        try:
+            state: str = SecretRotation(self.registry).status_of(self.key).state
+        except (StrongroomError, NotImplementedError):
+            return False
+        return state not in {"current", "rolled_back"}
+
+    def _end(self) -> float | None:
+        if self._lease is None:
+            return None
+        try:
+            left: float = self._lease.seconds_left()[0]
+        except StrongroomError:
+            return None
+        return self._clock() + left
+
+    def _heard(self, _changes: object) -> None:
+        self._values = None
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self.closed:
+            self._changed()
+
+
+class Attempts:
+    """The tries of one log-in; `again` says with what to try after a refusal."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._until: float | None = None
+        self._clock = follower._clock  # noqa: SLF001  # a part of it
+
+    def again(self, error: BaseException, tried: Mapping[str, str]) -> dict[str, str] | None:
+        """Return the values to try next, those that were `tried` after a pause; None where it is over."""
+        if self._follower.closed or not refused(error):
+            return None
+        now = self._clock()
+        if self._until is None:
+            self._until = now + _ROTATION_SECONDS
+        elif now >= self._until:
+            return None
+        try:
+            newer = self._follower.newer(tried)
+            if newer is not None:
+                return newer
+            if self._follower.rotates():
+                return dict(tried)
+            return self._follower.newer(tried)  # it may have ended in between
+        except StrongroomError:
+            return None
+
+
+def _values_of(key: str, text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return _parameters(key, found) if isinstance(found, dict) else {"password": text}
+
+
+def _parameters(key: str, values: Mapping[str, Any]) -> dict[str, str]:
+    names = {"user": values.get("username"), "password": values.get("password")}
+    found = {name: one for name, one in names.items() if isinstance(one, str)}
+    if "password" not in found:
+        raise ValidationError(
+            f"{show_key(key)} has no text `password` to log in with",
+            key=key,
+            hint="a pool follows a lease, a JSON secret with `username` and `password`, or a plain password",
+        )
+    return found

@@ -1,0 +1,113 @@
+"""Pools of psycopg whose connections follow a secret.
+
+```python
+pool = ConnectionPool("host=db.example.com dbname=app", open=False)
+follow(pool, registry, "app")  # the key of a lease, or of a rotated secret
+pool.open()
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from typing import Any
+
+from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
+
+__all__ = ["follow"]
+
+
+def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:  # noqa: C901  # a closure for each way in
+    """Let new connections of `pool` log in with the live values of `key`, and retire older ones softly.
+
+    Connections that were opened with older values are closed as they come back to the pool, or when they
+    would be handed out. A log-in that is refused while a rotation of the key is in flight reads the value
+    again, for 5 seconds at most; one that is refused with the values of a lease asks whether it still lives.
+
+    Args:
+        pool: A `ConnectionPool` or `AsyncConnectionPool` of psycopg_pool, before it is opened.
+        registry: A registry, or that of `strongroom.aio`.
+        key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
+        min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
+            or a quarter of their life where that is less.
+
+    Returns:
+        What ends it by `close`.
+    """
+    from psycopg import AsyncConnection, OperationalError
+
+    asynchronous = issubclass(pool.connection_class, AsyncConnection)
+    stamps: weakref.WeakKeyDictionary[Any, Stamp] = weakref.WeakKeyDictionary()
+
+    def retire() -> None:
+        """Let connections that are out be closed as they come back."""
+        for connection in list(stamps):
+            if follower.is_old(stamps.get(connection)):
+                connection._expire_at = 0.0  # noqa: SLF001  # psycopg_pool's date of a connection's greatest age
+
+    follower = Follower(registry, key, min_life=min_life, changed=retire)
+    plain_class, plain_check = pool.connection_class, pool._check  # noqa: SLF001  # the pool's only way in
+    refusal = "its credentials are no longer those to log in with"
+
+    class Following(plain_class):  # type: ignore[misc,valid-type]  # the class that the pool was given
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Any:
+            values, attempts = follower.values(), follower.attempts()
+            while True:
+                stamp = follower.stamp(values)
+                try:
+                    made = super().connect(conninfo, **{**options, **values})
+                except Exception as error:
+                    newer = attempts.again(error, values)
+                    if newer is None:
+                        raise
+                else:
+                    stamps[made] = stamp
+                    return made
+                if newer == values:
+                    time.sleep(PAUSE_SECONDS)
+                values = newer
+
+    class FollowingAsync(plain_class):  # type: ignore[misc,valid-type]  # as above
+        @classmethod
+        async def connect(cls, conninfo: str = "", **options: Any) -> Any:
+            values, attempts = await asyncio.to_thread(follower.values), follower.attempts()
+            while True:
+                stamp = follower.stamp(values)
+                try:
+                    made = await super().connect(conninfo, **{**options, **values})
+                except Exception as error:
+                    newer = await asyncio.to_thread(attempts.again, error, values)
+                    if newer is None:
+                        raise
+                else:
+                    stamps[made] = stamp
+                    return made
+                if newer == values:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                values = newer
+
+    def check(connection: Any) -> None:
+        if not follower.may_go_out(stamps.get(connection)):
+            connection.close()
+            raise OperationalError(refusal)
+        if plain_check is not None:
+            plain_check(connection)
+
+    async def check_async(connection: Any) -> None:
+        if not follower.may_go_out(stamps.get(connection)):
+            await connection.close()
+            raise OperationalError(refusal)
+        if plain_check is not None:
+            await plain_check(connection)
+
+    pool.connection_class = FollowingAsync if asynchronous else Following
+    pool._check = check_async if asynchronous else check  # noqa: SLF001  # as above
+
+    def end() -> None:
+        pool.connection_class, pool._check = plain_class, plain_check  # noqa: SLF001  # as above
+
+    follower.when_closed(end)
+    return follower

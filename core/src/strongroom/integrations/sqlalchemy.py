@@ -1,0 +1,122 @@
+"""Engines of SQLAlchemy 2 whose connections follow a secret.
+
+```python
+engine = create_engine("postgresql+psycopg://db.example.com/app")
+follow(engine, registry, "app")  # the key of a lease, or of a rotated secret
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from strongroom.integrations.following import PAUSE_SECONDS, Follower
+
+__all__ = ["follow"]
+
+T = TypeVar("T")
+_STAMP = "strongroom.follow"
+
+
+def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:  # noqa: C901  # a closure for each event
+    """Let new connections of `engine` log in with the live values of `key`, and retire older ones softly.
+
+    Connections that were opened with older values are closed as they come back to the pool, or when they
+    would be handed out. A log-in that is refused while a rotation of the key is in flight reads the value
+    again, for 5 seconds at most; one that is refused with the values of a lease asks whether it still lives.
+
+    Args:
+        engine: An `Engine` or `AsyncEngine`.
+        registry: A registry, or that of `strongroom.aio`.
+        key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
+        min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
+            or a quarter of their life where that is less.
+
+    Returns:
+        What ends it by `close`.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.exc import DisconnectionError
+
+    sync = getattr(engine, "sync_engine", engine)
+    follower = Follower(registry, key, min_life=min_life)
+    given_base = sync.dialect.create_connect_args(sync.url)
+    base_args, base = list(given_base[0]), dict(given_base[1])
+
+    def connect(dialect: Any, record: Any, args: list[Any], params: dict[str, Any]) -> Any:
+        call = _in_loop if dialect.is_async else _directly
+        values = call(follower.values)
+        attempts = follower.attempts()
+        while True:
+            given_args, new = _changes(dialect, sync.url, values)
+            given_args = given_args if list(args) == base_args else args
+            given = {**params, **{name: one for name, one in new.items() if base.get(name) != one}}
+            stamp = follower.stamp(values)
+            try:
+                made = dialect.connect(*given_args, **given)
+            except Exception as error:
+                newer = call(lambda error=error, values=values: attempts.again(error, values))  # type: ignore[misc]  # bound here
+                if newer is None:
+                    raise
+            else:
+                record.info[_STAMP] = stamp
+                return made
+            if newer == values:
+                _pause(dialect)
+            values = newer
+
+    def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        if not follower.may_go_out(record.info.get(_STAMP)):
+            raise DisconnectionError("its credentials are no longer those to log in with")
+
+    def checkin(connection: Any, record: Any) -> None:
+        if connection is not None and follower.came_back(record.info.get(_STAMP)):
+            record.invalidate()
+
+    listeners: list[tuple[Any, str, Any]] = [
+        (sync, "do_connect", connect),
+        (sync.pool, "checkout", checkout),
+        (sync.pool, "checkin", checkin),
+    ]
+    for target, name, listener in listeners:
+        event.listen(target, name, listener)
+
+    def end() -> None:
+        for target, name, listener in listeners:
+            if event.contains(target, name, listener):
+                event.remove(target, name, listener)
+
+    follower.when_closed(end)
+    return follower
+
+
+def _changes(dialect: Any, url: Any, values: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
+    """Return what the driver would be called with if `values` stood in the URL."""
+    found = dialect.create_connect_args(
+        url.set(username=values.get("user", url.username), password=values["password"])
+    )
+    return list(found[0]), dict(found[1])
+
+
+def _directly(call: Callable[[], T]) -> T:
+    return call()
+
+
+def _in_loop(call: Callable[[], T]) -> T:
+    """Run what may block on a thread: the caller is a greenlet of an event loop."""
+    from sqlalchemy.util import await_only
+
+    found: T = await_only(asyncio.to_thread(call))
+    return found
+
+
+def _pause(dialect: Any) -> None:
+    if not dialect.is_async:
+        time.sleep(PAUSE_SECONDS)
+        return
+    from sqlalchemy.util import await_only
+
+    await_only(asyncio.sleep(PAUSE_SECONDS))
