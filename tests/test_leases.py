@@ -430,7 +430,6 @@ def test_no_query_fails_while_leases_of_four_seconds_come_and_go(tmp_path, resta
             servers.bao.start()
             servers.bao.unseal()
         told = [json.loads(worker.communicate(timeout=seconds + 60)[0]) for worker in workers]
-        print([(one["done"], len(one["failed"]), len(one["users"])) for one in told])
         allowed = 1.3 * (seconds / 8 + 1) + restarts
         for one in told:
             assert one["failed"] == [] or restarts, one["failed"][:3]
