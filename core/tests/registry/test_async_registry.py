@@ -258,6 +258,7 @@ def test_every_method_of_the_registry_is_there():
         "figures",
         "rotator",
         "forget",
+        "holds_leases",
         "assembled_pipeline",
         "pipeline_for",
         "plan",

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.supervisor import run_child
 from strongroom.cli.errors import UsageError
+from strongroom.cli.masked import masked_texts, masker_of
 from strongroom.cli.selection import deprecations, read_all, select_secrets
-from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from strongroom.cli.context import GlobalOptions
     from strongroom.declarations.resolution import Resolution
-    from strongroom.masking import Masker
     from strongroom.spec.secret_plan import SecretPlan
 
     Chosen = tuple[dict[str, SecretPlan], dict[str, Resolution], frozenset[str]]
-
-_NEVER_MASKED = frozenset({"integer", "boolean", "port"})
 
 
 def run(
@@ -37,11 +33,28 @@ def run(
     allow_empty: bool = False,
     replace: bool = False,
     keep_env: Sequence[str] = (),
+    watch: bool = False,
+    on_change: str | None = None,
+    poll_seconds: float | None = None,
+    stop_timeout: float | None = None,
 ) -> int:
     """Run `words` with the declared secrets in its environment and return its exit code."""
+    if watch:
+        if replace:
+            raise UsageError("--replace leaves nobody behind who could watch")
+        from strongroom.cli.watched_run import run_watched
+
+        return run_watched(
+            settings, words, group=group, only=only, no_mask=no_mask, allow_empty=allow_empty, keep=keep_env,
+            on_change=on_change or "restart",
+            poll_seconds=30.0 if poll_seconds is None else poll_seconds,
+            stop_timeout=10.0 if stop_timeout is None else stop_timeout,
+        )  # fmt: skip
+    if on_change is not None or poll_seconds is not None or stop_timeout is not None:
+        raise UsageError("--on-change, --poll-seconds and --stop-timeout belong to --watch")
     with ExitStack() as stack:
         chosen, found, credentials = _quickly(settings, group, only) or _wholly(
-            settings, group, only, allow_empty=allow_empty
+            settings, group, only, stack, allow_empty=allow_empty, replace=replace
         )
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
         variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
@@ -53,12 +66,21 @@ def run(
             settings.warn("; ".join(warnings))
         if replace:
             _become(words, environment, [name for name in given if chosen[name].as_file])
-        masker = _masker(texts)
+        masker = masker_of(texts)
         return run_child(words, environment, masker)
 
 
-def _wholly(settings: GlobalOptions, group: str | None, only: str | None, *, allow_empty: bool) -> Chosen:
-    with settings.registry() as registry:
+def _wholly(  # `run`'s own options
+    settings: GlobalOptions,
+    group: str | None,
+    only: str | None,
+    stack: ExitStack,
+    *,
+    allow_empty: bool,
+    replace: bool,
+) -> Chosen:
+    with ExitStack() as own:
+        registry = own.enter_context(settings.registry())
         if registry.plan.origin == "own" and not allow_empty:
             raise UsageError(
                 "there is no spec here, so nothing is known of what the program needs: no strongroom.yaml in "
@@ -68,6 +90,10 @@ def _wholly(settings: GlobalOptions, group: str | None, only: str | None, *, all
         chosen = select_secrets(registry.plan, group=group, only=only)
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
+        if registry.holds_leases():
+            if replace:
+                raise UsageError("--replace would leave leases behind that nobody renews or revokes")
+            stack.push(own.pop_all())  # they live as long as the child
         return chosen, found, registry.environment()
 
 
@@ -109,56 +135,3 @@ def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequenc
     except OSError as error:
         number = error.errno or 0
     refuse_start(words[0], environment, number)
-
-
-def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
-    """Return the values that are masked, and what to say of those that are not though nobody said so."""
-    texts, unmasked = [], []
-    for one in found.values():
-        if one.text is None or _is_default(one):
-            continue
-        if (reason := _why_not(one)) is not None:
-            unmasked.append(f"{one.plan.name} ({reason})")
-        elif one.plan.mask:
-            texts.append(one.text)
-        # CMD sees what a composed secret was made of, whether or not it was given that too.
-        texts += [
-            part.text
-            for part in _made_of(one)
-            if part.text is not None and not _is_default(part) and part.plan.mask and _why_not(part) is None
-        ]
-    return texts, f"not masked: {', '.join(unmasked)}" if unmasked else None
-
-
-def _masker(texts: Sequence[str]) -> Callable[[], Masker] | None:
-    """Return what makes the masker; None where there is nothing to mask."""
-
-    @cache
-    def make() -> Masker:
-        from strongroom.masking import Masker
-        from strongroom.masking.parts import parts
-
-        return Masker([text for value in texts for text in (value, *parts(value))])
-
-    return make if texts else None
-
-
-def _is_default(one: Resolution) -> bool:
-    return one.text == one.plan.default  # it stands in the spec for everybody to read
-
-
-def _made_of(one: Resolution) -> Iterator[Resolution]:
-    for part in one.parts:
-        yield part
-        yield from _made_of(part)
-
-
-def _why_not(one: Resolution) -> str | None:
-    """Return why a value cannot be masked that the spec does not take out itself."""
-    if not one.plan.mask or not one.text:
-        return None
-    if one.plan.type in _NEVER_MASKED:
-        return f"of type {one.plan.type}"
-    if len(one.text) < MIN_CHARACTERS:
-        return f"fewer than {MIN_CHARACTERS} characters"
-    return None

@@ -200,6 +200,11 @@ class SecretProviderRegistry(BaseProvider):
 
     # --- leases and watching ---
 
+    def holds_leases(self) -> bool:
+        """Tell whether this process holds a lease by this registry at present."""
+        chains = [*self._assembly.chains(), *self._registered.values()]
+        return any(bool(chain.leases.current()) for chain in chains if hasattr(chain, "leases"))
+
     def lease(self, key: str) -> LiveLease:
         """Return a handle on the live lease of `key`, which is issued where this process has none yet.
 

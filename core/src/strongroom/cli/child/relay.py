@@ -48,6 +48,12 @@ class Relay:
             self._made = self._masker().stream()
         return self._made
 
+    def change_masker(self) -> None:
+        """Ask for the masker again before more is masked."""
+        if self._made is not None:
+            self._write(self._made.finish())
+            self._made, self._release_at = None, None
+
     def forward(self) -> int:
         """Pass on what there is; return how many bytes came."""
         try:

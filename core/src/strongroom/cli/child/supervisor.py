@@ -6,9 +6,10 @@ import contextlib
 import os
 import selectors
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom.cli.child import session_leader
 from strongroom.cli.child.launch import refuse_start, start
@@ -19,14 +20,33 @@ from strongroom.cli.child.terminal import Terminal, is_controlled
 if TYPE_CHECKING:
     from strongroom.masking import Masker
 
-__all__ = ["run_child"]
+__all__ = ["StoppedForRestart", "run_child"]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+
+
+class Control(Protocol):
+    """Says that a child is to get something new; see `strongroom.cli.watching.ChildControl`."""
+
+    reader: int
+    number: int | None
+    stop_timeout: float
+
+    def take(self) -> bool: ...
+    def started(self) -> None: ...
+
+
+class StoppedForRestart(Exception):  # noqa: N818  # the child's end is expected
+    """The child was ended so that it starts again."""
 
 
 def run_child(
-    command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    masker: Callable[[], Masker] | None,
+    control: Control | None = None,
 ) -> int:
     """Run `command` and return its exit code, or 128+N after signal N.
 
@@ -34,12 +54,17 @@ def run_child(
     one, its output goes through us: on a terminal it has a terminal of its own, elsewhere pipes. Processes
     that outlive the child are not waited for; what they print is passed on until they pause.
 
+    With a `control` the child gets its signal as something is to be given to it, or is ended.
+
     Raises:
         UsageError: It cannot be started; its code is 126 or 127, as in a shell.
+        StoppedForRestart: It was ended because `control` asked for it.
     """
     on_terminal = masker is not None and os.isatty(_STDOUT)
-    child = (_OnTerminal if on_terminal else _Child)(command, environment, masker)
+    child = (_OnTerminal if on_terminal else _Child)(command, environment, masker, control)
     code = child.run()
+    if child.stopping:
+        raise StoppedForRestart
     return 128 - code if code < 0 else code
 
 
@@ -47,8 +72,15 @@ class _Child:
     """The child with pipes for its output, or with our own streams."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        masker: Callable[[], Masker] | None,
+        control: Control | None,
     ) -> None:
+        self.control = control
+        self.stopping = False
+        self.kill_at: float | None = None
         self.command = list(command)
         self.environment = dict(environment)
         self.masker = masker
@@ -102,6 +134,8 @@ class _Child:
 
     def _started(self, pid: int) -> None:
         self.pid = pid
+        if self.control is not None:
+            self.control.started()
         while self.early:
             self._send(self.early.pop(0))
 
@@ -118,18 +152,42 @@ class _Child:
                 ready = {key.fd: events for key, events in selector.select(self._patience(wakeup))}
                 wakeup.clear()
                 self._act(ready)
+                self._heed_control(ready)
                 self._reap()
         for relay in self.relays:
             relay.drain()
 
     def _patience(self, wakeup: Wakeup) -> float | None:
-        waits = [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
+        due = [] if self.kill_at is None else [max(self.kill_at - time.monotonic(), 0.0)]
+        waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
             waits.append(_POLL_SECONDS)  # nothing else tells a thread that the child has ended
         return min(waits, default=None)
 
     def _wanted(self) -> dict[int, int]:
-        return {relay.source: selectors.EVENT_READ for relay in self.relays if relay.open}
+        wanted = {relay.source: selectors.EVENT_READ for relay in self.relays if relay.open}
+        if self.control is not None and self.pid is not None:
+            wanted[self.control.reader] = selectors.EVENT_READ
+        return wanted
+
+    def _heed_control(self, ready: Mapping[int, int]) -> None:
+        """Give the child what is new: its signal, or an end in time."""
+        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+            self.kill_at = None
+            self._send(signal.SIGKILL)
+        control = self.control
+        if control is None or control.reader not in ready or not control.take() or self._is_over:
+            return
+        for relay in self.relays:
+            relay.change_masker()
+        if control.number is None:
+            if not self.stopping:
+                self.stopping = True
+                self.kill_at = time.monotonic() + control.stop_timeout
+                self._send(signal.SIGTERM)
+        elif self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, control.number)
 
     def _act(self, ready: Mapping[int, int]) -> None:
         for relay in self.relays:
@@ -161,6 +219,8 @@ class _Child:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number in _ENDING:
+            self.stopping = False  # somebody wants an end, and not another start
         if self.own_group or number not in FROM_THE_KEYBOARD:
             self._send(number)
 
@@ -189,9 +249,13 @@ class _OnTerminal(_Child):
     """The child with a terminal of its own, led by a monitor."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], masker: Callable[[], Masker] | None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        masker: Callable[[], Masker] | None,
+        control: Control | None,
     ) -> None:
-        super().__init__(command, environment, masker)
+        super().__init__(command, environment, masker, control)
         self.own_group = True
         self.terminal = Terminal(_STDOUT)
         self.monitor: session_leader.Monitor | None = None

@@ -26,6 +26,12 @@ __all__ = ["run_command"]
 @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
 @click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
+@click.option("--watch", is_flag=True, help="Give CMD what changes while it runs.")
+@click.option(
+    "--on-change", metavar="restart|SIGNAL", help="How: by a restart, or a signal such as HUP for files."
+)
+@click.option("--poll-seconds", type=float, help="How often backends are asked that tell of nothing (30).")
+@click.option("--stop-timeout", type=float, help="Seconds from SIGTERM to SIGKILL at a restart (10).")
 @click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(settings: GlobalOptions, **options: Any) -> int:
     """Run CMD with the declared secrets in its environment, and nowhere else.

@@ -1,0 +1,71 @@
+"""Which values a child's output is masked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from strongroom.masking.limits import MIN_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from strongroom.declarations.resolution import Resolution
+    from strongroom.masking import Masker
+
+__all__ = ["masked_texts", "masker_of"]
+
+_NEVER_MASKED = frozenset({"integer", "boolean", "port"})
+
+
+def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None]:
+    """Return the values that are masked, and what to say of those that are not though nobody said so."""
+    texts, unmasked = [], []
+    for one in found.values():
+        if one.text is None or _is_default(one):
+            continue
+        if (reason := _why_not(one)) is not None:
+            unmasked.append(f"{one.plan.name} ({reason})")
+        elif one.plan.mask:
+            texts.append(one.text)
+        # CMD sees what a composed secret was made of, whether or not it was given that too.
+        texts += [
+            part.text
+            for part in _made_of(one)
+            if part.text is not None and not _is_default(part) and part.plan.mask and _why_not(part) is None
+        ]
+    return texts, f"not masked: {', '.join(unmasked)}" if unmasked else None
+
+
+def masker_of(texts: Sequence[str]) -> Callable[[], Masker] | None:
+    """Return what makes the masker; None where there is nothing to mask."""
+
+    @cache
+    def make() -> Masker:
+        from strongroom.masking import Masker
+        from strongroom.masking.parts import parts
+
+        return Masker([text for value in texts for text in (value, *parts(value))])
+
+    return make if texts else None
+
+
+def _is_default(one: Resolution) -> bool:
+    return one.text == one.plan.default  # it stands in the spec for everybody to read
+
+
+def _made_of(one: Resolution) -> Iterator[Resolution]:
+    for part in one.parts:
+        yield part
+        yield from _made_of(part)
+
+
+def _why_not(one: Resolution) -> str | None:
+    """Return why a value cannot be masked that the spec does not take out itself."""
+    if not one.plan.mask or not one.text:
+        return None
+    if one.plan.type in _NEVER_MASKED:
+        return f"of type {one.plan.type}"
+    if len(one.text) < MIN_CHARACTERS:
+        return f"fewer than {MIN_CHARACTERS} characters"
+    return None

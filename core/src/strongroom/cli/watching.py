@@ -1,0 +1,155 @@
+"""`strongroom run --watch`: a child that gets what changes, by a restart or a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from strongroom.cli.errors import UsageError
+from strongroom.cli.selection import read_all
+
+if TYPE_CHECKING:
+    from strongroom.declarations.resolution import Resolution, SecretSource
+    from strongroom.spec.secret_plan import SecretPlan
+
+__all__ = ["ChildControl", "keys_of", "signal_of"]
+
+RESTART: Final = "restart"
+_SHORT_SECONDS: Final = 10.0
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+
+
+def signal_of(name: str) -> int | None:
+    """Return the number of a signal such as `HUP`; None for `restart`.
+
+    Raises:
+        UsageError: There is no such signal, or a child cannot get it.
+    """
+    if name == RESTART:
+        return None
+    found = getattr(signal, f"SIG{name.upper().removeprefix('SIG')}", None)
+    if isinstance(found, signal.Signals) and found not in {signal.SIGKILL, signal.SIGSTOP}:
+        return int(found)
+    raise UsageError(
+        f"--on-change takes `restart` or a signal's name, not {name!r}", hint="for example --on-change HUP"
+    )
+
+
+def keys_of(found: Mapping[str, Resolution]) -> list[str]:
+    """Return the keys that the secrets were read from, of composed ones those of their parts."""
+
+    def walk(one: Resolution) -> Iterator[str]:
+        if one.plan.key:
+            yield one.plan.key
+        for part in one.parts:
+            yield from walk(part)
+
+    return list(dict.fromkeys(key for one in found.values() for key in walk(one)))
+
+
+class ChildControl:
+    """What stands between a watch, whose thread reads new values, and the loop that looks after the child.
+
+    Args:
+        source: Where the secrets are read.
+        chosen: Which ones.
+        found: As the child got them first.
+        number: The signal that the child gets; None to restart it.
+        stop_timeout: Seconds between SIGTERM and SIGKILL.
+        renew_files: Writes the files of secrets again; returns the names of changed ones without a file.
+        warn: Says something to the user.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        source: SecretSource,
+        chosen: Mapping[str, SecretPlan],
+        found: Mapping[str, Resolution],
+        *,
+        number: int | None,
+        stop_timeout: float,
+        renew_files: Callable[[Mapping[str, str], Mapping[str, str]], Sequence[str]],
+        warn: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._chosen = source, chosen
+        self.number, self.stop_timeout = number, stop_timeout
+        self._renew_files, self._warn, self._clock = renew_files, warn, clock
+        self.found = dict(found)
+        self.earlier: list[Mapping[str, Resolution]] = []
+        """What the child had before, whose values it may still print."""
+        self._lock = threading.Lock()
+        self._warned = False
+        self._pending = False
+        self._pause = 0.0
+        self._restarted = False
+        self._started = 0.0
+        self._news = threading.Event()
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+
+    def changed(self, _changes: object) -> None:
+        """Read the values again, on the thread of the watch, and let the child get them where they differ."""
+        from strongroom.errors import StrongroomError
+
+        try:
+            found = read_all(self._source, self._chosen)
+        except StrongroomError as error:
+            self._warn(f"the program keeps the secrets that it has: {error}")
+            return
+        with self._lock:
+            before, after = texts_of(self.found), texts_of(found)
+            if before == after:
+                return
+            self.earlier.append(self.found)
+            self.found = found
+            fixed = self._renew_files(before, after)
+            self._pending = True
+        if fixed and self.number is not None and not self._warned:
+            self._warned = True
+            self._warn(
+                f"{', '.join(fixed)} changed, and the program has the old value in its environment: "
+                "only secrets with `as_file` reach it by a signal"
+            )
+        self._news.set()
+        with suppress(BlockingIOError, OSError):
+            os.write(self._writer, b"!")
+
+    def take(self) -> bool:
+        """Tell whether the child is to get something that it has not got yet."""
+        with suppress(BlockingIOError):
+            while os.read(self.reader, 4096):
+                pass
+        with self._lock:
+            pending, self._pending = self._pending, False
+        return pending
+
+    def started(self) -> None:
+        """Note that the child has started with what is there now."""
+        self._started = self._clock()
+        self._news.clear()
+
+    def pause_before_restart(self) -> float:
+        """Return the seconds to wait: none, unless a restarted child ended soon for further changes."""
+        short = self._restarted and self._clock() - self._started < _SHORT_SECONDS
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE) if short else 0.0
+        self._restarted = True
+        return self._pause
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self.reader)
+        os.close(self._writer)
+
+
+def texts_of(found: Mapping[str, Resolution]) -> dict[str, str]:
+    """Return the texts that a child gets, by name."""
+    return {one.plan.name: one.text for one in found.values() if one.text is not None}

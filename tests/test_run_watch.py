@@ -1,0 +1,116 @@
+"""`strongroom run --watch`: the child gets what changes, and nothing that is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from strongroom_file import FileSecretProvider
+
+CHILD = """
+import os, signal, sys
+def show(*_):
+    print(open(os.environ["CERT"]).read() if "CERT" in os.environ else "", os.environ["PASSWORD"], flush=True)
+signal.signal(signal.SIGHUP, show)
+if len(sys.argv) > 1: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+show()
+while line := sys.stdin.readline():
+    if line.strip() == "end": sys.exit(7)
+    show()
+"""
+SPEC = """
+version: 1
+pipelines: {app: {provider: {type: file, file_path: s.enc, key_file: app.key}}}
+secrets:
+  PASSWORD: {key: password, min_length: 6, mask: false}
+  CERT: {key: cert, as_file: true, mask: false, required: false}
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "strongroom.yaml").write_text(SPEC)
+    with FileSecretProvider(tmp_path / "s.enc", key_file=tmp_path / "app.key") as provider:
+        provider.set_secrets({"password": "first-one", "cert": "cert-one"})
+        yield provider
+
+
+@pytest.fixture
+def run(tmp_path, store):
+    started = []
+
+    def start(*options, child=()):
+        command = [
+            str(Path(sys.executable).parent / "strongroom"),
+            "--spec",
+            str(tmp_path / "strongroom.yaml"),
+        ]
+        command += ["run", "--watch", *options, "--", sys.executable, "-c", CHILD, *child]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_a_changed_secret_restarts_the_child(store, run):
+    """A pair changes together; a value that breaks its rules leaves the child; its own end is ours."""
+    process = run()
+    assert process.stdout.readline() == "cert-one first-one\n"
+    store.set_secrets({"password": "second-one", "cert": "cert-two"})
+    assert process.stdout.readline() == "cert-two second-one\n"
+    store.set_secret("password", "short")
+    assert "keeps the secrets" in process.stderr.readline()
+    process.stdin.write("still there?\n")
+    assert process.stdout.readline() == "cert-two second-one\n"
+    process.stdin.write("end\n")
+    assert process.wait(20) == 7
+    assert process.stderr.read() == ""
+
+
+def test_a_signal_tells_the_child_whose_files_are_rewritten(store, run):
+    """What is not in a file is warned of once."""
+    process = run("--on-change", "HUP", "--poll-seconds", "5")
+    assert process.stdout.readline() == "cert-one first-one\n"
+    store.set_secret("cert", "cert-two")
+    assert process.stdout.readline() == "cert-two first-one\n"
+    store.set_secret("password", "second-one")
+    assert process.stdout.readline() == "cert-two first-one\n"
+    store.set_secret("password", "third-one")
+    assert process.stdout.readline() == "cert-two first-one\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 128 + signal.SIGTERM
+    told = process.stderr.read()
+    assert told.count("PASSWORD changed") == 1
+    assert "-one" not in told
+
+
+def test_a_child_that_does_not_end_is_killed(store, run):
+    """After --stop-timeout."""
+    process = run("--stop-timeout", "0.2", child=["stubborn"])
+    assert process.stdout.readline() == "cert-one first-one\n"
+    store.set_secret("cert", "cert-two")
+    assert process.stdout.readline() == "cert-two first-one\n"
+    process.stdin.write("end\n")
+    assert process.wait(20) == 7
+
+
+@pytest.mark.parametrize(
+    "options", [["--on-change", "NONE"], ["--on-change", "KILL"], ["--poll-seconds", "0"], ["--replace"]]
+)
+def test_what_cannot_be_is_refused(run, options):
+    """Before anything starts."""
+    process = run(*options)
+    assert process.wait(20) == 2
+    assert process.stdout.read() == ""
