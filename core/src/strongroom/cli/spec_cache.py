@@ -112,7 +112,9 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
     component = told["provider"]
     made = _made(component["factory"], options.prepare(component, _not_here))
-    return CachedSpec(made, told["name"], recalled) if made is not None else None
+    if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
+        return None
+    return CachedSpec(made, told["name"], recalled)
 
 
 def _own_store() -> CachedSpec | None:
