@@ -9,6 +9,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+MOST_PLAIN, MOST_RICH, MOST_RUN = (124, 60_000), (186, 80_000), (208, 95_000)
+"""Modules, and calls of Python's and C's functions: what was counted, with little to spare for modules, and more
+for calls, of which an import makes some for each folder that is looked through."""
 HEAVY = {
     "azure", "boto3", "botocore", "click", "cryptography", "google", "grpc", "hvac", "importlib_metadata", "jinja2",
     "keyring", "lxml", "opentelemetry", "pluggy", "psycopg", "pydantic", "pydantic_settings", "pykeepass", "redis", "requests",
@@ -54,22 +59,87 @@ def test_the_registry_loads_no_settings_and_only_the_plugins_that_a_spec_names()
     assert {name for name in loaded if name.startswith("strongroom_")} == {"strongroom_memory"}
 
 
-def test_a_remembered_get_or_run_loads_nothing_that_takes_long(tmp_path, monkeypatch):
-    """Dataclasses bring `inspect` along, which takes as long as reading the store."""
+TOO_LONG = (
+    HEAVY | {"ast", "asyncio", "concurrent", "dataclasses", "difflib", "inspect", "logging", "platformdirs", "regex", "shutil", "ssl"}
+) - {"cryptography", "sqlite3"}  # fmt: skip
+RICH = """\
+version: 1
+pipelines:
+  a:
+    provider: {type: file, file_path: s.enc, key_file: a.key}
+    middleware: [{type: caching, ttl_seconds: 60}, {type: validation, max_length: 4096}]
+    hooks: [{type: audit, path: "${env:AUDIT_LOG:-audit.jsonl}"}]
+secrets:
+  VALUE: {key: value, min_length: 4, forbid: [changeme]}
+  PORT: {type: port, default: 5432}
+"""
+WORK = """\
+import builtins, json, sys
+
+compiled = calls = 0
+
+
+def count(frame, event, what):
+    global compiled, calls
+    calls += event in ("call", "c_call")
+    compiled += event == "c_call" and what is builtins.compile
+
+
+before = set(sys.modules)
+sys.setprofile(count)
+%s
+sys.setprofile(None)
+print()
+print(json.dumps([compiled, calls, sorted(set(sys.modules) - before)]))
+"""
+
+
+def work_of(code):
+    """Return how often `code` calls the compiler, how many calls it makes, and the modules that it loads."""
+    done = subprocess.run([sys.executable, "-c", WORK % code], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("STRONGROOM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    spec = tmp_path / "strongroom.yaml"
-    spec.write_text(
-        "version: 1\npipelines: {a: {provider: {type: file, file_path: s.enc, key_file: a.key}}}\n"
-        "secrets: {VALUE: {key: value}}\n"
-    )
+    return tmp_path / "strongroom.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "most"),
+    [
+        (
+            "version: 1\npipelines: {a: {provider: {type: file, file_path: s.enc, key_file: a.key}}}\n",
+            "from strongroom.cli import main; assert main(['get', 'value']) == 0",
+            MOST_PLAIN,
+        ),
+        (RICH, "from strongroom.cli import main; assert main(['get', 'value']) == 0", MOST_RICH),
+        (RICH, "from strongroom.cli import main; assert main(['run', '--', 'true']) == 0", MOST_RUN),
+        (
+            RICH,
+            "import strongroom; strongroom.SecretProviderRegistry('strongroom.yaml').resolve()",
+            MOST_RICH,
+        ),
+    ],
+    ids=["plain", "get", "run", "resolve"],
+)
+def test_a_remembered_spec_costs_little_to_start_with(spec, text, code, most):
+    """Work is counted: modules, calls, and calls of the compiler, whose first one takes eight milliseconds.
+
+    Dataclasses bring `inspect` along, which takes as long as reading the store.
+    """
+    spec.write_text(text)
     spec.chmod(0o644)
     subprocess.run([sys.executable, "-m", "strongroom", "set", "value"], check=True, input=b"value-of-it")
-    too_long = (HEAVY | {"dataclasses", "inspect", "shutil", "logging"}) - {"cryptography", "sqlite3"}
-    for words in (["get", "value"], ["run", "--", "true"]):
-        call = f"from strongroom.cli import main; assert main({words!r}) == 0; print()"
-        modules_after(call)  # the first one takes the whole way, and remembers
-        assert modules_after(call) & too_long == set()
+    work_of(code)  # the first one takes the whole way, and remembers; the second writes what Python compiled
+    compiled, calls, modules = work_of(code)
+    assert {name.partition(".")[0] for name in modules} & TOO_LONG == set()
+    assert compiled == 0
+    assert len(modules) <= most[0]
+    assert calls <= most[1]

@@ -17,6 +17,22 @@ from timing import processor_seconds, row
 BIN = Path(sys.executable).parent
 ROUNDS = 15
 DOTENVX = "@dotenvx/dotenvx@2.38.2"
+FLOOR = "import sqlite3; from cryptography.hazmat.primitives.ciphers.aead import AESGCM"
+"""What whoever reads an encrypted store of SQLite has to load."""
+RICH = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: file, file_path: s.enc, key_file: a.key}
+    middleware: [{type: caching, ttl_seconds: 300}, {type: validation, max_length: 4096}]
+    hooks: [{type: audit, path: audit.jsonl}]
+secrets:
+  PASSWORD: {key: a/key, min_length: 4, forbid: [changeme]}
+  TOKEN: {key: b/key, groups: [web]}
+"""
+RESOLVE = "import strongroom; strongroom.SecretProviderRegistry('strongroom.yaml').resolve()"
+FORGETFUL = {"XDG_CACHE_HOME": "/dev/null"}
+"""Nothing can be remembered there."""
 
 
 def rows() -> list[dict[str, Any]]:
@@ -62,7 +78,50 @@ def rows() -> list[dict[str, Any]]:
             *peers,
             row("strongroom get among 10,000 / among few", many, spec, 1.15),
             row("import strongroom / python -c pass", imported, min(ours, bare), 5),
+            *_of_a_rich_spec(environment, run),
         ]
+
+
+def _of_a_rich_spec(environment: dict[str, str], run: Callable[..., None]) -> list[dict[str, Any]]:
+    """Compare whole processes with a spec that has caching, validation, audit and rules with a bare Python.
+
+    The last row is of a spec that was never seen before.
+    """
+    Path("rich").mkdir()
+    os.chdir("rich")
+    Path("strongroom.yaml").write_text(RICH)
+    Path("strongroom.yaml").chmod(0o644)
+    Path("template").write_text("{{ PASSWORD }}\n")
+    for key in ("a/key", "b/key"):
+        run("strongroom", "set", key, value=b"value")
+    commands: dict[str, str | list[str]] = {
+        "python -c pass": "python -c pass",
+        "sqlite3 and the cipher": ["python", "-c", FLOOR],
+        "get": "strongroom get a/key",
+        "run -- true": "strongroom run -- true",
+        "resolve in Python": ["python", "-c", RESOLVE],
+        "check": "strongroom check",
+        "list": "strongroom list",
+        "export": "strongroom export --format env",
+        "render": "strongroom render template",
+    }
+    taken = dict(zip(commands, _turns(environment, *commands.values()), strict=True))
+    bare, floor = taken.pop("python -c pass"), taken.pop("sqlite3 and the cipher")
+    limits = {"get": 1.5, "run -- true": 1.5, "resolve in Python": 3.0}
+    forgetful, _ = _turns(environment | FORGETFUL, "strongroom get a/key", "python -c pass")
+    return [
+        row("sqlite3 and the cipher's module, the floor / python -c pass", floor, bare, 4),
+        *(
+            row(
+                f"{name} of a spec with hooks and rules / python -c pass",
+                each,
+                bare,
+                floor / bare + limits[name] if name in limits else 8,
+            )
+            for name, each in taken.items()
+        ),
+        row("get of a spec that was never seen / python -c pass", forgetful, bare, 16),
+    ]
 
 
 def _beside_dotenvx(environment: dict[str, str], run: Callable[..., None]) -> list[dict[str, Any]]:

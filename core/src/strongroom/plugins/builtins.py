@@ -15,7 +15,7 @@ __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware",
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class AuditConfig(_Config):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
+from strongroom._frozen import frozen
 from strongroom.cache.stats import CacheStats
 from strongroom.leases.live import LiveLeases
 
 __all__ = ["RegistryFigures", "audit_failures", "cache_stats", "lease_seconds_left"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RegistryFigures:
     """Counts since a registry was made; never a key or a value.
 
@@ -40,7 +40,7 @@ def cache_stats(chain: Any) -> CacheStats | None:
         node = getattr(node, "inner", None)
     if not found:
         return None
-    return CacheStats(*(sum(getattr(one, member.name) for one in found) for member in fields(CacheStats)))
+    return CacheStats(*(sum(getattr(one, name) for one in found) for name in CacheStats.__match_args__))
 
 
 def lease_seconds_left(chain: Any) -> float | None:

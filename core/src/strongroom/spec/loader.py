@@ -120,8 +120,7 @@ class _Loader(Problems):
         if root is None:
             self.fail()
         root = self.with_profile(root)
-        self.frame(root)
-        plan = self.assemble(root)
+        plan = self.assemble(root, self.frame(root))
         if self.look_up:
             self.resolve_all_options(plan)
         if self.problems:
@@ -153,15 +152,16 @@ class _Loader(Problems):
                 self.note(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
         return root.merged(chosen)
 
-    def frame(self, root: Node) -> None:
-        """Check everything but the options of components."""
+    def frame(self, root: Node) -> Spec | None:
+        """Check everything but the options of components; return what that came to, where all is well."""
         try:
-            Spec.model_validate(root.data())
+            return Spec.model_validate(root.data())
         except ValidationError as error:
             for loc, kind, message in complaints_of(error):
                 self.complain(root, loc, kind, message)
         except Exception as error:  # noqa: BLE001  # pydantic's own limits, whatever they are
             self.note(root, (), f"the spec cannot be checked: {type(error).__name__}")
+        return None
 
     def complain(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
         if loc and loc[-1] == "[key]":
@@ -174,7 +174,7 @@ class _Loader(Problems):
             node = root.at(loc)
             self.note(node, loc, with_nearest(kind, message, node.value))
 
-    def assemble(self, root: Node) -> Plan:
+    def assemble(self, root: Node, model: Spec | None) -> Plan:
         pipelines = {
             name: self.pipeline(name, node)
             for name, node in members(root, "pipelines")
@@ -187,7 +187,7 @@ class _Loader(Problems):
         )
         default = self.default(root, pipelines)
         routes = tuple(self.routes(root, pipelines))
-        secrets = declared(self, root)
+        secrets = declared(self, root, model)
         plan = Plan(
             source=self.source.name,
             folder=self.source.folder,

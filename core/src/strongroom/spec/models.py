@@ -32,13 +32,13 @@ PipelineName = Annotated[str, Field(pattern=PIPELINE_NAME)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True, defer_build=True)
 
 
 class Component(_Model):
     """A provider, middleware or hook: its type, and the options that the plugin of that type has."""
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, strict=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, strict=True, defer_build=True)
 
     type: str = Field(min_length=1, max_length=128, description="The type name of the component.")
 

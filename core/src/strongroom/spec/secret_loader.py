@@ -19,21 +19,30 @@ from strongroom.spec.problems import Problems, entries, members, references_in
 __all__ = ["declared"]
 
 
-def declared(notes: Problems, root: Node) -> dict[str, SecretPlan]:
-    """Return the plans of what stands under `secrets`, having noted all that is wrong with it."""
+def declared(notes: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
+    """Return the plans of what stands under `secrets`, having noted all that is wrong with it.
+
+    Args:
+        notes: Where that is noted.
+        root: The nodes of the spec.
+        spec: What they came to, where the frame found nothing wrong.
+    """
     found = {
-        name: secret for name, node in members(root, "secrets") if (secret := _secret(notes, name, node))
+        name: secret
+        for name, node in members(root, "secrets")
+        if (secret := _secret(notes, name, node, spec.secrets.get(name) if spec is not None else None))
     }
     return _composed(notes, root, found)
 
 
-def _secret(notes: Problems, name: str, node: Node) -> SecretPlan | None:
+def _secret(notes: Problems, name: str, node: Node, model: models.Secret | None) -> SecretPlan | None:
     path: NodePath = ("secrets", name)
     _check_key(notes, name, node, path)
-    try:
-        model = models.Secret.model_validate(node.data())
-    except ValidationError:
-        return None  # the frame has told
+    if model is None:  # something is wrong with the spec, though perhaps not here
+        try:
+            model = models.Secret.model_validate(node.data())
+        except ValidationError:
+            return None  # the frame has told
     _check_secret(notes, model, node, path)
     generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
     rotate = (

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class _Account(BaseModel):
     """What both services need: where, as whom, and for how long."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     region_name: str | None = Field(
         default=None, description="Region; by default the SDK's own chain tells it."

@@ -12,7 +12,7 @@ from strongroom_azure.credentials import problem
 class AzureConfig(BaseModel):
     """Azure Key Vault, through Microsoft's own client."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     vault_url: str = Field(
         pattern=r"^[hH][tT][tT][pP][sS]://[^/]",

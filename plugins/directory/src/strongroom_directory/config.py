@@ -10,7 +10,7 @@ __all__ = ["DirectoryConfig"]
 class DirectoryConfig(BaseModel):
     """Options of `type: directory`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     path: Path = Field(description="The folder; each file in it is a secret.")
     writable: bool = Field(default=False, description="Whether secrets are written and deleted, too.")

@@ -8,7 +8,7 @@ __all__ = ["EnvConfig"]
 class EnvConfig(BaseModel):
     """Options of `type: env`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     prefix: str = Field(
         default="APP_SECRET_", description="What the names of all variables start with, without '=' and NUL."

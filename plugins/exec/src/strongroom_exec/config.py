@@ -10,7 +10,7 @@ __all__ = ["ExecConfig"]
 class ExecConfig(BaseModel):
     """Options of `type: exec`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     command: list[str] = Field(
         min_length=1,

@@ -12,7 +12,7 @@ __all__ = ["FileCacheConfig", "FileConfig"]
 class FileConfig(BaseModel):
     """One encrypted file on this machine."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     file_path: Path = Field(description="The store; made on the first write.")
     encryption_key: str | None = Field(
@@ -40,7 +40,7 @@ class FileConfig(BaseModel):
 class FileCacheConfig(BaseModel):
     """A cache that the processes of this machine share."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     path: Path = Field(description="The file; made at the first use.")
     max_entries: int = Field(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class GCPConfig(BaseModel):
     """Google Cloud Secret Manager, through Google's own client."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     project_id: str = Field(min_length=1, description="Id or number of the project that holds the secrets.")
     location: str | None = Field(

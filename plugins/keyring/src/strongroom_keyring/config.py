@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class KeyringConfig(BaseModel):
     """The keyring of the desktop or operating system, through the keyring library."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     service: str = Field(
         default="strongroom",

@@ -8,7 +8,7 @@ __all__ = ["MemoryConfig"]
 class MemoryConfig(BaseModel):
     """Options of `type: memory`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     secrets: dict[str, str] | None = Field(
         default=None, repr=False, description="Secrets that are there from the start, value by key."

@@ -12,7 +12,7 @@ __all__ = ["PostgreSQLConfig"]
 class PostgreSQLConfig(BaseModel):
     """The constructor's parameters of `PostgreSQLSecretProvider`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     url: str = Field(
         pattern=r"^postgres(ql)?://",

@@ -15,7 +15,7 @@ _URL = r"^postgres(ql)?://"
 class PostgreSQLRotatorConfig(BaseModel):
     """The constructor's parameters of `PostgreSQLRotator`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     url: str = Field(
         pattern=_URL,

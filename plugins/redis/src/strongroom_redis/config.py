@@ -13,7 +13,7 @@ __all__ = ["RedisCacheConfig", "RedisRotatorConfig"]
 class RedisCacheConfig(BaseModel):
     """The constructor's parameters of `RedisCacheStore`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     url: str = Field(
         pattern=r"^(rediss?|unix|rediss?\+(sentinel|cluster))://",

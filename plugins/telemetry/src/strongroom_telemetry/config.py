@@ -12,7 +12,7 @@ __all__ = ["TelemetryConfig"]
 class TelemetryConfig(BaseModel):
     """Options of the hook `telemetry`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     keys: Literal["none", "hashed"] = Field(
         default="none",

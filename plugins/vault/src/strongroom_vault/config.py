@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class _ServerConfig(BaseModel):
     """How to reach a server, and to log in there."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     url: str = Field(
         pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
