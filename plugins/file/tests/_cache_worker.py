@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 from pathlib import Path
 
 from strongroom_file import FileCacheStore
@@ -18,7 +18,7 @@ def hold(store: FileCacheStore, seconds: str) -> None:
     """Hold a lock until killed."""
     with store.lock("space:name", ttl_seconds=float(seconds), wait_seconds=60) as token:
         say(token)
-        time.sleep(600)
+        signal.pause()
 
 
 def count(store: FileCacheStore, path: str, times: str) -> None:
@@ -36,22 +36,23 @@ def write(store: FileCacheStore) -> None:
         store.set(f"space:{turn % 50}", bytes(100 + turn % 5000), 60)
         if turn % 7 == 0:
             store.delete(f"space:{turn % 31}")
-        if turn == 20:
+        if turn >= 20:
             say("under way")
 
 
 def fetch(store: FileCacheStore, key: str, path: str) -> None:
-    """Read through a cache on the store; note each fetch in a file."""
+    """Say so, and read through a cache on the store; note each fetch in a file, and let it take until told to go on."""
     from strongroom.cache import HierarchicalSecretCache
     from strongroom.encryption import AESGCMEncryption
 
     def fetched(name: str) -> str:
         with Path(path).open("a") as file:
             file.write(f"{name}\n")
-        time.sleep(0.2)
+        sys.stdin.readline()
         return "value"
 
     cache = HierarchicalSecretCache(l2=store, encryption=AESGCMEncryption(key), l2_timeout_seconds=30)
+    say("asking")
     say(cache.get_or_fetch("database/password", fetched))
     cache.close()
 

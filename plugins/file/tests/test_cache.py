@@ -62,9 +62,9 @@ def store(path, clock):
         yield store
 
 
-def _start(do, path, *arguments):
+def _start(do, path, *arguments, **streams):
     command = [sys.executable, str(WORKER), do, str(path), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams)
 
 
 def _kill(process):
@@ -235,7 +235,11 @@ def test_one_process_at_a_time(path, tmp_path):
 def test_processes_make_one_fetch(path, tmp_path):
     """Four of them ask at once, and one asks the backend."""
     key, fetches = generate_key(), tmp_path / "fetches"
-    processes = [_start("fetch", path, key, fetches) for _ in range(4)]
+    processes = [_start("fetch", path, key, fetches, stdin=subprocess.PIPE) for _ in range(4)]
+    assert [process.stdout.readline() for process in processes] == ["asking\n"] * 4
+    for process in processes:
+        process.stdin.close()
+        process.stdin = None
     assert {process.communicate(timeout=120)[0] for process in processes} == {"value\n"}
     assert fetches.read_text() == "database/password\n"
     held = b"".join(file.read_bytes() for file in tmp_path.glob("cache.db*"))
@@ -263,7 +267,8 @@ def test_killed_writers(path):
     for _ in range(5):
         writer = _start("write", path)
         assert writer.stdout.readline() == "under way\n"
-        time.sleep(chance.random() / 50)
+        for _ in range(chance.randrange(30)):
+            writer.stdout.readline()
         _kill(writer)
         with FileCacheStore(path, timeout_seconds=30) as store:
             store.set("a:b", b"data", 60)

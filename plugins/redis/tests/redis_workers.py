@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.encryption import AESGCMEncryption
 from strongroom_redis import RedisCacheStore
@@ -16,17 +14,19 @@ def cache_on(url, key, **options):
     )  # fmt: skip
 
 
-def ask_at_once(url, key, count, ready, answers):
+def ask_at_once(url, key, count, ready, asking, answers):
     cache = cache_on(url, key)
     cache.get_or_fetch("warm", lambda _: "up")
 
     def fetch(_):
         with count.get_lock():
             count.value += 1
-        time.sleep(0.2)
+        for _ in range(ready.parties):  # until all of them ask
+            asking.acquire(timeout=60)
         return "value"
 
     ready.wait(60)
+    asking.release()
     answers.put(cache.get_or_fetch("key", fetch))
 
 
@@ -53,16 +53,14 @@ def hold_in_turns(url, own, log):
 
 
 def answer_writes(url, key, orders, told):
-    """The other host: reads until it sees each new value, and tells when."""
+    """The other host: reads until it sees each new value, and says so."""
     cache = cache_on(url, key, l1_ttl_seconds=3600, l2_ttl_seconds=3600)
     current = {"value": ""}
     cache.get_or_fetch("key", lambda _: "first")
-    while not cache._subscription.alive:
-        time.sleep(0.005)
-    told.put("ready")
+    told.put("asked")
     for value in iter(orders.get, None):
         current["value"] = value
         told.put("told")
         while cache.get_or_fetch("key", lambda _: current["value"]) != value:
             pass
-        told.put(time.monotonic())
+        told.put("seen")
