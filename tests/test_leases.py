@@ -139,22 +139,63 @@ def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
 
 def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
     """Dead processes are told apart from living ones by a lock."""
-    code = (
+    code_of_a_process = (
         "import json, os, signal, sys; from strongroom import SecretProviderRegistry\n"
         "registry = SecretProviderRegistry(json.loads(sys.argv[1])); registry.get_secret('app')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     with SecretProviderRegistry(spec(servers)) as registry:
         registry.get_secret("app")
-        ended = subprocess.run([sys.executable, "-c", code, json.dumps(spec(servers))], check=False)
+        ended = subprocess.run(
+            [sys.executable, "-c", code_of_a_process, json.dumps(spec(servers))], check=False
+        )
         assert ended.returncode == -signal.SIGKILL
         files = LeaseLedger().files()
         assert sorted(file.alive() for file in files) == [False, True]
         [dead] = [file for file in files if not file.alive()]
         [entry] = dead.entries()
         assert entry.pid != os.getpid()
-        provider_of(servers).revoke_lease(entry.as_lease())
+        path = tmp_path / "strongroom.json.yaml"
+        path.write_text(json.dumps(spec(servers)))
+
+        def command(*words, other=None):
+            told = subprocess.run(
+                [Path(sys.executable).parent / "strongroom", "--spec", other or path, "--json", "lease", *words],
+                check=False, capture_output=True, text=True,
+            )  # fmt: skip
+            return told.returncode, json.loads(told.stdout or json.dumps(told.stderr))
+
+        code, listed = command("list")
+        assert {(one["pid"], one["alive"]) for one in listed["leases"]} == {
+            (os.getpid(), True),
+            (entry.pid, False),
+        }
+        # Its spec was a mapping in Python: the sweep of another spec tells of it, and leaves it.
+        code, swept = command("sweep")
+        assert isinstance(swept, dict), swept
+        assert (code, swept["revoked"], [one["id"] for one in swept["left"]]) == (0, [], [entry.id])
+        assert command("revoke", entry.id) == (0, {"revoked": [entry.id]})
         assert len(servers.users()) == 1
+        assert command("revoke", entry.id)[0] == 3
+        by_path = "registry = SecretProviderRegistry(sys.argv[2]);"
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                code_of_a_process.replace(
+                    "registry = SecretProviderRegistry(json.loads(sys.argv[1]));", by_path
+                ),
+                "",
+                path,
+            ],
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGKILL
+        assert len(servers.users()) == 2
+        code, swept = command("sweep")
+        assert (code, len(swept["revoked"]), swept["left"]) == (0, 1, [])
+        assert len(servers.users()) == 1
+        assert [file.alive() for file in LeaseLedger().files()] == [True]
 
 
 def test_a_process_that_ends_normally_revokes_its_leases(servers):

@@ -35,6 +35,7 @@ COMMANDS = {
     "import": "Store the secrets of a file.",
     "init": "Write a spec, and make an encrypted store and its key.",
     "keygen": "Print a new encryption key.",
+    "lease": "Look after leases.",
     "list": "List keys.",
     "mv": "Give a secret another key.",
     "plugins": "List the installed plugins, or begin a new one.",

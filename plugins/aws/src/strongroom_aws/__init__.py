@@ -9,9 +9,11 @@ from strongroom.plugins import lazy_exports
 if TYPE_CHECKING:
     from strongroom_aws.parameters import AWSParameterProvider
     from strongroom_aws.provider import AWSSecretProvider
+    from strongroom_aws.sts import AWSRoleProvider
 
-__all__ = ["AWSParameterProvider", "AWSSecretProvider"]
+__all__ = ["AWSParameterProvider", "AWSRoleProvider", "AWSSecretProvider"]
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, {"AWSParameterProvider": "parameters", "AWSSecretProvider": "provider"}
+    __name__,
+    {"AWSParameterProvider": "parameters", "AWSRoleProvider": "sts", "AWSSecretProvider": "provider"},
 )

@@ -70,3 +70,38 @@ class AWSParameterConfig(_Account):
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = Field(
         default="Standard", description="Standard holds 4,096 bytes, the others 8,192 (Advanced costs)."
     )
+
+
+class AWSRoleConfig(BaseModel):
+    """The constructor's parameters of `AWSRoleProvider`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    region_name: str | None = Field(
+        default=None, description="Region; by default the SDK's own chain tells it."
+    )
+    roles: dict[str, str] = Field(min_length=1, description="The ARN of each role, by name.")
+    duration_seconds: int | None = Field(
+        default=None, ge=900, le=43_200, description="How long credentials live; the service's own default."
+    )
+    endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
+        description="Address of STS: a VPC endpoint, an emulator.",
+    )
+    profile_name: str | None = Field(default=None, description="Profile of ~/.aws/config.")
+    access_key_id: str | None = Field(
+        default=None, repr=False, description="Access key; by default the SDK's chain."
+    )
+    secret_access_key: str | None = Field(default=None, repr=False, description="The access key's secret.")
+    session_token: str | None = Field(default=None, repr=False, description="Token of temporary credentials.")
+    role_session_name: str = Field(default="strongroom", description="Name of the sessions in CloudTrail.")
+    external_id: str | None = Field(
+        default=None, repr=False, description="External id that the roles ask for."
+    )
+    verify: bool | Path | None = Field(
+        default=None,
+        description="Check certificates; a path names the CA's file. By default the SDK's own chain.",
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds for one call, with retries.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept.")

@@ -23,6 +23,7 @@ from strongroom_aws.account import Account, client_of, session_of
 __all__ = ["Connection", "CutShortError", "OtherAnswerError", "Outcome", "Pace", "Refusal"]
 
 _TELLS: dict[str, tuple[str, ...]] = {
+    "assume_role": ("Credentials",),
     "batch_get_secret_value": ("SecretValues", "Errors"),
     "create_secret": ("VersionId",),
     "delete_secret": ("Name",),
@@ -318,7 +319,9 @@ def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
         raise CutShortError
     if told is not None and "content-encoding" not in head and told != str(len(body)):
         raise CutShortError
-    if response_dict["status_code"] < _REDIRECTION and not (_is_object(body) or _is_empty_answer(head, body)):
+    if response_dict["status_code"] < _REDIRECTION and not (
+        _is_object(body) or _is_answer_of_sts(body) or _is_empty_answer(head, body)
+    ):
         raise CutShortError
 
 
@@ -331,6 +334,11 @@ def _is_object(body: bytes) -> bool:
         return isinstance(json.loads(body), dict)
     except ValueError:
         return False
+
+
+def _is_answer_of_sts(body: bytes) -> bool:
+    """Tell whether a body is what STS answers, which speaks XML."""
+    return body[:400].lstrip().startswith(b"<AssumeRole") and body.rstrip().endswith(b"</AssumeRoleResponse>")
 
 
 def _check_told(operation: str, asked: str | None, answer: Mapping[str, Any], model: Any) -> None:

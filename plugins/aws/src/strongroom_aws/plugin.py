@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from strongroom import Plugin, hookimpl
 
-from strongroom_aws.config import AWSConfig, AWSParameterConfig
+from strongroom_aws.config import AWSConfig, AWSParameterConfig, AWSRoleConfig
 
 
 @hookimpl
@@ -23,5 +23,11 @@ def strongroom_providers() -> Iterable[Plugin]:
             summary="Secrets as SecureString parameters in AWS Systems Manager's Parameter Store.",
             config=AWSParameterConfig,
             factory="strongroom_aws.parameters:AWSParameterProvider",
+        ),
+        Plugin(
+            name="aws.sts",
+            summary="Temporary credentials of AWS roles, from the Security Token Service.",
+            config=AWSRoleConfig,
+            factory="strongroom_aws.sts:AWSRoleProvider",
         ),
     ]
