@@ -52,6 +52,7 @@ _NAMED = {
     "TestAzure": "azure",
     "TestAzureThatPurges": "azure, purging",
     "TestPostgreSQL": "postgresql",
+    "TestEtcd": "etcd",
     "TestFileBackend": "keyring, a backend that cannot list",
     "TestSecretService": "keyring, GNOME's Secret Service",
 }

@@ -59,6 +59,7 @@ def main() -> None:
             "keyring",
             "mariadb",
             "postgresql",
+            "etcd",
             "redis",
             "telemetry",
             "vault.transit",

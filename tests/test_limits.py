@@ -6,6 +6,7 @@ import pytest
 from strongroom.errors import ConfigurationError
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider
 from strongroom_azure import AzureSecretProvider
+from strongroom_etcd import EtcdSecretProvider
 from strongroom_gcp import GCPSecretProvider
 from strongroom_postgresql import PostgreSQLSecretProvider
 from strongroom_redis import RedisCacheStore
@@ -17,6 +18,7 @@ MAKERS = {
     "aws.parameters": lambda **limits: AWSParameterProvider("eu-west-1", **limits),
     "azure": lambda **limits: AzureSecretProvider("https://v.vault.azure.net", **limits),
     "gcp": lambda **limits: GCPSecretProvider("project", **limits),
+    "etcd": lambda **limits: EtcdSecretProvider("http://etcd.example", encryption_key=bytes(32), **limits),
     "postgresql": lambda **limits: PostgreSQLSecretProvider(
         "postgresql://db.example", encryption_key=bytes(32), **limits
     ),

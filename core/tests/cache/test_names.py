@@ -61,6 +61,11 @@ MUST_NOT = {
     "kms_key_name labels",
     ("provider", "azure"): "credential client_options timeout deadline max_workers purge tags",
     ("provider", "keyring"): "",
+    (
+        "provider",
+        "etcd",
+    ): "username password encryption_key key_file older_keys ca_file client_cert client_key "
+    "max_versions destroy_on_delete timeout deadline max_connections max_request_bytes max_txn_ops",
     ("provider", "postgresql"): "username password encryption_key key_file older_keys max_versions timeout "
     "destroy_on_delete deadline max_connections pooler migrate",
     (

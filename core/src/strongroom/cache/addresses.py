@@ -54,6 +54,7 @@ DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("provider", "gcp"): frozenset({"project_id", "location", "client_options"}),
     ("provider", "azure"): frozenset({"vault_url"}),
     ("provider", "keyring"): frozenset({"service", "backend"}),
+    ("provider", "etcd"): frozenset({"endpoints", "prefix"}),
     ("provider", "postgresql"): frozenset({"url", "schema"}),
     ("provider", "vault.leases"): frozenset({"url", "namespace", "mount_point", "path", "parameters"}),
     ("provider", "aws.sts"): frozenset({"roles"}),  # and the account that it resolves to

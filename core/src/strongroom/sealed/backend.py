@@ -39,6 +39,7 @@ class Change(NamedTuple):
         low: The lowest number of a row that a read needs.
         body: The new row.
         dropped: Numbers of rows that are no longer needed.
+        visible: Whether readers get something else by it.
     """
 
     name: bytes
@@ -48,6 +49,7 @@ class Change(NamedTuple):
     low: int
     body: bytes
     dropped: tuple[int, ...]
+    visible: bool
 
 
 class SealedBackend(Protocol):
@@ -100,8 +102,13 @@ class SealedBackend(Protocol):
         """
         ...
 
-    def subscribe(self, changed: Callable[[list[bytes] | None], object], deadline: Deadline) -> Closeable:
-        """Call `changed` with the names of each transaction from now on; None: some may have been missed."""
+    def subscribe(
+        self, changed: Callable[[list[tuple[bytes, bytes | None]] | None], object], deadline: Deadline
+    ) -> Closeable:
+        """Call `changed` with what each transaction from now on wrote: names, and heads where they are known.
+
+        Changes that are not visible may be left out. None says that some may have been missed.
+        """
         ...
 
     def close(self) -> None:

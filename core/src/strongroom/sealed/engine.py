@@ -287,6 +287,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             record.low,
             store.sealer.seal(ROW, name, record.number, step.value),
             step.dropped,
+            record.changed == record.number,
         )
 
     def _after_conflict(
@@ -382,9 +383,19 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _current(self, store: Store, key: str, name: SealedName, record: Record, found: Found) -> str:
         number, body = found.rows[0]
-        if number != record.current:
+        if number == record.current:
+            return self._row(store, key, name, number, body)
+        # A backend that gives the last row alone, and an operation without a value was the last one.
+        late = self._backend.row(name.name, record.current, self._deadline())
+        if late is not None:
+            return self._row(store, key, name, record.current, late)
+        again = self._backend.read([name.name], self._deadline()).get(name.name)
+        if again is None or again.head == found.head:
             raise self._tampered(key, f"the current version of {show_key(key)} is gone")
-        return self._row(store, key, name, number, body)
+        newer = self._verified(store, key, name, again, self._seen.get(name.name))
+        if newer is None or not newer.current:
+            raise self._absent(key) if newer is None else self._gone(key, newer)
+        return self._current(store, key, name, newer, again)
 
     def _row(self, store: Store, key: str, name: SealedName, number: int, body: bytes) -> str:
         data = store.sealer.open(ROW, name, number, body)

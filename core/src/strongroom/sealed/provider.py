@@ -18,7 +18,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import cannot_start_key, check_key, check_prefix, is_reserved
 from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
-from strongroom.providers.metadata import VersionState
+from strongroom.providers.metadata import ChangeKind, VersionState
 from strongroom.sealed.backend import Found
 from strongroom.sealed.cipher import SealedName
 from strongroom.sealed.engine import B, Plan, SealedEngine, Step, Store, new_epoch, time_of
@@ -302,11 +302,10 @@ class SealedSecretProvider(SealedEngine[B]):
     # --- changes ---
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        def changed(names: list[bytes] | None) -> None:
-            if names is None:
-                callback([])
-                return
-            changes = self._changes(names)
+        told: dict[bytes, int] = {}
+
+        def changed(written: Sequence[tuple[bytes, bytes | None]] | None) -> None:
+            changes = self._changes(written, told) if written is not None else None
             if changes is None or changes:
                 callback(changes or [])
 
@@ -315,26 +314,29 @@ class SealedSecretProvider(SealedEngine[B]):
         except DeadlineExceededError:
             raise self._late("subscribe") from None
 
-    def _changes(self, names: Sequence[bytes]) -> list[SecretChange] | None:
-        """Return what became of `names`; None where that cannot be told now."""
+    def _changes(
+        self, written: Sequence[tuple[bytes, bytes | None]], told: dict[bytes, int]
+    ) -> list[SecretChange] | None:
+        """Return what `written` is to readers, each once; None where that cannot be found out now."""
 
         def read(store: Store) -> list[SecretChange]:
-            found = self._backend.heads(names, self._deadline())
+            asked = [name for name, head in written if head is None]
+            found = self._backend.heads(asked, self._deadline()) if asked else {}
             now = self._clock()
             changes = []
-            for name in names:
-                if name not in found:
+            for name, given in written:
+                head = given if given is not None or name not in found else found[name].head
+                if head is None:
                     continue
-                record = self._opened_head(
-                    store, None, SealedName(name, store.sealer.cipher(name)), found[name]
-                )
-                if is_reserved(record.key):
+                record = self._head(store, None, SealedName(name, store.sealer.cipher(name)), head)
+                if is_reserved(record.key) or record.changed <= told.get(name, 0):
                     continue
-                if record.current:
-                    version = record.version_id(record.current)
-                    changes.append(SecretChange(record.key, "set", version, now))
-                elif record.deleted or not record.versions:
-                    changes.append(SecretChange(record.key, "deleted", None, now))
+                if given is not None and record.changed != record.number:
+                    continue  # staged or discarded
+                told[name] = record.changed
+                current = record.version_id(record.current) if record.current else None
+                kind: ChangeKind = "set" if current is not None else "deleted"
+                changes.append(SecretChange(record.key, kind, current, now))
             return changes
 
         nothing: list[SecretChange] = []

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 __all__ = ["PENDING", "PREVIOUS", "Record", "Version"]
 
-_FIELDS: Final = Struct(">QQQIqqH")
+_FIELDS: Final = Struct(">QQQQIqqH")
 _VERSION: Final = Struct(">QqB")
 PENDING, PREVIOUS = 0, 1
 
@@ -29,6 +29,7 @@ class Record(NamedTuple):
         number: Of the last row: each operation adds one, so that an older head does not fit to the rows.
         current: The row of the current version, 0 where there is none.
         deleted: The row of the version that was current as the secret was deleted, 0 where it was not.
+        changed: The row of the operation that last changed what readers get.
         epoch: Drawn as the record was begun; part of version ids, so that none is ever used twice.
         created, updated: When the secret got its first and its present value.
         versions: All versions that are kept, packed, oldest first.
@@ -38,6 +39,7 @@ class Record(NamedTuple):
     number: int = 0
     current: int = 0
     deleted: int = 0
+    changed: int = 0
     epoch: int = 0
     created: int = 0
     updated: int = 0
@@ -45,16 +47,16 @@ class Record(NamedTuple):
 
     def pack(self) -> bytes:
         key = self.key.encode()
-        fields = (self.number, self.current, self.deleted, self.epoch, self.created, self.updated, len(key))
-        return _FIELDS.pack(*fields) + key + self.versions
+        numbers = (self.number, self.current, self.deleted, self.changed, self.epoch)
+        return _FIELDS.pack(*numbers, self.created, self.updated, len(key)) + key + self.versions
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Read what `pack` wrote, of whatever later version: fields may follow the versions then."""
-        number, current, deleted, epoch, created, updated, length = _FIELDS.unpack_from(data)
+        number, current, deleted, changed, epoch, created, updated, length = _FIELDS.unpack_from(data)
         end = _FIELDS.size + length
         key = data[_FIELDS.size : end].decode()
-        return cls(key, number, current, deleted, epoch, created, updated, data[end:])
+        return cls(key, number, current, deleted, changed, epoch, created, updated, data[end:])
 
     @property
     def low(self) -> int:
@@ -84,6 +86,7 @@ class Record(NamedTuple):
             number=number,
             current=number,
             deleted=0,
+            changed=number,
             created=self.created if self.current else now,
             updated=max(now, self.updated),
             versions=self.versions + _VERSION.pack(number, now, PREVIOUS),
@@ -107,6 +110,7 @@ class Record(NamedTuple):
             number=self.number + 1,
             current=version.number,
             deleted=0,
+            changed=self.number + 1,
             created=self.created if self.current else now,
             updated=max(now, self.updated),
             versions=packed,
@@ -128,14 +132,16 @@ class Record(NamedTuple):
             number=self.number + 1,
             current=0,
             deleted=0 if destroy else self.current,
+            changed=self.number + 1 if self.current else self.changed,
             versions=_without(self.versions, gone),
         )
         return after, (*sorted(gone), *self._marker())
 
     def recovered(self, now: int) -> tuple[Self, tuple[int, ...]]:
         """Return the record of a deleted secret with the version that was current made so again."""
+        number = self.number + 1
         after = self._replace(
-            number=self.number + 1, current=self.deleted, deleted=0, updated=max(now, self.updated)
+            number=number, current=self.deleted, deleted=0, changed=number, updated=max(now, self.updated)
         )
         return after, self._marker()
 

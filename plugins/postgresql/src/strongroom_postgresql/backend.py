@@ -35,7 +35,7 @@ from strongroom_postgresql.connection import (
     number_of,
 )
 from strongroom_postgresql.errors import TYPE_NAME, UNDEFINED, UNIQUE, ServerError, translate
-from strongroom_postgresql.listening import Listener, payload
+from strongroom_postgresql.listening import Listener, Written, payload
 from strongroom_postgresql.statements import FORMAT, MIGRATIONS, Statements
 
 __all__ = ["PostgreSQLBackend"]
@@ -204,7 +204,7 @@ class PostgreSQLBackend:
         )
 
     def _written(self, changes: Sequence[Change], deadline: Deadline) -> dict[bytes, bytes | None] | None:
-        told = payload([one.name for one in changes])
+        told = payload([one.name for one in changes if one.visible])
         if len(changes) > 1:
             return self._written_together(changes, told, deadline)
         one = changes[0]
@@ -253,7 +253,7 @@ class PostgreSQLBackend:
 
     # --- the rest ---
 
-    def subscribe(self, changed: Callable[[list[bytes] | None], object], deadline: Deadline) -> Closeable:
+    def subscribe(self, changed: Callable[[Written | None], object], deadline: Deadline) -> Closeable:
         connection = self._pool.open(deadline)
         if self._pool.pooler:
             connection.close()
@@ -324,19 +324,21 @@ class PostgreSQLBackend:
             "look at the server",
             Statement(
                 "strongroom_server",
-                b"SELECT current_setting('server_version')::bytea, current_user::text::bytea,"
-                b" pg_is_in_recovery()::int::bigint, has_schema_privilege($1, 'CREATE')::int::bigint",
-                (25,),
+                b"SELECT convert_to(current_setting('server_version'), 'UTF8'),"
+                b" convert_to(current_user::text, 'UTF8'), pg_is_in_recovery()::int::bigint,"
+                b" (to_regclass($1) IS NOT NULL)::int::bigint",
+                (TEXT,),
             ),
-            (self._schema.encode(),),
+            (f'"{self._schema}".store'.encode(),),
             deadline,
         )
-        version, role, replica, _ = rows[0]
+        version, role, replica, store = rows[0]
         return {
             "server": (version or b"").decode(),
             "role": (role or b"").decode(),
             "replica": "yes" if number_of(replica) else "no",
             "pooler": "yes" if self._pool.pooler else "no",
+            "store": "there" if number_of(store) else "made by the first write",
         }
 
 

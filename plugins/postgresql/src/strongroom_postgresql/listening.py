@@ -26,8 +26,11 @@ _PAUSES: Final = (0.1, 5.0)
 _PING = Statement("strongroom_ping", b"SELECT 1::bigint", ())
 
 
+Written = list[tuple[bytes, bytes | None]]
+
+
 def payload(names: Sequence[bytes]) -> bytes:
-    """Return the notification of a transaction: sealed names, or that they were many."""
+    """Return the notification of a transaction: sealed names, or that they were many; none is empty."""
     told = b",".join(one.hex().encode() for one in names)
     return told if len(told) <= _LONGEST else _MANY
 
@@ -46,7 +49,7 @@ class Listener:
         self,
         connect: Callable[[Deadline], Connection],
         channel: bytes,
-        changed: Callable[[list[bytes] | None], object],
+        changed: Callable[[Written | None], object],
         connection: Connection,
     ) -> None:
         self._connect = connect
@@ -118,7 +121,7 @@ class Listener:
                 if connection.closed:
                     raise psycopg.OperationalError("the connection was lost")
 
-    def _tell(self, names: list[bytes] | None) -> None:
+    def _tell(self, names: Written | None) -> None:
         if self._ended.is_set():
             return
         try:
@@ -132,8 +135,8 @@ class Listener:
         self._connection = None
 
 
-def _names(told: bytes) -> list[bytes] | None:
+def _names(told: bytes) -> Written | None:
     try:
-        return [bytes.fromhex(one) for one in told.decode().split(",")]
+        return [(bytes.fromhex(one), None) for one in told.decode().split(",")]
     except ValueError:
         return None

@@ -46,7 +46,7 @@ _SINGLE = """\
 ), added AS (
     INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed RETURNING 1
 ), told AS (
-    SELECT pg_catalog.pg_notify($7, $8) FROM changed
+    SELECT pg_catalog.pg_notify($7, $8) FROM changed WHERE $8 <> ''
 )
 SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM told),
        CASE WHEN EXISTS (SELECT FROM changed) THEN NULL ELSE
@@ -135,11 +135,11 @@ WITH want AS (
 ), added AS (
     INSERT INTO {schema}.version SELECT name, number, body FROM want WHERE (SELECT ok FROM fits)
 ), told AS (
-    SELECT pg_catalog.pg_notify($9, $10) FROM fits WHERE ok
+    SELECT pg_catalog.pg_notify($9, $10) FROM fits WHERE ok AND $10 <> ''
 )
 SELECT w.name, s.head FROM want w LEFT JOIN {schema}.secret s ON s.name = w.name
 WHERE NOT (SELECT ok FROM fits)
-UNION ALL SELECT NULL, NULL FROM told""",
+UNION ALL SELECT NULL, NULL FROM fits WHERE ok AND (SELECT count(*) FROM told) >= 0""",
             *(BYTEA_ARRAY, INT8_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY),
             *(BYTEA_ARRAY, INT8_ARRAY, TEXT, TEXT),
         )

@@ -1,0 +1,377 @@
+"""The calls of a sealed store on etcd: each is one transaction, but for lists and the largest batches."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from math import ceil
+from typing import Any, Final
+
+from strongroom.deadlines import Deadline, DeadlineExceededError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    SecretTooLargeError,
+    StrongroomError,
+    show_key,
+)
+from strongroom.providers import Closeable
+from strongroom.sealed import Change, Found, StoreGoneError
+
+from strongroom_etcd.client import Client
+from strongroom_etcd.errors import TYPE_NAME, ServerError, translate
+from strongroom_etcd.listening import Listener, Written
+
+__all__ = ["SPARE_BYTES", "EtcdBackend"]
+
+SPARE_BYTES: Final = 65_536
+"""What of a request is not the value: head, names, and what they are compared with."""
+_PAGE: Final = 500
+_LAST: Final = (1 << 64) - 1
+_TURNS: Final = 5
+_LOCK_PAUSES: Final = (0.05, 0.5)
+
+Op = dict[str, Any]
+
+
+def text(data: bytes) -> str:
+    """Return bytes as JSON has them."""
+    return b64encode(data).decode()
+
+
+def range_end(data: bytes) -> bytes:
+    """Return the end of the range of all keys that begin with `data`."""
+    kept = data.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
+
+
+class EtcdBackend:
+    """A sealed store below one prefix of a cluster.
+
+    Heads are below `s/`, and rows below `v/`, by name and number counted down, so that the last row is the
+    first of its range.
+
+    Args:
+        client: Sends requests.
+        prefix: What all keys begin with.
+        max_request_bytes, max_txn_ops: The cluster's limits.
+    """
+
+    def __init__(self, client: Client, prefix: str, *, max_request_bytes: int, max_txn_ops: int) -> None:
+        self._client = client
+        own = prefix.encode()
+        self._header, self._heads, self._rows, self._locks = (
+            own + one for one in (b"header", b"s/", b"v/", b"l/")
+        )
+        self._most_bytes = max_request_bytes
+        self._most_ops = max_txn_ops
+        self._listeners: list[Listener] = []
+
+    # --- the store ---
+
+    def header(self, deadline: Deadline) -> bytes:
+        found = self._range("read the header", {"key": text(self._header)}, deadline)
+        if not found:
+            raise StoreGoneError
+        return b64decode(found[0]["value"])
+
+    def create(self, header: bytes, deadline: Deadline) -> bytes:
+        won, answers = self._txn(
+            "make the store",
+            [{"key": text(self._header), "target": "CREATE", "create_revision": "0"}],
+            [_put(self._header, header)],
+            [_range(self._header)],
+            deadline,
+        )
+        return header if won else b64decode(_pairs(answers[0])[0]["value"])
+
+    def replace_header(self, before: bytes, after: bytes, deadline: Deadline) -> bool:
+        compare = [_same(self._header, before)]
+        return self._txn("replace the header", compare, [_put(self._header, after)], [], deadline)[0]
+
+    # --- reading ---
+
+    def read(self, names: Sequence[bytes], deadline: Deadline) -> dict[bytes, Found]:
+        return self._found("read", names, deadline, bodies=True)
+
+    def heads(self, names: Sequence[bytes], deadline: Deadline) -> dict[bytes, Found]:
+        return self._found("read", names, deadline, bodies=False)
+
+    def _found(
+        self, doing: str, names: Sequence[bytes], deadline: Deadline, *, bodies: bool
+    ) -> dict[bytes, Found]:
+        found: dict[bytes, Found] = {}
+        ops = [
+            op for name in names for op in (_range(self._heads + name), self._last_row(name, bodies=bodies))
+        ]
+        at = None
+        for start in range(0, len(ops), self._most_nested):
+            some = ops[start : start + self._most_nested]
+            answers, at = self._read(doing, some, deadline, at)
+            for place in range(0, len(answers), 2):
+                name = names[(start + place) // 2]
+                heads, rows = _pairs(answers[place]), _pairs(answers[place + 1])
+                if heads:
+                    found[name] = Found(b64decode(heads[0]["value"]), [self._row(rows[0])] if rows else [])
+        return found
+
+    def row(self, name: bytes, number: int, deadline: Deadline) -> bytes | None:
+        found = self._range("read a version", {"key": text(self._row_key(name, number))}, deadline)
+        return b64decode(found[0].get("value", "")) if found else None
+
+    def scan(
+        self, start: bytes, part: Callable[[], Deadline], after: bytes | None = None
+    ) -> Iterator[list[tuple[bytes, Found]]]:
+        least = self._heads + start if after is None else self._heads + after + b"\0"
+        end = text(range_end(self._heads + start))
+        while True:
+            deadline = part()
+            asked = {"key": text(least), "range_end": end, "limit": str(_PAGE)}
+            heads = self._range("list", asked, deadline)
+            keys = [b64decode(one["key"]) for one in heads]
+            names = [key[len(self._heads) :] for key in keys]
+            # Of one moment each: a head and its row, where something was written since the page was read.
+            found = self._found("list", names, deadline, bodies=False) if names else {}
+            if found:
+                yield [(name, found[name]) for name in names if name in found]
+            if len(heads) < _PAGE:
+                return
+            least = keys[-1] + b"\0"
+
+    # --- writing ---
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> dict[bytes, bytes | None] | None:
+        ops = [op for one in changes for op in self._ops(one)]
+        size = sum(
+            len(one.head) + len(one.body) + 2 * len(one.name) + len(one.before or b"") + 200
+            for one in changes
+        )
+        if size > self._most_bytes or len(ops) > self._most_nested:
+            raise SecretTooLargeError(
+                changes[0].name.hex(),
+                f"{TYPE_NAME}: {len(changes)} secrets do not fit into one transaction: {size} bytes of "
+                f"{self._most_bytes}, {len(ops)} operations of {self._most_nested}",
+                provider=TYPE_NAME,
+                hint="write fewer at once; nothing was written",
+            )
+        if len(changes) > self._half:
+            return self._write_many(changes, ops, deadline)
+        compare = [_as_before(self._heads + one.name, one.before) for one in changes]
+        won, answers = self._txn(
+            "write", compare, self._nested(ops), [_range(self._heads + one.name) for one in changes], deadline
+        )
+        if won:
+            return None
+        heads = [_pairs(one) for one in answers]
+        now = {
+            one.name: b64decode(head[0]["value"]) if head else None
+            for one, head in zip(changes, heads, strict=True)
+        }
+        return {one.name: now[one.name] for one in changes if now[one.name] != one.before}
+
+    def _write_many(
+        self, changes: Sequence[Change], ops: list[Op], deadline: Deadline
+    ) -> dict[bytes, bytes | None] | None:
+        """Write what has more comparisons than a transaction takes: only if no head changed since a look."""
+        for _ in range(_TURNS):
+            asked = [_range(self._heads + one.name) for one in changes]
+            answers, at = self._read("write", asked, deadline, None)
+            found = [_pairs(one) for one in answers]
+            now = {
+                one.name: b64decode(head[0]["value"]) if head else None
+                for one, head in zip(changes, found, strict=True)
+            }
+            conflicts = {one.name: now[one.name] for one in changes if now[one.name] != one.before}
+            if conflicts:
+                return conflicts
+            nothing_newer = {
+                "key": text(self._heads),
+                "range_end": text(range_end(self._heads)),
+                "target": "MOD",
+                "result": "LESS",
+                "mod_revision": str(int(at) + 1),
+            }
+            if self._txn("write", [nothing_newer], self._nested(ops), [], deadline)[0]:
+                return None
+        raise ConflictError(
+            f"{TYPE_NAME}: other secrets are written again and again beside these {len(changes)}",
+            provider=TYPE_NAME,
+            hint=f"write {self._half} or fewer at once",
+        )
+
+    def _ops(self, one: Change) -> list[Op]:
+        dropped = [
+            {"requestDeleteRange": {"key": text(self._row_key(one.name, number))}} for number in one.dropped
+        ]
+        return [
+            _put(self._heads + one.name, one.head),
+            _put(self._row_key(one.name, one.number), one.body),
+            *dropped,
+        ]
+
+    # --- the rest ---
+
+    def subscribe(self, changed: Callable[[Written | None], object], deadline: Deadline) -> Closeable:
+        listener = Listener(self._client, self._heads, range_end(self._heads), changed, deadline)
+        self._listeners.append(listener)
+        return listener
+
+    @contextmanager
+    def lock(
+        self, name: str, *, ttl_seconds: float, wait_seconds: float, sealed: bytes, timeout: float
+    ) -> Iterator[int]:
+        """Hold a lock for the block by a lease of the cluster, and give its fencing token."""
+        granted = self._call(
+            "lock", "/v3/lease/grant", {"TTL": str(max(1, ceil(ttl_seconds)))}, Deadline(timeout)
+        )
+        lease = granted["ID"]
+        try:
+            yield self._acquired(name, self._locks + sealed, lease, wait_seconds, timeout)
+        finally:
+            with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
+                self._call("unlock", "/v3/lease/revoke", {"ID": lease}, Deadline(timeout))
+
+    def _acquired(self, name: str, key: bytes, lease: str, wait_seconds: float, timeout: float) -> int:
+        end = time.monotonic() + wait_seconds
+        pause = _LOCK_PAUSES[0]
+        absent = {"key": text(key), "target": "CREATE", "create_revision": "0"}
+        mine = {"requestPut": {"key": text(key), "value": "", "lease": lease}}
+        body = {"compare": [absent], "success": [mine]}
+        while True:
+            answer = self._call("lock", "/v3/kv/txn", body, Deadline(timeout))
+            if answer.get("succeeded"):
+                return int(answer["header"]["revision"])
+            left = end - time.monotonic()
+            if left <= 0:
+                raise ConflictError(
+                    f"{TYPE_NAME}: another process holds the lock {show_key(name)}", provider=TYPE_NAME
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _LOCK_PAUSES[1])
+
+    def server(self, deadline: Deadline) -> dict[str, str]:
+        """Return what `doctor` shows of the cluster."""
+        told = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
+        found = {"server": str(told.get("version", "")), "database": f"{int(told.get('dbSize', 0))} bytes"}
+        if not int(told.get("leader", 0)):
+            raise BackendUnavailableError(
+                f"{TYPE_NAME}: the cluster has no leader",
+                provider=TYPE_NAME,
+                hint="look at its other members",
+            )
+        if any("NOSPACE" in str(one) for one in told.get("errors", ())):
+            raise BackendUnavailableError(
+                f"{TYPE_NAME}: the cluster's database is full",
+                provider=TYPE_NAME,
+                hint="compact, defragment, then `etcdctl alarm disarm`",
+            )
+        return found
+
+    def close(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for one in listeners:
+            one.close()
+        self._client.close()
+
+    # --- requests ---
+
+    @property
+    def _half(self) -> int:
+        """How many operations a transaction has beside as many in each transaction inside of it."""
+        return self._most_ops // 2
+
+    @property
+    def _most_nested(self) -> int:
+        return self._half * self._half // 2 * 2
+
+    def _nested(self, ops: list[Op]) -> list[Op]:
+        """Return operations as a transaction takes them: many of them in transactions inside of it."""
+        if len(ops) <= self._half:
+            return ops
+        return [
+            {"requestTxn": {"success": ops[at : at + self._half]}} for at in range(0, len(ops), self._half)
+        ]
+
+    def _read(
+        self, doing: str, ops: list[Op], deadline: Deadline, at: str | None
+    ) -> tuple[list[Mapping[str, Any]], str]:
+        """Return the answers to reads, all of one moment, and its revision."""
+        if at is not None:
+            ops = [{"requestRange": {**one["requestRange"], "revision": at}} for one in ops]
+        answer = self._call(doing, "/v3/kv/txn", {"success": self._nested(ops)}, deadline)
+        answers = _flat(answer.get("responses", []))
+        if len(answers) != len(ops):
+            raise _damaged(doing)
+        return answers, at or str(answer["header"]["revision"])
+
+    def _txn(
+        self, doing: str, compare: list[Op], success: list[Op], failure: list[Op], deadline: Deadline
+    ) -> tuple[bool, list[Mapping[str, Any]]]:
+        body = {"compare": compare, "success": success, "failure": failure}
+        answer = self._call(doing, "/v3/kv/txn", body, deadline)
+        return bool(answer.get("succeeded")), _flat(answer.get("responses", []))
+
+    def _range(self, doing: str, asked: Op, deadline: Deadline) -> list[dict[str, Any]]:
+        return list(self._call(doing, "/v3/kv/range", asked, deadline).get("kvs", []))
+
+    def _call(self, doing: str, path: str, body: Op, deadline: Deadline) -> dict[str, Any]:
+        try:
+            return self._client.call(doing, path, body, deadline)
+        except ServerError as error:
+            failed = translate(error, doing)
+        raise failed
+
+    def _last_row(self, name: bytes, *, bodies: bool) -> Op:
+        key = self._rows + name
+        asked: Op = {"key": text(key), "range_end": text(range_end(key)), "limit": "1"}
+        return {"requestRange": asked if bodies else {**asked, "keys_only": True}}
+
+    def _row_key(self, name: bytes, number: int) -> bytes:
+        return self._rows + name + (_LAST - number).to_bytes(8, "big")
+
+    @staticmethod
+    def _row(pair: Mapping[str, Any]) -> tuple[int, bytes]:
+        number = _LAST - int.from_bytes(b64decode(pair["key"])[-8:], "big")
+        return number, b64decode(pair.get("value", ""))
+
+
+def _range(key: bytes) -> Op:
+    return {"requestRange": {"key": text(key)}}
+
+
+def _put(key: bytes, value: bytes) -> Op:
+    return {"requestPut": {"key": text(key), "value": text(value)}}
+
+
+def _same(key: bytes, value: bytes) -> Op:
+    return {"key": text(key), "target": "VALUE", "value": text(value)}
+
+
+def _as_before(key: bytes, before: bytes | None) -> Op:
+    if before is None:
+        return {"key": text(key), "target": "CREATE", "create_revision": "0"}
+    return _same(key, before)
+
+
+def _flat(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the answers of a transaction and of those inside of it, in order."""
+    found: list[Mapping[str, Any]] = []
+    for one in answers:
+        inner = one.get("response_txn")
+        found += [one] if inner is None else _flat(inner.get("responses", []))
+    return found
+
+
+def _pairs(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    told = answer.get("response_range")
+    return list(told.get("kvs", [])) if isinstance(told, Mapping) else []
+
+
+def _damaged(doing: str) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{TYPE_NAME}: {doing}: the answer is damaged",
+        provider=TYPE_NAME,
+        hint="is there a proxy in between?",
+    )

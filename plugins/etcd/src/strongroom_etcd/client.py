@@ -1,0 +1,287 @@
+"""etcd's JSON gateway: requests to whichever member answers, logged in anew as tokens end."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from strongroom.clients import redact_message
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    StrongroomError,
+)
+from strongroom.parallel import never_collect, renew_after_fork
+
+from strongroom_etcd.errors import AGAIN, LOGIN, TYPE_NAME, ServerError, translate
+from strongroom_etcd.http import HTTPConnection, LostError
+
+__all__ = ["Client"]
+
+_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+_LOGINS: Final = 2
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+
+
+class Client:
+    """Sends requests, each to the member that answered last, and to the next one where it does not.
+
+    A request may be sent twice, as reads change nothing and writes name the state that they change.
+
+    Args:
+        endpoints: Addresses of the members.
+        username, password: The login, or None.
+        tls: Files of the CA, the client's certificate and its key.
+        most: Connections of this process.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        username: str | None,
+        password: str | None,
+        tls: tuple[Path | None, Path | None, Path | None],
+        most: int,
+    ) -> None:
+        self._endpoints = list(endpoints)
+        self._login = (username, password)
+        self._files = tls
+        self._most = most
+        self._at = 0
+        self._token: str | None = None
+        self._context: ssl.SSLContext | None = None
+        self._runner = DeadlineExecutor(most + 8)
+        self._begin_again()
+        renew_after_fork(self, Client._after_fork)
+
+    def call(self, doing: str, path: str, body: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises:
+            ServerError: A refusal that only the caller can judge.
+            StrongroomError: Any other failure.
+            DeadlineExceededError: There was no answer in time, and no member said why.
+        """
+        data = json.dumps(body, separators=(",", ":")).encode()
+        if not self._free.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
+            raise DeadlineExceededError
+        try:
+            return self._until_answered(doing, lambda: self._post(path, data, deadline), deadline)
+        finally:
+            self._free.release()
+
+    def stream(
+        self, path: str, body: dict[str, Any], deadline: Deadline
+    ) -> tuple[HTTPConnection, Iterator[bytes]]:
+        """Begin a request whose answer does not end; return its connection, and the lines that come."""
+        data = json.dumps(body).encode()
+
+        def begin() -> HTTPConnection:
+            connection = self._open(deadline)
+            try:
+                connection.send(path, data, self._logged_in(deadline), deadline)
+                status, length = connection.head(deadline)
+                whole = b"".join(connection.chunks(deadline)) if status != _OK and length is None else b""
+            except BaseException:
+                connection.close()
+                raise
+            if status == _OK:
+                return connection
+            connection.close()
+            raise _refusal(status, whole)
+
+        connection = self._until_answered("watch", begin, deadline)
+        return connection, connection.chunks(Deadline(None))
+
+    def _until_answered(self, doing: str, ask: Callable[[], Any], deadline: Deadline) -> Any:
+        """Return what `ask` returns, asked again of other members while there is time."""
+        pause, failed, logins = _PAUSE, "", 0
+        refused: StrongroomError | None = None
+        for tried in range(1, 3 * len(self._endpoints) + 1):
+            at = self._at
+            try:
+                return ask()
+            except ServerError as error:
+                failed = error.said
+                if error.says(*LOGIN) and self._login[0] is not None and logins < _LOGINS:
+                    logins += 1
+                    self._token = None
+                    continue
+                if error.code not in AGAIN:
+                    raise
+                refused = translate(error, doing)
+            except (LostError, OSError) as error:
+                failed, refused = _said(error, doing), None
+            except DeadlineExceededError:
+                if not failed:
+                    raise
+                break
+            self._at = (at + 1) % len(self._endpoints)
+            if tried % len(self._endpoints) == 0:
+                if not deadline.allows(pause):
+                    break
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        raise refused or BackendUnavailableError(
+            f"{TYPE_NAME}: {doing}: no member of {', '.join(self._endpoints)} answers: {failed}",
+            provider=TYPE_NAME,
+            hint="is the cluster running, and are those its client addresses?",
+        )
+
+    def _post(self, path: str, data: bytes, deadline: Deadline) -> dict[str, Any]:
+        token = self._logged_in(deadline)
+        connection = self._take(deadline)
+        kept = False
+        try:
+            try:
+                status, body = connection.post(path, data, token, deadline)
+            except LostError:
+                if connection.fresh:
+                    raise
+                # A kept connection that had died: at once on a new one.
+                connection.close()
+                connection = self._open(deadline)
+                status, body = connection.post(path, data, token, deadline)
+            kept = True
+        finally:
+            if kept:
+                connection.used = time.monotonic()
+                self._idle.append(connection)
+            else:
+                connection.close()
+        if status != _OK:
+            raise _refusal(status, body)
+        return _parsed(body)
+
+    def _take(self, deadline: Deadline) -> HTTPConnection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open(deadline)
+
+    def _open(self, deadline: Deadline) -> HTTPConnection:
+        address = urlsplit(self._endpoints[self._at])
+        tls = self._tls() if address.scheme == "https" else None
+        host, port = address.hostname or "", address.port or 2379
+        # On a thread of its own, for the search for a host's address knows no time-out.
+        share = Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
+        try:
+            return self._runner.run(lambda: HTTPConnection(host, port, tls, share), share)
+        except DeadlineExceededError:
+            raise LostError(f"{host}:{port} does not answer") from None
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            ca, cert, key = self._files
+            try:
+                context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+                if cert is not None:
+                    context.load_cert_chain(str(cert), None if key is None else str(key))
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(
+                    f"{TYPE_NAME}: the files for TLS cannot be read: {error.strerror or error}",
+                    provider=TYPE_NAME,
+                    hint="look at ca_file, client_cert, client_key",
+                ) from error
+            self._context = context
+        return self._context
+
+    def _logged_in(self, deadline: Deadline) -> str | None:
+        """Return a token, asked for where there is none: None where nobody is to be logged in."""
+        username, password = self._login
+        if username is None or self._token is not None:
+            return self._token or None
+        with self._lock:
+            if self._token is None:
+                self._token = self._authenticated(username, password or "", deadline)
+            return self._token or None
+
+    def _authenticated(self, username: str, password: str, deadline: Deadline) -> str:
+        connection = self._open(deadline)
+        body = json.dumps({"name": username, "password": password}).encode()
+        try:
+            status, answer = connection.post("/v3/auth/authenticate", body, None, deadline)
+        finally:
+            connection.close()
+        if status == _OK:
+            return str(_parsed(answer).get("token", ""))
+        error = _refusal(status, answer)
+        if error.says("authentication is not enabled"):
+            return ""  # then everybody may do everything
+        if error.says("authentication failed"):
+            raise AuthenticationError(
+                f"{TYPE_NAME}: log in as {username}: {error.said}",
+                provider=TYPE_NAME,
+                hint="look at username and password",
+            )
+        raise error
+
+    def close(self) -> None:
+        """Close the connections that are free."""
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                break
+        self._runner.close()
+
+    def _begin_again(self) -> None:
+        self._idle: deque[HTTPConnection] = deque()
+        self._free = threading.BoundedSemaphore(self._most)
+        self._lock = threading.Lock()
+
+    def _after_fork(self) -> None:
+        """Leave the connections to the parent of a forked child."""
+        for one in self._idle:
+            never_collect(one.socket)
+        self._begin_again()
+
+
+def _said(error: Exception, doing: str) -> str:
+    """Return what is wrong with a connection, shortened.
+
+    Raises:
+        ConfigurationError: It is about certificates, and so will be again.
+    """
+    if not isinstance(error, ssl.SSLError):
+        return redact_message(str(getattr(error, "strerror", None) or error))
+    raise ConfigurationError(
+        f"{TYPE_NAME}: {doing}: {redact_message(str(error))}",
+        provider=TYPE_NAME,
+        hint="look at ca_file, client_cert, client_key",
+    ) from None
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise LostError("what answers is not etcd's gateway")
+    return answer
+
+
+def _refusal(status: int, body: bytes) -> ServerError:
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and isinstance(told.get("error"), dict):
+        told = told["error"]
+    if not isinstance(told, dict) or not isinstance(told.get("code", told.get("grpc_code")), int):
+        what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
+        return ServerError(0, f"{what} (HTTP {status})")
+    said = told.get("message") or told.get("error") or ""
+    return ServerError(told.get("code", told.get("grpc_code")), str(said))

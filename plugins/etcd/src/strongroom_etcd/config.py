@@ -1,0 +1,52 @@
+"""The options of `type: etcd`; importing this needs no cryptography."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["EtcdConfig"]
+
+Endpoint = r"^https?://[^/@]+/?$"
+
+
+class EtcdConfig(BaseModel):
+    """The constructor's parameters of `EtcdSecretProvider`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    endpoints: str | tuple[str, ...] = Field(
+        description="Addresses of members, as in https://etcd-1.example.com:2379; one, or a list."
+    )
+    prefix: str = Field(
+        default="strongroom/", min_length=1, description="What all of the store's keys in etcd begin with."
+    )
+    username: str | None = Field(default=None, description="The user, where authentication is enabled.")
+    password: str | None = Field(default=None, repr=False, description="Its password.")
+    encryption_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="A key of `strongroom keygen`, a Fernet key, or a passphrase. Without it and without "
+        "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
+    )
+    key_file: Path | None = Field(
+        default=None, description="A file that holds the key; made on the first write where the store is new."
+    )
+    older_keys: tuple[str, ...] = Field(
+        default=(), repr=False, description="Keys that open the store as well, until a rekey has led away."
+    )
+    ca_file: Path | None = Field(default=None, description="The CA of the members' certificates, PEM.")
+    client_cert: Path | None = Field(default=None, description="The client's certificate, PEM.")
+    client_key: Path | None = Field(default=None, description="Its private key, PEM.")
+    max_versions: int = Field(
+        default=20, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
+    )
+    destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds for one get, set, delete or page.")
+    deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
+    max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")
+    max_request_bytes: int = Field(
+        default=1_572_864, ge=131_072, description="The cluster's --max-request-bytes."
+    )
+    max_txn_ops: int = Field(default=128, ge=8, description="The cluster's --max-txn-ops.")

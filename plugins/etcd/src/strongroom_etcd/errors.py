@@ -1,0 +1,82 @@
+"""What etcd says, as strongroom's errors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strongroom.clients import redact_message
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretTooLargeError,
+    StrongroomError,
+    ThrottledError,
+)
+
+__all__ = ["AGAIN", "LOGIN", "TYPE_NAME", "ServerError", "translate"]
+
+TYPE_NAME: Final = "etcd"
+
+INVALID, EXHAUSTED, UNAUTHENTICATED, DENIED, OUT_OF_RANGE = 3, 8, 16, 7, 11
+
+LOGIN: Final = ("invalid auth token", "revision of auth store is old", "user name is empty")
+"""A new log-in may help, where there is a user to log in."""
+AGAIN: Final = frozenset({1, 2, 4, 13, 14})
+"""Codes of gRPC by which a member says that it cannot answer now: another one, or a later call, may."""
+_TOO_LARGE: Final = ("request is too large", "too many operations", "larger than max")
+
+_LIMITS: Final = "say the cluster's max_request_bytes and max_txn_ops, or write less at once"
+_TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], str | None], ...]] = (
+    (
+        None,
+        ("database space exceeded",),
+        BackendUnavailableError,
+        "compact, defragment, then `etcdctl alarm disarm`; nothing was written",
+    ),
+    (EXHAUSTED, ("too many requests",), ThrottledError, None),
+    (
+        DENIED,
+        ("permission denied",),
+        PermissionDeniedError,
+        "the role needs readwrite on the prefix: docs/how-to/backends/etcd.md",
+    ),
+    (
+        UNAUTHENTICATED,
+        (*LOGIN, "authentication failed"),
+        AuthenticationError,
+        "look at username and password",
+    ),
+    (INVALID, (), ConfigurationError, "etcd 3.4 or newer is needed"),
+)
+"""Code of gRPC, or words of the message; the first row that fits counts."""
+
+
+class ServerError(Exception):
+    """What a member answered instead of a result.
+
+    Attributes:
+        code: gRPC's code, 0 where there was none.
+        said: Its words, shortened.
+    """
+
+    def __init__(self, code: int, said: str) -> None:
+        self.code = code
+        self.said = redact_message(said)
+        super().__init__(self.said)
+
+    def says(self, *words: str) -> bool:
+        """Tell whether the message has one of `words`."""
+        return any(one in self.said for one in words)
+
+
+def translate(error: ServerError, doing: str) -> StrongroomError:
+    """Return strongroom's error for what a member answered."""
+    message = f"{TYPE_NAME}: {doing}: {error.said}"
+    if error.says(*_TOO_LARGE):
+        return SecretTooLargeError("", message, provider=TYPE_NAME, hint=_LIMITS)
+    for code, words, kind, hint in _TABLE:
+        if error.code == code or error.says(*words):
+            return kind(message, provider=TYPE_NAME, hint=hint)
+    return BackendUnavailableError(message, provider=TYPE_NAME, hint="`etcdctl endpoint health` tells more")

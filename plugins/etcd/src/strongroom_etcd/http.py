@@ -1,0 +1,141 @@
+"""HTTP/1.1 over sockets of our own, so that every call ends in time and forks do no harm."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from strongroom.deadlines import Deadline, DeadlineExceededError
+
+__all__ = ["HTTPConnection", "LostError"]
+
+_CHUNK: Final = 65_536
+_MOST: Final = 1 << 30
+
+
+class LostError(Exception):
+    """The connection ended before the answer came, or what came is not HTTP."""
+
+
+class HTTPConnection:
+    """One connection to a member; it is used by one thread at a time."""
+
+    __slots__ = ("_buffer", "_host", "fresh", "socket", "used")
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
+        self._host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._buffer = b""
+        self.fresh = True
+        self.used = time.monotonic()
+        opened = socket.create_connection((host, port), timeout=deadline.remaining())
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self.socket = opened if tls is None else tls.wrap_socket(opened, server_hostname=host)
+        except BaseException:
+            opened.close()
+            raise
+
+    def post(self, path: str, body: bytes, token: str | None, deadline: Deadline) -> tuple[int, bytes]:
+        """Send a request and return status and body of the answer.
+
+        Raises:
+            LostError: The connection ended.
+            DeadlineExceededError: There was no answer in time.
+        """
+        self.send(path, body, token, deadline)
+        status, length = self.head(deadline)
+        self.fresh = False
+        if length is not None:
+            return status, self._take(length, deadline)
+        return status, b"".join(self.chunks(deadline))
+
+    def send(self, path: str, body: bytes, token: str | None, deadline: Deadline) -> None:
+        """Send a request."""
+        login = f"Authorization: {token}\r\n" if token is not None else ""
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{login}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            self.socket.settimeout(deadline.remaining())
+            self.socket.sendall(head.encode() + body)
+        except TimeoutError:
+            raise DeadlineExceededError from None
+        except OSError as error:
+            said = str(error)
+        else:
+            return
+        raise LostError(said)
+
+    def head(self, deadline: Deadline) -> tuple[int, int | None]:
+        """Return status and length of the answer; None where it comes in chunks."""
+        text = self._until(b"\r\n\r\n", deadline).decode("latin-1")
+        first, *lines = text.split("\r\n")
+        status = first.split(" ")[1:2]
+        if not first.startswith("HTTP/1.") or not status or not status[0].isdecimal():
+            raise LostError("what answers does not speak HTTP")
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)
+        }
+        if "chunked" in headers.get("transfer-encoding", ""):
+            return int(status[0]), None
+        length = headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > _MOST:
+            raise LostError("the answer has no length")
+        return int(status[0]), int(length)
+
+    def chunks(self, deadline: Deadline) -> Iterator[bytes]:
+        """Yield the chunks of an answer that comes in such."""
+        while True:
+            size = self._until(b"\r\n", deadline).partition(b";")[0].strip()
+            try:
+                length = int(size, 16)
+            except ValueError:
+                raise LostError("the answer is damaged") from None
+            if length == 0:
+                self._until(b"\r\n", deadline)
+                return
+            yield self._take(length, deadline)
+            self._take(2, deadline)
+
+    def _take(self, length: int, deadline: Deadline) -> bytes:
+        parts = [self._buffer]
+        held = len(self._buffer)
+        while held < length:
+            part = self._receive(deadline)
+            parts.append(part)
+            held += len(part)
+        data = b"".join(parts)
+        self._buffer = data[length:]
+        return data[:length]
+
+    def _until(self, mark: bytes, deadline: Deadline) -> bytes:
+        while True:
+            found, there, rest = self._buffer.partition(mark)
+            if there:
+                self._buffer = rest
+                return found
+            if len(self._buffer) > _CHUNK:
+                raise LostError("what answers does not speak HTTP")
+            self._buffer += self._receive(deadline)
+
+    def _receive(self, deadline: Deadline) -> bytes:
+        try:
+            left = deadline.remaining()
+            self.socket.settimeout(None if left == float("inf") else left)
+            part = self.socket.recv(_CHUNK)
+        except TimeoutError:
+            raise DeadlineExceededError from None
+        except (OSError, ValueError) as error:
+            raise LostError(str(error)) from None
+        if not part:
+            raise LostError("the connection was closed")
+        return part
+
+    def close(self) -> None:
+        """End the connection."""
+        self.socket.close()

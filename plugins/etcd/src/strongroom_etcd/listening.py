@@ -1,0 +1,163 @@
+"""Hearing what others change: a watch, on a thread, that goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any, Final
+
+from strongroom.deadlines import Deadline
+from strongroom.parallel import never_collect, renew_after_fork
+
+from strongroom_etcd.client import Client
+from strongroom_etcd.http import HTTPConnection, LostError
+
+__all__ = ["Listener"]
+
+_log = logging.getLogger("strongroom.etcd")
+_CONNECT_SECONDS: Final = 10.0
+_PAUSES: Final = (0.1, 5.0)
+
+
+Written = list[tuple[bytes, bytes | None]]
+
+
+class _CancelledError(Exception):
+    """The cluster ended the watch: what was asked for is compacted, or the token has ended."""
+
+
+class Listener:
+    """A subscription that ends at `close`. One that was cut off goes on at the revision where it was.
+
+    Args:
+        client: Sends requests.
+        start, end: The range of keys.
+        changed: Called with the names of each transaction, or with None where some may have been missed.
+        deadline: When the subscription must have begun.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        start: bytes,
+        end: bytes,
+        changed: Callable[[Written | None], object],
+        deadline: Deadline,
+    ) -> None:
+        self._client = client
+        self._range = {"key": b64encode(start).decode(), "range_end": b64encode(end).decode()}
+        self._cut = len(start)
+        self._changed = changed
+        self._next = 0
+        self._missed = False
+        self._ended = threading.Event()
+        self._process = os.getpid()
+        self._connection: HTTPConnection | None = None
+        self._lines = self._begin(deadline)
+        self._thread = threading.Thread(target=self._run, name="strongroom-etcd", daemon=True)
+        renew_after_fork(self, Listener._after_fork)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it; a second call is harmless."""
+        if self._ended.is_set() or os.getpid() != self._process:
+            return
+        self._ended.set()
+        connection = self._connection
+        if connection is not None:
+            _shut(connection)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_CONNECT_SECONDS)
+
+    def _begin(self, deadline: Deadline) -> Any:
+        """Ask for changes from where the last ones ended; return the messages once the watch is there."""
+        asked = {"create_request": {**self._range, "start_revision": str(self._next)}}
+        connection, chunks = self._client.stream("/v3/watch", asked, deadline)
+        self._connection = connection
+        messages = _messages(chunks)
+        first = next(messages, None)
+        if first is None or not first.get("created"):
+            connection.close()
+            raise LostError("no watch was begun")
+        if not self._next:
+            self._next = int(first["header"]["revision"]) + 1
+        return messages
+
+    def _run(self) -> None:
+        pause = _PAUSES[0]
+        while not self._ended.is_set():
+            try:
+                if self._connection is None:
+                    self._lines = self._begin(Deadline(_CONNECT_SECONDS))
+                if self._missed:
+                    self._missed = False
+                    self._tell(None)
+                pause = _PAUSES[0]
+                for message in self._lines:
+                    self._take(message)
+            except _CancelledError:
+                pass
+            except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
+                _log.info("the watch stopped: %s", type(error).__name__)
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+            if not self._ended.wait(pause):
+                pause = min(pause * 2, _PAUSES[1])
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """Pass on the events of a message, those of each transaction together."""
+        if message.get("canceled"):
+            if int(message.get("compact_revision", 0)):
+                self._next = 0
+                self._missed = True
+            raise _CancelledError
+        together: dict[int, Written] = {}
+        for event in message.get("events", []):
+            pair = event["kv"]
+            written = (b64decode(pair["key"])[self._cut :], b64decode(pair.get("value", "")) or None)
+            together.setdefault(int(pair["mod_revision"]), []).append(written)
+        for revision, names in together.items():
+            self._next = revision + 1
+            self._tell(names)
+
+    def _tell(self, names: Written | None) -> None:
+        if self._ended.is_set():
+            return
+        try:
+            self._changed(names)
+        except Exception as error:  # noqa: BLE001  # of whoever listens; the next change must arrive all the same
+            _log.warning("a listener of etcd failed: %s", type(error).__name__)
+
+    def _after_fork(self) -> None:
+        """Leave it to the parent of a forked child, which has no thread for it."""
+        if self._connection is not None:
+            never_collect(self._connection.socket)
+        self._connection = None
+
+
+def _messages(chunks: Any) -> Any:
+    """Yield the messages of a stream: JSON, a line each, however they are cut into chunks."""
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        *lines, held = held.split(b"\n")
+        for line in lines:
+            if line.strip():
+                told = json.loads(line)
+                if "result" not in told:
+                    raise LostError("the watch was refused")
+                yield told["result"]
+
+
+def _shut(connection: HTTPConnection) -> None:
+    """End a connection that another thread reads from."""
+    import contextlib
+    import socket
+
+    with contextlib.suppress(OSError):
+        connection.socket.shutdown(socket.SHUT_RDWR)

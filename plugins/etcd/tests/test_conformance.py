@@ -1,0 +1,34 @@
+"""The provider passes the kit on a real server."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.encryption.keys import generate_key
+from strongroom.testing import ProviderConformance, behind_each
+from strongroom_etcd import EtcdSecretProvider
+
+KEY = generate_key()
+
+
+class TestEtcd(ProviderConformance):
+    provider_class = EtcdSecretProvider
+    sdk_modules = ("grpc", "requests", "pydantic", "pluggy")
+    construction = (
+        "from strongroom_etcd import EtcdSecretProvider; "
+        "EtcdSecretProvider('http://etcd.example.com:2379', key_file='app.key')"
+    )
+    max_value_bytes = 1_572_864 - 65_536
+    listed_keys = 510  # a page has 500
+
+    @pytest.fixture
+    def provider(self, server, prefix):
+        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY) as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, server, prefix, provider):
+        with EtcdSecretProvider(server.url, prefix=prefix, encryption_key=KEY) as other:
+            yield other
+
+
+globals().update(behind_each(TestEtcd, beyond_sample=[pytest.mark.torture]))

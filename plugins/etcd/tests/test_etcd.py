@@ -1,0 +1,434 @@
+"""What only a real etcd shows: what it stores, tampering, limits, log-ins, faults."""
+
+from __future__ import annotations
+
+import threading
+from base64 import b64decode, b64encode
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from etcd_server import EtcdServer, cluster
+from strongroom import SecretRotation
+from strongroom.encryption.keys import generate_key
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    SecretTooLargeError,
+    StrongroomError,
+    TamperedError,
+)
+from strongroom.testing.faults import FaultProxy
+from strongroom_etcd import EtcdSecretProvider
+
+KEY = generate_key()
+VALUE = "hunter2-correct-horse"
+
+
+def b64(text):
+    return b64encode(text.encode() if isinstance(text, str) else text).decode()
+
+
+@pytest.fixture
+def make(server, prefix):
+    """A function that makes providers as separate hosts would; all end with the test."""
+    made = []
+
+    def provider(endpoints=server.url, **options):
+        made.append(EtcdSecretProvider(endpoints, **{"prefix": prefix, "encryption_key": KEY, **options}))
+        return made[-1]
+
+    yield provider
+    for one in made:
+        one.close()
+
+
+def pairs(server, prefix):
+    """Return all that the cluster has below `prefix`."""
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    found = server.ask("/v3/kv/range", {"key": b64(prefix), "range_end": b64(end)}).get("kvs", [])
+    return {b64decode(one["key"]): b64decode(one.get("value", "")) for one in found}
+
+
+def put(server, key, value):
+    server.ask("/v3/kv/put", {"key": b64(key), "value": b64(value)})
+
+
+def remove(server, key):
+    server.ask("/v3/kv/deleterange", {"key": b64(key)})
+
+
+def test_neither_names_nor_values_reach_the_cluster(make, server, prefix):
+    make().set_secrets({"app/database/password": VALUE, "app/token": VALUE})
+    stored = repr(pairs(server, prefix)).encode()
+    for text in (b"app", b"database", b"password", b"token", VALUE.encode()):
+        assert text not in stored
+
+
+@pytest.mark.parametrize("kind", ["s/", "v/"])
+@pytest.mark.parametrize("change", ["set", "delete", "stage"])
+def test_what_is_put_back_alone_is_found(make, server, prefix, kind, change):
+    """By a process that knows nothing of it: an older head, or a row that is taken away."""
+    writer = make()
+    writer.set_secret("app/key", "old")
+    before = pairs(server, prefix)
+    {
+        "set": lambda: writer.set_secret("app/key", "new"),
+        "delete": lambda: writer.delete_secret("app/key"),
+        "stage": lambda: writer.stage_secret("app/key", "new"),
+    }[change]()
+    after = pairs(server, prefix)
+    for key in (key for key in after if key.startswith(f"{prefix}{kind}".encode())):
+        if key not in before:
+            remove(server, key)
+        elif before[key] != after[key]:
+            put(server, key, before[key])
+    with pytest.raises(TamperedError):
+        make().get_secret("app/key")
+    assert make().verify()
+
+
+def test_a_whole_older_state_is_found_by_who_has_seen_the_newer(make, server, prefix):
+    writer = make()
+    writer.set_secret("key", "old")
+    before = pairs(server, prefix)
+    writer.set_secret("key", "new")
+    for key in pairs(server, prefix):
+        if key not in before:
+            remove(server, key)
+    for key, value in before.items():
+        put(server, key, value)
+    with pytest.raises(TamperedError, match="older state"):
+        writer.get_secret("key")
+    assert make().get_secret("key") == "old"  # who begins now cannot know
+
+
+def test_values_that_are_swapped_are_found(make, server, prefix):
+    make().set_secrets({"app/a": "1", "app/b": "2"})
+    stored = pairs(server, prefix)
+    one, other = (key for key in stored if key.startswith(f"{prefix}v/".encode()))
+    put(server, one, stored[other])
+    put(server, other, stored[one])
+    for key in ("app/a", "app/b"):
+        with pytest.raises(TamperedError):
+            make().get_secret(key)
+
+
+def test_a_wrong_key_opens_nothing(make):
+    make().set_secret("key", "1")
+    wrong = make(encryption_key=generate_key())
+    for call in (lambda: wrong.get_secret("key"), lambda: wrong.set_secret("key", "2"), wrong.list_secrets):
+        with pytest.raises(DecryptionError, match="wrong key"):
+            call()
+
+
+def test_a_rekey_writes_no_secret(make, server, prefix):
+    running = make()
+    running.set_secret("key", "1")
+    before = pairs(server, prefix)
+    new = generate_key()
+    make().rekey(new)
+    after = pairs(server, prefix)
+    assert {key for key in after if after[key] != before[key]} == {f"{prefix}header".encode()}
+    assert running.get_secret("key") == make(encryption_key=new).get_secret("key") == "1"
+
+
+def test_a_deleted_secret_can_be_recovered(make):
+    provider = make()
+    provider.set_secret("key", "1")
+    provider.delete_secret("key")
+    with pytest.raises(SecretNotFoundError) as caught:
+        make().get_secret("key")
+    assert caught.value.reason == "deleted"
+    provider.recover_secret("key")
+    assert make().get_secret("key") == "1"
+
+
+# --- limits ---
+
+
+def test_batches_are_one_transaction(make, monkeypatch):
+    from strongroom_etcd.client import Client
+
+    sent = []
+    call = Client.call
+
+    def counted(self, doing, path, body, deadline):
+        sent.append(path)
+        return call(self, doing, path, body, deadline)
+
+    provider = make()
+    keys = {f"app/{number}": "1" for number in range(100)}
+    provider.set_secret("first", "1")
+    monkeypatch.setattr(Client, "call", counted)
+    provider.set_secrets(keys)
+    assert sent == ["/v3/kv/txn"] * 2  # so many are written only if nothing changed since a look
+    sent.clear()
+    assert provider.get_secrets(keys) == keys
+    assert sent == ["/v3/kv/txn"]
+    sent.clear()
+    provider.get_secret("app/1")
+    provider.set_secret("app/1", "2")
+    assert sent == ["/v3/kv/txn"] * 2
+
+
+def test_a_batch_that_does_not_fit_writes_nothing(make):
+    provider = make()
+    provider.set_secret("a0", "old")
+    for values in (
+        {f"a{number}": "x" * 100_000 for number in range(20)},
+        {f"a{number}": "x" for number in range(2049)},
+    ):
+        with pytest.raises(SecretTooLargeError):
+            provider.set_secrets(values)
+        assert provider.list_secrets() == ["a0"]
+        assert provider.get_secret("a0") == "old"
+
+
+def test_a_batch_of_many_is_whole_beside_other_writers(make):
+    one, other = make(), make()
+    keys = [f"app/{number}" for number in range(70)]
+    one.set_secrets(dict.fromkeys(keys, "1"))
+    other.set_secret("app/3", "2")
+    one.set_secrets(dict.fromkeys(keys, "3"))
+    assert set(make().get_secrets(keys).values()) == {"3"}
+    assert len(make().list_versions("app/3")) == 3
+
+
+def test_the_cluster_s_own_limit_is_told_as_one(make):
+    """Where it was started with a smaller one than the options say."""
+    provider = make(max_txn_ops=1000)
+    with pytest.raises(SecretTooLargeError, match="too many operations"):
+        provider.set_secrets({f"a{number}": "x" for number in range(200)})
+    assert make().list_secrets() == []
+
+
+# --- many hosts ---
+
+
+def test_hosts_that_start_at_once_make_one_store(make):
+    providers = [make() for _ in range(6)]
+    start = threading.Barrier(len(providers), timeout=30)
+
+    def work(number):
+        start.wait()
+        providers[number].set_secret(f"key/{number}", str(number))
+
+    with ThreadPoolExecutor(len(providers)) as pool:
+        list(pool.map(work, range(len(providers))))
+    assert len(make().list_secrets()) == len(providers)
+
+
+def test_a_rotation(make):
+    provider = make()
+    provider.set_secret("key", "old")
+    SecretRotation(provider, 30).rotate("key")
+    assert make().get_secret("key") != "old"
+
+
+def test_the_lock_keeps_hosts_apart_and_counts(make):
+    one, other = make(), make()
+    with (
+        one.lock("job", ttl_seconds=60, wait_seconds=0) as first,
+        pytest.raises(ConflictError),
+        other.lock("job", ttl_seconds=60, wait_seconds=0),
+    ):
+        pass
+    with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
+        assert second > first
+
+
+# --- log-ins ---
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """A server with authentication: root, a user who may write below `app/`, and one who may read there."""
+    running = EtcdServer("--auth-token-ttl", "300")
+    ask = running.ask
+    for user in ("root", "writer", "reader"):
+        ask("/v3/auth/user/add", {"name": user, "password": f"pw-{user}"})
+    ask("/v3/auth/role/add", {"name": "root"})
+    ask("/v3/auth/user/grant", {"user": "root", "role": "root"})
+    for user, kind in (("writer", "READWRITE"), ("reader", "READ")):
+        ask("/v3/auth/role/add", {"name": user})
+        permission = {"permType": kind, "key": b64("app/"), "range_end": b64("app0")}
+        ask("/v3/auth/role/grant", {"name": user, "perm": permission})
+        ask("/v3/auth/user/grant", {"user": user, "role": user})
+    ask("/v3/auth/enable", {})
+    yield running
+    running.stop()
+
+
+def test_what_users_may(make, guarded):
+    def as_user(name, **options):
+        login = {"username": name, "password": f"pw-{name}", "prefix": "app/", **options}
+        return make(guarded.url, **login)
+
+    as_user("writer").set_secret("key", "1")
+    reader = as_user("reader")
+    assert reader.get_secret("key") == "1"
+    with pytest.raises(PermissionDeniedError):
+        reader.set_secret("key", "2")
+    with pytest.raises(PermissionDeniedError):
+        as_user("writer", prefix="other/").get_secret("key")
+    with pytest.raises(AuthenticationError) as caught:
+        as_user("writer", password="wrong-pw").get_secret("key")
+    assert "wrong-pw" not in f"{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
+    with pytest.raises(AuthenticationError):
+        make(guarded.url, prefix="app/").get_secret("key")
+
+
+def test_a_token_that_ended_is_replaced_without_an_error(make, guarded):
+    """The cluster forgets a user's tokens as its password is set."""
+    provider = make(guarded.url, username="writer", password="pw-writer", prefix="app/")
+    provider.set_secret("key", "1")
+    token = guarded.ask("/v3/auth/authenticate", {"name": "root", "password": "pw-root"})["token"]
+    guarded.ask("/v3/auth/user/changepw", {"name": "writer", "password": "pw-writer"}, token)
+    assert provider.get_secret("key") == "1"
+
+
+# --- faults ---
+
+
+def test_a_server_that_answers_nothing_is_given_up_in_time(make, server):
+    with FaultProxy(server.port) as proxy:
+        provider = make(f"http://127.0.0.1:{proxy.port}", timeout=0.3)
+        provider.set_secret("key", "1")
+        proxy.mode = "black_hole"
+        for call in (lambda: provider.get_secret("key"), lambda: provider.set_secret("key", "2")):
+            with pytest.raises(BackendUnavailableError):
+                call()
+        proxy.mode = "pass"
+        assert provider.get_secret("key") == "1"
+
+
+@pytest.mark.parametrize("mode", ["reset", "refuse", "half"])
+def test_a_connection_that_is_cut_is_an_outage_and_then_over(make, server, mode):
+    with FaultProxy(server.port) as proxy:
+        provider = make(f"http://127.0.0.1:{proxy.port}", timeout=5)
+        provider.set_secret("key", "1")
+        provider.close()
+        proxy.mode = mode
+        with pytest.raises(BackendUnavailableError):
+            provider.get_secret("key")
+        proxy.mode = "pass"
+        assert provider.get_secret("key") == "1"
+
+
+def test_another_member_is_asked_where_one_is_down(make, server):
+    provider = make(["http://127.0.0.1:1", server.url])
+    provider.set_secret("key", "1")
+    assert provider.get_secret("key") == "1"
+
+
+def test_what_is_not_etcd(make, server):
+    with pytest.raises(BackendUnavailableError):
+        make("http://127.0.0.1:1", timeout=5).get_secret("key")
+
+
+def test_a_write_whose_answer_was_lost_counts_once(make, monkeypatch):
+    from strongroom_etcd.http import HTTPConnection, LostError
+
+    provider = make()
+    provider.set_secret("key", "1")
+    version = provider.describe_secret("key").version
+    post = HTTPConnection.post
+    lost = []
+
+    def losing(self, path, body, token, deadline):
+        found = post(self, path, body, token, deadline)
+        if b"requestPut" in body and not lost:
+            lost.append(path)
+            raise LostError("cut")
+        return found
+
+    monkeypatch.setattr(HTTPConnection, "post", losing)
+    after = provider.set_secret_if("key", "2", version)
+    assert lost
+    assert provider.describe_secret("key").version == after
+    assert len(provider.list_versions("key")) == 2
+
+
+def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):
+    """A crash: what was written while nobody listened is told afterwards, or that something may be missing."""
+    alone = EtcdServer()
+    try:
+        provider = make(alone.url)
+        provider.set_secret("key", "1")
+        told = []
+        came = threading.Event()
+
+        def changed(changes):
+            told.extend(changes or [None])
+            came.set()
+
+        subscription = provider.subscribe_changes(changed)
+        alone.kill()
+        alone.start()
+        alone.wait()
+        make(alone.url).set_secret("key", "2")
+        assert came.wait(60)
+        assert [one if one is None else (one.key, one.kind) for one in told][-1] == ("key", "set")
+        subscription.close()
+    finally:
+        alone.stop()
+
+
+@pytest.mark.torture
+def test_a_cluster_of_three_with_one_killed(make):
+    """No acknowledged write is lost as each member in turn dies and comes back."""
+    members = cluster()
+    try:
+        provider = make([one.url for one in members])
+        count = 0
+        for member in members:
+            member.kill()
+            for _ in range(20):
+                count += 1
+                provider.set_secret("key", str(count))
+                assert provider.get_secret("key") == str(count)
+            member.start()
+            member.wait()
+        assert provider.verify(versions=True) == []
+    finally:
+        for one in members:
+            one.stop()
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    "endpoints", ["etcd:2379", "http://u:pw@etcd:2379", "http://etcd/path", "", [], "ftp://x"]
+)
+def test_an_endpoint_that_is_not_one_is_refused_before_any_request(endpoints):
+    with pytest.raises(ConfigurationError, match="endpoint") as caught:
+        EtcdSecretProvider(endpoints, encryption_key=KEY)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_key_is_needed(monkeypatch):
+    monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="no key"):
+        EtcdSecretProvider("http://etcd:2379")
+
+
+def test_repr_holds_no_password():
+    provider = EtcdSecretProvider("http://etcd:2379", username="u", password=VALUE, encryption_key=KEY)
+    assert VALUE not in repr(provider)
+
+
+def test_the_cluster_s_own_look(make):
+    assert make().diagnose()["server"]
+
+
+def test_errors_hold_no_value(make):
+    provider = make("http://127.0.0.1:1", timeout=1)
+    with pytest.raises(StrongroomError) as caught:
+        provider.set_secret("key", VALUE)
+    assert VALUE not in f"{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
