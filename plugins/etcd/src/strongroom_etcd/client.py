@@ -1,4 +1,4 @@
-"""etcd's JSON gateway: requests to whichever member answers, logged in anew as tokens end."""
+"""etcd's JSON gateway: requests to whichever member answers, logged in again as tokens end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class Client:
         if not self._free.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
             raise DeadlineExceededError
         try:
-            return self._until_answered(doing, lambda: self._post(path, data, deadline), deadline)
+            answer: dict[str, Any] = self._until_answered(
+                doing, lambda: self._post(path, data, deadline), deadline
+            )
+            return answer
         finally:
             self._free.release()
 
@@ -280,8 +283,8 @@ def _refusal(status: int, body: bytes) -> ServerError:
         told = None
     if isinstance(told, dict) and isinstance(told.get("error"), dict):
         told = told["error"]
-    if not isinstance(told, dict) or not isinstance(told.get("code", told.get("grpc_code")), int):
+    code = told.get("code", told.get("grpc_code")) if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(code, int):
         what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
         return ServerError(0, f"{what} (HTTP {status})")
-    said = told.get("message") or told.get("error") or ""
-    return ServerError(told.get("code", told.get("grpc_code")), str(said))
+    return ServerError(code, str(told.get("message") or told.get("error") or ""))
