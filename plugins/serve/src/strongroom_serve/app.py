@@ -8,10 +8,12 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
 from strongroom.keys import check_key, check_prefix, is_reserved
+from strongroom.tenancy import check_tenant_id
 
 from strongroom_serve import aws_agent, vault_sys
 from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, of_error
@@ -191,13 +193,8 @@ class App:
         """Return the client with its tenant, where its rules let it do what it asks for."""
         allowed, tenant = client.tenant_for(_namespace(request))
         of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
-        try:
-            asker = Asker(client, tenant, exact=_wants_exact(request))
-            if allowed and of_key and asker.may(target.operation):
-                with asker.acting():
-                    return asker
-        except InvalidTenantError:
-            pass
+        if allowed and of_key and target.operation in client.operations and _is_tenant(tenant):
+            return Asker(client, tenant, exact=_wants_exact(request))
         await self._record(target, client.name)
         raise Refused(DENIED, "rule")
 
@@ -367,6 +364,13 @@ def _token(request: Request) -> bytes | None:
     return request.header(aws_agent.TOKEN_HEADER) if request.path == aws_agent.PATH else None
 
 
+def _is_tenant(tenant: str | None) -> bool:
+    try:
+        return tenant is None or check_tenant_id(tenant) == tenant
+    except InvalidTenantError:
+        return False
+
+
 def _wants_exact(request: Request) -> bool:
     return request.header(b"x-strongroom-exact") == b"true"
 
@@ -382,6 +386,7 @@ def _whole(text: str, name: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=256)
 def _is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
     """Tell whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
     if header is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -73,12 +73,16 @@ class Asker:
         """Tell whether the client has the operation."""
         return operation in self.client.operations
 
-    @contextmanager
-    def acting(self) -> Iterator[None]:
+    def acting(self) -> AbstractContextManager[object]:
         """Do what is in the block as the client, for its tenant."""
-        tenant = TenantContext(self.tenant) if self.tenant is not None else nullcontext()
-        with acting_as(self.client.name), tenant:
-            yield
+        name = self.client.name
+        return acting_as(name) if self.tenant is None else _acting_for(name, self.tenant)
+
+
+@contextmanager
+def _acting_for(name: str, tenant: str) -> Iterator[None]:
+    with acting_as(name), TenantContext(tenant):
+        yield
 
 
 def plain_key(key: str) -> str:

@@ -55,6 +55,8 @@ class Connections:
     """
 
     def __init__(self, app: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> None:
+        # Asked of the class itself: gunicorn notes what it finds on the class that asks.
+        ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001  # as above
         self.asgi = app
         self.loop = loop
         self.log = _Log()
@@ -90,7 +92,7 @@ def _config() -> Config:
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
         "forwarded_allow_ips": "",
-        "proxy_protocol": False,
+        "http_parser": "fast",  # the one in C; it refuses more than the other
         "asgi_disconnect_grace_period": 3,
     }.items():
         if name in config.settings:
