@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 
+import uvloop
 from strongroom import SecretHook, SecretProviderRegistry
 from strongroom.hooks import SecretEvent
 from strongroom_serve.app import App
@@ -74,9 +75,13 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         self.unix = bound_unix(unix, 0o600, None) if unix is not None else None
         self._ready, self._connection = threading.Event(), None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=self._runs)
         self._thread.start()
         self._ready.wait()
+
+    def _runs(self):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run())
 
     async def _run(self):
         self.loop, self._ending = asyncio.get_running_loop(), asyncio.Event()

@@ -208,5 +208,5 @@ def _who(transport: Any, *, is_tcp: bool) -> tuple[int | None, str]:
         peer = transport.get_extra_info("peername")
         return None, str(peer[0]) if peer else "-"
     sock = transport.get_extra_info("socket")
-    uid = peer_uid(sock) if sock is not None else None
+    uid = peer_uid(sock.fileno()) if sock is not None else None
     return uid, f"uid {uid}"

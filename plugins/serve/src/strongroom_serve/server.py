@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import uvloop
 from strongroom.errors import ConfigurationError, StrongroomError
 
 from strongroom_serve import systemd
@@ -56,7 +57,8 @@ def serve(
         backend.close()
         raise
     try:
-        asyncio.run(_Server(backend, listeners, open_registry, overview).run())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Server(backend, listeners, open_registry, overview).run())
     finally:
         for one in listeners:
             one.close()

@@ -122,8 +122,13 @@ def taken_over() -> list[Listener]:
     return found
 
 
-def peer_uid(sock: socket.socket) -> int | None:
+def peer_uid(descriptor: int) -> int | None:
     """Return the user of the process at the other end of a Unix socket, as it was when it connected."""
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        return _peer_uid(sock)
+
+
+def _peer_uid(sock: socket.socket) -> int | None:
     if hasattr(socket, "SO_PEERCRED"):
         data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", data)[1])
