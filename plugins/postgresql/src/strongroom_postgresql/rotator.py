@@ -39,6 +39,7 @@ _ROLE: Final = """
            has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')
     FROM pg_catalog.pg_roles WHERE rolname = %s
 """
+_VERIFIER: Final = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s"
 
 
 class PostgreSQLRotator:
@@ -126,8 +127,7 @@ class PostgreSQLRotator:
         wanted = credentials(key, new)
         role = self._role_of(key, wanted)
         with self._administrator(key, old, new) as connection:
-            self._check_role(connection, role)
-            verifier = self._verifier_there(connection, role)
+            verifier = self._verifier_of(connection, role)
             if verifier is None or not _fits(verifier, wanted.password):
                 verifier = _encrypted(connection, role, wanted.password)
                 self._alter(connection, role, verifier)
@@ -164,7 +164,7 @@ class PostgreSQLRotator:
             with self._administrator(key, old) as connection:
                 self._sweep(connection)
                 for role in self._roles:
-                    self._check_role(connection, role)
+                    self._verifier_of(connection, role)
                     self._alter(connection, role, _encrypted(connection, role, password), undo=True)
                 made = True
                 for name in names:
@@ -222,7 +222,12 @@ class PostgreSQLRotator:
                 first = first or self._said(error, settings)
         raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {first}")
 
-    def _check_role(self, connection: psycopg.Connection[Any], role: str) -> None:
+    def _verifier_of(self, connection: psycopg.Connection[Any], role: str) -> str | None:
+        """Return the verifier of a role, where the administrator may see it.
+
+        Raises:
+            RotationError: There is no such role, or a new password of it could not work.
+        """
         found = self._execute(connection, _ROLE, f"looking at {role!r}", role).fetchone()
         if found is None:
             raise RotationError(f"postgresql: there is no role {role!r} at {_shown(self._admin)}")
@@ -236,32 +241,22 @@ class PostgreSQLRotator:
                 f"postgresql: the password of {role!r} is valid until {found[2]} alone, which is past",
                 hint=f"ALTER ROLE {sql.Identifier(role).as_string()} VALID UNTIL 'infinity'",
             )
-
-    def _verifier_there(self, connection: psycopg.Connection[Any], role: str) -> str | None:
-        """Return the verifier that the server has, where the administrator may see it."""
-        may = self._execute(connection, _ROLE, f"looking at {role!r}", role).fetchone()
-        if may is None or not may[3]:
+        if not found[3]:
             return None
-        found = self._execute(
-            connection,
-            "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s",
-            f"looking at {role!r}",
-            role,
-        ).fetchone()
-        return None if found is None else found[0]
+        row = self._execute(connection, _VERIFIER, f"looking at {role!r}", role).fetchone()
+        return None if row is None else row[0]
 
     def _alter(
         self, connection: psycopg.Connection[Any], role: str, verifier: str, *, undo: bool = False
     ) -> None:
-        with connection.transaction(force_rollback=undo):
-            # Within the transaction: behind a pooler the next one may get the session.
-            self._execute(
-                connection, f"SET LOCAL statement_timeout = {int(self._timeout * 1000)}", "beginning"
-            )
-            statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                sql.Identifier(role), sql.Literal(verifier)
-            )
-            self._execute(connection, statement, f"changing the password of {role!r}")
+        # In one round trip; the limit ends with the transaction, for behind a pooler others get the session.
+        statement = sql.SQL("BEGIN; SET LOCAL statement_timeout = {}; ALTER ROLE {} PASSWORD {}; {}").format(
+            sql.Literal(int(self._timeout * 1000)),
+            sql.Identifier(role),
+            sql.Literal(verifier),
+            sql.SQL("ROLLBACK" if undo else "COMMIT"),
+        )
+        self._execute(connection, statement, f"changing the password of {role!r}")
 
     def _make(self, connection: psycopg.Connection[Any], name: str, verifier: str) -> None:
         until = sql.Literal((datetime.now(UTC) + _REHEARSAL_LIFE).isoformat())
@@ -328,7 +323,7 @@ class PostgreSQLRotator:
     def _compare(self, key: str, new: str, role: str, password: str, address: dict[str, Any]) -> None:
         """Compare with what the server has, where it lets the role in by something else than its password."""
         with self._administrator(key, new) as connection:
-            verifier = self._verifier_there(connection, role)
+            verifier = self._verifier_of(connection, role)
         if verifier is None:
             _log.warning(
                 "postgresql: %s lets %s in without its password: whether that is the new one was not tried",
