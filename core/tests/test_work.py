@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from strongroom import SecretProviderRegistry
-from strongroom.cache import SecretCache
+from strongroom.cache import HierarchicalSecretCache, SecretCache
 
 LAYERS = [{"type": "retry"}, {"type": "validation", "max_length": 4096}, {"type": "prefix", "prefix": "p/"}]
 SPEC = {
@@ -44,6 +44,14 @@ def test_a_read_of_a_registry():
     with SecretProviderRegistry(SPEC) as registry:
         registry.set_secret("a/key", "value")
         assert calls_of(lambda: registry.get_secret("a/key")) <= 12
+
+
+@pytest.mark.parametrize("made", [SecretCache, HierarchicalSecretCache])
+def test_a_read_with_a_fetch_of_its_own(made):
+    """The seed document's own form: `get_or_fetch(key, fetch)` makes no function where nothing is fetched."""
+    cache = made()
+    assert calls_of(lambda: cache.get_or_fetch("a/key", str)) <= 8
+    cache.close()
 
 
 def test_a_read_of_a_cache():

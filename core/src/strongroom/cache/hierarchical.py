@@ -149,7 +149,8 @@ class HierarchicalSecretCache(ProcessBound):
                 that is young enough. Else whatever `fetch` raises.
             TypeError: `fetch` returned something else than text.
         """
-        return self.reader(lambda asked: FetchResult(fetch(asked)))(key)
+        value = self._l1.fresh(key)
+        return value if value is not None else self.reader(lambda asked: FetchResult(fetch(asked)))(key)
 
     def reader(self, load: Callable[[str], FetchResult]) -> Callable[[str], str]:
         """Return a function of a key that reads through both levels: the fast path, bound once."""
