@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -175,3 +176,49 @@ def test_what_it_takes_for_a_setting_is_not_masked(init, tmp_path):
 def test_types_that_name_and_value_agree_on(name, value, expected):
     """A password of digits stays text."""
     assert guess_type(name, value) == expected
+
+
+def test_what_is_made_of_other_names_is_composed(init, tmp_path, warm_strongroom):
+    """What `run` and `export` give is what a reader of the file that fills names in would give."""
+    file = tmp_path / "x.env"
+    file.write_text(
+        "URL=postgres://${DB_USER}:${DB_PASSWORD}@db/orders\nDB_USER=app\nDB_PASSWORD='correct {{ horse }} ${x}'\n"
+        'ODD="{${DB_USER}} {% raw %} \\r\\n $${DB_USER} ä\\""\nPATH=/bin\n'
+    )
+    text, _, _ = init("--from", "x.env")
+    assert 'URL: {compose: "postgres://{{ DB_USER }}:{{ DB_PASSWORD }}@db/orders"' in text
+    assert "PATH" not in text
+
+    def run(*words):
+        return subprocess.run(
+            [warm_strongroom, *words],
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert json.loads(run("export", "--format", "json")) == {
+        "URL": "postgres://app:correct {{ horse }} ${x}@db/orders",
+        "DB_USER": "app",
+        "DB_PASSWORD": "correct {{ horse }} ${x}",
+        "ODD": '{app} {% raw %} \r\n $app ä"',
+    }
+    assert json.loads(run("list", "--json"))["keys"] == ["DB_PASSWORD", "DB_USER"]
+
+
+def test_all_names_and_lines_that_do_not_fit_are_named_at_once(tmp_path, warm_strongroom):
+    (tmp_path / "x.env").write_text("APP.DOTTED=canary\n9=canary\ncanary\nA=1\n")
+    done = subprocess.run(
+        [warm_strongroom, "init", "--from", "x.env"],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert all(f"x.env:{line}: " in done.stderr for line in (1, 2, 3))
+    assert "canary" not in done.stderr
+    assert not (tmp_path / "strongroom.yaml").exists()

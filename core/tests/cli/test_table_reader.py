@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from strongroom.cli.errors import UsageError
+from strongroom.cli.formats.dotenv_file import expanded, read_assignments
+from strongroom.cli.formats.export import as_env
 from strongroom.cli.formats.table_reader import read_dotenv, read_table
 
 BASE64 = "BE9Y7LKANx" * 9
@@ -158,7 +163,7 @@ def test_yaml_keeps_each_scalar_as_it_is_written(read):
         ("a: {b: hunter2}\na/b: x\n", "a/b is there twice"),
         ("a: [hunter2]\n", "a is a list"),
         ("- hunter2\n", "names and values"),
-        ("base: &b {x: hunter2}\nc:\n  <<: *b\n", "merge keys"),
+        ("base: &b hunter2\nc:\n  <<: *b\n", "expected mappings behind <<"),
         ("? [hunter2]\n: x\n", "expected a name"),
         ("a: &a {b: *a}\n", "nested too deep"),
         ('a: "hunter2\n', "not YAML"),
@@ -190,17 +195,114 @@ def test_a_line_that_is_not_an_assignment_is_told_by_its_number_alone(refused, t
     assert f":{line}: " in refused(".env", text)
 
 
-def test_what_is_quoted_for_a_shell_is_told(refused):
-    assert "--format dotenv" in refused(".env", "A='hunter2'\"'\"'s'\n")
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A='it'\"'\"'s'", "it's"),
+        ("A='it'\\''s' # a comment", "it's"),
+        ('export A=\'one \'"two \\$X \\" \\n"three', 'one two $X " \\nthree'),
+        ("A='it'\"'\"'s\ntwo lines'", "it's\ntwo lines"),
+        ("A=one\\\ntwo", "onetwo"),
+        ('A="one\\\ntwo"', "onetwo"),
+        ('A="one\\ntwo\\t"', "one\ntwo\t"),
+        ('A="a \\$B \\`c"', "a $B `c"),
+        ("A='it\\'s'", "it's"),
+        ("A=it's", "it's"),
+        ("A=C:\\dir\\\nB=1", "C:\\dir\\"),
+        ("A='one\r\ntwo'\r", "one\ntwo"),
+        ('A="one\r\ntwo"\r', "one\ntwo"),
+        ("A=#no", "#no"),
+        ("A= # none", ""),
+    ],
+)
+def test_values_are_read_as_python_dotenv_and_sh_write_them(read, line, value):
+    assert read(".env", line + "\nLAST=1\n")["A"] == value
 
 
-def test_what_other_readers_fill_in_and_what_is_there_twice_is_warned_of(read):
-    found = read(".env", "PW=hunter2\nURL=postgres://u:${PW}@h\nPW=hunter3\nCOST=$5\nT='${X:-hunter2}'\n")
-    assert found["URL"] == "postgres://u:${PW}@h"
-    twice, filled = read.warned
+# Of a backslash in single quotes python-dotenv and sh think differently: it is read as the former does.
+VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0\\"), max_size=30)
+
+
+@given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), VALUES, max_size=5))
+def test_what_export_writes_for_a_shell_comes_back(values):
+    for text in (as_env(values), as_env(values, before="export "), as_env(values).replace("\n", "\r\n")):
+        warned = []
+        found = expanded(read_assignments(Path(".env"), text, warned.append))
+        assert found == values
+        assert warned == []
+
+
+@given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), VALUES, max_size=5))
+def test_what_python_dotenv_writes_comes_back(values):
+    """As its `set_key` quotes: single quotes, with a backslash before those inside."""
+    quoted = {name: value.replace("'", chr(92) + "'") for name, value in values.items()}
+    text = "".join(f"{name}='{value}'\n" for name, value in quoted.items())
+    assert expanded(read_assignments(Path(".env"), text, lambda _: None)) == values
+
+
+def test_names_of_the_same_file_are_filled_in(read):
+    found = read(
+        ".env",
+        "URL=postgres://u:${PW}@${HOST}/x\nPW=hunter2\nHOST=\"${NAME}.example\"\nNAME=db\nRAW='${PW}'\nQ='a${PW}'\"${PW}\"\n",
+    )
+    assert found["URL"] == "postgres://u:hunter2@db.example/x"
+    assert found["RAW"] == "${PW}"
+    assert found["Q"] == "a${PW}hunter2"
+    assert read.warned == []
+
+
+def test_what_stands_for_nothing_or_goes_in_a_circle_is_text(read):
+    text = "A=${B}\nB=${A}\nC=${C}x\nD=${A}\nE=${OTHER}\nF=${X:-hunter2}\nG=${E}\n"
+    found = read(".env", text)
+    assert found == {
+        "A": "${B}", "B": "${A}", "C": "${C}x", "D": "${A}", "E": "${OTHER}", "F": "${X:-hunter2}", "G": "${OTHER}",
+    }  # fmt: skip
+    bare, left = read.warned
+    assert "F (line 6)" in bare
+    assert all(f"{name} (line {number})" in left for number, name in enumerate("ABCDE", 1))
+    assert "hunter2" not in bare + left
+
+
+def test_what_may_be_meant_otherwise_is_warned_of(read):
+    text = "PW=hunter2\nCOST=$5 $FIVE\nPW=hunter3\nPATH=/hunter2\nNODE_OPTIONS=x\nP=\"${PATH}\"\nS='$FIVE'\n"
+    found = read(".env", text)
+    assert found == {"PW": "hunter3", "COST": "$5 $FIVE", "P": "${PATH}", "S": "$FIVE"}
+    twice, bare, refused, left = read.warned
     assert "PW is there 2 times (lines 1, 3)" in twice
-    assert "URL (line 2), T (line 5)" in filled
-    assert "hunter" not in twice + filled
+    assert "COST (line 2)" in bare
+    assert "PATH (line 4), NODE_OPTIONS (line 5)" in refused
+    assert "P (line 6)" in left
+    assert "hunter" not in "".join(read.warned)
+
+
+def test_all_lines_that_are_wrong_are_named_at_once(refused):
+    said = refused(".env", "hunter2\nA=1\nhunter2 y\n\nB='hunter2\n")
+    for line in (1, 3, 5):
+        assert f".env:{line}: " in said
+    many = refused(".env", "hunter2\n" * 100)
+    assert "and 80 lines more" in many
+
+
+def test_many_values_quoted_for_a_shell_take_time_in_proportion():
+    """Each is read once: nothing is begun again at the beginning of the file."""
+    lines = [as_env({f"N{number}": f"it's {'x' * 200}"}) for number in range(2_000)]
+    assert len(expanded(read_assignments(Path(".env"), "".join(lines), lambda _: None))) == 2_000
+
+
+def test_merge_keys_of_yaml_merge(read):
+    text = (
+        "base: &base {user: ann, port: 1}\nmore: &more {port: 2, tls: x}\n"
+        "one:\n  <<: *base\n  port: 3\ntwo:\n  <<: [*base, *more]\nquoted: {'<<': y}\n"
+    )
+    found = read("x.yaml", text)
+    assert {name: value for name, value in found.items() if name.startswith(("one", "two", "quoted"))} == {
+        "one/user": "ann",
+        "one/port": "3",
+        "two/user": "ann",
+        "two/port": "1",
+        "two/tls": "x",
+        "quoted/<<": "y",
+    }
 
 
 def test_nothing_is_warned_of_an_ordinary_file(read):
@@ -211,7 +313,7 @@ def test_nothing_is_warned_of_an_ordinary_file(read):
 def test_env_is_read_so_whatever_the_file_is_called(tmp_path):
     path = tmp_path / "x.json"
     path.write_text("A=1\n")
-    assert read_dotenv(path, lambda _: None) == {"A": "1"}
+    assert expanded(read_dotenv(path, lambda _: None)) == {"A": "1"}
 
 
 def test_json_of_an_export_comes_back(read):

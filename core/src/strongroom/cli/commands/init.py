@@ -22,6 +22,7 @@ from strongroom.spec.trust import trust
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
+    from strongroom.cli.formats.dotenv_file import Assignment
 
 SPEC, STORE, KEY = "strongroom.yaml", "secrets.enc", "app.key"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -59,19 +60,19 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
 
     Example: strongroom init --from .env
     """
+    from strongroom.cli.formats.dotenv_file import expanded, template
     from strongroom.cli.formats.table_reader import read_dotenv
 
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
-    values = read_dotenv(Path(source), settings.warn) if source is not None else {}
-    for name in values:
-        if not _VARIABLE.fullmatch(name):
-            raise UsageError(
-                f"{source}: {name!r} is not a name of a variable", hint="rename it, or leave it out"
-            )
-    _fill_store(spec.absolute().parent, values)
+    found = read_dotenv(Path(source), settings.warn, variables=True) if source is not None else {}
+    values = expanded(found)
+    composed = {name: template(one.parts) for name, one in found.items() if _is_composed(one)}
+    _fill_store(
+        spec.absolute().parent, {name: value for name, value in values.items() if name not in composed}
+    )
     beside = _names_beside(spec.absolute().parent) if source is None else {}
-    text = _spec_text(values, beside).encode()
+    text = _spec_text(values, composed, beside).encode()
     write_atomically(spec, text, mode=0o644)
     with suppress(ConfigurationError):  # it is closed, so that it is used without as well
         trust(str(spec.resolve()), text)
@@ -91,13 +92,20 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     output.lines(_told(spec, source, values))
 
 
+def _is_composed(one: Assignment) -> bool:
+    from strongroom.cli.formats.dotenv_file import Name
+
+    return any(isinstance(part, Name) for part in one.parts)
+
+
 def _names_beside(folder: Path) -> dict[str, str]:
     """Return what the `.env` beside the spec holds, for its names; nothing where it cannot be read."""
+    from strongroom.cli.formats.dotenv_file import expanded
     from strongroom.cli.formats.table_reader import read_dotenv
 
     path = folder / ".env"
     try:
-        found = read_dotenv(path, lambda _: None) if path.is_file() else {}
+        found = expanded(read_dotenv(path, lambda _: None)) if path.is_file() else {}
     except (UsageError, OSError):
         return {}
     return {name: value for name, value in found.items() if _VARIABLE.fullmatch(name)}
@@ -127,27 +135,32 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
             registry.set_secrets(missing)
 
 
-def _spec_text(values: Mapping[str, str], beside: Mapping[str, str]) -> str:
+def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: Mapping[str, str]) -> str:
     """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
     text = _HEAD + "".join(suggested_pipelines(os.environ)) + "default: app\n"
     if values:
         told = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
-        return f"{text}{told}secrets:\n{_declared(values)}{_TAIL}"
+        return f"{text}{told}secrets:\n{_declared(values, composed)}{_TAIL}"
     if beside:
         told = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
-        lines = _declared(beside).splitlines()
+        lines = _declared(beside, {}).splitlines()
         return f"{text}{told}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
     return text + _NO_SECRETS + _TAIL
 
 
-def _declared(values: Mapping[str, str]) -> str:
+def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
     """Return a declaration a name, with the type that name and value agree on."""
+    import json
+
     lines = []
     for name, value in values.items():
         kind = guess_type(name, value)
         rules = f", type: {kind}" if kind else ""
         rules += ", mask: false" if is_setting(name, value) else ""
-        lines.append(f"  {name}: {{key: {name}{rules}}}\n")
+        where = f"key: {name}"
+        if name in composed:
+            where = f"compose: {json.dumps(composed[name], ensure_ascii=False)}"
+        lines.append(f"  {name}: {{{where}{rules}}}\n")
     return "".join(lines)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.ciphertext import refuse_ending, refuse_sealed_file, refuse_sealed_values
+
+if TYPE_CHECKING:
+    from strongroom.cli.formats.dotenv_file import Assignment
 
 __all__ = ["FORMATS", "read_dotenv", "read_table"]
 
@@ -22,7 +24,6 @@ _DEPTH: Final = 50
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TEXT: Final = "tag:yaml.org,2002:"
 _PLAIN_TAGS: Final = frozenset({_TEXT + "str", _TEXT + "map", _TEXT + "seq", "!"})
-_FILLED_IN: Final = re.compile(r"\$\{[A-Za-z_]")
 
 
 def read_table(path: Path, warn: Callable[[str], object], kind: str | None = None) -> dict[str, str]:
@@ -49,68 +50,28 @@ def read_table(path: Path, warn: Callable[[str], object], kind: str | None = Non
     return found
 
 
-def read_dotenv(path: Path, warn: Callable[[str], object]) -> dict[str, str]:
-    """Return what a `.env` file says, each value as it is written: `${NAME}` in it is not replaced.
+def read_dotenv(
+    path: Path, warn: Callable[[str], object], *, variables: bool = False
+) -> dict[str, Assignment]:
+    """Return what each name of a `.env` file is to hold, see `read_assignments`.
 
     Raises:
-        UsageError: A line is not an assignment (its number is given); or the file is encrypted.
+        UsageError: Lines are not assignments (their numbers are given); or the file is encrypted.
     """
-    return read_table(path, warn, "env")
+    from strongroom.cli.formats.dotenv_file import expanded, read_assignments
+
+    found = read_assignments(path, _text(path), warn, variables=variables)
+    refuse_sealed_values(path, "env", expanded(found))
+    return found
 
 
 # --- .env ---
 
 
 def _dotenv(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
-    # Of the text, not the file: a pipe can be read only once.
-    import io
+    from strongroom.cli.formats.dotenv_file import expanded, read_assignments
 
-    from dotenv.parser import parse_stream
-
-    found: dict[str, str] = {}
-    lines: dict[str, list[int]] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line + _blank_lines(binding.original.string)
-        if binding.error:
-            shell = "'\"'\"'" in binding.original.string
-            raise UsageError(
-                f"{path}:{line}: not an assignment of the form NAME=value",
-                hint="it is quoted for a shell: strongroom export --format dotenv writes what is read here"
-                if shell
-                else None,
-            )
-        if binding.key is None:
-            continue
-        if binding.value is None:
-            # Not what stands there: it may be a line of a key, the commonest mistake.
-            raise UsageError(
-                f"{path}:{line}: no value: write NAME=", hint="a value of several lines stands in quotes"
-            )
-        found[binding.key] = binding.value
-        lines.setdefault(binding.key, []).append(line)
-    _warn(path, found, lines, warn)
-    return found
-
-
-def _blank_lines(said: str) -> int:
-    """Return how many lines of what the parser took as one are before its text."""
-    return said[: len(said) - len(said.lstrip())].count("\n")
-
-
-def _warn(
-    path: Path, found: dict[str, str], lines: dict[str, list[int]], warn: Callable[[str], object]
-) -> None:
-    for name, told in lines.items():
-        if len(told) > 1:
-            numbers = ", ".join(map(str, told))
-            warn(f"{path}: {name} is there {len(told)} times (lines {numbers}): the last counts")
-    filled = [name for name, value in found.items() if _FILLED_IN.search(value)]
-    if filled:
-        places = ", ".join(f"{name} (line {lines[name][-1]})" for name in filled)
-        warn(
-            f"{path}: the ${{…}} in {places} is taken as it stands, where other readers put a value in: "
-            "declare it in the spec with `compose:`"
-        )
+    return expanded(read_assignments(path, text, warn))
 
 
 # --- JSON ---
@@ -206,10 +167,10 @@ def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
 
 def _add_nodes(path: Path, found: dict[str, str], before: str, mapping: Any, depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
-    for key, node in mapping.value:
+    for key, node in _merged(path, mapping, depth):
         where = f":{key.start_mark.line + 1}:{key.start_mark.column + 1}"
-        if key.id != "scalar" or key.tag not in _PLAIN_TAGS or (key.value == "<<" and key.style is None):
-            raise UsageError(f"{path}{where}: expected a name; merge keys are not read")
+        if key.id != "scalar" or key.tag not in _PLAIN_TAGS:
+            raise UsageError(f"{path}{where}: expected a name")
         name = before + key.value
         if node.tag not in _PLAIN_TAGS:
             raise UsageError(
@@ -225,6 +186,32 @@ def _add_nodes(path: Path, found: dict[str, str], before: str, mapping: Any, dep
         else:
             what = {"sequence": "a list", "mapping": "nested too deep"}.get(node.id, "null")
             raise UsageError(f"{path}{where}: {name} is {what}, expected text; quote it where it is text")
+
+
+def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
+    """Return the pairs of a mapping, with those of the mappings under `<<` that it does not have itself."""
+    own = [(key, node) for key, node in mapping.value if not _is_merge(key)]
+    names = {key.value for key, _ in own if key.id == "scalar"}
+    for key, node in mapping.value:
+        if not _is_merge(key):
+            continue
+        others = node.value if node.id == "sequence" else [node]
+        if not depth or any(other.id != "mapping" for other in others):
+            raise UsageError(
+                f"{path}:{key.start_mark.line + 1}: expected mappings behind <<, not nested too deep"
+            )
+        for other in others:
+            for pair in _merged(path, other, depth - 1):
+                if pair[0].id != "scalar" or pair[0].value not in names:
+                    own.append(pair)
+                    names.add(pair[0].value if pair[0].id == "scalar" else None)
+                if len(own) > _MAX_VALUES:
+                    raise UsageError(f"{path} has more than {_MAX_VALUES} values")
+    return own
+
+
+def _is_merge(key: Any) -> bool:
+    return key.id == "scalar" and key.value == "<<" and key.style is None
 
 
 # --- files ---

@@ -1,0 +1,330 @@
+"""Reading `.env` files as python-dotenv and `sh` write them, with what stands in for other names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from strongroom.cli.child.environment import REFUSED, is_dangerous
+from strongroom.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+__all__ = ["Assignment", "Name", "expanded", "read_assignments", "template"]
+
+_BEFORE: Final = re.compile(r"\s*(?:export[^\S\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\n]*=[^\S\n]*")
+_DOUBLE: Final = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
+_REST: Final = re.compile(r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)")
+_IN_TEXT: Final = re.compile(r"(\\?)\$(?:\{([A-Za-z_]\w*)\}|(\{?[A-Za-z_]\w*))", re.ASCII)
+_IN_DOUBLE: Final = re.compile(
+    r"\\(?P<escaped>[\\'\"abfnrtv$`\n])|\$\{(?P<name>[A-Za-z_]\w*)\}|\$(?P<bare>\{?[A-Za-z_]\w*)", re.ASCII
+)
+_IN_SHELLS_DOUBLE: Final = re.compile(
+    r"\\(?P<escaped>[\\\"$`\n])|\$\{(?P<name>[A-Za-z_]\w*)\}|\$(?P<bare>\{?[A-Za-z_]\w*)", re.ASCII
+)
+_ESCAPES: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": ""}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPERATORS: Final = frozenset("&;|<>()`\\")
+_MOST_SHOWN: Final = 20
+
+
+class Name(str):
+    """The name in `${NAME}`, in the place of what that name holds."""
+
+    __slots__ = ()
+
+
+class Assignment(NamedTuple):
+    """What one name is to hold: its line, and text and names in their order."""
+
+    line: int
+    parts: tuple[str, ...]
+
+
+class _Value(NamedTuple):
+    """A value as it was read, where it ends in the file, and whether a `$NAME` without braces is in it."""
+
+    parts: tuple[str, ...]
+    end: int
+    has_bare: bool
+
+
+def read_assignments(
+    path: Path, text: str, warn: Callable[[str], object], *, variables: bool = False
+) -> dict[str, Assignment]:
+    """Return what each name of a `.env` file is to hold; names that decide which code runs are left out.
+
+    A `${NAME}` stands for what the same file gives that name. In single quotes, behind a backslash, of a name
+    that the file does not give, or in a circle, it is text.
+
+    Args:
+        path: The file, for messages.
+        text: What it holds.
+        warn: Called with what may be meant otherwise than it is read, with lines and names.
+        variables: Take only names that a variable can have.
+
+    Raises:
+        UsageError: Lines are not assignments; all are named by their numbers, and nothing of them is shown.
+    """
+    text = text.replace("\r\n", "\n")
+    found: dict[str, Assignment] = {}
+    lines: dict[str, list[int]] = {}
+    bare: dict[str, int] = {}
+    problems: list[tuple[int, str]] = []
+    for line, name, value, problem in _bindings(text):
+        if problem is None and variables and not _VARIABLE.fullmatch(name):
+            # Nor is the name shown, which may be a line of a key.
+            problem = "what stands before = is not a name of a variable"  # noqa: PLW2901
+        if problem is not None:
+            problems.append((line, problem))
+            continue
+        lines.setdefault(name, []).append(line)
+        found[name] = Assignment(line, value.parts)
+        bare.pop(name, None)
+        if value.has_bare:
+            bare[name] = line
+    if problems:
+        raise _refused(path, problems)
+    _warn(path, found, lines, bare, warn)
+    return _settled(path, found, warn)
+
+
+def expanded(assignments: Mapping[str, Assignment]) -> dict[str, str]:
+    """Return what each name holds with all `${NAME}` filled in."""
+    done: dict[str, str] = {}
+
+    def value(name: str) -> str:
+        if name not in done:
+            parts = assignments[name].parts
+            done[name] = "".join(value(part) if isinstance(part, Name) else part for part in parts)
+        return done[name]
+
+    for name in _in_order(assignments):
+        value(name)
+    return {name: done[name] for name in assignments}
+
+
+def template(parts: Sequence[str]) -> str:
+    """Return the parts of a value as a Jinja2 template for `compose:`."""
+    return "".join(f"{{{{ {part} }}}}" if isinstance(part, Name) else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    # A brace could begin something together with what follows; of line ends Jinja2 keeps only `\n`.
+    return text.replace("{", '{{ "{" }}').replace("\r", '{{ "\\r" }}')
+
+
+def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
+    """Yield line, name and value of each assignment, or what is wrong with the line."""
+    import io
+
+    from dotenv.parser import Reader, parse_binding
+
+    reader = Reader(io.StringIO(text))
+    waiting: tuple[int, str, _Value, int] | None = None  # one that may go on in the next line
+    while reader.has_next():
+        start, at = reader.position.chars, reader.position.line
+        binding = parse_binding(reader)
+        said = binding.original.string
+        line = at + said[: len(said) - len(said.lstrip())].count("\n")
+        problem = _problem(binding)
+        if problem is not None:
+            word = _shell_word(reader.string, start if waiting is None else waiting[3])
+            if word is not None and word[1].end > start:
+                reader.position.advance(reader.string[reader.position.chars : word[1].end])
+                yield line if waiting is None else waiting[0], *word, None
+                waiting = None
+                continue
+        if waiting is not None:
+            yield *waiting[:3], None
+            waiting = None
+        if problem is not None:
+            yield line, "", _Value((), 0, has_bare=False), problem
+        elif binding.key is not None:
+            value = _value(said, binding.value or "", reader.position.chars)
+            waiting = line, binding.key, value, start
+            if not said.rstrip("\n").endswith("\\"):
+                yield *waiting[:3], None
+                waiting = None
+    if waiting is not None:
+        yield *waiting[:3], None
+
+
+def _problem(binding: Binding) -> str | None:
+    """Return what is wrong with what was read; nothing of it, for it may be a line of a key."""
+    if binding.error:
+        return "not an assignment of the form NAME=value"
+    if binding.key is not None and binding.value is None:
+        return "no value: write NAME=, and a value of several lines in quotes"
+    return None
+
+
+def _value(said: str, value: str, end: int) -> _Value:
+    """Return a value that python-dotenv has read, by how it is quoted."""
+    before = _BEFORE.match(said)
+    rest = said[before.end() :] if before is not None else ""
+    if rest.startswith("'"):
+        return _Value((value,), end, has_bare=False)
+    double = _DOUBLE.match(rest)
+    if double is not None:
+        return _of_double(double[1], _IN_DOUBLE, end)
+    parts_: list[str] = []
+    bare, at = False, 0
+    for match in _IN_TEXT.finditer(value):
+        if match[1]:
+            continue
+        if match[2]:
+            parts_ += [value[at : match.start()], Name(match[2])]
+            at = match.end()
+        else:
+            bare = True
+    return _Value(_joined([*parts_, value[at:]]), end, bare)
+
+
+def _of_double(raw: str, pattern: re.Pattern[str], end: int) -> _Value:
+    """Return what is between double quotes that end at `end`."""
+    parts: list[str] = []
+    bare, at = False, 0
+    for match in pattern.finditer(raw):
+        if match["bare"] is not None:
+            bare = True
+            continue
+        parts.append(raw[at : match.start()])
+        escaped = match["escaped"]
+        plain = pattern is _IN_SHELLS_DOUBLE
+        if escaped is None:
+            parts.append(Name(match["name"]))
+        else:
+            parts.append("" if escaped == "\n" else escaped if plain else _ESCAPES.get(escaped, escaped))
+        at = match.end()
+    return _Value(_joined([*parts, raw[at:]]), end, bare)
+
+
+def _shell_word(text: str, start: int) -> tuple[str, _Value] | None:
+    """Return name and value of an assignment as `sh` reads it, from `start`; None where it is not one."""
+    before = _BEFORE.match(text, start)
+    if before is None:
+        return None
+    at, bare = before.end(), False
+    parts: list[str] = []
+    while at < len(text) and not text[at].isspace():
+        piece = _piece(text, at)
+        if piece is None:
+            return None
+        parts += piece.parts
+        bare, at = bare or piece.has_bare, piece.end
+    rest = _REST.match(text, at)
+    if rest is None:
+        return None
+    return before[1] or before[2], _Value(_joined(parts), rest.end(), bare)
+
+
+def _piece(text: str, at: int) -> _Value | None:
+    """Return the piece of a shell's word at `at`: quoted, escaped, a name, or one character."""
+    character = text[at]
+    if character == "'":
+        end = text.find("'", at + 1)
+        return None if end < 0 else _Value((text[at + 1 : end],), end + 1, has_bare=False)
+    if character == '"':
+        double = _DOUBLE.match(text, at)
+        return None if double is None else _of_double(double[1], _IN_SHELLS_DOUBLE, double.end())
+    if character == "\\" and at + 1 < len(text):
+        return _Value(("" if text[at + 1] == "\n" else text[at + 1],), at + 2, has_bare=False)
+    if character in _OPERATORS:
+        return None
+    match = _IN_TEXT.match(text, at)
+    if match is not None and match[2]:
+        return _Value((Name(match[2]),), match.end(), has_bare=False)
+    return _Value((character,), at + 1, match is not None)
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, ...]:
+    """Return `parts` with texts that follow each other made one, and empty ones left out."""
+    found: list[str] = []
+    texts: list[str] = []
+    for part in (*parts, None):
+        if part is not None and not isinstance(part, Name):
+            texts.append(part)
+            continue
+        if text := "".join(texts):
+            found.append(text)
+        texts = []
+        if part is not None:
+            found.append(part)
+    return tuple(found)
+
+
+def _settled(
+    path: Path, found: dict[str, Assignment], warn: Callable[[str], object]
+) -> dict[str, Assignment]:
+    """Leave out what programs load code by, and make text of each `${NAME}` that stands for nothing."""
+    refused = [f"{name} (line {one.line})" for name, one in found.items() if is_dangerous(name)]
+    if refused:
+        warn(f"{path}: {', '.join(refused)} is left out: {REFUSED}")
+    kept = {name: one for name, one in found.items() if not is_dangerous(name)}
+    ordered = set(_in_order(kept))
+    left: list[str] = []
+    done = {}
+    for name, one in kept.items():
+        parts = tuple(
+            f"${{{part}}}" if isinstance(part, Name) and (part not in kept or name not in ordered) else part
+            for part in one.parts
+        )
+        if parts != one.parts or any(type(a) is not type(b) for a, b in zip(parts, one.parts, strict=True)):
+            left.append(f"{name} (line {one.line})")
+        done[name] = Assignment(one.line, _joined(parts))
+    if left:
+        warn(
+            f"{path}: a ${{…}} in {', '.join(left)} is taken as it stands: it names nothing in this file, "
+            "or goes round in a circle"
+        )
+    return done
+
+
+def _in_order(found: Mapping[str, Assignment]) -> list[str]:
+    """Return the names that are in no circle and hang on none, each behind those that it needs."""
+    needs = {
+        name: {part for part in one.parts if isinstance(part, Name) and part in found}
+        for name, one in found.items()
+    }
+    needed_by: dict[str, list[str]] = {}
+    for name, others in needs.items():
+        for other in others:
+            needed_by.setdefault(other, []).append(name)
+    ready = [name for name, others in needs.items() if not others]
+    ordered = []
+    while ready:
+        name = ready.pop()
+        ordered.append(name)
+        for one in needed_by.get(name, ()):
+            needs[one].discard(name)
+            if not needs[one]:
+                ready.append(one)
+    return ordered
+
+
+def _warn(
+    path: Path,
+    found: Mapping[str, Assignment],
+    lines: Mapping[str, list[int]],
+    bare: Mapping[str, int],
+    warn: Callable[[str], object],
+) -> None:
+    for name, numbers in lines.items():
+        if len(numbers) > 1:
+            listed = ", ".join(map(str, numbers))
+            warn(f"{path}: {name} is there {len(numbers)} times (lines {listed}): the last counts")
+    shown = [f"{name} (line {line})" for name, line in bare.items() if name in found]
+    if shown:
+        warn(f"{path}: the $ before a name in {', '.join(shown)} is text; what the name holds is ${{NAME}}")
+
+
+def _refused(path: Path, problems: Sequence[tuple[int, str]]) -> UsageError:
+    """Return one error for all lines that are wrong."""
+    said = [f"{path}:{line}: {problem}" for line, problem in problems[:_MOST_SHOWN]]
+    if len(problems) > _MOST_SHOWN:
+        said.append(f"and {len(problems) - _MOST_SHOWN} lines more")
+    return UsageError("; ".join(said))
