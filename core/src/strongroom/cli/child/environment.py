@@ -14,6 +14,7 @@ __all__ = [
     "refuse_dangerous",
     "refuse_undeclared",
     "refuse_unholdable",
+    "why_dangerous",
 ]
 
 OWN_PREFIX = "STRONGROOM_"
@@ -54,6 +55,11 @@ REFUSED = "such a variable decides which code a program runs; declare the secret
 def is_dangerous(name: str) -> bool:
     """Tell whether a variable of this name would change what code a program runs."""
     return name in _DANGEROUS or name.startswith(_DANGEROUS_PREFIXES)
+
+
+def why_dangerous(name: str) -> str | None:
+    """Return why a variable of this name is refused; None where it is not."""
+    return REFUSED if is_dangerous(name) else None
 
 
 def refuse_dangerous(names: Iterable[str]) -> None:

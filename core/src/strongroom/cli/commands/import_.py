@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli.app import command
+from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.formats.table_reader import FORMATS, read_table
 from strongroom.cli.transfer import move, report
 from strongroom.pipeline import check_user_key
@@ -36,7 +37,7 @@ def import_command(
 
     Example: strongroom import .env --dry-run
     """
-    named = read_table(file, settings.warn, kind)
+    named = read_table(file, settings.warn, kind, left_out=why_dangerous)
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         declared = registry.plan.secrets

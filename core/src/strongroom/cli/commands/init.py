@@ -13,6 +13,7 @@ import click
 
 from strongroom.cli import output
 from strongroom.cli.app import command
+from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.detect import guess_type, is_setting, suggested_pipelines
 from strongroom.cli.errors import UsageError
 from strongroom.cli.overwrite import refuse_existing
@@ -65,7 +66,9 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
 
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
-    found = read_dotenv(Path(source), settings.warn, variables=True) if source is not None else {}
+    found = {}
+    if source is not None:
+        found = read_dotenv(Path(source), settings.warn, left_out=why_dangerous, variables=True)
     values = expanded(found)
     composed = {name: template(one.parts) for name, one in found.items() if _is_composed(one)}
     _fill_store(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ class Name(str):
     __slots__ = ()
 
 
+LeftOut = Callable[[str], str | None] | None
+
+
 class Assignment(NamedTuple):
     """What one name is to hold: its line, and text and names in their order."""
 
@@ -53,9 +55,9 @@ class _Value(NamedTuple):
 
 
 def read_assignments(
-    path: Path, text: str, warn: Callable[[str], object], *, variables: bool = False
+    path: Path, text: str, warn: Callable[[str], object], *, left_out: LeftOut = None, variables: bool = False
 ) -> dict[str, Assignment]:
-    """Return what each name of a `.env` file is to hold; names that decide which code runs are left out.
+    """Return what each name of a `.env` file is to hold; those that `left_out` is true of are not there.
 
     A `${NAME}` stands for what the same file gives that name. In single quotes, behind a backslash, of a name
     that the file does not give, or in a circle, it is text.
@@ -64,6 +66,7 @@ def read_assignments(
         path: The file, for messages.
         text: What it holds.
         warn: Called with what may be meant otherwise than it is read, with lines and names.
+        left_out: Returns why a name is left out; None where it is not.
         variables: Take only names that a variable can have.
 
     Raises:
@@ -89,6 +92,8 @@ def read_assignments(
     if problems:
         raise _refused(path, problems)
     _warn(path, found, lines, bare, warn)
+    if left_out is not None:
+        found = _without(path, found, left_out, warn)
     return _settled(path, found, warn)
 
 
@@ -257,20 +262,33 @@ def _joined(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _without(
+    path: Path,
+    found: dict[str, Assignment],
+    left_out: Callable[[str], str | None],
+    warn: Callable[[str], object],
+) -> dict[str, Assignment]:
+    """Return `found` without the names that are left out, with a warning."""
+    reasons: dict[str, list[str]] = {}
+    for name, one in found.items():
+        reason = left_out(name)
+        if reason is not None:
+            reasons.setdefault(reason, []).append(f"{name} (line {one.line})")
+    for reason, names in reasons.items():
+        warn(f"{path}: {', '.join(names)} is left out: {reason}")
+    return {name: one for name, one in found.items() if left_out(name) is None}
+
+
 def _settled(
     path: Path, found: dict[str, Assignment], warn: Callable[[str], object]
 ) -> dict[str, Assignment]:
-    """Leave out what programs load code by, and make text of each `${NAME}` that stands for nothing."""
-    refused = [f"{name} (line {one.line})" for name, one in found.items() if is_dangerous(name)]
-    if refused:
-        warn(f"{path}: {', '.join(refused)} is left out: {REFUSED}")
-    kept = {name: one for name, one in found.items() if not is_dangerous(name)}
-    ordered = set(_in_order(kept))
+    """Make text of each `${NAME}` that stands for nothing."""
+    ordered = set(_in_order(found))
     left: list[str] = []
     done = {}
-    for name, one in kept.items():
+    for name, one in found.items():
         parts = tuple(
-            f"${{{part}}}" if isinstance(part, Name) and (part not in kept or name not in ordered) else part
+            f"${{{part}}}" if isinstance(part, Name) and (part not in found or name not in ordered) else part
             for part in one.parts
         )
         if parts != one.parts or any(type(a) is not type(b) for a, b in zip(parts, one.parts, strict=True)):

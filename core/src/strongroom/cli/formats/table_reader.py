@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +26,13 @@ _TEXT: Final = "tag:yaml.org,2002:"
 _PLAIN_TAGS: Final = frozenset({_TEXT + "str", _TEXT + "map", _TEXT + "seq", "!"})
 
 
-def read_table(path: Path, warn: Callable[[str], object], kind: str | None = None) -> dict[str, str]:
+def read_table(
+    path: Path,
+    warn: Callable[[str], object],
+    kind: str | None = None,
+    *,
+    left_out: Callable[[str], str | None] | None = None,
+) -> dict[str, str]:
     """Return the names and values of a file, those of a mapping under `name/member`.
 
     Text and numbers are taken as they are written: `0123`, `1.10` and, in YAML, `no`.
@@ -36,6 +42,7 @@ def read_table(path: Path, warn: Callable[[str], object], kind: str | None = Non
         warn: Called with what may be meant otherwise than it is read.
         kind: Its format, one of `FORMATS`; by default told by its ending, in any case: `.json`, `.yaml`,
             `.yml`, else `.env`.
+        left_out: Returns why a name of a `.env` file is left out; None where it is not.
 
     Raises:
         UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
@@ -44,34 +51,36 @@ def read_table(path: Path, warn: Callable[[str], object], kind: str | None = Non
     if kind is None:
         refuse_ending(path)
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
-    read = {"json": _json, "yaml": _yaml, "env": _dotenv}[kind]
-    found = read(path, _text(path), warn)
+    if kind == "env":
+        return _expanded(read_dotenv(path, warn, left_out=left_out))
+    found = {"json": _json, "yaml": _yaml}[kind](path, _text(path), warn)
     refuse_sealed_values(path, kind, found)
     return found
 
 
 def read_dotenv(
-    path: Path, warn: Callable[[str], object], *, variables: bool = False
+    path: Path,
+    warn: Callable[[str], object],
+    *,
+    left_out: Callable[[str], str | None] | None = None,
+    variables: bool = False,
 ) -> dict[str, Assignment]:
     """Return what each name of a `.env` file is to hold, see `read_assignments`.
 
     Raises:
         UsageError: Lines are not assignments (their numbers are given); or the file is encrypted.
     """
-    from strongroom.cli.formats.dotenv_file import expanded, read_assignments
+    from strongroom.cli.formats.dotenv_file import read_assignments
 
-    found = read_assignments(path, _text(path), warn, variables=variables)
-    refuse_sealed_values(path, "env", expanded(found))
+    found = read_assignments(path, _text(path), warn, left_out=left_out, variables=variables)
+    refuse_sealed_values(path, "env", _expanded(found))
     return found
 
 
-# --- .env ---
+def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
+    from strongroom.cli.formats.dotenv_file import expanded
 
-
-def _dotenv(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
-    from strongroom.cli.formats.dotenv_file import expanded, read_assignments
-
-    return expanded(read_assignments(path, text, warn))
+    return expanded(found)
 
 
 # --- JSON ---
