@@ -57,6 +57,10 @@ MUST_NOT = {
     ("provider", "aws.parameters"): "region_name endpoint_url profile_name access_key_id secret_access_key "
     "session_token role_arn role_session_name external_id sts_endpoint_url verify kms_key_id timeout deadline "
     "max_connections tier",
+    ("provider", "aws.sts"): "region_name duration_seconds endpoint_url profile_name access_key_id "
+    "secret_access_key session_token role_session_name external_id verify timeout max_connections",
+    ("provider", "vault.leases"): "token auth verify client_cert client_key timeout max_connections proxies "
+    "deadline",
     ("provider", "gcp"): "credentials credentials_file transport timeout deadline max_workers replication "
     "kms_key_name labels",
     ("provider", "azure"): "credential client_options timeout deadline max_workers purge tags",

@@ -264,8 +264,10 @@ def test_every_method_of_the_registry_is_there():
         "plan",
         "replaced",
         "rotation_lock",
+        "serve_options",
         "tell_values",
         "type_name",
+        "used_pipelines",
     }
     assert names - own <= inner
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from strongroom.keys import record_key
-from strongroom.providers import CAPABILITIES, BaseProvider, Closeable
+from strongroom.providers import CAPABILITIES, BaseProvider, Closeable, LeaseProvider
 from strongroom_memory import MemorySecretProvider
 
 KEY = "database/password"
 OLD = "old-value-of-the-secret"
 NEW = "new-value-of-the-secret"
 FOUR = ("get_secret", "set_secret", "delete_secret", "list_secrets")
-ABILITIES = {names[0]: names for protocol, names in CAPABILITIES.items() if protocol is not Closeable}
+ABILITIES = {
+    names[0]: names
+    for protocol, names in CAPABILITIES.items()
+    if protocol not in {Closeable, LeaseProvider}  # what is issued is not stored
+}
 BACKENDS = {
     "everything": tuple(ABILITIES),
     "no staging": ("get_secrets", "describe_secret", "list_versions", "set_secret_if"),

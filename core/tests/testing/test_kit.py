@@ -264,6 +264,7 @@ def test_names_of_the_package():
     assert dir(strongroom.testing) == [
         "CacheStoreConformance",
         "ProviderConformance",
+        "RotatorConformance",
         "behind",
         "behind_each",
         "sampled",

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import unicodedata
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from strongroom.errors import ConflictError, SecretNotFoundError, SecretTooLargeError, ValidationError
 from strongroom.keys import check_key
+from strongroom.providers import SecretChange
 from strongroom_memory import MemorySecretProvider
 
 LIMIT = 1000
@@ -645,6 +647,15 @@ class ForgetsAtClose(Right):
 
     caught_by = "test_secrets_outlive_a_provider"
     kit: ClassVar = {"second_is_another": True}
+
+
+class TellsWhatWasBefore(Right):
+    caught_by = "test_what_was_before_is_not_told"
+
+    def subscribe_changes(self, callback):
+        now = datetime.now(UTC)
+        callback([SecretChange(key, "set", None, now) for key in self.list_secrets()])
+        return super().subscribe_changes(callback)
 
 
 class AnswersAnotherProcess(Right):
