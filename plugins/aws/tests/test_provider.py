@@ -454,3 +454,25 @@ def test_dates_are_in_utc_wherever_the_machine_is(make, monkeypatch):
         time.tzset()
     assert {str(date.tzinfo) for date in found} == {"UTC"}
     assert all(abs(date.timestamp() - time.time()) < 60 for date in found)
+
+
+def test_many_descriptions_take_a_request_for_a_hundred(make):
+    """By a list of names with a common beginning, else by ten names a request."""
+    provider = make()
+    keys = [f"app/k{number:02}" for number in range(25)]
+    provider.set_secrets(dict.fromkeys([*keys, "other", "zz"], "1"))
+    provider.delete_secret("app/k03")
+    asked = []
+    call = provider._connection.call
+    provider._connection.call = lambda operation, *args, **kwargs: (
+        asked.append(operation),
+        call(operation, *args, **kwargs),
+    )[1]
+    found = provider.describe_secrets([*keys, "app/absent"])
+    assert asked == ["list_secrets"]
+    assert sorted(found) == sorted({*keys} - {"app/k03"})
+    asked.clear()
+    found = provider.describe_secrets([*keys[:4], "other", "zz", "absent"])
+    assert asked == ["list_secrets"]
+    assert sorted(found) == ["app/k00", "app/k01", "app/k02", "other", "zz"]
+    assert found["zz"].version == provider.describe_secret("zz").version

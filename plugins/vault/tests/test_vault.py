@@ -294,3 +294,24 @@ def test_a_redirect_that_turns_a_write_into_a_read_is_no_success(server, status,
         made.shutdown()
         thread.join()
         made.server_close()
+
+
+def test_many_descriptions_of_a_folder_take_one_request(server, mount):
+    """As OpenBao lists metadata; a policy that does not allow it costs a request a key."""
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        keys = [f"app/k{number}" for number in range(12)]
+        provider.set_secrets(dict.fromkeys([*keys, "top", "app/sub/x"], "1"))
+        provider.delete_secret("app/k3")
+        asked = []
+        call = provider._client.call
+        provider._client.call = lambda method, path, *args, **kwargs: (
+            asked.append(method),
+            call(method, path, *args, **kwargs),
+        )[1]
+        found = provider.describe_secrets([*keys, "top", "absent/a", "absent/b", "absent/c"])
+        assert asked.count("list") == 2
+        assert len(asked) == 2 + 1 + 3
+        assert sorted(found) == sorted({*keys, "top"} - {"app/k3"})
+        assert found["app/k1"] == provider.describe_secret("app/k1")
+        provider._lists_metadata = False
+        assert provider.describe_secrets([*keys, "top"]) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -50,6 +51,12 @@ MAX_VALUE_BYTES = 65_536
 _BATCH = 20
 _PARALLEL = 8
 _REMEMBERED = 1024
+_ALONE = 2
+"""So many secrets are described one by one."""
+_FILTERS = 10
+"""Names that the service takes in one filter."""
+_BEYOND = 400
+"""Entries of other secrets that are passed over before names are asked for."""
 
 T = TypeVar("T")
 
@@ -182,6 +189,53 @@ class AWSSecretProvider(BaseProvider):
         updated = next((one.get("CreatedDate") for one in versions if one["VersionId"] == version), None)
         tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags") or ()}
         return SecretMetadata(key, version, in_utc(told.get("CreatedDate")), in_utc(updated), tags)
+
+    def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
+        """Return those that readers find, by lists of up to 100 secrets.
+
+        `updated_at` is None: a list does not tell it. AWS's lists may be some time behind its secrets.
+        """
+        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        if len(wanted) <= _ALONE:
+            return {key: told for key in wanted if (told := self._described_or_none(key)) is not None}
+        by_name = {name_of(key).text: key for key in wanted}
+        whole = Deadline(self._whole)
+        common = commonprefix(list(by_name))  # noqa: RUF071  # of texts, not of paths
+        found: dict[str, SecretMetadata] = {}
+        names = list(by_name)
+        most = (
+            len(names) + _BEYOND if common else 0
+        )  # of a beginning that others share, many more may be there
+        if common:
+            for number, entry in enumerate(self._service.secrets([common], whole)):
+                if number >= most:
+                    break
+                self._note_entry(entry, by_name, found)
+            else:
+                return {key: found[key] for key in wanted if key in found}
+        for at in range(0, len(names), _FILTERS):
+            for entry in self._service.secrets(names[at : at + _FILTERS], whole):
+                self._note_entry(entry, by_name, found)
+        return {key: found[key] for key in wanted if key in found}
+
+    @staticmethod
+    def _note_entry(
+        entry: Mapping[str, Any], by_name: Mapping[str, str], found: dict[str, SecretMetadata]
+    ) -> None:
+        """Put what an entry of a list says into `found`, where it is a secret that was asked for."""
+        key = by_name.get(entry["Name"])
+        version = current_of(entry)
+        if key is None or version is None or not answers.is_listed(entry):
+            return
+        if key_of(entry["Name"], entry.get("Description")) == key:
+            tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or ()}
+            found[key] = SecretMetadata(key, version, in_utc(entry.get("CreatedDate")), None, tags)
+
+    def _described_or_none(self, key: str) -> SecretMetadata | None:
+        try:
+            return self.describe_secret(key)
+        except SecretNotFoundError:
+            return None
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         deadline = self._connection.deadline()
