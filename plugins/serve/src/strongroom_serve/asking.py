@@ -36,13 +36,33 @@ class Backend:
     def __init__(self, registry: Any, config: ServeConfig) -> None:
         self.sync = registry
         self.config = config
-        self.registry = AsyncSecretRegistry(registry, max_threads=_THREADS)
+        self._registries: dict[str, AsyncSecretRegistry] = {}
+        self._past_caches: dict[str, tuple[Any, Any]] = {}
         self.clients = Clients(config.clients)
         self.numbers = VersionNumbers()
         self.requests = 0
         """Those under way; a reading that was replaced is closed after the last of them."""
         self.listings: dict[Any, asyncio.Future[None]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "strongroom-serve")
+
+    def registry_of(self, key: str) -> AsyncSecretRegistry:
+        """Return what asks for `key`: each pipeline has threads of its own, so a slow one holds up no other."""
+        pipeline = self.sync.assembled_pipeline(key)
+        name = "" if pipeline is None else pipeline.name
+        found = self._registries.get(name)
+        if found is None:
+            found = self._registries[name] = AsyncSecretRegistry(self.sync, max_threads=_THREADS)
+        return found
+
+    async def past_caches(self, key: str) -> Any:
+        """Return what answers `key` without hooks and caches: no client asked, and no cache is to forget."""
+        pipeline = self.sync.assembled_pipeline(key)
+        if pipeline is None:
+            pipeline = await self.in_thread(lambda: self.sync.pipeline_for(key))
+        known = self._past_caches.get(pipeline.name)
+        if known is None or known[0] is not pipeline:
+            known = self._past_caches[pipeline.name] = (pipeline, without_value_middleware(pipeline))
+        return known[1]
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run `call` on a thread, in the context of the caller."""

@@ -54,7 +54,7 @@ def asked(request: Request) -> Asked:
 
 async def answer(backend: Backend, what: Asked) -> Answer:
     """Answer with the object that GetSecretValue gives."""
-    registry = backend.registry
+    registry = backend.registry_of(what.key)
     if what.refresh:
         await registry.invalidate(what.key)
     if what.is_old:
@@ -80,8 +80,7 @@ def _is_asked(one: SecretVersion, what: Asked) -> bool:
 
 
 async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
-    pipeline = await backend.in_thread(lambda: backend.sync.pipeline_for(key))
-    listing = getattr(pipeline.inner, "list_versions", None)
+    listing = getattr(await backend.past_caches(key), "list_versions", None)
     if listing is None:
         return []
     try:

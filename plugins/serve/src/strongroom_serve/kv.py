@@ -24,7 +24,6 @@ from strongroom.providers import (
     SecretVersion,
     VersionReader,
 )
-from strongroom.rotation import without_value_middleware
 
 from strongroom_serve.answers import (
     ABSENT,
@@ -105,15 +104,14 @@ class KeyValue:
 
     def __init__(self, backend: Backend, records: Records | None = None) -> None:
         self._backend = backend
-        self._registry: Any = records or backend.registry
-        self._past_caches = records is not None
+        self._records = records
         self._numbers = backend.numbers
         self._writes: dict[Any, asyncio.Lock] = {}
 
     async def read(self, asker: Asker, key: str) -> Answer:
         """Answer `GET data/KEY`."""
         try:
-            value = await self._registry.get_secret(key)
+            value = await self._of(key).get_secret(key)
         except SecretNotFoundError as error:
             if error.reason not in _GONE:
                 return ABSENT
@@ -132,7 +130,7 @@ class KeyValue:
         if version is None or one is None or one.state == "pending":
             await self._fail("get", key, SecretNotFoundError(key))
         try:
-            value = await self._registry.get_secret_version(key, version)
+            value = await self._of(key).get_secret_version(key, version)
         except SecretNotFoundError as error:
             state = error.reason if error.reason in _GONE else one.state
             if state not in _GONE:
@@ -169,7 +167,7 @@ class KeyValue:
     async def delete(self, asker: Asker, key: str) -> Answer:
         """Answer `DELETE data/KEY` and `DELETE metadata/KEY`: 204 also where there is none, as Vault does."""
         with suppress(SecretNotFoundError):
-            await self._registry.delete_secret(key)
+            await self._of(key).delete_secret(key)
         known = self._numbers.get((asker.tenant, key))
         if known is not None:
             known.value, known.current = None, 0
@@ -205,7 +203,7 @@ class KeyValue:
     async def names(self, asker: Asker, folder: str, *, after: str = "", limit: int = 0) -> Answer:
         """Answer `LIST metadata/FOLDER`: names under which there is a key that the client may touch."""
         prefix = f"{folder}/" if folder else ""
-        keys = await self._registry.list_secrets(prefix)
+        keys = await self._backend.registry_of(prefix).list_secrets(prefix)
         permits = asker.client.rules.permits
         found = sorted(_children(prefix, filter(permits, keys)))
         if after:
@@ -213,6 +211,9 @@ class KeyValue:
         if limit > 0:
             found = found[:limit]
         return data_answer({"keys": found}) if found else ABSENT
+
+    def _of(self, key: str) -> Any:
+        return self._records or self._backend.registry_of(key)
 
     # --- versions ---
 
@@ -261,7 +262,7 @@ class KeyValue:
         return known.last or 1, time_text(None)
 
     async def _value_is(self, key: str, version: str, value: str) -> bool:
-        inner = await self._inner(key)
+        inner = await self._backend.past_caches(key)
         try:
             return bool(
                 await self._backend.in_thread(lambda: inner.get_secret_version(key, version)) == value
@@ -270,7 +271,7 @@ class KeyValue:
             return False
 
     async def _updated_at(self, key: str) -> datetime | None:
-        inner = await self._inner(key)
+        inner = await self._backend.past_caches(key)
         if not isinstance(inner, Describer):
             return None
         try:
@@ -292,9 +293,9 @@ class KeyValue:
         versions: list[SecretVersion] = []
         try:
             if watched:
-                versions = await self._registry.list_versions(key)
+                versions = await self._of(key).list_versions(key)
             else:
-                inner = await self._inner(key)
+                inner = await self._backend.past_caches(key)
                 if not isinstance(inner, VersionReader):
                     return None
                 versions = await self._backend.in_thread(lambda: inner.list_versions(key))
@@ -306,16 +307,9 @@ class KeyValue:
         known.take(reversed(versions))
         return versions, known
 
-    async def _inner(self, key: str) -> Any:
-        """Return what answers `key` without its hooks: no client asked for it."""
-        pipeline = self._backend.sync.assembled_pipeline(key)
-        if pipeline is None:
-            pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
-        return without_value_middleware(pipeline) if self._past_caches else pipeline.inner
-
     async def _described(self, key: str) -> SecretMetadata:
         with suppress(UnsupportedOperationError):
-            told: SecretMetadata = await self._registry.describe_secret(key)
+            told: SecretMetadata = await self._of(key).describe_secret(key)
             return told
         pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
 
@@ -361,7 +355,7 @@ class KeyValue:
     async def _written(self, asker: Asker, key: str, text: str, cas: int | None) -> tuple[int, str]:
         if cas is not None:
             return await self._written_if(asker, key, text, cas)
-        await self._registry.set_secret(key, text)
+        await self._of(key).set_secret(key, text)
         return await self._found_number(asker, key, text)
 
     async def _written_if(self, asker: Asker, key: str, text: str, cas: int) -> tuple[int, str]:
@@ -371,17 +365,17 @@ class KeyValue:
             expected = known.id_of(cas)
             if expected is None:
                 await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
-        if not isinstance(await self._inner(key), ConditionalWriter):
+        if not isinstance(await self._backend.past_caches(key), ConditionalWriter):
             await self._fail("set", key, ConflictError(CAS_MISMATCH, key=key))
         try:
-            version = await self._registry.set_secret_if(key, text, expected)
+            version = await self._of(key).set_secret_if(key, text, expected)
         except UnsupportedOperationError:
             raise ConflictError(CAS_MISMATCH, key=key) from None
         except ConflictError:
             # What this client was given may be of a cache: the next read is of the backend.
             known.value = None
             with suppress(StrongroomError):
-                await self._registry.invalidate(key)
+                await self._of(key).invalidate(key)
             raise
         known.gone = 0
         listed = await self._listed(asker, key, watched=False)

@@ -1,0 +1,194 @@
+"""Where the server meets caches, outages, reloads and many clients at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from served import ADMIN, Served, spec_of
+from strongroom import CachingMiddleware, SecretProviderRegistry
+from strongroom.errors import BackendUnavailableError
+from strongroom_memory import MemorySecretProvider
+from strongroom_serve.asking import Backend
+from strongroom_serve.config import config_of
+
+
+class Slow(MemorySecretProvider):
+    """A backend that counts its reads, and holds them until it is let go."""
+
+    def __init__(self, **secrets):
+        super().__init__(secrets=secrets)
+        self.asked, self.go, self.entered = [], threading.Event(), threading.Event()
+
+    def get_secret(self, key):
+        self.asked.append(key)
+        self.entered.set()
+        assert self.go.wait(60)
+        return super().get_secret(key)
+
+
+def registered(provider):
+    registry = SecretProviderRegistry(spec_of())
+    registry.register("own", provider, prefix="own/")
+    return registry
+
+
+def ask(port, path, token=ADMIN):
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path, headers={"X-Vault-Token": token})
+    reply = connection.getresponse()
+    told = reply.status, reply.read()
+    connection.close()
+    return told
+
+
+def test_many_clients_that_ask_for_one_cold_key_make_one_read_and_are_all_answered(served):
+    slow = Slow(**{"own/k": "v"})
+    server = served(registered(CachingMiddleware(slow)))
+    with ThreadPoolExecutor(100) as crowd:
+        told = [crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(100)]
+        assert slow.entered.wait(60)
+        slow.go.set()
+        answers = [one.result() for one in told]
+    assert {status for status, _ in answers} == {200}
+    assert slow.asked == ["own/k"]
+
+
+def test_a_slow_backend_does_not_hold_up_what_a_cache_has(served):
+    slow = Slow(**{"own/k": "v"})
+    spec = spec_of(middleware=[{"type": "caching", "ttl_seconds": 300}])
+    registry = SecretProviderRegistry(spec)
+    registry.register("own", slow, prefix="own/")
+    server = served(registry)
+    server.put("x", "1")
+    server.get("x")
+    with ThreadPoolExecutor(80) as crowd:
+        held = [
+            crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(80)
+        ]  # more than threads
+        assert slow.entered.wait(60)
+        assert ask(server.port, "/v1/secret/data/x")[0] == 200
+        slow.go.set()
+        assert {one.result()[0] for one in held} == {200}
+
+
+class Down(MemorySecretProvider):
+    down = False
+
+    def get_secret(self, key):
+        if self.down:
+            raise BackendUnavailableError("down")
+        return super().get_secret(key)
+
+    list_versions_down = 0
+
+    def list_versions(self, key):
+        if self.down:
+            self.list_versions_down += 1
+            raise BackendUnavailableError("down")
+        return super().list_versions(key)
+
+
+def test_an_outage_is_bridged_by_stale_values_and_nobody_asks_for_their_versions(served):
+    now = [0.0]
+    backend = Down(secrets={"own/k": "v"})
+    cache = CachingMiddleware(backend, ttl_seconds=10, stale_if_error_seconds=600, clock=lambda: now[0])
+    server = served(registered(cache))
+    assert server.get("own/k").data["metadata"]["version"] == 1
+    backend.down = True
+    for _ in range(20):
+        now[0] += 11
+        read = server.get("own/k")
+        assert (read.status, read.data["data"], read.data["metadata"]["version"]) == (200, {"value": "v"}, 1)
+    assert backend.list_versions_down == 0
+    assert server.get("own/other").status == 503
+
+
+def test_a_reload_lets_requests_of_the_spec_before_end_and_then_closes_it(served):
+    slow = Slow(**{"own/k": "v"})
+    server = served(registered(slow))
+    closed = threading.Event()
+    before, close = server.backend, server.backend.close
+    before.close = lambda: (close(), closed.set())
+    registry = SecretProviderRegistry(spec_of())
+    after = Backend(registry, config_of(registry.serve_options(), "spec"))
+    with ThreadPoolExecutor(1) as one:
+        held = one.submit(ask, server.port, "/v1/secret/data/own/k")
+        assert slow.entered.wait(60)
+        server.loop.call_soon_threadsafe(server.app.use, after)
+        assert server.ask("GET", "/v1/secret/data/none").status == 404
+        assert not closed.is_set()
+        slow.go.set()
+        assert held.result()[0] == 200
+    assert closed.wait(60)
+
+
+def test_a_rotation_in_flight_gives_readers_the_old_value_and_its_number(served):
+    server = served()
+    server.put("k", "old")
+    version = server.registry.stage_secret("k", "new")
+    read = server.get("k").data
+    assert (read["data"], read["metadata"]["version"]) == ({"value": "old"}, 1)
+    assert list(server.ask("GET", "/v1/secret/metadata/k").data["versions"]) == ["1"]
+    assert server.ask("GET", "/v1/secret/data/k?version=2").status == 404
+    current = server.registry.describe_secret("k").version
+    server.registry.promote_version("k", version, expected_version=current)
+    read = server.get("k").data
+    assert (read["data"], read["metadata"]["version"]) == ({"value": "new"}, 2)
+    assert server.put("k", "x", cas=1).status == 400
+    assert server.put("k", "newer", cas=2).data["version"] == 3
+
+
+def test_writers_at_once_lose_nothing_to_each_other_with_cas(served):
+    """As counters are kept in one secret: each reads, adds one, and writes with the number that it was given."""
+    server = served()
+    server.put("k", "0")
+
+    def add(_):
+        own = Client(server)
+        while True:
+            told = own.ask("GET")
+            body = {
+                "data": {"value": str(int(told["data"]["value"]) + 1)},
+                "options": {"cas": told["metadata"]["version"]},
+            }
+            if own.ask("POST", body) is not None:
+                return own.close()
+
+    with ThreadPoolExecutor(4) as crowd:
+        list(crowd.map(add, range(24)))
+    assert server.registry.get_secret("k") == "24"
+
+
+class Client:
+    def __init__(self, server):
+        import http.client
+
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+
+    def ask(self, method, body=None):
+        import json
+
+        self.connection.request(
+            method, "/v1/secret/data/k", body and json.dumps(body), {"X-Vault-Token": ADMIN}
+        )
+        reply = self.connection.getresponse()
+        told = reply.read()
+        return json.loads(told)["data"] if reply.status == 200 else None
+
+    def close(self):
+        self.connection.close()
+        return True
+
+
+def test_two_servers_over_one_backend_refuse_each_others_stale_numbers(served):
+    backend = MemorySecretProvider()
+    first, second = served(registered(backend)), served(registered(backend))
+    assert isinstance(first, Served)
+    first.put("own/k", "one")
+    assert second.get("own/k").data["metadata"]["version"] == 1
+    assert first.put("own/k", "two", cas=1).status == 200
+    assert second.put("own/k", "lost", cas=1).status == 400
+    assert second.get("own/k").data["data"] == {"value": "two"}
