@@ -46,7 +46,7 @@ class Backend:
         self._threads = ThreadPoolExecutor(_THREADS, "strongroom-serve")
 
     def registry_of(self, key: str) -> AsyncSecretRegistry:
-        """Return what asks for `key`: each pipeline has threads of its own, so a slow one holds up no other."""
+        """Return what asks for `key`: each pipeline has its own threads, so a slow one holds up no other."""
         pipeline = self.sync.assembled_pipeline(key)
         name = "" if pipeline is None else pipeline.name
         found = self._registries.get(name)
