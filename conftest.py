@@ -112,7 +112,8 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[
 
 def _is_torture(obj: object) -> bool:
     marks = getattr(obj, "pytestmark", ())
-    return isinstance(marks, list) and any(getattr(mark, "name", "") == "torture" for mark in marks)
+    marks = marks if isinstance(marks, list) else [marks]  # as a class may say it of itself
+    return any(getattr(mark, "name", "") == "torture" for mark in marks)
 
 
 @pytest.hookimpl(wrapper=True)
