@@ -42,8 +42,12 @@ OLDER: dict[str, str] = {
 }
 """How metadata before PEP 639 says it, in lower case."""
 
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {"pycryptodomex": "BSD-2-Clause AND Unlicense"}
 """Distributions whose metadata says nothing, or not enough, by name: looked up in their source by hand."""
+
+CHOSEN: dict[str, str] = {"pykeepass": "strongroom-keepass"}
+"""Distributions of another licence, each with the one of ours that needs it. It says so, and nothing else of
+ours needs it: who takes that one chooses the licence (docs/decisions/0069-keepass.md)."""
 
 _EXTRA = re.compile(r"\bextra\b")
 
@@ -127,7 +131,9 @@ def main(*folders: str) -> int:
     else:
         looked_at = needed(own())
     told = {name: licence_of(distribution) for name, distribution in sorted(looked_at.items())}
-    bad = {name: licence for name, licence in told.items() if not is_allowed(licence)}
+    bad = {name: licence for name, licence in told.items() if not is_allowed(licence) and name not in CHOSEN}
+    elsewhere = needed(set(own()) - set(CHOSEN.values())) if not folders else {}
+    bad.update({name: told[name] for name in CHOSEN if name in elsewhere})
     for name, licence in bad.items():
         print(f"{name}: {licence or 'its metadata tells no licence'}; see ALLOWED and KNOWN in {__file__}")
     print(f"{len(told)} distributions, {len(bad)} with a licence that is not allowed")

@@ -87,6 +87,37 @@ def test_one_writer_at_a_time(tmp_path, monkeypatch, locks_folders):
         pass
 
 
+def test_who_writes_again_and_again_lets_others_have_their_turn(tmp_path):
+    """Also where it gives the lock back for a moment only."""
+    ended, turns = threading.Event(), []
+
+    def again_and_again():
+        while not ended.is_set():
+            with folder_locked(tmp_path, seconds=60, provider="t"):
+                turns.append(1)
+                ended.wait(0.002)
+
+    thread = threading.Thread(target=again_and_again)
+    thread.start()
+    try:
+        for _ in range(5):
+            with folder_locked(tmp_path, seconds=60, provider="t"):
+                pass
+    finally:
+        ended.set()
+        thread.join()
+    assert turns
+
+
+def test_who_waited_too_long_holds_nothing(tmp_path):
+    with folder_locked(tmp_path, seconds=1, provider="t"):
+        for _ in range(3):
+            with pytest.raises(BackendUnavailableError), folder_locked(tmp_path, seconds=0.01, provider="t"):
+                pass
+    with folder_locked(tmp_path, seconds=60, provider="t"):
+        pass
+
+
 def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path):
     def work(_):
         with folder_locked(tmp_path, seconds=60, provider="t"):

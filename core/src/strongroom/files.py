@@ -9,12 +9,14 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
     BackendUnavailableError,
     PermissionDeniedError,
@@ -26,10 +28,9 @@ from strongroom.errors import (
 __all__ = ["file_error", "file_version", "folder_locked", "replace_file", "status_of", "sync_folder"]
 
 _PREFIX: Final = ".strongroom-"
-_FIRST_PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 0.05
 _NO_FOLDER_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EISDIR})
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
+_waiting: Final = DeadlineExecutor()
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: s
     Raises:
         BackendUnavailableError: Another writer held it all the time.
     """
-    descriptor = _lock(Path(folder), time.monotonic() + seconds)
+    descriptor = _lock(Path(folder), Deadline(seconds))
     if descriptor is None:
         raise BackendUnavailableError(
             f"{provider}: another process was writing to {show_key(str(folder))} for {seconds:g} seconds",
@@ -58,32 +59,61 @@ def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: s
         yield
     finally:
         # A child that was forked meanwhile has a copy of the descriptor, which would hold the lock for ever.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        _give_back(descriptor)
+        os.sched_yield()  # who writes again and again must not be the first here again each time
 
 
-def _lock(folder: Path, end: float) -> int | None:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+def _give_back(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _lock(folder: Path, deadline: Deadline) -> int | None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    pause = _FIRST_PAUSE
-    while True:
+    try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() + pause > end:
-                os.close(descriptor)
-                return None
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
         except OSError as error:
-            os.close(descriptor)
-            if error.errno not in _NO_FOLDER_LOCKS or not flags:
+            if isinstance(error, BlockingIOError) or error.errno not in _NO_FOLDER_LOCKS:
                 raise
-            descriptor = os.open(folder / f"{_PREFIX}lock", os.O_RDWR | os.O_CREAT | flags, 0o600)
-            flags = 0  # this one is a file: what it does not take, nothing does
-        else:
-            return descriptor
+            os.close(descriptor)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(folder / f"{_PREFIX}lock", flags, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _waited(descriptor, deadline)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _waited(descriptor: int, deadline: Deadline) -> int | None:
+    """Wait in the kernel's queue, on another thread, for a call that sleeps there knows no deadline."""
+    guard = threading.Lock()
+    told: list[str] = []
+
+    def wait() -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with guard:
+            if told:  # too late: nobody waits for it any more
+                _give_back(descriptor)
+            else:
+                told.append("held")
+
+    try:
+        _waiting.run(wait, deadline)
+    except DeadlineExceededError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with guard:
+        if not told:
+            told.append("late")
+            return None
+    return descriptor
 
 
 def replace_file(

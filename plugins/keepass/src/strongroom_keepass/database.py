@@ -1,0 +1,208 @@
+# ruff: noqa: SLF001  # pykeepass searches by XPath, entry by entry; its elements are gone through once here
+"""An open database: its entries by key, and the changes of one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from strongroom.errors import InvalidKeyError
+from strongroom.keys import check_key, escaped, unescaped
+
+__all__ = ["NOT_XML", "Database", "saved"]
+
+NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that the XML inside of a database cannot hold."""
+_MARKER: Final = "=_"
+_UNSAFE: Final = re.compile("(?<==)_|[\ufffe\uffff]|^ +| +$")
+_FIELDS: Final = {"password": "Password", "username": "UserName", "url": "URL", "notes": "Notes"}
+_KDBX_3: Final = 3
+_SECOND: Final = timedelta(seconds=1)
+_HISTORY: Final = 10
+"""Earlier versions that KeePass keeps of an entry where the database does not say."""
+Names = tuple[str, ...]
+
+
+class Database:
+    """What pykeepass opened.
+
+    Args:
+        opened: A `PyKeePass`.
+        field: The field of entries that is the secret.
+    """
+
+    def __init__(self, opened: Any, field: str) -> None:
+        self.opened = opened
+        self._field = _FIELDS.get(field, field)
+        self._is_custom = field not in _FIELDS
+        self.entries: dict[str, list[Any]] = {}
+        """Each key with its elements; more than one where another program made entries of one name."""
+        bin_ = opened.recyclebin_group
+        self._thrown_away = None if bin_ is None else bin_._element
+        self._index()
+
+    def _index(self) -> None:
+        found: dict[str, list[tuple[bool, Any]]] = {}
+        for names, element in self._walk(self.opened.root_group._element, ()):
+            key = _key_of(names)
+            if key is not None and (not self._is_custom or _string(element, self._field) is not None):
+                found.setdefault(key, []).append((names != _names_of(key), element))
+        self.entries = {
+            key: [element for _, element in sorted(some, key=lambda one: one[0])]
+            for key, some in found.items()
+        }
+
+    def _walk(self, group: Any, above: Names) -> Iterator[tuple[Names, Any]]:
+        for child in group:
+            if child.tag == "Entry":
+                yield (*above, _text(_string(child, "Title"))), child
+            elif child.tag == "Group" and child is not self._thrown_away:
+                yield from self._walk(child, (*above, child.findtext("Name") or ""))
+
+    def value(self, element: Any) -> str:
+        """Return the secret of an entry, or of an earlier version of one."""
+        return _text(_string(element, self._field))
+
+    def version(self, element: Any) -> str:
+        """Return a text that no other version of an entry has, at whatever time."""
+        entry = self._entry(element)
+        return f"{entry.uuid.hex}-{int(entry.mtime.timestamp())}"
+
+    def times(self, element: Any) -> tuple[datetime, datetime]:
+        """Return when an entry was made, and when it was changed last."""
+        entry = self._entry(element)
+        return entry.ctime.astimezone(UTC), entry.mtime.astimezone(UTC)
+
+    def versions(self, key: str) -> list[Any]:
+        """Return an entry and its earlier versions, the newest first."""
+        element = self.entries[key][0]
+        history = element.find("History")
+        earlier = [] if history is None else [one for one in history if one.tag == "Entry"]
+        earlier.sort(key=lambda one: self._entry(one).mtime, reverse=True)
+        return [element, *earlier]
+
+    def set(self, key: str, value: str) -> None:
+        """Create or replace the secret of `key`; what was there becomes an earlier version."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        if key in self.entries:
+            entry = self._entry(self.entries[key][0])
+            before = entry.mtime
+            entry.save_history()
+            self._forget_oldest(entry)
+            self._put(entry, value)
+            # Times are whole seconds: no two versions have the same.
+            entry.mtime = max(now, before + _SECOND)
+            return
+        *groups, title = _names_of(key)
+        group = self.opened.root_group
+        for name in groups:
+            group = self._group(group, name)
+        there = {_text(_string(one, "Title")) for one in group._element if one.tag == "Entry"}
+        if title in there:  # by an entry without that field, which gets it
+            element = next(
+                one for one in group._element if one.tag == "Entry" and _text(_string(one, "Title")) == title
+            )
+            entry = self._entry(element)
+        else:
+            from pykeepass.entry import Entry
+
+            # Not by `add_entry`, which puts the title into an XPath.
+            entry = Entry(title=title, username="", password="", kp=self.opened)
+            group.append(entry)
+        self._put(entry, value)
+        entry.mtime = now
+        self.entries[key] = [entry._element]
+
+    def delete(self, key: str) -> None:
+        """Delete every entry of `key`, with its earlier versions."""
+        for element in self.entries.pop(key):
+            self.opened.delete_entry(self._entry(element))
+
+    def _group(self, above: Any, name: str) -> Any:
+        for child in above._element:
+            is_group = child.tag == "Group" and child is not self._thrown_away
+            if is_group and (child.findtext("Name") or "") == name:
+                from pykeepass.group import Group
+
+                return Group(element=child, kp=self.opened)
+        return self.opened.add_group(above, name)
+
+    def _put(self, entry: Any, value: str) -> None:
+        if self._is_custom:
+            entry.set_custom_property(self._field, value, protect=True)
+        else:
+            entry._set_string_field(self._field, value, protected=self._field == "Password")
+
+    def _forget_oldest(self, entry: Any) -> None:
+        history = entry._element.find("History")
+        told = self.opened.tree.findtext("Meta/HistoryMaxItems")
+        most = int(told) if told and told.lstrip("-").isdigit() else _HISTORY
+        kept = [] if history is None else [one for one in history if one.tag == "Entry"]
+        while 0 <= most < len(kept):
+            history.remove(kept.pop(0))
+
+    def _entry(self, element: Any) -> Any:
+        from pykeepass.entry import Entry
+
+        return Entry(element=element, kp=self.opened)
+
+
+def saved(opened: Any, derived: bytes | None) -> bytes:
+    """Return a database as a file, with new seeds.
+
+    Args:
+        opened: A `PyKeePass`.
+        derived: The key that was derived for it, where one was; else it is derived from a new salt.
+    """
+    file = io.BytesIO()
+    opened.save(file, transformed_key=derived)
+    if opened.version[0] != _KDBX_3:
+        return file.getvalue()
+    # There the XML holds a hash of the header, which pykeepass (4.2) leaves as it was, though it changes the
+    # header: KeePassXC then refuses the file.
+    from pykeepass import PyKeePass
+    from pykeepass.kdbx_parsing.kdbx import KDBX
+
+    header = PyKeePass(io.BytesIO(file.getvalue()), decrypt=False).kdbx.header.data
+    told = opened.tree.find("Meta/HeaderHash")
+    if told is None:
+        return file.getvalue()
+    told.text = base64.b64encode(hashlib.sha256(header).digest()).decode()
+    file = io.BytesIO()
+    KDBX.build_stream(
+        opened.kdbx,
+        file,
+        password=opened.password,
+        keyfile=opened.keyfile,
+        transformed_key=derived,
+        decrypt=True,
+    )
+    return file.getvalue()
+
+
+def _string(element: Any, name: str) -> Any | None:
+    for string in element.iterfind("String"):
+        if string.findtext("Key") == name:
+            return string.find("Value")
+    return None
+
+
+def _text(value: Any | None) -> str:
+    return "" if value is None or value.text is None else str(value.text)
+
+
+def _names_of(key: str) -> Names:
+    return tuple(_UNSAFE.sub(lambda found: escaped(_MARKER, found.group()), name) for name in key.split("/"))
+
+
+def _key_of(names: Names) -> str | None:
+    found = [unescaped(_MARKER, name) for name in names]
+    try:
+        return None if None in found else check_key("/".join(map(str, found)))
+    except InvalidKeyError:
+        return None

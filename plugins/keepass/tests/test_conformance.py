@@ -1,0 +1,32 @@
+"""The KeePass provider passes the conformance kit."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.testing import ProviderConformance, behind_each
+from strongroom_keepass import KeePassSecretProvider
+
+
+class TestKeePass(ProviderConformance):
+    provider_class = KeePassSecretProvider
+    sdk_modules = ("pykeepass", "lxml", "construct", "argon2", "sqlite3", "pydantic", "pluggy")
+    construction = "from strongroom_keepass import KeePassSecretProvider; KeePassSecretProvider('/x', 'p')"
+    not_representable = ("\x00", "\x01", "\x1b", "\ufffe", "\uffff")
+    hostile_keys = ("Recycle Bin", "Recycle Bin/x", "Root", "=_61", "\ufffe", " ", "a/ /b", "{REF:P@I:1}")
+    hostile_values = ("{REF:P@T:key}", "\r\n", " ")
+
+    def put(self, provider, values):
+        provider.set_secrets(values)
+
+    @pytest.fixture
+    def provider(self, path):
+        with KeePassSecretProvider(path, "master of the tests") as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, provider, path):
+        with KeePassSecretProvider(path, "master of the tests") as second:
+            yield second
+
+
+globals().update(behind_each(TestKeePass, beyond_sample=[pytest.mark.torture]))

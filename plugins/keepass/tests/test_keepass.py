@@ -1,0 +1,277 @@
+"""What is special about KeePass: the real program, credentials, the kept key, fields, twins, and other writers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    DecryptionError,
+    SecretNotFoundError,
+    TamperedError,
+)
+from strongroom.testing.conformance.base import SECRET, assert_harmless
+from strongroom.testing.conformance.forks import Children
+from strongroom_keepass import KeePassSecretProvider
+from strongroom_keepass.config import KeePassConfig
+
+PASSWORD = "master of the tests"
+needs_keepassxc = pytest.mark.skipif(
+    shutil.which("keepassxc-cli") is None, reason="there is no keepassxc-cli"
+)
+
+
+@pytest.fixture
+def derivations(monkeypatch):
+    """Count how often a key is derived from the password."""
+    import pykeepass.pykeepass as module
+
+    found, real = [], module.PyKeePass.read
+
+    def read(self, *args, **options):
+        found.append(options.get("transformed_key") or (args[3] if len(args) > 3 else None))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(module.PyKeePass, "read", read)
+    return lambda: sum(one is None for one in found)
+
+
+def xc(path, *words, given="", code=0):
+    """Run the real program."""
+    command = ["keepassxc-cli", words[0], "-q", *words[1:-1], str(path), *words[-1:]]
+    done = subprocess.run(command, input=f"{PASSWORD}\n{given}", capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def test_the_configuration_is_the_constructor():
+    options = KeePassConfig(path=Path("/x/a.kdbx"), password=SECRET).model_dump()
+    provider = KeePassSecretProvider(**options)
+    assert provider.address() == {"path": "/x/a.kdbx", "field": "password"}
+    assert SECRET not in repr(KeePassConfig(path=Path("x"), password=SECRET)) + repr(provider)
+
+
+def test_without_credentials():
+    with pytest.raises(ConfigurationError, match="neither password nor key_file"):
+        KeePassSecretProvider("a.kdbx")
+    with pytest.raises(ConfigurationError, match="cannot be a secret"):
+        KeePassSecretProvider("a.kdbx", "p", field="title")
+
+
+def test_a_wrong_password_changes_nothing(path, quick):
+    wrong = KeePassSecretProvider(path, SECRET)
+    for call in (lambda: wrong.get_secret("a"), lambda: wrong.set_secret("a", "1"), wrong.list_secrets):
+        with pytest.raises(DecryptionError) as caught:
+            call()
+        assert type(caught.value) is DecryptionError
+        assert_harmless(caught.value, SECRET)
+    assert path.read_bytes() == quick
+
+
+def test_a_key_file(tmp_path, path, provider):
+    provider.set_secret("a", "1")
+    key_file = tmp_path / "a.key"
+    key_file.write_text("key material")
+    provider._read().opened.keyfile = str(key_file)
+    provider._read().opened.save(str(path))
+    both = KeePassSecretProvider(path, PASSWORD, key_file=key_file)
+    assert both.get_secret("a") == "1"
+    with pytest.raises(DecryptionError):
+        KeePassSecretProvider(path, PASSWORD).get_secret("a")
+    with pytest.raises(ConfigurationError, match="no key file"):
+        KeePassSecretProvider(path, PASSWORD, key_file=tmp_path / "absent").get_secret("a")
+
+
+@pytest.mark.parametrize("data", [b"", b"hunter2 is text", b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5"])
+def test_what_is_not_a_database(tmp_path, data):
+    path = tmp_path / "a.kdbx"
+    path.write_bytes(data)
+    with pytest.raises((ConfigurationError, TamperedError)) as caught:
+        KeePassSecretProvider(path, PASSWORD).get_secret("a")
+    assert_harmless(caught.value, "hunter2", PASSWORD)
+
+
+def test_a_changed_byte_is_found(path, provider):
+    """Wherever it is: in the header, or in what is encrypted."""
+    provider.set_secret("a", "x" * 500)
+    data = path.read_bytes()
+    for at in (9, 60, len(data) // 2, len(data) - 40):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises((DecryptionError, ConfigurationError)):
+            KeePassSecretProvider(path, PASSWORD).get_secret("a")
+        with pytest.raises((DecryptionError, ConfigurationError)):
+            provider.get_secret("a")
+
+
+def test_the_derived_key_is_kept(path, provider, reopened, derivations):
+    """One derivation for any number of reads, writes, and writes of another process."""
+    for number in range(3):
+        provider.set_secret("a", str(number))
+        assert provider.get_secret("a") == str(number)
+    assert derivations() == 1
+    reopened.set_secret("a", "theirs")
+    assert derivations() == 2
+    assert provider.get_secret("a") == "theirs"
+    assert derivations() == 2
+    provider.close()
+    assert provider.get_secret("a") == "theirs"
+    assert derivations() == 3
+
+
+def test_fields(path, provider):
+    """Each is a view of the same entries, and leaves the others alone."""
+    provider.set_secret("web/login", "the password")
+    for field in ("username", "URL", "notes", "API key"):
+        other = KeePassSecretProvider(path, PASSWORD, field=field)
+        other.set_secret("web/login", f"the {field}")
+        assert other.get_secret("web/login") == f"the {field}"
+    assert provider.get_secret("web/login") == "the password"
+    assert KeePassSecretProvider(path, PASSWORD, field="API key").list_secrets() == ["web/login"]
+    with pytest.raises(SecretNotFoundError):
+        KeePassSecretProvider(path, PASSWORD, field="other").get_secret("web/login")
+
+
+def test_titles_of_other_programs(provider):
+    """Twins are told by doctor; a title with a slash is a key; what has no key is left out."""
+    database = provider._read()
+    kp = database.opened
+    kp.add_entry(kp.root_group, "a/b", "", "flat")
+    kp.add_entry(kp.root_group, "twin", "one", "first")
+    kp.add_entry(kp.root_group, "twin", "two", "second")
+    kp.add_entry(kp.root_group, "", "", "no title")
+    kp.trash_entry(kp.add_entry(kp.root_group, "gone", "", "thrown away"))
+    kp.save(str(provider._path))
+    provider._state = None
+    assert provider.list_secrets() == ["a/b", "twin"]
+    assert provider.get_secrets(["a/b", "twin", "gone"]) == {"a/b": "flat", "twin": "first"}
+    assert provider.diagnose()["entries of one name"].startswith("1 keys")
+    provider.delete_secret("twin")
+    assert provider.list_secrets() == ["a/b"]
+    provider.set_secret("Recycle Bin/x", "1")
+    assert provider.get_secret("Recycle Bin/x") == "1"
+
+
+def test_history_is_as_long_as_the_database_says(provider):
+    for number in range(14):
+        provider.set_secret("a", str(number))
+    versions = provider.list_versions("a")
+    assert len(versions) == 11
+    assert provider.get_secret_version("a", versions[-1].version) == "3"
+
+
+def test_another_programs_write_is_not_lost(path, provider, reopened, monkeypatch):
+    """It comes between the look and the new file; the change begins again on theirs."""
+    provider.set_secret("a", "one")
+    version = provider.describe_secret("a").version
+    real, turns = KeePassSecretProvider._saved, []
+
+    def saved(self, database, *rest):
+        if self is provider:
+            turns.append(1)
+            if len(turns) == 1:
+                theirs = KeePassSecretProvider(path, PASSWORD)._read()
+                theirs.set("b", "theirs")
+                theirs.opened.save(str(path))
+        return real(self, database, *rest)
+
+    monkeypatch.setattr(KeePassSecretProvider, "_saved", saved)
+    provider.set_secret_if("a", "mine", version)
+    assert reopened.get_secrets("ab") == {"a": "mine", "b": "theirs"}
+    assert len(turns) == 2
+    with pytest.raises(ConflictError):
+        provider.set_secret_if("a", "x", version)
+
+
+def test_a_full_disk_leaves_what_was_there(path, provider, monkeypatch):
+    from strongroom import files
+
+    provider.set_secret("a", "old")
+    monkeypatch.setattr(
+        files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(BackendUnavailableError, match="No space"):
+        provider.set_secret("a", "new")
+    monkeypatch.undo()
+    assert provider.get_secret("a") == "old"
+    assert [one.name for one in path.parent.iterdir()] == ["secrets.kdbx"]
+
+
+def test_children_write_while_threads_write(provider):
+    provider.set_secret("a", "1")
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=lambda: [provider.set_secret("a", "1") for _ in iter(ended.is_set, True)]
+    )
+    thread.start()
+    try:
+        assert Children(2, lambda number: provider.set_secret(f"c{number}", "x")).results() == [None, None]
+    finally:
+        ended.set()
+        thread.join()
+    assert provider.list_secrets() == ["a", "c1", "c2"]
+
+
+# --- the real program ---
+
+
+@needs_keepassxc
+def test_each_reads_what_the_other_writes(path, provider):
+    provider.set_secrets({"group/entry": SECRET, "spaces ": " x "})
+    assert xc(path, "show", "-s", "-a", "Password", "group/entry") == f"{SECRET}\n"
+    xc(path, "add", "-p", "group/theirs", given="their password\ntheir password\n")
+    xc(path, "edit", "-p", "group/entry", given="edited\nedited\n")
+    assert provider.get_secrets(["group/entry", "group/theirs", "spaces "]) == {
+        "group/entry": "edited",
+        "group/theirs": "their password",
+        "spaces ": " x ",
+    }
+    assert [
+        provider.get_secret_version("group/entry", one.version)
+        for one in provider.list_versions("group/entry")
+    ] == [
+        "edited",
+        SECRET,
+    ]
+    xc(path, "rm", "group/theirs")
+    assert "group/theirs" not in provider.list_secrets()
+    provider.set_secret("group/entry", "mine again")
+    assert xc(path, "show", "-s", "-a", "Password", "group/entry") == "mine again\n"
+
+
+@needs_keepassxc
+@pytest.mark.torture
+def test_kdbx_3(tmp_path):
+    """What keepassxc-cli makes by default is read, and written as it is."""
+    path = tmp_path / "old.kdbx"
+    made = subprocess.run(
+        ["keepassxc-cli", "db-create", "-q", "-p", "-t", "100", str(path)],
+        input=f"{PASSWORD}\n{PASSWORD}\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    xc(path, "add", "-p", "a", given="theirs\ntheirs\n")
+    provider = KeePassSecretProvider(path, PASSWORD)
+    assert provider.get_secret("a") == "theirs"
+    assert provider.diagnose()["format"].startswith("KDBX 3")
+    provider.set_secret("b/c", "mine")
+    assert xc(path, "show", "-s", "-a", "Password", "b/c") == "mine\n"
+
+
+@pytest.mark.torture
+def test_a_new_database(tmp_path):
+    """The first write makes it: KDBX 4, with the key derivation that KeePass chooses."""
+    path = tmp_path / "new/secrets.kdbx"
+    provider = KeePassSecretProvider(path, PASSWORD)
+    assert "not there" in provider.diagnose()["file"]
+    assert not path.exists()
+    provider.set_secret("a/b", "1")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert provider.diagnose()["format"] == "KDBX 4.0"
+    assert KeePassSecretProvider(path, PASSWORD).get_secret("a/b") == "1"
+    if shutil.which("keepassxc-cli"):
+        assert xc(path, "show", "-s", "-a", "Password", "a/b") == "1\n"

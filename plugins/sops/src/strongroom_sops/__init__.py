@@ -1,0 +1,14 @@
+"""Secrets in a file of sops, read and written by the program itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom.plugins import lazy_exports
+
+if TYPE_CHECKING:
+    from strongroom_sops.provider import SopsSecretProvider
+
+__all__ = ["SopsSecretProvider"]
+
+__getattr__, __dir__ = lazy_exports(__name__, {"SopsSecretProvider": "provider"})

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from strongroom import Plugin, hookimpl
+
+from strongroom_sops.config import SopsConfig
+
+__all__ = ["strongroom_providers"]
+
+
+@hookimpl
+def strongroom_providers() -> Iterable[Plugin]:
+    """Give the descriptor of `type: sops`."""
+    yield Plugin(
+        name="sops",
+        summary="Secrets in a file of sops, read and written by the program itself.",
+        config=SopsConfig,
+        factory="strongroom_sops.provider:SopsSecretProvider",
+        address=frozenset({"path"}),
+    )

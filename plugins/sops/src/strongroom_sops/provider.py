@@ -1,0 +1,507 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any, Final, NamedTuple
+
+from strongroom.clients import redact_message
+from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    SecretNotFoundError,
+    StrongroomError,
+    TamperedError,
+    ValidationError,
+    show_key,
+)
+from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of
+from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.parallel import renew_after_fork
+from strongroom.programs import Ended, environment_for_programs, run_program
+from strongroom.providers import BaseProvider, SecretMetadata
+
+from strongroom_sops import tree
+from strongroom_sops.tree import Tree, argument_of
+
+__all__ = ["SopsSecretProvider"]
+
+_FORMATS: Final = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
+_ATTEMPTS: Final = 5
+"""How often a write begins again that meets another program's."""
+_KEYS: Final = frozenset({111, 128})
+_TAMPERED: Final = frozenset({24, 25, 51, 52})
+_SETUP: Final = frozenset({5, 61})
+"""Exit codes of sops: no key opens the file; it was changed without sops; no rule says for whom it is."""
+
+
+class _State(NamedTuple):
+    """The file as it was read."""
+
+    version: str | None
+    data: bytes
+    tree: Tree
+
+
+class SopsSecretProvider(BaseProvider):
+    """Secrets in a file of sops, read and written by the program itself; `/` descends in it.
+
+    What was decrypted is kept in this process while the file stays as it is.
+
+    Args:
+        path: The file: .yaml, .yml, .json or .env. The first write makes it, for whom `.sops.yaml` or the
+            variables of sops say.
+        sops: The program: a name in PATH, or its path. Writing needs sops 3.11 or newer.
+        environment: Variables that it gets beside those of this process.
+        timeout: Seconds that one run of it may take.
+
+    Raises:
+        ConfigurationError: The file's name has another end, or an option makes no sense.
+    """
+
+    type_name = "sops"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sops: str = "sops",
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        check_limits(self.type_name, counts={}, timeout=timeout)
+        self._path = Path(path).expanduser().absolute()
+        found = _FORMATS.get(self._path.suffix.lower())
+        # `.env` itself has no ending for pathlib.
+        found = "dotenv" if self._path.name == ".env" else found
+        if found is None:
+            raise ConfigurationError(
+                f"sops: {show_key(self._path.name)} is not one of .yaml, .yml, .json and .env",
+                provider=self.type_name,
+                hint="give the file one of these endings, by which sops tells its format",
+            )
+        self._format = found
+        self._program = sops
+        self._environment = dict(environment or {})
+        self._timeout = timeout
+        self._state: _State | None = None
+        self._begin_again()
+        renew_after_fork(self, SopsSecretProvider._begin_again)
+
+    def _begin_again(self) -> None:
+        self._lock = threading.Lock()
+
+    def address(self) -> dict[str, str]:
+        """Return what decides which secret is meant."""
+        return {"path": str(self._path)}
+
+    def get_secret(self, key: str) -> str:
+        """Return the text of `key`: a number as it is written, `true` and `false` as such.
+
+        Raises:
+            ValidationError: It is null.
+        """
+        check_key(key)
+        return self._value(self._read().tree, key)
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        asked = [check_key(key) for key in keys]
+        found = self._read().tree
+        return {key: self._value(found, key) for key in asked if key in found.paths}
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        check_prefix(prefix)
+        return listed(self._read().tree.paths, prefix)
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        """Return a version, which changes as sops encrypts another value; the file tells no dates of it."""
+        check_key(key)
+        state = self._read()
+        if key not in state.tree.paths:
+            raise SecretNotFoundError(key, provider=self.type_name)
+        return SecretMetadata(key, self._version(state, key))
+
+    def set_secret(self, key: str, value: str) -> None:
+        self.set_secrets({key: value})
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Write all of `values`, in one new file."""
+        checked = {check_key(key): check_value(value, key) for key, value in values.items()}
+        if checked:
+            self._change(lambda _: None, checked, ())
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        check_value(value, check_key(key))
+
+        def expect(state: _State) -> None:
+            there = self._version(state, key) if key in state.tree.paths else None
+            if there != expected_version:
+                raise ConflictError(
+                    f"secret {show_key(key)} is not at the version that was expected",
+                    key=key,
+                    provider=self.type_name,
+                    hint="read it again, then decide again",
+                )
+
+        return self._version(self._change(expect, {key: value}, ()), key)
+
+    def delete_secret(self, key: str) -> None:
+        check_key(key)
+
+        def expect(state: _State) -> None:
+            if key not in state.tree.paths:
+                raise SecretNotFoundError(key, provider=self.type_name)
+
+        self._change(expect, {}, (key,))
+
+    def close(self) -> None:
+        """Forget what was decrypted; a later call decrypts it again."""
+        self._state = None
+
+    def diagnose(self) -> dict[str, str]:
+        """Return what `strongroom doctor` shows."""
+        if status_of(self._path) is None:
+            return {"file": f"{self._path} is not there; the first write makes it"}
+        count = len(self.list_secrets())
+        return {"file": str(self._path), "decrypts": f"yes, {count} keys"}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self._path)!r}>"
+
+    # --- reading ---
+
+    def _read(self) -> _State:
+        seen = self._seen()
+        state = self._state
+        if state is not None and state.version == seen:
+            return state
+        # One thread decrypts, and the others wait for it no longer than it may take.
+        if not self._lock.acquire(timeout=self._timeout):
+            raise self._late("another thread is decrypting")
+        try:
+            state = self._state
+            if state is None or state.version != self._seen():
+                state = self._state = self._loaded()
+            return state
+        finally:
+            self._lock.release()
+
+    def _seen(self) -> str | None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            failed = file_error(error, f"read {self._path}", provider=self.type_name)
+        else:
+            return file_version(status)
+        raise failed
+
+    def _loaded(self) -> _State:
+        for _ in range(_ATTEMPTS):
+            version = self._seen()
+            if version is None:
+                return _State(None, b"", Tree({}, is_flat=self._format == "dotenv"))
+            try:
+                data = self._path.read_bytes()
+            except OSError as error:
+                failed: StrongroomError = file_error(error, f"read {self._path}", provider=self.type_name)
+            else:
+                state = _State(version, data, self._decrypted(self._path))
+                if self._seen() == version:  # else somebody wrote it meanwhile
+                    return state
+                continue
+            raise failed
+        raise self._late(f"{self._path} is written again and again")
+
+    def _decrypted(self, path: Path) -> Tree:
+        words = ["--decrypt", "--input-type", self._format, "--output-type", "json", str(path)]
+        ended = self._run(words, "decrypt")
+        try:
+            root = tree.parsed(ended.out)
+        except ValueError:
+            root = None  # its error holds the text: raised below
+        if not isinstance(root, Mapping):
+            raise ConfigurationError(
+                f"sops: {self._path} is not one mapping",
+                provider=self.type_name,
+                hint="several YAML documents, or a list, have no keys: make one mapping of them",
+            )
+        return Tree(root, is_flat=self._format == "dotenv")
+
+    def _value(self, found: Tree, key: str) -> str:
+        if key not in found.paths:
+            inside = f"{key}/"
+            has_members = any(one.startswith(inside) for one in found.paths)
+            hint = f"it has members: ask for one of them, such as {inside}…" if has_members else None
+            raise SecretNotFoundError(key, provider=self.type_name, hint=hint)
+        value = found.value(key)
+        if value is None:
+            raise ValidationError(
+                f"sops: {show_key(key)} is null, which is not text",
+                key=key,
+                provider=self.type_name,
+                hint="set it to a text, or delete it",
+            )
+        return value
+
+    def _version(self, state: _State, key: str) -> str:
+        """Return a version of one value: of its ciphertext, which sops keeps while the value is the same."""
+        path = state.tree.paths[key][0]
+        told = [list(path), _at(_encrypted(state.data, self._format), path)]
+        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:20]
+
+    # --- writing ---
+
+    def _change(self, expect: Any, values: Mapping[str, str], removed: Sequence[str]) -> _State:
+        """Write `values`, delete `removed`, and return the new state.
+
+        What another program writes meanwhile is not overwritten: the change begins again on its file.
+        `expect` gets the old state, and may raise.
+        """
+        folder = Path(os.path.realpath(self._path)).parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with folder_locked(folder, seconds=self._timeout, provider=self.type_name):
+                for _ in range(_ATTEMPTS):
+                    known = self._state
+                    is_current = known is not None and known.version == self._seen()
+                    state = known if known is not None and is_current else self._loaded()
+                    expect(state)
+                    written = self._written(state, values, removed, folder)
+                    if written is not None:
+                        self._state = written
+                        return written
+        except StrongroomError:
+            raise  # some of which are the operating system's for Python as well
+        except OSError as error:
+            failed = file_error(error, f"write {self._path}", provider=self.type_name)
+        else:
+            raise self._late(f"{self._path} is written by others again and again")
+        raise failed
+
+    def _written(
+        self, state: _State, values: Mapping[str, str], removed: Sequence[str], folder: Path
+    ) -> _State | None:
+        """Return the state after a change; None where another program changed the file meanwhile."""
+        suffix = self._path.suffix if self._path.name != ".env" else ".env"
+        descriptor, name = mkstemp(prefix=".strongroom-", suffix=suffix, dir=folder)
+        work = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(state.data)
+            if state.version is None:
+                work.write_bytes(self._encrypted_anew(state.tree, values))
+            else:
+                self._apply(work, state.tree, values, removed)
+            after, data = self._decrypted(work), work.read_bytes()
+            self._check(state.tree, after, data, values, removed)
+
+            def unchanged(_: object) -> None:
+                if self._seen() != state.version:
+                    raise _MeanwhileError
+
+            target = Path(os.path.realpath(self._path))
+            try:
+                status = replace_file(target, data, check=unchanged)
+            except _MeanwhileError:
+                return None
+            return _State(file_version(status), data, after)
+        finally:
+            with suppress(OSError):
+                work.unlink()
+
+    def _apply(self, work: Path, before: Tree, values: Mapping[str, str], removed: Sequence[str]) -> None:
+        kind = ["--input-type", self._format, "--output-type", self._format]
+        for path, value, key in _steps(before, values):
+            argument = self._argument(path, key)
+            given = json.dumps(value, ensure_ascii=False).encode()
+            self._run(["set", *kind, "--value-stdin", str(work), argument], "write", key, given, values)
+        for key in removed:
+            # From the end of lists on, so that the places of the others stay.
+            for path in sorted(before.paths[key], key=repr, reverse=True):
+                self._run(["unset", *kind, str(work), self._argument(path, key)], "delete", key)
+
+    def _encrypted_anew(self, before: Tree, values: Mapping[str, str]) -> bytes:
+        root: dict[str, Any] = {}
+        grown = before
+        for key, value in values.items():
+            _put(root, grown.path_for(key), value)
+            grown = Tree(root, is_flat=before.is_flat)
+        kind = ["--input-type", "json", "--output-type", self._format]
+        words = ["encrypt", "--filename-override", str(self._path), *kind]
+        given = json.dumps(root, ensure_ascii=False).encode()
+        return self._run(words, "write", None, given, values).out
+
+    def _check(
+        self, before: Tree, after: Tree, data: bytes, values: Mapping[str, str], removed: Sequence[str]
+    ) -> None:
+        """Make sure that the new file holds what it should, all of it, and nothing of it in clear."""
+        encrypted = _encrypted(data, self._format)
+        for key, value in values.items():
+            if key not in after.paths or after.value(key) != value:
+                raise ValidationError(
+                    f"sops: its format {self._format} cannot hold the value for {show_key(key)}",
+                    key=key,
+                    provider=self.type_name,
+                    hint="keep it in a file of another format, or as base64 text",
+                )
+            found = _at(encrypted, after.paths[key][0])
+            if value and not str(found).startswith("ENC["):
+                raise ConfigurationError(
+                    f"sops: the rules of {self._path} would leave {show_key(key)} in clear",
+                    key=key,
+                    provider=self.type_name,
+                    hint="look at encrypted_regex, unencrypted_suffix and the like in it and in .sops.yaml",
+                )
+        others = set(before.paths) - set(values) - set(removed)
+        if any(key not in after.paths or after.value(key) != before.value(key) for key in others):
+            raise BackendUnavailableError(
+                f"sops: writing {self._path} would have changed other secrets; nothing was written",
+                provider=self.type_name,
+                hint="write it by sops itself, and look at what it makes of the other values",
+            )
+
+    def _argument(self, path: tree.Path, key: str) -> str:
+        try:
+            return argument_of(path)
+        except ValueError:
+            pass
+        raise ValidationError(
+            f"sops: {show_key(key)} has a name in the file that sops takes in no argument",
+            key=key,
+            provider=self.type_name,
+            hint="rename it by `sops edit`: no brackets, quotes and backslashes",
+        )
+
+    # --- the program ---
+
+    def _run(
+        self,
+        words: Sequence[str],
+        doing: str,
+        key: str | None = None,
+        given: bytes = b"",
+        values: Mapping[str, str] | None = None,
+    ) -> Ended:
+        try:
+            ended = run_program(
+                [self._program, *words],
+                Deadline(self._timeout),
+                provider=self.type_name,
+                given=given,
+                environment=environment_for_programs(
+                    {"SOPS_DISABLE_VERSION_CHECK": "1", **self._environment}
+                ),
+                folder=self._path.parent,
+            )
+        except DeadlineExceededError:
+            ended = None
+        if ended is None:
+            raise self._late(f"{doing}: it did not end within {self._timeout:g} seconds")
+        if ended.code == 0:
+            return ended
+        raise self._error(ended, doing, key, (values or {}).values())
+
+    def _error(self, ended: Ended, doing: str, key: str | None, hidden: Iterable[str]) -> StrongroomError:
+        said = ended.err.decode(errors="replace")
+        about = f"sops: {doing} {self._path}"
+        if ended.code in _KEYS:
+            told = "no key that it has opens the file" if ended.code in _KEYS else ""
+            hint = "give it the key, as by SOPS_AGE_KEY_FILE, or have yourself added: `sops updatekeys`"
+            return AuthenticationError(f"{about}: {told}", key=key, provider=self.type_name, hint=hint)
+        if ended.code in _TAMPERED:
+            hint = (
+                "it was edited without sops: put back what was there, or decrypt it with --ignore-mac to look"
+            )
+            return TamperedError(
+                f"{about}: it was changed behind sops' back", provider=self.type_name, hint=hint
+            )
+        if "metadata not found" in said:
+            hint = f"encrypt it: sops encrypt --in-place {self._path.name}"
+            return ConfigurationError(
+                f"{about}: it is not encrypted by sops", provider=self.type_name, hint=hint
+            )
+        if ended.code in _SETUP or "no matching creation rules" in said or "no creation rules" in said:
+            hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
+            return ConfigurationError(
+                f"{about}: {redact_message(said, *hidden)}", provider=self.type_name, hint=hint
+            )
+        if "value-stdin" in said or "No help topic" in said:
+            hint = "install sops 3.11 or newer, which takes values on its standard input"
+            return ConfigurationError(f"{about}: this sops is too old", provider=self.type_name, hint=hint)
+        how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
+        # What it says of a file that it cannot read may quote it.
+        return BackendUnavailableError(
+            f"{about}: it ended with {how}",
+            key=key,
+            provider=self.type_name,
+            hint="run it yourself: sops decrypt",
+        )
+
+    def _late(self, what: str) -> BackendUnavailableError:
+        return BackendUnavailableError(f"sops: {what}", provider=self.type_name, hint="call again")
+
+
+class _MeanwhileError(Exception):
+    pass
+
+
+def _steps(before: Tree, values: Mapping[str, str]) -> list[tuple[tree.Path, Any, str]]:
+    """Return what is to be set: a way, a text or mapping, and a key of it. New branches are set at once."""
+    root = json.loads(json.dumps(before.root))
+    steps: list[tuple[tree.Path, Any, str]] = []
+    branches: dict[str | int, dict[str, Any]] = {}
+    grown = before
+    for key, value in values.items():
+        path = grown.path_for(key)
+        is_new = key not in grown.paths
+        _put(root, path, value)
+        if len(path) > 1 and (path[0] in branches or path[0] not in before.root):
+            if path[0] not in branches:
+                branches[path[0]] = {}
+                steps.append(((path[0],), branches[path[0]], key))
+            _put(branches[path[0]], path[1:], value)
+        else:
+            steps.append((path, value, key))
+        if is_new:
+            grown = Tree(root, is_flat=before.is_flat)
+    return steps
+
+
+def _put(root: Any, path: tree.Path, value: str) -> None:
+    for name in path[:-1]:
+        root = root[name] if isinstance(name, int) else root.setdefault(name, {})
+    root[path[-1]] = value
+
+
+def _encrypted(data: bytes, kind: str) -> Any:
+    """Return the file as it stands, its values encrypted."""
+    if kind == "json":
+        return json.loads(data)
+    if kind == "yaml":
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(data, loader)  # noqa: S506  # it is a safe one
+    lines = (line.partition("=") for line in data.decode().splitlines() if not line.startswith("#"))
+    return {name: value for name, _, value in lines}
+
+
+def _at(root: Any, path: tree.Path) -> Any:
+    for name in path:
+        if isinstance(root, Mapping):
+            root = {str(one): inside for one, inside in root.items()}.get(str(name))
+        elif isinstance(root, list) and isinstance(name, int) and name < len(root):
+            root = root[name]
+        else:
+            return None
+    return root

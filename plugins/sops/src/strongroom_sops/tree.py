@@ -1,0 +1,142 @@
+"""A file of sops as keys and values: `/` descends, and every leaf is a secret.
+
+A key is the way to a leaf, its names joined by `/`. Names that sops or strongroom could not hold are escaped
+by the marker `=_` and hexadecimal digits, in .env files by `_0x`. Where `a` is a leaf, `a/b` is kept as one
+name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from strongroom.errors import InvalidKeyError
+from strongroom.keys import NameCodec, check_key, escaped, unescaped
+
+__all__ = ["Path", "Tree", "argument_of", "parsed"]
+
+Path = tuple[str | int, ...]
+"""The way to a leaf: names of members, and places in lists."""
+
+_MARKER: Final = "=_"
+_NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $")
+_FLAT_MARKER: Final = "_0x"
+_FLAT: Final = NameCodec(_FLAT_MARKER, "A-Za-z0-9_", 1 << 20)
+_IN_CLEAR: Final = "_unencrypted"
+"""What the names of members end with that sops leaves in clear."""
+_METADATA: Final = "sops"
+
+
+def parsed(data: bytes) -> Any:
+    """Return what sops gave as JSON, each number as it is written, and null as no text.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return json.loads(data, parse_int=str, parse_float=str, parse_constant=str)
+
+
+class Tree:
+    """The decrypted file.
+
+    Args:
+        root: Its members.
+        is_flat: Whether its format has no members of members (.env).
+    """
+
+    def __init__(self, root: Mapping[str, Any], *, is_flat: bool) -> None:
+        self.root = root
+        self.is_flat = is_flat
+        self._marker = _FLAT_MARKER if is_flat else _MARKER
+        self.paths: dict[str, list[Path]] = {}
+        """Each key with the ways that lead to it; more than one only where other programs made them."""
+        self._values: dict[Path, Any] = {}
+        for path, value in _leaves(root, ()):
+            key = self._key_of(path)
+            if key is not None:
+                self.paths.setdefault(key, []).append(path)
+                self._values[path] = value
+        for key, paths in self.paths.items():
+            paths.sort(key=lambda path: (path != self._plain(key), len(path), path != ()))
+
+    def value(self, key: str) -> str | None:
+        """Return the text of `key`; None where it is null. It must be there."""
+        found = self._values[self.paths[key][0]]
+        if isinstance(found, bool):
+            return "true" if found else "false"
+        return found if isinstance(found, str) else None
+
+    def path_for(self, key: str) -> Path:
+        """Return the way to `key` as it is, or as it is to be made."""
+        if key in self.paths:
+            return self.paths[key][0]
+        plain = self._plain(key)
+        here: Any = self.root
+        for number, name in enumerate(plain[:-1]):
+            if not isinstance(here, Mapping) or name not in here:
+                return plain
+            inside = here[name]
+            if not isinstance(inside, Mapping):  # a leaf is in the way: the rest is one name beside it
+                return (*plain[:number], self._apart("/".join(map(str, plain[number:])), here))
+            here = inside
+        last = str(plain[-1])
+        return (*plain[:-1], self._apart(last, here) if isinstance(here, Mapping) else last)
+
+    def _apart(self, name: str, among: Mapping[str, Any]) -> str:
+        """Return `name`, or another form of it where something else has it."""
+        if name not in among:
+            return name
+        return escaped(self._marker, name[0]) + name[1:]
+
+    def _plain(self, key: str) -> Path:
+        if self.is_flat:
+            name = _not_in_clear(_FLAT.escape(key), _FLAT_MARKER)
+            # There what sops writes about the file has names of that beginning.
+            return (escaped(_FLAT_MARKER, "s") + name[1:] if name.startswith(f"{_METADATA}_") else name,)
+        names = [_not_in_clear(_escape(segment), _MARKER) for segment in key.split("/")]
+        if names[0] == _METADATA:
+            names[0] = escaped(_MARKER, names[0][0]) + names[0][1:]
+        return tuple(names)
+
+    def _key_of(self, path: Path) -> str | None:
+        names = [str(name) if isinstance(name, int) else unescaped(self._marker, name) for name in path]
+        if None in names:
+            return None
+        try:
+            return check_key("/".join(map(str, names)))
+        except InvalidKeyError:
+            return None
+
+
+def argument_of(path: Path) -> str:
+    """Return the way to a leaf as an argument of sops.
+
+    Raises:
+        ValueError: sops cannot be told of it.
+    """
+    for name in path:
+        if isinstance(name, str) and re.search(r"[\[\]\"'\\\x00-\x1f]", name):
+            raise ValueError
+    return "".join(f"[{name}]" if isinstance(name, int) else f'["{name}"]' for name in path)
+
+
+def _escape(segment: str) -> str:
+    return _NESTED_UNSAFE.sub(lambda found: escaped(_MARKER, found.group()), segment)
+
+
+def _not_in_clear(name: str, marker: str) -> str:
+    """Return a name that does not tell sops to leave the value in clear."""
+    return name[:-1] + escaped(marker, name[-1]) if name.endswith(_IN_CLEAR) else name
+
+
+def _leaves(thing: Any, above: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(thing, Mapping):
+        for name, inside in thing.items():
+            yield from _leaves(inside, (*above, name))
+    elif isinstance(thing, Sequence) and not isinstance(thing, str):
+        for number, inside in enumerate(thing):
+            yield from _leaves(inside, (*above, number))
+    else:
+        yield above, thing

@@ -1,0 +1,294 @@
+"""What is special about sops: files of the program itself, types, formats, rules, keys, and other writers."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    TamperedError,
+    ValidationError,
+)
+from strongroom.keys import check_key
+from strongroom.testing.conformance.base import SECRET, assert_harmless
+from strongroom.testing.conformance.forks import Children
+from strongroom_sops import SopsSecretProvider
+from strongroom_sops.config import SopsConfig
+from strongroom_sops.tree import Tree, argument_of, parsed
+
+FILE = {
+    "database": {"password": "hunter2", "port": 5432, "tls": True, "hosts": ["a", "b"], "none": None},
+    "empty": "",
+    "a/b": "flat",
+}
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Count the runs of the program."""
+    import strongroom_sops.provider as module
+
+    found, real = [], module.run_program
+
+    def run_program(command, *args, **options):
+        found.append(command[1])
+        assert not any(SECRET in one for one in command)
+        return real(command, *args, **options)
+
+    monkeypatch.setattr(module, "run_program", run_program)
+    return found
+
+
+def test_the_configuration_is_the_constructor():
+    options = SopsConfig(path=Path("/x/a.yaml")).model_dump()
+    assert SopsSecretProvider(**options).address() == {"path": "/x/a.yaml"}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.ini", "yaml"])
+def test_a_file_whose_format_sops_would_not_know(name):
+    with pytest.raises(ConfigurationError, match="is not one of"):
+        SopsSecretProvider(name)
+
+
+def test_a_file_of_the_program(make, sops, runs, tmp_path):
+    """Members, lists, numbers as they are written, and what is no text."""
+    text = sops("encrypt", "--filename-override", "secrets.json", given=json.dumps(FILE))
+    (tmp_path / "secrets.json").write_text(text)
+    provider = make("secrets.json")
+    keys = ["a/b", "database/hosts/0", "database/hosts/1", "database/none", "database/password"]
+    assert provider.list_secrets() == [*keys, "database/port", "database/tls", "empty"]
+    assert provider.get_secrets(["a/b", "database/hosts/1", "database/port", "database/tls", "empty"]) == {
+        "a/b": "flat",
+        "database/hosts/1": "b",
+        "database/port": "5432",
+        "database/tls": "true",
+        "empty": "",
+    }
+    with pytest.raises(ValidationError, match="null"):
+        provider.get_secret("database/none")
+    with pytest.raises(SecretNotFoundError, match="it has members"):
+        provider.get_secret("database")
+    assert len(runs) == 1
+
+
+def test_it_is_decrypted_again_only_where_it_changed(make, sops, runs, tmp_path):
+    path = tmp_path / "secrets.yaml"
+    path.write_text(sops("encrypt", "--filename-override", "secrets.yaml", given="a: one # kept\nb: two\n"))
+    provider = make()
+    for _ in range(3):
+        assert provider.get_secret("a") == "one"
+    assert len(runs) == 1
+    sops("set", "secrets.yaml", '["a"]', '"theirs"')
+    assert provider.get_secrets(["a", "b"]) == {"a": "theirs", "b": "two"}
+    assert len(runs) == 2
+    provider.close()
+    assert provider.get_secret("b") == "two"
+    assert len(runs) == 3
+
+
+def test_what_is_written_is_read_by_the_program(make, sops, runs, tmp_path):
+    """Comments, other values and their ciphertext stay; nothing secret is in an argument or left behind."""
+    path = tmp_path / "secrets.yaml"
+    path.write_text(
+        sops("encrypt", "--filename-override", "secrets.yaml", given="# why\na: one\nb: {c: two}\n")
+    )
+    before = path.read_text().splitlines()[1]
+    provider = make()
+    version = provider.describe_secret("a").version
+    provider.set_secrets({"b/c": SECRET, "new/one": "1", "new/two": "2\n"})
+    assert sops("decrypt", "--extract", '["b"]["c"]', "secrets.yaml") == SECRET
+    assert sops("decrypt", "--extract", '["new"]["two"]', "secrets.yaml") == "2\n"
+    assert "ENC[" in path.read_text().splitlines()[0]
+    assert path.read_text().splitlines()[1] == before
+    assert SECRET not in path.read_text()
+    assert [one.name for one in tmp_path.iterdir()] == ["secrets.yaml"]
+    assert provider.describe_secret("a").version == version
+    assert runs.count("set") == 2  # one for the new branch
+    provider.delete_secret("a")
+    assert "a" not in provider.list_secrets()
+
+
+def test_the_first_write_makes_the_file(make, sops, tmp_path):
+    provider = make()
+    assert provider.list_secrets() == []
+    assert "not there" in provider.diagnose()["file"]
+    provider.set_secret("a/b", SECRET)
+    assert stat.S_IMODE((tmp_path / "secrets.yaml").stat().st_mode) == 0o600
+    assert sops("decrypt", "--output-type", "json", "secrets.yaml").split() == [
+        "{",
+        '"a":',
+        "{",
+        '"b":',
+        f'"{SECRET}"',
+        "}",
+        "}",
+    ]
+    assert provider.diagnose()["decrypts"] == "yes, 1 keys"
+
+
+def test_a_dotenv_file(make, sops, tmp_path):
+    """Names are what a shell takes."""
+    provider = make(".env")
+    provider.set_secrets({"DATABASE_PASSWORD": "x=y", "app/key": "two\nlines", "sops_mac": "mine"})
+    assert make(".env").get_secrets(["DATABASE_PASSWORD", "app/key", "sops_mac"]) == {
+        "DATABASE_PASSWORD": "x=y",
+        "app/key": "two\nlines",
+        "sops_mac": "mine",
+    }
+    assert "app_0x2fkey=two\\nlines" in sops(
+        "decrypt", "--input-type", "dotenv", "--output-type", "dotenv", ".env"
+    )
+    provider.set_secret("DATABASE_PASSWORD", "\\n 'quoted' # no comment")
+    assert make(".env").get_secret("DATABASE_PASSWORD") == "\\n 'quoted' # no comment"
+
+
+def test_what_would_stay_in_clear_is_refused(make, tmp_path, sops, age):
+    """By its name it is kept under another one; by a rule of the file it is an error."""
+    provider = make()
+    provider.set_secret("token_unencrypted", SECRET)
+    assert SECRET not in (tmp_path / "secrets.yaml").read_text()
+    assert provider.list_secrets() == ["token_unencrypted"]
+    text = sops(
+        "encrypt", "--encrypted-regex", "^secret_", "--filename-override", "b.yaml", given="secret_a: x\n"
+    )
+    (tmp_path / "b.yaml").write_text(text)
+    other = make("b.yaml")
+    other.set_secret("secret_b", SECRET)
+    with pytest.raises(ConfigurationError, match="in clear") as caught:
+        other.set_secret("plain", SECRET)
+    assert_harmless(caught.value, SECRET)
+    assert SECRET not in (tmp_path / "b.yaml").read_text()
+
+
+def test_who_has_no_key(make, sops, tmp_path):
+    (tmp_path / "secrets.yaml").write_text(
+        sops("encrypt", "--filename-override", "secrets.yaml", given="a: 1\n")
+    )
+    with pytest.raises(AuthenticationError) as caught:
+        make(environment={"SOPS_AGE_KEY": "", "HOME": str(tmp_path)}).get_secret("a")
+    assert "SOPS_AGE_KEY_FILE" in caught.value.hint
+
+
+def test_no_recipients(make, tmp_path):
+    with pytest.raises(ConfigurationError, match="write"):
+        make(environment={"HOME": str(tmp_path)}).set_secret("a", "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_edited_without_sops(make, tmp_path):
+    provider = make()
+    provider.set_secrets({"a": "one", "b": "two"})
+    path = tmp_path / "secrets.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(TamperedError):
+        provider.get_secret("a")
+
+
+@pytest.mark.parametrize("text", ["a: hunter2\n", "a: [hunter2\n", "- hunter2\n", ""])
+def test_a_file_that_is_not_encrypted(make, tmp_path, text):
+    (tmp_path / "secrets.yaml").write_text(text)
+    with pytest.raises((ConfigurationError, BackendUnavailableError)) as caught:
+        make().get_secret("a")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    (tmp_path / "a.yaml").write_text("x")
+    with pytest.raises(ConfigurationError, match="no such program"):
+        SopsSecretProvider(tmp_path / "a.yaml", sops="no-such-sops").get_secret("a")
+
+
+def test_a_program_that_hangs(tmp_path):
+    (tmp_path / "a.yaml").write_text("x")
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o700)
+    with pytest.raises(BackendUnavailableError, match="did not end"):
+        SopsSecretProvider(tmp_path / "a.yaml", sops=str(slow), timeout=0.2).get_secret("a")
+
+
+def test_another_programs_write_is_not_lost(make, sops, monkeypatch):
+    """It comes between the decryption and the new file; the change begins again on theirs."""
+    provider = make()
+    provider.set_secrets({"a": "one", "b": "two"})
+    version = provider.describe_secret("a").version
+    real, turns = SopsSecretProvider._apply, []
+
+    def apply(self, work, *rest):
+        turns.append(work)
+        if len(turns) == 1:
+            sops("set", "secrets.yaml", '["b"]', '"theirs"')
+        real(self, work, *rest)
+
+    monkeypatch.setattr(SopsSecretProvider, "_apply", apply)
+    provider.set_secret_if("a", "mine", version)
+    assert provider.get_secrets("ab") == {"a": "mine", "b": "theirs"}
+    assert len(turns) == 2
+    turns.clear()
+    with pytest.raises(ConflictError):
+        provider.set_secret_if("a", "x", version)
+
+
+def test_a_child_reads(make):
+    provider = make()
+    provider.set_secret("a", "one")
+    assert Children(2, lambda _: provider.get_secret("a")).results() == ["one"] * 2
+
+
+# --- the tree ---
+
+
+def _is_key(text):
+    try:
+        check_key(text)
+    except InvalidKeyError:
+        return False
+    return True
+
+
+keys = st.text(alphabet="ab/=_x0[\"' sop", min_size=1, max_size=9).filter(_is_key)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.lists(keys, unique=True, max_size=5), st.booleans())
+def test_all_keys_stay_apart(names, is_flat):
+    """In whatever order they are made, each leads to its own value, by an argument that sops takes."""
+    root = {}
+    for key in names:
+        here, path = root, Tree(root, is_flat=is_flat).path_for(key)
+        assert argument_of(path)
+        assert path[0] != "sops"
+        for name in path[:-1]:
+            here = here.setdefault(name, {})
+        assert not isinstance(here.get(path[-1]), dict)
+        here[path[-1]] = f"value of {key}"
+    found = Tree(root, is_flat=is_flat)
+    assert {key: found.value(key) for key in found.paths} == {key: f"value of {key}" for key in names}
+
+
+def test_numbers_are_as_they_are_written():
+    found = Tree(parsed(b'{"a": 1.10, "b": 12345678901234567890, "c": 1e400, "d": -0}'), is_flat=False)
+    assert {key: found.value(key) for key in found.paths} == {
+        "a": "1.10",
+        "b": "12345678901234567890",
+        "c": "1e400",
+        "d": "-0",
+    }
+
+
+def test_two_ways_to_one_key():
+    """Another program made both: the nested one is read, and both are gone after a delete."""
+    found = Tree({"a/b": "flat", "a": {"b": "nested"}}, is_flat=False)
+    assert found.value("a/b") == "nested"
+    assert found.paths["a/b"] == [("a", "b"), ("a/b",)]
