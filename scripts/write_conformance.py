@@ -44,6 +44,7 @@ _NAMED = {
     "TestSops": "sops, YAML",
     "TestSopsJson": "sops, JSON",
     "TestKeePass": "keepass",
+    "TestPass": "pass",
     "TestFile": "file",
     "TestVault": "vault",
     "TestSecretsManager": "aws",

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from strongroom.clients import redact_message
+from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    SecretNotFoundError,
+    StrongroomError,
+    ValidationError,
+    show_key,
+)
+from strongroom.files import file_error, file_version, folder_locked
+from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.parallel import present_in_parallel
+from strongroom.programs import Ended, environment_for_programs, run_program
+from strongroom.providers import BaseProvider, SecretMetadata
+
+from strongroom_pass.names import LONGEST, key_of, name_of
+
+__all__ = ["PassSecretProvider"]
+
+_PROGRAMS: Final = ("pass", "gopass")
+_ENDINGS: Final = (".gpg", ".age")
+_PARALLEL: Final = 8
+_NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
+
+
+class PassSecretProvider(BaseProvider):
+    """Secrets in a password store, by `pass` or `gopass`; the first line of an entry, or the whole of it.
+
+    Args:
+        path: The store; else PASSWORD_STORE_DIR, else `~/.password-store`.
+        program: `pass` or `gopass`, by name or path; else the first of them that is there.
+        whole: The whole of an entry is the secret, and not its first line alone. Without it the other lines
+            of an entry stay as they are when its secret is written.
+        timeout: Seconds that one run of the program may take.
+
+    Raises:
+        ConfigurationError: `timeout` is not more than 0.
+    """
+
+    type_name = "pass"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        program: str | None = None,
+        whole: bool = False,
+        timeout: float = 10.0,
+    ) -> None:
+        check_limits(self.type_name, counts={}, timeout=timeout)
+        self._path = None if path is None else Path(path).expanduser().absolute()
+        self._program = program
+        self._whole = bool(whole)
+        self._timeout = timeout
+
+    def address(self) -> dict[str, str | bool | None]:
+        """Return what decides which secret is meant."""
+        return {"path": str(self._store()), "program": self._program, "whole": self._whole}
+
+    def get_secret(self, key: str) -> str:
+        """Return the first line of an entry, or the whole of it.
+
+        Raises:
+            ValidationError: It is not text.
+        """
+        text = self._text(check_key(key))
+        return text if self._whole else text.partition("\n")[0]
+
+    def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
+        return present_in_parallel(
+            self.get_secret, [check_key(key) for key in dict.fromkeys(keys)], _PARALLEL
+        )
+
+    def list_secrets(self, prefix: str = "") -> list[str]:
+        check_prefix(prefix)
+        return listed((key_of(name) for name in self._names()), prefix)
+
+    def describe_secret(self, key: str) -> SecretMetadata:
+        """Return a version, that of the file of the entry, which each write by whomever changes."""
+        from datetime import UTC, datetime
+
+        status = self._entry(check_key(key)).stat()
+        written = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+        return SecretMetadata(key, file_version(status), None, written)
+
+    def set_secret(self, key: str, value: str) -> None:
+        self._checked(value, check_key(key))
+        with self._writing(key):
+            self._write(key, value)
+
+    def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        """Write where the entry is at `expected_version`; programs other than strongroom are not kept out."""
+        self._checked(value, check_key(key))
+        with self._writing(key):
+            found = self._file(key)
+            if (None if found is None else file_version(found.stat())) != expected_version:
+                raise ConflictError(
+                    f"the entry of {show_key(key)} is not at the version that was expected",
+                    key=key,
+                    provider=self.type_name,
+                    hint="read it again, then decide again",
+                )
+            self._write(key, value)
+            return file_version(self._entry(key).stat())
+
+    def delete_secret(self, key: str) -> None:
+        check_key(key)
+        if self._file(key) is None:  # what is absent needs no store
+            raise SecretNotFoundError(key, provider=self.type_name)
+        with self._writing(key):
+            self._entry(key)
+            self._run(["rm", "--force", name_of(key)], "delete", key)
+
+    def diagnose(self) -> dict[str, str]:
+        """Return what `strongroom doctor` shows."""
+        if not (self._store() / ".gpg-id").exists() and not (self._store() / ".age-recipients").exists():
+            raise self._no_store()
+        return {
+            "store": str(self._store()),
+            "program": self._found(),
+            "can_list": f"yes, {len(self.list_secrets())} keys",
+        }
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'' if self._path is None else str(self._path)!r}>"
+
+    # --- the store ---
+
+    def _store(self) -> Path:
+        if self._path is not None:
+            return self._path
+        told = os.environ.get("PASSWORD_STORE_DIR")
+        return Path(told).absolute() if told else Path(os.path.expanduser("~/.password-store"))  # noqa: PTH111  # a user without a home is left as it is
+
+    def _no_store(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"pass: {self._store()} is not a password store",
+            provider=self.type_name,
+            hint="make it by `pass init KEY`, or correct path",
+        )
+
+    def _names(self) -> Iterator[str]:
+        store = self._store()
+        if not store.is_dir():
+            raise self._no_store()
+        try:
+            for folder, inside, files in os.walk(store):
+                inside[:] = [name for name in inside if not name.startswith(".")]
+                at = os.path.relpath(folder, store)
+                for name in files:
+                    stem, ending = os.path.splitext(name)  # noqa: PTH122  # paths are made per entry
+                    if ending in _ENDINGS and not name.startswith("."):
+                        yield stem if at == "." else f"{at}/{stem}"
+        except OSError as error:
+            failed = file_error(error, f"list {store}", provider=self.type_name)
+        else:
+            return
+        raise failed
+
+    def _file(self, key: str) -> Path | None:
+        """Return the file of an entry: `pass show` of a folder prints a tree, and ends well."""
+        name = name_of(key)
+        try:
+            for ending in _ENDINGS:
+                file = self._store() / f"{name}{ending}"
+                if file.is_file():
+                    return file
+        except OSError as error:
+            failed = file_error(error, f"look for {show_key(key)}", provider=self.type_name, key=key)
+        else:
+            return None
+        raise failed
+
+    def _entry(self, key: str) -> Path:
+        found = self._file(key)
+        if found is None:
+            raise SecretNotFoundError(key, provider=self.type_name)
+        return found
+
+    def _writing(self, key: str) -> AbstractContextManager[None]:
+        if max(len(part.encode()) for part in name_of(key).split("/")) > LONGEST:
+            raise ValidationError(
+                f"pass: {show_key(key)} has a segment too long for the name of a file",
+                key=key,
+                provider=self.type_name,
+                hint=f"use segments of {LONGEST} bytes at most",
+            )
+        if not self._store().is_dir():
+            raise self._no_store()
+        return folder_locked(self._store(), seconds=self._timeout, provider=self.type_name)
+
+    def _checked(self, value: str, key: str) -> None:
+        if "\n" in check_value(value, key) and not self._whole:
+            raise ValidationError(
+                f"pass: the value for {show_key(key)} has several lines, and the secret is the first",
+                key=key,
+                provider=self.type_name,
+                hint="set `whole: true`, with which the whole of an entry is the secret",
+            )
+
+    def _write(self, key: str, value: str) -> None:
+        rest = ""
+        if not self._whole:
+            rest = "\n"
+            if self._file(key) is not None:
+                rest = "\n" + self._text(key).partition("\n")[2]
+        given = f"{value}{rest}"
+        self._run(["insert", "--multiline", "--force", name_of(key)], "write", key, given)
+
+    def _text(self, key: str) -> str:
+        self._entry(key)
+        ended = self._run(["show", name_of(key)], "read", key)
+        try:
+            return ended.out.decode()
+        except UnicodeDecodeError:
+            pass  # its `object` is the value: raised below, where it is no longer the context
+        raise ValidationError(
+            f"pass: {show_key(key)} is not text in UTF-8",
+            key=key,
+            provider=self.type_name,
+            hint="store binary data as base64 text",
+        )
+
+    # --- the program ---
+
+    def _found(self) -> str:
+        if self._program is not None:
+            return self._program
+        for name in _PROGRAMS:
+            if shutil.which(name):
+                return name
+        raise ConfigurationError(
+            "pass: neither pass nor gopass is installed",
+            provider=self.type_name,
+            hint="install one of them, or name it by `program`",
+        )
+
+    def _run(self, words: list[str], doing: str, key: str, given: str = "") -> Ended:
+        try:
+            ended = run_program(
+                [self._found(), *words],
+                Deadline(self._timeout),
+                provider=self.type_name,
+                given=given.encode(),
+                # gopass reads the same variable, and neither is to ask anybody.
+                environment=environment_for_programs(
+                    {"PASSWORD_STORE_DIR": str(self._store()), "GOPASS_NO_NOTIFY": "true"}
+                ),
+            )
+        except DeadlineExceededError:
+            ended = None
+        if ended is None:
+            raise BackendUnavailableError(
+                f"pass: {doing} {show_key(key)}: it did not end within {self._timeout:g} seconds",
+                key=key,
+                provider=self.type_name,
+                hint="it may wait for a passphrase: unlock the key first, by `pass show` in a terminal",
+            )
+        if ended.code == 0:
+            return ended
+        raise self._error(ended, doing, key, given)
+
+    def _error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
+        # The whole of what was written, and each line of it.
+        said = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
+        about = f"pass: {doing} {show_key(key)}: "
+        if any(one in said for one in _NO_KEY):
+            hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
+            return AuthenticationError(f"{about}{said}", key=key, provider=self.type_name, hint=hint)
+        if "You must run" in said or "not initialized" in said:
+            return self._no_store()
+        if "is not in the password store" in said:  # it went away meanwhile
+            return SecretNotFoundError(key, provider=self.type_name)
+        how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
+        return BackendUnavailableError(
+            f"{about}{said or how}",
+            key=key,
+            provider=self.type_name,
+            hint=f"run it yourself: pass show {key}",
+        )

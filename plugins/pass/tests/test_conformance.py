@@ -1,0 +1,32 @@
+"""The pass provider passes the conformance kit, on the real program with a key of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+from strongroom.testing import ProviderConformance, behind_each
+from strongroom_pass import PassSecretProvider
+
+pytestmark = pytest.mark.torture
+
+
+class TestPass(ProviderConformance):
+    provider_class = PassSecretProvider
+    sdk_modules = ("sqlite3", "pydantic", "pluggy")
+    construction = "from strongroom_pass import PassSecretProvider; PassSecretProvider('/nowhere')"
+    hostile_keys = (".git/config", ".gpg-id", "-e", "--help/x", "a.gpg", "a.gpg/b", "~", "a.git")
+    max_key_characters = 240
+    listed_keys = 20
+    thread_count = 4
+
+    @pytest.fixture
+    def provider(self, make):
+        with make(whole=True) as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, provider, make):
+        with make(whole=True) as second:
+            yield second
+
+
+globals().update(behind_each(TestPass))

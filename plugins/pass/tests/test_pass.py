@@ -1,0 +1,163 @@
+"""What is special about pass: the real program, the first line, names, and what is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    InvalidKeyError,
+    SecretNotFoundError,
+    ValidationError,
+)
+from strongroom.keys import check_key
+from strongroom.testing.conformance.base import SECRET, assert_harmless
+from strongroom_pass import PassSecretProvider
+from strongroom_pass.config import PassConfig
+from strongroom_pass.names import key_of, name_of
+
+
+def _is_key(text):
+    try:
+        check_key(text)
+    except InvalidKeyError:
+        return False
+    return True
+
+
+keys = st.text(alphabet="a=_.-~/ gpt", min_size=1, max_size=10).filter(_is_key)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(keys, keys)
+def test_names(first, second):
+    """Each key comes back from its name, which is not an option, a hidden file, or another key's."""
+    name = name_of(first)
+    assert key_of(name) == first
+    assert not any(part.startswith((".", "-", "~")) for part in name.split("/"))
+    assert not name.endswith((".gpg", ".git"))
+    assert (name == name_of(second)) == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("web/example.com", "web/example.com"),
+        (".ssh/-key", "=_2essh/=_2dkey"),
+        ("a.gpg", "a=_2egpg"),
+        (" a ", "=_20a=_20"),
+    ],
+)
+def test_documented_names(key, name):
+    assert name_of(key) == name
+
+
+def test_the_configuration_is_the_constructor(monkeypatch):
+    monkeypatch.setenv("PASSWORD_STORE_DIR", "/from/the/variable")
+    assert PassSecretProvider(**PassConfig().model_dump()).address()["path"] == "/from/the/variable"
+    assert PassSecretProvider(**PassConfig(path=Path("/x")).model_dump()).address()["path"] == "/x"
+
+
+def test_what_is_not_a_store(tmp_path):
+    provider = PassSecretProvider(tmp_path / "absent", program="true")
+    for call in (provider.list_secrets, lambda: provider.set_secret("a", "1"), provider.diagnose):
+        with pytest.raises(ConfigurationError, match="is not a password store"):
+            call()
+
+
+def fake(tmp_path, script):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/a.gpg").write_text("x")
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    return PassSecretProvider(tmp_path / "store", program=str(program), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'gpg: decryption failed: No secret key' >&2; exit 2", AuthenticationError),
+        ("echo 'Error: a is not in the password store.' >&2; exit 1", SecretNotFoundError),
+        ("echo 'Error: You must run: pass init' >&2; exit 1", ConfigurationError),
+        ("exit 9", BackendUnavailableError),
+        ("kill -9 $$", BackendUnavailableError),
+        ("printf 'hunter2\\377'", ValidationError),
+    ],
+)
+def test_errors(tmp_path, script, expected):
+    with pytest.raises(expected) as caught:
+        fake(tmp_path, script).get_secret("a")
+    assert type(caught.value) is expected
+    assert_harmless(caught.value, "hunter2")
+
+
+def test_no_error_holds_a_value(tmp_path):
+    provider = fake(tmp_path, 'test "$1" = show || { cat >&2; exit 1; }')
+    with pytest.raises(BackendUnavailableError) as caught:
+        provider.set_secret("a", SECRET)
+    assert_harmless(caught.value, SECRET)
+
+
+def test_a_program_that_waits(tmp_path):
+    provider = fake(tmp_path, "exec sleep 600")
+    provider._timeout = 0.2
+    with pytest.raises(BackendUnavailableError, match="did not end"):
+        provider.get_secret("a")
+
+
+def test_no_program(tmp_path, monkeypatch):
+    provider = fake(tmp_path, "")
+    provider._program = None
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigurationError, match="neither pass nor gopass"):
+        provider.get_secret("a")
+
+
+# --- the real program ---
+
+
+def test_the_first_line(make, passes, store):
+    """The other lines, which tools keep a user's name in, stay as they are."""
+    passes("insert", "--multiline", "web/site", given=f"{SECRET}\nlogin: me\nurl: x\n")
+    provider = make()
+    assert provider.get_secret("web/site") == SECRET
+    provider.set_secret("web/site", "new one ")
+    assert passes("show", "web/site") == "new one \nlogin: me\nurl: x\n"
+    provider.set_secret("plain", " blanks ")
+    assert passes("show", "plain") == " blanks \n"
+    assert provider.list_secrets() == ["plain", "web/site"]
+    assert make(whole=True).get_secret("web/site") == "new one \nlogin: me\nurl: x\n"
+    with pytest.raises(ValidationError, match="several lines"):
+        provider.set_secret("plain", "two\nlines")
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("web")  # a folder, of which `pass show` prints the tree
+    provider.delete_secret("web/site")
+    assert sorted(os.listdir(store)) == [".gpg-id", "plain.gpg"]
+    assert provider.diagnose()["can_list"] == "yes, 1 keys"
+
+
+def test_conditional_writes(make, passes):
+    provider = make()
+    version = provider.set_secret_if("a", "one", None)
+    passes("insert", "--multiline", "--force", "a", given="theirs\n")
+    with pytest.raises(ConflictError):
+        provider.set_secret_if("a", "two", version)
+    assert provider.get_secret("a") == "theirs"
+    assert provider.get_secrets(["a", "b"]) == {"a": "theirs"}
+
+
+def test_a_key_that_is_not_there(make, monkeypatch, tmp_path):
+    make().set_secret("a", "one")
+    home = tmp_path / "g"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    with pytest.raises(AuthenticationError, match="No secret key"):
+        make().get_secret("a")
