@@ -1,0 +1,98 @@
+"""What the PostgreSQL provider makes of a read, a write and a hundred, beside bare psycopg on the same server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from strongroom.testing.faults import FaultProxy
+from strongroom_postgresql import PostgreSQLSecretProvider
+from timing import medians, row, seconds
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from postgres_server import PostgresServer  # the tests run it too
+
+_ROUNDS, _SECRETS, _LATENCY = 1000, 100, 0.02
+_FEW = 1_000
+_MANY = int(os.environ.get("STRONGROOM_BENCH_SECRETS", "1000000"))
+_BATCH = 5_000
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return what was measured: name, ratio to the peer, the limit that it must keep, and details."""
+    server = PostgresServer()
+    url = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
+    try:
+        return [*_singles(url), *_batches(url, server.port), *_sizes(url)]
+    finally:
+        server.stop()
+
+
+def _singles(url: str) -> list[dict[str, Any]]:
+    key = os.urandom(32)
+    with (
+        PostgreSQLSecretProvider(url, schema="singles", encryption_key=key) as provider,
+        psycopg.connect(url, autocommit=True) as reader,
+        psycopg.connect(url) as writer,
+    ):
+        writer.execute("CREATE TABLE bare (k text PRIMARY KEY, v text)")
+        writer.commit()
+        names = [f"app/{number}" for number in range(_SECRETS)]
+        provider.set_secrets(dict.fromkeys(names, "value"))
+        upsert = "INSERT INTO bare VALUES (%s, %s) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
+        for name in names:
+            writer.execute(upsert, (name, "value"))
+        writer.commit()
+
+        def select() -> Any:
+            return reader.execute("SELECT v FROM bare WHERE k = %s", ("app/7",)).fetchone()
+
+        def write() -> None:
+            writer.execute(upsert, ("app/7", "other"))
+            writer.commit()
+
+        got = medians(_ROUNDS, lambda: provider.get_secret("app/7"), select)
+        put = medians(_ROUNDS, lambda: provider.set_secret("app/7", "other"), write)
+    return [
+        row("postgresql: one read / bare psycopg's select", *got, 1.3),
+        row("postgresql: one write / bare psycopg's upsert and commit", *put, 1.3),
+    ]
+
+
+def _batches(url: str, port: int) -> list[dict[str, Any]]:
+    names = [f"app/{number}" for number in range(_SECRETS)]
+    with FaultProxy(port) as proxy:
+        far = url.replace(f":{port}/", f":{proxy.port}/")
+        with PostgreSQLSecretProvider(far, schema="batches", encryption_key=os.urandom(32)) as provider:
+            provider.set_secrets(dict.fromkeys(names, "value"))
+            provider.get_secrets(names)
+            proxy.latency = _LATENCY
+            together = seconds(lambda: provider.get_secrets(names))
+            one_by_one = seconds(lambda: [provider.get_secret(name) for name in names])
+    return [row("postgresql: 100 reads behind 20 ms, batch / loop", together, one_by_one, 0.05)]
+
+
+def _sizes(url: str) -> list[dict[str, Any]]:
+    key = os.urandom(32)
+    with (
+        PostgreSQLSecretProvider(url, schema="few", encryption_key=key) as few,
+        PostgreSQLSecretProvider(url, schema="many", encryption_key=key) as many,
+    ):
+        for provider, count in ((few, _FEW), (many, _MANY)):
+            for start in range(0, count, _BATCH):
+                some = range(start, min(start + _BATCH, count))
+                provider.set_secrets({f"app/{number % 100}/{number}": "value" for number in some})
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        name = "app/7/107"
+        got = medians(_ROUNDS, lambda: many.get_secret(name), lambda: few.get_secret(name))
+        put = medians(_ROUNDS, lambda: many.set_secret(name, "other"), lambda: few.set_secret(name, "other"))
+    told = f"{_MANY:,} / {_FEW:,}"
+    return [
+        row(f"postgresql: one read among {told}", *got, 1.2),
+        row(f"postgresql: one write among {told}", *put, 1.2),
+    ]
