@@ -7,7 +7,6 @@ from typing import Any
 
 from strongroom._frozen import frozen
 from strongroom.cache.stats import CacheStats
-from strongroom.leases.live import LiveLeases
 
 __all__ = ["RegistryFigures", "audit_failures", "cache_stats", "lease_seconds_left"]
 
@@ -47,8 +46,11 @@ def lease_seconds_left(chain: Any) -> float | None:
     """Return the seconds until the first live lease of one pipeline ends; None where it holds none."""
     node = chain
     while node is not None:
-        if isinstance(leases := getattr(node, "leases", None), LiveLeases):
-            return leases.least_seconds_left()
+        # By its method, and not by its class: that module takes long to load, and most have no leases.
+        seconds_left = getattr(getattr(node, "leases", None), "least_seconds_left", None)
+        if callable(seconds_left):
+            found: float | None = seconds_left()
+            return found
         node = getattr(node, "inner", None)
     return None
 

@@ -502,7 +502,8 @@ class SecretProviderRegistry(BaseProvider):
         return None
 
     def _route(self, key: str) -> Pipeline:
-        self._resume()
+        if not self._resumed:
+            self._resume()
         route = self._matching(key) if isinstance(key, str) and self._routes else None
         if route is not None:
             return self._routed(route)
