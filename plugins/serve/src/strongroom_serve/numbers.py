@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from strongroom.providers import SecretVersion
@@ -62,7 +62,8 @@ class History:
         """Note that the secret is deleted, and which number shows it."""
         self.value, self.current = None, 0
         if not self.gone:
-            self.gone, self.gone_at = self.last or 1, datetime.now(UTC)
+            # Clients judge it by the header `Date`, which may be up to a second behind.
+            self.gone, self.gone_at = self.last or 1, datetime.now(UTC) - timedelta(seconds=1)
             self.last = self.gone
 
 
