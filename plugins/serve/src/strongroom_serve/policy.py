@@ -44,24 +44,24 @@ class Patterns:
 
     def match(self, key: str) -> bool:
         """Tell whether a pattern stands for the whole of `key`."""
-        segments = key.split("/")
-        states: list[_Node] = [self._root]
-        deep: dict[int, _Node] = {}  # those behind a `**` that has begun: it may go on
-        for segment in segments:
-            found: dict[int, _Node] = dict(deep)
+        states = [self._root]
+        deep: list[_Node] = []  # those behind a `**` that has begun: it may go on
+        for segment in key.split("/"):
+            found = deep.copy()
             for node in states:
                 word = node.words.get(segment)
                 if word is not None:
-                    found[id(word)] = word
+                    found.append(word)
                 if node.globs:
-                    for glob in _globs(node, segment):
-                        found[id(glob)] = glob
-                if node.deep is not None:
-                    found[id(node.deep)] = deep[id(node.deep)] = node.deep
-            states = list(found.values())
-            if not states:
+                    found += _globs(node, segment)
+                below = node.deep
+                if below is not None and below not in deep:
+                    deep.append(below)
+                    found.append(below)
+            if not found:
                 return False
-        return any(node.ends for node in states)
+            states = found
+        return any([node.ends for node in states])  # noqa: C419  # few, and a generator takes longer
 
 
 def _child(node: _Node, segment: str) -> _Node:
