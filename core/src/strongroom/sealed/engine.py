@@ -123,11 +123,11 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
     def _micros(self) -> int:
         return (self._clock() - _EPOCH) // _MICROSECOND
 
-    def _deadline(self, *, whole: bool = False) -> Deadline:
-        """Return the deadline of one request, of an operation or of a batch, that begins now."""
-        if not whole or self._whole is None:
+    def _deadline(self, secrets: int = 0) -> Deadline:
+        """Return the deadline of a request that begins now; a batch has a time-out for each hundred."""
+        if not secrets:
             return Deadline(self._timeout)
-        return Deadline(min(self._timeout, self._whole))
+        return Deadline(self._timeout * (1 + secrets // 100), Deadline(self._whole))
 
     def _part(self, whole: Deadline) -> Deadline:
         return Deadline(self._timeout, whole)
@@ -339,7 +339,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _fetched(self, store: Store, keys: Sequence[str]) -> dict[str, Record]:
         names = {key: store.sealer.name(key) for key in keys}
-        found = self._present(store, names, self._deadline(whole=len(keys) > 1))
+        found = self._present(store, names, self._deadline(len(keys) if len(keys) > 1 else 0))
         return {key: one.record for key, one in found.items() if one is not None}
 
     def _described(self, record: Record) -> SecretMetadata:

@@ -66,7 +66,7 @@ class SealedSecretProvider(SealedEngine[B]):
         def read(store: Store) -> dict[str, str]:
             names = [store.sealer.name(key) for key in asked]
             floors = [self._seen.get(one.name) for one in names]
-            found = self._backend.read([one.name for one in names], self._deadline(whole=True))
+            found = self._backend.read([one.name for one in names], self._deadline(len(names)))
             values = {}
             for key, name, floor in zip(asked, names, floors, strict=True):
                 record = self._verified(store, key, name, found.get(name.name), floor)
@@ -178,7 +178,7 @@ class SealedSecretProvider(SealedEngine[B]):
         encoded = {check_key(key): self._encoded(key, value) for key, value in values.items()}
         if encoded:
             plans = {key: self._setting(key, data) for key, data in encoded.items()}
-            self._write(plans, self._deadline(whole=True))
+            self._write(plans, self._deadline(len(plans)))
 
     def delete_secret(self, key: str) -> None:
         def plan(record: Record | None) -> Step:
