@@ -58,6 +58,9 @@ _NAMED = {
     "TestAzureThatPurges": "azure, purging",
     "TestPostgreSQL": "postgresql",
     "TestEtcd": "etcd",
+    "TestOverMemory": "vault, over `strongroom serve` and memory",
+    "TestOverFile": "vault, over `strongroom serve` and file",
+    "TestOverVault": "vault, over `strongroom serve` and OpenBao",
     "TestFileBackend": "keyring, a backend that cannot list",
     "TestSecretService": "keyring, GNOME's Secret Service",
 }

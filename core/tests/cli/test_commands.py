@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from strongroom.cli import commands
+from strongroom.cli import commands, main
 from strongroom.cli.app import COMMANDS, module_of
+from strongroom.plugins.known import KNOWN_TYPES
 
 HOSTILE = "a'b\"c $HOME `id` \\ #x =é\tend"
 
@@ -499,6 +500,16 @@ def test_graph_keygen_completion_schema_and_plugins(strongroom):
     rows = json.loads(strongroom("plugins", "--json").stdout)["plugins"]
     assert {"name", "kind", "distribution", "version", "error"} == set(rows[0])
     assert strongroom("--version").stdout.startswith("strongroom ")
+
+
+def test_plugins_that_are_not_installed_are_named(monkeypatch, capsys):
+    monkeypatch.setitem(KNOWN_TYPES["provider"], "acme", "strongroom-acme")
+    assert main(["plugins"]) == 0
+    assert "not installed: pip install strongroom-acme" in " ".join(capsys.readouterr().out.split())
+    assert main(["plugins", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["available"] == [{"name": "acme", "kind": "provider", "distribution": "strongroom-acme"}]
+    assert "acme" not in {row["name"] for row in told["plugins"]}
 
 
 def test_plugins_new(strongroom):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def plugins_command(
     settings: GlobalOptions, *, action: str | None, words: tuple[str, ...], into: Path
 ) -> int:
-    """List the installed plugins with what they provide, and what is wrong with the broken ones.
+    """List the plugins with what they provide, what is wrong with broken ones, and what could be installed.
 
     `plugins new NAME` writes strongroom-NAME, a small distribution that works and is tested by the kit.
     `plugins kit-exec -- CMD...` holds a program for `type: exec` to the conformance kit; it ends with 7 where
@@ -38,24 +39,42 @@ def plugins_command(
     from strongroom.plugins import finder
 
     rows = finder.listed()
+    absent = _absent({(row.kind, row.name) for row in rows})
     if settings.json:
         members = ("name", "kind", "distribution", "version", "error")
-        output.as_json({"plugins": [{member: getattr(row, member) for member in members} for row in rows]})
+        installed = [{member: getattr(row, member) for member in members} for row in rows]
+        available = [dict(zip(members, one, strict=False)) for one in absent]
+        output.as_json({"plugins": installed, "available": available})
         return 0
     output.table(
         ["name", "kind", "distribution", "version", "about"],
-        (
-            [
-                row.name,
-                row.kind or "?",
-                row.distribution,
-                row.version,
-                f"BROKEN: {row.error}" if row.error else row.summary,
-            ]
-            for row in rows
-        ),
+        [
+            *(
+                [
+                    row.name,
+                    row.kind or "?",
+                    row.distribution,
+                    row.version,
+                    f"BROKEN: {row.error}" if row.error else row.summary,
+                ]
+                for row in rows
+            ),
+            *([*one, "", f"not installed: pip install {one[2]}"] for one in absent),
+        ],
     )
     return 0
+
+
+def _absent(present: Collection[tuple[str | None, str]]) -> list[tuple[str, str, str]]:
+    """Return name, kind and distribution of strongroom's own types that are not installed."""
+    from strongroom.plugins.known import KNOWN_TYPES
+
+    return sorted(
+        (name, kind, distribution)
+        for kind, types in KNOWN_TYPES.items()
+        for name, distribution in types.items()
+        if (kind, name) not in present
+    )
 
 
 def _new(settings: GlobalOptions, words: tuple[str, ...], into: Path) -> int:
