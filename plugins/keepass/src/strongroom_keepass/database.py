@@ -69,9 +69,22 @@ class Database:
         return _text(_string(element, self._field))
 
     def version(self, element: Any) -> str:
-        """Return a text that no other version of an entry has, at whatever time."""
+        """Return a text that no other version of an entry has, at whatever time.
+
+        Times are whole seconds: of several versions that another program made in one, the later ones have a
+        number as well.
+        """
         entry = self._entry(element)
-        return f"{entry.uuid.hex}-{int(entry.mtime.timestamp())}"
+        time = entry.mtime
+        above = element.getparent()
+        current = above.getparent() if above is not None and above.tag == "History" else element
+        earlier = 0
+        for one in _history(current):  # as they were added, the oldest first
+            if one is element:
+                break
+            earlier += self._entry(one).mtime == time
+        more = f".{earlier}" if earlier else ""
+        return f"{entry.uuid.hex}-{int(time.timestamp())}{more}"
 
     def times(self, element: Any) -> tuple[datetime, datetime]:
         """Return when an entry was made, and when it was changed last."""
@@ -81,8 +94,8 @@ class Database:
     def versions(self, key: str) -> list[Any]:
         """Return an entry and its earlier versions, the newest first."""
         element = self.entries[key][0]
-        history = element.find("History")
-        earlier = [] if history is None else [one for one in history if one.tag == "Entry"]
+        # The latest one first, also among those of one second.
+        earlier = _history(element)[::-1]
         earlier.sort(key=lambda one: self._entry(one).mtime, reverse=True)
         return [element, *earlier]
 
@@ -190,6 +203,12 @@ def _string(element: Any, name: str) -> Any | None:
         if string.findtext("Key") == name:
             return string.find("Value")
     return None
+
+
+def _history(element: Any) -> list[Any]:
+    """Return the earlier versions of an entry in the order in which they were added."""
+    history = element.find("History")
+    return [] if history is None else [one for one in history if one.tag == "Entry"]
 
 
 def _text(value: Any | None) -> str:

@@ -94,7 +94,8 @@ class Tree:
         if self.is_flat:
             name = _not_in_clear(_FLAT.escape(key), _FLAT_MARKER)
             # There what sops writes about the file has names of that beginning.
-            return (escaped(_FLAT_MARKER, "s") + name[1:] if name.startswith(f"{_METADATA}_") else name,)
+            is_its = name == _METADATA or name.startswith(f"{_METADATA}_")
+            return (escaped(_FLAT_MARKER, "s") + name[1:] if is_its else name,)
         names = [_not_in_clear(_escape(segment), _MARKER) for segment in key.split("/")]
         if names[0] == _METADATA:
             names[0] = escaped(_MARKER, names[0][0]) + names[0][1:]
