@@ -23,6 +23,10 @@ import strongroom
 from strongroom import errors, hooks
 from strongroom.cli.app import COMMANDS, app
 from strongroom.cli.errors import exit_code
+from strongroom.masking.limits import ENOUGH
+from strongroom.masking.looks import LOOKS
+from strongroom.masking.parts import HARMLESS
+from strongroom.masking.views import READINGS
 from strongroom.pipeline import Pipeline, outcome_of
 from strongroom.plugins import KINDS, CachePlugin, RotatorPlugin, finder, hookspecs
 from strongroom.providers import Lease, SecretChange, SecretMetadata, protocols
@@ -65,6 +69,13 @@ with SecretProviderRegistry(spec) as registry:
 ```
 
 To give a hook a type of its own in the spec, [write a plugin](../tutorials/write-a-plugin.md)."""
+_MASKING = f"""A value is found where {ENOUGH} of its letters and digits stand in a row, or all that it has.
+What no encoder changes is looked for, and followed to both sides by the two tables here, in any mixture: also
+with colours, borders and line ends between two characters, and where one encoder came behind another."""
+
+_HARMLESS = """Each text inside a secret that is a JSON object or array is masked by itself, but for members
+of these names, unless a URL in it has a password:"""
+
 _SOURCES = """Where the value of a `get` came from: `backend`, the provider; `l1` and `l2`, the levels of the
 [cache](../how-to/cache.md); `stale`, a value past its time, served because the backend was unavailable."""
 
@@ -211,6 +222,20 @@ def hooks_page() -> Iterator[str]:
         if row.kind == "hook" and row.plugin is not None and row.error is None:
             yield f"## `{row.name}`\n\n{row.summary} Distribution: `{row.distribution}`.\n"
             yield _options(row.plugin.config.model_json_schema())
+
+
+def masking_page() -> Iterator[str]:
+    """Yield what masking finds: each way to write a character, and each other reading of a text."""
+    yield "# Masking\n\nWhat [masking](../how-to/mask.md), `redact` and `scan` find of a value.\n"
+    yield f"{_MASKING}\n"
+    yield "## How a character may be written\n\n| way | example | seen in |\n|---|---|---|"
+    for look in LOOKS:
+        yield f"| {_cell(look.name)} | `{_cell(look.example)}` | {_cell(look.seen_in)} |"
+    yield "\n## How a text may be read\n\n| reading | what is taken for it |\n|---|---|"
+    for name, told in READINGS:
+        yield f"| {name} | {_cell(told)} |"
+    yield "\n## What of a JSON secret is not secret\n"
+    yield f"{_HARMLESS} {', '.join(f'`{name}`' for name in HARMLESS)}."
 
 
 def events_page() -> Iterator[str]:
@@ -423,6 +448,7 @@ PAGES = {
     "plugins": plugins_page,
     "hooks": hooks_page,
     "events": events_page,
+    "masking": masking_page,
     "python": python_page,
 }
 

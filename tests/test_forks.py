@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from strongroom import SecretProviderRegistry
@@ -48,6 +49,18 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+# --- the one place that hears of forks ---
+
+
+def test_nothing_else_asks_python_to_tell_it_of_forks():
+    """Whoever holds a socket, a thread or a lock goes through one helper, which knows in what order."""
+    root = Path(__file__).parents[1]
+    sources = [*root.glob("core/src/**/*.py"), *root.glob("plugins/*/src/**/*.py")]
+    told = [path for path in sources if "register_at_fork" in path.read_text(encoding="utf-8")]
+    assert len(sources) > 100
+    assert [str(path.relative_to(root)) for path in told] == ["core/src/strongroom/_forks.py"]
 
 
 # --- the registry ---

@@ -14,6 +14,7 @@ from strongroom import masking
 from strongroom.masking import Masker, MaskingFilter, mask
 from strongroom.masking import log_filter as masking_logs
 from strongroom.registry import SecretProviderRegistry
+from strongroom.rotation import SecretRotation
 
 VALUE = "hunter22-geheim"
 MASK = masking.MARK.decode()
@@ -42,6 +43,33 @@ def no_known_values(monkeypatch):
     """Each test has a process of its own, as far as masking goes."""
     monkeypatch.setattr(masking_logs, "known", Masker())
     monkeypatch.setattr("strongroom.masking.known_values.known", masking_logs.known)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda registry: registry.set_secret("k", VALUE),
+        lambda registry: registry.set_secrets({"k": VALUE}),
+        lambda registry: registry.set_secret_if("k", VALUE, None),
+        lambda registry: registry.stage_secret("there", VALUE),
+        lambda registry: SecretRotation(registry).rotate("there", VALUE),
+    ],
+    ids=["set", "batch", "conditional", "staged", "rotated"],
+)
+def test_what_was_only_written_is_masked_too(write):
+    spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "memory", "secrets": {"there": "old"}}}}}
+    with SecretProviderRegistry(spec) as registry:
+        masking.install(registry)
+        write(registry)
+    assert mask(f"stored {VALUE}") == f"stored {MASK}"
+
+
+def test_a_write_of_what_is_not_text_is_refused_as_ever():
+    spec = {"version": 1, "pipelines": {"a": {"provider": {"type": "memory"}}}}
+    with SecretProviderRegistry(spec) as registry:
+        masking.install(registry)
+        with pytest.raises(TypeError):
+            registry.set_secret("k", 7)
 
 
 class Client:

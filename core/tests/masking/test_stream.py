@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom.masking import MARK, MIN_CHARACTERS, Masker, forms, leaves
+from strongroom.masking.parts import parts
 
 VALUE = 'p@ss "w/rd"\t<ü>&~'
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n"
@@ -299,6 +300,26 @@ def test_names_the_encoding_of_each_form():
     assert named[b"pass%20word"] == "URL"
     assert named[b"cGFzcyB3b3Jk"] == "base64"
     assert named[b"7061737320776f7264"] == "hex"
+
+
+def test_members_that_say_where_a_secret_is_are_not_secret():
+    account = {
+        "type": "service_account",
+        "project_id": "shop-production",
+        "private_key_id": "0b1c2d3e4f5a6b7c",
+        "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----\n",
+        "client_email": "deploy@shop-production.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+        "universe_domain": "googleapis.com",
+        "Host": "db.internal.example",
+    }
+    found = set(parts(json.dumps(account)))
+    assert found == {account["private_key_id"], account["private_key"]}
+
+
+def test_a_member_with_a_password_in_it_is_secret_whatever_it_is_called():
+    value = json.dumps({"host": "postgres://app:correct-horse@db.internal/x"})
+    assert set(parts(value)) == {"postgres://app:correct-horse@db.internal/x", "correct-horse"}
 
 
 def test_texts_in_json_are_found_for_themselves():

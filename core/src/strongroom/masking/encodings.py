@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from strongroom.masking.limits import MIN_CHARACTERS
 
-__all__ = ["forms", "leaves"]
+__all__ = ["forms", "leaves", "members"]
 
 # What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's, Java's.
 _URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "*")
@@ -72,21 +72,26 @@ def _begin_of_last(form: bytes) -> int:
 
 def leaves(value: str) -> list[str]:
     """Return the texts inside a JSON object or array: whoever takes it apart shows these, not the whole."""
+    return [text for _, text in members(value)]
+
+
+def members(value: str) -> list[tuple[str, str]]:
+    """Return the texts inside a JSON object or array, each with the name of the member it stands under."""
     if value.lstrip()[:1] not in {"{", "["}:
         return []
     try:
-        waiting = [json.loads(value)]
+        waiting = [("", json.loads(value))]
     except (ValueError, RecursionError):
         return []
-    found: list[str] = []
+    found: list[tuple[str, str]] = []
     while waiting and len(found) < _MAX_LEAVES:
-        item = waiting.pop()
+        name, item = waiting.pop()
         if isinstance(item, str):
-            found.append(item)
+            found.append((name, item))
         elif isinstance(item, dict):
-            waiting.extend(item.values())
+            waiting.extend(item.items())
         elif isinstance(item, list):
-            waiting.extend(item)
+            waiting.extend((name, one) for one in item)
     return found
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from strongroom.masking.encodings import leaves
+from strongroom.masking.encodings import members
 from strongroom.masking.limits import MIN_CHARACTERS
 
-__all__ = ["lines", "parts"]
+__all__ = ["HARMLESS", "lines", "parts"]
 
 _BOUNDARY = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")
 _SETTING = re.compile(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
 _PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
 _SURE = 8
+HARMLESS = (
+    "type", "auth_uri", "token_uri", "redirect_uris", "auth_provider_x509_cert_url", "client_x509_cert_url",
+    "universe_domain", "project_id", "quota_project_id", "client_email", "engine", "host", "hostname", "port",
+    "scheme", "protocol", "region", "dbname", "database", "dbInstanceIdentifier", "dbClusterIdentifier",
+    "masterarn", "kty", "alg", "use", "crv", "apiVersion", "kind", "current-context",
+)  # fmt: skip
+"""Members of a JSON secret that say where and what it is: of Google's and AWS's keys, RDS, JWK, kubectl."""
+_HARMLESS = frozenset(name.lower() for name in HARMLESS)
 
 
 def lines(value: str) -> Iterator[str]:
@@ -32,7 +40,9 @@ def _is_secret(line: str) -> bool:
 
 def parts(value: str) -> Iterator[str]:
     """Yield the texts inside `value` that are secret by themselves, since programs show them alone."""
-    yield from leaves(value)
+    for name, text in members(value):
+        if name.lower() not in _HARMLESS or _PASSWORD.search(text):
+            yield text
     for match in _PASSWORD.finditer(value[:4096]):
         yield from _userinfo(match[2])
 

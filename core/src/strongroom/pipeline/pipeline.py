@@ -67,7 +67,7 @@ class Pipeline(Middleware):
         return bool(self._hooks)
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
-        """Give `seen` every value that is read from now on, before whoever asked gets it."""
+        """Give `seen` every value that is read or written from now on, before it goes on."""
         read = self.inner.get_secret
         self._seen = seen
         self._get = lambda key: self.told(read(key))
@@ -91,7 +91,7 @@ class Pipeline(Middleware):
 
     def told(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
-        if self._seen is not None:
+        if self._seen is not None and isinstance(value, str):
             self._seen(value)
         return value
 
@@ -109,7 +109,7 @@ class Pipeline(Middleware):
         return self.watched("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
-        self._write("set", key, self.inner.set_secret, value)
+        self._write("set", key, self.inner.set_secret, self.told(value))
 
     def delete_secret(self, key: str) -> None:
         self._write("delete", key, self._delete)
@@ -125,8 +125,9 @@ class Pipeline(Middleware):
         given = dict(values)
 
         def write() -> dict[str, str]:
-            for key in given:
+            for key, value in given.items():
                 check_user_key(key)
+                self.told(value)
             try:
                 self.inner.set_secrets(given)
             finally:
@@ -155,10 +156,10 @@ class Pipeline(Middleware):
         return self.told(self._run("get", key, self.inner.get_secret_version, version))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        return self._write("set", key, self.inner.set_secret_if, value, expected_version)
+        return self._write("set", key, self.inner.set_secret_if, self.told(value), expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        return self._run("stage", key, self.inner.stage_secret, value)
+        return self._run("stage", key, self.inner.stage_secret, self.told(value))
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         self._write("promote", key, self.inner.promote_version, version, expected_version=expected_version)
