@@ -78,7 +78,7 @@ def test_nothing_is_copied_while_a_backend_is_away(redact, tmp_path):
         "secrets: {PASSWORD: {key: password}}\n"
     )
     seen = redact(text=f"a {VALUE}\n".encode())
-    assert (seen.returncode, seen.stdout) == (4, b"")
+    assert (seen.returncode, seen.stdout) == (5, b"")
     assert b"app" in seen.stderr
 
 
