@@ -91,7 +91,7 @@ def mutated(random_: random.Random) -> bytes:
 def load(data: bytes, folder: object, profile: str | None) -> None:
     """Load as the registry would, without a file."""
     document: Document = read_document(data)
-    loader = _Loader(Source("fuzz.yaml", folder, document), profile, finder)  # type: ignore[arg-type]
+    loader = _Loader(Source("fuzz.yaml", folder, document), profile, finder)  # type: ignore[arg-type]  # a document in place of a path
     loader.look_up = True
     loader.plan()
 

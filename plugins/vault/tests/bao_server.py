@@ -75,7 +75,7 @@ class BaoServer:
         while True:
             try:
                 return call(*arguments)
-            except Exception:
+            except Exception:  # whatever a server that starts answers
                 if time.monotonic() > until:
                     raise
             time.sleep(0.02)

@@ -47,7 +47,7 @@ class Server:
             try:
                 if self.client.sys.is_initialized() and not self.client.sys.is_sealed():
                     return
-            except Exception:
+            except Exception:  # whatever a server that starts answers
                 if time.monotonic() > until:
                     raise
             time.sleep(0.02)  # the server tells no other way that it listens

@@ -140,7 +140,7 @@ class CachingMiddleware(WriteObserver):
                 clock=clock,
             )
         # In place of the method: a call less on the fast path.
-        self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]
+        self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]  # as said
         if self._passes_through:
             # Values of a lease are never kept here: reading the live one is as fast.
             self.get_secret = self._fetch  # type: ignore[method-assign]  # as above
