@@ -15,7 +15,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +39,7 @@ from strongroom import (
     TenantMiddleware,
     generate_key,
 )
+from strongroom._frozen import replaced
 from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore
 from strongroom.cache import hierarchical as two_levels
 from strongroom.cache import secret_cache as one_level
@@ -426,9 +426,9 @@ def an_entry_lives_as_long_as_it_says(patch: Any) -> None:
     """Attack 23 again: whoever wrote an entry decides how long others give it."""
 
     def as_written(one: Any, **changes: Any) -> Any:
-        return one if isinstance(one, StoredEntry) and "expires" in changes else replace(one, **changes)
+        return one if isinstance(one, StoredEntry) and "expires" in changes else replaced(one, **changes)
 
-    patch(two_levels, "replace", as_written)
+    patch(two_levels, "replaced", as_written)
 
 
 def a_description_stamps_what_was_read_before(patch: Any) -> None:
