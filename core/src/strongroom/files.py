@@ -25,7 +25,15 @@ from strongroom.errors import (
     show_key,
 )
 
-__all__ = ["file_error", "file_version", "folder_locked", "replace_file", "status_of", "sync_folder"]
+__all__ = [
+    "file_error",
+    "file_version",
+    "folder_locked",
+    "replace_file",
+    "status_of",
+    "sync_folder",
+    "version_of",
+]
 
 _PREFIX: Final = ".strongroom-"
 _NO_FOLDER_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EISDIR})
@@ -189,6 +197,23 @@ def file_version(status: os.stat_result) -> str:
     """Return a text that tells this state of a file from all others; nothing of what it holds is in it."""
     told = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
     return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def version_of(path: Path, *, provider: str) -> str | None:
+    """Return the version of the file that is at `path` now; None where there is none.
+
+    Raises:
+        StrongroomError: The system does not let it be looked at; see `file_error`.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        failed = file_error(error, f"read {path}", provider=provider)
+    else:
+        return file_version(status)
+    raise failed
 
 
 def file_error(error: OSError, doing: str, *, provider: str, key: str | None = None) -> StrongroomError:

@@ -19,7 +19,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of
+from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_prefix, check_value, listed
 from strongroom.parallel import Take, forks_wait, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
@@ -235,15 +235,7 @@ class KeePassSecretProvider(BaseProvider):
         return state.database
 
     def _seen(self) -> str | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            failed = file_error(error, f"read {self._path}", provider=self.type_name)
-        else:
-            return file_version(status)
-        raise failed
+        return version_of(self._path, provider=self.type_name)
 
     def _loaded(self) -> _State:
         for _ in range(_ATTEMPTS):

@@ -23,7 +23,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of
+from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_prefix, check_value, listed
 from strongroom.parallel import renew_after_fork
 from strongroom.programs import Ended, environment_for_programs, run_program
@@ -195,15 +195,7 @@ class SopsSecretProvider(BaseProvider):
             self._lock.release()
 
     def _seen(self) -> str | None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            failed = file_error(error, f"read {self._path}", provider=self.type_name)
-        else:
-            return file_version(status)
-        raise failed
+        return version_of(self._path, provider=self.type_name)
 
     def _loaded(self) -> _State:
         for _ in range(_ATTEMPTS):
