@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.ready-for-demo
-SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
+SETUP_FILES := requirements-dev.txt constraints.txt pyproject.toml core/pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
 # Each Python that the tests start would compile all that it imports, where this is set.
 export PYTHONDONTWRITEBYTECODE :=
@@ -27,7 +28,7 @@ endef
 $(READY): $(SETUP_FILES)
 	$(begin)
 	@echo "set-up 3 of 3: strongroom, its plugins, and all that the tests need ($$(grep -c == constraints.txt) packages at most)"
-	@$(BIN)/uv pip install --python $(BIN)/python -r requirements-dev.txt -c constraints.txt
+	@$(BIN)/uv pip install --python $(BIN)/python -r requirements-dev.txt $(addprefix -e ,$(PLUGINS)) -c constraints.txt
 	@touch $(READY) $(DEMO_READY)
 
 $(DEMO_READY):

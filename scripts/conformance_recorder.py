@@ -27,6 +27,7 @@ class _Recorder:
             cls = getattr(item, "cls", None)
             if isinstance(cls, type) and issubclass(cls, ProviderConformance):
                 one = self._of(item.nodeid)
+                one["title"] = cls.title
                 one["tests"] += 1
                 torture = item.get_closest_marker("torture") is not None
                 one["torture"] += torture
@@ -43,7 +44,7 @@ class _Recorder:
 
     def _of(self, nodeid: str) -> dict[str, Any]:
         path, cls = nodeid.split("::")[:2]
-        empty = {"tests": 0, "torture": 0, "left_out": {}, "waivers": {}}
+        empty = {"title": "", "tests": 0, "torture": 0, "left_out": {}, "waivers": {}}
         return self.classes.setdefault(f"{path}::{cls}", empty)
 
 

@@ -29,16 +29,18 @@ def main(words: list[str]) -> int:
     subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
     pins = ENVIRONMENT / "constraints.txt"
     pins.write_text(held((ROOT / "constraints.txt").read_text()))
+    folders = [str(one.parent) for one in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
     subprocess.run(
         [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--upgrade", "--python", str(python),
-         "-r", "requirements-dev.txt", "-c", str(pins)],
+         "-r", "requirements-dev.txt", "-c", str(pins),
+         *(word for folder in folders for word in ("-e", folder))],
         check=True, cwd=ROOT,
     )  # fmt: skip
     site = next((ENVIRONMENT / "lib").glob("python3*/site-packages"))
     found = {canonical(one.name): one.version for one in distributions(path=[str(site)])}
     told = list(changes((ROOT / "constraints.txt").read_text(), found))
     print("newer than the pins:" if told else "nothing is newer than the pins", *told, sep="\n  ", flush=True)
-    plugins = ("vault", "aws", "gcp", "azure", "redis", "keyring")
+    plugins = ("vault", "aws", "gcp", "azure", "redis", "keyring", "postgresql", "etcd", "mariadb", "serve")
     tests = words or [f"plugins/{name}" for name in plugins]
     ended = subprocess.run([str(python), "-m", "pytest", "-q", *tests], check=False, cwd=ROOT).returncode
     print("newer than the pins:", *told, "the suites " + ("fail" if ended else "pass"), sep="\n  ")

@@ -33,37 +33,6 @@ with one of its parameters. So each test meets each middleware and each provider
 `all` is each of them around the next: caching, retry, validation, tenant, prefix, encryption.
 """
 _RECORDER = "conformance_recorder"
-_NAMED = {
-    "TestMemory": "memory",
-    "TestLimited": "memory, with the limits of a service",
-    "TestMemoryBehindACacheOnRedis": "memory, behind a cache on Redis",
-    "TestEnv": "env",
-    "TestDirectory": "directory",
-    "TestExec": "exec, a program in Python",
-    "TestExecJavaScript": "exec, a program in JavaScript",
-    "TestSops": "sops, YAML",
-    "TestSopsJson": "sops, JSON",
-    "TestKeePass": "keepass",
-    "TestPass": "pass",
-    "TestFile": "file",
-    "TestVault": "vault",
-    "TestSecretsManager": "aws",
-    "TestDeletingAtOnce": "aws, deleting at once",
-    "TestPlainMoto": "aws, on moto's own rules",
-    "TestPlainMotoDeletingAtOnce": "aws, deleting at once, on moto's own rules",
-    "TestParameterStore": "aws.parameters",
-    "TestGrpc": "gcp, gRPC",
-    "TestRest": "gcp, REST",
-    "TestAzure": "azure",
-    "TestAzureThatPurges": "azure, purging",
-    "TestPostgreSQL": "postgresql",
-    "TestEtcd": "etcd",
-    "TestOverMemory": "vault, over `strongroom serve` and memory",
-    "TestOverFile": "vault, over `strongroom serve` and file",
-    "TestOverVault": "vault, over `strongroom serve` and OpenBao",
-    "TestFileBackend": "keyring, a backend that cannot list",
-    "TestSecretService": "keyring, GNOME's Secret Service",
-}
 
 
 def modules() -> list[str]:
@@ -124,7 +93,7 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield "| provider | tests | `make test` | waived |"
     yield "|---|---|---|---|"
     for name, one in bare.items():
-        yield f"| {_title(name)} | {_numbers(one)} |"
+        yield f"| {_title(name, one)} | {_numbers(one)} |"
     yield ""
     yield "## Behind middleware"
     yield ""
@@ -133,8 +102,7 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for name, one in told.items():
         if _behind(name):
-            kit = name.rpartition("Behind")[0]
-            yield f"| {_title(kit)} | {_behind(name)} | {_numbers(one)} |"
+            yield f"| {_title(name, one)} | {_behind(name)} | {_numbers(one)} |"
     yield ""
     yield "## Not asked"
     yield ""
@@ -144,7 +112,7 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|"
     for name, one in bare.items():
         for why, number in sorted(one["left_out"].items()):
-            yield f"| {_title(name)} | {number} | {why} |"
+            yield f"| {_title(name, one)} | {number} | {why} |"
     yield ""
     yield "## Waivers"
     yield ""
@@ -155,7 +123,7 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield "| provider | test | why |"
     yield "|---|---|---|"
     for name, test, why in waivers:
-        yield f"| {_title(name)} | `{test}` | {why} |"
+        yield f"| {_title(name, told[name])} | `{test}` | {why} |"
 
 
 def _behind(name: str) -> str | None:
@@ -164,9 +132,8 @@ def _behind(name: str) -> str | None:
     return behind if behind in {"all", *CHAIN} else None
 
 
-def _title(name: str) -> str:
-    kit = name.partition("::")[2]
-    return _NAMED.get(kit, kit)
+def _title(name: str, one: dict[str, Any]) -> str:
+    return one["title"] or name.partition("::")[2]
 
 
 def _numbers(one: dict[str, Any]) -> str:

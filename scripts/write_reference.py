@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -29,6 +29,7 @@ from strongroom.masking.parts import HARMLESS
 from strongroom.masking.views import READINGS
 from strongroom.pipeline import Pipeline, outcome_of
 from strongroom.plugins import KINDS, CachePlugin, RotatorPlugin, finder, hookspecs
+from strongroom.plugins.known import KNOWN_TYPES
 from strongroom.providers import Lease, SecretChange, SecretMetadata, protocols
 from strongroom.rotation import Rehearser, Retirer, Rotator, ValueComposer
 from strongroom.spec import models
@@ -36,8 +37,8 @@ from strongroom_memory import MemorySecretProvider
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOT_RUN = "<!-- not run: tests/test_third_party.py runs a plugin like it -->"
-_ARCHITECTURE = TARGET.parent / "explanation" / "architecture.md"
-_BEGIN, _END = "<!-- floors: written by `make docs` -->\n", "<!-- end of floors -->\n"
+_ROOT = TARGET.parent.parent
+_BACKENDS = "docs/how-to/backends"
 _NOTICE = "<!-- Made from the code by `make docs`; changes here are lost. -->\n"
 _HOOKS = """A hook sees every operation of a pipeline, or of all of them, from outside the middleware:
 also a read that a cache answers.
@@ -453,6 +454,64 @@ PAGES = {
 }
 
 
+def with_block(text: str, subject: str, lines: Iterable[str]) -> str:
+    """Return a page with the block between its two marks written again."""
+    begin, end = f"<!-- {subject}: written by `make docs` -->\n", f"<!-- end of {subject} -->\n"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        sys.exit(f"no block between {begin.strip()} and {end.strip()}")
+    return f"{before}{begin}{chr(10).join(lines)}\n{end}{after}"
+
+
+def projects() -> dict[str, dict[str, Any]]:
+    """Return `project` of each plugin's pyproject.toml by its folder's name."""
+    found = sorted(_ROOT.glob("plugins/*/pyproject.toml"))
+    return {path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in found}
+
+
+def backends_table() -> Iterator[str]:
+    """Yield the README's table of providers."""
+    with_strongroom = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "dependencies"
+    ]
+    yield "| type | where secrets are | install |"
+    yield "|---|---|---|"
+    for name, project in projects().items():
+        types = sorted(
+            row.name
+            for row in finder.listed()
+            if row.kind == "provider" and row.name.partition(".")[0] in _known_of(project)
+        )
+        if types:
+            page = f"{_BACKENDS}/{name}.md"
+            comes_with = any(one.startswith(project["name"]) for one in with_strongroom)
+            install = "with `strongroom`" if comes_with else f"`pip install 'strongroom[{name}]'`"
+            place = project["description"].removeprefix("Secrets ").rstrip(".")
+            yield f"| [{', '.join(f'`{one}`' for one in types)}]({page}) | {place} | {install} |"
+
+
+def _known_of(project: Mapping[str, Any]) -> list[str]:
+    return [kind for kind, owner in KNOWN_TYPES["provider"].items() if owner == project["name"]]
+
+
+def backends_list() -> Iterator[str]:
+    """Yield a line with a link to the page of each backend."""
+    pages = sorted((_ROOT / _BACKENDS).glob("*.md"), key=lambda page: _heading(page).lower())
+    yield "Backends: " + ", ".join(f"[{_heading(page)}](how-to/backends/{page.name})" for page in pages) + "."
+
+
+def _heading(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+BLOCKS = {
+    "README.md": ("backends", backends_table),
+    "docs/index.md": ("backends", backends_list),
+    "docs/explanation/architecture.md": ("floors", floors),
+}
+
+
 def rendered(lines: Iterable[str]) -> str:
     """Return a page as it is written."""
     return _NOTICE + "\n" + "\n".join(lines).rstrip() + "\n"
@@ -462,9 +521,8 @@ def main(*arguments: str) -> None:
     """Write the pages, or compare them."""
     TARGET.mkdir(parents=True, exist_ok=True)
     wanted = {TARGET / f"{name}.md": rendered(page()) for name, page in PAGES.items()}
-    before, _, rest = _ARCHITECTURE.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    wanted[_ARCHITECTURE] = f"{before}{_BEGIN}{chr(10).join(floors())}\n{_END}{after}"
+    for name, (subject, block) in BLOCKS.items():
+        wanted[_ROOT / name] = with_block((_ROOT / name).read_text(encoding="utf-8"), subject, block())
     for path, text in wanted.items():
         if "--check" not in arguments:
             path.write_text(text, encoding="utf-8")

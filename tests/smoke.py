@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from strongroom.plugins.known import KNOWN_TYPES
+
 SPEC = """
 version: 1
 pipelines:
@@ -48,22 +50,8 @@ def main() -> None:
         plugins = {row["name"]: row for row in json.loads(strongroom("plugins", "--json"))["plugins"]}
         broken = {name: row["error"] for name, row in plugins.items() if row["error"]}
         assert not broken, broken
-        assert {
-            "memory",
-            "env",
-            "file",
-            "vault",
-            "aws",
-            "gcp",
-            "azure",
-            "keyring",
-            "mariadb",
-            "postgresql",
-            "etcd",
-            "redis",
-            "telemetry",
-            "vault.transit",
-        } <= set(plugins)
+        missing = {name for types in KNOWN_TYPES.values() for name in types} - set(plugins)
+        assert not missing, missing
 
         import strongroom as library
 

@@ -52,6 +52,7 @@ session_of = functools.cache(connections.session_of)
 
 
 class TestSecretsManager(ProviderConformance):
+    title = "aws"
     provider_class = AWSSecretProvider
     max_value_bytes = MAX_VALUE_BYTES
     listed_keys = 105  # a page has 100
@@ -73,6 +74,8 @@ class TestSecretsManager(ProviderConformance):
 class TestDeletingAtOnce(TestSecretsManager):
     """Without a recovery window."""
 
+    title = "aws, deleting at once"
+
     @pytest.fixture
     def provider(self, make):
         return make(force_delete=True)
@@ -82,6 +85,8 @@ class TestDeletingAtOnce(TestSecretsManager):
 class TestPlainMoto(TestSecretsManager):
     """Whoever tries strongroom on moto meets moto's own rules."""
 
+    title = "aws, on moto's own rules"
+
     @pytest.fixture
     def moto(self, plain_moto):
         return plain_moto
@@ -89,12 +94,15 @@ class TestPlainMoto(TestSecretsManager):
 
 @pytest.mark.torture
 class TestPlainMotoDeletingAtOnce(TestDeletingAtOnce):
+    title = "aws, deleting at once, on moto's own rules"
+
     @pytest.fixture
     def moto(self, plain_moto):
         return plain_moto
 
 
 class TestParameterStore(ProviderConformance):
+    title = "aws.parameters"
     provider_class = AWSParameterProvider
     max_value_bytes = 4096
     listed_keys = 55  # a page has 50, or 10 with values

@@ -10,6 +10,7 @@ from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 
 
 class TestAzure(ProviderConformance):
+    title = "azure"
     provider_class = AzureSecretProvider
     max_value_bytes = MAX_BYTES
     listed_keys = 30  # a page has 25
@@ -44,6 +45,7 @@ class TestAzure(ProviderConformance):
 class TestAzureThatPurges(ProviderConformance):
     """With `purge` a deleted key is gone for good, and set again as if it had never been."""
 
+    title = "azure, purging"
     provider_class = AzureSecretProvider
     max_value_bytes = MAX_BYTES
 

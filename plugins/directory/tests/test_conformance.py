@@ -8,6 +8,7 @@ from strongroom_directory import DirectorySecretProvider
 
 
 class TestDirectory(ProviderConformance):
+    title = "directory"
     provider_class = DirectorySecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = (

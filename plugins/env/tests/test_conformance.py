@@ -10,6 +10,7 @@ from strongroom_env import EnvSecretProvider
 
 
 class TestEnv(ProviderConformance):
+    title = "env"
     provider_class = EnvSecretProvider
     not_representable = ("\x00",)
     sdk_modules = ("sqlite3", "pydantic", "pluggy")

@@ -11,6 +11,7 @@ KEY = generate_key()
 
 
 class TestEtcd(ProviderConformance):
+    title = "etcd"
     provider_class = EtcdSecretProvider
     sdk_modules = ("grpc", "requests", "pydantic", "pluggy")
     construction = (

@@ -16,6 +16,7 @@ def emptied(provider):
 
 
 class TestExec(ProviderConformance):
+    title = "exec, a program in Python"
     provider_class = ExecSecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_exec import ExecSecretProvider; ExecSecretProvider(['/nowhere'])"
@@ -31,6 +32,8 @@ class TestExec(ProviderConformance):
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 @pytest.mark.torture
 class TestExecJavaScript(TestExec):
+    title = "exec, a program in JavaScript"
+
     @pytest.fixture
     def provider(self, javascript):
         return emptied(javascript)

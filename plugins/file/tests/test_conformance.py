@@ -11,6 +11,7 @@ KEY = generate_key()
 
 
 class TestFile(ProviderConformance):
+    title = "file"
     provider_class = FileSecretProvider
     sdk_modules = ("sqlite3", "cryptography", "pydantic", "pluggy")
     construction = "from strongroom_file import FileSecretProvider; FileSecretProvider('secrets.enc', key_file='app.key')"

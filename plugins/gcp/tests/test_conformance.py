@@ -10,6 +10,7 @@ from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES
 
 
 class TestGrpc(ProviderConformance):
+    title = "gcp, gRPC"
     provider_class = GCPSecretProvider
     max_value_bytes = MAX_BYTES
     listed_keys = 30
@@ -48,6 +49,7 @@ class TestGrpc(ProviderConformance):
 
 @sampled(pytest.mark.torture)
 class TestRest(TestGrpc):
+    title = "gcp, REST"
     survives_forks = True
 
     @pytest.fixture

@@ -8,6 +8,7 @@ from strongroom_keepass import KeePassSecretProvider
 
 
 class TestKeePass(ProviderConformance):
+    title = "keepass"
     provider_class = KeePassSecretProvider
     sdk_modules = ("pykeepass", "lxml", "construct", "argon2", "sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_keepass import KeePassSecretProvider; KeePassSecretProvider('/x', 'p')"

@@ -13,6 +13,7 @@ from strongroom_keyring import KeyringSecretProvider
 
 
 class TestFileBackend(ProviderConformance):
+    title = "keyring, a backend that cannot list"
     provider_class = KeyringSecretProvider
 
     @pytest.fixture
@@ -26,6 +27,7 @@ class TestFileBackend(ProviderConformance):
 
 @pytest.mark.usefixtures("secret_service")
 class TestSecretService(ProviderConformance):
+    title = "keyring, GNOME's Secret Service"
     provider_class = KeyringSecretProvider
 
     @pytest.fixture

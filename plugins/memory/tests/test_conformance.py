@@ -10,6 +10,7 @@ from strongroom_memory import MemorySecretProvider
 
 
 class TestMemory(ProviderConformance):
+    title = "memory"
     provider_class = MemorySecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_memory import MemorySecretProvider; MemorySecretProvider()"
@@ -64,6 +65,7 @@ class Limited(MemorySecretProvider):
 class TestLimited(TestMemory):
     """Is asked for all that any backend is, so that each test of the kit meets each middleware."""
 
+    title = "memory, with the limits of a service"
     provider_class = Limited
     max_value_bytes = 2000
     not_representable = ("\0",)

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.torture
 
 
 class TestPass(ProviderConformance):
+    title = "pass"
     provider_class = PassSecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_pass import PassSecretProvider; PassSecretProvider('/nowhere')"

@@ -11,6 +11,7 @@ KEY = generate_key()
 
 
 class TestPostgreSQL(ProviderConformance):
+    title = "postgresql"
     provider_class = PostgreSQLSecretProvider
     sdk_modules = ("psycopg", "pydantic", "pluggy")
     construction = (

@@ -39,6 +39,7 @@ class TestRedisCacheStoreOnTheOldestRedis(CacheStoreConformance):
 
 @sampled(pytest.mark.torture)
 class TestMemoryBehindACacheOnRedis(ProviderConformance):
+    title = "memory, behind a cache on Redis"
     provider_class = MemorySecretProvider
 
     @pytest.fixture

@@ -41,11 +41,14 @@ class _Served(ProviderConformance):
 
 @sampled(pytest.mark.torture)
 class TestOverMemory(_Served):
+    title = "vault, over `strongroom serve` and memory"
+
     def spec(self, folder):
         return spec_of()
 
 
 class TestOverFile(_Served):
+    title = "vault, over `strongroom serve` and file"
     pytestmark = pytest.mark.torture
 
     def spec(self, folder):
@@ -95,6 +98,7 @@ def bao_behind(tmp_path_factory):
 
 
 class TestOverVault(_Served):
+    title = "vault, over `strongroom serve` and OpenBao"
     pytestmark = pytest.mark.torture
 
     @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.torture
 
 
 class TestSops(ProviderConformance):
+    title = "sops, YAML"
     provider_class = SopsSecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy", "yaml")
     construction = "from strongroom_sops import SopsSecretProvider; SopsSecretProvider('/nowhere/x.yaml')"
@@ -43,6 +44,8 @@ class TestSops(ProviderConformance):
 
 
 class TestSopsJson(TestSops):
+    title = "sops, JSON"
+
     @pytest.fixture
     def provider(self, make):
         with make("secrets.json") as provider:

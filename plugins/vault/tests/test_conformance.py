@@ -8,6 +8,7 @@ from strongroom_vault import VaultSecretProvider
 
 
 class TestVault(ProviderConformance):
+    title = "vault"
     provider_class = VaultSecretProvider
     listed_keys = 30  # the server knows no pages
 

@@ -150,6 +150,8 @@ class ConformanceBase:
     """Keys that are special to this backend, tried besides the kit's own."""
     hostile_values: ClassVar[tuple[str, ...]] = ()
     """Values that are special to this backend, tried besides the kit's own."""
+    title: ClassVar[str] = ""
+    """What tables of results call this backend; by default the name of the class."""
     listed_keys: ClassVar[int] = 125
     """How many keys a long list has: more than a page of the service."""
     thread_count: ClassVar[int] = 8
