@@ -432,6 +432,48 @@ class TestClocks:
         backend.values["key"] = "newest"
         assert host(lambda: 1301.0).get_or_fetch("key", backend) == "newest"
 
+    @pytest.mark.parametrize(("writer", "reader"), [(4600.0, 1000.0), (1000.0, -2600.0)])
+    def test_nor_where_it_is_kept_for_longer_and_nobody_asks_meanwhile(
+        self, store, host, backend, clock, writer, reader
+    ):
+        def of(wall, **options):
+            return host(lambda: wall + clock.now - begun, max_age_seconds=7200, **options)
+
+        begun = clock.now
+        of(writer, stale_if_error_seconds=3600).get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        clock.pass_by(3610)
+        # By the hosts' clocks it was fetched ten seconds ago; by the store's, an hour.
+        offline = of(reader, offline=True)
+        assert offline.get_or_fetch("key", backend) == "value"
+        with pytest.raises(BackendUnavailableError, match="3610 s old"):
+            HierarchicalSecretCache(
+                0, 300, l2=store, encryption=AESGCMEncryption(KEY), offline=True, max_age_seconds=3000,
+                wall=lambda: reader + clock.now - begun,
+            ).get_or_fetch("key", backend)  # fmt: skip
+        assert of(reader).read_many(["key"], lambda _: {"key": FetchResult("newer")}) == {"key": "newer"}
+        assert of(reader, stale_if_error_seconds=60).get_or_fetch("key", backend) == "newer"
+
+    def test_nor_a_stale_one(self, host, backend, clock):
+        def of(wall):
+            return host(lambda: wall + clock.now - 1000, stale_if_error_seconds=60, max_age_seconds=7200)
+
+        of(4600.0).get_or_fetch("key", backend)
+        clock.pass_by(3610)
+        with pytest.raises(BackendUnavailableError):
+            of(1000.0).read_many(["key"], batch_of(down))
+        backend.fails = down
+        with pytest.raises(BackendUnavailableError):
+            of(1000.0).get_or_fetch("key", backend)
+
+    def test_whoever_may_write_to_the_store_lengthens_none_either(self, store, host, backend, clock):
+        host(clock, max_age_seconds=7200).get_or_fetch("key", backend)
+        backend.values["key"] = "newer"
+        for name, (data, _) in list(store._data.items()):
+            store._data[name] = data, clock.now + 10**6
+        clock.pass_by(301)
+        assert host(clock).get_or_fetch("key", backend) == "newer"
+
     def test_nor_what_was_written_before_the_clock_went_back(self, host, backend, clock):
         cache = host(clock)
         cache.get_or_fetch("key", backend)

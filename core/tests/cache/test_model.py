@@ -292,7 +292,7 @@ class Caches(RuleBasedStateMachine):
             self.backend.faults[stored] = fault
 
     @rule(
-        seconds=st.sampled_from([1.0, 31.0, 61.0, 302.0]),
+        seconds=st.sampled_from([1.0, 31.0, 61.0, 302.0, 3605.0]),
         stored=st.sampled_from([None, *STORED]),
         first=st.integers(0, 1),
     )
@@ -417,8 +417,19 @@ def drops_wait_for_fetches(patch: Any) -> None:
     patch(sys.modules[__name__], "PATIENCE", 0.2)
 
 
+def nobody_asks_how_old_it_is_by_the_store(patch: Any) -> None:
+    """Attack 23 once more: an entry of the future, kept past its life, becomes fresh when its time comes."""
+
+    def get_with_life(self: Any, name: str) -> Any:
+        data = self.get(name)
+        return None if data is None else (data, None)
+
+    patch(ResilientStore, "get_with_life", get_with_life)
+
+
 def entries_may_be_of_the_future(patch: Any) -> None:
     """Attack 23 and F20: a clock that is ahead, or goes back."""
+    nobody_asks_how_old_it_is_by_the_store(patch)
     patch(two_levels, "_SKEW_SECONDS", float("inf"))
 
 
@@ -468,6 +479,7 @@ MENDS = {
     "attack 13": drops_wait_for_fetches,
     "attack 24": a_subscription_keeps_its_cache,
     "attack 23, the life that another host gives": an_entry_lives_as_long_as_it_says,
+    "attack 23, past the life": nobody_asks_how_old_it_is_by_the_store,
     "F6": a_registry_cannot_forget,
     "F6, a description": a_description_stamps_what_was_read_before,
     "attack 23 and F20": entries_may_be_of_the_future,

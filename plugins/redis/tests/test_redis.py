@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import multiprocessing
 import os
+import re
 import socket
 import threading
 import time
@@ -13,6 +16,7 @@ import pytest
 import trustme
 from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, hold_in_turns
 from strongroom.cache import HierarchicalSecretCache
+from strongroom.cache.single_flight import FetchResult
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -34,7 +38,12 @@ class Clock:
         return self.now
 
 
+CLOCKS_KEY = generate_key()
 SLACK = 30.0  # a watchdog: a machine that is busy with other things does not come near
+
+
+def down(_key):
+    raise BackendUnavailableError("down")
 
 
 def within(seconds, call):
@@ -308,6 +317,53 @@ class TestOutages:
             lives.append(int(server.ask("PTTL", "strongroom:d:{a:c}")[1:]))
         day = 24 * 3600 * 1000
         assert all(0 < life <= most for life, most in zip(lives, (500, 60_000, day, 7000), strict=True))
+
+
+class TestClocks:
+    """The server's clock says how old an entry is; that of the host that wrote it may be wrong."""
+
+    @pytest.fixture
+    def host(self, server):
+        with contextlib.ExitStack() as stack:
+
+            def made(wall, **options):
+                store = stack.enter_context(RedisCacheStore(server.url, timeout_seconds=10))
+                return HierarchicalSecretCache(
+                    0, 300, l2=store, encryption=AESGCMEncryption(CLOCKS_KEY), wall=lambda: wall,
+                    max_age_seconds=7200, l2_timeout_seconds=10, **options
+                )  # fmt: skip
+
+            yield made
+
+    def pass_by(self, server, seconds):
+        """Let all entries have that much less of their lives, as if so much time had passed on the server."""
+        names = re.findall(rb"strongroom:d:\{[^}]*\}", server.ask("KEYS", "strongroom:d:*"))
+        for name in names:
+            left = int(server.ask("PTTL", name.decode())[1:])
+            server.ask("PEXPIRE", name.decode(), str(left - 1000 * seconds))
+        assert names
+
+    @pytest.mark.parametrize("ahead", [0.0, 3600.0])
+    def test_what_a_host_wrote_whose_clock_is_ahead_lives_no_longer(self, server, host, ahead):
+        host(1000.0 + ahead).get_or_fetch("key", lambda _: "old")
+        self.pass_by(server, 290)
+        # By the clock of the host that wrote it, it has just been written.
+        here = 1000.0 + ahead
+        assert host(here).get_or_fetch("key", lambda _: "new") == "old"
+        self.pass_by(server, 20)
+        with pytest.raises(BackendUnavailableError):
+            host(here).get_or_fetch("key", down)
+        asked = host(here).read_many(["key"], lambda _: {"key": FetchResult("newer")})
+        assert asked == {"key": "newer"}
+        assert host(here).get_or_fetch("key", down) == "newer"
+
+    def test_a_user_who_may_not_ask_for_it_has_a_cache_all_the_same(self, start):
+        guarded = start()
+        guarded.ask("ACL", "SETUSER", *documented_rule("hunter22"), "-pttl")
+        url = f"redis://strongroom:hunter22@127.0.0.1:{guarded.port}"
+        with RedisCacheStore(url, timeout_seconds=10) as store:
+            store.set("a:b", b"data", 60)
+            assert store.get_with_life("a:b") == (b"data", math.inf)
 
 
 class TestHearing:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from strongroom.cache.memory_store import MemoryCacheStore
     from strongroom.cache.secret_cache import SecretCache
     from strongroom.cache.stats import CacheStats
-    from strongroom.cache.store import CacheStore, FencedStore, Subscription, WatchableStore
+    from strongroom.cache.store import CacheStore, FencedStore, Subscription, TimedStore, WatchableStore
 
 __all__ = [
     "CacheStats",
@@ -21,6 +21,7 @@ __all__ = [
     "MemoryCacheStore",
     "SecretCache",
     "Subscription",
+    "TimedStore",
     "WatchableStore",
 ]
 
@@ -32,6 +33,7 @@ _HOMES = {
     "MemoryCacheStore": "memory_store",
     "SecretCache": "secret_cache",
     "Subscription": "store",
+    "TimedStore": "store",
     "WatchableStore": "store",
 }
 

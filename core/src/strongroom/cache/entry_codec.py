@@ -15,20 +15,22 @@ from strongroom.errors import DecryptionError
 
 __all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sealing"]
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @frozen
 class StoredEntry:
-    """A value as a second level has it; times are seconds since the epoch.
+    """A value as a second level has it; times are seconds since the epoch, by the clock of whoever wrote it.
 
-    `version` is the one that a description had shown before the value was fetched, None where there was none.
+    `kept_for` is how many seconds the store was told to keep it. `version` is the one that a description had
+    shown before the value was fetched, None where there was none.
     `marks` are those that stood for its sources as it was fetched: with other ones it is out of date.
     """
 
     value: str = member(shown=False)
     fetched_at: float
     expires: float
+    kept_for: float
     version: str | None = None
     marks: tuple[str, ...] = ()
 
@@ -84,7 +86,9 @@ class EntryCodec:
         Raises:
             ValidationError: The value is not Unicode text.
         """
-        told = [_FORMAT, kept.value, kept.fetched_at, kept.expires, kept.version, kept.marks]
+        told = [
+            _FORMAT, kept.value, kept.fetched_at, kept.expires, kept.kept_for, kept.version, kept.marks,
+        ]  # fmt: skip
         text = json.dumps(told, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
@@ -92,12 +96,12 @@ class EntryCodec:
         """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
         try:
             told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
-            written_as, value, fetched_at, expires, version, marks = told
+            written_as, value, fetched_at, expires, kept_for, version, marks = told
         except (DecryptionError, ValueError, TypeError):
             return None
         if written_as != _FORMAT or not isinstance(value, str):
             return None
-        return StoredEntry(value, float(fetched_at), float(expires), version, tuple(marks))
+        return StoredEntry(value, float(fetched_at), float(expires), float(kept_for), version, tuple(marks))
 
 
 def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:

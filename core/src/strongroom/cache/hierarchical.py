@@ -415,9 +415,10 @@ class HierarchicalSecretCache(ProcessBound):
         return tuple(found)
 
     def _look(self, name: str, marks: tuple[str, ...] | None) -> StoredEntry | None:
-        data = self._store.get(name) if marks is not None else None
-        if data is None:
+        found = self._store.get_with_life(name) if marks is not None else None
+        if found is None:
             return None
+        data, left = found
         try:
             kept = self._sealing.open(name, data)
         except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
@@ -430,7 +431,18 @@ class HierarchicalSecretCache(ProcessBound):
             return None
         if kept.marks != marks:
             return None  # its source was written to since
-        return replaced(kept, expires=min(kept.expires, kept.fetched_at + self._ttl))
+        return self._by_own_clock(kept, left)
+
+    def _by_own_clock(self, kept: StoredEntry, left: float | None) -> StoredEntry:
+        """Return `kept` with the times of this host's clock: as old as it is by its own or by the store's.
+
+        The clock of the host that wrote it may have been ahead; what it says is believed where that makes it
+        older, so that whoever may write to the store lengthens no life either.
+        """
+        fetched_at, life = kept.fetched_at, min(kept.expires - kept.fetched_at, self._ttl)
+        if left is not None:
+            fetched_at = min(fetched_at, self._wall() - (kept.kept_for - left))
+        return replaced(kept, fetched_at=fetched_at, expires=min(kept.expires, fetched_at + life))
 
     def _serves(self, kept: StoredEntry, version: str | None) -> bool:
         """Tell whether a value is fresh, and not older than the version that a description showed here."""
@@ -442,9 +454,8 @@ class HierarchicalSecretCache(ProcessBound):
         now = self._wall()
         life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
         try:
-            data = self._sealing.seal(
-                name, StoredEntry(fetched.value, now, now + life, fetched.version, marks)
-            )
+            kept = StoredEntry(fetched.value, now, now + life, self._keep, fetched.version, marks)
+            data = self._sealing.seal(name, kept)
         except ValidationError:
             return  # no Unicode text: it cannot be stored, and is given all the same
         except Exception as error:  # noqa: BLE001  # see `_look`

@@ -18,7 +18,7 @@ _SWEEP_AT: Final = 1024
 
 
 class MemoryCacheStore:
-    """A `CacheStore` in memory, fenced and watchable.
+    """A `CacheStore` in memory, fenced, timed and watchable.
 
     Args:
         clock: Seconds.
@@ -52,6 +52,13 @@ class MemoryCacheStore:
                 del self._data[name]
                 return None
             return data
+
+    def get_with_life(self, name: str) -> tuple[bytes, float] | None:
+        """Return the data under `name` and the seconds that are left of its life, or None."""
+        with self._changed:
+            _, expires = self._data.get(name, (b"", 0.0))  # before the data: that may be newer, and not older
+        data = self.get(name)
+        return None if data is None else (data, expires - self._clock())
 
     def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
         """Keep `data` for `ttl_seconds`."""

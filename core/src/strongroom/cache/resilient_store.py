@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom._logs import logger
 from strongroom.cache.secret_cache import MOST_FETCHES
-from strongroom.cache.store import CacheStore, FencedStore
+from strongroom.cache.store import CacheStore, FencedStore, TimedStore
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 
@@ -84,6 +84,19 @@ class ResilientStore:
     def get(self, name: str) -> Any:
         """Return the data under `name`, or None where there is none or nobody can tell."""
         return self._call(lambda: self.store.get(name))
+
+    def get_with_life(self, name: str) -> tuple[Any, float | None] | None:
+        """Return the data under `name` and the seconds left of its life, None where the store tells none."""
+        store = self.store
+        if not isinstance(store, TimedStore):
+            data = self.get(name)
+            return None if data is None else (data, None)
+
+        def ask() -> tuple[Any, float] | None:
+            found = store.get_with_life(name)
+            return None if found is None else (found[0], float(found[1]))
+
+        return self._call(ask)
 
     def rubbish(self, name: str) -> None:
         """Drop what cannot be read, and say so."""

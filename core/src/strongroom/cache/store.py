@@ -3,8 +3,9 @@
 A store holds bytes under names and knows nothing of secrets: names are keyed hashes, data is encrypted before
 it gets here. A name is `<namespace>:<hash>`; the namespace belongs to one pipeline, or one tenant of it.
 
-Two protocols are optional. A `FencedStore` refuses data whose fetch began before an invalidation. A
-`WatchableStore` tells of invalidations that come from other processes and hosts.
+Three protocols are optional. A `FencedStore` refuses data whose fetch began before an invalidation. A
+`WatchableStore` tells of invalidations that come from other processes and hosts. A `TimedStore` tells how
+long data is still kept, so that the age of an entry does not hang on the clock of the host that wrote it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from strongroom.providers import Closeable
 
-__all__ = ["CacheStore", "FencedStore", "Subscription", "WatchableStore"]
+__all__ = ["CacheStore", "FencedStore", "Subscription", "TimedStore", "WatchableStore"]
 
 
 @runtime_checkable
@@ -55,6 +56,14 @@ class FencedStore(Protocol):
         Returns:
             Whether it is kept.
         """
+
+
+@runtime_checkable
+class TimedStore(Protocol):
+    """A store whose clock is the same for all hosts, and that tells what is left of a life by it."""
+
+    def get_with_life(self, name: str) -> tuple[bytes, float] | None:
+        """Return the data under `name` and for how many seconds at most it is still kept, or None."""
 
 
 class Subscription(Closeable, Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.cache.store import CacheStore, FencedStore, WatchableStore
+from strongroom.cache.store import CacheStore, FencedStore, TimedStore, WatchableStore
 from strongroom.errors import ConflictError
 
 __all__ = ["CacheStoreConformance"]
@@ -66,6 +66,19 @@ class CacheStoreConformance:
         later(0.1)
         assert store.get("space:short") is None
         assert store.get("space:long") == b"data"
+
+    def test_a_timed_store_tells_what_is_left_of_a_life(self, store: Any, reopened: Any, later: Any) -> None:
+        if not _is(store, TimedStore):
+            pytest.skip("no TimedStore")
+        store.set("space:name", b"data", 60)
+        later(0.1)
+        data, left = reopened.get_with_life("space:name")
+        assert data == b"data"
+        assert 0 < left <= 60 - 0.1
+        store.set("space:short", b"data", 0.05)
+        later(0.1)
+        assert store.get_with_life("space:short") is None
+        assert store.get_with_life("space:other") is None
 
     def test_nothing_is_kept_for_no_time(self, store: Any) -> None:
         store.set("space:name", b"data", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import threading
@@ -34,12 +35,13 @@ T = TypeVar("T")
 _FENCE_MILLISECONDS: Final = 24 * 3600 * 1000
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.002, 0.05
 _BATCH: Final = 500
+_NOT_THERE: Final = -2
 _FIRST_SECONDS: Final = 1.0
 """What the first call may take longer: processes that start together have little of their CPUs."""
 
 
 class RedisCacheStore:
-    """A `strongroom.cache.CacheStore`, fenced and watchable; also a lock for `SecretRotation`.
+    """A `strongroom.cache.CacheStore`, fenced, timed and watchable; also a lock for `SecretRotation`.
 
     Keys of the server are `NAMESPACE:d:{NAME}` for data, `NAMESPACE:l:{NAME}` for locks and
     `NAMESPACE:f:{NAME}` for fences; drops are published on `NAMESPACE:dropped`. No constructor connects.
@@ -124,6 +126,27 @@ class RedisCacheStore:
         """
         found: bytes | None = self._call("reading", lambda client: _read(client, self._key("d", name)))
         return found
+
+    def get_with_life(self, name: str) -> tuple[bytes, float] | None:
+        """Return the data under `name` and the seconds left of its life by the server's clock, or None.
+
+        They are `inf` where there is no end, which is not of this store's making, or where the user may not
+        ask for it.
+        """
+        key = self._key("d", name)
+
+        def ask(client: Any) -> tuple[bytes, float] | None:
+            # The life before the data, in one round trip: where it is replaced in between, it is the shorter.
+            with client.pipeline(transaction=False) as pipeline:
+                left, data = pipeline.pttl(key).get(key).execute(raise_on_error=False)
+            if isinstance(data, Exception):
+                data = _read(client, key)  # raises, or clears away what is not data
+            if data is None or left == _NOT_THERE:
+                return None
+            # An ACL user who may not ask for it has the clocks of the hosts alone.
+            return data, math.inf if isinstance(left, Exception) or left < 0 else left / 1000
+
+        return self._call("reading", ask)
 
     def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
         """Keep `data` for `ttl_seconds`, to the millisecond; not at all where that is nothing."""
