@@ -181,6 +181,21 @@ def test_an_outage_that_ends_before_the_lease_does_leaves_it():
     assert driven.user() == "u1"
 
 
+def test_values_are_given_until_they_end_however_long_issuing_took():
+    """What the server says is counted from when it said it."""
+    driven = Driven()
+    issue = driven.server.issue_lease
+
+    def slowly(key):
+        driven.clock.seconds += 5
+        return issue(key)
+
+    driven.server.issue_lease = slowly
+    driven.user()
+    left, life = driven.leases.seconds_left((None, "app"))
+    assert (left, life) == (12.0, 12.0)
+
+
 def test_many_threads_share_one_lease():
     """And one failure, which is not kept."""
     driven = Driven()

@@ -120,8 +120,7 @@ def _as_files(stack: ExitStack, texts: Mapping[str, str]) -> dict[str, str]:
         return {}
     from strongroom.cli.child.secret_files import SecretFiles
 
-    files = stack.enter_context(SecretFiles())
-    return {name: files.add(name, text) for name, text in texts.items()}
+    return stack.enter_context(SecretFiles()).put(texts)
 
 
 def _become(words: Sequence[str], environment: Mapping[str, str], files: Sequence[str]) -> NoReturn:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.child.signals import handled
 from strongroom.cli.child.supervisor import StoppedForRestart, run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
@@ -35,7 +38,6 @@ def run_watched(
     on_change: str,
     poll_seconds: float,
     stop_timeout: float,
-    pause: Callable[[float], object] = time.sleep,
 ) -> int:
     """Run `words` with the declared secrets, and let it have what changes; return its exit code."""
     number = signal_of(on_change)
@@ -55,24 +57,24 @@ def run_watched(
         paths: dict[str, str] = {}
 
         def renew_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-            differing = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-            for name in sorted(in_files.intersection(differing)):
-                if name in paths:
-                    files.renew(name, after.get(name, ""))
-                else:
-                    paths[name] = files.add(name, after[name])
-            return sorted(name for name in differing if name not in in_files)
+            differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+            if differing & in_files:
+                # What the child was given once stays there: a file that is gone would be one more surprise.
+                texts = {name: after.get(name, "") for name in in_files if name in after or name in paths}
+                paths.update(files.put(texts))
+            return sorted(differing - in_files)
 
         control = ChildControl(
             registry, chosen, found,
             number=number, stop_timeout=stop_timeout, renew_files=renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        renew_files({}, {name: text for name, text in texts_of(found).items() if name in in_files})
+        renew_files({}, texts_of(found))
         said: set[str] = set()
         keys = keys_of(found)
         if keys:
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
+            stack.callback(control.stop)
         while True:
             control.take()  # what came until now is in what is read next
             given = texts_of(control.found)
@@ -90,7 +92,34 @@ def run_watched(
             try:
                 return run_child(words, environment, _masker(control) if texts else None, control)
             except StoppedForRestart:
-                pause(control.pause_before_restart())
+                pass
+            ended = _ended_within(control.pause_before_restart())
+            if ended is not None:
+                return 128 + ended
+
+
+def _ended_within(seconds: float) -> int | None:
+    """Wait, and return the number of a signal that asks for an end meanwhile: there is no child to get it."""
+    if not seconds:
+        return None
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise _SignalledError(number)
+
+    try:
+        with handled(dict.fromkeys((signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT), end)):
+            time.sleep(seconds)
+    except _SignalledError as error:
+        return error.number
+    return None
+
+
+class _SignalledError(Exception):
+    """A signal came."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def _masker(control: ChildControl) -> Callable[[], Masker]:

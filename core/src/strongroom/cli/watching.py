@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ RESTART: Final = "restart"
 _SHORT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_EARLIER: Final = 32
+"""Sets of former values that are masked: a child that runs for months gets thousands."""
 
 
 def signal_of(name: str) -> int | None:
@@ -83,7 +86,7 @@ class ChildControl:
         self.number, self.stop_timeout = number, stop_timeout
         self._renew_files, self._warn, self._clock = renew_files, warn, clock
         self.found = dict(found)
-        self.earlier: list[Mapping[str, Resolution]] = []
+        self.earlier: deque[Mapping[str, Resolution]] = deque(maxlen=_EARLIER)
         """What the child had before, whose values it may still print."""
         self._lock = threading.Lock()
         self._warned = False
@@ -91,27 +94,43 @@ class ChildControl:
         self._pause = 0.0
         self._restarted = False
         self._started = 0.0
-        self._news = threading.Event()
+        self._stopped = threading.Event()
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
 
     def changed(self, _changes: object) -> None:
-        """Read the values again, on the thread of the watch, and let the child get them where they differ."""
-        from strongroom.errors import StrongroomError
+        """Read the values again, on the thread of the watch, and let the child get them where they differ.
 
+        In an outage it is tried again, after a pause that doubles: the change is not reported twice.
+        """
+        from strongroom.errors import BackendUnavailableError, StrongroomError
+
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                found = read_all(self._source, self._chosen)
+                break
+            except StrongroomError as error:
+                away = isinstance(error, BackendUnavailableError)
+                if pause == _FIRST_PAUSE or not away:
+                    self._warn(f"the program keeps the secrets that it has: {error}")
+                if not away:
+                    return
+            if self._stopped.wait(pause):
+                return
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        before, after = texts_of(self.found), texts_of(found)
+        if before == after:
+            return
         try:
-            found = read_all(self._source, self._chosen)
-        except StrongroomError as error:
-            self._warn(f"the program keeps the secrets that it has: {error}")
+            fixed = self._renew_files(before, after)
+        except OSError as error:
+            self._warn(f"the program keeps the secrets that it has: a file cannot be written: {error}")
             return
         with self._lock:
-            before, after = texts_of(self.found), texts_of(found)
-            if before == after:
-                return
             self.earlier.append(self.found)
             self.found = found
-            fixed = self._renew_files(before, after)
             self._pending = True
         if fixed and self.number is not None and not self._warned:
             self._warned = True
@@ -119,7 +138,6 @@ class ChildControl:
                 f"{', '.join(fixed)} changed, and the program has the old value in its environment: "
                 "only secrets with `as_file` reach it by a signal"
             )
-        self._news.set()
         with suppress(BlockingIOError, OSError):
             os.write(self._writer, b"!")
 
@@ -135,7 +153,6 @@ class ChildControl:
     def started(self) -> None:
         """Note that the child has started with what is there now."""
         self._started = self._clock()
-        self._news.clear()
 
     def pause_before_restart(self) -> float:
         """Return the seconds to wait: none, unless a restarted child ended soon for further changes."""
@@ -143,6 +160,10 @@ class ChildControl:
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE) if short else 0.0
         self._restarted = True
         return self._pause
+
+    def stop(self) -> None:
+        """Try no longer to read what could not be read."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Close the pipe."""

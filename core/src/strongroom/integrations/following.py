@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from strongroom._pickling import ProcessBound
@@ -19,7 +20,7 @@ _MIN_LIFE_SECONDS: Final = 10.0
 _MIN_LIFE_PART: Final = 4
 _ROTATION_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.05
-_CODES: Final = frozenset({"28P01", "28000", 1045, 1698, 3118})
+_CODES: Final[frozenset[str | int]] = frozenset({"28P01", "28000", 1045, 1698, 3118})
 _WORDS: Final = (
     "password authentication failed",
     "authentication failed",
@@ -29,6 +30,8 @@ _WORDS: Final = (
     "is not permitted to log in",
     "invalid username/password",
 )
+_GONE: Final[frozenset[str | int]] = _CODES | {"42704", "42501", 1044, 1142, 1143}
+"""What open sessions of a user get that was dropped, or has lost its rights."""
 _log = logging.getLogger("strongroom.follow")
 
 
@@ -54,13 +57,16 @@ class Stamp:
 
 def refused(error: BaseException) -> bool:
     """Tell whether a server refused a log-in for its user or password."""
-    for name in ("sqlstate", "pgcode"):
-        if getattr(error, name, None) in _CODES:
-            return True
-    if error.args and error.args[0] in _CODES:
+    if _code_of(error, _CODES):
         return True
     said = str(error).lower()
     return any(words in said for words in _WORDS)
+
+
+def _code_of(error: BaseException, codes: frozenset[str | int]) -> bool:
+    found = {getattr(error, name, None) for name in ("sqlstate", "pgcode")}
+    first = error.args[0] if error.args else None
+    return not codes.isdisjoint(found) or (isinstance(first, str | int) and first in codes)
 
 
 class Follower(ProcessBound):
@@ -192,6 +198,13 @@ class Follower(ProcessBound):
             self._values = None
         found = self.values()
         return found if found != tried else None
+
+    def failed(self, error: BaseException | None) -> None:
+        """Heed the error of a query: where the user may be gone, ask whether the lease still lives."""
+        if error is None or self._lease is None or self.closed or not _code_of(error, _GONE):
+            return
+        with suppress(StrongroomError):  # the query's own error is what its caller gets
+            self._lease.check()
 
     def rotates(self) -> bool:
         """Tell whether a rotation of the key is in flight."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
+from types import TracebackType
 from typing import Any
 
 from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
@@ -70,6 +71,15 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
                     time.sleep(PAUSE_SECONDS)
                 values = newer
 
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> None:
+            follower.failed(error)
+            super().__exit__(kind, error, trace)
+
     class FollowingAsync(plain_class):  # type: ignore[misc,valid-type]  # as above
         @classmethod
         async def connect(cls, conninfo: str = "", **options: Any) -> Any:
@@ -88,6 +98,16 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
                 if newer == values:
                     await asyncio.sleep(PAUSE_SECONDS)
                 values = newer
+
+        async def __aexit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> None:
+            if error is not None:
+                await asyncio.to_thread(follower.failed, error)
+            await super().__aexit__(kind, error, trace)
 
     def check(connection: Any) -> None:
         if not follower.may_go_out(stamps.get(connection)):

@@ -76,10 +76,16 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
         if connection is not None and follower.came_back(record.info.get(_STAMP)):
             record.invalidate()
 
+    def failed(context: Any) -> None:
+        call = _in_loop if context.dialect.is_async else _directly
+        error = getattr(context.original_exception, "orig", None) or context.original_exception
+        call(lambda: follower.failed(error))
+
     listeners: list[tuple[Any, str, Any]] = [
         (sync, "do_connect", connect),
         (sync.pool, "checkout", checkout),
         (sync.pool, "checkin", checkin),
+        (sync, "handle_error", failed),
     ]
     for target, name, listener in listeners:
         event.listen(target, name, listener)

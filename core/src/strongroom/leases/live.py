@@ -209,14 +209,17 @@ class LiveLeases:
     def check(self, name: LeaseName) -> None:
         """Ask the server whether the lease still lives, and replace it where it does not.
 
-        For who was refused with its values. At most once a second for each lease.
+        For who was refused with its values. At most once a second for each lease; who comes while another
+        asks waits for that.
         """
         held = self._held.get(name)
-        if held is None or self._clock() - held.checked < _CHECK_SECONDS:
+        if held is None or not held.acting.acquire(timeout=_CHECK_SECONDS):
             return
-        with held.acting:
+        try:
             if self._held.get(name) is held and self._clock() - held.checked >= _CHECK_SECONDS:
                 self._act(held)
+        finally:
+            held.acting.release()
 
     # --- issuing ---
 
@@ -303,7 +306,8 @@ class LiveLeases:
         life = (lease.expires_at - lease.issued_at).total_seconds()
         if not life > 0:
             raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
-        held = _Held(name, lease, lease.as_json(), started + life, life, 0.0, not lease.renewable)
+        ends = self._clock() + (lease.expires_at - self._now()).total_seconds()
+        held = _Held(name, lease, lease.as_json(), ends, life, 0.0, not lease.renewable)
         held.act_at = held.ends - self._margin(held)
         held.checked = started
         observer = self._observer()

@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +15,12 @@ __all__ = ["SecretFiles"]
 
 _PREFIX = "strongroom-files-"
 _LOCK = ".lock"
+_LINK = ".current"
+_CURRENT = "current"
 
 
 class SecretFiles:
-    """A folder that exists while the context is entered and is made with the first file.
+    """A folder that exists while the context is entered and is made with the first files.
 
     Its owner holds a lock in it, so that a later call can tell what a killed one has left behind.
     """
@@ -27,6 +29,7 @@ class SecretFiles:
         self._base = base if base is not None else _memory_folder()
         self._folder: Path | None = None
         self._lock = -1
+        self._count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -37,26 +40,30 @@ class SecretFiles:
             os.close(self._lock)
             self._folder = None
 
-    def add(self, name: str, text: str) -> str:
-        """Write `text` to a file that only the user may read, and return its path."""
+    def put(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Let `texts` take the place of what all files hold, in one step, and return their paths by name.
+
+        Only the user may read them. A path stays what it is: `current` in it leads to the newest folder of
+        texts, so a key never stands beside the certificate of another one. The one before it stays until
+        the next call, for who is reading.
+        """
         if self._folder is None:
             sweep(self._base)
             self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._base))
             self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        path = self._folder / name
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-        return str(path)
-
-    def renew(self, name: str, text: str) -> None:
-        """Let `text` take the place of what a file holds, in one step."""
-        assert self._folder is not None  # noqa: S101  # the file is in it
-        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self._folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-        Path(temporary).replace(self._folder / name)
+        self._count += 1
+        made = self._folder / str(self._count)
+        made.mkdir(0o700)
+        for name, text in texts.items():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(made / name, flags, 0o600), "wb") as file:
+                file.write(text.encode())
+        link = self._folder / _LINK
+        link.symlink_to(made.name)
+        link.replace(self._folder / _CURRENT)
+        shutil.rmtree(self._folder / str(self._count - 2), ignore_errors=True)
+        return {name: str(self._folder / _CURRENT / name) for name in texts}
 
 
 def sweep(base: Path) -> None:

@@ -50,7 +50,8 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         whole, version = _current(registry, key)
         old = _shown(whole, key, declared)
         with SecretFiles() as files:
-            path = Path(files.add(f"value{_suffix(old)}", old))
+            name = f"value{_suffix(old)}"
+            path = Path(files.put({name: old})[name])
             changed = _edited(registry, path, old, key, allow_empty=allow_empty)
             while changed is not None:
                 try:

@@ -1,0 +1,155 @@
+"""What `run --watch` does between a watch and a child: pauses, outages, files that change together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from strongroom import SecretProviderRegistry
+from strongroom.cli import watched_run, watching
+from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.selection import read_all, select_secrets
+from strongroom.cli.watching import ChildControl
+from strongroom.errors import BackendUnavailableError
+
+SPEC = {
+    "version": 1,
+    "pipelines": {"app": {"provider": {"type": "memory"}}},
+    "secrets": {"PASSWORD": {"key": "password"}},
+}
+
+
+class Clock:
+    seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class Failing:
+    """A registry that is away for some reads."""
+
+    def __init__(self, registry, failures):
+        self.registry, self.failures = registry, failures
+
+    def __getattr__(self, name):
+        found = getattr(self.registry, name)
+        if name not in {"get_secret", "get_secrets"}:
+            return found
+
+        def read(*words):
+            if self.failures:
+                self.failures -= 1
+                raise BackendUnavailableError("away")
+            return found(*words)
+
+        return read
+
+
+@pytest.fixture
+def made():
+    """Return what makes a control whose source fails, and what it warned of."""
+    with SecretProviderRegistry(SPEC) as registry:
+        registry.set_secret("password", "first-one")
+        chosen = select_secrets(registry.plan)
+        warned, renewed = [], []
+
+        def make(failures=0, clock=None):
+            control = ChildControl(
+                Failing(registry, failures), chosen, read_all(registry, chosen), number=None, stop_timeout=1.0,
+                renew_files=lambda before, after: renewed.append((before, after)) or [], warn=warned.append,
+                clock=clock or Clock(),
+            )  # fmt: skip
+            controls.append(control)
+            registry.set_secret("password", "second-one")
+            return control, warned, renewed
+
+        controls = []
+        yield make
+        for control in controls:
+            control.close()
+
+
+def test_a_child_that_is_restarted_again_and_again_waits_longer_each_time(made):
+    """From one second to a minute; one that has lived for ten seconds is started at once."""
+    clock = Clock()
+    control, *_ = made(clock=clock)
+
+    def live(seconds):
+        control.started()
+        clock.seconds += seconds
+        return control.pause_before_restart()
+
+    assert live(0.1) == 0.0  # the first end for a change is not that of a restarted child
+    assert [live(9.9) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert live(10.0) == 0.0
+    assert [live(1.0) for _ in range(2)] == [1, 2]
+
+
+def test_what_cannot_be_read_in_an_outage_reaches_the_child_afterwards(made, monkeypatch):
+    """With one warning."""
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.001)
+    control, warned, renewed = made(failures=3)
+    control.changed([])
+    assert control.take()
+    assert not control.take()
+    assert renewed == [({"PASSWORD": "first-one"}, {"PASSWORD": "second-one"})]
+    assert len(warned) == 1
+    assert "keeps the secrets" in warned[0]
+
+
+def test_an_end_does_not_wait_for_an_outage(made):
+    """What was not read is not read any more."""
+    control, *_ = made(failures=100)
+    control.stop()
+    control.changed([])
+    assert not control.take()
+
+
+def test_what_was_replaced_is_masked_for_a_bounded_number_of_changes(made):
+    """A child that runs for months has thousands."""
+    control, *_ = made()
+    registry = control._source.registry
+    for number in range(100):
+        registry.set_secret("password", f"password-{number}")
+        control.changed([])
+    assert len(control.earlier) == 32
+    assert control.found["PASSWORD"].text == "password-99"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_also_while_it_waits_to_start_the_child_again(monkeypatch, number):
+    """There is no child to get it."""
+    monkeypatch.setattr(watched_run.time, "sleep", lambda _: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    assert watched_run._ended_within(60.0) == number
+    assert signal.getsignal(number) == before
+    assert watched_run._ended_within(0.0) is None
+
+
+def test_files_change_together(tmp_path):
+    """A key never stands beside the certificate of another one, and what is open stays readable."""
+    with SecretFiles(tmp_path) as files:
+        paths = files.put({"KEY": "key-1", "CHAIN": "chain-1"})
+        folder = Path(paths["KEY"]).parent
+        before = folder.resolve()
+        with Path(paths["KEY"]).open() as reading:
+            again = files.put({"KEY": "key-2", "CHAIN": "chain-2"})
+            assert again == paths
+            assert reading.read() == "key-1"
+        assert folder.resolve() != before
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {
+            "KEY": "key-2",
+            "CHAIN": "chain-2",
+        }
+        assert {path.name: path.read_text() for path in before.iterdir()} == {
+            "KEY": "key-1",
+            "CHAIN": "chain-1",
+        }
+        for path in paths.values():
+            assert Path(path).lstat().st_mode & 0o777_777 == 0o100_600
+        files.put({"KEY": "key-3", "CHAIN": "chain-3"})
+        assert not before.exists()
+    assert list(tmp_path.iterdir()) == []
