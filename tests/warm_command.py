@@ -5,6 +5,8 @@ gets a real process of their own, with their words, variables, folder and file d
 It runs the command from a cold start, as users do, where that could differ: on a terminal, with a closed
 descriptor, with a locale or variables of Python's own.
 
+`run([command, …])` does as `subprocess.run` does, without the start of that executable: half the cost again.
+
 Beside it is `warm-python`, for `warm-python -c CODE …`: a Python that has imported core, file, memory and env
 already. It is not for code that looks at what is imported, or at how that is done.
 """
@@ -15,51 +17,58 @@ import atexit
 import contextlib
 import gc
 import importlib
-import json
+import marshal
 import os
 import pkgutil
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 CLIENT = """\
 #!{python} -IS
-import json, os, socket, struct, sys
-cold = not os.path.exists({address!r})
-try:
-    fds = [0, 1, 2]
-    cold = cold or any(os.isatty(fd) or not os.fstat(fd) for fd in fds)
-    folder = os.getcwd()
-except OSError:
-    cold = True
-cold = cold or any(
-    name.startswith("PYTHON") or (name.startswith(("LC_", "LANG")) and not text.upper().endswith("UTF-8"))
-    for name, text in os.environ.items()
-    if name != "PYTHONUNBUFFERED"
-)
-if cold:
-    os.execv({python!r}, [{python!r}, *{cold!r}, *sys.argv[1:]])
-mask = os.umask(0)
-asked = json.dumps([{program!r}, sys.argv[1:], dict(os.environ), folder, mask]).encode()
-server = socket.socket(socket.AF_UNIX)
+import marshal, posix, sys
+from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
+def cold(variables):
+    try:
+        posix.stat({address!r})
+        folder = posix.getcwd()
+        for fd in (0, 1, 2):
+            posix.fstat(fd)
+            if posix.isatty(fd):
+                return True
+    except OSError:
+        return True
+    for name, text in variables.items():
+        if name.startswith(b"PYTHON") and name != b"PYTHONUNBUFFERED":
+            return True
+        if name.startswith((b"LC_", b"LANG")) and not text.upper().endswith(b"UTF-8"):
+            return True
+    return False
+if cold(posix.environ):
+    posix.execv({python!r}, [{python!r}, *{cold!r}, *sys.argv[1:]])
+asked = marshal.dumps(({program!r}, sys.argv[1:], posix.environ, posix.getcwd(), posix.umask(0)))
+server = socket(AF_UNIX)
 server.connect({address!r})
-socket.send_fds(server, [struct.pack("!I", len(asked))], fds)
+fds = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
+server.sendmsg([len(asked).to_bytes(4, "big")], [(SOL_SOCKET, SCM_RIGHTS, fds)])
 server.sendall(asked)
-os.close(0), os.close(1), os.close(2)
-status = struct.unpack("!i", server.recv(4))[0]
+for fd in (0, 1, 2):
+    posix.close(fd)
+status = int.from_bytes(server.recv(4), "big", signed=True)
 if status < 0:
-    os.kill(os.getpid(), -status)
-os._exit(status)
+    posix.kill(posix.getpid(), -status)
+posix._exit(status)
 """
 
+ADDRESS = "warm.socket"
 SPEC = """\
 version: 1
 pipelines:
@@ -73,7 +82,7 @@ secrets: {A: {key: a, required: false}}
 @contextlib.contextmanager
 def warm_command(folder: Path) -> Iterator[Path]:
     """Start the process, and yield the path of the executable in `folder`."""
-    address = folder / "warm.socket"
+    address = folder / ADDRESS
     with subprocess.Popen(
         [sys.executable, __file__, str(address)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as server:
@@ -88,65 +97,139 @@ def warm_command(folder: Path) -> Iterator[Path]:
         server.stdin.close()  # tells it to end
 
 
+def run(
+    command: list[str],
+    *,
+    check: bool = False,
+    input: str | bytes | None = None,  # noqa: A002 - as `subprocess.run` calls it
+    text: bool = True,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a command that `warm_command` wrote, as `subprocess.run` with `capture_output` would."""
+    variables = os.environ if env is None else env
+    given = input.encode() if isinstance(input, str) else input or b""
+    if any(name.startswith(("PYTHON", "LC_", "LANG")) for name in variables if name != "PYTHONUNBUFFERED"):
+        done = subprocess.run(command, check=False, capture_output=True, input=given, env=variables, cwd=cwd)
+        status, wrote = done.returncode, [done.stdout, done.stderr]
+    else:
+        status, wrote = _ask(command, given, variables, str(cwd or Path.cwd()))
+    texts = [one.decode().replace("\r\n", "\n").replace("\r", "\n") if text else one for one in wrote]
+    if check and status:
+        raise subprocess.CalledProcessError(status, command, *texts)
+    return subprocess.CompletedProcess(command, status, *texts)
+
+
+def _ask(
+    command: list[str], given: bytes, variables: Mapping[str, str], folder: str
+) -> tuple[int, list[bytes]]:
+    """Let the warm process run `command`, and return its status and what it wrote to both of its streams."""
+    program = Path(command[0])
+    named = {os.fsencode(name): os.fsencode(text) for name, text in variables.items()}
+    os.umask(mask := os.umask(0))
+    asked = marshal.dumps((program.name, command[1:], named, folder, mask))
+    (stdin, feed), (stdout, writes), (stderr, tells) = os.pipe(), os.pipe(), os.pipe()
+    feeding = threading.Thread(target=_feed, args=(feed, given))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(str(program.with_name(ADDRESS)))
+        socket.send_fds(server, [len(asked).to_bytes(4, "big")], [stdin, writes, tells])
+        server.sendall(asked)
+        for fd in (stdin, writes, tells):
+            os.close(fd)
+        feeding.start()
+        wrote = {stdout: b"", stderr: b""}
+        is_open = set(wrote)
+        while is_open:
+            for fd in select.select(is_open, [], [])[0]:
+                if piece := os.read(fd, 1 << 16):
+                    wrote[fd] += piece
+                else:
+                    is_open.remove(fd)
+                    os.close(fd)
+        feeding.join()
+        status = server.recv(4)
+    assert len(status) == 4
+    return int.from_bytes(status, "big", signed=True), list(wrote.values())
+
+
+def _feed(fd: int, given: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "wb") as stream:
+        stream.write(given)
+
+
 def _serve(address: str) -> None:
     """Fork a command for each that connects, until standard input ends."""
     _import_all()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
         os.write(1, b"ready\n")
+        commands: list[_Running] = []
         while True:
-            readable, _, _ = select.select([listener, 0], [], [])
+            readable, _, _ = select.select(
+                [listener, 0, *(fd for one in commands for fd in one.fds())], [], []
+            )
             if 0 in readable:
                 return
-            connection, _ = listener.accept()
-            with connection:
-                if os.fork():
-                    continue
-                listener.close()
-                _attend(connection)
+            for one in [one for one in commands if one.attend(readable)]:
+                commands.remove(one)
+            if listener in readable:
+                connection, _ = listener.accept()
+                commands.append(_Running(connection))
 
 
-def _attend(connection: socket.socket) -> None:
-    """Run what is asked for in a child, tell its end, and end it where nobody waits for that any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    head, fds, _, _ = socket.recv_fds(connection, 4, 3)
-    length = struct.unpack("!I", head)[0]
-    asked = b""
-    while len(asked) < length:
-        asked += connection.recv(length - len(asked))
-    child = os.fork()
-    if not child:
-        connection.close()
-        _become(fds, *json.loads(asked))
-        return
-    for fd in [*fds, 0, 1, 2]:
-        os.close(fd)
-    ended = os.pidfd_open(child)
-    readable, _, _ = select.select([ended, connection], [], [])
-    if ended not in readable:
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(OSError):
-        connection.sendall(struct.pack("!i", status))
-    os._exit(0)
+class _Running:
+    """A command that was forked, and the connection of whoever waits for its end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+        length = int.from_bytes(head, "big")
+        asked = b""
+        while len(asked) < length:
+            asked += connection.recv(length - len(asked))
+        self._connection: socket.socket | None = connection
+        self._child = os.fork()
+        if not self._child:
+            _become(fds, *marshal.loads(asked))
+        for fd in fds:
+            os.close(fd)
+        self._end = os.pidfd_open(self._child)
+
+    def fds(self) -> list[int]:
+        """Return what is to be waited for."""
+        return [self._end, *([self._connection.fileno()] if self._connection else [])]
+
+    def attend(self, readable: list[Any]) -> bool:
+        """Tell that it has ended, if so; end it where nobody waits for that any more."""
+        if self._end in readable:
+            _, status = os.waitpid(self._child, 0)
+            os.close(self._end)
+            if self._connection:
+                code = os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True)
+                with contextlib.suppress(OSError), self._connection:
+                    self._connection.sendall(code)
+            return True
+        if self._connection and self._connection.fileno() in readable:
+            self._connection.close()
+            self._connection = None
+            os.kill(self._child, signal.SIGKILL)
+        return False
 
 
 def _become(
-    fds: list[int], program: str, words: list[str], variables: dict[str, str], folder: str, mask: int
-) -> None:
+    fds: list[int], program: str, words: list[str], variables: dict[bytes, bytes], folder: str, mask: int
+) -> NoReturn:
     """Make of this process what the command would be that was started with all this, and run it."""
-    for number, fd in enumerate(fds):
-        os.dup2(fd, number)
-        os.close(fd)
-    os.environ.clear()
-    os.environ.update(variables)
-    os.chdir(folder)
-    os.umask(mask)
-    gc.enable()
     status: object = 0
     try:
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+        os.closerange(3, 1024)
+        os.environb.clear()
+        os.environb.update(variables)
+        os.chdir(folder)
+        os.umask(mask)
+        gc.enable()
         if program == "strongroom":
             _command(words)
         else:

@@ -8,10 +8,10 @@ import logging
 import os
 import resource
 import signal
-import subprocess
 import textwrap
 
 import pytest
+import warm_command
 from strongroom import AuditLoggingHook, SecretProviderRegistry
 from strongroom.errors import AuditError, ConflictError, SecretNotFoundError
 
@@ -143,9 +143,7 @@ LIMITED = textwrap.dedent("""
 def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
     """The disk takes part of a line: it is taken back, and no write takes effect that is not recorded."""
     path = tmp_path / "audit.jsonl"
-    told = subprocess.run(
-        [warm_python, "-c", LIMITED, str(path), str(limit)], check=True, capture_output=True, text=True
-    )
+    told = warm_command.run([warm_python, "-c", LIMITED, str(path), str(limit)], check=True)
     done, refused = map(int, told.stdout.split())
     assert refused > 30
     from strongroom import verify_audit_log

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+import warm_command
 
 SPEC = """\
 version: 1
@@ -30,11 +30,8 @@ def strongroom(tmp_path, monkeypatch, warm_strongroom):
     Path("strongroom.yaml").chmod(0o644)
 
     def run(*words, stdin="", expected=0, **environment):
-        done = subprocess.run(
+        done = warm_command.run(
             [warm_strongroom, *words],
-            check=False,
-            capture_output=True,
-            text=True,
             input=stdin,
             env={**os.environ, **environment},
         )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_command
 
 SPEC = """
 version: 1
@@ -26,11 +27,8 @@ def strongroom(tmp_path, monkeypatch, warm_strongroom):
     Path("strongroom.yaml").chmod(0o644)
 
     def run(*words, stdin=None, **environment):
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, *words],
-            check=False,
-            capture_output=True,
-            text=True,
             input=stdin,
             env={**os.environ, **environment},
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
+import warm_command
 from strongroom.cli.detect import guess_type, is_setting
 from strongroom.spec import load_plan
 
@@ -15,12 +15,10 @@ def init(tmp_path, warm_strongroom):
     """Return a function that runs `init` with an environment of its own, and gives the spec's text."""
 
     def run(*words, **environment):
-        done = subprocess.run(
+        done = warm_command.run(
             [warm_strongroom, "init", *words],
             cwd=tmp_path,
             env={"HOME": str(tmp_path / "home"), **environment},
-            capture_output=True,
-            text=True,
             check=True,
         )
         text = (tmp_path / "strongroom.yaml").read_text()
@@ -190,12 +188,10 @@ def test_what_is_made_of_other_names_is_composed(init, tmp_path, warm_strongroom
     assert "PATH" not in text
 
     def run(*words):
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, *words],
             cwd=tmp_path,
             env={"HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
             check=True,
         ).stdout
 
@@ -210,13 +206,10 @@ def test_what_is_made_of_other_names_is_composed(init, tmp_path, warm_strongroom
 
 def test_all_names_and_lines_that_do_not_fit_are_named_at_once(tmp_path, warm_strongroom):
     (tmp_path / "x.env").write_text("APP.DOTTED=canary\n9=canary\ncanary\nA=1\n")
-    done = subprocess.run(
+    done = warm_command.run(
         [warm_strongroom, "init", "--from", "x.env"],
         cwd=tmp_path,
         env={"HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 2
     assert all(f"x.env:{line}: " in done.stderr for line in (1, 2, 3))

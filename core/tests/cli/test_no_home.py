@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+import warm_command
 from strongroom.errors import ConfigurationError
 from strongroom.paths.user_home import expanded
 
@@ -37,11 +37,8 @@ def homeless(request, tmp_path, monkeypatch, warm_python):
         kept["HOME"] = request.param
 
     def run(*words, **environment):
-        done = subprocess.run(
+        done = warm_command.run(
             [warm_python, "-c", START, *words],
-            check=False,
-            capture_output=True,
-            text=True,
             input="a value\n",
             env=kept | environment,
         )

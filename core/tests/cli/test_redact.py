@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+import warm_command
 
 SPEC = """
 version: 1
@@ -27,12 +28,11 @@ def redact(tmp_path, warm_strongroom):
     spec.write_text(SPEC)
 
     def run(*options, text=b""):
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, "--spec", str(spec), "redact", *options],
             input=text,
             env={**os.environ, "T_PASSWORD": VALUE, "T_OTHER": "other-value-9\nand its line 2"},
-            capture_output=True,
-            check=False,
+            text=False,
         )
 
     return run

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_command
 
 SPEC = """
 version: 1
@@ -29,11 +30,8 @@ def run(tmp_path, monkeypatch, warm_strongroom):
     def call(declared, *words, values=None, environment=None, options=()):
         Path("strongroom.yaml").write_text(SPEC + "".join(f"  {line}\n" for line in declared))
         variables = {**os.environ, **{f"T_{name}": value for name, value in (values or {}).items()}}
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, *options, "run", *words],
-            check=False,
-            capture_output=True,
-            text=True,
             env={**variables, **(environment or {})},
         )
 
@@ -249,11 +247,8 @@ def test_a_spec_that_is_remembered_hands_over_the_same(tmp_path, warm_strongroom
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def strongroom(*words, value=""):
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, *words],
-            check=False,
-            capture_output=True,
-            text=True,
             input=value,
             env=environment,
             cwd=tmp_path,

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+import warm_command
 from strongroom.cli.scanning.matcher import find_matches
 from strongroom.masking import Masker, forms
 
@@ -76,11 +77,8 @@ def scan(warm_strongroom):
     """Return a function that runs `strongroom scan` with words."""
 
     def run(*words, options=(), stored=None):
-        return subprocess.run(
+        return warm_command.run(
             [warm_strongroom, *options, "scan", *words],
-            check=False,
-            capture_output=True,
-            text=True,
             env=environment(stored),
         )
 

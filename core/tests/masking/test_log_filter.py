@@ -6,10 +6,10 @@ import dataclasses
 import io
 import json
 import logging
-import subprocess
 from collections import OrderedDict, namedtuple
 
 import pytest
+import warm_command
 from strongroom import masking
 from strongroom.masking import Masker, MaskingFilter, mask
 from strongroom.masking import log_filter as masking_logs
@@ -339,6 +339,6 @@ asyncio.run(main())
     ],
 )
 def test_a_process_dies_without_telling(warm_python, ending):
-    told = subprocess.run([warm_python, "-c", PROGRAM + ending], check=False, capture_output=True, text=True)
+    told = warm_command.run([warm_python, "-c", PROGRAM + ending])
     assert "hunter" not in told.stdout + told.stderr
     assert MASK in told.stderr
