@@ -298,7 +298,9 @@ def _run_once() -> None:
         try:
             Path("strongroom.yaml").write_text(SPEC)
             Path("strongroom.yaml").chmod(0o644)
-            codes = [main(words) for words in (["set", "a", "--generate"], ["check"], ["get", "a"], ["plugins"])]
+            codes = [
+                main(words) for words in (["set", "a", "--generate"], ["check"], ["get", "a"], ["plugins"])
+            ]
         finally:
             os.chdir(here)
             os.environ.clear()
