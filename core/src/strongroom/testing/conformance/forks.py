@@ -109,7 +109,7 @@ class ForkTests(ConformanceBase):
 
     @pytest.fixture
     def little_garbage(self) -> Generator[None]:
-        """Keep what was there before the provider out of a child's search for garbage, which copies all of it."""
+        """Keep what is older than the provider out of a child's search for garbage, which copies it."""
         frozen_already = gc.get_freeze_count() > 0
         gc.collect(1)
         gc.freeze()
