@@ -31,7 +31,7 @@ _DRIVER = """
 import json, os, sys
 from strongroom.cli.child.supervisor import run_child
 from strongroom.masking import Masker
-sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))))
+sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))).code)
 """
 _LINE_BY_LINE = """
 import json, os, re, sys

@@ -11,9 +11,12 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
 from strongroom.cli.child.relay import Relay
+from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 
 VALUE = "hunter22-geheim"
@@ -26,7 +29,7 @@ from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 masker = (lambda: Masker([os.environ["VALUE"]])) if sys.argv[2] == "masked" else None
 try:
-    code = run_child(sys.argv[3:], os.environ, masker)
+    code = run_child(sys.argv[3:], os.environ, masker).end()
 except UsageError as error:
     print(error.message, file=sys.stderr)
     code = error.code
@@ -53,7 +56,9 @@ while True:
 class Running:
     """A driver with a child, on pipes or on a terminal of its own; waits end by themselves."""
 
-    def __init__(self, command, *, on_terminal=False, masked=True, cwd=None, wrap=(), environment=()):
+    def __init__(
+        self, command, *, on_terminal=False, masked=True, cwd=None, wrap=(), environment=(), pass_fds=()
+    ):
         self.master = None
         words = [sys.executable, "-c", DRIVER, "terminal" if on_terminal and not wrap else "pipes"]
         words = [*words, "masked" if masked else "bare", *command]
@@ -67,6 +72,7 @@ class Running:
             env={**os.environ, "VALUE": VALUE, "PS1": "", **dict(environment)},
             start_new_session=True,
             cwd=cwd,
+            pass_fds=pass_fds,
             **streams,
         )
         if on_terminal:
@@ -321,10 +327,25 @@ def test_what_outlives_the_child_is_not_waited_for():
         assert running.end() == (3, b"done\n")
 
 
-def test_what_outlives_the_child_and_goes_on_printing_does_not_keep_us():
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_what_outlives_the_child_goes_on_and_what_it_prints_is_masked(on_terminal, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    with Running(
+        sh('(read go < go; echo "late $VALUE"; echo alive > done) & exit 3'),
+        on_terminal=on_terminal,
+        cwd=tmp_path,
+    ) as running:
+        assert running.process.wait(30) == 3
+        (tmp_path / "go").write_text("go\n")
+        running.until(b"late ********")
+        assert running.end()[0] == 3
+    assert (tmp_path / "done").read_text() == "alive\n"
+
+
+def test_what_goes_on_printing_ends_as_its_reader_does():
     with Running(sh("while :; do echo more; done & exit 3")) as running:
-        code, seen = running.end()
-        assert (code, seen.replace(b"more\n", b"").strip(b"more\n")) == (3, b"")
+        assert running.process.wait(30) == 3
+        running.until(b"more\n")
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])
@@ -337,7 +358,6 @@ def test_all_that_the_child_printed_is_passed_on_to_a_slow_reader(on_terminal):
 
 
 def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_path):
-    monkeypatch.setattr("strongroom.cli.child.relay._MOMENT_SECONDS", 0)
     monkeypatch.setattr("strongroom.cli.child.relay._CHUNK", 1000)
     reader, writer = os.pipe()
     with (tmp_path / "out").open("wb") as out:
@@ -390,6 +410,44 @@ def test_it_is_process_1_of_a_container():
         ).stdout
         os.kill(int(children), signal.SIGTERM)
         assert running.end()[0] == 3
+
+
+def test_a_killed_run_takes_its_program_along(mode):
+    """Whoever of them lived on would keep the pipe open."""
+    reader, writer = os.pipe()
+    script = "trap '' TERM HUP INT; (trap '' TERM HUP INT; sleep 1000) & echo ready; wait"
+    if mode == {"on_terminal": True, "masked": False}:
+        script = "trap '' TERM HUP INT; echo ready; exec sleep 1000"  # one job: its group is ours
+    with Running(sh(script), pass_fds=[writer], **mode) as running:
+        os.close(writer)
+        running.until(b"ready")
+        running.process.kill()
+        ready, _, _ = select.select([reader], [], [], 30)
+        assert ready
+        assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_what_is_too_large_for_an_environment_is_named():
+    with pytest.raises(UsageError, match="BIG alone has 140000 bytes") as caught:
+        run_child(["true"], {**os.environ, "BIG": "x" * 140_000}, None)
+    assert caught.value.code == 126
+    assert "as_file" in caught.value.hint
+
+
+def test_what_a_full_disk_does_not_hold_is_told():
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", DRIVER, "pipes", "masked", "sh", "-c", "echo much; exit 0"],
+            env={**os.environ, "VALUE": VALUE},
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"not all that sh printed could be written: No space left on device\n",
+    )
 
 
 def test_what_we_ignore_the_child_ignores():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors
+from strongroom.cli.standard_streams import closed_at_start
 
 if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "GlobalOptions", "run_guarded"]
 
 INTERRUPTED = 128 + signal.SIGINT
-_PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
 class GlobalOptions:
@@ -118,7 +119,13 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        return _reader_is_gone()
+        _close_stdout()
+        return errors.UNEXPECTED
+    except OSError as error:
+        _close_stdout()
+        if error.errno == errno.EBADF and closed_at_start():
+            return errors.UNEXPECTED
+        return _told(error, settings)
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
         return _told(error, settings)
     finally:
@@ -148,12 +155,14 @@ def _told(error: Exception, settings: GlobalOptions) -> int:
         return errors.exit_code(error)
 
 
-def _reader_is_gone() -> int:
-    # Python flushes stdout once more as it exits, and would complain.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-    return _PIPE_CLOSED
+def _close_stdout() -> None:
+    """Forget what could not be written: Python flushes once more as it exits, and would complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def wants_json(args: Sequence[str]) -> bool:

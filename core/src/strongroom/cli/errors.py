@@ -6,6 +6,7 @@ type is shown, because its message may hold anything.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -91,6 +92,10 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
     if isinstance(error, OSError) and error.filename is not None:
         # Paths and the system's own words hold no value.
         return name, f"{error.filename}: {error.strerror}", None
+    if isinstance(error, FileNotFoundError) and error.errno is not None:
+        return name, "the current folder is no longer there", None
+    if isinstance(error, OSError) and error.errno is not None:
+        return name, os.strerror(error.errno), None
     return name, f"unexpected {name}", "run it again with --debug to see where"
 
 

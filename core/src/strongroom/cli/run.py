@@ -66,8 +66,8 @@ def run(
             settings.warn("; ".join(warnings))
         if replace:
             _become(words, environment, [name for name in given if chosen[name].as_file])
-        masker = masker_of(texts)
-        return run_child(words, environment, masker)
+        outcome = run_child(words, environment, masker_of(texts))
+    return outcome.end()
 
 
 def _wholly(  # `run`'s own options

@@ -90,12 +90,14 @@ def run_watched(
             if news:
                 settings.warn(news)
             try:
-                return run_child(words, environment, _masker(control) if texts else None, control)
+                outcome = run_child(words, environment, _masker(control) if texts else None, control)
+                break
             except StoppedForRestart:
                 pass
             ended = _ended_within(control.pause_before_restart())
             if ended is not None:
                 return 128 + ended
+    return outcome.end()
 
 
 def _ended_within(seconds: float) -> int | None:
@@ -107,7 +109,9 @@ def _ended_within(seconds: float) -> int | None:
         raise _SignalledError(number)
 
     try:
-        with handled(dict.fromkeys((signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT), end)):
+        numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+        meant = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+        with handled(dict.fromkeys(meant, end)):
             time.sleep(seconds)
     except _SignalledError as error:
         return error.number

@@ -85,6 +85,15 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
     """
     if number == errno.ENOENT and not os.path.lexists(_found(name, environment)):
         raise UsageError(f"{name}: command not found", code=NO_SUCH_COMMAND)
+    if number == errno.E2BIG:
+        sizes = {name: len(os.fsencode(text)) for name, text in environment.items()}
+        largest = max(sizes, key=lambda name: sizes[name], default="")
+        raise UsageError(
+            f"{name}: its variables and arguments are larger than the system takes: {largest} alone has "
+            f"{sizes.get(largest, 0)} bytes",
+            hint="declare a large secret with `as_file: true`; the variable then holds the path of a file",
+            code=CANNOT_EXECUTE,
+        )
     what = "its interpreter is missing" if number == errno.ENOENT else os.strerror(number)
     raise UsageError(f"{name}: {what}", code=CANNOT_EXECUTE)
 

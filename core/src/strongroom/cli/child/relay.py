@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
+import signal
 import sys
 import termios
 import time
 from typing import TYPE_CHECKING
 
+from strongroom.cli.child.guard import keep_only
 from strongroom.masking.limits import HELD_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from strongroom.masking import Masker, MaskingStream
 
-__all__ = ["Relay", "write_all"]
+__all__ = ["Relay", "leave_behind", "write_all"]
 
 _CHUNK = 1 << 18
 _PIPE_BYTES = 1 << 20  # fewer, larger pieces
-_PAUSE_SECONDS = 0.05
-_MOMENT_SECONDS = 0.5
+_GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 
 
 class Relay:
@@ -34,10 +36,12 @@ class Relay:
 
     def __init__(self, source: int, target: int, masker: Callable[[], Masker]) -> None:
         self.source = source
+        self.target = target
         self.open = True
+        self.failure: int | None = None
+        """The error number of what could not be written, though there is somebody to read it."""
         with contextlib.suppress(OSError, AttributeError):  # a terminal has no such size, nor has macOS
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._target = target
         self._masker = masker
         self._made: MaskingStream | None = None
         self._release_at: float | None = None
@@ -80,26 +84,22 @@ class Relay:
             self._write(self._stream.release())
 
     def drain(self) -> None:
-        """Pass on all that was written by now, and what follows without a pause for a moment, and close."""
+        """Pass on all that was written by now; at its end, where nobody is left who could write, close."""
         if self.open:
             os.set_blocking(self.source, False)
             owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
-            until = time.monotonic() + _MOMENT_SECONDS
-            # Without an end in time, a process that was left behind and goes on printing would keep us.
-            while self.open and (owed > 0 or time.monotonic() < until):
-                came = self.forward()
+            # Once more than that, for the end; whoever goes on printing does not keep us.
+            while self.open and owed >= 0 and (came := self.forward()):
                 owed -= came
-                if not came and self.open:
-                    owed = 0
-                    ready, _, _ = select.select([self.source], [], [], _PAUSE_SECONDS)
-                    if not ready:
-                        break
-        self.close()
 
     def close(self) -> None:
         """Give out the rest and close the source."""
         if self.open and self._made is not None:
             self._write(self._made.finish())
+        self._shut()
+
+    def abandon(self) -> None:
+        """Leave the source to the process that was left behind."""
         self._shut()
 
     def _shut(self) -> None:
@@ -116,10 +116,36 @@ class Relay:
 
     def _write(self, data: bytes) -> None:
         try:
-            write_all(self._target, data)
-        except OSError:
-            # Nobody reads us any more; with its own end closed the child learns of it as it always would.
+            write_all(self.target, data)
+        except OSError as error:
+            # With its own end closed the child learns of it as it always would.
+            self.failure = None if error.errno in _GONE else error.errno
             self._shut()
+
+
+def leave_behind(relays: Sequence[Relay]) -> None:
+    """Let a process of its own pass on, masked, what programs print that outlive the child.
+
+    They would otherwise be ended by their next line; without `run` they would just go on.
+    """
+    if os.fork():
+        return
+    try:
+        os.setsid()  # what is typed, or sent to the job, is not meant for it
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        keep_only(descriptor for relay in relays for descriptor in (relay.source, relay.target))
+        while left := [relay for relay in relays if relay.open]:
+            waits = [seconds for relay in left if (seconds := relay.wait_seconds()) is not None]
+            ready, _, _ = select.select([relay.source for relay in left], [], [], min(waits, default=None))
+            for relay in left:
+                if relay.source in ready:
+                    relay.forward()
+                if relay.open:
+                    relay.release_due()
+    finally:
+        # Nothing of what this process would do at its end is the copy's to do.
+        os._exit(0)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -50,8 +50,11 @@ class SecretFiles:
         if self._folder is None:
             sweep(self._base)
             self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._base))
-            self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Under another name until it is locked: a lock that nobody holds tells of a dead owner.
+            begun = self._folder / f"{_LOCK}.new"
+            self._lock = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+            begun.replace(self._folder / _LOCK)
         self._count += 1
         made = self._folder / str(self._count)
         made.mkdir(0o700)
@@ -66,9 +69,9 @@ class SecretFiles:
         return {name: str(self._folder / _CURRENT / name) for name in texts}
 
 
-def sweep(base: Path) -> None:
-    """Remove folders under `base` whose owner has died."""
-    for folder in base.glob(f"{_PREFIX}*"):
+def sweep(base: Path | None = None) -> None:
+    """Remove folders whose owner has died, under `base` or where they are made by default."""
+    for folder in (base if base is not None else _memory_folder()).glob(f"{_PREFIX}*"):
         with _abandoned(folder) as dead:
             if dead:
                 shutil.rmtree(folder, ignore_errors=True)

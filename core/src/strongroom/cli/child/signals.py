@@ -8,9 +8,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Wakeup", "handled", "keyboard_signals_apart"]
+__all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Typed", "Wakeup", "handled", "keyboard_signals_apart"]
 
 
 def _known(*names: str) -> frozenset[int]:
@@ -27,22 +27,65 @@ PASSED_ON = frozenset(map(int, signal.valid_signals())) - _known(
 FROM_THE_KEYBOARD = frozenset({int(signal.SIGINT), int(signal.SIGQUIT)})
 """What a terminal sends to all programs of a job by itself."""
 
+_PR_SET_DUMPABLE = 4
+_OF_JOBS = _known("SIGTSTP", "SIGCONT")
+
 Handler = Callable[[int, FrameType | None], Any]
 
 
+class Typed(NamedTuple):
+    """A signal that was typed while a program ran, as Ctrl-C is, and what it still has to do.
+
+    A terminal sends it to all programs of a job. What waits for us in this job, such as a script, goes by it,
+    and by whether we died of it: so we do as the program did.
+    """
+
+    number: int
+    ended_the_program: bool
+    group: bool
+    """Whether the rest of the job has not got it: it was typed into the program's own terminal."""
+
+    def act(self) -> None:
+        """Give the signal to the job, and die of it if the program did; everything is cleaned up by now."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self.ended_the_program and self.number == signal.SIGQUIT:
+            _leave_no_core()
+        signal.signal(self.number, signal.SIG_DFL if self.ended_the_program else signal.SIG_IGN)
+        if self.group:
+            os.killpg(0, self.number)
+        elif self.ended_the_program:
+            os.kill(os.getpid(), self.number)
+
+
+def _leave_no_core() -> None:
+    """Keep the memory of this process, with all the secrets in it, out of a core file."""
+    import ctypes
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # Linux alone has prctl, and pipes cores past the limit
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 @contextlib.contextmanager
-def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
-    """Handle signals while the block runs; what is ignored stays ignored, for the child too."""
+def handled(handlers: Mapping[int, Handler]) -> Iterator[frozenset[int]]:
+    """Handle signals while the block runs; it gets those that were ignored, and that a child has to ignore.
+
+    They are handled nevertheless: the child may have a handler of its own for them.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield frozenset()
         return
     before: dict[int, Any] = {}
     try:
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number not in _OF_JOBS or signal.getsignal(number) is not signal.SIG_IGN:
                 with contextlib.suppress(OSError, ValueError):  # the C library keeps some to itself
                     before[number] = signal.signal(number, handler)
-        yield
+        yield frozenset(number for number, old in before.items() if old is signal.SIG_IGN)
     finally:
         for number, old in before.items():
             signal.signal(number, old if old is not None else signal.SIG_DFL)
@@ -50,15 +93,14 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keyboard_signals_apart(
-    numbers: frozenset[int], tell: Callable[[int], object]
+    numbers: frozenset[int], tell: Callable[[int], object], typed: Callable[[int], object]
 ) -> Iterator[Callable[[], object]]:
     """Call `tell`, in a thread, for each of these signals that another process sends, while the block runs.
 
-    Those that a terminal sends are dropped: they reach the whole job anyway. Where the system does not
-    tell the two apart (macOS), nothing is changed. The block gets what a new process has to call, so
+    For those that a terminal sends `typed` is called: they reach the whole job anyway. Where the system does
+    not tell the two apart (macOS), nothing is changed. The block gets what a new process has to call, so
     that it does not inherit the waiting.
     """
-    numbers = frozenset(number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not numbers or not in_main_thread or not hasattr(signal, "sigwaitinfo"):
         yield lambda: None
@@ -69,6 +111,8 @@ def keyboard_signals_apart(
             info = signal.sigwaitinfo(numbers)
             if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
                 tell(info.si_signo)
+            else:
+                typed(info.si_signo)
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:

@@ -9,20 +9,29 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from strongroom.cli.child import session_leader
+from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
-from strongroom.cli.child.relay import Relay
-from strongroom.cli.child.signals import FROM_THE_KEYBOARD, PASSED_ON, Wakeup, handled, keyboard_signals_apart
-from strongroom.cli.child.terminal import Terminal, is_controlled
+from strongroom.cli.child.relay import Relay, leave_behind
+from strongroom.cli.child.signals import (
+    FROM_THE_KEYBOARD,
+    PASSED_ON,
+    Typed,
+    Wakeup,
+    handled,
+    keyboard_signals_apart,
+)
+from strongroom.cli.child.terminal import is_controlled
+from strongroom.cli.errors import UNEXPECTED, UsageError
+from strongroom.cli.standard_streams import closed_at_start
 
 if TYPE_CHECKING:
     from strongroom.masking import Masker
 
-__all__ = ["StoppedForRestart", "run_child"]
+__all__ = ["STDERR", "STDIN", "STDOUT", "Child", "Outcome", "StoppedForRestart", "run_child"]
 
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
+STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
@@ -42,33 +51,63 @@ class StoppedForRestart(Exception):  # noqa: N818  # the child's end is expected
     """The child was ended so that it starts again."""
 
 
+class Outcome(NamedTuple):
+    """How a child ended."""
+
+    code: int
+    """Its exit code, or 128+N after signal N."""
+    typed: Typed | None = None
+    """A signal that was typed, which the job has to get once everything is cleaned up."""
+
+    def end(self) -> int:
+        """Return the code, or end as the child did where that was by a typed signal."""
+        if self.typed is not None:
+            self.typed.act()
+        return self.code
+
+
 def run_child(
     command: Sequence[str],
     environment: Mapping[str, str],
     masker: Callable[[], Masker] | None,
     control: Control | None = None,
-) -> int:
-    """Run `command` and return its exit code, or 128+N after signal N.
+) -> Outcome:
+    """Run `command` and return how it ended.
 
     Without a `masker`, which is called when there is something to mask, the child has our own streams. With
     one, its output goes through us: on a terminal it has a terminal of its own, elsewhere pipes. Processes
-    that outlive the child are not waited for; what they print is passed on until they pause.
+    that outlive the child are not waited for; a process that we leave behind passes on what they print.
 
     With a `control` the child gets its signal as something is to be given to it, or is ended.
 
     Raises:
-        UsageError: It cannot be started; its code is 126 or 127, as in a shell.
+        UsageError: It cannot be started; its code is 126 or 127, as in a shell. Or not all that it printed
+            could be written, as on a full disk.
         StoppedForRestart: It was ended because `control` asked for it.
     """
-    on_terminal = masker is not None and os.isatty(_STDOUT)
-    child = (_OnTerminal if on_terminal else _Child)(command, environment, masker, control)
+    child = _kind(on_terminal=masker is not None and os.isatty(STDOUT))(command, environment, masker, control)
     code = child.run()
     if child.stopping:
         raise StoppedForRestart
-    return 128 - code if code < 0 else code
+    shown = 128 - code if code < 0 else code
+    for relay in child.relays:
+        if relay.failure is not None:
+            raise UsageError(
+                f"not all that {command[0]} printed could be written: {os.strerror(relay.failure)}",
+                code=shown or UNEXPECTED,
+            )
+    return Outcome(shown, child.typed_signal(code))
 
 
-class _Child:
+def _kind(*, on_terminal: bool) -> type[Child]:
+    if not on_terminal:
+        return Child
+    from strongroom.cli.child.on_terminal import ChildOnTerminal
+
+    return ChildOnTerminal
+
+
+class Child:
     """The child with pipes for its output, or with our own streams."""
 
     def __init__(
@@ -89,17 +128,27 @@ class _Child:
         self.failure: int | None = None
         self.early: list[int] = []
         self.relays: list[Relay] = []
-        self.prepare: Callable[[], object] | None = None
+        self.guard: Guard | None = None
+        self.ignored: frozenset[int] = frozenset()
+        self.typed: int | None = None
+        self.prepare: list[Callable[[], object]] = []
         # Programs of one job share the terminal: a group of its own would be in the background, and be
         # stopped as soon as it asked for a password. There the terminal itself sends Ctrl-C to all.
         self.own_group = not is_controlled()
 
     def run(self) -> int:
         with contextlib.ExitStack() as stack:
+            self._enter(stack)
             wakeup = stack.enter_context(Wakeup())
-            stack.enter_context(handled(self._handlers()))
+            self.ignored = stack.enter_context(handled(self._handlers()))
+            if self.ignored:
+                self.prepare.append(self._ignore)
             if not self.own_group:
-                self.prepare = stack.enter_context(keyboard_signals_apart(FROM_THE_KEYBOARD, self._send))
+                self.prepare.append(
+                    stack.enter_context(
+                        keyboard_signals_apart(FROM_THE_KEYBOARD, self._send, self._met_typed)
+                    )
+                )
             ends: list[int] = []
             try:
                 self._start(ends)
@@ -114,16 +163,38 @@ class _Child:
         assert self.returncode is not None  # noqa: S101  # `_supervise` ends with one of the two
         return self.returncode
 
+    def _enter(self, stack: contextlib.ExitStack) -> None:
+        """Get what is needed before signals are handled and until the end."""
+        self.guard = stack.enter_context(Guard())
+
+    def _ignore(self) -> None:
+        for number in self.ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+    def prepare_all(self) -> None:
+        """Do what a new process has to do before it becomes the program."""
+        for step in self.prepare:
+            step()
+
     def _start(self, ends: list[int]) -> None:
-        streams = {}
-        if self.masker is not None:
-            out = self._pipe(self.masker, _STDOUT, ends)
+        streams: dict[str, int] = {}
+        closed = closed_at_start()
+        if self.masker is not None and STDOUT not in closed:
+            streams["stdout"] = self._pipe(self.masker, STDOUT, ends)
+        if self.masker is not None and STDERR not in closed:
             # Where both go to one place their order is worth keeping, so they share a pipe.
-            err = out if _same_file() else self._pipe(self.masker, _STDERR, ends)
-            streams = {"stdout": out, "stderr": err}
-        group = 0 if self.own_group else None
-        process = start(self.command, self.environment, streams=streams, group=group, prepare=self.prepare)
+            shared = streams.get("stdout") if _same_file() else None
+            streams["stderr"] = shared if shared is not None else self._pipe(self.masker, STDERR, ends)
+        process = start(
+            self.command,
+            self.environment,
+            streams=streams,
+            group=0 if self.own_group else None,
+            prepare=self.prepare_all if self.prepare else None,
+        )
         process.returncode = 0  # reaped here, with everybody else's children
+        if self.guard is not None:
+            self.guard.watch(process.pid, group=self.own_group)
         self._started(process.pid)
 
     def _pipe(self, masker: Callable[[], Masker], target: int, ends: list[int]) -> int:
@@ -154,8 +225,21 @@ class _Child:
                 self._act(ready)
                 self._heed_control(ready)
                 self._reap()
+        self._let_go()
         for relay in self.relays:
             relay.drain()
+        left = [relay for relay in self.relays if relay.open]
+        if left and self.failure is None:
+            leave_behind(left)
+        self._after(left=bool(left))
+        for relay in left:
+            relay.abandon()
+
+    def _let_go(self) -> None:
+        """Do what has to be done before it is known whether anybody else can still print."""
+
+    def _after(self, *, left: bool) -> None:
+        """Do what is left to do at the end; `left` tells whether somebody who can still print is there."""
 
     def _patience(self, wakeup: Wakeup) -> float | None:
         due = [] if self.kill_at is None else [max(self.kill_at - time.monotonic(), 0.0)]
@@ -199,16 +283,38 @@ class _Child:
         """Reap what has ended: the child, and as process 1 also what others left."""
         with contextlib.suppress(ChildProcessError):
             while not self._is_over:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
                 if pid == 0:
                     return
-                self._ended(pid, os.waitstatus_to_exitcode(status))
+                if os.WIFSTOPPED(status):
+                    self._stopped_itself(pid, os.WSTOPSIG(status))
+                else:
+                    self._ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _stopped_itself(self, pid: int, number: int) -> None:
+        # What a terminal stops, it stops with us. As the first of a job we are what its shell looks at.
+        if (
+            pid == self.pid
+            and number == signal.SIGSTOP
+            and not self.own_group
+            and os.getpgrp() == os.getpid()
+        ):
+            self._suspend()
 
     def _ended(self, pid: int, code: int) -> None:
         if pid == self.pid:
             self.returncode = code
 
     # --- signals ---
+
+    def _met_typed(self, number: int) -> None:
+        self.typed = number
+
+    def typed_signal(self, code: int) -> Typed | None:
+        """Return the typed signal that the job has to be given; None where it has it, and knows all."""
+        if self.typed is None or self.typed in self.ignored or code != -self.typed:
+            return None
+        return Typed(self.typed, ended_the_program=True, group=False)
 
     def _handlers(self) -> dict[int, Any]:
         handlers: dict[int, Any] = dict.fromkeys(PASSED_ON, self._received)
@@ -229,12 +335,15 @@ class _Child:
         self._send(number)
         self._suspend()
 
-    def _suspend(self) -> None:
+    def _suspend(self, number: int = signal.SIGTSTP) -> None:
         """Stop with the child, and continue with it."""
-        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        before = signal.signal(number, signal.SIG_DFL)
         # Where no shell could continue us, the kernel lets us go on at once.
-        os.killpg(0, signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, before)
+        os.killpg(0, number)
+        signal.signal(number, before)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._send(signal.SIGCONT)
 
     def _send(self, number: int) -> None:
@@ -243,95 +352,6 @@ class _Child:
         elif not self._is_over:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 (os.killpg if self.own_group else os.kill)(self.pid, number)
-
-
-class _OnTerminal(_Child):
-    """The child with a terminal of its own, led by a monitor."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        masker: Callable[[], Masker] | None,
-        control: Control | None,
-    ) -> None:
-        super().__init__(command, environment, masker, control)
-        self.own_group = True
-        self.terminal = Terminal(_STDOUT)
-        self.monitor: session_leader.Monitor | None = None
-
-    def run(self) -> int:
-        with self.terminal:
-            return super().run()
-
-    def _start(self, ends: list[int]) -> None:
-        assert self.masker is not None  # noqa: S101  # that is why there is a terminal
-        slave = self.terminal.slave
-        ends.append(slave)
-        self.relays.append(Relay(self.terminal.master, _STDOUT, self.masker))
-        streams = {
-            "stdin": slave if os.isatty(_STDIN) else None,
-            "stdout": slave,
-            "stderr": slave if os.isatty(_STDERR) else self._pipe(self.masker, _STDERR, ends),
-        }
-        self.monitor = session_leader.Monitor(
-            self.command,
-            self.environment,
-            terminal=self.terminal,
-            streams=streams,
-            foreign=[relay.source for relay in self.relays],
-        )
-
-    def _wanted(self) -> dict[int, int]:
-        wanted = super()._wanted()
-        if self.monitor is not None:
-            wanted[self.monitor.reader] = selectors.EVENT_READ
-        if self.terminal.master in wanted:
-            if self.terminal.has_input:
-                wanted[self.terminal.master] |= selectors.EVENT_WRITE
-            elif self.terminal.reads_input:
-                wanted[_STDIN] = selectors.EVENT_READ
-        return wanted
-
-    def _act(self, ready: Mapping[int, int]) -> None:
-        if _STDIN in ready:
-            self.terminal.forward_input()
-        if ready.get(self.terminal.master, 0) & selectors.EVENT_WRITE:
-            self.terminal.flush_input()
-        super()._act(ready)
-        if self.monitor is not None and self.monitor.reader in ready:
-            for kind, number in self.monitor.reports():
-                self._reported(kind, number)
-
-    def _reported(self, kind: int, number: int) -> None:
-        if kind == session_leader.STARTED:
-            self._started(number)
-        elif kind == session_leader.FAILED:
-            self.failure = number
-        elif kind == session_leader.ENDED:
-            self.returncode = os.waitstatus_to_exitcode(number)
-        elif number == signal.SIGTSTP:
-            self._suspend()
-
-    def _ended(self, pid: int, code: int) -> None:
-        # The monitor has told what it knows before it ends; if not, its own end stands for the child's.
-        if self.monitor is not None and pid == self.monitor.pid:
-            for kind, number in self.monitor.reports():
-                self._reported(kind, number)
-            if not self._is_over:
-                self.returncode = code
-
-    def _handlers(self) -> dict[int, Any]:
-        return super()._handlers() | {
-            signal.SIGWINCH: lambda *_: self.terminal.resize(),
-            signal.SIGTSTP: self._received,  # the monitor will tell when the child has stopped
-            signal.SIGCONT: lambda *_: self.terminal.attach(),
-        }
-
-    def _suspend(self) -> None:
-        self.terminal.detach()
-        super()._suspend()
-        self.terminal.attach()
 
 
 def _watch(selector: selectors.BaseSelector, wanted: Mapping[int, int]) -> None:
@@ -352,7 +372,7 @@ def _wake(number: int, frame: FrameType | None) -> None:
 
 def _same_file() -> bool:
     try:
-        out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
+        out, err = os.fstat(STDOUT), os.fstat(STDERR)
     except OSError:
         return False
     return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)

@@ -25,22 +25,34 @@ def in_foreground(descriptor: int) -> bool:
 
 def is_controlled() -> bool:
     """Tell whether this process belongs to the session of a terminal."""
+    descriptor = _controlling()
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
+
+
+def _controlling() -> int:
+    """Return a descriptor of the terminal that controls us; -1 where there is none."""
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
-        return False
-    return True
+        return -1
 
 
 class Terminal:
     """A pseudo-terminal that looks like ours.
 
-    While it is entered, our terminal is raw: every key, also Ctrl-C, goes to the child's terminal,
-    whose own line discipline makes signals of it.
+    While its keys are taken, our terminal is raw: every key, also Ctrl-C, goes to the child's terminal,
+    whose own line discipline makes signals of it. They are those of standard input, or where that is not a
+    terminal (`cat list | run -- less`) those of the terminal that controls us; these only once the child
+    asks for them, for another program of the job may read them.
     """
 
     def __init__(self, ours: int) -> None:
         self.ours = ours
+        self.wanted = os.isatty(0)
+        """Whether the child gets the keys as soon as we are in the foreground."""
+        self.keys = 0 if self.wanted else _controlling()
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
         self.reads_input = False
@@ -56,31 +68,37 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self.detach()
+        if self.keys > 0:
+            os.close(self.keys)
 
-    def attach(self) -> None:
-        """Take the keys of our terminal, where we are in its foreground."""
-        self.reads_input = in_foreground(0)
+    def attach(self) -> bool:
+        """Take the keys of our terminal if they are wanted and we are in its foreground; return whether."""
+        self.resize()  # it may have another size by now
+        self.reads_input = self.wanted and in_foreground(self.keys)
         if self.reads_input and self._before is None:
             with contextlib.suppress(termios.error):
-                self._before = termios.tcgetattr(0)
-                tty.setraw(0, termios.TCSADRAIN)
+                self._before = termios.tcgetattr(self.keys)
+                tty.setraw(self.keys, termios.TCSADRAIN)
+        return self.reads_input
 
     def detach(self) -> None:
         """Give our terminal back as it was; in the background it is not ours to change."""
         before, self._before = self._before, None
-        if before is not None and in_foreground(0):
+        self.reads_input = False
+        if before is not None and in_foreground(self.keys):
             with contextlib.suppress(termios.error):  # the terminal itself may be gone
-                termios.tcsetattr(0, termios.TCSADRAIN, before)
+                termios.tcsetattr(self.keys, termios.TCSADRAIN, before)
 
     def make_controlling(self) -> None:
         """Make it the controlling terminal of this process, which leads a session without one."""
         fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
-    def take_foreground(self) -> None:
-        """Bring this process's group to its foreground."""
+    def set_foreground(self, group: int) -> None:
+        """Bring a process group of its session to its foreground."""
         # From the background that is asked for by a signal that would stop us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        os.tcsetpgrp(self.slave, os.getpgrp())
+        with contextlib.suppress(OSError):  # the group is gone
+            os.tcsetpgrp(self.slave, group)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def resize(self) -> None:
@@ -88,18 +106,45 @@ class Terminal:
         with contextlib.suppress(termios.error):
             termios.tcsetwinsize(self.master, termios.tcgetwinsize(self.ours))
 
-    def forward_input(self) -> None:
-        """Pass on what was typed; at its end nothing is read any more."""
+    def forward_input(self) -> bytes:
+        """Pass on what was typed, and return it; at its end nothing is read any more."""
         try:
-            data = os.read(0, _INPUT_CHUNK)
+            data = os.read(self.keys, _INPUT_CHUNK)
         except OSError:
             data = b""
         if not data:
             self.reads_input = False
-            return
+            return b""
         # What does not fit waits, so that a child which does not read cannot hold up its own output.
         self._input += data
         self.flush_input()
+        return data
+
+    def signal_of(self, data: bytes) -> int | None:
+        """Return the signal that the child's terminal makes of typed `data`; None if it makes none."""
+        try:
+            *_, local, _, _, characters = termios.tcgetattr(self.master)
+        except termios.error:
+            return None
+        keys = {signal.SIGINT: characters[termios.VINTR], signal.SIGQUIT: characters[termios.VQUIT]}
+        found = [number for number, key in keys.items() if key != b"\0" and key in data]
+        return found[0] if found and local & termios.ISIG else None
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether the child's terminal makes lines of what is typed: no program looks at each key itself."""
+        try:
+            return bool(termios.tcgetattr(self.master)[3] & termios.ICANON)
+        except termios.error:
+            return False
+
+    @property
+    def foreground(self) -> int | None:
+        """The process group in the foreground of the child's terminal."""
+        try:
+            return os.tcgetpgrp(self.master)
+        except OSError:
+            return None
 
     @property
     def has_input(self) -> bool:

@@ -1,0 +1,72 @@
+"""A process that ends a program whose `run` was killed, as it would have been killed itself without `run`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+from collections.abc import Iterable
+from typing import NoReturn, Self
+
+from strongroom.cli.child.secret_files import sweep
+
+__all__ = ["Guard", "keep_only"]
+
+_PROGRAM = struct.Struct("=i?")
+_HIGHEST = 1 << 16
+
+
+class Guard:
+    """A forked process that, while the context is entered, kills the program should this process be killed.
+
+    SIGKILL cannot be passed on by whoever gets it, so somebody else has to do that. The waiting process is
+    in a group of its own, which a kill of the whole job does not reach, and has no descriptor but its pipe.
+    """
+
+    def __enter__(self) -> Self:
+        reader, self._writer = os.pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            _wait(reader)
+        os.close(reader)
+        return self
+
+    def watch(self, pid: int, *, group: bool) -> None:
+        """Let it kill the process `pid`, or its whole group."""
+        with contextlib.suppress(OSError):  # somebody has killed the guard
+            os.write(self._writer, _PROGRAM.pack(pid, group))
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process, 0)
+        os.close(self._writer)
+
+
+def _wait(reader: int) -> NoReturn:
+    try:
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+            signal.signal(number, signal.SIG_IGN)
+        os.setpgid(0, 0)
+        keep_only([reader])
+        told = b""
+        while data := os.read(reader, _PROGRAM.size):
+            told = data
+        if told:
+            pid, group = _PROGRAM.unpack(told)
+            (os.killpg if group else os.kill)(pid, signal.SIGKILL)
+        sweep()
+    finally:
+        # Nothing of what this process would do at its end is the copy's to do.
+        os._exit(0)
+
+
+def keep_only(descriptors: Iterable[int]) -> None:
+    """Close all descriptors but these."""
+    first = 0
+    for descriptor in sorted(descriptors):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _HIGHEST)

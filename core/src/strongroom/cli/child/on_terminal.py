@@ -1,0 +1,164 @@
+"""A child on a terminal of its own, whose output is masked on its way to ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli.child import session_leader
+from strongroom.cli.child.relay import Relay
+from strongroom.cli.child.signals import FROM_THE_KEYBOARD, Typed
+from strongroom.cli.child.supervisor import STDERR, STDIN, STDOUT, Child
+from strongroom.cli.child.terminal import Terminal, in_foreground
+
+if TYPE_CHECKING:
+    from strongroom.cli.child.supervisor import Control
+    from strongroom.masking import Masker
+
+__all__ = ["ChildOnTerminal"]
+
+
+_ASKS_FOR_THE_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
+
+
+class ChildOnTerminal(Child):
+    """The child with a terminal of its own, led by a monitor."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        masker: Callable[[], Masker] | None,
+        control: Control | None,
+    ) -> None:
+        super().__init__(command, environment, masker, control)
+        self.own_group = True
+        self.terminal = Terminal(STDOUT)
+        self.monitor: session_leader.Monitor | None = None
+        self.was_typed_in_line = False
+        self.terminal_took_it = True
+        self.has_jobs = False
+
+    def _enter(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(self.terminal)  # the monitor is its guard
+
+    def _start(self, ends: list[int]) -> None:
+        assert self.masker is not None  # noqa: S101  # that is why there is a terminal
+        slave = self.terminal.slave
+        ends.append(slave)
+        self.relays.append(Relay(self.terminal.master, STDOUT, self.masker))
+        streams = {
+            "stdin": slave if os.isatty(STDIN) else None,
+            "stdout": slave,
+            "stderr": slave if os.isatty(STDERR) else self._pipe(self.masker, STDERR, ends),
+        }
+        self.monitor = session_leader.Monitor(
+            self.command,
+            self.environment,
+            terminal=self.terminal,
+            streams=streams,
+            foreign=[relay.source for relay in self.relays],
+            in_foreground=self.terminal.reads_input,
+            prepare=self.prepare_all if self.prepare else None,
+        )
+
+    def _wanted(self) -> dict[int, int]:
+        wanted = super()._wanted()
+        if self.monitor is not None:
+            wanted[self.monitor.reader] = selectors.EVENT_READ
+        if self.terminal.master in wanted:
+            if self.terminal.has_input:
+                wanted[self.terminal.master] |= selectors.EVENT_WRITE
+            elif self.terminal.reads_input:
+                wanted[self.terminal.keys] = selectors.EVENT_READ
+        return wanted
+
+    def _act(self, ready: Mapping[int, int]) -> None:
+        if self.terminal.keys in ready:
+            self._typed(self.terminal.forward_input())
+        if ready.get(self.terminal.master, 0) & selectors.EVENT_WRITE:
+            self.terminal.flush_input()
+        super()._act(ready)
+        if self.monitor is not None and self.monitor.reader in ready:
+            for kind, number in self.monitor.reports():
+                self._reported(kind, number)
+
+    def _reported(self, kind: int, number: int) -> None:
+        if kind == session_leader.STARTED:
+            self._started(number)
+        elif kind == session_leader.FAILED:
+            self.failure = number
+        elif kind == session_leader.ENDED:
+            self.returncode = os.waitstatus_to_exitcode(number)
+        elif number in _ASKS_FOR_THE_TERMINAL:
+            # In the background of its own terminal it is stopped as it reads a key, or changes a mode.
+            self.terminal.wanted = True
+            if in_foreground(self.terminal.keys):
+                self._go_on()
+            else:
+                self._suspend(number)  # as the kernel would have stopped all of us
+        else:
+            self._suspend()
+
+    def _typed(self, data: bytes) -> None:
+        group = self.terminal.foreground
+        self.has_jobs |= group not in {self.pid, None}
+        number = self.terminal.signal_of(data)
+        if number is not None:
+            self.typed = number
+            self.terminal_took_it = True
+            self.was_typed_in_line = self.terminal.reads_lines and group == self.pid
+
+    def typed_signal(self, code: int) -> Typed | None:
+        """Return the typed signal that the job has not got, or that the child has ended by."""
+        if self.typed is None or self.typed in self.ignored:
+            return None
+        if code == -self.typed:
+            return Typed(self.typed, ended_the_program=True, group=self.terminal_took_it)
+        # A program with jobs of its own, such as a shell, or one that reads each key has its own use for it.
+        if code >= 0 and self.was_typed_in_line and not self.has_jobs:
+            return Typed(self.typed, ended_the_program=False, group=True)
+        return None
+
+    def _ended(self, pid: int, code: int) -> None:
+        # The monitor has told what it knows before it ends; if not, its own end stands for the child's.
+        if self.monitor is not None and pid == self.monitor.pid:
+            for kind, number in self.monitor.reports():
+                self._reported(kind, number)
+            if not self._is_over:
+                self.returncode = code
+
+    def _handlers(self) -> dict[int, Any]:
+        return super()._handlers() | {
+            signal.SIGWINCH: lambda *_: self.terminal.resize(),
+            signal.SIGTSTP: self._received,  # the monitor will tell when the child has stopped
+            signal.SIGCONT: lambda *_: self._go_on(),
+        }
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        super()._received(number, frame)
+        if number in FROM_THE_KEYBOARD and not self.terminal.reads_input:
+            # Our terminal was not raw, so that it may have come from there, to the whole job.
+            self.typed, self.was_typed_in_line, self.terminal_took_it = number, False, False
+
+    def _suspend(self, number: int = signal.SIGTSTP) -> None:
+        self.terminal.detach()
+        super()._suspend(number)
+
+    def _go_on(self) -> None:
+        here = self.terminal.attach()
+        if self.monitor is not None:
+            self.monitor.resume(in_foreground=here)
+
+    def _let_go(self) -> None:
+        if self.monitor is not None and self.failure is None:
+            self.monitor.let_go()
+
+    def _after(self, *, left: bool) -> None:
+        if self.monitor is not None:
+            self.monitor.close(end=not left)
