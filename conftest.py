@@ -23,6 +23,9 @@ from hypothesis import HealthCheck, settings
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# jsonschema compiles a grammar of IRIs, for seconds a process, where a tool has brought it: we need none.
+sys.modules["rfc3987_syntax"] = None
+
 # Each write of a store waits for the disk, and tests make tens of thousands: where memory is enough, and
 # may hold programs, they are made there. What a killed process left is seen all the same.
 MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes folders of its own in it

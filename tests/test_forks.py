@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import multiprocessing
 import os
@@ -268,24 +269,27 @@ def test_asyncio_goes_on_in_a_child(middleware):
 
 
 def test_a_child_masks_what_a_thread_had_half_learnt():
-    masker = Masker()
     ended, begun = threading.Event(), threading.Event()
-    learnt = []
+    learner = [(Masker(), [])]
 
     def learn():
-        number = 0
-        while not ended.is_set():
+        for number in itertools.count():
+            if ended.is_set():
+                return
+            if number % 50 == 0:  # what a masker knows makes each change dearer
+                learner[0] = (Masker(), [])
+            masker, learnt = learner[0]
             value = f"correct-horse-{number}-battery"
             masker.add(value)
             learnt.append(value)
             begun.set()
-            number += 1
 
     thread = threading.Thread(target=learn, daemon=True)
     thread.start()
     assert begun.wait(60)
 
     def work(_):
+        masker, learnt = learner[0]
         masker.add("swordfish-of-the-child")
         text = " ".join([*learnt, "swordfish-of-the-child"])
         masked = masker.mask_text(text)

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import warm_command
 
 MOST_PLAIN, MOST_RICH, MOST_RUN = (124, 60_000), (186, 80_000), (208, 95_000)
 """Modules, and calls of Python's and C's functions: what was counted, with little to spare for modules, and more
@@ -129,15 +130,16 @@ def spec(tmp_path, monkeypatch):
     ],
     ids=["plain", "get", "run", "resolve"],
 )
-def test_a_remembered_spec_costs_little_to_start_with(spec, text, code, most):
+def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, text, code, most):
     """Work is counted: modules, calls, and calls of the compiler, whose first one takes eight milliseconds.
 
     Dataclasses bring `inspect` along, which takes as long as reading the store.
     """
     spec.write_text(text)
     spec.chmod(0o644)
-    subprocess.run([sys.executable, "-m", "strongroom", "set", "value"], check=True, input=b"value-of-it")
-    work_of(code)  # the first one takes the whole way, and remembers; the second writes what Python compiled
+    warm_command.run([warm_strongroom, "set", "value"], check=True, input="value-of-it")
+    # The first one takes the whole way, remembers, and writes what Python compiled.
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     compiled, calls, modules = work_of(code)
     assert {name.partition(".")[0] for name in modules} & TOO_LONG == set()
     assert compiled == 0

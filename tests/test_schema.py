@@ -14,7 +14,7 @@ SCHEMA = json.loads(FILE.read_text())
 
 
 def valid(text):
-    import jsonschema  # a second of parsing grammars, that no other test has to wait for
+    import jsonschema  # half a second that no other test has to wait for
 
     return jsonschema.Draft202012Validator(SCHEMA).is_valid(yaml.safe_load(text))
 
