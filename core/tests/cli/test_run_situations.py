@@ -98,8 +98,10 @@ SITUATIONS = {
     # Ctrl-C and the script around
     "the script ends with the program": Situation("R hang; say second", ("…ready", C), often=True),
     "a loop ends": Situation("while true; do R hang; done", ("…ready", C), "dash bash zsh", often=True),
-    "of a program that ends by itself": Situation("R graceful; say second", ("…ready", C), "dash bash zsh"),
-    "a program that goes on": Situation("R stubborn; say second", ("…ready", C, "…met", "on\n")),
+    "of a program that ends by itself": Situation("R graceful; say second", ("…ready", C), "dash bash"),
+    "a program that goes on": Situation(
+        "R stubborn; say second", ("…ready", C, "…met", "on\n"), "dash bash fish"
+    ),
     "Ctrl-backslash": Situation("ulimit -c 0; R hang; say second", ("…ready", Q), "dash bash zsh"),
     "a pipe behind": Situation("R hang | cat; say second", ("…ready", C), "dash bash zsh"),
     "find -exec": Situation("find go say -exec R hang \\;; say second", ("…ready", C), "dash bash"),
@@ -186,7 +188,7 @@ SITUATIONS = {
     "closed errors": Situation("R sh -c 'echo x >&2; say out; exit 6' 2>&-; say $?", (), "dash bash"),
     "a reader that is gone": Situation("R yes | head -n 1 > first; say $?; cat first", (), "dash bash zsh"),
     "both streams in one file": Situation(
-        "R sh -c 'echo a; echo b >&2; echo c' >both 2>&1; cat both; say $?"
+        "R sh -c 'echo a; echo b >&2; echo c' >both 2>&1; cat both; say done"
     ),
     # processes that outlive the program
     "outlives it": Situation(

@@ -9,23 +9,41 @@ from strongroom.cli import errors
 __all__ = ["read_value"]
 
 
-def read_value(key: str, *, raw: bool) -> str:
-    """Return a value from stdin, or from whoever sits at the terminal.
+def read_value(key: str, *, raw: bool, allow_empty: bool = False) -> str:
+    """Return a value from stdin, or from whoever sits at the terminal, who is asked twice.
 
     Raises:
-        UsageError: It is not UTF-8 text.
+        UsageError: It is not UTF-8 text, nothing was typed, or not the same twice.
     """
     if sys.stdin.isatty():
-        import getpass
-
-        from strongroom.errors import show_key
-
-        return getpass.getpass(f"Value of {show_key(key)}: ")
+        return _asked(key, allow_empty=allow_empty)
     data = sys.stdin.buffer.read()
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = None
+    text = _decoded(data)
     if text is None:
         raise errors.UsageError("stdin is not UTF-8 text", hint="encode it first, for example with base64")
     return text if raw else text.removesuffix("\n")
+
+
+def _asked(key: str, *, allow_empty: bool) -> str:
+    from strongroom.cli.prompt import ask_hidden
+    from strongroom.errors import show_key
+
+    ahead = bytearray()
+    first = ask_hidden(f"Value of {show_key(key)}: ", ahead)
+    if not first and not allow_empty:
+        raise errors.UsageError(
+            "nothing was typed, and nothing was stored", hint="give --allow-empty if that is meant"
+        )
+    if first != ask_hidden("The same again: ", ahead):
+        raise errors.UsageError("the two values differ, and nothing was stored", hint="do it again")
+    text = _decoded(first)
+    if text is None:
+        raise errors.UsageError("what was typed is not UTF-8 text", hint="pipe it in, as base64")
+    return text
+
+
+def _decoded(data: bytes) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None

@@ -68,7 +68,7 @@ def set_command(
         if generate:
             value = _generated(registry.plan, key, declared)
         elif value is None:
-            value = read_value(key, raw=raw)
+            value = read_value(key, raw=raw, allow_empty=allow_empty)
         else:
             settings.warn(
                 "a value on the command line is seen in the list of processes and stays in the shell's "
@@ -90,6 +90,8 @@ def set_command(
         if settings.json:
             told = {"declared": added is not None} if declare else {}
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **told})
+        else:
+            settings.note(f"stored {show_key(key)} in {pipeline}")
 
 
 def _declared(plan: Plan, name: str) -> bytes | None:
