@@ -10,7 +10,7 @@ from strongroom.plugins.builtins import strongroom_middleware
 from strongroom.testing import ProviderConformance, behind, behind_each, sampled
 from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.middleware import CHAIN
-from strongroom.testing.sampling import names_of_tests
+from strongroom.testing.sampling import names_of_tests, together
 from strongroom_memory import MemorySecretProvider
 
 
@@ -130,6 +130,52 @@ def test_another_configuration_has_a_sample_of_its_own():
             assert not is_marked(Other, name)
             check_whole([Other], name)
         assert not hasattr(Kit, f"{name}_beyond")
+
+
+def test_one_test_may_try_all_parameters():
+    """It is of the kit alone; the tests of single parameters are all there, with marks."""
+
+    class Other(Kit):
+        pass
+
+    class Derived(Other):
+        pass
+
+    assert together(pytest.mark.torture)(Other) is Other
+    for name in names_of_tests(Kit):
+        joined = getattr(Other, f"{name}_together", None)
+        several = len(parameters(Kit, name)) > 1 and not why_not_asked(Kit, getattr(Kit, name))
+        assert (joined is not None) is several, name
+        assert is_marked(Other, name) is several
+        assert parameters(Other, name) == parameters(Kit, name)
+        if joined is not None:
+            assert not is_marked(Other, f"{name}_together")
+            assert why_not_asked(Other, joined) == []
+            assert why_not_asked(Derived, joined)
+
+
+def test_a_test_of_all_parameters_names_each_that_fails():
+    """And goes on to the next one; it takes the arguments that are left."""
+    tried = []
+
+    class Careless(Kit):
+        @pytest.mark.parametrize("key", ["a", pytest.param("b", id="the second"), "c"])
+        def test_keys(self, provider, key):
+            tried.append((provider, key))
+            assert key == "a"
+
+        @pytest.mark.parametrize("key", ["a", "b"], ids=["one", "two"])
+        def test_more_keys(self, provider, key):
+            with pytest.raises(KeyError):
+                assert provider == key
+
+    together()(Careless)
+    assert list(inspect.signature(Careless.test_keys_together).parameters) == ["self", "provider"]
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)\[the second\].*\['c'\]"):
+        Careless().test_keys_together(provider=1)
+    assert tried == [(1, "a"), (1, "b"), (1, "c")]
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)\[two\]"):
+        Careless().test_more_keys_together(provider="a")
 
 
 def test_a_second_provider_is_asked_for_where_there_is_one():

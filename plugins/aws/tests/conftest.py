@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 from botocore.hooks import EventAliaser
 from moto import backends as moto_backends
+from moto.core import responses
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from strongroom.testing.faults import FaultProxy
@@ -41,6 +42,7 @@ def _sdk_read_once():
         patch.setattr(botocore.hooks, "accepts_kwargs", lru_cache(botocore.hooks.accepts_kwargs))
         patch.setattr(EventAliaser, "__init__", make)
         patch.setattr(moto_backends, "list_of_moto_modules", lambda: modules)
+        patch.setattr(responses, "method_names_from_class", lru_cache(responses.method_names_from_class))
         yield
 
 

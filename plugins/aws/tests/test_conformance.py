@@ -7,7 +7,8 @@ import functools
 import pytest
 import strongroom_aws.connection as connections
 from strongroom.testing import ProviderConformance, behind_each
-from strongroom_aws import AWSParameterProvider, AWSSecretProvider
+from strongroom.testing.sampling import together
+from strongroom_aws import AWSParameterProvider, AWSSecretProvider, service
 from strongroom_aws.names import MARKER
 from strongroom_aws.payload import BASE64_MARK, TEXT_MARK
 from strongroom_aws.provider import MAX_VALUE_BYTES
@@ -55,11 +56,17 @@ class TestSecretsManager(ProviderConformance):
     title = "aws"
     provider_class = AWSSecretProvider
     max_value_bytes = MAX_VALUE_BYTES
-    listed_keys = 105  # a page has 100
+    similar_keys = 25
+    listed_keys = 12
+    page = 5
     hostile_keys = (f"a{MARKER}2f", f"{MARKER}h{'0' * 64}", "name-AbCdEf", "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, f"{TEXT_MARK}x", "{{x}}")
     sdk_modules = ("boto3", "botocore", "urllib3")
     construction = "from strongroom_aws import AWSSecretProvider; AWSSecretProvider('us-east-1')"
+
+    @pytest.fixture(autouse=True)
+    def _page(self, monkeypatch):
+        monkeypatch.setattr(service, "_PAGE", self.page)
 
     @pytest.fixture
     def provider(self, make):
@@ -83,9 +90,12 @@ class TestDeletingAtOnce(TestSecretsManager):
 
 @pytest.mark.torture
 class TestPlainMoto(TestSecretsManager):
-    """Whoever tries strongroom on moto meets moto's own rules."""
+    """Whoever tries strongroom on moto meets moto's own rules; with pages as long as they are."""
 
     title = "aws, on moto's own rules"
+    similar_keys = None
+    listed_keys = 105
+    page = 100
 
     @pytest.fixture
     def moto(self, plain_moto):
@@ -105,7 +115,8 @@ class TestParameterStore(ProviderConformance):
     title = "aws.parameters"
     provider_class = AWSParameterProvider
     max_value_bytes = 4096
-    listed_keys = 55  # a page has 50, or 10 with values
+    similar_keys = 25
+    listed_keys = 12  # a page has 10
     reuses_version_ids = True
     hostile_keys = ("aws/key", "ssm", "a-.2f", "a" + "/b" * 20, "with space", "k" * 512)
     hostile_values = (TEXT_MARK, BASE64_MARK, "{{x}}", "{{")
@@ -121,5 +132,16 @@ class TestParameterStore(ProviderConformance):
         return make(AWSParameterProvider)
 
 
+@pytest.mark.torture
+class TestManyParameters(TestParameterStore):
+    """With all the keys of the kit, and many pages of them."""
+
+    title = "aws.parameters, with more keys"
+    similar_keys = None
+    listed_keys = 55
+
+
 globals().update(behind_each(TestSecretsManager, beyond_sample=[pytest.mark.torture]))
 globals().update(behind_each(TestParameterStore, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestSecretsManager)
+together(pytest.mark.torture)(TestParameterStore)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_directory import DirectorySecretProvider
 
 
 class TestDirectory(ProviderConformance):
     title = "directory"
+    listed_keys = 30  # it knows no pages
     provider_class = DirectorySecretProvider
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = (
@@ -42,3 +44,4 @@ class TestDirectory(ProviderConformance):
 
 
 globals().update(behind_each(TestDirectory, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestDirectory)

@@ -6,12 +6,14 @@ import os
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_env import EnvSecretProvider
 
 
 class TestEnv(ProviderConformance):
     title = "env"
     provider_class = EnvSecretProvider
+    listed_keys = 30  # it knows no pages
     not_representable = ("\x00",)
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_env import EnvSecretProvider; EnvSecretProvider()"
@@ -37,3 +39,4 @@ class TestEnv(ProviderConformance):
 
 
 globals().update(behind_each(TestEnv, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestEnv)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.testing import ProviderConformance, behind_each
-from strongroom_etcd import EtcdSecretProvider
+from strongroom.testing.sampling import together
+from strongroom_etcd import EtcdSecretProvider, backend
 
 KEY = generate_key()
 
@@ -19,7 +20,11 @@ class TestEtcd(ProviderConformance):
         "EtcdSecretProvider('http://etcd.example.com:2379', key_file='app.key')"
     )
     max_value_bytes = 1_572_864 - 65_536
-    listed_keys = 510  # a page has 500
+    listed_keys = 12
+
+    @pytest.fixture(autouse=True)
+    def _short_pages(self, monkeypatch):
+        monkeypatch.setattr(backend, "_PAGE", 5)
 
     @pytest.fixture
     def provider(self, server, prefix):
@@ -33,3 +38,4 @@ class TestEtcd(ProviderConformance):
 
 
 globals().update(behind_each(TestEtcd, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestEtcd)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_exec import ExecSecretProvider
 
 
@@ -18,6 +19,7 @@ def emptied(provider):
 class TestExec(ProviderConformance):
     title = "exec, a program in Python"
     provider_class = ExecSecretProvider
+    listed_keys = 30  # it knows no pages
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_exec import ExecSecretProvider; ExecSecretProvider(['/nowhere'])"
     survives_forks = "a child starts a program of its own, and this one keeps its secrets in its memory"
@@ -40,3 +42,4 @@ class TestExecJavaScript(TestExec):
 
 
 globals().update(behind_each(TestExec, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestExec)

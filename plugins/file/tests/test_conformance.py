@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_file import FileSecretProvider
 
 KEY = generate_key()
@@ -13,6 +14,7 @@ KEY = generate_key()
 class TestFile(ProviderConformance):
     title = "file"
     provider_class = FileSecretProvider
+    listed_keys = 30  # it knows no pages
     sdk_modules = ("sqlite3", "cryptography", "pydantic", "pluggy")
     construction = "from strongroom_file import FileSecretProvider; FileSecretProvider('secrets.enc', key_file='app.key')"
 
@@ -28,3 +30,4 @@ class TestFile(ProviderConformance):
 
 
 globals().update(behind_each(TestFile, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestFile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each, sampled
+from strongroom.testing.sampling import together
 from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.names import MARKER
 from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES
@@ -13,7 +14,7 @@ class TestGrpc(ProviderConformance):
     title = "gcp, gRPC"
     provider_class = GCPSecretProvider
     max_value_bytes = MAX_BYTES
-    listed_keys = 30
+    listed_keys = 12
     reuses_version_ids = True
     hostile_keys = (
         f"a{MARKER}2f",
@@ -35,7 +36,7 @@ class TestGrpc(ProviderConformance):
 
     @pytest.fixture
     def provider(self, bench):
-        bench.store.largest_page = 25  # the service's own has more secrets than a test likes to write
+        bench.store.largest_page = 5  # the service's own has more secrets than a test likes to write
         return bench.provider()
 
     @pytest.fixture
@@ -51,6 +52,7 @@ class TestGrpc(ProviderConformance):
 class TestRest(TestGrpc):
     title = "gcp, REST"
     survives_forks = True
+    similar_keys = 25
 
     @pytest.fixture
     def transport(self):
@@ -58,3 +60,4 @@ class TestRest(TestGrpc):
 
 
 globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestGrpc)

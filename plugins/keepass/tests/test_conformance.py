@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_keepass import KeePassSecretProvider
 
 
 class TestKeePass(ProviderConformance):
     title = "keepass"
     provider_class = KeePassSecretProvider
+    listed_keys = 30  # it knows no pages
     sdk_modules = ("pykeepass", "lxml", "construct", "argon2", "sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_keepass import KeePassSecretProvider; KeePassSecretProvider('/x', 'p')"
     not_representable = ("\x00", "\x01", "\x1b", "\ufffe", "\uffff")
@@ -31,3 +33,4 @@ class TestKeePass(ProviderConformance):
 
 
 globals().update(behind_each(TestKeePass, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestKeePass)

@@ -9,12 +9,14 @@ import pytest
 pytest.importorskip("strongroom.testing", reason="core's conformance kit is not here")
 
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_keyring import KeyringSecretProvider
 
 
 class TestFileBackend(ProviderConformance):
     title = "keyring, a backend that cannot list"
     provider_class = KeyringSecretProvider
+    listed_keys = 30  # it knows no pages
 
     @pytest.fixture
     def provider(self, file_backend):
@@ -29,6 +31,7 @@ class TestFileBackend(ProviderConformance):
 class TestSecretService(ProviderConformance):
     title = "keyring, GNOME's Secret Service"
     provider_class = KeyringSecretProvider
+    listed_keys = 30  # it knows no pages
 
     @pytest.fixture
     def service(self):
@@ -45,3 +48,5 @@ class TestSecretService(ProviderConformance):
 
 globals().update(behind_each(TestFileBackend, beyond_sample=[pytest.mark.torture]))
 globals().update(behind_each(TestSecretService, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestFileBackend)
+together(pytest.mark.torture)(TestSecretService)

@@ -6,6 +6,7 @@ import pytest
 from strongroom.errors import SecretTooLargeError, ValidationError
 from strongroom.keys import check_key, check_prefix, check_value
 from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing.sampling import together
 from strongroom_memory import MemorySecretProvider
 
 
@@ -90,3 +91,4 @@ class TestLimited(TestMemory):
 
 globals().update(behind_each(TestMemory, beyond_sample=[pytest.mark.torture]))
 globals().update(behind_each(TestLimited, beyond_sample=[pytest.mark.torture], each_middleware=True))
+together(pytest.mark.torture)(TestLimited)

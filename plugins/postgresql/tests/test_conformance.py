@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom.testing import ProviderConformance, behind_each
-from strongroom_postgresql import PostgreSQLSecretProvider
+from strongroom.testing.sampling import together
+from strongroom_postgresql import PostgreSQLSecretProvider, backend
 
 KEY = generate_key()
 
@@ -18,7 +19,12 @@ class TestPostgreSQL(ProviderConformance):
         "from strongroom_postgresql import PostgreSQLSecretProvider; "
         "PostgreSQLSecretProvider('postgresql://db.example.com/app', key_file='app.key')"
     )
+    listed_keys = 12
     hostile_keys = ("a'; DROP TABLE secret; --", "%s", "$1", "a\\b", 'with "quotes"')
+
+    @pytest.fixture(autouse=True)
+    def _short_pages(self, monkeypatch):
+        monkeypatch.setattr(backend, "_PAGE", 5)
 
     @pytest.fixture
     def provider(self, url, schema):
@@ -32,3 +38,4 @@ class TestPostgreSQL(ProviderConformance):
 
 
 globals().update(behind_each(TestPostgreSQL, beyond_sample=[pytest.mark.torture]))
+together(pytest.mark.torture)(TestPostgreSQL)

@@ -11,15 +11,16 @@ Which tests are in a sample is decided by their names, so it is the same everywh
 from __future__ import annotations
 
 import functools
+import inspect
 import zlib
 from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar
 
 import pytest
 
-from strongroom.testing.conformance.base import ConformanceBase, why_not_asked
+from strongroom.testing.conformance.base import ConformanceBase, only_where, why_not_asked
 
-__all__ = ["count_of_parameters", "mark_beyond", "names_of_tests", "sampled", "seed_of"]
+__all__ = ["count_of_parameters", "mark_beyond", "names_of_tests", "sampled", "seed_of", "together"]
 
 Kit = TypeVar("Kit", bound=type[ConformanceBase])
 
@@ -36,6 +37,29 @@ def sampled(*beyond_sample: pytest.MarkDecorator) -> Callable[[Kit], Kit]:
             test = getattr(kit, name)
             if not why_not_asked(kit, test):
                 mark_beyond(kit, name, {seed_of(kit, name) % count_of_parameters(test)}, beyond_sample)
+        return kit
+
+    return decorate
+
+
+def together(*single: pytest.MarkDecorator, apart: Container[str] = ()) -> Callable[[Kit], Kit]:
+    """Have one test try all the parameters of each test that has some; the tests of single ones get marks.
+
+    It saves making an empty backend for each of hundreds of keys and values. The tests have names that end in
+    `_together`, name each parameter that fails, and are of this kit alone, not of those derived from it.
+    Apply it after `behind_each`, whose samples are of the single ones.
+
+    Args:
+        single: Marks for the tests of single parameters.
+        apart: Names of tests that stay as they are, where what one parameter leaves makes the next one slow.
+    """
+
+    def decorate(kit: Kit) -> Kit:
+        for name in names_of_tests(kit):
+            test = getattr(kit, name)
+            if name not in apart and count_of_parameters(test) > 1 and not why_not_asked(kit, test):
+                setattr(kit, f"{name}_together", _all_of(test, kit))
+                mark_beyond(kit, name, (), single)
         return kit
 
     return decorate
@@ -95,3 +119,33 @@ def _only(mark: pytest.Mark, values: Container[int]) -> pytest.Mark:
     if isinstance(ids, list):
         ids = [one for number, one in enumerate(ids) if number in values]
     return pytest.mark.parametrize(names, chosen, **{**mark.kwargs, "ids": ids}).mark
+
+
+def _all_of(test: Callable[..., Any], kit: type[ConformanceBase]) -> Callable[..., Any]:
+    """Return a test of `kit` alone that calls `test` with one after the other of its parameters."""
+    parametrize = next(mark for mark in vars(test)["pytestmark"] if mark.name == "parametrize")
+    argument, parameters = parametrize.args
+    ids = parametrize.kwargs.get("ids")
+
+    def run(*args: Any, **kwargs: Any) -> None:
+        failed: list[str] = []
+        for number, parameter in enumerate(parameters):
+            value = parameter.values[0] if isinstance(parameter, pytest.ParameterSet) else parameter
+            named = parameter.id if isinstance(parameter, pytest.ParameterSet) else None
+            if named is None:
+                named = ids[number] if isinstance(ids, list) else ascii(value)
+            try:
+                test(*args, **kwargs, **{argument: value})
+            except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  # all that fail are named
+                failed.append(f"[{named}] {type(error).__name__}: {error}")
+        if failed:
+            pytest.fail("\n".join(failed))
+
+    functools.update_wrapper(run, test)
+    signature = inspect.signature(test)
+    kept = [one for one in signature.parameters.values() if one.name != argument]
+    run.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]  # pytest looks at it
+    others = [mark for mark in vars(test)["pytestmark"] if mark is not parametrize]
+    run.pytestmark = others  # type: ignore[attr-defined]  # of pytest
+    only_here = only_where(lambda other: None if other is kit else "its parameters are tried one by one here")
+    return only_here(run)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -152,6 +153,9 @@ class ConformanceBase:
     """Values that are special to this backend, tried besides the kit's own."""
     title: ClassVar[str] = ""
     """What tables of results call this backend; by default the name of the class."""
+    similar_keys: ClassVar[int | None] = None
+    """How many of the kit's keys that are easily confused are tried, a different run of them for each kit;
+    None for all. It is for services with slow requests, whose names have tests of their own."""
     listed_keys: ClassVar[int] = 125
     """How many keys a long list has: more than a page of the service."""
     thread_count: ClassVar[int] = 8
@@ -195,6 +199,13 @@ class ConformanceBase:
         for key in keys:
             provider.delete_secret(key)
         self.settle()
+
+    def run_of(self, keys: Sequence[str]) -> list[str]:
+        """Return as many of `keys` as the kit tries, neighbours together."""
+        if self.similar_keys is None:
+            return list(keys)
+        first = zlib.crc32(type(self).__name__.encode()) % len(keys)
+        return [*keys, *keys][first : first + min(self.similar_keys, len(keys))]
 
     def second(self, reopened: Any) -> Any:
         """Return the second provider, or skip the test."""

@@ -45,11 +45,11 @@ class KeyTests(ConformanceBase):
 
     def test_keys_that_narrow_alphabets_confuse_stay_apart(self, provider: Any) -> None:
         """Keys that differ by case, punctuation, escapes or normalisation alone are different secrets."""
-        self._stay_apart(provider, list(COLLIDING_KEYS))
+        self._stay_apart(provider, self.run_of(COLLIDING_KEYS))
 
     def test_generated_keys_stay_apart(self, provider: Any) -> None:
         """Sixty keys made of the characters that escapes are made of are sixty secrets."""
-        self._stay_apart(provider, generated_keys(60, seed=20))
+        self._stay_apart(provider, self.run_of(generated_keys(60, seed=20)))
 
     def test_deleting_one_of_similar_keys_leaves_the_others(self, provider: Any) -> None:
         """A delete hits exactly the key that was meant."""

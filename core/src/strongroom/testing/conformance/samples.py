@@ -19,7 +19,6 @@ HOSTILE_KEYS: dict[str, str] = {
     "digit": "0",
     "plain": "database_password",
     "segments": "database/primary/password",
-    "many segments": "/".join("s" * 256),
     "512 letters": "k" * 512,
     "512 wide letters": "ключ" * 128,
     "512 astral characters": "🔑" * 512,
@@ -69,6 +68,8 @@ HOSTILE_KEYS: dict[str, str] = {
     "device name": "con/nul",
     "metadata": "metadata/data",
     "python": "__class__/__init__",
+    # the last, as some services list each level by itself, also of what was deleted
+    "many segments": "/".join("s" * 256),
 }
 """Valid keys, each named for what is special about it."""
 
