@@ -285,6 +285,19 @@ def test_whoever_releases_after_every_byte_still_sees_less_than_four_characters(
     assert shown + stream.finish() == b"say hun" + MARK + b" now"
 
 
+def test_few_values_are_found_also_where_their_parts_overlap():
+    chance = random.Random(6)
+    for _ in range(40):
+        text = "".join(chance.choices("abcA1", k=chance.randint(300, 600)))
+        starts = [chance.randrange(len(text) - 16) for _ in range(chance.randint(1, 6))]
+        values = {text[start : start + chance.randint(13, 16)] for start in starts}
+        few, many = Masker(values), Masker([*values, *(f"another value {one}" for one in range(100))])
+        data = f"{text} {'nothing at all ' * 60} {text}".encode()
+        masked = few.mask(data)
+        assert masked == many.mask(data)
+        assert not any(value.encode() in masked for value in values)
+
+
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.torture)])
 def test_many_values_are_all_found(count):
     chance = random.Random(count)

@@ -25,7 +25,7 @@ from strongroom.masking.partial import (
     encoded_beginnings,
     inside_at_end,
 )
-from strongroom.masking.views import views
+from strongroom.masking.views import Known, views
 
 __all__ = ["Finder", "Found"]
 
@@ -44,6 +44,10 @@ _LONGEST_PARTIAL = 82
 _TOKEN_TAIL = re.compile(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 100_000
+_FEW = 64
+"""So many patterns are looked for with instructions that compare many bytes at once."""
+_NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFA, 0x100))
+"""Patterns that no text has: with these the search does not look for some common byte first."""
 _MOST_REACH = 1 << 16
 
 
@@ -83,23 +87,55 @@ class _Window(NamedTuple):
 Target = _Form | _Window
 
 
-class _Spans:
-    """Where the first of a list of finds are, in order, put in order when somebody asks."""
+class _Automaton:
+    """All patterns that were added from `first` on, and what each stands for.
 
-    def __init__(self, found: Sequence[Found]) -> None:
-        self._found = found[: len(found)]
-        self._spans: list[tuple[int, int]] | None = None
+    A few patterns are looked for several times as fast, but only those that do not overlap: where one turns
+    up, its surroundings are looked through for all.
+    """
 
-    def __call__(self) -> list[tuple[int, int]]:
-        if self._spans is None:
-            self._spans = sorted((one.start, one.stop) for one in self._found)
-        return self._spans
+    __slots__ = ("_every", "_few", "_longest", "first", "targets")
 
+    def __init__(self, added: Sequence[tuple[bytes, Target]], first: int) -> None:
+        from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind  # perhaps nothing is masked
 
-class _Automaton(NamedTuple):
-    first: int
-    search: Any
-    targets: list[list[Target]]
+        by_pattern: dict[bytes, list[Target]] = {}
+        for pattern, target in added:
+            targets = by_pattern.setdefault(pattern, [])
+            if len(targets) < _MOST_TARGETS:
+                targets.append(target)
+        self.first = first
+        self.targets = [*by_pattern.values(), *([] for _ in _NEVER_SKIPPED)]
+        self._longest = max(map(len, by_pattern))
+        kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
+        self._every = BytesAhoCorasick([*by_pattern, *_NEVER_SKIPPED], implementation=kind)
+        self._few = None
+        if len(by_pattern) <= _FEW:
+            self._few = BytesAhoCorasick(
+                list(by_pattern), implementation=kind, matchkind=MatchKind.LeftmostLongest
+            )
+
+    def matches(self, data: bytes) -> list[tuple[int, int, int]]:
+        """Return for each match, also where they overlap, which pattern it is, its start and its stop."""
+        found: list[tuple[int, int, int]]
+        if self._few is None or len(data) <= 4 * self._longest:
+            found = self._every.find_matches_as_indexes(data, overlapping=True)
+            return found
+        found = []
+        low = high = 0
+        # What overlaps a match, and was passed over for it, lies within the longest pattern's reach.
+        for _, start, stop in self._few.find_matches_as_indexes(data):
+            if start - self._longest > high:
+                self._add(found, data, low, high)
+                low = max(0, start - self._longest)
+            high = stop + self._longest
+        self._add(found, data, low, high)
+        return found
+
+    def _add(self, found: list[tuple[int, int, int]], data: bytes, low: int, high: int) -> None:
+        if high:
+            matches = self._every.find_matches_as_indexes(data[low:high], overlapping=True)
+            found += ((which, low + start, low + stop) for which, start, stop in matches)
 
 
 class Finder:
@@ -166,7 +202,7 @@ class Finder:
             return []
         found = list(self._direct(data, ended))
         if depth:
-            for view in views(data, _Spans(found)):
+            for view in views(data, Known((one.start, one.stop) for one in found)):
                 inner = self.find(view.data, depth=depth - 1) if view.text else list(self._direct(view.data))
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
@@ -176,10 +212,10 @@ class Finder:
 
     def _direct(self, data: bytes, ended: bool = True) -> Iterator[Found]:
         words: list[Found] = []
-        done: dict[int, tuple[int, int]] = {}
+        done: dict[_Value, tuple[int, int]] = {}
         for automaton in self._automata():
             targets = automaton.targets
-            for which, start, stop in automaton.search.find_matches_as_indexes(data, overlapping=True):
+            for which, start, stop in automaton.matches(data):
                 for target in targets[which]:
                     if isinstance(target, _Form):
                         one = Found(start, stop, target.label, target.encoding)
@@ -192,14 +228,15 @@ class Finder:
                         else:
                             yield one
                         continue
-                    last = done.get(id(target.value))
+                    value = target.value
+                    last = done.get(value)
                     if last is not None and last[0] <= start and stop <= last[1]:
                         continue
                     met = _followed(data, start, stop, target)
                     if met is not None:
-                        done[id(target.value)] = met
-                        plain = data[met[0] : met[1]] == target.value.raw
-                        yield Found(*met, target.value.label, "plain" if plain else "escaped")
+                        done[value] = met
+                        plain = data.startswith(value.raw, met[0]) and met[1] - met[0] == len(value.raw)
+                        yield Found(*met, value.label, "plain" if plain else "escaped")
         if words:
             yield from _whole_tokens(data, words, ended)
 
@@ -213,7 +250,7 @@ class Finder:
         first = built
         while kept and built - kept[-1].first <= 2 * (count - first):
             first = kept.pop().first
-        made = (*kept, _automaton(self._added[first:count], first))
+        made = (*kept, _Automaton(self._added[first:count], first))
         self._built = (count, made)
         return made
 
@@ -269,20 +306,6 @@ def _no_line(_line: str) -> bool:
 
 
 _by_place = itemgetter(0, 1)
-
-
-def _automaton(added: list[tuple[bytes, Target]], first: int) -> _Automaton:
-    from ahocorasick_rs import BytesAhoCorasick, Implementation  # nothing may ever have to be masked
-
-    by_pattern: dict[bytes, list[Target]] = {}
-    for pattern, target in added:
-        targets = by_pattern.setdefault(pattern, [])
-        if len(targets) < _MOST_TARGETS:
-            targets.append(target)
-    kind = Implementation.DFA if sum(map(len, by_pattern)) <= _MOST_STATES else None
-    return _Automaton(
-        first, BytesAhoCorasick(list(by_pattern), implementation=kind), list(by_pattern.values())
-    )
 
 
 # --- following a value to both sides ---

@@ -79,28 +79,29 @@ class MaskingStream:
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
-        self._held = b""
+        # What is held, behind the last bytes that are not: these have a part in what is found.
+        self._data = b""
+        self._held = 0
         self._evidence = 0
-        # How much of `_held` was dealt with already, and up to where it stands under a mark.
+        # Up to where `_data` was given out, and up to where it stands under a mark.
         self._given = 0
         self._marked = 0
-        self._before = b""  # the last bytes that are no longer held
 
     def feed(self, data: bytes) -> bytes:
         """Take `data` and return what can be shown by now."""
-        self._held += data
-        end, self._evidence = self._masker.finder.undecided(self._held)
-        return self._advance(end, ended=False)
+        self._data += data
+        end, self._evidence = self._masker.finder.undecided(self._data)
+        return self._advance(max(end, self._held), ended=False)
 
     @property
     def pending(self) -> int:
         """How many bytes are held that were not given out."""
-        return len(self._held) - self._given
+        return len(self._data) - self._given
 
     @property
     def holds(self) -> bool:
         """Whether a tail is held that `release` would give out."""
-        unmasked = len(self._held) - self._marked
+        unmasked = len(self._data) - max(self._marked, self._held)
         return self.pending > 0 and min(self._evidence, unmasked) < MIN_CHARACTERS
 
     def release(self) -> bytes:
@@ -110,28 +111,22 @@ class MaskingStream:
         """
         if not self.holds:
             return b""
-        tail, self._given = self._held[self._given :], len(self._held)
+        tail, self._given = self._data[self._given :], len(self._data)
         return tail
 
     def finish(self) -> bytes:
         """Return the rest, at the end of the stream."""
-        return self._advance(len(self._held), ended=True)
-
-    def _finds(self, ended: bool) -> Iterator[tuple[int, int]]:
-        by = len(self._before)
-        for start, stop in joined(self._masker.finder.find(self._before + self._held, ended=ended)):
-            if stop > by:
-                yield max(0, start - by), stop - by
+        return self._advance(len(self._data), ended=True)
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
         """Give out what stands before `end`, and the marks of finds that begin there or follow at once."""
-        data, given, marked = self._held, self._given, self._marked
-        pieces: list[bytes] = []
-        for start, stop in self._finds(ended):
+        data, held, given, marked = memoryview(self._data), self._held, self._given, self._marked
+        pieces: list[bytes | memoryview] = []
+        for start, stop in joined(self._masker.finder.find(self._data, ended=ended)):
             # Behind `end` a longer find may still come, but what is found is found.
             if start >= end and start > given:
                 break
-            if stop <= marked:
+            if stop <= max(marked, held):
                 continue
             if start > given:
                 pieces.append(data[given:start])
@@ -142,8 +137,9 @@ class MaskingStream:
         if given < end:
             pieces.append(data[given:end])
             given = end
-        self._before = (self._before + data[max(0, end - _CONTEXT) : end])[-_CONTEXT:]
-        self._held = data[end:]
-        self._given = max(0, given - end)
-        self._marked = max(0, marked - end)
+        gone = max(0, end - _CONTEXT)
+        self._data = self._data[gone:]
+        self._held = end - gone
+        self._given = given - gone
+        self._marked = max(0, marked - gone)
         return b"".join(pieces)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import accumulate
+from typing import Any
 
 from strongroom.masking.origins import Moved, Twice, View, substituted
 
-__all__ = ["READINGS", "View", "views"]
-
-
-Known = Callable[[], Sequence[tuple[int, int]]]
-
+__all__ = ["READINGS", "Known", "View", "views"]
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
@@ -32,7 +30,9 @@ READINGS = (
 LEAST = 22
 """Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
 _WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_IS_BASE64 = bytes(byte in _WORD + b"+/-_" for byte in range(256))
+_SPECIAL = b"\x1b\x08\0\\'%&"
+"""Without one of these nothing is coloured, escaped or quoted."""
+_MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
 _IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
 _RUN = b"\1" * LEAST
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
@@ -53,29 +53,66 @@ _GAP = b"\xff\xff\xff"
 _NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
-def views(data: bytes, known: Known = list) -> Iterator[View]:
-    """Yield every other reading of `data` that there is reason for.
+class Known:
+    """Where values were found already: nothing is decoded there. Put in order when somebody asks."""
 
-    Args:
-        data: The text.
-        known: Tells where values were found already, in order: nothing is decoded there.
-    """
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._spans = list(spans)
+        self._starts: list[int] | None = None
+        self._stops: list[int] = []
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Tell whether nearly all of this was found."""
+        if not self._spans:
+            return False
+        if self._starts is None:
+            self._starts = self._joined()
+        which = bisect_right(self._starts, start + _EDGE) - 1
+        return which >= 0 and self._stops[which] >= stop - _EDGE
+
+    def _joined(self) -> list[int]:
+        starts: list[int] = []
+        for start, stop in sorted(self._spans):
+            if starts and start <= self._stops[-1]:
+                self._stops[-1] = max(self._stops[-1], stop)
+            else:
+                starts.append(start)
+                self._stops.append(stop)
+        return starts
+
+
+_NOTHING = Known(())
+
+
+def views(data: bytes, known: Known = _NOTHING) -> Iterator[View]:
+    """Yield every other reading of `data` that there is reason for."""
     batch = _Batch()
-    for view in (*_base64(data, known), *_lists(data, known)):
+    marked = data.translate(_MARKS)
+    for view in (*_base64(data, marked, known), *_lists(data, known)):
         if view.text:
             yield view
         else:
             batch.add(view)
     yield from batch.views()
+    if _dumps().find_matches_as_indexes(data):
+        yield from _parts(_DUMPED, rb" +(?:[a-z]{2,3}(?= ))?|\s*\n[0-7]{7} *|0000000 ", data)
+    if b"\2" not in marked:
+        return
     if b"\x1b" in data or b"\x08" in data or b"\0" in data:
         yield from _without(_TERMINAL, data, "colours")
     if b"\\" in data:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
     if b"'" in data and b"', '" in data:
         yield from _parts(_LIST_OF_CHARACTERS, rb"', ?'", data, more=2)
-    if b"0000000 " in data:
-        yield from _parts(_DUMPED, rb" +(?:[a-z]{2,3}(?= ))?|\s*\n[0-7]{7} *|0000000 ", data)
     yield from _escaped_base64(data)
+
+
+@cache
+def _dumps() -> Any:
+    from ahocorasick_rs import BytesAhoCorasick, MatchKind  # whoever searches has loaded it
+
+    # Six times as fast as Python, which compares at every blank.
+    return BytesAhoCorasick([b"0000000 "], matchkind=MatchKind.LeftmostLongest)
 
 
 _TERMINAL = re.compile(
@@ -96,31 +133,22 @@ _ESCAPES_OF_BASE64 = re.compile(
 )
 
 
-def _is_known(span: tuple[int, int], known: Known) -> bool:
-    """Tell whether nearly all of `span` lies within what was found."""
-    spans = known()
-    which = max(0, bisect_right(spans, span) - 1)
-    return any(
-        start <= span[0] + _EDGE and span[1] - _EDGE <= stop for start, stop in spans[which : which + 2]
-    )
-
-
 # --- base64 ---
 
 
-def _base64(data: bytes, known: Known = list) -> Iterator[View]:
-    marked = data.translate(_IS_BASE64)
+def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
     at = marked.find(_RUN)
     while at >= 0:
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
-        text = run[0]
-        # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
-        looks_so = not text.islower() and not text.isupper() and not text.isdigit()
-        if looks_so and not _is_known(run.span(), known):
-            yield from _decoded(text, run.start())
-        at = marked.find(_RUN, run.end())
+        end = run.end()
+        if not known.covers(at, end):
+            text = run[0]
+            # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
+            if not text.islower() and not text.isupper() and not text.isdigit():
+                yield from _decoded(text, at)
+        at = marked.find(_RUN, end)
 
 
 def _decoded(text: bytes, start: int) -> Iterator[View]:
@@ -210,7 +238,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
             origin = Moved(view.origin, start)
             yield from (
                 View(one.data, Twice(one.origin, origin), one.encoding, one.text)
-                for one in _base64(view.data)
+                for one in _base64(view.data, view.data.translate(_MARKS), _NOTHING)
             )
 
 
@@ -230,9 +258,10 @@ def _lists(data: bytes, known: Known) -> Iterator[View]:
     while at >= 0:
         run = _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list
-        if not _is_known(run.span(), known):
+        end = run.end()
+        if not known.covers(at, end):
             yield from _numbers(run[0], at)
-        at = marked.find(_RUN, run.end())
+        at = marked.find(_RUN, end)
 
 
 def _numbers(text: bytes, start: int) -> Iterator[View]:
