@@ -381,11 +381,26 @@ class Life:
 ACTIONS = [name for name, member in vars(Life).items() if callable(member) and not name.startswith("_")]
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.lists(st.sampled_from(ACTIONS), max_size=12))
+LIVES = st.lists(st.sampled_from(ACTIONS), max_size=12)
+
+
+@settings(max_examples=20)
+@given(LIVES)
 @example(["left_behind", "rename"])
 @example(["cut_short", "rename_and_create", "cut_short", "fork"])
 def test_a_log_that_nobody_touched_verifies_whatever_happened(tmp_path_factory, actions):
+    live(tmp_path_factory, actions)
+
+
+@pytest.mark.torture
+@settings(max_examples=300)
+@given(LIVES)
+def test_in_many_lives_a_log_that_nobody_touched_verifies(tmp_path_factory, actions):
+    live(tmp_path_factory, actions)
+
+
+def live(tmp_path_factory, actions):
+    """Do to a log what befalls those that nobody falsified, and verify it after each."""
     life = Life(tmp_path_factory.mktemp("untouched"))
     for action in actions:
         getattr(life, action)()

@@ -141,9 +141,9 @@ def test_ten_thousand_mutated_specs(part, tmp_path):
     run_mutations(part * 500, 500, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
+def bombs(size):
+    """Return specs that would cost more than their length; `size` says how large those that are dear to read are."""
+    return [
         b"a: &a [x,x,x,x,x,x,x,x,x,x]\n"
         + b"".join(
             b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 10)) for i in range(12)
@@ -153,20 +153,25 @@ def test_ten_thousand_mutated_specs(part, tmp_path):
         b"- " * 300_000,
         b"&a [*a]",
         b"a: &a {<<: *a}",
-        b"version: 1\n" + b"x: 1\n" * 180_000,
+        b"version: 1\n" + b"x: 1\n" * 180 * size,
         b"? " * 200_000,
         b"&x " * 300_000,
         b"'" * 900_000,
         b"#" * 1_000_000,
         b"a" * 2_000_000,
         b"version: 1\npipelines:\n"
-        + b"".join(b"  p%d: {fallback: {pipelines: [p%d, p%d]}}\n" % (i, i + 1, i + 2) for i in range(1000)),
+        + b"".join(b"  p%d: {fallback: {pipelines: [p%d, p%d]}}\n" % (i, i + 1, i + 2) for i in range(size)),
         b"version: 1\npipelines:\n"
         + b"".join(
-            b"  p%d: {provider: {type: memory}, middleware: [{type: retry}]}\n" % i for i in range(1000)
+            b"  p%d: {provider: {type: memory}, middleware: [{type: retry}]}\n" % i for i in range(size)
         ),
-    ],
-    ids=range(14),
+    ]
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [*bombs(250), *(pytest.param(bomb, marks=pytest.mark.torture) for bomb in bombs(1000))],
+    ids=range(28),
 )
 def test_bombs_cost_work_in_proportion_to_their_length(bomb, tmp_path):
     with Calls() as calls:
