@@ -1,6 +1,7 @@
 """Secret management: one small YAML file assembles the pipeline you need from plugins.
 
-Names are loaded at first use: importing `strongroom` loads no SDK, no plugin and no database.
+Names are loaded at first use: importing `strongroom` loads no SDK, no plugin and no database. The classes of
+our own plugins are found here as in `strongroom.backends`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
         Watchable,
     )
     from strongroom.registry import Explanation, SecretProviderRegistry
+    from strongroom.registry.leases import LiveLease
+    from strongroom.registry.watch import Watch
     from strongroom.rotation import RotationResult, RotationStatus, SecretRotation
     from strongroom.spec import Spec
     from strongroom.tenancy import TenantContext, current_tenant
@@ -154,6 +157,8 @@ _HOMES = {
         "Watchable",
     ),
     "registry": ("Explanation", "SecretProviderRegistry"),
+    "registry.leases": ("LiveLease",),
+    "registry.watch": ("Watch",),
     "declarations.resolution": ("ResolvedSecrets",),
     "rotation": ("RotationResult", "RotationStatus", "SecretRotation"),
     "spec": ("Spec",),
@@ -193,6 +198,7 @@ __all__ = [
     "KeyRing",
     "Lease",
     "LeaseProvider",
+    "LiveLease",
     "PermissionDeniedError",
     "Plugin",
     "PluginError",
@@ -230,6 +236,7 @@ __all__ = [
     "ValidationError",
     "ValidationMiddleware",
     "VersionReader",
+    "Watch",
     "Watchable",
     "current_tenant",
     "generate_key",
@@ -250,6 +257,11 @@ _find, _ = lazy_exports(__name__, {**_HOME_OF, "__version__": "_version"})
 def __getattr__(name: str) -> Any:
     if name == "errors" or name in _SUBMODULES:
         return importlib.import_module(f"strongroom.{name}")
+    if name not in _HOME_OF and not name.startswith("_"):
+        from strongroom.plugins.known import KNOWN_CLASSES
+
+        if name in KNOWN_CLASSES:
+            return getattr(importlib.import_module("strongroom.backends"), name)
     return _find(name)
 
 

@@ -196,6 +196,15 @@ def test_env_export_is_read_back_by_sh(strongroom):
     assert shown.stdout.decode() == HOSTILE + "\nsecond line"
 
 
+@pytest.mark.parametrize("form", ["env", "dotenv", "json", "yaml", "docker", "github"])
+def test_no_format_exports_a_declared_name_that_decides_which_code_runs(strongroom, form):
+    with Path("strongroom.yaml").open("a") as spec:
+        spec.write('  LD_PRELOAD: {key: a, default: "lib.so"}\n')
+    refused = strongroom("export", "--format", form, expected=2)
+    assert refused.stdout == ""
+    assert "LD_PRELOAD" in refused.stderr
+
+
 def test_json_yaml_docker_and_github_exports(strongroom):
     import yaml
 
@@ -542,6 +551,11 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     strongroom("--tenant", "no/t", "list", expected=2)
     told = strongroom("--tenant", "one", "--pipeline", "other", "list", expected=2).stderr
     assert "nothing in other keeps tenants apart" in told
+    # Also for a read whose way is remembered, which needs no registry.
+    strongroom("--pipeline", "other", "set", "a", stdin="1")
+    for _ in range(2):
+        assert strongroom("--pipeline", "other", "get", "a").stdout == "1"
+    assert strongroom("--tenant", "one", "--pipeline", "other", "get", "a", expected=2).stdout == ""
     assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr
 
 

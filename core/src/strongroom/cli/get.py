@@ -23,7 +23,9 @@ def get(settings: GlobalOptions, *, key: str, field: str | None = None, version:
 def one(
     settings: GlobalOptions, key: str, *, field: str | None, version: str | None, as_key: bool = False
 ) -> None:
-    found = _quickly(settings, key, as_key=as_key) if version is None else None
+    # What is remembered does not tell whether anything heeds a tenant.
+    quick = version is None and settings.tenant is None
+    found = _quickly(settings, key, as_key=as_key) if quick else None
     if found is None:
         with settings.registry() as registry:
             found = _wholly(settings, registry, key, version, as_key=as_key)

@@ -14,6 +14,9 @@ __all__ = ["ReadOnlyMiddleware"]
 class ReadOnlyMiddleware(Middleware):
     """Refuses `set`, `delete` and all other writes with `ReadOnlyError`."""
 
+    def __init__(self, inner: Any) -> None:  # its signature is shown
+        super().__init__(inner)
+
     def address(self) -> dict[str, Any]:
         """Return nothing: with it and without it the same is read."""
         return {}

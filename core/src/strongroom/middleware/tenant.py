@@ -106,8 +106,8 @@ class TenantSecretProvider(TenantMiddleware):
         template: See `TenantMiddleware`.
     """
 
-    def __new__(cls, base_provider: Any, **_options: Any) -> Self:
-        return super().__new__(cls, base_provider)
+    def __new__(cls, base_provider: Any, *, template: str = DEFAULT_TEMPLATE) -> Self:
+        return super().__new__(cls, base_provider, template=template)
 
     def __init__(self, base_provider: Any, *, template: str = DEFAULT_TEMPLATE) -> None:
         super().__init__(base_provider, template=template)

@@ -54,19 +54,18 @@ def export_command(
     open_ones: set[str] = set()
     with settings.registry() as registry:
         if prefix is None:
-            found = read_all(registry, select_secrets(registry.plan, group=group))
+            chosen = select_secrets(registry.plan, group=group)
+            refuse_dangerous(chosen)
+            found = read_all(registry, chosen)
             values = {name: one.text for name, one in found.items() if one.text is not None}
             open_ones = {
                 name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED
             }
         else:
             values = registry.get_secrets(registry.list_secrets(prefix))
-    if form not in {"json", "yaml"}:
-        if prefix is None:
-            refuse_dangerous(values)
-        else:
-            values = variables(values)
-            refuse_undeclared(values)
+    if prefix is not None and form not in {"json", "yaml"}:  # there the names are keys
+        values = variables(values)
+        refuse_undeclared(values)
     text = as_env(values, before="export ") if exported else FORMATS[form](values)
     if form == "github":
         # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.

@@ -1,0 +1,34 @@
+"""What a reader of the documentation imports from `strongroom` itself, and the signatures that are shown of it."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import strongroom
+from strongroom import backends
+from strongroom.plugins.known import KNOWN_CLASSES
+
+SHOWN = {
+    "PrefixMiddleware": ["inner", "prefix"],
+    "ReadOnlyMiddleware": ["inner"],
+    "TenantMiddleware": ["inner", "template"],
+    "TenantSecretProvider": ["base_provider", "template"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN_CLASSES))
+def test_classes_of_our_plugins_are_importable_from_the_top(name):
+    assert getattr(strongroom, name) is getattr(backends, name)
+
+
+def test_every_name_of_the_top_is_there():
+    for name in (*strongroom.__all__, "Watch", "LiveLease"):
+        assert getattr(strongroom, name) is not None
+    with pytest.raises(AttributeError, match="NoSuchProvider"):
+        _ = strongroom.NoSuchProvider
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_a_middleware_shows_what_it_takes(name):
+    assert list(inspect.signature(getattr(strongroom, name)).parameters) == SHOWN[name]
