@@ -195,6 +195,11 @@ def test_a_tenant_is_chosen_among_the_clients_own(served):
     assert {one.tenant for one in server.recorder.events if one.outcome == "ok"} == {"acme", "blue", "red"}
 
 
+def test_all_tenants_may_be_written_without_a_list(served):
+    server = served(tenants(web(tenants="*", operations=["get", "set"])))
+    assert server.put("app/x", "red's", token=WEB, headers={"X-Vault-Namespace": "red"}).status == 200
+
+
 def test_numbers_of_versions_belong_to_the_tenant(served):
     server = served(tenants())
     for tenant, count in (("acme", 3), ("blue", 1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import re
 import socket
@@ -174,6 +175,34 @@ def test_a_body_that_is_too_large_is_413_however_it_comes(server):
             sock.sendall(body)
             assert sock.recv(100).startswith(b"HTTP/1.1 413")
     assert "k" not in server.registry.list_secrets()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "status"),
+    [
+        ("POST", "/v1/secret/undelete/app/x", ADMIN, 405),
+        ("PATCH", "/v1/secret/data/app/x", ADMIN, 405),
+        ("POST", "/v1/secret/data/app/x", WEB, 403),
+        ("POST", "/nothing", "a-token-that-is-wrong", 403),
+        ("POST", "/v1/secret/data/app/x", ADMIN, 413),
+    ],
+)
+def test_an_answer_before_the_bodys_end_reaches_a_client_that_still_sends(
+    server, method, path, token, status
+):
+    """It sends all before it reads, as most do; a reset would take the answer away."""
+    size = 3 << 20 if status == 413 else 1 << 20
+    request = head(path, f"Content-Length: {size}", method=method, token=token)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+        sock.sendall(request)
+        for _ in range(size >> 16):
+            sock.sendall(b"x" * (1 << 16))
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        assert answer.status == status
+        assert answer.read().endswith(b"}")
+        sock.sendall(GOOD)  # the connection is kept
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_of_just_under_2_mib_is_taken(server):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from strongroom.plugins import Plugin
 from strongroom.spec import references
@@ -75,6 +75,10 @@ def _tenant(text: str) -> str:
     return text
 
 
+def _all_tenants(given: object) -> object:
+    return [ALL_TENANTS] if given == ALL_TENANTS else given
+
+
 def _address(text: str) -> str:
     if not is_open(text):
         host_and_port(text)
@@ -110,8 +114,8 @@ class Client(_Model):
     )
     deny: list[KeyPattern] = Field(default=[], description="Patterns of keys that are refused all the same.")
     operations: list[Operation] = Field(default=["get"], description="What it may do with those keys.")
-    tenants: list[Annotated[str, AfterValidator(_tenant)]] = Field(
-        default=[], description="The tenants that it may act for; `*` is all of them."
+    tenants: Annotated[list[Annotated[str, AfterValidator(_tenant)]], BeforeValidator(_all_tenants)] = Field(
+        default=[], description="The tenants that it may act for; `*`, also without a list, is all of them."
     )
     admin: bool = Field(default=False, description="Whether it may look at the pages under /ui/.")
 

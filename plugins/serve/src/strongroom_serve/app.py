@@ -23,13 +23,14 @@ from strongroom_serve.config import Client
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
 from strongroom_serve.metrics import Metrics, text_of
-from strongroom_serve.request import Refused, Request
+from strongroom_serve.request import Body, Refused, Request
 from strongroom_serve.ui import PREFIX, Pages
 
 __all__ = ["App"]
 
 _log = logging.getLogger("strongroom.serve")
 _BEARER: Final = b"bearer "
+_THROTTLED: Final = 429
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _NOT_OFFERED: Final = frozenset({"undelete", "destroy", "config", "subkeys"})
@@ -96,8 +97,9 @@ class App:
         backend = self.backend
         backend.requests += 1
         seen = ["-", "other"]  # the client and the operation, for the counts
+        body = Body(scope, receive)
         try:
-            answer = await self._answer(scope, receive, seen)
+            answer = await self._answer(scope, body, seen)
         finally:
             self.done(backend)
         self.metrics.requests.add(*seen, str(answer.status))
@@ -106,6 +108,8 @@ class App:
         headers = [answer.kind, _NO_STORE, length, *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+        if not body.ended and answer.status != _THROTTLED:
+            await body.drain()
 
     async def _answer(
         self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]], seen: list[str]
@@ -178,7 +182,9 @@ class App:
         if wait:
             seconds = b"%d" % math.ceil(wait)
             slow = ((b"retry-after", seconds), (b"connection", b"close"))
-            raise Refused(errors(429, "too many requests without a good token", headers=slow), "guessing")
+            raise Refused(
+                errors(_THROTTLED, "too many requests without a good token", headers=slow), "guessing"
+            )
         _log.warning("%s from %s", what, request.peer)
 
     async def _record(self, target: Target, name: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from strongroom_serve.answers import Answer, bad_request, errors
 
-__all__ = ["MAX_BODY_BYTES", "Refused", "Request"]
+__all__ = ["MAX_BODY_BYTES", "Body", "Refused", "Request"]
 
 MAX_BODY_BYTES: Final = 2 << 20
+_MOST_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
+_DRAIN_SECONDS: Final = 5.0
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MOST_PARAMETERS = 32
 
@@ -24,6 +28,35 @@ class Refused(Exception):  # noqa: N818  # it carries an answer, whatever that i
         super().__init__(reason)
         self.answer = answer
         self.reason = reason
+
+
+class Body:
+    """The body of a request, as ASGI receives it, which knows whether it was read to its end."""
+
+    __slots__ = ("_receive", "_waits", "ended")
+
+    def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
+        names = {name for name, _ in scope["headers"]}
+        self._receive = receive
+        self._waits = b"expect" in names
+        self.ended = names.isdisjoint({b"content-length", b"transfer-encoding"})
+
+    async def __call__(self) -> dict[str, Any]:
+        """Return the next message."""
+        message: dict[str, Any] = await self._receive()
+        self.ended = message["type"] == "http.disconnect" or not message.get("more_body")
+        return message
+
+    async def drain(self) -> None:
+        """Read what is left, 8 MiB and 5 s at most, so that a client that still sends gets the answer.
+
+        One that waits for leave to send its body gets none.
+        """
+        left = _MOST_DRAINED_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self.ended and left > 0 and not self._waits:
+                    left -= len((await self()).get("body", b""))
 
 
 class Request:
