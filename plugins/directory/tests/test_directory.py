@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from strongroom.cli import main
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -339,6 +341,18 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["a"]
     assert provider.get_secret("a") == "old"
+
+
+def test_doctor_names_files_that_are_not_text_and_no_backup_that_there_is_not(tmp_path, monkeypatch, capsys):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/a").write_bytes(b"\xff")
+    spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "directory", "path": "secrets"}}}}
+    (tmp_path / "strongroom.yaml").write_text(json.dumps(spec))
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor"]) == 7
+    told = capsys.readouterr().out
+    assert "UTF-8" in told
+    assert "backup" not in told
 
 
 def test_doctor_tells_of_newlines(tmp_path):

@@ -67,7 +67,9 @@ def test_the_configuration_is_the_constructor(monkeypatch):
 
 def test_what_is_not_a_store(tmp_path):
     provider = PassSecretProvider(tmp_path / "absent", program="true")
-    for call in (provider.list_secrets, lambda: provider.set_secret("a", "1"), provider.diagnose):
+    reads = (lambda: provider.get_secret("a"), lambda: provider.get_secrets(["a"]), provider.list_secrets)
+    writes = (lambda: provider.set_secret("a", "1"), lambda: provider.delete_secret("a"))
+    for call in (*reads, *writes, lambda: provider.describe_secret("a"), provider.diagnose):
         with pytest.raises(ConfigurationError, match="is not a password store"):
             call()
 

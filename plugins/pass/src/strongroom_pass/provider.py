@@ -117,8 +117,7 @@ class PassSecretProvider(BaseProvider):
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
-        if self._file(key) is None:  # what is absent needs no store
-            raise SecretNotFoundError(key, provider=self.type_name)
+        self._entry(key)
         with self._writing(key):
             self._entry(key)
             self._run(["rm", "--force", name_of(key)], "delete", key)
@@ -185,6 +184,8 @@ class PassSecretProvider(BaseProvider):
 
     def _entry(self, key: str) -> Path:
         found = self._file(key)
+        if found is None and not self._store().is_dir():
+            raise self._no_store()
         if found is None:
             raise SecretNotFoundError(key, provider=self.type_name)
         return found

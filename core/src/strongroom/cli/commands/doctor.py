@@ -168,8 +168,9 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     verify = getattr(provider, "verify", None)
     if callable(verify):
         problems = verify()
+        hint = "restore a backup: `strongroom restore FILE`" if hasattr(provider, "restore") else None
         for problem in problems:
-            yield Check(subject, False, problem, "restore a backup: `strongroom restore FILE`")
+            yield Check(subject, False, problem, hint)
         if not problems:
             yield Check(f"store of {name}", True, "integrity verified")
 
