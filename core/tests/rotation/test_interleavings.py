@@ -161,7 +161,11 @@ FAULTS = [
     (without_attempts, Scenario("everything", "failed", ("resume", "rollback"), crashes=0)),
     (without_attempts, Scenario("no staging", "failed", ("resume", "rollback"), crashes=0)),
     (without_attempts, Scenario("nothing", "failed", ("resume", "rollback"), crashes=0)),
-    (without_refusal, Scenario("everything", "failed", ("resume", "rollback"))),
+    (without_refusal, Scenario("no staging", "failed", ("resume", "rollback"))),
+    pytest.param(
+        *(without_refusal, Scenario("everything", "failed", ("resume", "rollback"))),
+        marks=pytest.mark.torture,
+    ),
     (without_making_good, Scenario("everything", "failed", ("resume", "rollback"), crashes=0, stalls=1)),
     (without_comparing, Scenario("everything", "failed", ("set", "due"), crashes=0)),
     (with_the_old_value, Scenario("everything", "failed", ("set", "rollback"), crashes=0)),

@@ -153,7 +153,7 @@ def bombs(size):
         b"- " * 300_000,
         b"&a [*a]",
         b"a: &a {<<: *a}",
-        b"version: 1\n" + b"x: 1\n" * 180 * size,
+        b"version: 1\n" + b"x: 1\n" * 40 * size,
         b"? " * 200_000,
         b"&x " * 300_000,
         b"'" * 900_000,

@@ -8,7 +8,7 @@ import json
 import secrets
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
@@ -158,7 +158,7 @@ class Ledger:
         Raises:
             ConflictError: Somebody else has written, or removed it, since.
         """
-        text = json.dumps({"format": _FORMAT, **asdict(record)})
+        text = json.dumps({"format": _FORMAT, **{name: getattr(record, name) for name in Record.__slots__}})
         if self._conditional and self._wrote_if(text):
             return
         if not self._conditional:
