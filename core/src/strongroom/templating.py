@@ -8,12 +8,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from strongroom.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-__all__ = ["BadTemplateError", "environment", "names_in"]
+__all__ = ["BadTemplateError", "as_written", "environment", "names_in", "plain_parts"]
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+# Upper case alone: no word of Jinja2's own is.
+_PLAIN = re.compile(r'(?<!\{)\{\{ (?:([A-Z_][A-Z0-9_]*)|"(\{|\\r)") \}\}')
+_NOT_PLAIN = re.compile(r"\{[{%#]|\r")
 
 
 class BadTemplateError(ValueError):
@@ -27,9 +34,17 @@ def environment() -> ImmutableSandboxedEnvironment:
     `urlencode` quotes `/` too, since what is filled in is a part of a URL and never its path. True and false
     are written as in JSON, mappings and lists as JSON.
     """
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+    try:
+        from jinja2 import StrictUndefined
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        missing = True
+    else:
+        missing = False
+    if missing:
+        raise ConfigurationError(
+            "templates need Jinja2, which is not installed", hint="pip install 'strongroom[templates]'"
+        )
     made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -49,12 +64,16 @@ def names_in(text: str) -> frozenset[str]:
     Raises:
         BadTemplateError: It is not a template, names an unknown filter, or reaches for another template.
     """
+    parts = plain_parts(text)
+    if parts is not None:
+        return frozenset(part[0] for part in parts if isinstance(part, tuple))
+    made = environment()
     from jinja2 import TemplateError, meta, nodes
 
     try:
-        tree = environment().parse(text)
-        environment().compile(tree)  # unknown filters and tests come up here
-        tree = environment().parse(text)  # compiling changes the tree
+        tree = made.parse(text)
+        made.compile(tree)  # unknown filters and tests come up here
+        tree = made.parse(text)  # compiling changes the tree
     except TemplateError as error:
         problem = _QUOTED.sub("…", str(error.args[0] if error.args else type(error).__name__))
     except RecursionError:
@@ -64,6 +83,27 @@ def names_in(text: str) -> frozenset[str]:
             return frozenset(meta.find_undeclared_variables(tree))
         problem = "it asks for another template"
     raise BadTemplateError(problem)
+
+
+def plain_parts(text: str) -> list[str | tuple[str]] | None:
+    """Return the texts and, as tuples of one, the names of a template that is all of these; else None.
+
+    Such a one, as `strongroom init` writes it, is filled in without Jinja2.
+    """
+    parts: list[str | tuple[str]] = []
+    at = 0
+    for match in _PLAIN.finditer(text):
+        parts.append(text[at : match.start()])
+        parts.append((match[1],) if match[1] else "{" if match[2] == "{" else "\r")
+        at = match.end()
+    parts.append(text[at:])
+    # What stands between two names counts as it stands, and may not begin something together with a name.
+    return None if _NOT_PLAIN.search(_PLAIN.sub("x", text)) else parts
+
+
+def as_written(value: Any) -> str:
+    """Return what a template writes for `value`."""
+    return str(_written(value))
 
 
 def _written(value: Any) -> Any:

@@ -44,8 +44,6 @@ PROGRAMS = {
     "say": 'echo "<$*>"',
     "hang": 'echo "<ready>"; exec sleep 100',
     "lines": 'echo "<ready>"; while read x; do echo "<got $x>"; done; echo "<end>"',
-    "graceful": 'trap \'echo "<met>"; exit 0\' INT; echo "<ready>"; while :; do sleep 100; done',
-    "stubborn": 'trap \'echo "<met>"\' INT; echo "<ready>"; read x; echo "<got $x>"',
     "asks": 'read x < /dev/tty; echo "<got $x>"',
     "hidden": 'stty -echo < /dev/tty; echo "<ready>"; read x < /dev/tty; stty echo < /dev/tty; echo "<got ${#x}>"',
     "stops": 'echo "<ready>"; kill -STOP $$; echo "<on>"',
@@ -70,6 +68,19 @@ PYTHON = {
         "os.write(1, b'<ready>\\n')\n"
         "open('up', 'w').close()\n"
         "while True: signal.pause()\n"
+    ),
+    "graceful": (
+        "import signal\n"
+        "def met(number, frame): print('<met>', flush=True); raise SystemExit(0)\n"
+        "signal.signal(signal.SIGINT, met)\n"
+        "print('<ready>', flush=True)\n"
+        "while True: signal.pause()\n"
+    ),
+    "stubborn": (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('<met>', flush=True))\n"
+        "print('<ready>', flush=True)\n"
+        "print(f'<got {input()}>')\n"
     ),
     "loop": (
         "import subprocess, sys\n"

@@ -47,7 +47,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table: drawn on a terminal, plain columns two blanks apart elsewhere."""
     body = [list(map(str, row)) for row in rows]
     if sys.stdout.isatty():
-        _drawn(headings, body)
+        from strongroom.cli.drawing import drawn_table
+
+        lines(drawn_table(headings, body, columns=_columns(), bold=colour()))
         return
     widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
     lines(
@@ -56,31 +58,44 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     )
 
 
-def _drawn(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _columns() -> int:
+    import shutil
 
-    drawn = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        # Text, not markup: a key may hold square brackets.
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console(no_color=not colour()).print(drawn)
+    return shutil.get_terminal_size().columns
 
 
 @contextmanager
 def progress(about: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that takes how many are done and how many there are in all."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+    """Give a function that takes how many are done and how many there are in all; a terminal shows it.
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(about, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    Where Ctrl-C ends the block, the last of it is said.
+    """
+    shows = sys.stderr.isatty()
+    last = (0, 0)
+    shown = ""
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last, shown
+        last = (done, total)
+        line = f"{about}: {done * 100 // max(total, 1)} % of {total}"
+        if shows and line != shown:
+            shown = line
+            sys.stderr.write(f"\r{line}\x1b[K")
+            sys.stderr.flush()
+
+    ended = False
+    try:
+        yield advance
+    except KeyboardInterrupt:
+        ended = True
+        raise
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+        if ended:
+            done, total = last
+            sys.stderr.write(f"{about}: interrupted after {done}{f' of {total}' if total else ''}\n")
+        sys.stderr.flush()
 
 
 def span(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
@@ -59,14 +59,19 @@ def move(
             _refuse(settings, plan)
         todo = sorted([*plan.new, *plan.other])
         for start in range(0, len(todo), _PART):
-            _store(values, todo[start : start + _PART], target)
-            advance(min(start + _PART, len(todo)), len(todo))
+            _store(values, todo[start : start + _PART], target, lambda done: advance(start + done, len(todo)))  # noqa: B023  # called at once
     return plan
 
 
-def _store(values: Mapping[str, str], keys: Sequence[str], target: SecretProvider) -> None:
-    for key in keys:
+def _store(
+    values: Mapping[str, str],
+    keys: Sequence[str],
+    target: SecretProvider,
+    advance: Callable[[int], object],
+) -> None:
+    for done, key in enumerate(keys, 1):
         target.set_secret(key, values[key])
+        advance(done)
     stored = read_many(target, keys)
     wrong = [key for key in keys if stored.get(key) != values[key]]
     if wrong:

@@ -61,13 +61,20 @@ def compose(secret: SecretPlan, parts: Mapping[str, Resolution]) -> Composed:
                 absent=parts[name].status == "missing" and not parts[name].is_gone,
                 part=parts[name],
             )
-    from jinja2 import UndefinedError
-
-    from strongroom.templating import environment
+    from strongroom.templating import as_written, environment, plain_parts
 
     values = {name: template_value(parts[name]) for name in secret.parts if parts[name].text is not None}
+    pieces = plain_parts(secret.compose or "")
+    if pieces is not None and not any(isinstance(one, tuple) and one[0] not in values for one in pieces):
+        texts = [as_written(values[one[0]]) if isinstance(one, tuple) else one for one in pieces]
+        text = "".join(texts)
+        whole = text.isascii() or text.encode(errors="replace").decode() == text
+        return Composed(text) if whole else Composed(problem="what it is composed of is not text")
+    templates = environment()
+    from jinja2 import UndefinedError
+
     try:
-        text = environment().from_string(secret.compose or "").render(values)
+        text = templates.from_string(secret.compose or "").render(values)
         text.encode()  # half a surrogate pair is not text
         return Composed(text)
     except UndefinedError:

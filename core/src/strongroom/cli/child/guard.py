@@ -6,14 +6,15 @@ import contextlib
 import os
 import signal
 import struct
+import sys
+import time
 from collections.abc import Iterable
 from typing import NoReturn, Self
 
-from strongroom.cli.child.secret_files import sweep
-
-__all__ = ["Guard", "keep_only"]
+__all__ = ["Guard", "keep_only", "sweep_files"]
 
 _PROGRAM = struct.Struct("=i?")
+_MOST_SECONDS, _POLL_SECONDS = 5.0, 0.01
 _HIGHEST = 1 << 16
 
 
@@ -26,9 +27,10 @@ class Guard:
 
     def __enter__(self) -> Self:
         reader, self._writer = os.pipe()
+        owner = os.getpid()
         self._process = os.fork()
         if self._process == 0:
-            _wait(reader)
+            _wait(reader, owner)
         os.close(reader)
         return self
 
@@ -45,7 +47,7 @@ class Guard:
         os.close(self._writer)
 
 
-def _wait(reader: int) -> NoReturn:
+def _wait(reader: int, owner: int) -> NoReturn:
     try:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
             signal.signal(number, signal.SIG_IGN)
@@ -57,10 +59,20 @@ def _wait(reader: int) -> NoReturn:
         if told:
             pid, group = _PROGRAM.unpack(told)
             (os.killpg if group else os.kill)(pid, signal.SIGKILL)
-        sweep()
+        sweep_files(owner)
     finally:
         # Nothing of what this process would do at its end is the copy's to do.
         os._exit(0)
+
+
+def sweep_files(owner: int) -> None:
+    """Remove the files of the killed process `owner`, our parent, if it had any."""
+    files = sys.modules.get("strongroom.cli.child.secret_files")
+    if files is not None:
+        until = time.monotonic() + _MOST_SECONDS
+        while os.getppid() == owner and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)  # its lock goes a moment later than its pipe
+        files.sweep()
 
 
 def keep_only(descriptors: Iterable[int]) -> None:

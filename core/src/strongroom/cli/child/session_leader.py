@@ -16,9 +16,8 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from strongroom.cli.child.guard import keep_only
+from strongroom.cli.child.guard import keep_only, sweep_files
 from strongroom.cli.child.launch import start
-from strongroom.cli.child.secret_files import sweep
 from strongroom.cli.child.signals import PASSED_ON
 from strongroom.cli.child.terminal import Terminal
 
@@ -110,6 +109,7 @@ class _Leader:
         self.command, self.environment = command, environment
         self.terminal, self.streams, self.writer = terminal, streams, writer
         self.program = 0
+        self.owner = os.getppid()
 
     def lead(self, prepare: Callable[[], object] | None, *, in_foreground: bool) -> NoReturn:
         """Start the program and report what becomes of it."""
@@ -172,5 +172,5 @@ class _Leader:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.program, signal.SIGKILL)
             keep_only([])
-            sweep()
+            sweep_files(self.owner)
         os._exit(0)

@@ -47,7 +47,7 @@ def copy_command(
 
     With --delete-source, what SRC or DST has changed meanwhile is kept, and told with exit 8.
 
-    Example: strongroom copy app app --dry-run
+    Example: strongroom copy app vault --dry-run
     """
     with settings.registry([source, target]) as registry:
         origin, destination = registry.pipeline(source), registry.pipeline(target)

@@ -1,0 +1,70 @@
+"""Tables on terminals of any width: nothing is lost. And what is said of progress."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strongroom.cli import output
+from strongroom.cli.drawing import _width, drawn_table
+
+AUDIT = ["time", "actor", "operation", "key", "tenant", "pipeline", "outcome", "error"]
+ROW = ["2026-11-28 15:20:01", "root", "get_secret", "database/password", "", "app", "ok", ""]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_an_audit_trail_can_be_read(columns):
+    lines = list(drawn_table(AUDIT, [ROW], columns=columns, bold=False))
+    assert max(map(len, lines)) <= columns
+    text = "".join("".join(lines).split())
+    for word in ("2026-11-28", "15:20:01", "database/", "password"):
+        assert word in text
+
+
+@settings(max_examples=50)
+@given(
+    st.integers(20, 100),
+    st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=3, max_size=3), max_size=3),
+)
+def test_nothing_is_lost_and_nothing_is_wider_than_the_terminal(columns, rows):
+    lines = list(drawn_table(["a", "b", "c"], rows, columns=columns, bold=False))
+    assert all(_width(line) <= columns for line in lines)
+    assert all(line.isprintable() for line in lines)
+    for character in {character for row in rows for cell in row for character in cell if character.isalnum()}:
+        assert any(character in line or ascii(character)[1:-1] in line for line in lines)
+
+
+def test_a_table_that_fits_is_a_line_a_row():
+    assert list(drawn_table(["key", "state"], [["a", "ok"], ["long/one", "-"]], columns=60, bold=True)) == [
+        "\x1b[1mkey       state\x1b[0m",
+        "────────  ─────",
+        "a         ok",
+        "long/one  -",
+    ]
+
+
+def test_progress_has_a_last_word_where_it_is_interrupted(monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
+
+    def work():
+        with output.progress("copying") as advance:
+            advance(3, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert said.getvalue() == "copying: interrupted after 3 of 10\n"
+
+
+def test_progress_is_a_line_on_a_terminal_and_gone_at_the_end(monkeypatch):
+    said = io.StringIO()
+    said.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", said)
+    with output.progress("copying") as advance:
+        for done in range(1, 501):
+            advance(done, 500)
+    assert said.getvalue().count("\r") == 102
+    assert said.getvalue().endswith("copying: 100 % of 500\x1b[K\r\x1b[K")

@@ -1,0 +1,43 @@
+"""What a killed `run` leaves of its secrets' files: nothing."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+CODE = """
+import os, sys
+from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.child.supervisor import run_child
+with SecretFiles() as files:
+    os.environ |= files.put({"KEY": "hunter22"})
+    run_child(["sh", "-c", "echo $KEY; exec sleep 1000"], os.environ, None)
+"""
+
+
+def test_a_killed_run_leaves_no_file(tmp_path):
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stdout=subprocess.PIPE,
+        pass_fds=[writer],
+        start_new_session=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    os.close(writer)
+    with process:
+        path = process.stdout.readline().strip().decode()
+        assert path.startswith(str(tmp_path))
+        process.send_signal(signal.SIGKILL)
+        select.select([reader], [], [], 30)  # the program has ended as well
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    for _ in range(1000):
+        if not any(tmp_path.iterdir()):
+            break
+        os.sched_yield()
+        select.select([], [], [], 0.01)
+    assert not any(tmp_path.iterdir())
