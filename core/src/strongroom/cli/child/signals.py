@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 __all__ = ["FROM_THE_KEYBOARD", "PASSED_ON", "Typed", "Wakeup", "handled", "keyboard_signals_apart"]
 
@@ -33,17 +33,20 @@ _OF_JOBS = _known("SIGTSTP", "SIGCONT")
 Handler = Callable[[int, FrameType | None], Any]
 
 
-class Typed(NamedTuple):
+class Typed:
     """A signal that was typed while a program ran, as Ctrl-C is, and what it still has to do.
 
     A terminal sends it to all programs of a job. What waits for us in this job, such as a script, goes by it,
     and by whether we died of it: so we do as the program did.
     """
 
-    number: int
-    ended_the_program: bool
-    group: bool
-    """Whether the rest of the job has not got it: it was typed into the program's own terminal."""
+    __slots__ = ("ended_the_program", "group", "number")  # a named tuple takes as long to make as a read
+
+    def __init__(self, number: int, *, ended_the_program: bool, group: bool) -> None:
+        self.number = number
+        self.ended_the_program = ended_the_program
+        self.group = group
+        """Whether the rest of the job has not got it: it was typed into the program's own terminal."""
 
     def act(self) -> None:
         """Give the signal to the job, and die of it if the program did; everything is cleaned up by now."""

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
@@ -51,13 +51,16 @@ class StoppedForRestart(Exception):  # noqa: N818  # the child's end is expected
     """The child was ended so that it starts again."""
 
 
-class Outcome(NamedTuple):
+class Outcome:
     """How a child ended."""
 
-    code: int
-    """Its exit code, or 128+N after signal N."""
-    typed: Typed | None = None
-    """A signal that was typed, which the job has to get once everything is cleaned up."""
+    __slots__ = ("code", "typed")
+
+    def __init__(self, code: int, typed: Typed | None) -> None:
+        self.code = code
+        """Its exit code, or 128+N after signal N."""
+        self.typed = typed
+        """A signal that was typed, which the job has to get once everything is cleaned up."""
 
     def end(self) -> int:
         """Return the code, or end as the child did where that was by a typed signal."""
