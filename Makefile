@@ -57,6 +57,7 @@ fix: $(READY)    ## mend what ruff can mend by itself
 
 types: $(READY)  ## mypy, strict, on what ships
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
 
 floors: $(READY) ## which module may import which
 	$(BIN)/lint-imports

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from strongroom._version import __version__ as __version__
     from strongroom.audit import AuditLoggingHook, AuditReport, verify_audit_log
     from strongroom.cache import CacheStats, CacheStore, HierarchicalSecretCache, SecretCache
     from strongroom.declarations.resolution import ResolvedSecrets
