@@ -1,11 +1,15 @@
 """Rotates in an account at moto's address, in processes that die or meet."""
 
+import functools
 import sys
 from pathlib import Path
 
+import botocore.session
 from strongroom.testing.rotation import begin_at_once, kill_at_every_step
 from strongroom_aws import AWSSecretProvider
 
+# Each process makes clients of its own; what boto3 reads for them from files does not change.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 work, folder, times, address = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 
 

@@ -8,7 +8,6 @@ import os
 import ssl
 import sys
 import threading
-import time
 from itertools import cycle, islice
 
 import botocore.session
@@ -16,7 +15,6 @@ import pytest
 import trustme
 from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
-from strongroom import deadlines
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -49,25 +47,6 @@ def _operations(provider):
         provider.list_secrets,
         lambda: provider.get_secrets(["a", "b"]),
     ]
-
-
-class Clock:
-    """Time for deadlines, which passes at once where a provider pauses."""
-
-    passed = 0.0
-
-    def monotonic(self):
-        return time.monotonic() + self.passed
-
-    def pause(self, seconds):
-        self.passed += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(deadlines, "time", made)
-    return made
 
 
 @pytest.fixture
