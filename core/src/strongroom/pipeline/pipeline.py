@@ -109,7 +109,16 @@ class Pipeline(Middleware):
         return self.watched("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
-        self._write("set", key, self.inner.set_secret, self.told(value))
+        if self._hooks:
+            self._write("set", key, self.inner.set_secret, self.told(value))
+            return
+        try:  # as above, written out
+            self.inner.set_secret(check_user_key(key), self.told(value))
+        except StrongroomError as error:
+            self._sign(error)
+            raise
+        finally:
+            self.changed(key)
 
     def delete_secret(self, key: str) -> None:
         self._write("delete", key, self._delete)

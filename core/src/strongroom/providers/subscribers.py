@@ -68,6 +68,8 @@ class Subscribers:
         """Tell all of what is queued, and of `changes` after it; an empty list says that some were missed."""
         if changes is not None:
             self.queue(changes)
+        elif not self._waiting:
+            return
         while True:
             with self._lock:
                 if self._telling or not self._waiting:

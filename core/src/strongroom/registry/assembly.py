@@ -116,7 +116,7 @@ class Assembly:
 
     def shares_more(self) -> bool:
         """Tell whether a pipeline with a second level of its cache is not assembled yet."""
-        return not self._sharing.issubset(self._chains)
+        return bool(self._sharing) and not self._sharing.issubset(self._chains)
 
     def share_levels(self, types: frozenset[str | None]) -> None:
         """Assemble what is not yet, of these types of providers, and has a level of its cache to share.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,6 +85,7 @@ class SecretProviderRegistry(BaseProvider):
         renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
         self._seen: Callable[[str], object] | None = None
+        self._known_caches: tuple[list[Any], list[Any]] = ([], [])
         self._watches: tuple[Watch, ...] = ()
         self._resumed = True
         self._registered: dict[str, Any] = {}
@@ -195,7 +197,7 @@ class SecretProviderRegistry(BaseProvider):
         """
         chain = self._chain(name)
         places = places_of(chain, written=True)
-        for one in self._caches(chain).values():
+        for one in self._caches(chain):
             one.drop_all(places)
 
     # --- leases and watching ---
@@ -286,7 +288,7 @@ class SecretProviderRegistry(BaseProvider):
         """Let every cache of this registry drop what is read as `key` through `chain`."""
         caches = self._caches(chain)
         for source in sources_of(chain, key) if caches else ():
-            for one in caches.values():
+            for one in caches:
                 one.drop(source)
 
     def drop_watch(self, watch: Watch) -> None:
@@ -558,26 +560,31 @@ class SecretProviderRegistry(BaseProvider):
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
         """Let every cache forget what was read from where a write through `chain` went, and watches look."""
         caches = self._caches(chain)
-        for one in caches_of(chain, written=True):
-            caches.pop(id(one), None)  # the write has passed it
         if not caches and not self._watches:
             return
+        passed = {id(one) for one in caches_of(chain, written=True)}
+        caches = [one for one in caches if id(one) not in passed]
         written: dict[str, list[str]] = {}
         for key in keys:
             for source in sources_of(chain, key, written=True):
                 written.setdefault(source.place, []).append(source.key)
-                for one in caches.values():
+                for one in caches:
                     one.drop(source)
         for watch in self._watches:
             watch.wrote(written)
 
-    def _caches(self, chain: Any) -> dict[int, Any]:
+    def _caches(self, chain: Any) -> list[Any]:
         """Return the caches that may hold what is written through `chain`, and the others of the registry."""
         if self._assembly.shares_more():
             types = frozenset(map(type_of, places_of(chain, written=True)))
             self._assembly.share_levels(types)
         chains = [*self._assembly.chains(), *self._registered.values()]
-        return {id(one): one for other in chains for one in caches_of(other)}
+        known, caches = self._known_caches
+        if len(known) != len(chains) or not all(map(operator.is_, known, chains)):
+            found = {id(one): one for other in chains for one in caches_of(other)}
+            caches = list(found.values())
+            self._known_caches = chains, caches  # at once: threads write beside each other
+        return caches
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
