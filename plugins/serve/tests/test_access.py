@@ -256,6 +256,12 @@ def test_who_guesses_tokens_is_slowed_down_and_others_are_not(served):
     assert [server.get("app/x", token="x" * 20).status for _ in range(3)] == [403, 403, 429]
 
 
+def test_requests_without_a_token_are_not_guesses(served):
+    server = served(spec_of(), guesses=GuessLimit(burst=3, per_second=1.0, clock=lambda: 0.0))
+    assert {server.get("app/x", token=None).status for _ in range(9)} == {403}
+    assert [server.get("app/x", token="x" * 20).status for _ in range(4)] == [403, 403, 403, 429]
+
+
 def test_the_limit_remembers_a_bounded_number_of_peers():
     limit = GuessLimit(clock=lambda: 0.0)
     for number in range(5000):

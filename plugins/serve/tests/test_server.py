@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -17,6 +19,9 @@ from strongroom import SecretProviderRegistry
 from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
 from strongroom_serve import systemd
+from strongroom_serve.asking import Backend
+from strongroom_serve.config import config_of
+from strongroom_serve.server import _Server
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
 
 PATIENCE = 60
@@ -145,6 +150,31 @@ def test_its_life_from_its_line_over_reloads_to_its_end(process, tmp_path):
     assert not path.exists()
 
 
+def test_a_signal_during_a_reading_leads_to_another(tmp_path):
+    begun, goes_on, readings = threading.Event(), threading.Event(), []
+
+    def open_registry():
+        readings.append(len(readings))
+        begun.set()
+        assert goes_on.wait(PATIENCE)
+        raise ConfigurationError("not this time")
+
+    async def signalled():
+        registry = SecretProviderRegistry(spec_of())
+        backend = Backend(registry, config_of(registry.serve_options(), "spec"))
+        server = _Server(backend, [], open_registry, None)
+        server._read_again()
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        server._read_again()
+        server._read_again()
+        goes_on.set()
+        await server._reading
+        await server._app.close()
+
+    asyncio.run(signalled())
+    assert readings == [0, 1]
+
+
 def test_a_request_in_flight_is_answered_at_the_end(process, tmp_path):
     running = process(with_file(socket="s"))
     body = json.dumps({"data": {"value": "late"}}).encode()
@@ -196,7 +226,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_a_conflict(tmp_path):
 
 def test_what_is_not_a_socket_is_left_alone(tmp_path):
     (tmp_path / "s").write_text("mine")
-    with pytest.raises(ConfigurationError, match="not a socket"):
+    with pytest.raises(ConflictError, match="not a socket"):
         bound_unix(tmp_path / "s", 0o600, None)
     assert (tmp_path / "s").read_text() == "mine"
 

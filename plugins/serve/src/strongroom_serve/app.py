@@ -171,7 +171,10 @@ class App:
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
         if client is not None:
             return client
-        self._count_guess(request, "a wrong token" if token is not None else "no token")
+        if token is not None:
+            self._count_guess(request, "a wrong token")
+        else:  # nothing was guessed
+            _log.info("no token from %s", request.peer)
         if target is not None:
             await self._record(target, NOBODY)
         raise Refused(BAD_TOKEN, "token")

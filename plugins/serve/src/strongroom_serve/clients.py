@@ -45,7 +45,7 @@ class GuessLimit:
     """
 
     def __init__(
-        self, burst: int = 20, per_second: float = 1.0, clock: Callable[[], float] = time.monotonic
+        self, burst: int = 100, per_second: float = 1.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._burst = burst
         self._rate = per_second

@@ -114,6 +114,7 @@ class _Server:
         self._app = App(backend, overview=overview)
         self._tls = _tls_context(backend.config)
         self._reading: asyncio.Task[None] | None = None
+        self._is_due_again = False
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -166,8 +167,15 @@ class _Server:
                 self._app.done(backend)
 
     def _read_again(self) -> None:
+        # A signal during a reading is of a change that the reading may have missed.
+        self._is_due_again = True
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._reload())
+            self._reading = asyncio.get_running_loop().create_task(self._reload_while_due())
+
+    async def _reload_while_due(self) -> None:
+        while self._is_due_again:
+            self._is_due_again = False
+            await self._reload()
 
     async def _reload(self) -> None:
         systemd.reloading()

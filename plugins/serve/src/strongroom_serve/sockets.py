@@ -54,8 +54,8 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
     """Return a listener at `path`; the socket of a dead server is replaced.
 
     Raises:
-        ConflictError: A server listens there.
-        ConfigurationError: Something else is there; or there is no such folder or group.
+        ConflictError: A server listens there, or something else is there.
+        ConfigurationError: There is no such folder or group.
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
@@ -144,7 +144,7 @@ def _refuse_taken(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(status.st_mode):
-        raise ConfigurationError(f"{path} is there, and is not a socket", hint="name another path")
+        raise ConflictError(f"{path} is there, and is not a socket", hint="name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.setblocking(False)
         try:
