@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli.audit_logs import chosen_logs
-from strongroom.cli.declared_rotations import declared_rotations, in_flight, rotation_of
 from strongroom.errors import SecretNotFoundError, StrongroomError
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ class Overview:
 
     def secrets(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return name, key, status and problem of each declared secret, as `check` finds them."""
+        from strongroom.cli.declared_rotations import in_flight
         from strongroom.declarations.resolve import mark_due, resolve_all, select_group
 
         found = mark_due(registry, resolve_all(registry, select_group(registry.plan)))
@@ -45,6 +44,8 @@ class Overview:
 
     def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return where each declared rotation stands; what a rotator still has to take away is taken away."""
+        from strongroom.cli.declared_rotations import declared_rotations, rotation_of
+
         rows = []
         for key in declared_rotations(registry.plan):
             row: dict[str, Any] = {"key": key, "due_at": None, "last_error": None}
@@ -80,6 +81,7 @@ class Overview:
         """Return whether each audit log of the spec verifies, and its last entries, the newest first."""
         from strongroom.audit.query import entries
         from strongroom.audit.verify import as_one
+        from strongroom.cli.audit_logs import chosen_logs
 
         try:
             logs = chosen_logs(self._settings, [], None)

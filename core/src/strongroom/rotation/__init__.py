@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from strongroom._lazy import lazy_exports
 from strongroom.generators import GENERATORS, Generator, generator_of
-from strongroom.rotation.command import CommandRotator
-from strongroom.rotation.redaction import without
-from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
-from strongroom.rotation.rotators import (
-    Credentials,
-    Rehearser,
-    Retirer,
-    RotationStep,
-    Rotator,
-    ValueComposer,
-    credentials,
-    current_step,
-    with_password,
-)
-from strongroom.rotation.secret_rotation import SecretRotation
-from strongroom.rotation.target import without_value_middleware
+
+if TYPE_CHECKING:
+    from strongroom.rotation.command import CommandRotator
+    from strongroom.rotation.redaction import without
+    from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
+    from strongroom.rotation.rotators import (
+        Credentials,
+        Rehearser,
+        Retirer,
+        RotationStep,
+        Rotator,
+        ValueComposer,
+        credentials,
+        current_step,
+        with_password,
+    )
+    from strongroom.rotation.secret_rotation import SecretRotation
+    from strongroom.rotation.target import without_value_middleware
 
 __all__ = [
     "GENERATORS",
@@ -41,3 +46,24 @@ __all__ = [
     "without",
     "without_value_middleware",
 ]
+
+_HOMES = {
+    "CommandRotator": "command",
+    "Credentials": "rotators",
+    "Rehearser": "rotators",
+    "Retirer": "rotators",
+    "RotationResult": "results",
+    "RotationState": "results",
+    "RotationStatus": "results",
+    "RotationStep": "rotators",
+    "Rotator": "rotators",
+    "SecretRotation": "secret_rotation",
+    "ValueComposer": "rotators",
+    "credentials": "rotators",
+    "current_step": "rotators",
+    "with_password": "rotators",
+    "without": "redaction",
+    "without_value_middleware": "target",
+}
+
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)
