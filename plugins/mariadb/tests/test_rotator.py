@@ -184,6 +184,7 @@ def two(mariadb, accounts):
 
 class Kit(RotatorConformance):
     deaths_every = 1
+    deaths_times = 25
 
     @pytest.fixture
     def logs_in(self, accounts):

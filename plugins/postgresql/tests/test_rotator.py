@@ -119,11 +119,13 @@ class TestAlternating(Kit):
 @pytest.mark.torture
 class TestSingleAtEachStep(TestSingle):
     deaths_every = 1
+    deaths_times = 25
 
 
 @pytest.mark.torture
 class TestAlternatingAtEachStep(TestAlternating):
     deaths_every = 1
+    deaths_times = 25
 
 
 def test_what_stands_beside_the_password_stays(roles, one):

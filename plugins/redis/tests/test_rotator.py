@@ -120,6 +120,7 @@ class TestKit(RotatorConformance):
 @pytest.mark.torture
 class TestKitAtEachStep(TestKit):
     deaths_every = 1
+    deaths_times = 25
 
 
 def test_both_passwords_are_good_until_the_grace_ends(acl, one):

@@ -290,7 +290,7 @@ class LiveLeases:
                 self._schedule(held)
             self._flights.pop(name, None)
         if late:  # it was closed meanwhile
-            self._revoke(held)
+            self._revoke(name, held.lease)
             flight.set_exception(BackendUnavailableError("the registry was closed"))
             return False
         flight.set_result(held)
@@ -301,21 +301,34 @@ class LiveLeases:
     def _issued(self, name: LeaseName) -> _Held:
         tenant, key = name
         started = self._clock()
-        with self._as(tenant):
-            lease = self._observed("issue", key, lambda: self._provider.issue_lease(key))
+        observer = self._observer()
+        issued: list[Lease] = []
+
+        def issue() -> Lease:
+            lease = self._provider.issue_lease(key)
+            issued.append(lease)
+            if self._ledger is not None:  # at once: whatever ends this process, `lease sweep` knows of it
+                self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
+            return lease
+
+        try:
+            with self._as(tenant):
+                lease = self._observed("issue", key, issue)
+        except BaseException:  # a hook may refuse what was issued
+            for one in issued:
+                self._revoke(name, one)
+            raise
         life = (lease.expires_at - lease.issued_at).total_seconds()
         if not life > 0:
+            self._revoke(name, lease)
             raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
         ends = self._clock() + (lease.expires_at - self._now()).total_seconds()
         held = _Held(name, lease, lease.as_json(), ends, life, 0.0, not lease.renewable)
         held.act_at = held.ends - self._margin(held)
         held.checked = started
-        observer = self._observer()
         if observer is not None:
             for value in lease.values.values():
                 observer.told(value)
-        if self._ledger is not None:
-            self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
         return held
 
     def _margin(self, held: _Held) -> float:
@@ -489,15 +502,14 @@ class LiveLeases:
             for held in everything:
                 if held.ends <= now:
                     self._ledger.ended(held.lease)
-        in_parallel(self._revoke, living, _WORKERS)
+        in_parallel(lambda held: self._revoke(held.name, held.lease), living, _WORKERS)
 
     close = revoke_all
 
-    def _revoke(self, held: _Held) -> None:
-        lease = held.lease
+    def _revoke(self, name: LeaseName, lease: Lease) -> None:
         try:
-            with self._as(held.name[0]):
-                self._observed("revoke", held.name[1], lambda: self._provider.revoke_lease(lease))
+            with self._as(name[0]):
+                self._observed("revoke", name[1], lambda: self._provider.revoke_lease(lease))
         except UnsupportedOperationError:
             pass  # it ends by itself
         except SecretNotFoundError:
@@ -505,7 +517,7 @@ class LiveLeases:
         except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
             _log.warning(
                 "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
-                show_key(held.name[1]), type(error).__name__,
+                show_key(name[1]), type(error).__name__,
             )  # fmt: skip
             return
         if self._ledger is not None:

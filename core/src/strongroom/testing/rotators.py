@@ -162,6 +162,8 @@ class RotatorConformance:
     """Whether what was there before goes on to work after a rotation: two users take turns."""
     deaths_every: ClassVar[int] = 8
     """Of so many moments at which a process may be killed, one is taken; 1 takes each of them."""
+    deaths_times: ClassVar[int] = 1
+    """How often each of these moments is taken."""
 
     # --- fixtures ---
 
@@ -389,7 +391,8 @@ class RotatorConformance:
     ) -> None:
         """Afterwards one value is what readers get and the target system takes, and nothing is in flight."""
         killed = 0
-        for turn, (after, grace) in enumerate(itertools.product((False, True), (0, 60))):
+        turns = list(itertools.product((False, True), (0, 60))) * self.deaths_times
+        for turn, (after, grace) in enumerate(turns):
             for step in itertools.count(1 + turn % self.deaths_every, self.deaths_every):
                 before = store.get_secret(KEY)
                 new = _made(rotator, before)
