@@ -39,7 +39,15 @@ def as_env(values: Mapping[str, str], *, before: str = "") -> str:
     """Return assignments that `sh` reads back exactly, each with `before` in front."""
     for name, value in values.items():
         refuse(name, value, "\0", "NUL")
-    return "".join(f"{before}{variable_name(name)}={shlex.quote(value)}\n" for name, value in values.items())
+    pairs = ((variable_name(name), _shell_quoted(value)) for name, value in values.items())
+    return "".join(f"{before}{name}={quoted}\n" for name, quoted in pairs)
+
+
+def _shell_quoted(value: str) -> str:
+    # zsh takes `=ls` at the beginning, or behind a colon, for the path of a program.
+    if "=" in value:
+        return "'" + value.replace("'", "'\"'\"'") + "'"
+    return shlex.quote(value)
 
 
 def as_dotenv(values: Mapping[str, str]) -> str:
