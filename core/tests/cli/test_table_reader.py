@@ -320,3 +320,32 @@ def test_env_is_read_so_whatever_the_file_is_called(tmp_path):
 def test_json_of_an_export_comes_back(read):
     values = {"a": "1.10", "b/c": "x\ny", "d": "null", "e": ""}
     assert read("x.json", json.dumps(values)) == values
+
+
+EXPORT = (
+    '"Group","Title","Username","Password","URL"\n'
+    '"Passwords","top","","rootone1",""\n'
+    '"Passwords/app","db","joe","se""cr,et\nline",""\n'
+    '"Passwords/Recycle Bin","gone","","hunter2",""\n'
+    '"Passwords/app","empty","joe","",""\n'
+)
+
+
+def test_an_export_of_keepassxc(read):
+    assert read("export.csv", EXPORT, "keepass") == {"top": "rootone1", "app/db": 'se"cr,et\nline'}
+    assert [told.split(" is left out")[0] for told in read.warned] == ["'Recycle Bin/gone'", "'app/empty'"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\nhunter2,c\n",
+        "Group,Title,Password\nRoot,hunter2\n",
+        'Group,Title,Password\nRoot,a,"hunter2"x\n',
+        "Group,Title,Password\nRoot,a,{REF:P@I:hunter2}\n",
+        "Group,Title,Password\nRoot,a,hunter2\nRoot,a,hunter2\n",
+        "",
+    ],
+)
+def test_what_is_not_an_export_of_keepassxc(refused, text):
+    refused("export.csv", text, "keepass")

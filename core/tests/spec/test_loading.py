@@ -461,3 +461,10 @@ def test_a_number_that_keeps_its_text_is_a_number_all_the_same():
     assert (str(number), f"{number}", repr(number + 1)) == ("3.10", "3.10", "4.1")
     for copied in (copy.deepcopy(number), pickle.loads(pickle.dumps(number))):  # our own
         assert str(copied) == "3.10"
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None])
+def test_a_version_that_only_equals_one_is_wrong(version):
+    spec = {"version": version, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    with pytest.raises(SpecError, match="version: Input should be 1"):
+        load_plan(spec)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    field_validator,
+)
 
 from strongroom.plugins.distributions import start_pydantic
 from strongroom.spec.document import Node, node_of
@@ -180,6 +188,12 @@ class Secret(_Model):
 
 class Spec(_Model):
     """A whole spec, as its YAML says it."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _is_a_number(cls, version: object) -> object:
+        """Refuse `true` and `1.0`, which equal 1."""
+        return version if type(version) is int else str(version)
 
     version: Literal[1] = Field(description="The version of this format.")
     pipelines: dict[PipelineName, Pipeline] = Field(default={}, description="The pipelines by name.")

@@ -32,6 +32,8 @@ def import_command(
 ) -> None:
     """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
 
+    --format keepass reads the table that `keepassxc-cli export --format csv` prints.
+
     Declared names are stored under their key; others under their own name. Ends with 8 where another value is
     there.
 

@@ -1,4 +1,4 @@
-"""Reading files of names and values: `.env`, JSON and YAML."""
+"""Reading files of names and values: `.env`, JSON, YAML, and what KeePassXC exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "read_dotenv", "read_table"]
 
-FORMATS: Final = ("env", "json", "yaml")
+FORMATS: Final = ("env", "json", "yaml", "keepass")
 _BY_ENDING: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _MAX_BYTES: Final = 64 << 20
 _MAX_VALUES: Final = 100_000
@@ -53,7 +53,7 @@ def read_table(
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
     if kind == "env":
         return _expanded(read_dotenv(path, warn, left_out=left_out))
-    found = {"json": _json, "yaml": _yaml}[kind](path, _text(path), warn)
+    found = {"json": _json, "yaml": _yaml, "keepass": _keepass}[kind](path, _text(path), warn)
     refuse_sealed_values(path, kind, found)
     return found
 
@@ -150,6 +150,15 @@ def _add(path: Path, found: dict[str, str], name: str, value: str, where: str = 
     if len(found) >= _MAX_VALUES:
         raise UsageError(f"{path} has more than {_MAX_VALUES} values")
     found[name] = value
+
+
+def _keepass(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
+    from strongroom.cli.formats.keepass_export import read_keepass_export
+
+    found: dict[str, str] = {}
+    for name, value in read_keepass_export(path, text, warn):
+        _add(path, found, name, value)
+    return found
 
 
 # --- YAML ---
