@@ -18,11 +18,12 @@ help:            ## list the commands
 
 setup: $(READY)  ## make .venv with everything in it
 
-# $(begin): a .venv with uv in it, and how far we are.
+# $(begin): a .venv with uv in it, and how far we are. Where Python has a pip, another in .venv would take longest of all.
+GET_UV := install --quiet --disable-pip-version-check uv -c constraints.txt
 define begin
 @$(PYTHON) -c 'import sys; sys.exit("strongroom needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-@test -x $(BIN)/python || { echo "set-up 1 of 3: $(VENV), with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
-@test -x $(BIN)/uv || { echo "set-up 2 of 3: uv, which installs the rest"; $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt; }
+@test -x $(BIN)/python || { echo "set-up 1 of 3: $(VENV), with $$($(PYTHON) --version)"; $(PYTHON) -m venv --without-pip $(VENV); }
+@test -x $(BIN)/uv || { echo "set-up 2 of 3: uv, which installs the rest"; $(PYTHON) -m pip --python $(BIN)/python $(GET_UV) 2>/dev/null || { $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(GET_UV); }; }
 endef
 
 $(READY): $(SETUP_FILES)
