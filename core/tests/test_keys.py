@@ -116,3 +116,17 @@ def test_a_lone_surrogate_is_no_value():
         check_value("hunter2\ud800", "key")
     assert caught.value.key == "key"
     assert "hunter2" not in repr(vars(caught.value)) + str(caught.value)
+
+
+def test_each_character_is_allowed_or_not_as_the_rule_says():
+    characters = [*map(chr, range(0x2100)), "\ud7ff", "\ud800", "\udfff", "\ue000", "\U0010ffff"]
+    taken = [one for one in characters if not _is_refused(f"a{one}b")]
+    assert taken == [one for one in characters if _obeys(f"a{one}b")]
+
+
+def _is_refused(key):
+    try:
+        check_key(key)
+    except InvalidKeyError:
+        return True
+    return False

@@ -37,7 +37,7 @@ ROTATION_SEGMENT = ".rotation"
 _LONGEST_RECORD_KEY = 400
 """Characters of the key of a rotation's record at most: a tenant's prefix has room before it."""
 
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
@@ -50,7 +50,7 @@ def check_key(key: str) -> str:
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:
         what = "it is empty" if not key else f"longer than {MAX_KEY_CHARACTERS} characters"
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")
-    if _FORBIDDEN.search(key):
+    if _has_forbidden(key):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: a control character or lone surrogate")
     if not _BAD_SEGMENTS.isdisjoint(key.split("/")):
         raise InvalidKeyError(
@@ -68,9 +68,16 @@ def check_prefix(prefix: str) -> str:
     """
     if not isinstance(prefix, str):
         raise InvalidKeyError(prefix, f"invalid prefix: expected text, got {show_key(prefix)}")
-    if len(prefix) > MAX_KEY_CHARACTERS or _FORBIDDEN.search(prefix):
+    if len(prefix) > MAX_KEY_CHARACTERS or _has_forbidden(prefix):
         raise InvalidKeyError(prefix, f"invalid prefix {show_key(prefix)}")
     return prefix
+
+
+def _has_forbidden(text: str) -> bool:
+    # Of ASCII, what is printable is what is allowed: most keys need no pattern, which takes long to compile.
+    if text.isascii():
+        return not text.isprintable()
+    return re.search(_FORBIDDEN, text) is not None
 
 
 def cannot_start_key(prefix: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERRUPTED", "GlobalOptions", "run_guarded"]
 
-INTERRUPTED = 128 + signal.SIGINT
+INTERRUPTED = 128 + 2  # SIGINT; `signal` is an import, and makes enumerations
 
 
 class GlobalOptions:
