@@ -69,11 +69,25 @@ def offered(strongroom, warm_strongroom):
         (["--pipeline", "ar"], ["archive"]),
         (["run", "--group", "w"], ["web", "worker"]),
         (["copy", "app", "a"], ["app", "archive"]),
+        (["run", "--only", "DATABASE_P"], ["DATABASE_PASSWORD"]),
+        (["run", "--only", "TOKEN,DATABASE_U"], ["TOKEN,DATABASE_URL", "TOKEN,DATABASE_USER"]),
+        (["run", "--", "xarg"], ["xargs"]),
     ],
     ids=" ".join,
 )
 def test_bash_is_offered(offered, words, expected):
     assert offered(*words) == expected
+
+
+def test_fish_gets_whole_descriptions(strongroom):
+    assert 'string split -m 1 ","' in strongroom("completion", "fish").stdout
+
+
+def test_files_are_offered_behind_the_program(offered, strongroom):
+    done = strongroom(
+        _STRONGROOM_COMPLETE="bash_complete", COMP_WORDS="strongroom run -- cat ./s", COMP_CWORD="4"
+    )
+    assert done.stdout.startswith("file,")
 
 
 def test_another_spec_counts_where_it_is_named(offered):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import warm_command
@@ -215,3 +216,10 @@ def test_all_names_and_lines_that_do_not_fit_are_named_at_once(tmp_path, warm_st
     assert all(f"x.env:{line}: " in done.stderr for line in (1, 2, 3))
     assert "canary" not in done.stderr
     assert not (tmp_path / "strongroom.yaml").exists()
+
+
+def test_the_file_that_was_taken_over_is_kept_out_of_git(strongroom):
+    Path("strongroom.yaml").unlink()
+    Path(".env").write_text("A=hunter22-geheim\n")
+    strongroom("init", "--from", ".env")
+    assert ".env" in Path(".gitignore").read_text().splitlines()

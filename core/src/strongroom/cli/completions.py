@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-__all__ = ["groups", "keys", "pipelines", "profiles"]
+__all__ = ["groups", "keys", "pipelines", "profiles", "programs", "several_names"]
 
 
 def profiles(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
@@ -31,6 +33,27 @@ def groups(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """Return the groups of declared secrets."""
     found = (told.get("groups") for _, told in _declared(context))
     return _beginning(begun, (group for some in found if isinstance(some, list) for group in some))
+
+
+def several_names(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return what a list of declared names such as `A,B` can go on with."""
+    before, comma, last = begun.rpartition(",")
+    given = before.split(",")
+    names = (name for name, _ in _declared(context) if name not in given)
+    return [f"{before}{comma}{name}" for name in _beginning(last, names)]
+
+
+def programs(context: click.Context, _: click.Parameter, begun: str) -> list[str] | list[CompletionItem]:
+    """Return the programs of PATH for the first word of a command, and else have the shell offer files."""
+    if context.params.get("words") or "/" in begun:
+        return [CompletionItem(begun, type="file")]
+    found = set()
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            found |= {
+                one.name for one in entries if one.name.startswith(begun) and os.access(one.path, os.X_OK)
+            }
+    return sorted(found) or [CompletionItem(begun, type="file")]
 
 
 def _declared(context: click.Context) -> list[tuple[str, dict[str, Any]]]:

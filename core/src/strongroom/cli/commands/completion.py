@@ -27,7 +27,10 @@ def completion_command(settings: GlobalOptions, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover  # the three are click's own
         raise AssertionError(shell)
-    script = kind(app, {}, "strongroom", VARIABLE).source()
+    # fish's script would end a description at its first comma.
+    script = (
+        kind(app, {}, "strongroom", VARIABLE).source().replace('string split ","', 'string split -m 1 ","')
+    )
     if settings.json:
         output.as_json({"shell": shell, "script": script})
     else:

@@ -79,7 +79,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     write_atomically(spec, text, mode=0o644)
     with suppress(ConfigurationError):  # it is closed, so that it is used without as well
         trust(str(spec.resolve()), text)
-    ignored = _ignore(spec.absolute().parent)
+    ignored = _ignore(spec.absolute().parent, source)
     if settings.json:
         output.as_json(
             {
@@ -167,13 +167,16 @@ def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def _ignore(folder: Path) -> list[str]:
-    """Add store and key to `.gitignore`, where they are not in it already."""
+def _ignore(folder: Path, source: str | None) -> list[str]:
+    """Add store, key and the `.env` that was taken over to `.gitignore`, where they are not in it already."""
     path = folder / ".gitignore"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     # Beside the store lie SQLite's own files, beside the key for a moment the next one.
     present = {line.strip().removeprefix("/") for line in text.splitlines()}
-    missing = [line for line in (STORE, f"{STORE}-*", KEY, f"{KEY}.*") if line not in present]
+    wanted = [STORE, f"{STORE}-*", KEY, f"{KEY}.*"]
+    if source is not None and Path(source).absolute().parent == folder and Path(source).is_file():
+        wanted.append(Path(source).name)
+    missing = [line for line in wanted if line not in present]
     if missing:
         gap = "" if not text or text.endswith("\n") else "\n"
         with path.open("a", encoding="utf-8") as file:

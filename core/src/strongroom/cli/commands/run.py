@@ -21,7 +21,12 @@ __all__ = ["run_command"]
     shell_complete=completions.groups,
     help="Only the declared secrets of this group.",
 )
-@click.option("--only", metavar="A,B", help="Only these declared secrets.")
+@click.option(
+    "--only",
+    metavar="A,B",
+    shell_complete=completions.several_names,
+    help="Only these declared secrets.",
+)
 @click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
 @click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
@@ -32,7 +37,14 @@ __all__ = ["run_command"]
 )
 @click.option("--poll-seconds", type=float, help="How often backends are asked that tell of nothing (30).")
 @click.option("--stop-timeout", type=float, help="Seconds from SIGTERM to SIGKILL at a restart (10).")
-@click.argument("words", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "words",
+    metavar="-- CMD...",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=completions.programs,
+)
 def run_command(settings: GlobalOptions, **options: Any) -> int:
     """Run CMD with the declared secrets in its environment, and nowhere else.
 
