@@ -1,0 +1,93 @@
+"""TLS with real handshakes, under an authority that the test itself makes."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from served import ADMIN, EVERYTHING, Reply
+from test_server import process
+
+__all__ = ["process"]
+
+PEM = serialization.Encoding.PEM
+
+
+def name_of(text):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def certificate(subject, key, issuer, signer, extension):
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name_of(subject)).issuer_name(name_of(issuer))
+    made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    return made.add_extension(extension, critical=True).sign(signer, hashes.SHA256())
+
+
+class Authority:
+    """Signs certificates for the loopback address; `context` is a client's that trusts it alone."""
+
+    def __init__(self, folder):
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        constraint = x509.BasicConstraints(ca=True, path_length=0)
+        root = certificate("authority", self._key, "authority", self._key, constraint)
+        self.context = ssl.create_default_context(cadata=root.public_bytes(PEM).decode())
+
+    def issue(self):
+        """Write a new certificate and its key, and return the certificate as a client sees it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        made = certificate("server", key, "authority", self._key, names)
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (self._folder / "key.pem").write_bytes(private)
+        (self._folder / "cert.pem").write_bytes(made.public_bytes(PEM))
+        return made.public_bytes(serialization.Encoding.DER)
+
+
+def test_tls_is_spoken_its_cookie_is_secure_and_a_reload_brings_the_next_certificate(process, tmp_path):
+    authority = Authority(tmp_path)
+    first = authority.issue()
+    client = {"name": "all", "token": ADMIN, "allow": ["**"], "operations": EVERYTHING, "admin": True}
+    tls = {"cert": "cert.pem", "key": "key.pem"}
+    serve = {"listen": "127.0.0.1:0", "tls": tls, "ui": True, "clients": [client]}
+    running = process({"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}, "serve": serve})
+    address = running.line.removeprefix("listening at https://").strip()
+
+    def ask(method, path, body=None, **headers):
+        connection = http.client.HTTPSConnection(address, context=authority.context, timeout=60)
+        connection.request(method, path, body=body, headers=headers)
+        presented = connection.sock.getpeercert(binary_form=True)
+        reply = Reply(connection.getresponse())
+        connection.close()
+        return presented, reply
+
+    presented, reply = ask("GET", "/v1/auth/token/lookup-self", **{"X-Vault-Token": ADMIN})
+    assert (presented, reply.status) == (first, 200)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    _, reply = ask("POST", "/ui/login", body=f"token={ADMIN}", **form)
+    assert {"Secure", "HttpOnly", "SameSite=Strict"} <= set(reply.headers["set-cookie"].split("; "))
+
+    plain = http.client.HTTPConnection(address, timeout=60)
+    plain.request("GET", "/healthz")
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        plain.getresponse()
+    plain.close()
+
+    second = authority.issue()
+    running.reload()
+    assert ask("GET", "/healthz")[0] == second
+
+    (tmp_path / "cert.pem").write_text("not a certificate")
+    running.reload()
+    presented, reply = ask("GET", "/healthz")
+    assert (presented, reply.status) == (second, 200)
+    code, _, told = running.end()
+    assert code == 0
+    assert "not reloaded: serve.tls: " in told
