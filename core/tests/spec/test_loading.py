@@ -30,6 +30,13 @@ def plan(tmp_path, text, **kwargs):
 MEMORY = "version: 1\npipelines:\n  app: {provider: {type: memory}}\n"
 
 
+@pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])
+def test_the_version_is_the_number_one(tmp_path, version):
+    assert problems(tmp_path, MEMORY.replace("version: 1", f"version: {version}")) == [
+        "1:10: version: Input should be 1"
+    ]
+
+
 def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
     text = (
         "version: 2\n"
