@@ -257,7 +257,7 @@ DRIVER = """
 import json, os, sys
 from strongroom.cli.child.supervisor import run_child
 from strongroom.masking import Masker
-sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))))
+sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))).end())
 """
 
 

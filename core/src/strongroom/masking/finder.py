@@ -25,7 +25,7 @@ from strongroom.masking.partial import (
     encoded_beginnings,
     inside_at_end,
 )
-from strongroom.masking.views import Known, views
+from strongroom.masking.views import LEAST, NOTHING, Known, views
 
 __all__ = ["Finder", "Found"]
 
@@ -198,11 +198,12 @@ class Finder:
             depth: How often what was decoded is decoded again.
             ended: Nothing follows `data`; else a plain word at its end may be the beginning of a longer one.
         """
-        if not self._added:
+        if not self._added or len(data) < MIN_CHARACTERS:
             return []
         found = list(self._direct(data, ended))
-        if depth:
-            for view in views(data, Known((one.start, one.stop) for one in found)):
+        if depth and (len(data) >= LEAST or not data.isalnum()):
+            known = Known((one.start, one.stop) for one in found) if found else NOTHING
+            for view in views(data, known):
                 inner = self.find(view.data, depth=depth - 1) if view.text else list(self._direct(view.data))
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)

@@ -26,6 +26,9 @@ _LEFT_ALONE = frozenset(
 )
 
 
+_REPEATED = frozenset({"threadName", "processName", "taskName"})
+
+
 class TellsValues(Protocol):
     """What a registry offers to whoever masks."""
 
@@ -45,6 +48,7 @@ class MaskingFilter(logging.Filter):
     def __init__(self, masker: Masker | None = None) -> None:
         super().__init__()
         self._masker = known if masker is None else masker
+        self._clean: dict[str, tuple[int, object]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if self._masker:
@@ -60,9 +64,16 @@ class MaskingFilter(logging.Filter):
             if masked is not text or _locals_hold(record.exc_info, masker):
                 # Whoever formats the exception again would show the value after all.
                 record.exc_info, record.exc_text = None, masked
+        clean, size = self._clean, len(masker.finder)
         for name, value in vars(record).items():
-            if name not in _LEFT_ALONE:
-                setattr(record, name, mask(value, masker=masker))
+            # Of the thread, of the process: the same text again and again.
+            if name in _LEFT_ALONE or value is None or clean.get(name) == (size, value):
+                continue
+            masked = mask(value, masker=masker)
+            if masked is not value:
+                setattr(record, name, masked)
+            elif name in _REPEATED:
+                clean[name] = size, value
 
     def _mask_message(self, record: logging.LogRecord) -> None:
         # Arguments first: a format such as `%.8s` shows a part of them, in which no value is found.

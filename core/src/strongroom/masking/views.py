@@ -16,7 +16,7 @@ from typing import Any
 
 from strongroom.masking.origins import Moved, Twice, View, substituted
 
-__all__ = ["READINGS", "Known", "View", "views"]
+__all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
@@ -29,6 +29,7 @@ READINGS = (
 
 LEAST = 22
 """Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
+_SHORT = 4096
 _WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _SPECIAL = b"\x1b\x08\0\\'%&"
 """Without one of these nothing is coloured, escaped or quoted."""
@@ -81,20 +82,22 @@ class Known:
         return starts
 
 
-_NOTHING = Known(())
+NOTHING = Known(())
 
 
-def views(data: bytes, known: Known = _NOTHING) -> Iterator[View]:
+def views(data: bytes, known: Known = NOTHING) -> Iterator[View]:
     """Yield every other reading of `data` that there is reason for."""
-    batch = _Batch()
     marked = data.translate(_MARKS)
-    for view in (*_base64(data, marked, known), *_lists(data, known)):
-        if view.text:
-            yield view
-        else:
-            batch.add(view)
-    yield from batch.views()
-    if _dumps().find_matches_as_indexes(data):
+    if len(data) >= LEAST:
+        batch = _Batch()
+        for view in (*_base64(data, marked, known), *_lists(data, known)):
+            if view.text:
+                yield view
+            else:
+                batch.add(view)
+        yield from batch.views()
+    # A short text is looked through at once, a long one faster so.
+    if b"0000000 " in data if len(data) < _SHORT else _dumps().find_matches_as_indexes(data):
         yield from _parts(_DUMPED, rb" +(?:[a-z]{2,3}(?= ))?|\s*\n[0-7]{7} *|0000000 ", data)
     if b"\2" not in marked:
         return
@@ -238,7 +241,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
             origin = Moved(view.origin, start)
             yield from (
                 View(one.data, Twice(one.origin, origin), one.encoding, one.text)
-                for one in _base64(view.data, view.data.translate(_MARKS), _NOTHING)
+                for one in _base64(view.data, view.data.translate(_MARKS), NOTHING)
             )
 
 
