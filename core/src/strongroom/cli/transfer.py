@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
 from strongroom.cli.output import progress
-from strongroom.errors import StrongroomError, show_key
+from strongroom.errors import SecretTooLargeError, StrongroomError, show_key
 from strongroom.pipeline import read_many
+from strongroom.providers import BatchWriter
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.providers import SecretProvider
 
-_PART = 100
+_PART = 500
+"""Keys that are written at once, and read back before the next are."""
 
 
 class Plan(NamedTuple):
@@ -69,9 +72,7 @@ def _store(
     target: SecretProvider,
     advance: Callable[[int], object],
 ) -> None:
-    for done, key in enumerate(keys, 1):
-        target.set_secret(key, values[key])
-        advance(done)
+    _write(values, keys, target, advance)
     stored = read_many(target, keys)
     wrong = [key for key in keys if stored.get(key) != values[key]]
     if wrong:
@@ -79,6 +80,24 @@ def _store(
             f"{len(wrong)} keys read back other than they were written, the first is {show_key(wrong[0])}",
             hint="nothing was deleted; a middleware may change values",
         )
+
+
+def _write(
+    values: Mapping[str, str],
+    keys: Sequence[str],
+    target: SecretProvider,
+    advance: Callable[[int], object],
+) -> None:
+    if isinstance(target, BatchWriter):
+        with suppress(
+            SecretTooLargeError
+        ):  # nothing was written: one by one they may fit, or the error names one
+            target.set_secrets({key: values[key] for key in keys})
+            advance(len(keys))
+            return
+    for done, key in enumerate(keys, 1):
+        target.set_secret(key, values[key])
+        advance(done)
 
 
 def _refuse(settings: GlobalOptions, plan: Plan) -> None:
