@@ -196,7 +196,7 @@ def test_what_is_not_a_terminal_is_not(project, capfd):
 def test_a_terminal_is_told_of_the_users_own_store(nowhere, terminal):
     store = f"{os.environ['HOME']}/.local/share/strongroom/secrets.enc"
     told = f"there is no strongroom.yaml here; using your own store, {store}"
-    assert terminal(["set", "a/key", "--generate"]) == (0, told)
+    assert terminal(["set", "a/key", "--generate"]) == (0, f"{told} stored 'a/key' in default")
     Path("some.env").write_text("NAME=value\n")
     code, said = terminal(["import", "some.env"])  # then its progress
     assert (code, said.startswith(told)) == (0, True)
