@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,8 +44,8 @@ def main(target: str) -> None:
     """Build all into `target`."""
     out = Path(target).absolute()
     environment = {**os.environ, "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH") or committed_at()}
-    for folder in distributions():
-        build(folder, out, environment)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # each waits for a process
+        list(pool.map(lambda folder: build(folder, out, environment), distributions()))
     print(f"{len(list(out.glob('*.whl')))} wheels in {target}")
 
 
