@@ -349,3 +349,55 @@ def test_an_export_of_keepassxc(read):
 )
 def test_what_is_not_an_export_of_keepassxc(refused, text):
     refused("export.csv", text, "keepass")
+
+
+def entry(title, password, more=""):
+    return (
+        f"<Entry><String><Key>Password</Key><Value{more}>{password}</Value></String>"
+        f"<String><Key>Title</Key><Value>{title}</Value></String>"
+        "<History><Entry><String><Key>Title</Key><Value>former</Value></String>"
+        "<String><Key>Password</Key><Value>hunter2</Value></String></Entry></History></Entry>"
+    )
+
+
+def xml(inner):
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<KeePassFile>'
+        "<Meta><RecycleBinUUID>MpaezQ==</RecycleBinUUID></Meta>"
+        f"<Root><Group><UUID>1K8T8Q==</UUID><Name>Passwords</Name>{inner}</Group></Root></KeePassFile>"
+    )
+
+
+def test_an_export_of_keepass_in_xml(read):
+    text = xml(
+        entry("top", "rootone1")
+        + "<Group><UUID>GtLUfA==</UUID><Name>app</Name>"
+        + entry("db", 'se"c&lt;&gt;&amp;\nli\u00e9ne', ' ProtectInMemory="True"')
+        + entry("empty", "")
+        + f"<Group><UUID>x</UUID><Name>in</Name>{entry('k', 'deepone1')}</Group></Group>"
+        + f"<Group><UUID>MpaezQ==</UUID><Name>Papierkorb</Name>{entry('gone', 'hunter2')}</Group>"
+    )
+    values = {"top": "rootone1", "app/db": 'se"c<>&\nli\u00e9ne', "app/in/k": "deepone1"}
+    assert read("export.xml", text, "keepass") == values
+    assert [told.split(" is left out")[0] for told in read.warned] == ["'app/empty'", "'Papierkorb/gone'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<pwlist><pwentry><password>hunter2</password></pwentry></pwlist>", "not an export"),
+        ("<KeePassFile>&hunter2;</KeePassFile>", "export.xml:1:14: not XML"),
+        ("<KeePassFile>", "not XML"),
+        ("<!DOCTYPE KeePassFile><KeePassFile/>", "DOCTYPE"),
+        (xml(entry("a", "hunter2", ' Protected="True"')), "encrypted"),
+        (xml(entry("a", "{REF:P@I:hunter2}")), "reference"),
+        (xml(entry("a", "hunter2") + entry("a", "hunter2")), "twice"),
+    ],
+)
+def test_what_is_not_an_export_of_keepass_in_xml(refused, text, told):
+    assert told in refused("export.xml", text, "keepass")
+
+
+@pytest.mark.parametrize("ending", ["csv", "xml", "kdbx"])
+def test_exports_of_keepass_are_told_by_their_ending(refused, ending):
+    assert "--format keepass" in refused(f"x.{ending}", "hunter2")

@@ -32,7 +32,7 @@ def import_command(
 ) -> None:
     """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
 
-    --format keepass reads the table that `keepassxc-cli export --format csv` prints.
+    --format keepass reads what `keepassxc-cli export --format csv` (or xml) prints, and the XML of KeePass 2.
 
     Declared names are stored under their key; others under their own name. Ends with 8 where another value is
     there.

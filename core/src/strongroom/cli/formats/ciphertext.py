@@ -15,6 +15,9 @@ __all__ = ["refuse_ending", "refuse_sealed_file", "refuse_sealed_values"]
 
 _ONE_ENTRY = "store what it holds one by one, each through a pipe: PROGRAM | strongroom set KEY"
 
+_KEEPASS = "keepassxc-cli export -q --format csv {file} | strongroom import - --format keepass"
+_EXPORTED = f"what KeePass exported is read with --format keepass; otherwise {_ONE_ENTRY}"
+
 _HEADS: tuple[tuple[bytes, str, str], ...] = (
     (
         b"$ANSIBLE_VAULT;",
@@ -30,11 +33,7 @@ _HEADS: tuple[tuple[bytes, str, str], ...] = (
     (b"-----BEGIN PGP MESSAGE-----", "encrypted by OpenPGP", "gpg -d {file} | strongroom import -"),
     (b"Salted__", "encrypted by openssl enc", "openssl enc -d … -in {file} | strongroom import -"),
     (b"\0GITCRYPT\0", "encrypted by git-crypt", "git-crypt unlock"),
-    (
-        b"\x03\xd9\xa2\x9a",
-        "a KeePass database",
-        "keepassxc-cli show -q -s -a Password {file} ENTRY | strongroom set KEY",
-    ),
+    (b"\x03\xd9\xa2\x9a", "a KeePass database", _KEEPASS),
     (
         b"SQLite format 3\0",
         "a database, perhaps a store of strongroom's",
@@ -45,17 +44,17 @@ _HEADS: tuple[tuple[bytes, str, str], ...] = (
 
 _ENDINGS: dict[str, tuple[str, str]] = {
     ".cred": ("a credential of systemd", "systemd-creds decrypt {file} - | strongroom set KEY"),
-    ".csv": ("a table", _ONE_ENTRY),
+    ".csv": ("a table", _EXPORTED),
     ".gpg": (
         "encrypted by OpenPGP, perhaps an entry of pass",
         "pass show ENTRY | head -n 1 | strongroom set KEY",
     ),
     ".ini": ("an INI file", "make JSON of it"),
-    ".kdbx": ("a KeePass database", "keepassxc-cli show -q -s -a Password {file} ENTRY | strongroom set KEY"),
+    ".kdbx": ("a KeePass database", _KEEPASS),
     ".properties": ("a Java properties file, which escapes otherwise than .env", "make JSON of it"),
     ".tfvars": ("a Terraform file", "make JSON of it"),
     ".toml": ("a TOML file", "make JSON of it"),
-    ".xml": ("an XML file", _ONE_ENTRY),
+    ".xml": ("an XML file", _EXPORTED),
 }
 """Endings of formats that are not read, each with what it is and what to do."""
 
