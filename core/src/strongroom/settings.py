@@ -45,20 +45,20 @@ def read_settings() -> Settings:
     raise ConfigurationError(f"not understood: {', '.join(names)}")
 
 
-def required_encryption_key(message: str, option: str) -> str:
+def required_encryption_key(message: str, option: str | None) -> str:
     """Return the key that `STRONGROOM_ENCRYPTION_KEY` holds.
 
     Args:
         message: What the error says where there is none.
-        option: What could be given in its place.
+        option: What could be given in its place; None where nothing could.
 
     Raises:
         ConfigurationError: There is none.
     """
     key = read_settings().encryption_key
     if key is None:
+        other = f"give `{option}`, or " if option else ""
         raise ConfigurationError(
-            message,
-            hint=f"give `{option}`, or set STRONGROOM_ENCRYPTION_KEY to what `strongroom keygen` prints",
+            message, hint=f"{other}set STRONGROOM_ENCRYPTION_KEY to what `strongroom keygen` prints"
         )
     return key.get_secret_value()

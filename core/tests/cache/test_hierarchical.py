@@ -252,8 +252,9 @@ class TestSecrecy:
 
         monkeypatch.delenv("STRONGROOM_ENCRYPTION_KEY", raising=False)
         store = OnlyTheContract()
-        with pytest.raises(ConfigurationError, match="names"):
+        with pytest.raises(ConfigurationError, match="names") as caught:
             HierarchicalSecretCache(l2=store, encryption=Remote())
+        assert "give" not in caught.value.hint  # it was given
         monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", KEY)
         for _ in range(2):
             cache = HierarchicalSecretCache(l2=store, encryption=Remote())

@@ -35,6 +35,12 @@ class StoredEntry:
     marks: tuple[str, ...] = ()
 
 
+_VALUES = "cache: a store that others share needs a key for its values"
+_NAMES = (
+    "cache: a store that others share needs a key for its names, and the cipher given does not show its own"
+)
+
+
 class EntryCodec:
     """Makes names and data for a second level, and reads them back.
 
@@ -118,7 +124,7 @@ def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:
         made = [type(one)(one.derived(b"cache data")) for one in able]
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
         return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
-    return EntryCodec(cipher, [_cipher_of_settings("names").derived(b"cache names")], namespace)
+    return EntryCodec(cipher, [_cipher_of_settings(_NAMES, None).derived(b"cache names")], namespace)
 
 
 def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
@@ -127,7 +133,7 @@ def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment.
     """
-    return sealing_of(encryption or _cipher_of_settings("values"), namespace)
+    return sealing_of(encryption or _cipher_of_settings(_VALUES, "encryption"), namespace)
 
 
 def own_sealing(namespace: str) -> EntryCodec:
@@ -135,11 +141,10 @@ def own_sealing(namespace: str) -> EntryCodec:
     return sealing_of(AESGCMEncryption(os.urandom(32)), namespace)
 
 
-def _cipher_of_settings(of: str) -> AESGCMEncryption:
+def _cipher_of_settings(message: str, option: str | None) -> AESGCMEncryption:
     from strongroom.settings import required_encryption_key  # at first use: it is heavy
 
-    message = f"cache: a store that others share needs a key for its {of}"
-    return AESGCMEncryption(required_encryption_key(message, "encryption"))
+    return AESGCMEncryption(required_encryption_key(message, option))
 
 
 def _hash(key: bytes, *parts: bytes | str) -> str:

@@ -140,8 +140,8 @@ def _show_warning(
     *place: Any,
     **more: Any,
 ) -> None:
-    """Tell strongroom's own warnings as lines; the others as Python does."""
-    if category.__module__.partition(".")[0].startswith("strongroom"):
+    """Tell what is meant for users as a line; the others as Python does, with their place in the code."""
+    if category is UserWarning or category.__module__.partition(".")[0].startswith("strongroom"):
         settings.warn(str(message))
     else:
         shown(message, category, *place, **more)
