@@ -27,6 +27,7 @@ def render_command(settings: GlobalOptions, *, template: Path, target: Path | No
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
 
     A name that is not declared is an error. FILE is written whole or not at all.
+    Jinja2 comes with the extra: pip install 'strongroom[templates]'.
 
     Example: strongroom render config.ini.j2 -o config.ini
     """
