@@ -100,6 +100,20 @@ def test_a_token_comes_by_three_headers(served):
     assert server.get("app/x", token=None, headers=aws).status == 403
 
 
+def test_the_agents_path_takes_a_token_by_the_agents_header_alone(served):
+    server = served(spec_of(web()))
+    server.put("app/x", "1")
+    path = "/secretsmanager/get?secretId=app/x"
+    for headers in ({"X-Vault-Token": WEB}, {"Authorization": f"Bearer {WEB}"}):
+        reply = server.ask("GET", path, token=None, headers=headers)
+        assert (reply.status, WEB.encode() in reply.body) == (400, False)
+        assert b"X-Aws-Parameters-Secrets-Token" in reply.body
+    # Who has no good token does not learn what the path wants; a wrong one decides, whatever else is sent.
+    assert server.ask("GET", path, token="wrong-token-0123456789").status == 403
+    wrong = {"X-Aws-Parameters-Secrets-Token": "wrong-token-0123456789"}
+    assert server.ask("GET", path, token=WEB, headers=wrong).status == 403
+
+
 def test_the_token_itself_is_not_told(served):
     reply = served(spec_of(web())).ask("GET", "/v1/auth/token/lookup-self", token=WEB)
     assert reply.data["display_name"] == "web"
@@ -146,7 +160,8 @@ def test_a_process_is_known_by_its_user_on_the_socket_alone(served, tmp_path):
     assert over(tmp_path / "s", "/v1/secret/data/jobs/a").data["data"] == {"value": "1"}
     assert over(tmp_path / "s", "/v1/secret/data/jobs/root").status == 403
     assert over(tmp_path / "s", "/v1/secret/data/jobs/a", {"Host": "any.example.com"}).status == 200
-    assert server.recorder.events[-2].actor == "me"
+    assert over(tmp_path / "s", "/secretsmanager/get?secretId=jobs/a").status == 200
+    assert server.recorder.events[-1].actor == "me"
     # With a token it is judged by that alone; on TCP nobody's user is known.
     assert over(tmp_path / "s", "/v1/secret/data/jobs/a", {"X-Vault-Token": "wrong"}).status == 403
     assert over(tmp_path / "s", "/v1/secret/data/jobs/root", {"X-Vault-Token": ADMIN}).status == 200

@@ -25,7 +25,8 @@ def server(served):
 
 
 def head(path, *more, method="GET", host="localhost", token=WEB):
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"X-Vault-Token: {token}", *more]
+    name = "X-Aws-Parameters-Secrets-Token" if path.startswith("/secretsmanager/") else "X-Vault-Token"
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"{name}: {token}", *more]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -250,7 +251,8 @@ def test_no_token_and_no_value_is_in_any_log_at_debug(server, caplog):
     server.get("app/x", token=WEB)
     server.get("app/x", token="guess-of-a-token-0123456789")
     server.ask("POST", "/v1/secret/data/app/x", body=f'{{"data": {HIDDEN}'.encode())
-    server.ask("GET", "/secretsmanager/get?secretId=app/x")
+    own = {"X-Aws-Parameters-Secrets-Token": ADMIN}
+    assert server.ask("GET", "/secretsmanager/get?secretId=app/x", token=None, headers=own).status == 200
     for data in BROKEN.values():
         server.raw(data)
     for told in (HIDDEN, WEB, ADMIN, "guess-of-a-token"):

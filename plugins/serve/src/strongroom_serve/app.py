@@ -265,7 +265,7 @@ class App:
     async def _of_agent(self, request: Request, client: Client) -> Answer:
         if request.method != "GET":
             return errors(405, "only GET")
-        asked = aws_agent.asked(request)
+        asked = aws_agent.asked(request, by_uid=client.token is None)
         key = check_key(asked.key)
         asker = await self._asker(request, client, Target("history" if asked.is_old else "get", key))
         with asker.acting():
@@ -364,13 +364,17 @@ def _told_of(path: str, engine: str) -> str:
 
 def _token(request: Request) -> bytes | None:
     """Return the token that was sent; None where there is none."""
+    if request.path == aws_agent.PATH:
+        own = request.header(aws_agent.TOKEN_HEADER)
+        if own is not None:
+            return own
     vault = request.header(b"x-vault-token")
     if vault is not None:
         return vault
     bearer = request.header(b"authorization")
     if bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER:
         return bearer[len(_BEARER) :].strip()
-    return request.header(aws_agent.TOKEN_HEADER) if request.path == aws_agent.PATH else None
+    return None
 
 
 def _is_tenant(tenant: str | None) -> bool:

@@ -35,12 +35,19 @@ class Asked:
         return self.version is not None or self.stage != "AWSCURRENT"
 
 
-def asked(request: Request) -> Asked:
+def asked(request: Request, *, by_uid: bool) -> Asked:
     """Return what the query asks for.
 
+    Args:
+        request: The request.
+        by_uid: Whether its client is known by its user on the socket, so that it has no token to send.
+
     Raises:
-        Refused: There is no `secretId`; or it came through a proxy, which the agent refuses too.
+        Refused: The token did not come by the agent's own header, which a forged request does not have; or
+            `secretId` is missing; or it came through a proxy, which the agent refuses too.
     """
+    if not by_uid and request.header(TOKEN_HEADER) is None:
+        raise Refused(bad_request("send the token as `X-Aws-Parameters-Secrets-Token`"), "header")
     if request.header(b"x-forwarded-for") is not None:
         raise Refused(bad_request("requests that were forwarded are refused"), "forwarded")
     query = request.query()
