@@ -107,7 +107,8 @@ class KeyRules:
     """What one client may touch; what is not allowed is refused, and `deny` wins."""
 
     def __init__(self, allow: Iterable[str], deny: Iterable[str]) -> None:
-        allowed, denied = Patterns(allow), Patterns(deny)
+        self.allow = tuple(allow)
+        allowed, denied = Patterns(self.allow), Patterns(deny)
 
         @lru_cache(maxsize=_REMEMBERED)
         def permits(key: str) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
 
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
@@ -30,14 +33,16 @@ class Check(NamedTuple):
 
 
 @command("doctor")
-def doctor_command(settings: GlobalOptions) -> int:
+@click.option("--serve", is_flag=True, help="Look at what `strongroom serve` needs, without starting it.")
+def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
     """Look at the spec, plugins, permissions and every backend: reachable, logged in as whom, clock.
 
-    Ends with 7 where something is wrong.
+    With --serve, at the section `serve:` alone: its socket, address, certificate and clients, and whether a
+    running server is healthy. Ends with 7 where something is wrong.
 
     Example: strongroom doctor
     """
-    findings = [*_plugins(), *_spec_and_backends(settings)]
+    findings = [*_serve(settings)] if serve else [*_plugins(), *_spec_and_backends(settings)]
     bad = [one for one in findings if one.ok is False]
     if settings.json:
         output.as_json({"ok": not bad, "findings": [one._asdict() for one in findings]})
@@ -83,6 +88,21 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
             yield from _backend(registry, name)
         yield from _rotations(registry)
     yield from _audit_logs(settings)
+
+
+def _serve(settings: GlobalOptions) -> Iterator[Check]:
+    from strongroom.plugins import command_of
+
+    try:
+        # The distribution of the command has these checks too; so it must be installed and allowed.
+        package = command_of("serve", "strongroom-serve").__module__.partition(".")[0]
+        registry = settings.registry()
+    except StrongroomError as error:
+        yield Check("serve", False, error.message, error.hint)
+        return
+    with registry:
+        for found in importlib.import_module(f"{package}.doctor").findings(registry):
+            yield Check(*found)
 
 
 def _rotations(registry: SecretProviderRegistry) -> Iterator[Check]:
