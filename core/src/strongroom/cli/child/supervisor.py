@@ -131,7 +131,6 @@ class Child:
         self.failure: int | None = None
         self.early: list[int] = []
         self.relays: list[Relay] = []
-        self.guard: Guard | None = None
         self.ignored: frozenset[int] = frozenset()
         self.typed: int | None = None
         self.prepare: list[Callable[[], object]] = []
@@ -168,7 +167,9 @@ class Child:
 
     def _enter(self, stack: contextlib.ExitStack) -> None:
         """Get what is needed before signals are handled and until the end."""
-        self.guard = stack.enter_context(Guard())
+        guard = stack.enter_context(Guard())
+        # By the new process itself: told by us, we could be killed between its start and the telling.
+        self.prepare.append(lambda: guard.watch(os.getpid(), group=self.own_group))
 
     def _ignore(self) -> None:
         for number in self.ignored:
@@ -196,8 +197,6 @@ class Child:
             prepare=self.prepare_all if self.prepare else None,
         )
         process.returncode = 0  # reaped here, with everybody else's children
-        if self.guard is not None:
-            self.guard.watch(process.pid, group=self.own_group)
         self._started(process.pid)
 
     def _pipe(self, masker: Callable[[], Masker], target: int, ends: list[int]) -> int:
