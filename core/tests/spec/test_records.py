@@ -13,6 +13,8 @@ import yaml
 from strongroom import SecretProviderRegistry
 from strongroom._frozen import frozen, member
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
+from strongroom.plugins import finder
+from strongroom.plugins.installed import installed
 from strongroom.spec import records
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.loader import load_plan
@@ -42,6 +44,8 @@ def folder(tmp_path, monkeypatch):
     Path("old.key").write_text("an-older-passphrase")
     for name in [name for name in os.environ if name.startswith("T_")]:
         monkeypatch.delenv(name)
+    # Folders of other tests came onto the path after the plugins were looked for: nothing would be remembered.
+    monkeypatch.setattr(finder, "seen", installed())
     return tmp_path / "work"
 
 

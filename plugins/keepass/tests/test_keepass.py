@@ -261,6 +261,21 @@ def test_kdbx_3(tmp_path):
     assert provider.diagnose()["format"].startswith("KDBX 3")
     provider.set_secret("b/c", "mine")
     assert xc(path, "show", "-s", "-a", "Password", "b/c") == "mine\n"
+    for key in ("a", "b/c"):
+        Path(tmp_path, "note").write_text(f"of {key}")
+        attach(path, "attachment-import", key, "note", str(tmp_path / "note"))
+    provider.delete_secret("a")
+    assert PyKeePass(path, PASSWORD).binaries == [b"of b/c"]
+    attach(path, "attachment-export", "b/c", "note", str(tmp_path / "out"))
+    assert Path(tmp_path, "out").read_text() == "of b/c"
+
+
+def attach(path, command, *words):
+    done = subprocess.run(
+        ["keepassxc-cli", command, "-q", str(path), *words],
+        input=f"{PASSWORD}\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.torture
@@ -296,3 +311,28 @@ def test_versions_of_one_second_have_names_of_their_own(path, provider):
     assert [one.version for one in provider.list_versions("a")] == named[::-1]
     with pytest.raises(ConflictError):
         provider.set_secret_if("a", "four", named[0])
+
+
+def add_entry(opened, title, *attachments):
+    entry = opened.add_entry(opened.root_group, title, "", "x")
+    for number in attachments:
+        entry.add_attachment(number, f"{number}.pem")
+
+
+def attachments_of(path):
+    opened = PyKeePass(path, PASSWORD)
+    return {one.entry.title: one.data for one in opened.attachments}, len(opened.binaries)
+
+
+def test_a_deleted_entry_takes_the_attachments_along_that_are_its_alone(path, provider):
+    opened = PyKeePass(path, PASSWORD)
+    for data in (b"only a's", b"shared", b"b's"):
+        opened.add_binary(data)
+    add_entry(opened, "a", 0, 1)
+    add_entry(opened, "b", 2)
+    add_entry(opened, "c", 1)
+    opened.save()
+    provider.delete_secret("a")
+    assert attachments_of(path) == ({"b": b"b's", "c": b"shared"}, 2)
+    provider.delete_secret("b")
+    assert attachments_of(path) == ({"c": b"shared"}, 1)

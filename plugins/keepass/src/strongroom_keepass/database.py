@@ -132,9 +132,23 @@ class Database:
         self.entries[key] = [entry._element]
 
     def delete(self, key: str) -> None:
-        """Delete every entry of `key`, with its earlier versions."""
-        for element in self.entries.pop(key):
+        """Delete every entry of `key`, with its earlier versions and what is attached to them alone."""
+        elements = self.entries.pop(key)
+        attached = {number for element in elements for number in _attached(element)}
+        for element in elements:
             self.opened.delete_entry(self._entry(element))
+        for number in sorted(attached - set(_attached(self.opened.tree)), reverse=True):
+            self._drop_attachment(number)
+
+    def _drop_attachment(self, number: int) -> None:
+        pool = self.opened.tree.find("Meta/Binaries")
+        if pool is None:  # KDBX 4: in front of the XML, where numbers are places
+            self.opened.delete_binary(number)
+            return
+        for one in pool.findall(
+            f"Binary[@ID='{number}']"
+        ):  # KDBX 3: in any order, and pykeepass goes by places
+            pool.remove(one)
 
     def _group(self, above: Any, name: str) -> Any:
         for child in above._element:
@@ -213,6 +227,11 @@ def _history(element: Any) -> list[Any]:
 
 def _text(value: Any | None) -> str:
     return "" if value is None or value.text is None else str(value.text)
+
+
+def _attached(element: Any) -> Iterator[int]:
+    """Yield the numbers of the attachments of an entry and its earlier versions, or of the whole tree."""
+    yield from (int(one.get("Ref")) for one in element.iterfind(".//Binary/Value[@Ref]"))
 
 
 def _names_of(key: str) -> Names:
