@@ -246,6 +246,10 @@ def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, 
     assert "database/password" in strongroom("rotate", "--due", "--dry-run").stdout
     strongroom("rotate", "--due", expected=1)
     assert "cannot be understood" in strongroom("check", expected=7).stdout
+    findings = json.loads(strongroom("--json", "doctor", expected=7).stdout)["findings"]
+    (found,) = [one for one in findings if one["subject"].startswith("rotation of")]
+    assert "--forget" in found["hint"]
+    assert "--resume" not in found["hint"]
     told = strongroom("rotate", "database/password", "--forget").stdout
     assert told.startswith("nothing is kept of a rotation of database/password")
     assert strongroom("rotate", "database/password").stdout == "database/password has a new value\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cli.child.environment import child_environment
 from strongroom.declarations.json_fields import member_of, with_member
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from strongroom.rotation import Generator
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["declared_rotations", "in_flight", "rotation_of"]
+__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of"]
 
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
@@ -68,8 +68,15 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
     )
 
 
-def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = None) -> dict[str, str]:
-    """Return of each declared secret whose rotation has begun and not ended how it stands, by key.
+class InFlight(NamedTuple):
+    """How a rotation stands that has begun and not ended, and what to do about it."""
+
+    state: str
+    hint: str
+
+
+def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = None) -> dict[str, InFlight]:
+    """Return the rotations of declared secrets that have begun and not ended, by key.
 
     Whoever may not look at what a rotation keeps, or asks a backend that is down, sees none here.
 
@@ -84,13 +91,14 @@ def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = N
         try:
             status = rotation_of(registry, key, looks=True).status_of(key)
         except (RotationError, DecryptionError) as error:
-            found[key] = error.message
+            found[key] = InFlight(error.message, error.hint or "")
         except StrongroomError:
             continue
         else:
             if status.state not in _AT_REST:
                 told = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
-                found[key] = f"a rotation is in flight: {status.state}{told}"
+                hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
+                found[key] = InFlight(f"a rotation is in flight: {status.state}{told}", hint)
     return found
 
 

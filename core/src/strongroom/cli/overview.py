@@ -38,7 +38,7 @@ class Overview:
         rows = []
         for name, one in found.items():
             rotating = begun.get(one.plan.key) if one.status in {"ok", "due"} else None
-            status, problem = ("due", rotating) if rotating is not None else (one.status, one.problem)
+            status, problem = ("due", rotating.state) if rotating is not None else (one.status, one.problem)
             rows.append({"name": name, "key": one.plan.key, "status": status, "problem": problem})
         return rows
 

@@ -84,7 +84,7 @@ def _mark_rotating(
 
     told = in_flight(registry, rotated)
     return {
-        name: one._replace(status="due", problem=told[one.plan.key])
+        name: one._replace(status="due", problem=told[one.plan.key].state)
         if one.plan.key in told and one.status in {"ok", "due"}
         else one
         for name, one in found.items()

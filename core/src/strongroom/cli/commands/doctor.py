@@ -108,9 +108,8 @@ def _serve(settings: GlobalOptions) -> Iterator[Check]:
 def _rotations(registry: SecretProviderRegistry) -> Iterator[Check]:
     from strongroom.cli.declared_rotations import in_flight
 
-    for key, told in in_flight(registry).items():
-        hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
-        yield Check(f"rotation of {key}", False, told, hint)
+    for key, (state, hint) in in_flight(registry).items():
+        yield Check(f"rotation of {key}", False, state, hint)
 
 
 def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
