@@ -16,6 +16,10 @@ from strongroom.errors import DecryptionError
 __all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sealing"]
 
 _FORMAT = 4
+_NO_KEY_FOR_VALUES = "cache: a store that others share needs a key for its values"
+_NO_KEY_FOR_NAMES = (
+    "cache: a store that others share needs a key for its names, and the cipher given does not show its own"
+)
 
 
 @frozen
@@ -33,12 +37,6 @@ class StoredEntry:
     kept_for: float
     version: str | None = None
     marks: tuple[str, ...] = ()
-
-
-_VALUES = "cache: a store that others share needs a key for its values"
-_NAMES = (
-    "cache: a store that others share needs a key for its names, and the cipher given does not show its own"
-)
 
 
 class EntryCodec:
@@ -124,7 +122,9 @@ def sealing_of(cipher: Encryption, namespace: str) -> EntryCodec:
         made = [type(one)(one.derived(b"cache data")) for one in able]
         sealer: Encryption = KeyRing(made[0], *made[1:]) if len(made) > 1 else made[0]
         return EntryCodec(sealer, [one.derived(b"cache names") for one in able], namespace)
-    return EntryCodec(cipher, [_cipher_of_settings(_NAMES, None).derived(b"cache names")], namespace)
+    return EntryCodec(
+        cipher, [_cipher_of_settings(_NO_KEY_FOR_NAMES, None).derived(b"cache names")], namespace
+    )
 
 
 def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
@@ -133,7 +133,7 @@ def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment.
     """
-    return sealing_of(encryption or _cipher_of_settings(_VALUES, "encryption"), namespace)
+    return sealing_of(encryption or _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption"), namespace)
 
 
 def own_sealing(namespace: str) -> EntryCodec:

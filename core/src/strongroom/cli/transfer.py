@@ -89,9 +89,8 @@ def _write(
     advance: Callable[[int], object],
 ) -> None:
     if isinstance(target, BatchWriter):
-        with suppress(
-            SecretTooLargeError
-        ):  # nothing was written: one by one they may fit, or the error names one
+        # Nothing was written where they are too large together: one by one they may fit, or one is named.
+        with suppress(SecretTooLargeError):
             target.set_secrets({key: values[key] for key in keys})
             advance(len(keys))
             return
