@@ -44,8 +44,8 @@ class Server:
             stderr=subprocess.DEVNULL,
         )
         session = requests.Session()
-        # Once more where the server closed a kept connection; not what writes, which it may have got.
-        session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, status=0)))
+        # Once more where the server closed a kept connection; not what writes, which it may have got, and no answer.
+        session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, respect_retry_after_header=False)))
         self.client = hvac.Client(self.url, token=self.token, session=session)
         until = time.monotonic() + 20
         while True:
