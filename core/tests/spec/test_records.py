@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from strongroom import SecretProviderRegistry
 from strongroom._frozen import frozen, member
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
@@ -20,7 +21,7 @@ from strongroom.spec.found import FoundSpec
 from strongroom.spec.loader import load_plan
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import ComponentPlan, Part, PipelinePlan, Plan
-from strongroom.spec.recalling import plan_of
+from strongroom.spec.recalling import Members, plan_of
 
 SECRET = "hunter2-s3cret-of-the-spec"
 SPEC = f"""\
@@ -87,6 +88,8 @@ def shown(value):  # noqa: PLR0911  # a table of cases
         return tuple(map(shown, value))
     if isinstance(value, list):
         return list(map(shown, value))
+    if isinstance(value, BaseModel | Members):
+        return shown(dict(vars(value)))
     return type(value).__name__, repr(value) if not hasattr(value, "_asdict") else value._asdict()
 
 
@@ -149,6 +152,44 @@ def test_references_are_looked_up_each_time_and_their_mistakes_are_those_of_the_
     for wrong in ("-1", "060", "soon", "1e3", "true"):
         monkeypatch.setenv("T_TTL", wrong)
         assert recalled_plan(spec) is None
+
+
+SERVE = f"""\
+version: 1
+pipelines: {{app: {{provider: {{type: memory}}}}}}
+serve:
+  socket: s.sock
+  tls: {{cert: c.pem, key: "~/k.pem"}}
+  clients:
+    - {{name: web, token: "${{env:T_KEY:-{SECRET}-default}}", allow: ["app/**"], operations: [get, list]}}
+    - {{name: own, token: "{SECRET}-token", deny: [a], tenants: "*"}}
+    - {{name: batch, uid: 1001, allow: ["jobs/*"], admin: true}}
+"""
+
+
+def test_the_section_serve_is_remembered_without_its_tokens(folder, monkeypatch):
+    spec = write(SERVE)
+    whole = shown(load_plan(spec))
+    (record,) = kept()
+    assert b"hunter2" not in record.read_bytes()
+    monkeypatch.setattr(
+        sys.modules[__name__], "load_plan", None
+    )  # what does not fit is left to the whole way
+    plan = recalled_plan(spec)
+    assert shown(plan) == whole
+    options = plan.serve.prepare(None)
+    assert options["socket"] == folder / "s.sock"
+    assert "hunter2" not in repr(options)
+    monkeypatch.setenv("T_KEY", "another-token-0123456789")
+    assert plan.serve.prepare(None)["clients"][0].token == "another-token-0123456789"
+
+
+def test_a_token_that_does_not_fit_is_told_by_the_whole_way(folder, monkeypatch):
+    spec = write(SERVE)
+    load_plan(spec)
+    monkeypatch.setenv("T_KEY", "short")
+    with pytest.raises(SpecError, match="at least 16 characters"):
+        recalled_plan(spec).serve.prepare(None)
 
 
 def test_a_record_holds_no_value_and_no_token(folder):
@@ -228,6 +269,19 @@ VALUES = {
 }
 
 
+SERVED = [
+    "listen: '127.0.0.1:1'",
+    "socket: s.sock, socket_mode: '0660', hosts: [a.example, b], mount: team/kv, ui: true",
+    "socket: '${env:T_PATH:-s}', tls: {cert: c.pem, key: '${env:T_PATH:-k}'}",
+]
+CLIENTS = [
+    "{name: w, token: '${env:T_KEY:-0123456789abcdefg}', allow: ['**']}",
+    "{name: u, uid: 5, allow: [a/*, 'b/**'], deny: [a/x], operations: [get, list], tenants: '*'}",
+    "{name: v, uid: '${env:T_TTL:-7}', tenants: [acme], admin: true}",
+    "{name: x, token: literal-token-0123456789, allow: ['a/${env:T_PREFIX:-b}']}",
+]
+
+
 def generated(rng):  # noqa: C901, PLR0912  # a table of cases
     """Return the text of a spec; most are valid."""
     names = rng.sample(["a", "b", "c"], rng.randint(1, 3))
@@ -255,9 +309,7 @@ def generated(rng):  # noqa: C901, PLR0912  # a table of cases
         chosen = [one for one in SECRETS if rng.random() < 0.4]
         lines += ["secrets:", "  A: {key: first}", *(f"  {one}" for one in chosen if not one.startswith("A"))]
     if rng.random() < 0.1:
-        lines.append(
-            "serve: {listen: '127.0.0.1:1', clients: [{name: w, token: '${env:T_KEY:-0123456789abcdefg}', allow: ['**']}]}"
-        )
+        lines.append(f"serve: {{{rng.choice(SERVED)}, clients: [{', '.join(rng.sample(CLIENTS, 2))}]}}")
     if rng.random() < 0.2:
         lines.append("placeholders: [tbd, 'é']")
     if rng.random() < 0.3:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     ReadSecret = Callable[[Reference], str]
 
-__all__ = ["Options", "components", "declared", "environment", "folder_of", "plan_of"]
+__all__ = ["Members", "Options", "components", "declared", "environment", "folder_of", "plan_of"]
 
 
 def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only: str | None) -> Plan | None:
@@ -141,6 +141,13 @@ def _decides(told: dict[str, Any]) -> frozenset[str] | None:
     return None if told["decides"] is None else frozenset(told["decides"])
 
 
+class Members:
+    """A part of `serve:` with its members as attributes, as its model has them; its `repr` shows none."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self.__dict__.update(members)
+
+
 class Options:
     """Fills references into options that are written down, as `strongroom.spec.options` does.
 
@@ -202,6 +209,8 @@ class Options:
             return tuple([self._value(one, read_secret) for one in value])
         if kind == "mapping":
             return {name: self._value(one, read_secret) for name, one in value.items()}
+        if kind == "members":
+            return Members({name: self._value(one, read_secret) for name, one in value.items()})
         if kind == "reference":
             text = references.resolve(
                 self._recalled.slice(value), environ=os.environ, folder=self.folder, read_secret=read_secret
@@ -253,7 +262,7 @@ def has_references(told: Mapping[str, Any]) -> bool:
             return True
         if kind in {"list", "tuple"}:
             waiting += value
-        elif kind == "mapping":
+        elif kind in {"mapping", "members"}:
             waiting += value.values()
         elif kind == "part":
             waiting += value["options"].values()

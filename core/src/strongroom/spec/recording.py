@@ -25,7 +25,7 @@ from strongroom.plugins.installed import installed
 from strongroom.spec import references
 from strongroom.spec.closed import inside_of, openings
 from strongroom.spec.document import Node
-from strongroom.spec.options import parts_of, public_options
+from strongroom.spec.options import InnerPart, parts_of, public_options
 from strongroom.spec.plan import ComponentPlan, Plan
 from strongroom.spec.records import (
     MAX_RECORD_BYTES,
@@ -66,6 +66,7 @@ _KINDS: Final = {
     Path: "path",
     type(None): "none",
 }
+_SECTIONS: Final = "strongroom.spec.serve"
 _OURS: Final = ("strongroom.spec", "strongroom.plugins", "strongroom.keys", "strongroom.generators")
 _OTHERS: Final = frozenset({"builtins", "pydantic", "typing", "pathlib", "strongroom"})
 
@@ -240,9 +241,14 @@ class _Writer:
 
     def part(self, plugin: Plugin, node: Node) -> dict[str, Any]:
         """Return a component's type, factory and options; of what has references, how they are filled in."""
-        config = plugin.config
-        self.stat_modules(sorted(_packages(config, plugin)))
+        self.stat_modules(sorted(_packages(plugin.config, plugin)))
         inner = dict(parts_of(plugin, node))  # by its name in the spec, which may be an alias
+        return {**self.bare(plugin), "options": self.options(plugin.config, node, inner)}
+
+    def options(
+        self, config: type[BaseModel], node: Node, inner: Mapping[str, InnerPart]
+    ) -> dict[str, list[Any]]:
+        """Return how the members of a model are written down."""
         values = _validated(config, node, {*inner})
         options: dict[str, Any] = {}
         for field, info in config.model_fields.items():
@@ -251,6 +257,8 @@ class _Writer:
             if name in inner:
                 found = finder.find(inner[name].kind, inner[name].type)
                 options[name] = ["part", self.part(found, inner[name].node)]
+            elif child is not None and child.value is not None and (own := _section(info.annotation)):
+                options[name] = self.section(own, child)
             elif child is not None and any(references.has_reference(one.value) for _, one in child.scalars()):
                 rule = _rule(config, field, info)
                 options[name] = self.reference(child, rule)
@@ -258,7 +266,13 @@ class _Writer:
                 if values is None:
                     raise _UnwritableError
                 options[name] = self.value(values[field], child)
-        return {**self.bare(plugin), "options": options}
+        return options
+
+    def section(self, config: type[BaseModel], node: Node) -> list[Any]:
+        """Return how a model within the options is written down, or a list of them."""
+        if isinstance(node.value, list):
+            return ["list", [self.section(config, one) for one in node.items]]
+        return ["members", self.options(config, node, {})]
 
     def bare(self, plugin: Plugin) -> dict[str, Any]:
         """Return what is written down of a component beside its options."""
@@ -443,6 +457,17 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
     if origin in {dict, Mapping} and len(args) == 2 and args[0] is str:  # noqa: PLR2004  # names and values
         return [["mapping", _kinds(args[1])]]
     raise _UnwritableError
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a part of `serve:`, by itself or in a list; None for any other option.
+
+    Models of plugins may do more with their members than have them.
+    """
+    for one in (annotation, *typing.get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel) and one.__module__ == _SECTIONS:
+            return one
+    return None
 
 
 def _inside(rule: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal"]
 
-_FORMAT: Final = "3"
+_FORMAT: Final = "4"
 _MAX_SPEC_BYTES: Final = 1 << 20
 MAX_RECORD_BYTES: Final = 1 << 23
 _SEAL_DIGITS: Final = 64
