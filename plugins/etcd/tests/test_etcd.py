@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from etcd_server import EtcdServer, cluster
 from strongroom import SecretRotation
 from strongroom.encryption.keys import generate_key
@@ -27,6 +30,7 @@ from strongroom_etcd import EtcdSecretProvider
 
 KEY = generate_key()
 VALUE = "hunter2-correct-horse"
+QUICK = ("--bcrypt-cost", "4")
 
 
 def b64(text):
@@ -245,10 +249,8 @@ def test_the_lock_keeps_hosts_apart_and_counts(make):
 # --- log-ins ---
 
 
-@pytest.fixture(scope="module")
-def guarded():
-    """A server with authentication: root, a user who may write below `app/`, and one who may read there."""
-    running = EtcdServer("--auth-token-ttl", "300")
+def with_users(running):
+    """Turn on authentication: root, a user who may write below `app/`, and one who may read there."""
     ask = running.ask
     for user in ("root", "writer", "reader"):
         ask("/v3/auth/user/add", {"name": user, "password": f"pw-{user}"})
@@ -260,8 +262,34 @@ def guarded():
         ask("/v3/auth/role/grant", {"name": user, "perm": permission})
         ask("/v3/auth/user/grant", {"user": user, "role": user})
     ask("/v3/auth/enable", {})
-    yield running
+    return running
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    running = EtcdServer("--auth-token-ttl", "300", *QUICK)
+    yield with_users(running)
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded_by_jwt(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jwt")
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key").write_bytes(key.private_bytes(*form))
+    public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "pub").write_bytes(key.public_key().public_bytes(*public))
+    told = f"jwt,pub-key={folder / 'pub'},priv-key={folder / 'key'},sign-method=ES256,ttl=10m"
+    running = EtcdServer("--auth-token", told, *QUICK)
+    yield with_users(running)
+    running.stop()
+
+
+def end_tokens(server, user="writer"):
+    """Set a password again: with it end that user's tokens, and, where they are JWTs, everybody's."""
+    token = server.ask("/v3/auth/authenticate", {"name": "root", "password": "pw-root"})["token"]
+    server.ask("/v3/auth/user/changepw", {"name": user, "password": f"pw-{user}"}, token)
 
 
 def test_what_users_may(make, guarded):
@@ -283,13 +311,43 @@ def test_what_users_may(make, guarded):
         make(guarded.url, prefix="app/").get_secret("key")
 
 
-def test_a_token_that_ended_is_replaced_without_an_error(make, guarded):
-    """The cluster forgets a user's tokens as its password is set."""
-    provider = make(guarded.url, username="writer", password="pw-writer", prefix="app/")
+@pytest.mark.parametrize(("kind", "changed"), [("guarded", "writer"), ("guarded_by_jwt", "reader")])
+def test_a_token_that_ended_is_replaced_without_an_error(make, request, kind, changed):
+    """The cluster forgets a user's tokens as its password is set; JWTs end with any change of anybody."""
+    server = request.getfixturevalue(kind)
+    provider = make(server.url, username="writer", password="pw-writer", prefix="app/")
     provider.set_secret("key", "1")
-    token = guarded.ask("/v3/auth/authenticate", {"name": "root", "password": "pw-root"})["token"]
-    guarded.ask("/v3/auth/user/changepw", {"name": "writer", "password": "pw-writer"}, token)
+    end_tokens(server, changed)
     assert provider.get_secret("key") == "1"
+    end_tokens(server, changed)
+    heard = threading.Event()
+    with closing(provider.subscribe_changes(lambda _: heard.set())):
+        provider.set_secret("key", "2")
+        assert heard.wait(60)
+
+
+def test_a_watch_that_is_cut_off_goes_on_with_another_token(make, guarded):
+    """To a token that ended the cluster answers with a watch that was never there, and says no more."""
+    writer = make(guarded.url, username="writer", password="pw-writer", prefix="app/")
+    with FaultProxy(guarded.port) as proxy:
+        endpoints = [f"http://127.0.0.1:{proxy.port}", guarded.url]
+        reader = make(endpoints, username="reader", password="pw-reader", prefix="app/")
+        writer.set_secret("key", "1")
+        assert reader.get_secret("key") == "1"
+        heard = threading.Event()
+        subscription = reader.subscribe_changes(lambda _: heard.set())
+        end_tokens(guarded, "reader")
+    with closing(subscription):  # which was cut off as the proxy closed
+        writer.set_secret("key", "2")
+        assert heard.wait(60)
+
+
+def test_a_watch_that_the_user_may_not_have_is_denied(make, guarded):
+    provider = make(guarded.url, username="writer", password="pw-writer", prefix="other/")
+    with pytest.raises(PermissionDeniedError, match=r"watch: .*permission denied"):
+        provider.subscribe_changes(lambda _: None)
+    with pytest.raises(PermissionDeniedError):
+        make(guarded.url, prefix="app/").subscribe_changes(lambda _: None)
 
 
 # --- faults ---

@@ -22,6 +22,7 @@ from strongroom.sealed import Change, Found, StoreGoneError
 
 from strongroom_etcd.client import Client
 from strongroom_etcd.errors import TYPE_NAME, ServerError, translate
+from strongroom_etcd.http import LostError
 from strongroom_etcd.listening import Listener, Written
 
 __all__ = ["SPARE_BYTES", "EtcdBackend"]
@@ -214,9 +215,17 @@ class EtcdBackend:
     # --- the rest ---
 
     def subscribe(self, changed: Callable[[Written | None], object], deadline: Deadline) -> Closeable:
-        listener = Listener(self._client, self._heads, range_end(self._heads), changed, deadline)
-        self._listeners.append(listener)
-        return listener
+        try:
+            listener = Listener(self._client, self._heads, range_end(self._heads), changed, deadline)
+        except ServerError as error:
+            failed = translate(error, "watch")
+        except (LostError, OSError) as error:
+            said = getattr(error, "strerror", None) or error
+            failed = BackendUnavailableError(f"{TYPE_NAME}: watch: {said}", provider=TYPE_NAME)
+        else:
+            self._listeners.append(listener)
+            return listener
+        raise failed
 
     @contextmanager
     def lock(

@@ -107,6 +107,11 @@ class Client:
         connection = self._until_answered("watch", begin, deadline)
         return connection, connection.chunks(Deadline(None))
 
+    def forget_login(self) -> bool:
+        """Log in again before the next request; return whether there is a user to log in."""
+        self._token = None
+        return self._login[0] is not None
+
     def _until_answered(self, doing: str, ask: Callable[[], Any], deadline: Deadline) -> Any:
         """Return what `ask` returns, asked again of other members while there is time."""
         pause, failed, logins = _PAUSE, "", 0

@@ -15,13 +15,18 @@ from strongroom.errors import (
     ThrottledError,
 )
 
-__all__ = ["AGAIN", "LOGIN", "TYPE_NAME", "ServerError", "translate"]
+__all__ = ["AGAIN", "DENIED", "LOGIN", "TYPE_NAME", "ServerError", "translate"]
 
 TYPE_NAME: Final = "etcd"
 
 INVALID, EXHAUSTED, UNAUTHENTICATED, DENIED, OUT_OF_RANGE = 3, 8, 16, 7, 11
 
-LOGIN: Final = ("invalid auth token", "revision of auth store is old", "user name is empty")
+LOGIN: Final = (
+    "invalid auth token",
+    "revision of auth store is old",  # of a JWT, after any change of any user
+    "revision in header is old",  # the same, as etcd 3.5 says it
+    "user name is empty",
+)
 """A new log-in may help, where there is a user to log in."""
 AGAIN: Final = frozenset({1, 2, 4, 13, 14})
 """Codes of gRPC by which a member says that it cannot answer now: another one, or a later call, may."""

@@ -14,6 +14,7 @@ from strongroom.deadlines import Deadline
 from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_etcd.client import Client
+from strongroom_etcd.errors import DENIED, ServerError
 from strongroom_etcd.http import HTTPConnection, LostError
 
 __all__ = ["Listener"]
@@ -75,17 +76,28 @@ class Listener:
 
     def _begin(self, deadline: Deadline) -> Any:
         """Ask for changes from where the last ones ended; return the messages once the watch is there."""
+        first, messages = self._ask(deadline)
+        # To a token that has ended the cluster says just what it says to a user without the right.
+        if first.get("canceled") and self._client.forget_login():
+            first, messages = self._ask(deadline)
+        if first.get("canceled"):
+            raise ServerError(DENIED, str(first.get("cancel_reason", "")))
+        if not self._next:
+            self._next = int(first["header"]["revision"]) + 1
+        return messages
+
+    def _ask(self, deadline: Deadline) -> tuple[dict[str, Any], Any]:
+        """Return the first message, which says whether there is a watch, and those that follow."""
         asked = {"create_request": {**self._range, "start_revision": str(self._next)}}
         connection, chunks = self._client.stream("/v3/watch", asked, deadline)
         self._connection = connection
         messages = _messages(chunks)
         first = next(messages, None)
-        if first is None or not first.get("created"):
+        if first is None or not first.get("created") or first.get("canceled"):
             connection.close()
+        if first is None or not first.get("created"):
             raise LostError("no watch was begun")
-        if not self._next:
-            self._next = int(first["header"]["revision"]) + 1
-        return messages
+        return first, messages
 
     def _run(self) -> None:
         pause = _PAUSES[0]
