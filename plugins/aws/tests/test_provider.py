@@ -196,14 +196,14 @@ def test_staging_does_not_take_away_what_is_written_meanwhile(make, bare, delete
     if deleted:
         provider.set_secret("k", "old")
         provider.delete_secret("k")
-    real = provider._service.told
+    real = provider._service.described
 
-    def told(key, deadline):
+    def described(key, deadline):
         found = real(key, deadline)
         other.set_secret("k", "written meanwhile")
         return found
 
-    provider._service.told = told
+    provider._service.described = described
     provider.stage_secret("k", "new")
     assert provider.get_secret("k") == "written meanwhile"
 

@@ -22,7 +22,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom_gcp.errors import TABLE, kind_of, message_of, retry_after, state_told, translate
+from strongroom_gcp.errors import TABLE, kind_of, message_of, retry_after, translate, unreadable_state
 
 VALUE = "hunter2-correct-horse"
 HOMES = ("google.api_core.exceptions", "google.auth.exceptions", "requests.exceptions")
@@ -114,10 +114,10 @@ def test_what_a_list_does_not_find_is_configuration():
 
 def test_states_are_told():
     where = "Secret Version [projects/1/secrets/k/versions/1] is in"
-    assert state_told(core.FailedPrecondition(f"{where} DISABLED state.")) == "disabled"
-    assert state_told(core.FailedPrecondition(f"{where} DESTROYED state.")) == "destroyed"
-    assert state_told(core.FailedPrecondition("something else")) is None
-    assert state_told(core.NotFound(f"{where} DESTROYED state.")) is None
+    assert unreadable_state(core.FailedPrecondition(f"{where} DISABLED state.")) == "disabled"
+    assert unreadable_state(core.FailedPrecondition(f"{where} DESTROYED state.")) == "destroyed"
+    assert unreadable_state(core.FailedPrecondition("something else")) is None
+    assert unreadable_state(core.NotFound(f"{where} DESTROYED state.")) is None
 
 
 def test_the_pause_that_is_asked_for():

@@ -103,8 +103,8 @@ def client_of(session: Any, service: str, account: Account) -> Any:
 def _inner(account: Account) -> Any:
     import botocore.session
 
-    told = account.access_key_id is not None and account.region_name is not None
-    if told and account.profile_name is None:
+    complete = account.access_key_id is not None and account.region_name is not None
+    if complete and account.profile_name is None:
         # Nothing is left to ask a profile for, and an AWS_PROFILE that does not exist must not matter.
         return botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     return botocore.session.get_session()

@@ -13,8 +13,8 @@ from strongroom_aws.versions import current_of
 
 def is_listed(entry: Mapping[str, Any]) -> bool:
     """Tell whether a secret of a list has a value, as far as the list says."""
-    told = entry.get("SecretVersionsToStages")
-    return entry.get("DeletedDate") is None and (told is None or current_of(entry) is not None)
+    stages = entry.get("SecretVersionsToStages")
+    return entry.get("DeletedDate") is None and (stages is None or current_of(entry) is not None)
 
 
 def is_absence(error: Mapping[str, Any]) -> bool:

@@ -259,9 +259,13 @@ class Connection:
 
     def shown(self) -> str:
         """Return where and as whom, as far as the options say so."""
-        told = self._account
-        parts = {"region": told.region_name, "endpoint": told.endpoint_url, "profile": told.profile_name}
-        parts["role"] = told.role_arn
+        account = self._account
+        parts = {
+            "region": account.region_name,
+            "endpoint": account.endpoint_url,
+            "profile": account.profile_name,
+        }
+        parts["role"] = account.role_arn
         return " ".join(f"{name}={text}" for name, text in parts.items() if text) or "of the SDK's own chain"
 
     def close(self) -> None:
@@ -285,7 +289,7 @@ class Connection:
         answer = getattr(client, operation)(**parameters)
         name = client.meta.method_to_api_mapping[operation]
         model = client.meta.service_model.operation_model(name).output_shape
-        _check_told(operation, parameters.get("SecretId"), answer, model)
+        _check_complete(operation, parameters.get("SecretId"), answer, model)
         return answer
 
     def _check_time(self, **_: Any) -> None:
@@ -314,10 +318,10 @@ def _check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
     tells nothing, and only with the service's request id.
     """
     head, body = response_dict["headers"], response_dict["body"]
-    told = head.get("content-length")
-    if told is None and "transfer-encoding" not in head:
+    length = head.get("content-length")
+    if length is None and "transfer-encoding" not in head:
         raise CutShortError
-    if told is not None and "content-encoding" not in head and told != str(len(body)):
+    if length is not None and "content-encoding" not in head and length != str(len(body)):
         raise CutShortError
     if response_dict["status_code"] < _REDIRECTION and not (
         _is_object(body) or _is_answer_of_sts(body) or _is_empty_answer(head, body)
@@ -341,7 +345,7 @@ def _is_answer_of_sts(body: bytes) -> bool:
     return body[:400].lstrip().startswith(b"<AssumeRole") and body.rstrip().endswith(b"</AssumeRoleResponse>")
 
 
-def _check_told(operation: str, asked: str | None, answer: Mapping[str, Any], model: Any) -> None:
+def _check_complete(operation: str, asked: str | None, answer: Mapping[str, Any], model: Any) -> None:
     """Refuse an answer without what the service always tells, or with what it never does: some proxy's `{}`.
 
     Args:
@@ -368,13 +372,13 @@ def _check_told(operation: str, asked: str | None, answer: Mapping[str, Any], mo
         raise OtherAnswerError
 
 
-def _is_of(model: Any, told: Any) -> bool:
+def _is_of(model: Any, answer: Any) -> bool:
     """Tell whether what botocore made of an answer is all of the kinds that its model says."""
     kind: Any = _KINDS.get(model.type_name, object)
-    if not isinstance(told, kind):
+    if not isinstance(answer, kind):
         return False
     if model.type_name == "structure":
-        return all(_is_of(one, told[name]) for name, one in model.members.items() if name in told)
+        return all(_is_of(one, answer[name]) for name, one in model.members.items() if name in answer)
     if model.type_name == "list":
-        return all(_is_of(model.member, one) for one in told)
-    return model.type_name != "map" or all(_is_of(model.value, one) for one in told.values())
+        return all(_is_of(model.member, one) for one in answer)
+    return model.type_name != "map" or all(_is_of(model.value, one) for one in answer.values())

@@ -15,7 +15,7 @@ from strongroom_aws.connection import Connection
 def diagnose(connection: Connection, listing: str, parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return who is logged in and what works, by one page of a list and one request to STS."""
     deadline = connection.deadline()
-    told = {"reachable": "yes"}
+    report = {"reachable": "yes"}
     date = None
     before = time.time()
     try:
@@ -27,11 +27,11 @@ def diagnose(connection: Connection, listing: str, parameters: Mapping[str, Any]
         can_list = "no"
     after = time.time()
     try:
-        told["identity"] = connection.identity(deadline)
+        report["identity"] = connection.identity(deadline)
     except BackendUnavailableError:
-        told["identity"] = "unknown: STS is not reached, see sts_endpoint_url"
-    told["can_list"] = can_list
+        report["identity"] = "unknown: STS is not reached, see sts_endpoint_url"
+    report["can_list"] = can_list
     if date is not None:
         # The header counts whole seconds.
-        told["clock_skew"] = f"{parsedate_to_datetime(date).timestamp() + 0.5 - (before + after) / 2:.0f}"
-    return told
+        report["clock_skew"] = f"{parsedate_to_datetime(date).timestamp() + 0.5 - (before + after) / 2:.0f}"
+    return report

@@ -292,8 +292,8 @@ def _said(error: Exception) -> str:
 def _clean(error: Exception, said: str) -> Exception:
     """Return an error of the same kind with just a text: the original may hold the request and its token."""
     if isinstance(error, boto.ClientError):
-        told = {name: _answer(error).get(name) for name in ("RequestId", "HTTPStatusCode")}
-        shown: Any = {"Error": {"Code": code_of(error), "Message": said}, "ResponseMetadata": told}
+        metadata = {name: _answer(error).get(name) for name in ("RequestId", "HTTPStatusCode")}
+        shown: Any = {"Error": {"Code": code_of(error), "Message": said}, "ResponseMetadata": metadata}
         return boto.ClientError(shown, error.operation_name)
     return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")
 

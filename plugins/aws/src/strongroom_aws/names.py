@@ -40,15 +40,15 @@ def description_of(key: str) -> str:
     return KEY_MARK + key
 
 
-def key_told(description: str | None) -> str | None:
+def key_in_description(description: str | None) -> str | None:
     """Return the key that a description tells, None where it tells none."""
-    told = description or ""
-    return told.removeprefix(KEY_MARK) if told.startswith(KEY_MARK) else None
+    text = description or ""
+    return text.removeprefix(KEY_MARK) if text.startswith(KEY_MARK) else None
 
 
 def key_of(name: str, description: str | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
-    return _NAMES.key_of(name, key_told(description))
+    return _NAMES.key_of(name, key_in_description(description))
 
 
 def name_filter(prefix: str) -> list[str]:

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from strongroom.keys import Name, NameCodec, escaped, matching_key, unescaped
 
-from strongroom_aws.names import key_told
+from strongroom_aws.names import key_in_description
 
 MARKER = "-."
 MAX_NAME = 900
@@ -59,7 +59,7 @@ def is_hashed(name: str) -> bool:
 def parameter_key_of(name: str, description: str | None = None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it."""
     if is_hashed(name):
-        key = key_told(description)
+        key = key_in_description(description)
     else:
         key = unescaped(MARKER, name[1:]) if name.startswith("/") else None
     return matching_key(name, key, lambda key: parameter_name_of(key).text)

@@ -270,14 +270,16 @@ class AWSParameterProvider(BaseProvider):
         return {by_name[name]: decode(text, by_name[name], self.type_name) for name, text in read.items()}, []
 
     def _described(self, key: str, name: Name, deadline: Deadline) -> dict[str, Any]:
-        told = self._metadata(name.text, deadline)
-        if told is None or (name.hashed and parameter_key_of(name.text, told.get("Description")) != key):
+        metadata = self._metadata(name.text, deadline)
+        if metadata is None or (
+            name.hashed and parameter_key_of(name.text, metadata.get("Description")) != key
+        ):
             raise SecretNotFoundError(key, provider=self.type_name)
-        return told
+        return metadata
 
     def _description(self, name: str, whole: Deadline) -> str | None:
-        told = self._metadata(name, self._connection.deadline(whole))
-        return told.get("Description") if told is not None else None
+        metadata = self._metadata(name, self._connection.deadline(whole))
+        return metadata.get("Description") if metadata is not None else None
 
     def _metadata(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
         filters = [{"Key": "Name", "Option": "Equals", "Values": [name]}]

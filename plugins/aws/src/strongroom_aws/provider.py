@@ -181,14 +181,14 @@ class AWSSecretProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         deadline = self._connection.deadline()
-        told = self._present(check_key(key), deadline)
-        version = current_of(told)
+        description = self._present(check_key(key), deadline)
+        version = current_of(description)
         if version is None:
             raise answers.absent(key)
         versions = self._service.versions(key, deadline)
         updated = next((one.get("CreatedDate") for one in versions if one["VersionId"] == version), None)
-        tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags") or ()}
-        return SecretMetadata(key, version, in_utc(told.get("CreatedDate")), in_utc(updated), tags)
+        tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags") or ()}
+        return SecretMetadata(key, version, in_utc(description.get("CreatedDate")), in_utc(updated), tags)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         """Return those that readers find, by lists of up to 100 secrets.
@@ -197,7 +197,7 @@ class AWSSecretProvider(BaseProvider):
         """
         wanted = list(dict.fromkeys(check_key(key) for key in keys))
         if len(wanted) <= _ALONE:
-            return {key: told for key in wanted if (told := self._described_or_none(key)) is not None}
+            return {key: metadata for key in wanted if (metadata := self._described_or_none(key)) is not None}
         by_name = {name_of(key).text: key for key in wanted}
         whole = Deadline(self._whole)
         common = commonprefix(list(by_name))  # noqa: RUF071  # of texts, not of paths
@@ -258,8 +258,8 @@ class AWSSecretProvider(BaseProvider):
     def delete_secret(self, key: str) -> None:
         deadline = self._connection.deadline()
         # AWS deletes at once what is not there, without a word.
-        told = self._present(check_key(key), deadline)
-        if is_vacant(holder_of(told)):
+        description = self._present(check_key(key), deadline)
+        if is_vacant(holder_of(description)):
             raise answers.absent(key)
         refused = self._service.delete(key, deadline)
         if refused is not None:
@@ -274,9 +274,15 @@ class AWSSecretProvider(BaseProvider):
         deadline = self._connection.deadline()
         if expected_version is None:
             return self._until_steady(key, deadline, lambda: self._write_first(key, text, deadline))
-        told = self._service.told(key, deadline)
-        if told is None or told.get("DeletedDate") is not None or current_of(told) != expected_version:
-            raise answers.conflict(key, "it is not there" if told is None else "it has another version")
+        description = self._service.described(key, deadline)
+        if (
+            description is None
+            or description.get("DeletedDate") is not None
+            or current_of(description) != expected_version
+        ):
+            raise answers.conflict(
+                key, "it is not there" if description is None else "it has another version"
+            )
         version = self._write_over(key, text, expected_version, deadline)
         if version is None:
             raise answers.conflict(key, "it is not there")
@@ -289,10 +295,10 @@ class AWSSecretProvider(BaseProvider):
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         deadline = self._connection.deadline()
-        told = self._pending(check_key(key), version, deadline)
-        if current_of(told) != expected_version:
+        description = self._pending(check_key(key), version, deadline)
+        if current_of(description) != expected_version:
             raise answers.conflict(key, "it has another version")
-        self._make_current(key, version, holder_of(told), deadline)
+        self._make_current(key, version, holder_of(description), deadline)
         # It is promoted, and a current version's label AWSPENDING means nothing.
         with contextlib.suppress(BackendUnavailableError):
             self._service.move(key, PENDING, deadline, to=None, of=version)
@@ -363,12 +369,12 @@ class AWSSecretProvider(BaseProvider):
 
     def _present(self, key: str, deadline: Deadline) -> dict[str, Any]:
         """Return what a list says of a secret that is there."""
-        told = self._service.told(key, deadline)
-        if told is None:
+        description = self._service.described(key, deadline)
+        if description is None:
             raise answers.absent(key)
-        if told.get("DeletedDate") is not None:
+        if description.get("DeletedDate") is not None:
             raise answers.deleted(key)
-        return told
+        return description
 
     def _set(self, key: str, text: str, deadline: Deadline) -> None:
         version = new_id()
@@ -390,7 +396,7 @@ class AWSSecretProvider(BaseProvider):
     def _put(
         self, key: str, text: str, version: str, label: str, deadline: Deadline
     ) -> dict[str, Any] | Refusal:
-        if name_of(key).hashed and self._service.told(key, deadline) is None:
+        if name_of(key).hashed and self._service.described(key, deadline) is None:
             return Refusal(Outcome.ABSENT, retried=False)
         return self._service.put(key, text, version, label, deadline)
 
@@ -399,14 +405,14 @@ class AWSSecretProvider(BaseProvider):
         created = self._service.create(key, text, new_id(), deadline)
         if created is not None:
             return created
-        told = self._service.told(key, deadline)
-        if told is None:
+        description = self._service.described(key, deadline)
+        if description is None:
             return None
-        if told.get("DeletedDate") is not None:
+        if description.get("DeletedDate") is not None:
             self._service.restore(key, deadline)
-        elif current_of(told) is not None:
+        elif current_of(description) is not None:
             raise answers.conflict(key, "it is there already")
-        return self._write_over(key, text, holder_of(told), deadline)
+        return self._write_over(key, text, holder_of(description), deadline)
 
     def _write_over(self, key: str, text: str, holder: str | None, deadline: Deadline) -> str | None:
         """Add a version and make it current if `holder` still is; None where there is no secret any more."""
@@ -423,20 +429,20 @@ class AWSSecretProvider(BaseProvider):
         refused = self._service.move(key, CURRENT, deadline, to=version, of=holder)
         if refused is None:
             return
-        if refused.retried and holder_of(self._service.told(key, deadline) or {}) == version:
+        if refused.retried and holder_of(self._service.described(key, deadline) or {}) == version:
             return  # the answer of an earlier try was lost
         raise answers.conflict(key, "it has another version")
 
     def _stage(self, key: str, text: str, deadline: Deadline) -> str | None:
         """Add a pending version; None where it must be tried again."""
-        told = self._service.told(key, deadline)
-        if told is None:
+        description = self._service.described(key, deadline)
+        if description is None:
             if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
                 return None
-        elif told.get("DeletedDate") is not None or holder_of(told) is None:
+        elif description.get("DeletedDate") is not None or holder_of(description) is None:
             # What was deleted does not come back by this, and a first version would be current at once.
             self._service.restore(key, deadline)
-            self._vacate(key, holder_of(told), deadline)
+            self._vacate(key, holder_of(description), deadline)
         version = staged_id()
         answer = self._service.put(key, text, version, PENDING, deadline)
         return None if isinstance(answer, Refusal) else version
@@ -450,13 +456,13 @@ class AWSSecretProvider(BaseProvider):
 
     def _pending(self, key: str, version: str, deadline: Deadline) -> dict[str, Any]:
         """Return the metadata of a secret whose `version` is pending."""
-        told = self._present(key, deadline)
-        labels = (told.get("VersionIdsToStages") or {}).get(version)
+        description = self._present(key, deadline)
+        labels = (description.get("VersionIdsToStages") or {}).get(version)
         if not labels:
             raise answers.no_version(key)
         if PENDING not in labels or CURRENT in labels:
             raise answers.conflict(key, "that version is not pending")
-        return told
+        return description
 
     def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
         """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""

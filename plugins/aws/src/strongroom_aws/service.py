@@ -70,15 +70,17 @@ class SecretsManager:
         asked = {"SecretId": name_of(key).text, "IncludeDeprecated": True}
         return self._pages("list_secret_version_ids", "listing versions of", "Versions", within, key, **asked)
 
-    def told(self, key: str, deadline: Deadline) -> dict[str, Any] | None:
+    def described(self, key: str, deadline: Deadline) -> dict[str, Any] | None:
         """Return the metadata of a secret, also while it waits for deletion; None where there is none."""
         name = name_of(key)
-        told = self._connection.call(
+        answer = self._connection.call(
             "describe_secret", "looking at", deadline, key=key, accept={Outcome.ABSENT}, SecretId=name.text
         )
-        if isinstance(told, Refusal) or (name.hashed and key_of(name.text, told.get("Description")) != key):
+        if isinstance(answer, Refusal) or (
+            name.hashed and key_of(name.text, answer.get("Description")) != key
+        ):
             return None
-        return dict(told)
+        return dict(answer)
 
     def put(
         self, key: str, text: str, version: str, label: str, deadline: Deadline

@@ -57,15 +57,15 @@ def is_id(version: object) -> bool:
     return isinstance(version, str) and len(version) in _ID_LENGTHS and version.isascii()
 
 
-def holder_of(told: Mapping[str, Any]) -> str | None:
+def holder_of(entry: Mapping[str, Any]) -> str | None:
     """Return the id of the version with the label AWSCURRENT, of a description or an entry of a list."""
-    stages = told.get("VersionIdsToStages") or told.get("SecretVersionsToStages") or {}
+    stages = entry.get("VersionIdsToStages") or entry.get("SecretVersionsToStages") or {}
     return next((version for version, labels in stages.items() if CURRENT in labels), None)
 
 
-def current_of(told: Mapping[str, Any]) -> str | None:
+def current_of(entry: Mapping[str, Any]) -> str | None:
     """Return the id of the version that readers get, None where there is no value."""
-    holder = holder_of(told)
+    holder = holder_of(entry)
     return None if is_vacant(holder) else holder
 
 

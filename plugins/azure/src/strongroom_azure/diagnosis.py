@@ -11,7 +11,7 @@ from typing import Any
 from strongroom.deadlines import Deadline
 from strongroom.errors import PermissionDeniedError
 
-from strongroom_azure.service import Service, check_told
+from strongroom_azure.service import Service, check_complete
 
 _CLAIMS = ("upn", "unique_name", "xms_mirid", "appid", "azp", "oid", "sub")
 """Members of a token that say whom it is for, the most telling first."""
@@ -25,7 +25,7 @@ class _Seen:
         self.skew: float | None = None
 
     def __call__(self, exchange: Any) -> None:
-        check_told(exchange)  # a hook of a call takes the place of the client's
+        check_complete(exchange)  # a hook of a call takes the place of the client's
         self.identity = identity(exchange.http_request.headers.get("Authorization", "")) or self.identity
         date = exchange.http_response.headers.get("Date")
         try:
@@ -44,8 +44,8 @@ def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
     except PermissionDeniedError:
         # The service knows the caller and answers: those who only read by name need no more.
         can_list = "no"
-    told = {"reachable": "yes", "identity": seen.identity, "can_list": can_list}
-    return told if seen.skew is None else {**told, "clock_skew": str(round(seen.skew))}
+    report = {"reachable": "yes", "identity": seen.identity, "can_list": can_list}
+    return report if seen.skew is None else {**report, "clock_skew": str(round(seen.skew))}
 
 
 def identity(authorization: str) -> str | None:

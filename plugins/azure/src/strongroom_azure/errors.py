@@ -177,7 +177,7 @@ def _kind_of_answer(error: Exception, status: int) -> type[StrongroomError]:
     if status == _CONFLICT and inner_code(error) in _BUSY | {_DELETED, None}:
         return BusyError
     kind = STATUSES.get(status, ConfigurationError)
-    if kind is SecretNotFoundError and _told(error) is None:
+    if kind is SecretNotFoundError and _detail_of(error) is None:
         return ConfigurationError  # the 404 of something else at that address
     if kind is PermissionDeniedError and _PURGE_PROTECTION.search(message_of(error)):
         return ConfigurationError
@@ -192,7 +192,7 @@ def status_of(error: Exception) -> int | None:
 
 def inner_code(error: Exception) -> str | None:
     """Return the service's own code for the cause, such as `SecretDisabled`."""
-    inner = getattr(_told(error), "innererror", None)
+    inner = getattr(_detail_of(error), "innererror", None)
     code = inner.get("code") if isinstance(inner, dict) else None
     return code if isinstance(code, str) else None
 
@@ -220,11 +220,11 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     Nothing of it where `hidden` is in it.
     """
     name = type(error).__name__
-    told = _told(error)
+    detail = _detail_of(error)
     if name == "DeadlineExceededError":
         return "no answer before the deadline"
-    if told is not None:
-        said = f"{inner_code(error) or told.code}: {told.message}"
+    if detail is not None:
+        said = f"{inner_code(error) or detail.code}: {detail.message}"
     elif (status := status_of(error)) is not None:
         said = f"HTTP {status}, not in Key Vault's words"
     elif name in _NO_ANSWER:
@@ -240,10 +240,10 @@ def retry_after(error: Exception) -> float | None:
     return parse_retry_after(headers.get("Retry-After")) if headers is not None else None
 
 
-def _told(error: Exception) -> Any:
+def _detail_of(error: Exception) -> Any:
     """Return the member `error` of an answer in Key Vault's words, None where there is none."""
-    told = getattr(error, "error", None)
-    return told if getattr(told, "code", None) else None
+    detail = getattr(error, "error", None)
+    return detail if getattr(detail, "code", None) else None
 
 
 def _is_closed(error: Exception) -> bool:

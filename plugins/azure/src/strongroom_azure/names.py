@@ -40,9 +40,9 @@ def name_of(key: str) -> Name:
 def key_of(name: str, tags: Mapping[str, str] | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
     name = name.lower()
-    told = key_in(tags)
-    key = _NAMES.key_of(name, told)
-    return None if MARKER in name and told is not None and told != key else key
+    tagged_key = key_in(tags)
+    key = _NAMES.key_of(name, tagged_key)
+    return None if MARKER in name and tagged_key is not None and tagged_key != key else key
 
 
 def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
@@ -52,8 +52,8 @@ def belongs(key: str, name: Name, tags: Mapping[str, str] | None) -> bool:
     """
     if name.text == key:
         return True
-    told = key_in(tags)
-    return told == key or (told is None and not name.hashed)
+    tagged_key = key_in(tags)
+    return tagged_key == key or (tagged_key is None and not name.hashed)
 
 
 def tags_for(key: str, name: Name) -> dict[str, str]:

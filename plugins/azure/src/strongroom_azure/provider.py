@@ -273,6 +273,6 @@ class AzureSecretProvider(BaseProvider):
         """Return the error for a secret that is not found, with the reason, which has to be asked for."""
         if missing.reason != "absent" or service.reason_for(name.text, deadline) == "absent":
             return missing
-        told = SecretNotFoundError(str(missing.key), reason="deleted", provider=self.type_name)
-        told.__cause__ = missing.__cause__
-        return told
+        explained = SecretNotFoundError(str(missing.key), reason="deleted", provider=self.type_name)
+        explained.__cause__ = missing.__cause__
+        return explained

@@ -63,53 +63,53 @@ def make_client(
 
 def _checked_before(theirs: Callable[[Any], None] | None) -> Callable[[Any], None]:
     def check(exchange: Any) -> None:
-        check_told(exchange)
+        check_complete(exchange)
         if theirs is not None:
             theirs(exchange)
 
     return check
 
 
-def check_told(exchange: Any) -> None:
+def check_complete(exchange: Any) -> None:
     """Raise `DecodeError` for an answer that is good by its status and not Key Vault's by its body."""
-    if exchange.http_response.status_code == _OK and not _is_told(exchange):
+    if exchange.http_response.status_code == _OK and not _is_complete(exchange):
         raise DecodeError(message="the answer is not Key Vault's")
 
 
-def _is_told(exchange: Any) -> bool:
+def _is_complete(exchange: Any) -> bool:
     """Tell whether an answer holds what Key Vault always tells: a secret, or a list of such.
 
     The SDK takes a proxy's page or `{}` for a list of nothing and for a write that was done, and makes text
     of a value that is not one.
     """
     try:
-        told = json.loads(exchange.http_response.body())
+        body = json.loads(exchange.http_response.body())
     except ValueError:
         return False
-    if not isinstance(told, dict):
+    if not isinstance(body, dict):
         return False
     asked = exchange.http_request
     if asked.method != "GET" or not _LIST.fullmatch(urlsplit(asked.url).path):
-        return _is_secret(told)
-    listed = told.get("value")
-    return isinstance(listed, list) and all(map(_is_secret, listed)) and _fits(told, {"nextLink": str})
+        return _is_secret(body)
+    listed = body.get("value")
+    return isinstance(listed, list) and all(map(_is_secret, listed)) and _fits(body, {"nextLink": str})
 
 
-def _is_secret(told: Any) -> bool:
+def _is_secret(entry: Any) -> bool:
     """Tell whether this is what Key Vault tells of a secret; see "Secret Bundle" in its REST reference."""
     return (
-        isinstance(told, dict)
-        and isinstance(named := told.get("id"), str)
+        isinstance(entry, dict)
+        and isinstance(named := entry.get("id"), str)
         and _ID.search(named) is not None
-        and _fits(told, {"value": str, "attributes": dict, "tags": dict})
-        and _fits(told.get("attributes") or {}, {"created": int, "enabled": bool})
-        and all(isinstance(one, str) for one in (told.get("tags") or {}).values())
+        and _fits(entry, {"value": str, "attributes": dict, "tags": dict})
+        and _fits(entry.get("attributes") or {}, {"created": int, "enabled": bool})
+        and all(isinstance(one, str) for one in (entry.get("tags") or {}).values())
     )
 
 
-def _fits(told: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+def _fits(members: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
     """Tell whether each of these members is of its kind, null, or not there."""
-    return all(isinstance(told.get(name), (kind, type(None))) for name, kind in kinds.items())
+    return all(isinstance(members.get(name), (kind, type(None))) for name, kind in kinds.items())
 
 
 def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:

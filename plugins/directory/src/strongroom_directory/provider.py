@@ -153,9 +153,9 @@ class DirectorySecretProvider(BaseProvider):
     def diagnose(self) -> dict[str, str]:
         """Return what `strongroom doctor` shows, and what is usually wrong with such folders."""
         keys = self.list_secrets()
-        told = {"folder": str(self._root()), "can_list": f"yes, {len(keys)} keys"}
+        report = {"folder": str(self._root()), "can_list": f"yes, {len(keys)} keys"}
         if (self._root() / _DATA).is_symlink():
-            told["mounted"] = "by Kubernetes"
+            report["mounted"] = "by Kubernetes"
         newlines = 0
         for key in keys:
             try:
@@ -163,8 +163,10 @@ class DirectorySecretProvider(BaseProvider):
             except (SecretNotFoundError, ValidationError):
                 continue
         if newlines:
-            told["end in a newline"] = f"{newlines} values, of which it is a part: write such files by printf"
-        return told
+            report["end in a newline"] = (
+                f"{newlines} values, of which it is a part: write such files by printf"
+            )
+        return report
 
     def verify(self) -> list[str]:
         """Return a line for each file that is not a secret though it looks like one, and why."""
@@ -187,8 +189,8 @@ class DirectorySecretProvider(BaseProvider):
         try:
             return self._path.expanduser().absolute()
         except RuntimeError:
-            told = f"directory: {show_key(str(self._path))}: this user has no home folder"
-        raise ConfigurationError(told, provider=self.type_name, hint="set HOME, or write the whole path")
+            message = f"directory: {show_key(str(self._path))}: this user has no home folder"
+        raise ConfigurationError(message, provider=self.type_name, hint="set HOME, or write the whole path")
 
     def _base(self) -> Path:
         """Return the folder with the files as it is now: what the link of Kubernetes leads to, if any."""

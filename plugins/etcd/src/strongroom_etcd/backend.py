@@ -262,15 +262,18 @@ class EtcdBackend:
 
     def server(self, deadline: Deadline) -> dict[str, str]:
         """Return what `doctor` shows of the cluster."""
-        told = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
-        found = {"server": str(told.get("version", "")), "database": f"{int(told.get('dbSize', 0))} bytes"}
-        if not int(told.get("leader", 0)):
+        status = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
+        found = {
+            "server": str(status.get("version", "")),
+            "database": f"{int(status.get('dbSize', 0))} bytes",
+        }
+        if not int(status.get("leader", 0)):
             raise BackendUnavailableError(
                 f"{TYPE_NAME}: the cluster has no leader",
                 provider=TYPE_NAME,
                 hint="look at its other members",
             )
-        if any("NOSPACE" in str(one) for one in told.get("errors", ())):
+        if any("NOSPACE" in str(one) for one in status.get("errors", ())):
             raise BackendUnavailableError(
                 f"{TYPE_NAME}: the cluster's database is full",
                 provider=TYPE_NAME,
@@ -374,8 +377,8 @@ def _flat(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _pairs(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = answer.get("response_range")
-    return list(told.get("kvs", [])) if isinstance(told, Mapping) else []
+    response = answer.get("response_range")
+    return list(response.get("kvs", [])) if isinstance(response, Mapping) else []
 
 
 def _damaged(doing: str) -> BackendUnavailableError:

@@ -283,13 +283,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 def _refusal(status: int, body: bytes) -> ServerError:
     try:
-        told = json.loads(body)
+        fields = json.loads(body)
     except ValueError:
-        told = None
-    if isinstance(told, dict) and isinstance(told.get("error"), dict):
-        told = told["error"]
-    code = told.get("code", told.get("grpc_code")) if isinstance(told, dict) else None
-    if not isinstance(told, dict) or not isinstance(code, int):
+        fields = None
+    if isinstance(fields, dict) and isinstance(fields.get("error"), dict):
+        fields = fields["error"]
+    code = fields.get("code", fields.get("grpc_code")) if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or not isinstance(code, int):
         what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
         return ServerError(0, f"{what} (HTTP {status})")
-    return ServerError(code, str(told.get("message") or told.get("error") or ""))
+    return ServerError(code, str(fields.get("message") or fields.get("error") or ""))

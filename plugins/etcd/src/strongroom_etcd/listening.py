@@ -160,10 +160,10 @@ def _messages(chunks: Any) -> Any:
         *lines, held = held.split(b"\n")
         for line in lines:
             if line.strip():
-                told = json.loads(line)
-                if "result" not in told:
+                message = json.loads(line)
+                if "result" not in message:
                     raise LostError("the watch was refused")
-                yield told["result"]
+                yield message["result"]
 
 
 def _shut(connection: HTTPConnection) -> None:

@@ -42,26 +42,26 @@ _KEYED: Final = (InvalidKeyError, SecretTooLargeError)
 _NAME: Final = "exec"
 
 
-def error_of(told: Any, *, method: str, key: str | None, clean: Callable[[str], str]) -> StrongroomError:
+def error_of(error: Any, *, method: str, key: str | None, clean: Callable[[str], str]) -> StrongroomError:
     """Return strongroom's error for the member `error` of a program's answer.
 
     Args:
-        told: That member, whatever it is.
+        error: That member, whatever it is.
         method: What was asked.
         key: The key it was about, where it was about one.
         clean: Makes a text of the program's fit to be shown.
     """
-    told = told if isinstance(told, Mapping) else {}
-    data = told.get("data")
+    error = error if isinstance(error, Mapping) else {}
+    data = error.get("data")
     data = data if isinstance(data, Mapping) else {}
     kind = TYPES.get(str(data.get("type")))
-    if kind is None and told.get("code") == METHOD_NOT_FOUND:
+    if kind is None and error.get("code") == METHOD_NOT_FOUND:
         kind = UnsupportedOperationError
     kind = kind or BackendUnavailableError
     about = data.get("key") if isinstance(data.get("key"), str) else None
     # A batch's error may be about one of its keys; that of one key is about no other.
     key = key if key is not None else about
-    said = clean(str(told.get("message") or ""))
+    said = clean(str(error.get("message") or ""))
     hint = clean(str(data["hint"])) if isinstance(data.get("hint"), str) else None
     if kind is SecretNotFoundError:
         reason: NotFoundReason = (

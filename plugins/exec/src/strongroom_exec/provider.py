@@ -275,14 +275,14 @@ class ExecSecretProvider(BaseProvider):
         try:
             return call()
         except DeadlineExceededError:
-            told = f"the program did not answer within {self._timeout:g} seconds"
+            reason = f"the program did not answer within {self._timeout:g} seconds"
             hint = "see the logger strongroom.exec for what it says; a longer `timeout` may help"
         except ProgramEndedError as error:
-            told = f"the program is gone: {error}"
+            reason = f"the program is gone: {error}"
             hint = (
                 "call again: it is started again after a pause; the logger strongroom.exec has what it said"
             )
-        raise BackendUnavailableError(f"{about}: {told}", key=key, provider=self.type_name, hint=hint)
+        raise BackendUnavailableError(f"{about}: {reason}", key=key, provider=self.type_name, hint=hint)
 
     def _running(self, deadline: Deadline) -> Channel:
         """Return the program's channel, with the program started where none runs."""
@@ -364,11 +364,11 @@ class ExecSecretProvider(BaseProvider):
         return cast("VersionState", state)
 
     def _time(self, found: Mapping[str, Any], name: str, method: str, key: str) -> datetime | None:
-        told = found.get(name)
-        if told is None:
+        text = found.get(name)
+        if text is None:
             return None
         try:
-            time = datetime.fromisoformat(told)
+            time = datetime.fromisoformat(text)
         except (TypeError, ValueError):
             time = None
         if time is None or time.tzinfo is None:
@@ -376,11 +376,11 @@ class ExecSecretProvider(BaseProvider):
         return time.astimezone(UTC)
 
 
-def _methods_of(told: Any) -> frozenset[str]:
+def _methods_of(capabilities: Any) -> frozenset[str]:
     """Return the methods beside the four that a program says it has, by their names or their capability's."""
-    if isinstance(told, Mapping):
-        told = [one for name in ("capabilities", "methods") for one in told.get(name) or ()]
-    names = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+    if isinstance(capabilities, Mapping):
+        capabilities = [one for name in ("capabilities", "methods") for one in capabilities.get(name) or ()]
+    names = [one for one in capabilities if isinstance(one, str)] if isinstance(capabilities, list) else []
     found = {method for name in names for method in _METHODS.get(name, (name,))}
     return frozenset(found & _OPTIONAL)
 

@@ -193,9 +193,9 @@ class ChangeWatcher:
         found: list[tuple[int, int, int] | None] = []
         for path in self._paths:
             try:
-                told = os.stat(path)  # noqa: PTH116  # twenty times a second
+                status = os.stat(path)  # noqa: PTH116  # twenty times a second
             except OSError:
                 found.append(None)
             else:
-                found.append((told.st_ino, told.st_size, told.st_mtime_ns))
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
         return found

@@ -217,7 +217,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
     return kind
 
 
-def state_told(error: Exception) -> NotFoundReason | None:
+def unreadable_state(error: Exception) -> NotFoundReason | None:
     """Return why a version cannot be read where the text of `error` tells that, else None."""
     found = _STATE.search(message_of(error)) if isinstance(error, core.BadRequest) else None
     if not found:
@@ -295,8 +295,8 @@ def _from_service(error: Exception) -> bool:
 def _is_cut_short(error: Exception) -> bool:
     """Tell whether a REST answer ended within its head: its status alone says nothing."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    told = {name.lower() for name in headers or ()}
-    return headers is not None and not told & {"content-length", "transfer-encoding"}
+    header_names = {name.lower() for name in headers or ()}
+    return headers is not None and not header_names & {"content-length", "transfer-encoding"}
 
 
 def _reason(error: Exception) -> str | None:

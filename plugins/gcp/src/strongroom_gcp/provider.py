@@ -105,9 +105,11 @@ class GCPSecretProvider(BaseProvider):
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant."""
-        told = self._options.client_options
+        client_options = self._options.client_options
         where = {
-            name: told[name] for name in ("api_endpoint", "universe_domain") if told.get(name) is not None
+            name: client_options[name]
+            for name in ("api_endpoint", "universe_domain")
+            if client_options.get(name) is not None
         }
         return {
             "project_id": self._options.project_id,
@@ -269,7 +271,7 @@ class GCPSecretProvider(BaseProvider):
             StrongroomError: The service is not reachable, or the login is refused.
         """
         service, deadline = self._connection.begin()
-        told = {
+        report = {
             "project": self._options.project_id,
             "endpoint": str(service.client.transport.host),
             "transport": service.transport,
@@ -279,14 +281,14 @@ class GCPSecretProvider(BaseProvider):
             service.call(
                 "list_secrets", {"parent": self._parent, "page_size": 1}, deadline, doing="listing secrets"
             )
-            told["can_list"] = "yes"
+            report["can_list"] = "yes"
         except PermissionDeniedError:
             # The service knows the caller and answers: those who only read by name need no more.
-            told["can_list"] = (
+            report["can_list"] = (
                 "no: grant secretmanager.secrets.list (roles/secretmanager.viewer) where it should"
             )
         # No clock skew: the client does not pass the server's time on.
-        return {"reachable": "yes", **told}
+        return {"reachable": "yes", **report}
 
     def close(self) -> None:
         """Close the connections; a later call opens them again.

@@ -95,20 +95,20 @@ def _refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
         raise json_format.ParseError(_NO_ANSWER)
 
 
-def _check_told(rpc: str, request: Mapping[str, Any], answer: Any) -> None:
+def _check_complete(rpc: str, request: Mapping[str, Any], answer: Any) -> None:
     """Refuse an answer without what the service always tells: `{}` of a proxy is an empty message.
 
     Of a deletion and of a list of nothing it is the service's own answer.
     """
     names = [one.name for one in _named_in(rpc, answer)]
     asked = _named(request.get("name") or request["parent"]) or request.get("secret_id")
-    told = [_named(name) for name in names]
-    whole = None not in told and (
+    answered = [_named(name) for name in names]
+    whole = None not in answered and (
         not rpc.endswith(("_version", "_versions")) or all(map(_VERSION_NAME.search, names))
     )
     if not whole or (rpc == _ACCESS and not answer.payload.data):
         raise json_format.ParseError(_NO_ANSWER)
-    if asked is not None and rpc != _ACCESS and any(name != asked for name in told):
+    if asked is not None and rpc != _ACCESS and any(name != asked for name in answered):
         raise json_format.ParseError("the answer is about another secret")
 
 
@@ -149,7 +149,7 @@ class Service:
         """Return the payload of a version, its check sum compared."""
 
         def unreadable(error: Exception) -> StrongroomError | None:
-            reason = errors.state_told(error)
+            reason = errors.unreadable_state(error)
             if reason is None and errors.may_be_state(error):
                 reason = self._state_of(name, deadline)
             return SecretNotFoundError(key, reason=reason, provider="gcp") if reason else None
@@ -222,7 +222,7 @@ class Service:
 
         def send() -> Any:
             answer = self._send(method, request, deadline)
-            _check_told(rpc, request, answer)
+            _check_complete(rpc, request, answer)
             return answer
 
         return call_with_retries(

@@ -167,8 +167,8 @@ class Database:
 
     def _forget_oldest(self, entry: Any) -> None:
         history = entry._element.find("History")
-        told = self.opened.tree.findtext("Meta/HistoryMaxItems")
-        most = int(told) if told and told.lstrip("-").isdigit() else _HISTORY
+        limit = self.opened.tree.findtext("Meta/HistoryMaxItems")
+        most = int(limit) if limit and limit.lstrip("-").isdigit() else _HISTORY
         kept = [] if history is None else [one for one in history if one.tag == "Entry"]
         while 0 <= most < len(kept):
             history.remove(kept.pop(0))
@@ -196,10 +196,10 @@ def saved(opened: Any, derived: bytes | None) -> bytes:
     from pykeepass.kdbx_parsing.kdbx import KDBX
 
     header = PyKeePass(io.BytesIO(file.getvalue()), decrypt=False).kdbx.header.data
-    told = opened.tree.find("Meta/HeaderHash")
-    if told is None:
+    header_hash = opened.tree.find("Meta/HeaderHash")
+    if header_hash is None:
         return file.getvalue()
-    told.text = base64.b64encode(hashlib.sha256(header).digest()).decode()
+    header_hash.text = base64.b64encode(hashlib.sha256(header).digest()).decode()
     file = io.BytesIO()
     KDBX.build_stream(
         opened.kdbx,

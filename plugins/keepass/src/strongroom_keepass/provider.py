@@ -200,12 +200,12 @@ class KeePassSecretProvider(BaseProvider):
                 return {"file": f"{self._path} is not there; the first write makes it"}
             database = self._read()
             major, minor = database.opened.version
-            told = {"file": str(self._path), "format": f"KDBX {major}.{minor}"}
-            told["can_list"] = f"yes, {len(database.entries)} keys"
+            report = {"file": str(self._path), "format": f"KDBX {major}.{minor}"}
+            report["can_list"] = f"yes, {len(database.entries)} keys"
             twins = sum(len(found) > 1 for found in database.entries.values())
             if twins:
-                told["entries of one name"] = f"{twins} keys, of which the first entry is read"
-            return told
+                report["entries of one name"] = f"{twins} keys, of which the first entry is read"
+            return report
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self._path)!r}>"

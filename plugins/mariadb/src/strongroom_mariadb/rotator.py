@@ -139,9 +139,9 @@ class MariaDBRotator:
                     for plugin, kept in account.ways
                 ]
                 if tuple(ways) != account.ways:
-                    told = " OR ".join("{} USING %s" if kept else "{}" for _, kept in ways)
+                    template = " OR ".join("{} USING %s" if kept else "{}" for _, kept in ways)
                     # The names of plugins come from the server's own table.
-                    clause = told.format(*(_name(plugin) for plugin, _ in ways))
+                    clause = template.format(*(_name(plugin) for plugin, _ in ways))
                     statement = f"ALTER USER %s@%s IDENTIFIED VIA {clause}"
                     values = (account.user, account.host, *(kept for _, kept in ways if kept))
                     self._execute(connection, f"changing the password of {user!r}", statement, *values)
@@ -256,14 +256,14 @@ class MariaDBRotator:
             raise RotationError(f"mariadb: there is no user {user!r} at {_shown(self._admin)}")
         found = []
         for at, text in rows:
-            told = json.loads(text)
-            if told.get("account_locked"):
+            account = json.loads(text)
+            if account.get("account_locked"):
                 raise RotationError(
                     f"mariadb: the account {user!r} for {at!r} is locked", hint="ALTER USER … ACCOUNT UNLOCK"
                 )
-            if told.get("is_role"):
+            if account.get("is_role"):
                 raise RotationError(f"mariadb: {user!r} is a role, which does not log in")
-            each = [one or told for one in told.get("auth_or") or [{}]]
+            each = [one or account for one in account.get("auth_or") or [{}]]
             ways = tuple(
                 (one.get("plugin", "mysql_native_password"), one.get("authentication_string", ""))
                 for one in each
@@ -337,8 +337,8 @@ def _name(plugin: str) -> str:
     return plugin
 
 
-def _account(told: str) -> tuple[str, str | None]:
-    user, at, host = told.partition("@")
+def _account(text: str) -> tuple[str, str | None]:
+    user, at, host = text.partition("@")
     return user, host if at else None
 
 

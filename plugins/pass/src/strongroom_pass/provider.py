@@ -140,8 +140,8 @@ class PassSecretProvider(BaseProvider):
     def _store(self) -> Path:
         if self._path is not None:
             return self._path
-        told = os.environ.get("PASSWORD_STORE_DIR")
-        return Path(told).absolute() if told else Path(os.path.expanduser("~/.password-store"))  # noqa: PTH111  # a user without a home is left as it is
+        folder = os.environ.get("PASSWORD_STORE_DIR")
+        return Path(folder).absolute() if folder else Path(os.path.expanduser("~/.password-store"))  # noqa: PTH111  # a user without a home is left as it is
 
     def _no_store(self) -> ConfigurationError:
         return ConfigurationError(

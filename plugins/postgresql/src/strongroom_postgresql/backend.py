@@ -204,13 +204,13 @@ class PostgreSQLBackend:
         )
 
     def _written(self, changes: Sequence[Change], deadline: Deadline) -> dict[bytes, bytes | None] | None:
-        told = payload([one.name for one in changes if one.visible])
+        notification = payload([one.name for one in changes if one.visible])
         if len(changes) > 1:
-            return self._written_together(changes, told, deadline)
+            return self._written_together(changes, notification, deadline)
         one = changes[0]
         dropped = array(INT8, [int8(number) for number in one.dropped])
         values: list[bytes | None] = [one.name, int8(one.number), int8(one.low), one.head, one.body, dropped]
-        values += (self._channel, told)
+        values += (self._channel, notification)
         if one.before is None:
             rows = self._checked("write", self._sql.insert, values, deadline)
         else:
@@ -219,7 +219,7 @@ class PostgreSQLBackend:
         return None if number_of(added) else {one.name: head}
 
     def _written_together(
-        self, changes: Sequence[Change], told: bytes, deadline: Deadline
+        self, changes: Sequence[Change], notification: bytes, deadline: Deadline
     ) -> dict[bytes, bytes | None] | None:
         if sum(len(one.head) + len(one.body) for one in changes) > _BATCH_BYTES:
             raise SecretTooLargeError(
@@ -238,7 +238,7 @@ class PostgreSQLBackend:
             array(BYTEA, [name for name, _ in drops]),
             array(INT8, [int8(number) for _, number in drops]),
             self._channel,
-            told,
+            notification,
         ]
         rows = self._checked("write", self._sql.write_many, values, deadline)
         if rows == [(None, None)]:

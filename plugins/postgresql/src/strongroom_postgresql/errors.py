@@ -100,8 +100,8 @@ def connect_error(said: str, shown: str, *hidden: str | None) -> StrongroomError
     libpq gives no code for these, just its own words and the server's; a server may say them in another
     language, and then it counts as unavailable.
     """
-    told = redact_message(said, *hidden)
-    message = f"{TYPE_NAME}: connect to {shown}: {told}"
+    reason = redact_message(said, *hidden)
+    message = f"{TYPE_NAME}: connect to {shown}: {reason}"
     if _REFUSED.search(said):
         return AuthenticationError(
             message, provider=TYPE_NAME, hint="look at the role, its password, pg_hba.conf"

@@ -31,8 +31,8 @@ Written = list[tuple[bytes, bytes | None]]
 
 def payload(names: Sequence[bytes]) -> bytes:
     """Return the notification of a transaction: sealed names, or that they were many; none is empty."""
-    told = b",".join(one.hex().encode() for one in names)
-    return told if len(told) <= _LONGEST else _MANY
+    text = b",".join(one.hex().encode() for one in names)
+    return text if len(text) <= _LONGEST else _MANY
 
 
 class Listener:
@@ -135,8 +135,8 @@ class Listener:
         self._connection = None
 
 
-def _names(told: bytes) -> Written | None:
+def _names(text: bytes) -> Written | None:
     try:
-        return [(bytes.fromhex(one), None) for one in told.decode().split(",")]
+        return [(bytes.fromhex(one), None) for one in text.decode().split(",")]
     except ValueError:
         return None

@@ -45,10 +45,10 @@ _SINGLE = """\
     DELETE FROM {schema}.version v USING changed c WHERE v.name = c.name AND v.number = ANY ($6)
 ), added AS (
     INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed RETURNING 1
-), told AS (
+), notified AS (
     SELECT pg_catalog.pg_notify($7, $8) FROM changed WHERE $8 <> ''
 )
-SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM told),
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM notified),
        CASE WHEN EXISTS (SELECT FROM changed) THEN NULL ELSE
            (SELECT head FROM {schema}.secret WHERE name = $1) END"""
 _LAST = "(SELECT max(v.number) FROM {schema}.version v WHERE v.name = s.name)"
@@ -134,12 +134,12 @@ WITH want AS (
     WHERE v.name = d.name AND v.number = d.number AND (SELECT ok FROM fits)
 ), added AS (
     INSERT INTO {schema}.version SELECT name, number, body FROM want WHERE (SELECT ok FROM fits)
-), told AS (
+), notified AS (
     SELECT pg_catalog.pg_notify($9, $10) FROM fits WHERE ok AND $10 <> ''
 )
 SELECT w.name, s.head FROM want w LEFT JOIN {schema}.secret s ON s.name = w.name
 WHERE NOT (SELECT ok FROM fits)
-UNION ALL SELECT NULL, NULL FROM fits WHERE ok AND (SELECT count(*) FROM told) >= 0""",
+UNION ALL SELECT NULL, NULL FROM fits WHERE ok AND (SELECT count(*) FROM notified) >= 0""",
             *(BYTEA_ARRAY, INT8_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY),
             *(BYTEA_ARRAY, INT8_ARRAY, TEXT, TEXT),
         )

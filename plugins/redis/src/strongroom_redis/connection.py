@@ -197,9 +197,9 @@ def _parted(url: str) -> tuple[str, str, str]:
     return scheme.lower(), host.rpartition("@")[2], slash + path
 
 
-def _hosts(told: str, port: int) -> list[tuple[str, int]]:
+def _hosts(addresses: str, port: int) -> list[tuple[str, int]]:
     found = []
-    for one in told.split(","):
+    for one in addresses.split(","):
         name, colon, number = one.rpartition(":") if not one.endswith("]") else (one, "", "")
         found.append(((name if colon else one).strip("[]"), _number(number) if colon else port))
     return found

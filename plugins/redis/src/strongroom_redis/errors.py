@@ -81,11 +81,11 @@ def translate(error: Exception, doing: str, where: str) -> StrongroomError:
         return error
     names = (cls.__name__ for cls in type(error).__mro__)
     kind = next((TABLE[name] for name in names if name in TABLE), StrongroomError)
-    told = str(error)
+    message = str(error)
     for code, named in _BY_CODE.items():
-        if code in told:
+        if code in message:
             kind = named
     # The server's own words may hold an argument, and with it a name or data: only the first one is shown.
-    code = told.split(maxsplit=1)[0] if told[:3].isupper() else ""
+    code = message.split(maxsplit=1)[0] if message[:3].isupper() else ""
     said = f"{type(error).__name__} {code}".strip()
     return kind(f"redis: {doing} failed: {said} ({where})", provider="redis", hint=_HINTS.get(kind))

@@ -324,8 +324,8 @@ class RedisCacheStore:
             disconnect(client)
 
 
-def _path(told: str | os.PathLike[str] | None) -> Path | None:
-    return None if told is None else Path(told)
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _read(client: Any, key: str) -> Any:

@@ -248,8 +248,8 @@ class SopsSecretProvider(BaseProvider):
     def _version(self, state: _State, key: str) -> str:
         """Return a version of one value: of its ciphertext, which sops keeps while the value is the same."""
         path = state.tree.paths[key][0]
-        told = [list(path), _at(_encrypted(state.data, self._format), path)]
-        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:20]
+        identity = [list(path), _at(_encrypted(state.data, self._format), path)]
+        return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:20]
 
     # --- writing ---
 
@@ -407,9 +407,9 @@ class SopsSecretProvider(BaseProvider):
         said = ended.err.decode(errors="replace")
         about = f"sops: {doing} {self._path}"
         if ended.code in _KEYS:
-            told = "no key that it has opens the file" if ended.code in _KEYS else ""
+            reason = "no key that it has opens the file" if ended.code in _KEYS else ""
             hint = "give it the key, as by SOPS_AGE_KEY_FILE, or have yourself added: `sops updatekeys`"
-            return AuthenticationError(f"{about}: {told}", key=key, provider=self.type_name, hint=hint)
+            return AuthenticationError(f"{about}: {reason}", key=key, provider=self.type_name, hint=hint)
         if ended.code in _TAMPERED:
             hint = (
                 "it was edited without sops: put back what was there, or decrypt it with --ignore-mac to look"

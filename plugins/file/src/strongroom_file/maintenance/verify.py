@@ -66,11 +66,11 @@ class Verification:
 
     def _sqlite(self) -> None:
         found = self._view.cursor.execute("PRAGMA quick_check(10)").fetchall()
-        told = [
+        lines = [
             row[0].decode("utf-8", "replace") if isinstance(row[0], bytes) else str(row[0]) for row in found
         ]
-        if told != ["ok"]:
-            self._problems += [f"SQLite says: {line}" for line in told]
+        if lines != ["ok"]:
+            self._problems += [f"SQLite says: {line}" for line in lines]
 
     def _walk(self) -> None:
         self._node(self._view.top, b"", None)
