@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import trustme
 from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, hold_in_turns
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.cache.single_flight import FetchResult
+from strongroom.cli.app import run_app
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -176,6 +178,24 @@ class TestOutages:
         error = within(0.4, lambda: store.get("a:b"))
         assert error.provider == "redis"
         store.close()
+
+    def test_doctor_says_that_it_is_dead_and_where_it_was(self, server, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("STRONGROOM_ENCRYPTION_KEY", generate_key())
+        spec, gone = tmp_path / "spec.yaml", free_port()
+        for place, expected, said in (
+            (f"127.0.0.1:{server.port}", 0, "it answers"),
+            (f":hunter22@127.0.0.1:{gone}", 7, f"127.0.0.1:{gone}"),
+        ):
+            spec.write_text(
+                "version: 1\npipelines:\n  app:\n    provider: {type: env}\n    middleware:\n      - "
+                f"{{type: caching, l2_timeout_seconds: 10, l2: {{type: redis, url: 'redis://{place}/0'}}}}\n"
+            )
+            assert run_app(["--spec", str(spec), "--json", "doctor"]) == expected
+            done = capsys.readouterr()
+            (found,) = [one for one in json.loads(done.out)["findings"] if "second level" in one["subject"]]
+            assert (found["ok"], said in found["told"]) == (expected == 0, True)
+            assert "hunter22" not in done.out + done.err
+        assert "check that the server runs" in found["hint"]
 
     @pytest.mark.parametrize("mode", ["black_hole", "drip", "half", "refuse"])
     def test_a_server_that_spoils_its_answers(self, server, mode):

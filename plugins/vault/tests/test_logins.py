@@ -74,6 +74,14 @@ def test_approle(server, mount, policy, enabled):
     auth = {"method": "approle", "role_id": role, "secret_id": secret, "mount_point": path}
     works(server, mount, auth)
     refused(server, mount, {**auth, "secret_id": "00000000-0000-0000-0000-000000000000"})
+    # Without the policy `default` its token may not look itself up, and serves all the same.
+    approle.create_or_update_approle(
+        "app", token_policies=[policy], token_no_default_policy=True, mount_point=path
+    )
+    with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
+        told = provider.diagnose()
+    assert (told["reachable"], told["can_list"]) == ("yes", "yes")
+    assert "may not look itself up" in told["identity"]
 
 
 @pytest.fixture(scope="module")

@@ -220,6 +220,10 @@ class HierarchicalSecretCache(ProcessBound):
         """Name the pipeline in what is logged of the second level."""
         self._store.whose = f" of pipeline {pipeline}"
 
+    def fault(self) -> Exception | None:
+        """Use the store as reads and writes do, and return what it fails with; None where it serves."""
+        return self._store.fault(reads_only=self._offline)
+
     def close(self) -> None:
         """Stop listening, and close the store; values in this process are forgotten."""
         with self._lock:

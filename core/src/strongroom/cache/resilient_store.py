@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, Final, TypeVar
 from strongroom._logs import logger
 from strongroom.cache.secret_cache import MOST_FETCHES
 from strongroom.cache.store import CacheStore, FencedStore, TimedStore
-from strongroom.errors import ConflictError, StrongroomError
+from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError
 from strongroom.parallel import BackgroundPool, SingleEntryLock, renew_after_fork
 
 __all__ = ["ResilientStore"]
@@ -28,6 +29,7 @@ _DROPPERS: Final = 8
 _FIRST_SECONDS: Final = 1.0
 """What the first call may take longer: processes that start together have little of their CPUs."""
 _SLICES: Final = 5
+_PROBE_SECONDS: Final = 10.0
 
 
 class ResilientStore:
@@ -128,6 +130,24 @@ class ResilientStore:
         """Tell whether something is still to be dropped."""
         with self._lock:
             return bool(self._owed or self._spaces)
+
+    def fault(self, *, reads_only: bool) -> Exception | None:
+        """Use the store as a cache does, and return what it fails with; None where it serves.
+
+        Args:
+            reads_only: Ask it for a name alone, and keep nothing there.
+        """
+        name, store, data = f"doctor:{os.urandom(8).hex()}", self.store, b"doctor"
+        try:
+            if reads_only:
+                self._done(self._crew, lambda: store.get(name))
+                return None
+            self._done(self._crew, lambda: store.set(name, data, _PROBE_SECONDS))
+            found = self._done(self._crew, lambda: store.get(name))
+            self._done(self._droppers, lambda: store.delete(name))
+        except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
+            return error
+        return None if found == data else BackendUnavailableError("what is written to it is not kept")
 
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:
@@ -253,27 +273,31 @@ class ResilientStore:
                 return False  # the next one goes on
 
     def _tried(self, crew: BackgroundPool, call: Callable[[], T]) -> tuple[bool, T | None]:
-        self._prepare()
-        done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                result = call()
-            except Exception as error:  # noqa: BLE001  # of a stranger's store
-                done.set_exception(error)
-            else:
-                done.set_result(result)
-
-        crew.start(run)
         try:
-            result = self._awaited(done)
-        except Exception as error:  # noqa: BLE001  # as above; or out of time
+            result = self._done(crew, call)
+        except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
             self.failed(error)
             return False, None
         if self._pause:
             _log.warning("the second level of the cache answers again")
         self._pause = 0.0
         return True, result
+
+    def _done(self, crew: BackgroundPool, call: Callable[[], T]) -> T:
+        """Return what `call` returns on a thread of `crew`; raise what it raises, or `TimeoutError`."""
+        self._prepare()
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001  # as above
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        crew.start(run)
+        return self._awaited(done)
 
     def _awaited(self, done: Future[T]) -> T:
         """Return what the call returned in its time; waiting for a CPU does not count."""

@@ -47,10 +47,11 @@ class LedgerEntry:
 
     Attributes:
         id, key, issued_at, expires_at, renewable: See `Lease`.
-        spec: The file of the spec, or what else it came from.
+        spec: The whole path of the spec's file, or what else it came from.
         pipeline: The pipeline that issued it.
         tenant: The tenant that it is for, if any.
         pid: The process that holds it, or held it.
+        life_seconds: How long it lived when it was new, before any renewal.
     """
 
     id: str
@@ -62,6 +63,7 @@ class LedgerEntry:
     expires_at: datetime
     renewable: bool
     pid: int
+    life_seconds: float = 0.0
 
     def as_lease(self) -> Lease:
         """Return the lease without its values, for revoking it."""
@@ -233,7 +235,7 @@ class ProcessLedger:
     A ledger that cannot be written is reported once, and keeps nobody from using leases.
 
     Args:
-        spec: The file of the spec, or what else it came from.
+        spec: The whole path of the spec's file, or what else it came from.
         folder: Where the ledger is; by default `state_folder()`.
     """
 
@@ -249,6 +251,7 @@ class ProcessLedger:
         entry = LedgerEntry(
             lease.id, lease.key, self._spec, pipeline, tenant, lease.issued_at.astimezone(UTC),
             lease.expires_at.astimezone(UTC), lease.renewable, os.getpid(),
+            (lease.expires_at - lease.issued_at).total_seconds(),
         )  # fmt: skip
         self._note(lambda own: self._put(own, entry))
 

@@ -214,7 +214,7 @@ class Assembly:
         from strongroom.leases import ProcessLedger
         from strongroom.middleware.leases import LeaseMiddleware
 
-        source = str(self.plan.source)
+        source = self.plan.location()
         of = self._pipeline_of
         observer = partial(of, name) if of is not None else lambda: None
         return LeaseMiddleware(chain, ledger=ProcessLedger(source), observer=observer)

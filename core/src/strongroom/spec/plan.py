@@ -144,6 +144,10 @@ class Plan:
         """Return what reads the spec again, under the same conditions."""
         return FoundSpec(self.source) if self.origin == "found" else self.source
 
+    def location(self) -> str:
+        """Return the whole path of the spec's file; where there was no file, what else it came from."""
+        return str(Path(self.source).absolute()) if self.digest else self.source
+
     def used_by(self, pipeline: str) -> frozenset[str]:
         """Return `pipeline` and all that it needs, however far away."""
         found: set[str] = set()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,13 @@ import click
 
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
-from strongroom.errors import AuthenticationError, PermissionDeniedError, StrongroomError
+from strongroom.errors import (
+    AuthenticationError,
+    ConflictError,
+    PermissionDeniedError,
+    StrongroomError,
+    show_key,
+)
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
     from strongroom.spec.references import Reference
 
 _MAX_SKEW_SECONDS = 60
+_MANY_SECONDS = 120
+_NEAR_ITS_END = 1 / 6
+"""The part of a lease's first life that is left where it is late: it is renewed or replaced at a third."""
 
 
 class Check(NamedTuple):
@@ -36,6 +46,9 @@ class Check(NamedTuple):
 @click.option("--serve", is_flag=True, help="Look at what `strongroom serve` needs, without starting it.")
 def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
     """Look at the spec, plugins, permissions and every backend: reachable, logged in as whom, clock.
+
+    Also at second levels of caches, the lock of rotations, rotations that have not ended, leases that were
+    left behind or are near their end, and audit logs.
 
     With --serve, at the section `serve:` alone: its socket, address, certificate and clients, and whether a
     running server is healthy. Ends with 7 where something is wrong.
@@ -67,7 +80,7 @@ def _plugins() -> Iterator[Check]:
             told = f"{row.distribution} {row.version}: {row.error}"
             yield Check(f"plugin {row.name}", False, told, f"reinstall or upgrade {row.distribution}")
     usable = sum(row.error is None for row in rows)
-    yield Check("plugins", True, f"{usable} components can be used")
+    yield Check("plugins", True, f"{_count(usable, 'component')} can be used")
 
 
 def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
@@ -76,7 +89,8 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
     except StrongroomError as error:
         yield Check("spec", False, error.message, error.hint)
         return
-    yield Check("spec", True, f"{plan.source}: {len(plan.pipelines)} pipelines, {len(plan.secrets)} secrets")
+    about = f"{_count(len(plan.pipelines), 'pipeline')}, {_count(len(plan.secrets), 'declared secret')}"
+    yield Check("spec", True, f"{plan.source}: {about}")
     try:
         registry = settings.registry()
     except StrongroomError as error:
@@ -86,7 +100,9 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
         yield from _key_files(plan)
         for name in registry.pipelines():
             yield from _backend(registry, name)
+            yield from _second_levels(registry, name)
         yield from _rotations(registry)
+    yield from _leases(plan)
     yield from _audit_logs(settings)
 
 
@@ -105,11 +121,83 @@ def _serve(settings: GlobalOptions) -> Iterator[Check]:
             yield Check(*found)
 
 
+def _second_levels(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
+    """Look at the stores that caches of a pipeline share with other processes."""
+    node: Any = registry.pipeline(name)
+    while node is not None:
+        fault = getattr(getattr(node, "cache", None), "fault", None)
+        if callable(fault):
+            subject = f"second level of {name}'s cache"
+            error = fault()
+            if error is None:
+                yield Check(subject, True, "it answers, and keeps what is written")
+            else:
+                meanwhile = "meanwhile each process asks the backend itself"
+                yield Check(
+                    subject,
+                    False,
+                    f"it does not serve: {_said(error)}; {meanwhile}",
+                    getattr(error, "hint", None),
+                )
+        node = getattr(node, "inner", None)
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong with a store, in words; a stranger's error may hold anything."""
+    if isinstance(error, StrongroomError):
+        return error.message
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+
+
 def _rotations(registry: SecretProviderRegistry) -> Iterator[Check]:
     from strongroom.cli.declared_rotations import in_flight
 
     for key, (state, hint) in in_flight(registry).items():
         yield Check(f"rotation of {key}", False, state, hint)
+    try:
+        lock = registry.rotation_lock()
+        if lock is not None:
+            with lock.lock("strongroom-doctor", ttl_seconds=_MAX_SKEW_SECONDS, wait_seconds=0):
+                yield Check("lock of rotations", True, "it can be had")
+    except ConflictError:  # another doctor has it
+        pass
+    except StrongroomError as error:
+        yield Check("lock of rotations", False, f"nothing can be rotated: {error.message}", error.hint)
+
+
+def _leases(plan: Plan) -> Iterator[Check]:
+    """Look at what processes of this user note down of the spec's leases; no backend is asked."""
+    from strongroom.leases import LeaseLedger
+
+    now, count = datetime.now(UTC), 0
+    for file in LeaseLedger().files():
+        alive = file.alive()
+        # One that was replaced is kept to its end, beside the one that took its place.
+        newest = {
+            (one.pipeline, one.tenant, one.key): one
+            for one in sorted(file.entries(), key=lambda one: one.expires_at)
+            if one.spec == plan.location()
+        }
+        for (pipeline, _, key), one in newest.items():
+            subject, left = f"lease of {show_key(key)} in {pipeline}", (one.expires_at - now).total_seconds()
+            count += 1
+            if not alive:
+                if left > 0:
+                    told = f"process {one.pid} died and left it behind; it would live for {_time(left)}"
+                    yield Check(subject, False, told, "run `strongroom lease sweep`")
+                continue
+            hint = f"look into the log of process {one.pid}, and at the pipeline above"
+            if left <= 0:
+                yield Check(subject, False, f"it has ended, and process {one.pid} got no other", hint)
+            elif left < one.life_seconds * _NEAR_ITS_END:
+                told = f"it ends in {_time(left)}, and process {one.pid} neither renewed nor replaced it"
+                yield Check(subject, False, told, hint)
+    if count:
+        yield Check("leases", None, f"{_count(count, 'lease')} of this spec in the ledger")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _MANY_SECONDS else output.span(seconds)
 
 
 def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
@@ -151,6 +239,11 @@ def _key_files(plan: Plan) -> Iterator[Check]:
             seen.update(str(path) for path in component.key_files)
         for path in sorted(seen):
             yield from _readable_key(f"key of {name}", Path(path))
+    others = {"a hook": plan.hooks, "a rotator": tuple(plan.rotators.values())}
+    others |= {"rotation_lock": tuple(filter(None, [plan.rotation_lock]))}
+    for what, components in others.items():
+        for path in sorted({str(path) for component in components for path in component.key_files}):
+            yield from _readable_key(f"key of {what}", Path(path))
 
 
 def _readable_key(subject: str, path: Path) -> Iterator[Check]:
@@ -178,7 +271,7 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
         yield Check(subject, False, error.message, error.hint)
         return
     kind = getattr(provider, "type_name", "") or type(provider).__name__
-    yield Check(subject, True, ", ".join([kind, *(f"{what}: {said}" for what, said in told.items())]))
+    yield Check(subject, True, f"{kind}: {', '.join(_in_words(told))}")
     skew = float(told.get("clock_skew", 0))
     if abs(skew) > _MAX_SKEW_SECONDS:
         yield Check(
@@ -194,14 +287,43 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
             yield Check(f"store of {name}", True, "integrity verified")
 
 
-def _diagnosis(provider: Any) -> dict[str, str]:
+def _diagnosis(provider: Any) -> Mapping[str, str]:
     diagnose = getattr(provider, "diagnose", None)
     if callable(diagnose):
         found: dict[str, str] = diagnose()
         return found
     count = len(provider.list_secrets())
-    return {
-        "reachable": "yes",
-        "can_list": f"yes, {count} keys",
-        "as": str(os.environ.get("USER") or os.geteuid()),
-    }
+    return {"reachable": "yes", "can_list": f"yes, {count} keys", "as user": _user()}
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user, whom nobody gave a name
+        return str(os.geteuid())
+
+
+def _in_words(told: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a provider found out, as one would say it."""
+    for what, said in told.items():
+        answer, _, more = said.partition(", " if said.startswith("yes, ") else ": ")
+        if what == "reachable" and said == "yes":
+            yield "reachable"
+        elif what == "can_list" and answer in {"yes", "no"}:
+            keys = f"{'lists' if answer == 'yes' else 'may not list'} keys"
+            number = more.removesuffix(" keys")
+            yield _count(int(number), "key") if number.isdecimal() else f"{keys}: {more}" if more else keys
+        elif what == "identity":
+            unknown = said.startswith(("unknown", "not "))
+            yield f"login {said}" if unknown else f"logged in as {said}"
+        elif what == "clock_skew":
+            seconds = float(said)
+            yield f"its clock differs by {seconds:.0f} s" if abs(seconds) >= 1 else "its clock agrees"
+        else:
+            yield f"{what.replace('_', ' ')} {said}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

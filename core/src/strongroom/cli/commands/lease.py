@@ -93,7 +93,7 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
     left: list[LedgerEntry] = []
     now = datetime.now(UTC)
     with settings.registry() as registry:
-        source, pipelines = str(registry.plan.source), set(registry.pipelines())
+        source, pipelines = registry.plan.location(), set(registry.pipelines())
         for file in LeaseLedger().files():
             with file.taken() as dead:
                 if not dead:
