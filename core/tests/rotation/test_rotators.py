@@ -27,13 +27,14 @@ from rotation_support import (
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import (
+    AuthenticationError,
     ConfigurationError,
     RotationError,
     SpecError,
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.rotation import credentials, current_step, with_password
+from strongroom.rotation import UserRotator, credentials, current_step, with_password
 from strongroom.rotation.http import HttpRotator
 from strongroom.rotation.rotators import DeferredRotator
 
@@ -580,3 +581,114 @@ def test_a_profile_may_change_the_options(service):
     declared = spec({"rotator": rotator}, profiles={"test": local})
     with SecretProviderRegistry(declared, profile="test") as registry:
         assert registry.rotator("PASSWORD").address == service.url.partition("?")[0]
+
+
+# --- the base of rotators of a user's password ---
+
+
+class Accounts(UserRotator):
+    """A rotator of a directory of users, whose administrator is one of them."""
+
+    def __init__(self, users, *names, **options):
+        super().__init__("accounts", names or ("app",), **options)
+        self.directory = users
+        self.refuses = set()
+
+    def apply(self, key, old, new):
+        user, password = self.login_of(key, new)
+        self.directory[user] = password
+
+    def verify(self, key, new):
+        user, password = self.login_of(key, new)
+        return self.directory.get(user) == password
+
+    def _step(self, name):
+        if name in self.refuses:
+            raise RotationError(f"no {name}, for a test")
+
+    def prepare_rehearsal(self, key, old):
+        self._step("prepare")
+        for name in [*filter(self.is_left_over, self.directory)]:
+            del self.directory[name]
+
+    def make_throwaway(self, key, old, names, password):
+        for name, real in names.items():
+            assert real in self.directory
+            self.directory[name] = password
+            self._step("make")
+
+    def remove_throwaway(self, key, old, names):
+        for name in names:
+            self.directory.pop(name, None)
+
+
+def login(user, password, **more):
+    return json.dumps({**more, "username": user, "password": password})
+
+
+def test_two_users_take_turns():
+    two = Accounts({}, "app", "app_b", alternating=True)
+    assert two.compose(KEY, login("app", OLD, host="db"), NEW) == json.dumps(
+        {"host": "db", "username": "app_b", "password": NEW}
+    )
+    assert json.loads(two.compose(KEY, login("app_b", OLD), NEW))["username"] == "app"
+    for value in ("plain", login("eve", OLD)):
+        with pytest.raises(ValidationError, match="two take turns, app and app_b"):
+            two.compose(KEY, value, NEW)
+    one = Accounts({}, "app")
+    assert one.compose(KEY, OLD, NEW) == NEW
+    with pytest.raises(ValidationError, match="is of 'eve', and its rotator changes app"):
+        one.compose(KEY, login("eve", OLD), NEW)
+
+
+@pytest.mark.parametrize(("names", "alternating"), [(("a",), True), (("a", "b"), False), (("a", "a"), True)])
+def test_a_strategy_has_the_users_that_it_needs(names, alternating):
+    with pytest.raises(ConfigurationError, match="rotator accounts: "):
+        Accounts({}, *names, alternating=alternating)
+
+
+@pytest.mark.parametrize("has", ["configured", OLD, NEW, "none of these"])
+def test_an_administrator_logs_in_by_the_password_that_it_has_by_now(has):
+    tried = []
+
+    def connect(password):
+        tried.append(password)
+        if password != has:
+            raise AuthenticationError(f"refused try {len(tried)}")
+        return "connected"
+
+    def log_in(user):
+        tried.clear()
+        values = (login("root", OLD), login("root", NEW))
+        return Accounts({}, "root").as_administrator(connect, user, "configured", KEY, values)
+
+    if has == "none of these":
+        with pytest.raises(AuthenticationError, match="refused try 1") as caught:
+            log_in("root")
+        assert caught.value.__context__ is None
+        assert tried == ["configured", OLD, NEW]
+    else:
+        assert log_in("root") == "connected"
+    if has in {OLD, NEW}:
+        with pytest.raises(AuthenticationError):
+            log_in("somebody")  # whose password is not the one that is rotated
+        assert tried == ["configured"]
+
+
+@pytest.mark.parametrize("shape", [OLD, login("app", OLD)])
+@pytest.mark.parametrize("refuses", [None, "prepare", "make"])
+def test_a_rehearsal_is_on_users_of_its_own_of_which_none_is_left(shape, refuses):
+    users = {"app": OLD, "strongroom_rehearsal_1577836800_0": OLD}
+    rotator = Accounts(users, "app")
+    rotator.refuses = {refuses}
+    if refuses is None:
+        with rotator.rehearsal(KEY, shape) as (other, value):
+            assert other.verify(KEY, value)
+            other.apply(KEY, value, other.compose(KEY, value, NEW))
+            assert NEW in users.values()
+    else:
+        with pytest.raises(RotationError, match=f"no {refuses}"), rotator.rehearsal(KEY, shape):
+            pass
+    assert {*users} - {"strongroom_rehearsal_1577836800_0"} == {"app"}
+    assert users["app"] == OLD
+    assert (len(users) == 1) == (refuses != "prepare")

@@ -281,8 +281,8 @@ def test_it_goes_on_where_the_server_has_the_new_one_and_the_reference_leads_to_
 def test_a_secret_that_is_not_of_these_roles_is_refused_before_anything_happens(roles, one, two):
     eve = json.dumps({"username": "eve", "password": "p"})
     for value, rotator, told in (
-        ("plain", two, "does not name the role in use"),
-        (eve, two, "does not name the role in use"),
+        ("plain", two, "does not name the user in use"),
+        (eve, two, "does not name the user in use"),
         (eve, one, "is of 'eve', and its rotator changes app"),
         (json.dumps({"user": "app", "pass": "p"}), one, "without the text `password`"),
     ):
@@ -323,7 +323,7 @@ def test_a_server_that_asks_for_no_password_is_compared_with(postgres, roles, on
 
 
 def test_a_rehearsal_drops_what_a_killed_one_left(roles, one, two):
-    roles.run("CREATE ROLE strongroom_rehearsal_old LOGIN VALID UNTIL '2020-01-01'")
+    roles.run("CREATE ROLE strongroom_rehearsal_1577836800_0 LOGIN VALID UNTIL '2020-01-01'")
     for value, rotator in ((roles.first, one), (roles.pair, two)):
         rotated(value, rotator)[1].rehearse(KEY)
         assert roles.names() == ["app", "app_b", "keeper", "postgres"]

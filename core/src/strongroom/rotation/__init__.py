@@ -12,18 +12,16 @@ if TYPE_CHECKING:
     from strongroom.rotation.redaction import without
     from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
     from strongroom.rotation.rotators import (
-        Credentials,
         Rehearser,
         Retirer,
         RotationStep,
         Rotator,
         ValueComposer,
-        credentials,
         current_step,
-        with_password,
     )
     from strongroom.rotation.secret_rotation import SecretRotation
     from strongroom.rotation.target import without_value_middleware
+    from strongroom.rotation.users import Credentials, UserRotator, credentials, with_password
 
 __all__ = [
     "GENERATORS",
@@ -38,6 +36,7 @@ __all__ = [
     "RotationStep",
     "Rotator",
     "SecretRotation",
+    "UserRotator",
     "ValueComposer",
     "credentials",
     "current_step",
@@ -49,7 +48,7 @@ __all__ = [
 
 _HOMES = {
     "CommandRotator": "command",
-    "Credentials": "rotators",
+    "Credentials": "users",
     "Rehearser": "rotators",
     "Retirer": "rotators",
     "RotationResult": "results",
@@ -58,10 +57,11 @@ _HOMES = {
     "RotationStep": "rotators",
     "Rotator": "rotators",
     "SecretRotation": "secret_rotation",
+    "UserRotator": "users",
     "ValueComposer": "rotators",
-    "credentials": "rotators",
+    "credentials": "users",
     "current_step": "rotators",
-    "with_password": "rotators",
+    "with_password": "users",
     "without": "redaction",
     "without_value_middleware": "target",
 }

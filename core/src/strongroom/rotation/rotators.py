@@ -1,4 +1,4 @@
-"""What changes a secret at the system that takes it: the protocol of a rotator, and what rotators share.
+"""What changes a secret at the system that takes it: the protocol of a rotator.
 
 A rotator keeps nothing open between its calls: it may be called by another process, after a crash, or by a
 thread of a process that has forked meanwhile.
@@ -6,7 +6,6 @@ thread of a process that has forked meanwhile.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -15,7 +14,6 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from strongroom.errors import UnsupportedOperationError, ValidationError, show_key
 
 __all__ = [
-    "Credentials",
     "DeferredRotator",
     "Rehearser",
     "Retirer",
@@ -23,9 +21,7 @@ __all__ = [
     "Rotator",
     "ValueComposer",
     "able",
-    "credentials",
     "current_step",
-    "with_password",
 ]
 
 
@@ -144,80 +140,6 @@ class DeferredRotator:
     def verify(self, key: str, new: str) -> object:
         """Do as the rotator does."""
         return self.made().verify(key, new)
-
-
-# --- user and password ---
-
-
-class Credentials(NamedTuple):
-    """User and password as a secret has them."""
-
-    username: str | None
-    """None where the secret does not name one."""
-    password: str
-
-    def __repr__(self) -> str:
-        return f"<Credentials of {self.username!r}>"
-
-
-def credentials(key: str, value: str) -> Credentials:
-    """Return what `value` holds: a JSON object with `password`, mostly with `username` too; or a password.
-
-    Raises:
-        ValidationError: It is a JSON object without a password.
-    """
-    members = _members(key, value)
-    if members is None:
-        return Credentials(None, value)
-    username = members.get("username")
-    return Credentials(username if isinstance(username, str) else None, members["password"])
-
-
-def with_password(key: str, old: str, new: str, *, username: str | None = None) -> str:
-    """Return `old` with another password: `new`, or what `new` is where it is a whole JSON object itself.
-
-    Args:
-        key: The secret, for errors.
-        old: The value before.
-        new: The new password, or a whole new value.
-        username: Whose the password is; None where it stays as it is.
-
-    Raises:
-        ValidationError: One of them is a JSON object without a password, or `new` names another user.
-    """
-    before, after = _members(key, old), _members(key, new)
-    if before is None:
-        return new if after is None else str(after["password"])
-    if after is None:
-        named = {} if username is None else {"username": username}
-        return json.dumps({**before, **named, "password": new}, ensure_ascii=False)
-    expected = username if username is not None else before.get("username")
-    if after.get("username") != expected:
-        raise ValidationError(
-            f"the new value of {show_key(key)} is not for the user whose turn it is: {expected!r}",
-            key=key,
-            hint="give the password alone, or a JSON object with that user",
-        )
-    return new
-
-
-def _members(key: str, value: str) -> dict[str, Any] | None:
-    if not value.lstrip().startswith("{"):
-        return None
-    try:
-        members = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(members, dict):
-        return None
-    if not isinstance(members.get("password"), str):
-        # Taken for a password, the whole object would become one.
-        raise ValidationError(
-            f"{show_key(key)} is a JSON object without the text `password`",
-            key=key,
-            hint='store {"username": …, "password": …}, or the password alone',
-        )
-    return members
 
 
 # --- rehearsal ---

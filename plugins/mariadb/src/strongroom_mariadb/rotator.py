@@ -5,31 +5,24 @@ A password goes to the server as what the user's plugin keeps of it, so that no 
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
-import secrets
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
-from strongroom import generate_password
-from strongroom.errors import ConfigurationError, RotationError, ValidationError, show_key
-from strongroom.rotation import Credentials, credentials, with_password, without
+from strongroom.errors import ConfigurationError, RotationError
+from strongroom.rotation import UserRotator, without
 
 from strongroom_mariadb.hashes import PLUGINS, hashed
 
 __all__ = ["MariaDBRotator"]
 
-_REHEARSAL: Final = re.compile(r"strongroom_rehearsal_(\d+)_[0-9a-f]+")
-_REHEARSAL_LIFE: Final = 3600
 _PORT: Final = 3306
 _SHOWN: Final = 300
-_NO_LOGIN: Final = (1045, 1698)
 
 
 class _Account(NamedTuple):
@@ -40,7 +33,7 @@ class _Account(NamedTuple):
     ways: tuple[tuple[str, str], ...]
 
 
-class MariaDBRotator:
+class MariaDBRotator(UserRotator):
     """Changes the password of a user of MariaDB, and tries it by a log-in and a statement.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
@@ -81,13 +74,9 @@ class MariaDBRotator:
         key_file: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 30,
     ) -> None:
-        if (strategy == "alternating") != (role_b is not None):
-            raise ConfigurationError(
-                "rotator mariadb: `alternating` needs a second user, `role_b`, and `single` has none"
-            )
-        self._accounts = tuple(_account(one) for one in (role, role_b) if one is not None)
-        if len({user for user, _ in self._accounts}) != len(self._accounts):
-            raise ConfigurationError("rotator mariadb: role and role_b are the same user")
+        self._hosts = dict(_account(one) for one in (role, role_b) if one is not None)
+        users = [_account(one)[0] for one in (role, role_b) if one is not None]
+        super().__init__("mariadb", users, alternating=strategy == "alternating")
         self._admin = _settings(url)
         self._admin |= {name: one for name, one in {"user": username, "password": password}.items() if one}
         own = {"user", "password"}
@@ -102,27 +91,9 @@ class MariaDBRotator:
         self._timeout = timeout_seconds
 
     def __repr__(self) -> str:
-        return f"<MariaDBRotator of {' and '.join(self._users())} at {_shown(self._admin)}>"
+        return f"<MariaDBRotator of {' and '.join(self.users)} at {_shown(self._admin)}>"
 
     # --- the steps ---
-
-    def compose(self, key: str, old: str, new: str) -> str:
-        """Return `old` with the password `new`, and with the other user's name where two take turns.
-
-        Raises:
-            ValidationError: The secret is not for these users.
-        """
-        before, users = credentials(key, old), self._users()
-        if len(users) == 1:
-            self._user_of(key, before)
-            return with_password(key, old, new)
-        if before.username not in users:
-            raise ValidationError(
-                f"{show_key(key)} does not name the user in use: two take turns, {' and '.join(users)}",
-                key=key,
-                hint='store a JSON object first: {"username": "' + users[0] + '", "password": "…"}',
-            )
-        return with_password(key, old, new, username=users[1 - users.index(before.username)])
 
     def apply(self, key: str, old: str, new: str) -> None:
         """Let the user that `new` names have its password; a second call changes nothing.
@@ -130,12 +101,11 @@ class MariaDBRotator:
         Raises:
             RotationError: The server refuses it, or there is no such user.
         """
-        wanted = credentials(key, new)
-        user = self._user_of(key, wanted)
+        user, password = self.login_of(key, new)
         with self._administrator(key, old, new) as connection:
             for account in self._found(connection, user):
                 ways = [
-                    (plugin, hashed(wanted.password, plugin) if plugin in PLUGINS else kept)
+                    (plugin, hashed(password, plugin) if plugin in PLUGINS else kept)
                     for plugin, kept in account.ways
                 ]
                 if tuple(ways) != account.ways:
@@ -152,92 +122,71 @@ class MariaDBRotator:
         Raises:
             RotationError: One address does not take it.
         """
-        wanted = credentials(key, new)
-        user = self._user_of(key, wanted)
+        user, password = self.login_of(key, new)
         for address in self._addresses:
-            settings = {**address, "user": user, "password": wanted.password}
+            settings = {**address, "user": user, "password": password}
             try:
                 with closing(self._connected(settings)) as connection, connection.cursor() as cursor:
                     cursor.execute("SELECT 1")  # an expired password logs in, and is refused here
                     continue
             except (pymysql.MySQLError, OSError, UnicodeError) as error:
-                said = self._said(error, wanted.password)
+                said = self._said(error, password)
             raise RotationError(f"mariadb: {user!r} cannot log in at {_shown(address)}: {said}")
 
-    @contextmanager
-    def rehearsal(self, key: str, old: str) -> Iterator[tuple[MariaDBRotator, str]]:
-        """Give a rotator of throwaway users without any right, of which nothing is left at the end.
+    def prepare_rehearsal(self, key: str, old: str) -> None:
+        """Raise where the users are not there, and drop what killed rehearsals have left.
 
         Raises:
-            RotationError: The administrator may not make users, or there are not the real ones.
+            RotationError: Their passwords cannot be changed, or the server refuses it.
         """
-        before, password = credentials(key, old), generate_password()
-        stem = f"strongroom_rehearsal_{int(time.time())}_{secrets.token_hex(5)}"
-        names = [f"{stem}{number}" for number, _ in enumerate(self._accounts)]
-        other = copy.copy(self)
-        other._accounts = tuple((name, "%") for name in names)  # noqa: SLF001  # of this class
-        made = False
-        try:
-            with self._administrator(key, old) as connection:
-                plugins = [self._found(connection, user)[0].ways for user in self._users()]
-                self._sweep(connection)
-                made = True
-                for name, ways in zip(names, plugins, strict=True):
-                    plugin = next(one for one, _ in ways if one in PLUGINS)
-                    statement = f"CREATE USER %s@'%%' IDENTIFIED VIA {_name(plugin)} USING %s"
-                    self._execute(
-                        connection, "making a throwaway user", statement, name, hashed(password, plugin)
-                    )
-            if before.username is None:
-                yield other, password
-            else:
-                yield other, with_password(key, old, password, username=names[0])
-        finally:
-            if made:
-                with self._administrator(key, old) as connection:
-                    for name in names:
-                        self._drop(connection, name)
+        with self._administrator(key, old) as connection:
+            for user in self.users:
+                self._found(connection, user)
+            self._sweep(connection)
 
-    def _users(self) -> tuple[str, ...]:
-        return tuple(user for user, _ in self._accounts)
+    def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
+        """Make users with the plugins of the real ones and no rights.
 
-    def _user_of(self, key: str, wanted: Credentials) -> str:
-        users = self._users()
-        user = wanted.username if wanted.username is not None else users[0]
-        if user not in users:
-            raise ValidationError(
-                f"{show_key(key)} is of {user!r}, and its rotator changes {' and '.join(users)}",
-                key=key,
-                hint="correct `role` of the rotator, or `username` of the secret",
-            )
-        return user
+        Raises:
+            RotationError: The server refuses it.
+        """
+        with self._administrator(key, old) as connection:
+            for name, user in names.items():
+                ways = self._found(connection, user)[0].ways
+                plugin = next(one for one, _ in ways if one in PLUGINS)
+                statement = f"CREATE USER %s@'%%' IDENTIFIED VIA {_name(plugin)} USING %s"
+                self._execute(
+                    connection, "making a throwaway user", statement, name, hashed(password, plugin)
+                )
+
+    def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
+        """Drop those users.
+
+        Raises:
+            RotationError: The server refuses it.
+        """
+        with self._administrator(key, old) as connection:
+            for name in names:
+                self._drop(connection, name)
 
     # --- as the administrator ---
 
     @contextmanager
     def _administrator(self, key: str, *values: str) -> Iterator[Any]:
-        connection = self._logged_in(key, values)
+        connection = self.as_administrator(
+            self._logged_in, self._admin.get("user"), self._admin.get("password", ""), key, values
+        )
         try:
             yield connection
         finally:
             connection.close()
 
-    def _logged_in(self, key: str, values: Iterable[str]) -> Any:
-        """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
-        tried: list[str] = [self._admin.get("password", "")]
-        for value in values:
-            found = credentials(key, value)
-            if (found.username or self._users()[0]) == self._admin.get("user"):
-                tried.append(found.password)
-        first = ""
-        for password in dict.fromkeys(tried):
-            try:
-                return self._connected({**self._admin, "password": password})
-            except (pymysql.MySQLError, OSError, UnicodeError) as error:
-                first = first or self._said(error, password)
-                if not (error.args and error.args[0] in _NO_LOGIN):
-                    break
-        raise RotationError(f"mariadb: the administrator cannot log in at {_shown(self._admin)}: {first}")
+    def _logged_in(self, password: str | None) -> Any:
+        try:
+            return self._connected({**self._admin, "password": password})
+        except (pymysql.MySQLError, OSError, UnicodeError) as error:
+            said = self._said(error, password or "")
+        raise RotationError(f"mariadb: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
     def _found(self, connection: Any, user: str) -> list[_Account]:
         """Return the accounts of a user whose password can be changed.
@@ -245,7 +194,7 @@ class MariaDBRotator:
         Raises:
             RotationError: There is none, or its password does not decide whether it logs in.
         """
-        host = dict(self._accounts)[user]
+        host = self._hosts.get(user, "%")  # of a throwaway user
         rows = self._execute(
             connection,
             f"looking at {user!r} in mysql.global_priv",
@@ -286,8 +235,7 @@ class MariaDBRotator:
             "strongroom\\_rehearsal\\_%",
         )
         for (name,) in rows:
-            match = _REHEARSAL.fullmatch(name)
-            if match is not None and int(match[1]) < time.time() - _REHEARSAL_LIFE:
+            if self.is_left_over(name):
                 self._drop(connection, name)
 
     def _drop(self, connection: Any, name: str) -> None:

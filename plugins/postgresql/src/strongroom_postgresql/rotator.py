@@ -6,14 +6,13 @@ A password goes to the server as its SCRAM verifier alone, so that no log of the
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import hmac
 import logging
 import secrets
 import select
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,26 +22,26 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from strongroom import generate_password
-from strongroom.errors import ConfigurationError, RotationError, ValidationError, show_key
-from strongroom.rotation import Credentials, credentials, with_password, without
+from strongroom.errors import ConfigurationError, RotationError
+from strongroom.rotation import UserRotator, without
 
 from strongroom_postgresql.userlist import remove_user, write_user
 
 __all__ = ["PostgreSQLRotator"]
 
 _log = logging.getLogger("strongroom.rotation")
-_REHEARSAL: Final = "strongroom_rehearsal_"
-_REHEARSAL_LIFE: Final = timedelta(hours=1)
+_THROWAWAY_LIFE: Final = timedelta(hours=1)
 _SHOWN: Final = 300
+_SCRAM_ITERATIONS: Final = 4096
 _ROLE: Final = """
-    SELECT rolcanlogin, rolvaliduntil <= now(), rolvaliduntil::text,
-           has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')
-    FROM pg_catalog.pg_roles WHERE rolname = %s
+    SELECT rolcanlogin, rolvaliduntil <= now(), rolvaliduntil::text, {} FROM pg_catalog.{} WHERE rolname = %s
 """
-_VERIFIER: Final = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s"
+_WITH_VERIFIER: Final = _ROLE.format("rolpassword", "pg_authid")
+_WITHOUT_VERIFIER: Final = _ROLE.format("NULL", "pg_roles")
+_SEES_VERIFIERS: Final = "SELECT has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')"
 
 
-class PostgreSQLRotator:
+class PostgreSQLRotator(UserRotator):
     """Changes the password of a role of PostgreSQL, and tries it by a log-in.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
@@ -80,13 +79,10 @@ class PostgreSQLRotator:
         pgbouncer: str | None = None,
         timeout_seconds: float = 30,
     ) -> None:
-        if (strategy == "alternating") != (role_b is not None) or role == role_b:
-            raise ConfigurationError(
-                "rotator postgresql: `alternating` needs a second role, `role_b`, and `single` has none"
-            )
+        roles = [one for one in (role, role_b) if one is not None]
+        super().__init__("postgresql", roles, alternating=strategy == "alternating")
         self._admin = _settings(url)
         self._admin |= {name: one for name, one in {"user": username, "password": password}.items() if one}
-        self._roles: tuple[str, ...] = (role,) if role_b is None else (role, role_b)
         database = self._admin.get("dbname") or self._admin.get("user") or "postgres"
         self._addresses = [
             {"dbname": database, **_address(one)} for one in [*map(_settings, login)] or [self._admin]
@@ -96,27 +92,9 @@ class PostgreSQLRotator:
         self._timeout = timeout_seconds
 
     def __repr__(self) -> str:
-        return f"<PostgreSQLRotator of {' and '.join(self._roles)} at {_shown(self._admin)}>"
+        return f"<PostgreSQLRotator of {' and '.join(self.users)} at {_shown(self._admin)}>"
 
     # --- the steps ---
-
-    def compose(self, key: str, old: str, new: str) -> str:
-        """Return `old` with the password `new`, and with the other role's name where two take turns.
-
-        Raises:
-            ValidationError: The secret is not for these roles.
-        """
-        before = credentials(key, old)
-        if len(self._roles) == 1:
-            self._role_of(key, before)
-            return with_password(key, old, new)
-        if before.username not in self._roles:
-            raise ValidationError(
-                f"{show_key(key)} does not name the role in use: two take turns, {' and '.join(self._roles)}",
-                key=key,
-                hint='store a JSON object first: {"username": "' + self._roles[0] + '", "password": "…"}',
-            )
-        return with_password(key, old, new, username=self._roles[1 - self._roles.index(before.username)])
 
     def apply(self, key: str, old: str, new: str) -> None:
         """Let the role that `new` names have its password; a second call changes nothing.
@@ -124,15 +102,14 @@ class PostgreSQLRotator:
         Raises:
             RotationError: The server refuses it, or there is no such role.
         """
-        wanted = credentials(key, new)
-        role = self._role_of(key, wanted)
+        role, password = self.login_of(key, new)
         with self._administrator(key, old, new) as connection:
             verifier = self._verifier_of(connection, role)
-            if verifier is None or not _fits(verifier, wanted.password):
-                verifier = _encrypted(connection, role, wanted.password)
+            if verifier is None or not _fits(verifier, password):
+                verifier = _encrypted(connection, role, password)
                 self._alter(connection, role, verifier)
         if self._userlist is not None:
-            write_user(self._userlist, role, password=wanted.password, verifier=verifier)
+            write_user(self._userlist, role, password=password, verifier=verifier)
             self._reload()
 
     def verify(self, key: str, new: str) -> None:
@@ -141,43 +118,39 @@ class PostgreSQLRotator:
         Raises:
             RotationError: One address does not take it.
         """
-        wanted = credentials(key, new)
-        role = self._role_of(key, wanted)
+        role, password = self.login_of(key, new)
         for address in self._addresses:
-            if not self._logs_in(address, role, wanted.password):
-                self._compare(key, new, role, wanted.password, address)
+            if not self._logs_in(address, role, password):
+                self._compare(key, new, role, password, address)
 
-    @contextmanager
-    def rehearsal(self, key: str, old: str) -> Iterator[tuple[PostgreSQLRotator, str]]:
-        """Give a rotator of throwaway roles, of which nothing is left at the end.
+    def prepare_rehearsal(self, key: str, old: str) -> None:
+        """Raise where the administrator may not change the roles, and drop what killed rehearsals have left.
 
         Raises:
-            RotationError: The administrator may not make roles, or not change the real ones.
+            RotationError: There is no such role, or the server refuses it.
         """
-        before = credentials(key, old)
-        names = [f"{_REHEARSAL}{secrets.token_hex(6)}" for _ in self._roles]
-        password = generate_password()
-        other = copy.copy(self)
-        other._roles = tuple(names)  # noqa: SLF001  # of this class
-        made = False
-        try:
-            with self._administrator(key, old) as connection:
-                self._sweep(connection)
-                for role in self._roles:
-                    self._verifier_of(connection, role)
-                    self._alter(connection, role, _encrypted(connection, role, password), undo=True)
-                made = True
-                for name in names:
-                    self._make(connection, name, _encrypted(connection, name, password))
-            if before.username is None:
-                yield other, password
-            else:
-                yield other, with_password(key, old, password, username=names[0])
-        finally:
-            if made:
-                self._removed(key, old, names)
+        with self._administrator(key, old) as connection:
+            self._sweep(connection)
+            for role in self.users:
+                self._verifier_of(connection, role)
+                self._alter(connection, role, _encrypted(connection, role, generate_password()), undo=True)
 
-    def _removed(self, key: str, old: str, names: Iterable[str]) -> None:
+    def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
+        """Make roles that may log in for an hour and have no rights.
+
+        Raises:
+            RotationError: The server refuses it.
+        """
+        with self._administrator(key, old) as connection:
+            for name in names:
+                self._make(connection, name, _encrypted(connection, name, password))
+
+    def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
+        """Drop those roles, also from a pooler's file.
+
+        Raises:
+            RotationError: The server refuses it.
+        """
         with self._administrator(key, old) as connection:
             for name in names:
                 self._drop(connection, name)
@@ -186,41 +159,25 @@ class PostgreSQLRotator:
                 remove_user(self._userlist, name)
             self._reload()
 
-    def _role_of(self, key: str, wanted: Credentials) -> str:
-        role = wanted.username if wanted.username is not None else self._roles[0]
-        if role not in self._roles:
-            raise ValidationError(
-                f"{show_key(key)} is of {role!r}, and its rotator changes {' and '.join(self._roles)}",
-                key=key,
-                hint="correct `role` of the rotator, or `username` of the secret",
-            )
-        return role
-
     # --- as the administrator ---
 
     @contextmanager
     def _administrator(self, key: str, *values: str) -> Iterator[psycopg.Connection[Any]]:
-        connection = self._connected(key, values)
+        connection = self.as_administrator(
+            self._connected, self._admin.get("user"), self._admin.get("password"), key, values
+        )
         try:
             yield connection
         finally:
             connection.close()
 
-    def _connected(self, key: str, values: Iterable[str]) -> psycopg.Connection[Any]:
-        """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
-        tried: list[str | None] = [self._admin.get("password")]
-        for value in values:
-            found = credentials(key, value)
-            if (found.username or self._roles[0]) == self._admin.get("user"):
-                tried.append(found.password)
-        first = ""
-        for password in dict.fromkeys(tried):
-            settings = {**self._admin, **({} if password is None else {"password": password})}
-            try:
-                return psycopg.connect(**settings, connect_timeout=self._seconds(), autocommit=True)
-            except (psycopg.Error, OSError, UnicodeError) as error:
-                first = first or self._said(error, settings)
-        raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {first}")
+    def _connected(self, password: str | None) -> psycopg.Connection[Any]:
+        settings = {**self._admin, **({} if password is None else {"password": password})}
+        try:
+            return psycopg.connect(**settings, connect_timeout=self._seconds(), autocommit=True)
+        except (psycopg.Error, OSError, UnicodeError) as error:
+            said = self._said(error, settings)
+        raise RotationError(f"postgresql: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
     def _verifier_of(self, connection: psycopg.Connection[Any], role: str) -> str | None:
         """Return the verifier of a role, where the administrator may see it.
@@ -228,7 +185,11 @@ class PostgreSQLRotator:
         Raises:
             RotationError: There is no such role, or a new password of it could not work.
         """
-        found = self._execute(connection, _ROLE, f"looking at {role!r}", role).fetchone()
+        doing = f"looking at {role!r}"
+        superuser = connection.info.parameter_status("is_superuser") == "on"
+        sees = superuser or self._execute(connection, _SEES_VERIFIERS, doing).fetchone() == (True,)
+        question = _WITH_VERIFIER if sees else _WITHOUT_VERIFIER
+        found = self._execute(connection, question, doing, role).fetchone()
         if found is None:
             raise RotationError(f"postgresql: there is no role {role!r} at {_shown(self._admin)}")
         if not found[0]:
@@ -241,10 +202,8 @@ class PostgreSQLRotator:
                 f"postgresql: the password of {role!r} is valid until {found[2]} alone, which is past",
                 hint=f"ALTER ROLE {sql.Identifier(role).as_string()} VALID UNTIL 'infinity'",
             )
-        if not found[3]:
-            return None
-        row = self._execute(connection, _VERIFIER, f"looking at {role!r}", role).fetchone()
-        return None if row is None else row[0]
+        verifier: str | None = found[3]
+        return verifier
 
     def _alter(
         self, connection: psycopg.Connection[Any], role: str, verifier: str, *, undo: bool = False
@@ -259,7 +218,7 @@ class PostgreSQLRotator:
         self._execute(connection, statement, f"changing the password of {role!r}")
 
     def _make(self, connection: psycopg.Connection[Any], name: str, verifier: str) -> None:
-        until = sql.Literal((datetime.now(UTC) + _REHEARSAL_LIFE).isoformat())
+        until = sql.Literal((datetime.now(UTC) + _THROWAWAY_LIFE).isoformat())
         statement = sql.SQL(
             "CREATE ROLE {} LOGIN NOINHERIT CONNECTION LIMIT 8 VALID UNTIL {} PASSWORD {}"
         ).format(sql.Identifier(name), until, sql.Literal(verifier))
@@ -270,12 +229,12 @@ class PostgreSQLRotator:
         found = self._execute(
             connection,
             "SELECT rolname FROM pg_catalog.pg_roles"
-            " WHERE starts_with(rolname, %s) AND rolvaliduntil < now()",
+            " WHERE starts_with(rolname, 'strongroom_rehearsal_') AND rolvaliduntil < now()",
             "looking for what rehearsals have left",
-            _REHEARSAL,
         ).fetchall()
         for (name,) in found:
-            self._drop(connection, name)
+            if self.is_left_over(name):
+                self._drop(connection, name)
 
     def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
         statement = sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
@@ -386,22 +345,35 @@ def _shown(settings: dict[str, Any]) -> str:
 
 
 def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) -> str:
-    encoding = connection.info.encoding
-    return connection.pgconn.encrypt_password(
-        password.encode(encoding), role.encode(encoding), b"scram-sha-256"
-    ).decode("ascii")
+    """Return a new SCRAM verifier of a password. Source: RFC 5802, in the form that PostgreSQL keeps."""
+    if not password.isascii():  # libpq normalises it first, and has the same answer more slowly
+        encoding = connection.info.encoding
+        return connection.pgconn.encrypt_password(
+            password.encode(encoding), role.encode(encoding), b"scram-sha-256"
+        ).decode("ascii")
+    count = int(connection.info.parameter_status("scram_iterations") or _SCRAM_ITERATIONS)
+    salt = secrets.token_bytes(16)
+    client, server = _scram_keys(password, salt, count)
+    told, stored, other = (base64.b64encode(one).decode() for one in (salt, client, server))
+    return f"SCRAM-SHA-256${count}:{told}${stored}:{other}"
 
 
 def _fits(verifier: str, password: str) -> bool:
-    """Tell whether a SCRAM verifier is of this password; where it cannot be told, not. Source: RFC 5802."""
+    """Tell whether a SCRAM verifier is of this password; where it cannot be told, not."""
     try:
         kind, salted, keys = verifier.split("$")
         count, salt = salted.split(":")
         stored = base64.b64decode(keys.split(":")[0])
         if kind != "SCRAM-SHA-256" or not password.isascii():
             return False
-        salted_password = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(count))
+        client, _ = _scram_keys(password, base64.b64decode(salt), int(count))
     except ValueError:
         return False
-    client = hmac.digest(salted_password, b"Client Key", "sha256")
-    return hmac.compare_digest(hashlib.sha256(client).digest(), stored)
+    return hmac.compare_digest(client, stored)
+
+
+def _scram_keys(password: str, salt: bytes, count: int) -> tuple[bytes, bytes]:
+    """Return the two keys that a server keeps of an ASCII password."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, count)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    return hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")

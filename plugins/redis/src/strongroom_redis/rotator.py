@@ -6,41 +6,26 @@ Redis cuts every user's connections for it, also where nothing has changed.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
-import re
-import secrets
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from strongroom import generate_password
-from strongroom.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    PermissionDeniedError,
-    RotationError,
-    StrongroomError,
-    ValidationError,
-    show_key,
-)
-from strongroom.rotation import Credentials, credentials, with_password
+from strongroom.errors import ConfigurationError, PermissionDeniedError, RotationError
+from strongroom.rotation import UserRotator, credentials
 
 from strongroom_redis.connection import Options, check, connect, disconnect, load
 from strongroom_redis.errors import translate
 
 __all__ = ["RedisRotator"]
 
-_REHEARSAL: Final = re.compile(r"strongroom_rehearsal_(\d+)_[0-9a-f]+")
-_REHEARSAL_LIFE: Final = 3600
 _NO_FILE: Final = ("not configured to use an ACL file", "without a config file")
 
 
-class RedisRotator:
+class RedisRotator(UserRotator):
     """Changes the password of an ACL user of Redis 6 or Valkey, and tries it by a log-in.
 
     Nothing is kept open between two calls. The secret is the password alone, or a JSON object with `username`
@@ -76,6 +61,7 @@ class RedisRotator:
         key_file: os.PathLike[str] | None = None,
         timeout_seconds: float = 10,
     ) -> None:
+        super().__init__("redis", [user], option="user")
         files: Any = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
         first = Options(url, username, password, **files, timeout=timeout_seconds, retries=0)
         name, _, word = first.userinfo().partition(":")
@@ -89,21 +75,11 @@ class RedisRotator:
                     "rotator redis: each server has users of its own, so each is named",
                     hint="give the primary as `url`, the replicas or other nodes as `others`",
                 )
-        self._user = user
 
     def __repr__(self) -> str:
         return f"<RedisRotator of {self._user} at {', '.join(one.address() for one in self._servers)}>"
 
     # --- the steps ---
-
-    def compose(self, key: str, old: str, new: str) -> str:
-        """Return `old` with the password `new`.
-
-        Raises:
-            ValidationError: The secret is not this user's.
-        """
-        self._checked(key, credentials(key, old))
-        return with_password(key, old, new)
 
     def apply(self, key: str, old: str, new: str) -> None:
         """Let the user have the new password beside those that it has; a second call changes nothing.
@@ -111,12 +87,12 @@ class RedisRotator:
         Raises:
             RotationError: A server refuses it, or has no such user.
         """
-        wanted = self._checked(key, credentials(key, new))
+        _, password = self.login_of(key, new)
         for server in self._servers:
             with self._administrator(server, key, old, new) as client:
                 found = self._passwords(client, server)
-                if _digest(wanted.password) not in found:
-                    self._set(client, server, f"#{_digest(wanted.password)}")
+                if _digest(password) not in found:
+                    self._set(client, server, self._user, f"#{_digest(password)}")
                 self._save(client, server)
 
     def verify(self, key: str, new: str) -> None:
@@ -125,11 +101,11 @@ class RedisRotator:
         Raises:
             StrongroomError: One of them does not take it.
         """
-        wanted = self._checked(key, credentials(key, new))
+        user, password = self.login_of(key, new)
         for server in self._servers:
-            own = replace(server, username=self._user, password=wanted.password)
+            own = replace(server, username=user, password=password)
             with self._connected(own) as client, suppress(PermissionDeniedError):  # it is logged in by then
-                self._ask(client, own, f"logging in as {self._user}", "PING")
+                self._ask(client, own, f"logging in as {user}", "PING")
 
     def retire(self, key: str, stale: str, current: str) -> None:
         """Take the password of `stale` away, where the user has that of `current`.
@@ -148,71 +124,68 @@ class RedisRotator:
                             "readers get: the one before is left",
                             hint="see `ACL GETUSER`; `rotate` again gives it one",
                         )
-                    self._set(client, server, f"!{gone}")
+                    self._set(client, server, self._user, f"!{gone}")
                 self._save(client, server)
 
-    @contextmanager
-    def rehearsal(self, key: str, old: str) -> Iterator[tuple[RedisRotator, str]]:
-        """Give a rotator of a throwaway user without any right, of which nothing is left at the end.
+    def prepare_rehearsal(self, key: str, old: str) -> None:
+        """Raise where a server does not have the user, and remove what killed rehearsals have left.
 
         Raises:
-            RotationError: The administrator may not make users, or a server does not have the real one.
+            RotationError: The user's password does not decide whether it may log in.
         """
-        before = self._checked(key, credentials(key, old))
-        name, password = (
-            f"strongroom_rehearsal_{int(time.time())}_{secrets.token_hex(6)}",
-            generate_password(),
-        )
-        other = copy.copy(self)
-        other._user = name  # noqa: SLF001  # of this class
-        made: list[Options] = []
-        try:
-            for server in self._servers:
-                with self._administrator(server, key, old) as client:
-                    self._passwords(client, server)
-                    self._sweep(client, server)
-                    made.append(server)
-                    other._set(client, server, "reset", "on", f"#{_digest(password)}")  # noqa: SLF001  # as above
-            if before.username is None:
-                yield other, password
-            else:
-                yield other, with_password(key, old, password, username=name)
-        finally:
-            for server in made:
-                with self._administrator(server, key, old) as client:
-                    self._ask(client, server, "removing a throwaway user", "ACL DELUSER", name)
-                    self._save(client, server)
+        for server in self._servers:
+            with self._administrator(server, key, old) as client:
+                self._passwords(client, server)
+                self._sweep(client, server)
 
-    def _checked(self, key: str, found: Credentials) -> Credentials:
-        if found.username not in {None, self._user}:
-            raise ValidationError(
-                f"{show_key(key)} is of {found.username!r}, and its rotator changes {self._user}",
-                key=key,
-                hint="correct `user` of the rotator, or `username` of the secret",
-            )
-        return found
+    def make_throwaway(self, key: str, old: str, names: dict[str, str], password: str) -> None:
+        """Make users without any right, at each server.
+
+        Raises:
+            StrongroomError: A server refuses it.
+        """
+        for server in self._servers:
+            with self._administrator(server, key, old) as client:
+                for name in names:
+                    self._set(client, server, name, "reset", "on", f"#{_digest(password)}")
+
+    def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
+        """Remove those users, and save that.
+
+        Raises:
+            StrongroomError: A server refuses it.
+        """
+        for server in self._servers:
+            with self._administrator(server, key, old) as client:
+                self._ask(client, server, "removing a throwaway user", "ACL DELUSER", *names)
+                self._save(client, server)
+
+    @property
+    def _user(self) -> str:
+        return self.users[0]
 
     # --- servers ---
 
     @contextmanager
     def _administrator(self, server: Options, key: str, *values: str) -> Iterator[Any]:
         """Log in as the administrator; where its own password is rotated, by the one that it has by now."""
-        tried = [server.password]
-        if (server.username or "default") == self._user:
-            tried += [credentials(key, value).password for value in values]
-        first: StrongroomError | None = None
-        for password in dict.fromkeys(tried):
+
+        def logged_in(password: str | None) -> Any:
             own = replace(server, password=password)
-            with self._connected(own) as client:
-                try:
-                    self._ask(client, own, "logging in as the administrator", "ACL WHOAMI")
-                except AuthenticationError as error:
-                    first = first or error
-                    continue
-                yield client
-                return
-        assert first is not None  # noqa: S101  # there was one try at least
-        raise first
+            load(own)
+            client = connect(own)
+            try:
+                self._ask(client, own, "logging in as the administrator", "ACL WHOAMI")
+            except BaseException:
+                disconnect(client)
+                raise
+            return client
+
+        client = self.as_administrator(logged_in, server.username or "default", server.password, key, values)
+        try:
+            yield client
+        finally:
+            disconnect(client)
 
     @contextmanager
     def _connected(self, server: Options) -> Iterator[Any]:
@@ -243,15 +216,9 @@ class RedisRotator:
             raise RotationError(f"redis: {where} is `off`: no password logs it in")
         return [_text(one) for one in found["passwords"]]
 
-    def _set(self, client: Any, server: Options, *rules: str) -> None:
-        self._ask(
-            client,
-            server,
-            f"changing {self._user!r} at {server.address()}",
-            "ACL SETUSER",
-            self._user,
-            *rules,
-        )
+    def _set(self, client: Any, server: Options, user: str, *rules: str) -> None:
+        doing = f"changing {user!r} at {server.address()}"
+        self._ask(client, server, doing, "ACL SETUSER", user, *rules)
 
     def _save(self, client: Any, server: Options) -> None:
         """Save the users to where the server reads them at its start; warn where there is no such file."""
@@ -284,8 +251,7 @@ class RedisRotator:
         for name in map(
             _text, self._ask(client, server, "looking for what rehearsals have left", "ACL USERS")
         ):
-            match = _REHEARSAL.fullmatch(name)
-            if match is not None and int(match[1]) < time.time() - _REHEARSAL_LIFE:
+            if self.is_left_over(name):
                 self._ask(client, server, "removing a throwaway user", "ACL DELUSER", name)
 
     @staticmethod
