@@ -83,8 +83,13 @@ class Connections:
             one.abort()
 
 
+class _Config(Config):  # type: ignore[misc]  # gunicorn has no types
+    pre_request = None
+    """The default one would write a line for each request, and loads gunicorn's loggers."""
+
+
 def _config() -> Config:
-    config = Config()
+    config = _Config()
     for name, value in {
         "keepalive": _IDLE_SECONDS,
         "timeout": _BODY_SECONDS,
