@@ -59,8 +59,8 @@ def frozen(cls: type[T]) -> type[T]:
     given = dict(vars(cls))
     members: dict[str, _Member] = {}
     for name in given.get("__annotations__", {}):
-        told = given.pop(name, _MISSING)
-        members[name] = told if isinstance(told, _Member) else _Member(told, None, True)
+        default = given.pop(name, _MISSING)
+        members[name] = default if isinstance(default, _Member) else _Member(default, None, True)
     for name in ("__dict__", "__weakref__"):
         given.pop(name, None)
     given |= {"__slots__": (*members,), "__match_args__": (*members,)}
@@ -120,8 +120,8 @@ def _source(members: dict[str, _Member]) -> str:
 
 def _repr_of(shown: list[str]) -> Callable[[Any], str]:
     def __repr__(self: Any) -> str:  # noqa: N807  # it becomes that of a class
-        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
-        return f"{type(self).__qualname__}({told})"
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__qualname__}({arguments})"
 
     return __repr__
 
@@ -153,7 +153,7 @@ class _Fields:
         if self._made is None:
             import dataclasses
 
-            told: list[Any] = []
+            fields: list[Any] = []
             hints = owner.__annotations__
             for name, one in self._members.items():
                 more: dict[str, Any] = {"repr": one.shown}
@@ -161,7 +161,7 @@ class _Fields:
                     more["default_factory"] = one.factory
                 elif one.default is not _MISSING:
                     more["default"] = one.default
-                told.append((name, hints[name], dataclasses.field(**more)))
-            shadow = dataclasses.make_dataclass(owner.__name__, told, frozen=True)
+                fields.append((name, hints[name], dataclasses.field(**more)))
+            shadow = dataclasses.make_dataclass(owner.__name__, fields, frozen=True)
             self._made = vars(shadow)["__dataclass_fields__"]
         return self._made

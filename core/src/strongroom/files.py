@@ -100,15 +100,15 @@ def _lock(folder: Path, deadline: Deadline) -> int | None:
 def _waited(descriptor: int, deadline: Deadline) -> int | None:
     """Wait in the kernel's queue, on another thread, for a call that sleeps there knows no deadline."""
     guard = threading.Lock()
-    told: list[str] = []
+    outcome: list[str] = []
 
     def wait() -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with guard:
-            if told:  # too late: nobody waits for it any more
+            if outcome:  # too late: nobody waits for it any more
                 _give_back(descriptor)
             else:
-                told.append("held")
+                outcome.append("held")
 
     try:
         _waiting.run(wait, deadline)
@@ -118,8 +118,8 @@ def _waited(descriptor: int, deadline: Deadline) -> int | None:
         os.close(descriptor)
         raise
     with guard:
-        if not told:
-            told.append("late")
+        if not outcome:
+            outcome.append("late")
             return None
     return descriptor
 
@@ -195,8 +195,8 @@ def sync_folder(folder: Path) -> None:
 
 def file_version(status: os.stat_result) -> str:
     """Return a text that tells this state of a file from all others; nothing of what it holds is in it."""
-    told = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
-    return hashlib.sha256(told.encode()).hexdigest()[:20]
+    identity = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
 def version_of(path: Path, *, provider: str) -> str | None:

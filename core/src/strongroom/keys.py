@@ -177,14 +177,14 @@ class NameCodec:
         """Tell whether `name` does not tell its key."""
         return self._hashed.fullmatch(name) is not None
 
-    def key_of(self, name: str, told: str | None) -> str | None:
+    def key_of(self, name: str, stored_key: str | None) -> str | None:
         """Return the key whose name is `name`, or None where no key has it (another tool's odd name).
 
         Args:
             name: A name in the service.
-            told: The key that is kept beside it, if any; it counts where the name is hashed.
+            stored_key: The key that is kept beside it, if any; it counts where the name is hashed.
         """
-        key = told if self.is_hashed(name) else unescaped(self.marker, name)
+        key = stored_key if self.is_hashed(name) else unescaped(self.marker, name)
         return matching_key(name, key, lambda key: self.name_of(key).text)
 
 

@@ -86,7 +86,7 @@ def start_program(
     Raises:
         ConfigurationError: It cannot be started.
     """
-    told: str
+    reason: str
     try:
         # A child forked in the middle of this would have the pipes, and nobody would know of them.
         with forks_wait():
@@ -103,17 +103,17 @@ def start_program(
             _running.programs[id(program)] = program
             return program
     except FileNotFoundError:
-        told = (
+        reason = (
             "there is no such program"
             if folder is None or Path(folder).is_dir()
             else "its folder is not there"
         )
     except OSError as error:
-        told = error.strerror or type(error).__name__
+        reason = error.strerror or type(error).__name__
     except ValueError:
-        told = "NUL in an argument"
+        reason = "NUL in an argument"
     raise ConfigurationError(
-        f"{provider}: {show_key(command[0])} cannot be started: {told}",
+        f"{provider}: {show_key(command[0])} cannot be started: {reason}",
         provider=provider,
         hint="install it, or give its whole path",
     )

@@ -318,9 +318,9 @@ class FileSink:
         )
 
     def _refusal(self, error: OSError) -> AuditError:
-        told = os.strerror(error.errno) if error.errno else type(error).__name__
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
         return AuditError(
-            f"the audit log {self.path} cannot be written: {told}",
+            f"the audit log {self.path} cannot be written: {reason}",
             hint="make room for it and see that its folder is there and writable",
         )
 

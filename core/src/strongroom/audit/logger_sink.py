@@ -27,7 +27,7 @@ class LoggerSink:
 
     def __init__(self, logger: logging.Logger | str) -> None:
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
-        self._told = False
+        self._warned = False
 
     def append(self, lines: Sequence[str]) -> None:
         """Log `lines`.
@@ -51,8 +51,8 @@ class LoggerSink:
             )
 
     def _tell_once(self) -> None:
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             _log.warning(
                 "audit lines go nowhere: the logger %r does not take INFO; configure logging, or give a path",
                 self._logger.name,

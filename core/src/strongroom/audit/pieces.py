@@ -195,5 +195,5 @@ def _beginning(pieces: Sequence[Piece], record: bytes | None, chain: Chain) -> t
 
 def unreadable(path: str, error: BaseException) -> AuditError:
     """Return our error for a log that cannot be read."""
-    told = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-    return AuditError(f"the audit log {path} cannot be read: {told}")
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+    return AuditError(f"the audit log {path} cannot be read: {reason}")

@@ -164,13 +164,13 @@ def uses(found: Iterable[Entry]) -> list[Use]:
     for entry in found:
         if entry.get("outcome") is None or entry.get("operation") == NOTE:
             continue
-        told = (
+        identity = (
             str(entry.get("actor")),
             entry.get("tenant"),
             str(entry.get("operation")),
             str(entry.get("key")),
         )
-        use = counted.setdefault(told, Use(*told))
+        use = counted.setdefault(identity, Use(*identity))
         use.count += 1
         use.refused += entry.get("outcome") in {"denied", "vetoed", "error"}
         at = started_at(entry)

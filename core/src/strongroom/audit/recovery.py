@@ -108,7 +108,7 @@ def _closed(descriptor: int, found: Found) -> Found:
     if whole == size:
         return found
     piece = os.pread(descriptor, min(size - whole, _MAX_LINE), whole)
-    told = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
+    note = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
     kept = False
     try:
         os.ftruncate(descriptor, whole)
@@ -119,8 +119,8 @@ def _closed(descriptor: int, found: Found) -> Found:
         kept = True
     found.end = replaced(found.end, size=size)
     if kept or piece.strip(b" "):  # blanks were but a trial of the disk
-        told |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
-        found.notes.append(_note(told))
+        note |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
+        found.notes.append(_note(note))
     return found
 
 

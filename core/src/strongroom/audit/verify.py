@@ -137,9 +137,9 @@ def as_one(found: Sequence[tuple[str, AuditReport]]) -> AuditReport:
     if bad is None:
         whole = replace(end, anchored=all(report.anchored for report in reports))
     else:
-        name, told = found[bad]
-        reason = told.reason if bad == len(found) - 1 else f"{os.path.basename(name)}: {told.reason}"  # noqa: PTH119  # stays text
-        whole = replace(end, ok=False, first_bad_line=told.first_bad_line, reason=reason, anchored=False)
+        name, piece = found[bad]
+        reason = piece.reason if bad == len(found) - 1 else f"{os.path.basename(name)}: {piece.reason}"  # noqa: PTH119  # stays text
+        whole = replace(end, ok=False, first_bad_line=piece.first_bad_line, reason=reason, anchored=False)
         reports = reports[: bad + 1]
     entries = sum(report.entries for report in reports)
     return replace(whole, entries=entries, first=reports[0].first, before=reports[0].before)
@@ -280,8 +280,8 @@ class _Checker:
     def _require_beginning(self, first: int) -> None:
         """Refuse a log that begins with entry `first`, unless those before it may be missing."""
         if first > self.least:
-            told = _entries(self.least, first - 1)
-            self._bad(f"{told} {MISSING}", at=1)
+            entries = _entries(self.least, first - 1)
+            self._bad(f"{entries} {MISSING}", at=1)
 
     def _end(self) -> None:
         if self.record is not None and self.record and self.head is None:
@@ -300,8 +300,8 @@ class _Checker:
         if self.expected is not None and self.expected == self.mac:
             return self._made(ok=True, bad=None, reason=None, anchored=True)
         if last and not self.seen_expected:
-            told = "the expected head is not in this log: entries were cut off, or it is another log"
-            return self._made(ok=False, bad=None, reason=told, anchored=False)
+            missing = "the expected head is not in this log: entries were cut off, or it is another log"
+            return self._made(ok=False, bad=None, reason=missing, anchored=False)
         reason = self.lost_head
         if self.head is None:
             reason = "it has no head: whether entries were cut off its end is not known"

@@ -119,9 +119,9 @@ def component_address(
 
 def place_of(provider: Any) -> str:
     """Return the text that is equal for providers that keep their secrets in the same place."""
-    told = getattr(provider, "_place", None)
-    if isinstance(told, str):
-        return told
+    place = getattr(provider, "_place", None)
+    if isinstance(place, str):
+        return place
     own = _own_address(provider)
     return _place_of_object(provider) if own is None else as_place(["provider", *own])
 
@@ -227,8 +227,8 @@ def account_of(chain: Any) -> Callable[[], str] | None:
 
     It may do I/O, and raise.
     """
-    told = (getattr(getattr(one, "wrapped", one), "account", None) for one in _providers(chain))
-    asking = [ask for ask in told if callable(ask)]
+    methods = (getattr(getattr(one, "wrapped", one), "account", None) for one in _providers(chain))
+    asking = [ask for ask in methods if callable(ask)]
     return partial(_accounts, asking) if asking else None
 
 
@@ -288,10 +288,10 @@ def _own_address(component: Any) -> list[Any] | None:
     """Return type and deciding options as the object tells them, None where it does not."""
     component = getattr(component, "wrapped", component)
     tell = getattr(component, "address", None)
-    told = tell() if callable(tell) else None
-    if not isinstance(told, Mapping):
+    address = tell() if callable(tell) else None
+    if not isinstance(address, Mapping):
         return None
-    return [getattr(component, "type_name", "") or "", _canonical(told, lambda _: False)]
+    return [getattr(component, "type_name", "") or "", _canonical(address, lambda _: False)]
 
 
 def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
@@ -312,8 +312,8 @@ def _place_in_url(url: str) -> str:
     if not scheme.startswith("postgres"):
         return url
     rest, _, query = rest.partition("?")
-    told = sorted(one for one in query.split("&") if one.partition("=")[0] in _IN_QUERY)
-    return "postgresql://" + rest.rpartition("@")[2] + ("?" + "&".join(told) if told else "")
+    parameters = sorted(one for one in query.split("&") if one.partition("=")[0] in _IN_QUERY)
+    return "postgresql://" + rest.rpartition("@")[2] + ("?" + "&".join(parameters) if parameters else "")
 
 
 def _plain(value: Any) -> Any:

@@ -90,17 +90,17 @@ class EntryCodec:
         Raises:
             ValidationError: The value is not Unicode text.
         """
-        told = [
+        members = [
             _FORMAT, kept.value, kept.fetched_at, kept.expires, kept.kept_for, kept.version, kept.marks,
         ]  # fmt: skip
-        text = json.dumps(told, ensure_ascii=False)
+        text = json.dumps(members, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()
 
     def open(self, name: str, data: Any) -> StoredEntry | None:
         """Return what `data` holds, or None where it is rubbish: changed, of another name, key or format."""
         try:
-            told = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
-            written_as, value, fetched_at, expires, kept_for, version, marks = told
+            members = json.loads(self._cipher.decrypt(bytes(data).decode(), context=_context(name)))
+            written_as, value, fetched_at, expires, kept_for, version, marks = members
         except (DecryptionError, ValueError, TypeError):
             return None
         if written_as != _FORMAT or not isinstance(value, str):
@@ -148,8 +148,10 @@ def _cipher_of_settings(message: str, option: str | None) -> AESGCMEncryption:
 
 
 def _hash(key: bytes, *parts: bytes | str) -> str:
-    told = [part if isinstance(part, bytes) else part.encode(errors="surrogatepass") for part in parts]
-    return hmac.digest(key, encoded([b"strongroom cache 1", *told]), "sha256").hex()
+    encoded_parts = [
+        part if isinstance(part, bytes) else part.encode(errors="surrogatepass") for part in parts
+    ]
+    return hmac.digest(key, encoded([b"strongroom cache 1", *encoded_parts]), "sha256").hex()
 
 
 def _context(name: str) -> bytes:

@@ -134,7 +134,7 @@ class HierarchicalSecretCache(ProcessBound):
         self._known: dict[str, set[tuple[str | None, str]]] = {}
         self._sources = sources or (lambda _: [])
         self._clock = clock
-        self._account, self._account_told = account, ""
+        self._account, self._account_suffix = account, ""
         self._account_asked_again = float("-inf")
         self._undropped: set[tuple[bool, str | None, str]] = set()
         self._subscription: Subscription | None = None
@@ -171,7 +171,7 @@ class HierarchicalSecretCache(ProcessBound):
         if not self._is_named():
             self._owe(True, None, source)
             return
-        self._store.drop(self._sealing.marks(source + self._account_told))
+        self._store.drop(self._sealing.marks(source + self._account_suffix))
 
     def drop_all(self) -> None:
         """Forget everything of every tenant, in the store as well: also what other caches read there."""
@@ -259,8 +259,8 @@ class HierarchicalSecretCache(ProcessBound):
         with self._store.holding(name) as token:
             if token is not None:
                 # Whoever held the lock before has most likely fetched.
-                told = self._read_marks(marks, make=True)
-                kept = self._look(name, told) or kept
+                read_marks = self._read_marks(marks, make=True)
+                kept = self._look(name, read_marks) or kept
                 if kept is not None and self._serves(kept, version):
                     return self._second_hand(kept)
             try:
@@ -276,7 +276,7 @@ class HierarchicalSecretCache(ProcessBound):
                     self._drop([key])
                 raise
             if token is not None:
-                self._put(name, fetched, token, told)
+                self._put(name, fetched, token, read_marks)
         return fetched
 
     def _through_many(
@@ -292,10 +292,10 @@ class HierarchicalSecretCache(ProcessBound):
         names = {key: self._name(tenant, key) for key in keys}
         marks = {key: self._marks(tenant, key) for key in keys}
         versions = {key: self._l1.described(tenant, key) for key in keys}
-        told = dict(
+        read_marks = dict(
             zip(keys, in_parallel(lambda key: self._read_marks(marks[key]), keys, _PARALLEL), strict=True)
         )
-        looked = in_parallel(lambda key: self._look(names[key], told[key]), keys, _PARALLEL)
+        looked = in_parallel(lambda key: self._look(names[key], read_marks[key]), keys, _PARALLEL)
         kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
             return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
@@ -303,12 +303,12 @@ class HierarchicalSecretCache(ProcessBound):
         missing = [key for key in keys if key not in found]
         if missing:
             made = in_parallel(lambda key: self._read_marks(marks[key], make=True), missing, _PARALLEL)
-            told |= zip(missing, made, strict=True)
+            read_marks |= zip(missing, made, strict=True)
             loaded = self._loaded(missing, kept, load)
             for key, one in loaded.items():
                 found[key] = one if one.source == "stale" else replaced(one, version=versions[key])
                 if one.source != "stale":
-                    self._put(names[key], found[key], None, told[key])
+                    self._put(names[key], found[key], None, read_marks[key])
         return {key: self._bounded(one) for key, one in found.items()}
 
     def _loaded(
@@ -355,7 +355,7 @@ class HierarchicalSecretCache(ProcessBound):
             if self._clock() < self._account_asked_again:
                 return False
             try:
-                told = self._account()
+                account = self._account()
             except Exception as error:  # noqa: BLE001  # a provider may be a stranger's
                 self._account_asked_again = self._clock() + _ACCOUNT_PAUSE
                 _log.warning(
@@ -363,13 +363,13 @@ class HierarchicalSecretCache(ProcessBound):
                     type(error).__name__,
                 )
                 return False
-            self._sealing, self._account_told = self._sealing.within(told), f"\0{told}"
+            self._sealing, self._account_suffix = self._sealing.within(account), f"\0{account}"
             self._account = None
             owed, self._undropped = self._undropped, set()
         names: list[str] = []
         for is_source, tenant, text in owed:
             names += (
-                self._sealing.marks(text + self._account_told)
+                self._sealing.marks(text + self._account_suffix)
                 if is_source
                 else self._sealing.names(tenant, text)
             )
@@ -395,7 +395,7 @@ class HierarchicalSecretCache(ProcessBound):
 
     def _marks(self, tenant: str | None, key: str) -> list[str]:
         """Return the names of the marks of the sources of `key`, and remember whose they are."""
-        names = [self._sealing.marks(source + self._account_told)[0] for source in self._sources(key)]
+        names = [self._sealing.marks(source + self._account_suffix)[0] for source in self._sources(key)]
         for name in names:
             self._remember(name, tenant, key)
         return names
@@ -473,9 +473,9 @@ class HierarchicalSecretCache(ProcessBound):
     def _given_offline(self, key: str, kept: StoredEntry | None) -> FetchResult:
         age = self._wall() - kept.fetched_at if kept is not None else None
         if kept is None or age is None or age > self._max_age:
-            told = "nothing is kept" if age is None else f"what is kept is {age:.0f} s old"
+            state = "nothing is kept" if age is None else f"what is kept is {age:.0f} s old"
             raise BackendUnavailableError(
-                f"offline, and {told} of {show_key(key)}",
+                f"offline, and {state} of {show_key(key)}",
                 key=key,
                 hint="go online once, or allow a greater `max_age_seconds`",
             )

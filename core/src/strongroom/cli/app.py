@@ -117,8 +117,8 @@ class _Group(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from strongroom.plugins import did_you_mean
 
-            told = did_you_mean(args[0], COMMANDS, otherwise="see `strongroom --help`")
-            raise errors.UsageError(f"there is no command {args[0][:40]!r}", hint=told)
+            hint = did_you_mean(args[0], COMMANDS, otherwise="see `strongroom --help`")
+            raise errors.UsageError(f"there is no command {args[0][:40]!r}", hint=hint)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -116,11 +116,11 @@ def _of_hook(part: ComponentPlan) -> Iterator[AuditLog]:
             hint="name the log and its --key-file",
         )
     options = part.options if part.prepare is None else part.prepare(_unused)
-    told = options or {}
-    path = told.get("path")
+    members = options or {}
+    path = members.get("path")
     paths = [] if path is None else path if isinstance(path, list) else [path]
     for one in paths:
-        yield AuditLog(str(one), told.get("key"), told.get("key_file"))
+        yield AuditLog(str(one), members.get("key"), members.get("key_file"))
 
 
 def _unused(reference: Reference) -> str:

@@ -25,13 +25,13 @@ def pipelines(context: click.Context, _: click.Parameter, begun: str) -> list[st
 
 def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """Return the keys of declared secrets; a backend is not asked for more at each press of a key."""
-    found = (told.get("key", name) for name, told in _declared(context) if "compose" not in told)
+    found = (members.get("key", name) for name, members in _declared(context) if "compose" not in members)
     return _beginning(begun, found)
 
 
 def groups(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """Return the groups of declared secrets."""
-    found = (told.get("groups") for _, told in _declared(context))
+    found = (members.get("groups") for _, members in _declared(context))
     return _beginning(begun, (group for some in found if isinstance(some, list) for group in some))
 
 
@@ -58,7 +58,7 @@ def programs(context: click.Context, _: click.Parameter, begun: str) -> list[str
 
 def _declared(context: click.Context) -> list[tuple[str, dict[str, Any]]]:
     found = _spec(context, "secrets")
-    return [(name, told if isinstance(told, dict) else {}) for name, told in found.items()]
+    return [(name, members if isinstance(members, dict) else {}) for name, members in found.items()]
 
 
 def _beginning(begun: str, found: Iterable[object]) -> list[str]:

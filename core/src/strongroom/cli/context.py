@@ -26,7 +26,7 @@ INTERRUPTED = 128 + 2  # SIGINT; `signal` is an import, and makes enumerations
 class GlobalOptions:
     """The global options of one call."""
 
-    __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "tenant", "told_spec")
+    __slots__ = ("debug", "found", "json", "pipeline", "profile", "quiet", "spec", "spec_shown", "tenant")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class GlobalOptions:
         self.tenant: str | None = None
         self.found: FoundSpec | None = None
         """The spec that was found when a hook was made: it is asked about as if it were found now."""
-        self.told_spec = False
+        self.spec_shown = False
 
     def registry(self, pipelines: Sequence[str] = ()) -> SecretProviderRegistry:
         """Return the registry that the options ask for; the caller closes it.
@@ -82,8 +82,8 @@ class GlobalOptions:
 
     def tell_spec(self, origin: str, source: str) -> None:
         """Say on a terminal which spec is used, where it was found above the current folder."""
-        if origin == "found" and os.path.isabs(source) and not self.told_spec:  # noqa: PTH117  # no pathlib here
-            self.told_spec = True
+        if origin == "found" and os.path.isabs(source) and not self.spec_shown:  # noqa: PTH117  # no pathlib here
+            self.spec_shown = True
             self.note(f"using {source}")
 
     def tell_own_store(self, plan: Plan) -> None:
@@ -124,9 +124,9 @@ def run_guarded(settings: GlobalOptions, command: Callable[[], int | None]) -> i
         _close_stdout()
         if error.errno == errno.EBADF and closed_at_start():
             return errors.UNEXPECTED
-        return _told(error, settings)
+        return _report(error, settings)
     except Exception as error:  # noqa: BLE001  # the last place that can turn it into a line
-        return _told(error, settings)
+        return _report(error, settings)
     finally:
         warnings.showwarning = shown
     return code
@@ -147,7 +147,7 @@ def _show_warning(
         shown(message, category, *place, **more)
 
 
-def _told(error: Exception, settings: GlobalOptions) -> int:
+def _report(error: Exception, settings: GlobalOptions) -> int:
     try:
         return errors.print_error(error, as_json=settings.json, debug=settings.debug)
     except BrokenPipeError:  # nobody reads stderr either
@@ -183,9 +183,9 @@ def refuse_heedless(plan: Plan, pipelines: Iterable[str] = ()) -> None:
     used = {name for one in asked if one is not None for name in plan.used_by(one)}
     parts = [part for name in used for part in plan.pipelines[name].components()]
     if not any(_heeds(part.kind, part.type) for part in (*parts, *plan.hooks)):
-        told = ", ".join(sorted(used)) or "the store"
+        components = ", ".join(sorted(used)) or "the store"
         raise errors.UsageError(
-            f"--tenant means nothing here: nothing in {told} keeps tenants apart",
+            f"--tenant means nothing here: nothing in {components} keeps tenants apart",
             hint="leave it out, or put `{type: tenant}` into the pipeline's middleware",
         )
 

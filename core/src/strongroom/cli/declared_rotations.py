@@ -49,21 +49,21 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
     declared = declared_rotations(plan).get(key)
     if declared is None:
         declared = next((one for one in plan.secrets.values() if one.key == key), None)
-    told: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
-    apply = _program(registry, told, "command")
-    verify = _program(registry, told, "verify")
+    options: Mapping[str, Any] = (declared.rotate if declared is not None else None) or {}
+    apply = _program(registry, options, "command")
+    verify = _program(registry, options, "verify")
     rotator = None if looks else _rotator(registry, declared)
     patience = _LEAST_PATIENCE_SECONDS if rotator is None else _ROTATORS_PATIENCE_SECONDS
     return SecretRotation(
         registry,
         _DAYS if declared is None or declared.rotate_days is None else declared.rotate_days,
-        generator=None if declared is None else _generator(declared, told, rotator),
+        generator=None if declared is None else _generator(declared, options, rotator),
         apply=None if apply is None else apply.apply,
         verify=None if verify is None else verify.verify,
         rotator=rotator,
-        grace_seconds=told.get("grace_seconds", 0),
-        jitter=told.get("jitter", 0),
-        attempt_seconds=max(patience, 2 * told.get("timeout_seconds", 0)),
+        grace_seconds=options.get("grace_seconds", 0),
+        jitter=options.get("jitter", 0),
+        attempt_seconds=max(patience, 2 * options.get("timeout_seconds", 0)),
         lock=registry.rotation_lock(),
     )
 
@@ -96,20 +96,22 @@ def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = N
             continue
         else:
             if status.state not in _AT_REST:
-                told = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
+                failure = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
                 hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
-                found[key] = InFlight(f"a rotation is in flight: {status.state}{told}", hint)
+                found[key] = InFlight(f"a rotation is in flight: {status.state}{failure}", hint)
     return found
 
 
-def _program(registry: SecretProviderRegistry, told: Mapping[str, Any], member: str) -> CommandRotator | None:
-    words: Sequence[str] | None = told.get(member)
+def _program(
+    registry: SecretProviderRegistry, rotate: Mapping[str, Any], member: str
+) -> CommandRotator | None:
+    words: Sequence[str] | None = rotate.get(member)
     if words is None:
         return None
     # As of the programs that `run` starts: strongroom's own keys and credentials are not for them.
     environment = child_environment(os.environ, {}, credentials=registry.environment())
     return CommandRotator(
-        words, timeout_seconds=told["timeout_seconds"], folder=registry.plan.folder, environment=environment
+        words, timeout_seconds=rotate["timeout_seconds"], folder=registry.plan.folder, environment=environment
     )
 
 
@@ -120,8 +122,8 @@ def _rotator(registry: SecretProviderRegistry, declared: SecretPlan | None) -> D
     return DeferredRotator(lambda: registry.rotator(name))
 
 
-def _generator(secret: SecretPlan, told: Mapping[str, Any], rotator: DeferredRotator | None) -> Generator:
-    options = dict(told.get("generator") or {"type": "password", **(secret.generate or {})})
+def _generator(secret: SecretPlan, rotate: Mapping[str, Any], rotator: DeferredRotator | None) -> Generator:
+    options = dict(rotate.get("generator") or {"type": "password", **(secret.generate or {})})
     make = generator_of(options.pop("type"), **options)
 
     def generate(key: str, old: str) -> str:

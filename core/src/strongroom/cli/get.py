@@ -107,8 +107,8 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
         keys = ", ".join(show_key(one.key) for one in missing)
         raise SecretNotFoundError(missing[0].key or "", f"{len(missing)} secrets not found: {keys}")
     if settings.json:
-        told = [{"key": key, "value": value, "pipeline": pipeline} for key, value, pipeline in found.values()]
-        output.as_json({"secrets": told})
+        rows = [{"key": key, "value": value, "pipeline": pipeline} for key, value, pipeline in found.values()]
+        output.as_json({"secrets": rows})
     else:
         values = {text: value for text, (_, value, _) in found.items()}
         named = variables(values, declared)

@@ -83,10 +83,10 @@ def _composed(source: SecretSource, declared: SecretPlan) -> str:
         return found.text
     if found.error is not None and found.status != "missing":
         raise found.error
-    told = f"{declared.name}: {found.problem or 'what it is composed of is not there'}"
+    problem = f"{declared.name}: {found.problem or 'what it is composed of is not there'}"
     if found.status in {"missing", "ok"}:
-        raise SecretNotFoundError(declared.name, told)
-    raise ValidationError(told)
+        raise SecretNotFoundError(declared.name, problem)
+    raise ValidationError(problem)
 
 
 def target(

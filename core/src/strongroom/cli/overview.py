@@ -96,8 +96,8 @@ class Overview:
                 rows.append({"path": log.path, "ok": False, "told": error.message, "entries": []})
                 continue
             ok = report.ok and report.anchored
-            told = f"{report.entries} entries, unchanged" if ok else str(report.reason)
-            rows.append({"path": log.path, "ok": ok, "told": told, "entries": last[::-1]})
+            finding = f"{report.entries} entries, unchanged" if ok else str(report.reason)
+            rows.append({"path": log.path, "ok": ok, "told": finding, "entries": last[::-1]})
         return rows
 
 

@@ -56,12 +56,14 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
             raise one.error
     wrong = [one for one in found.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
-    told = _told(wrong, len(found))
+    summary = _summary(wrong, len(found))
     if missing:
         first = missing[0].plan
-        raise SecretNotFoundError(first.key or first.name, told, hint="`strongroom check` shows all of them")
+        raise SecretNotFoundError(
+            first.key or first.name, summary, hint="`strongroom check` shows all of them"
+        )
     if wrong:
-        raise ValidationError(told, hint="`strongroom check` shows all of them")
+        raise ValidationError(summary, hint="`strongroom check` shows all of them")
     return found
 
 
@@ -74,6 +76,6 @@ def deprecations(found: Mapping[str, Resolution]) -> list[str]:
     ]
 
 
-def _told(wrong: Iterable[Resolution], count: int) -> str:
+def _summary(wrong: Iterable[Resolution], count: int) -> str:
     problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
     return f"{len(problems)} of {count} declared secrets cannot be used: {'; '.join(problems)}"

@@ -76,8 +76,8 @@ class CachedSpec:
         """Return the variables that are not for a child: the spec's credentials and the provider's."""
         from strongroom.spec.recalling import environment
 
-        told = getattr(self.provider, "variables", None)
-        own = told() if callable(told) else ()
+        variables = getattr(self.provider, "variables", None)
+        own = variables() if callable(variables) else ()
         return frozenset([*own, *(environment(self._recalled.data) if self._recalled is not None else ())])
 
     def __enter__(self) -> Self:
@@ -102,19 +102,19 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     if named is None:
         return _own_store() if profile is None and settings.pipeline in {None, "default"} else None
     recalled = recall_spec(named, profile)
-    told = _plain(recalled.data, settings.pipeline) if recalled is not None else None
-    if recalled is None or told is None:
+    pipeline = _plain(recalled.data, settings.pipeline) if recalled is not None else None
+    if recalled is None or pipeline is None:
         return None
     recalled.closed()
     from strongroom.spec.recalling import Options, folder_of
 
     options = Options(recalled, folder_of(recalled.spec.path), _not_here)
     options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
-    component = told["provider"]
+    component = pipeline["provider"]
     made = _made(component["factory"], options.prepare(component, _not_here))
     if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
         return None
-    return CachedSpec(made, told["name"], recalled)
+    return CachedSpec(made, pipeline["name"], recalled)
 
 
 def _own_store() -> CachedSpec | None:

@@ -29,8 +29,8 @@ class Plan(NamedTuple):
 
     def as_rows(self) -> Iterator[list[str]]:
         """Yield a row for each key and what happens to it."""
-        for told, keys in (("copy", self.new), ("is there", self.same), ("OTHER VALUE", self.other)):
-            yield from ([key, told] for key in keys)
+        for label, keys in (("copy", self.new), ("is there", self.same), ("OTHER VALUE", self.other)):
+            yield from ([key, label] for key in keys)
 
 
 class Removed(NamedTuple):
@@ -114,8 +114,8 @@ def report(
     settings: GlobalOptions, plan: Plan, *, dry_run: bool, removed: Removed | None = None, source: str = ""
 ) -> None:
     if settings.json:
-        told = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}
-        output.as_json({"dry_run": dry_run, **plan._asdict(), **told})
+        removal = {} if removed is None else {"deleted": removed.deleted, "kept": list(removed.kept)}
+        output.as_json({"dry_run": dry_run, **plan._asdict(), **removal})
     elif dry_run:
         output.table(["key", "what"], plan.as_rows())
     else:

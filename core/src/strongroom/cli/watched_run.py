@@ -84,9 +84,9 @@ def run_watched(
                 os.environ, variables, credentials=registry.environment(), keep=keep
             )
             texts, unmasked = ([], None) if no_mask else masked_texts(control.found)
-            told = [*deprecations(control.found), *([unmasked] if unmasked is not None else [])]
-            news = "; ".join(one for one in told if one not in said)
-            said.update(told)
+            notices = [*deprecations(control.found), *([unmasked] if unmasked is not None else [])]
+            news = "; ".join(one for one in notices if one not in said)
+            said.update(notices)
             if news:
                 settings.warn(news)
             try:

@@ -55,9 +55,9 @@ def compose(secret: SecretPlan, parts: Mapping[str, Resolution]) -> Composed:
     """
     for name in secret.parts:
         if parts[name].status not in {"ok", "due"}:
-            told = f"it is composed of {name}, which is {parts[name].status}"
+            problem = f"it is composed of {name}, which is {parts[name].status}"
             return Composed(
-                problem=told,
+                problem=problem,
                 absent=parts[name].status == "missing" and not parts[name].is_gone,
                 part=parts[name],
             )

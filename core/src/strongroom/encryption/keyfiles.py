@@ -74,9 +74,9 @@ def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> byte
         raise _failure(error, "read", name) from error
     finally:
         os.close(descriptor)
-    told = _others(found)
-    if told is not None:
-        warnings.warn(f"{what} {name}: {told}; chmod 600 it", KeyFileWarning, stacklevel=2)
+    complaint = _others(found)
+    if complaint is not None:
+        warnings.warn(f"{what} {name}: {complaint}; chmod 600 it", KeyFileWarning, stacklevel=2)
     return data
 
 

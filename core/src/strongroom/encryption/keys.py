@@ -201,7 +201,7 @@ def _lookalike(text: str) -> str | None:
 
 def _no_generated_key(key: str) -> ConfigurationError:
     found = _lookalike(key)
-    told = (
+    message = (
         f"the encryption key is {found}"
         if found is not None
         else (
@@ -209,7 +209,7 @@ def _no_generated_key(key: str) -> ConfigurationError:
             "its length or check sum is wrong"
         )
     )
-    return ConfigurationError(told, hint="copy it again, whole and without blanks or line ends")
+    return ConfigurationError(message, hint="copy it again, whole and without blanks or line ends")
 
 
 def _read_fernet(key: str) -> bytes | None:

@@ -37,10 +37,10 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
     """
     found = _GENERATED.search(text)
     if found is not None and generated(found[0].translate(_TO_URL_SAFE)) is not None:
-        return _told("a generated key", text, found.start(), found.end(), _other_alphabet(found[0]))
+        return _describe("a generated key", text, found.start(), found.end(), _other_alphabet(found[0]))
     found = _PADDED.search(text)
     if found is not None:
-        return _told("a Fernet key", text, found.start(), found.end(), _other_alphabet(found[0]))
+        return _describe("a Fernet key", text, found.start(), found.end(), _other_alphabet(found[0]))
     core = _unwrapped(text)
     if _BARE.fullmatch(core) and not _WORDS.fullmatch(core):
         return "a Fernet key without the `=` at its end" + (
@@ -54,18 +54,18 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
-def _told(what: str, text: str, start: int, end: int, other: bool) -> str:
+def _describe(what: str, text: str, start: int, end: int, other: bool) -> str:
     around = text[:start] + text[end:]
-    told = what + (" in the alphabet of standard base64, with `+` and `/`" if other else "")
+    description = what + (" in the alphabet of standard base64, with `+` and `/`" if other else "")
     if not around:
-        return told
+        return description
     found = []
     for name, pattern in _NAMES:
         around, times = pattern.subn("", around)
         found += [name] * bool(times)
     if around:
         found.append("other text")
-    return f"{told} with {' and '.join(found[:2])} around it"
+    return f"{description} with {' and '.join(found[:2])} around it"
 
 
 def _other_alphabet(text: str) -> bool:

@@ -239,14 +239,16 @@ def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
     """
     fresh = type(settings)(**given)
     changed = {
-        name for name, value in fresh.__dict__.items() if _told(value) != _told(settings.__dict__.get(name))
+        name
+        for name, value in fresh.__dict__.items()
+        if _revealed(value) != _revealed(settings.__dict__.get(name))
     }
     for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"):
         object.__setattr__(settings, slot, getattr(fresh, slot))  # frozen models too
     return frozenset(changed)
 
 
-def _told(value: Any) -> Any:
+def _revealed(value: Any) -> Any:
     return type(value) if isinstance(value, LazySecret) else value
 
 

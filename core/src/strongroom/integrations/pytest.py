@@ -27,7 +27,7 @@ __all__ = ["strongroom_registry", "strongroom_watch"]
 MARKER = "strongroom(spec=…, values=…, allow_output=False): what the fixture strongroom_registry is made with"
 IN_MEMORY: Mapping[str, Any] = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
 _masker: pytest.StashKey[Masker] = pytest.StashKey()
-_told: pytest.StashKey[int] = pytest.StashKey()
+_reported: pytest.StashKey[int] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,7 +85,7 @@ def pytest_runtest_makereport(
 
 def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
     masked = [(name, masker.mask_text(text)) for name, text in report.sections]
-    seen = item.stash.get(_told, 0)  # a later phase's report has the sections of the earlier ones
+    seen = item.stash.get(_reported, 0)  # a later phase's report has the sections of the earlier ones
     leaks = [name for (name, text), (_, clean) in zip(report.sections, masked, strict=True) if text != clean]
     report.sections[:] = masked
     if report.longrepr is not None:
@@ -94,7 +94,7 @@ def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
         if clean != text:
             report.longrepr = clean  # an assertion shows what it compared
     if len(leaks) > seen:
-        item.stash[_told] = len(leaks)
+        item.stash[_reported] = len(leaks)
         said = f"a secret's value stands in: {', '.join(leaks[seen:])} (masked below)"
         report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
         report.outcome = "failed"

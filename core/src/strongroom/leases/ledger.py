@@ -155,30 +155,30 @@ class LeaseFile:
         except FileNotFoundError:
             return []
         for line in lines:
-            told = self._opened(line)
-            if told is None:
+            record = self._opened(line)
+            if record is None:
                 continue
-            if "entry" in told:
-                entry = LedgerEntry.from_json(told["entry"])
+            if "entry" in record:
+                entry = LedgerEntry.from_json(record["entry"])
                 found[entry.id] = entry
-            elif told.get("over"):
-                found.pop(told["id"], None)
+            elif record.get("over"):
+                found.pop(record["id"], None)
         return list(found.values())
 
     def _opened(self, line: bytes) -> dict[str, Any] | None:
         if not line:
             return None
         try:
-            told: dict[str, Any] = json.loads(
+            record: dict[str, Any] = json.loads(
                 self._ledger.sealer().decrypt(line.decode(), context=_context(self.path))
             )
         except (DecryptionError, ValueError):  # a line that a crash cut short, or somebody else's
             return None
-        return told
+        return record
 
-    def sealed(self, told: Mapping[str, Any]) -> bytes:
+    def sealed(self, record: Mapping[str, Any]) -> bytes:
         """Return a line."""
-        return self._ledger.sealer().encrypt(json.dumps(told), context=_context(self.path)).encode() + b"\n"
+        return self._ledger.sealer().encrypt(json.dumps(record), context=_context(self.path)).encode() + b"\n"
 
     def over(self, lease_id: str) -> None:
         """Note that a lease is over, also in the file of another process."""

@@ -61,7 +61,7 @@ class Observer(Protocol):
     name: str
 
     def watched(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
-    def told(self, value: str) -> str: ...
+    def observed(self, value: str) -> str: ...
 
 
 @dataclass(eq=False)
@@ -328,7 +328,7 @@ class LiveLeases:
         held.checked = started
         if observer is not None:
             for value in lease.values.values():
-                observer.told(value)
+                observer.observed(value)
         return held
 
     def _margin(self, held: _Held) -> float:
@@ -466,8 +466,8 @@ class LiveLeases:
         given, self._given[name] = self._given.get(name), text
         if given is None or given == text:
             return []
-        told = list(self._subscribers.get(name, ()))
-        return told if self._changed_to is None else [*told, partial(self._changed_to, name)]
+        callbacks = list(self._subscribers.get(name, ()))
+        return callbacks if self._changed_to is None else [*callbacks, partial(self._changed_to, name)]
 
     def _tell(self, subscribers: list[Callable[[Lease], object]], lease: Lease) -> None:
         for callback in subscribers:

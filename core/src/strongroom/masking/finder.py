@@ -269,9 +269,9 @@ class Finder:
             begun = begun_at_end(rest, known.values)
             if (begun or tail[partial.start()] in _ESCAPES) and len(tail) - len(rest) + begun > size:
                 size, evidence = len(tail) - len(rest) + begun, max(evidence, begun)
-        for held, told in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
+        for held, strength in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
             if held > size:
-                size, evidence = held, max(evidence, told)
+                size, evidence = held, max(evidence, strength)
         if size and self._words:
             # Several plain words may be one token.
             token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)

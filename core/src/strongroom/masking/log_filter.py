@@ -153,17 +153,17 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     _tell("".join(_formatted((kind, error, trace))))
 
 
-def _show_of_thread(told: threading.ExceptHookArgs) -> None:
-    if told.exc_type is SystemExit:
+def _show_of_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_type is SystemExit:
         return
-    name = told.thread.name if told.thread is not None else "unknown"
-    text = "".join(_formatted((told.exc_type, told.exc_value, told.exc_traceback)))
+    name = failure.thread.name if failure.thread is not None else "unknown"
+    text = "".join(_formatted((failure.exc_type, failure.exc_value, failure.exc_traceback)))
     _tell(f"Exception in thread {name}:\n{text}")
 
 
-def _show_unraisable(told: sys.UnraisableHookArgs) -> None:
-    text = "".join(_formatted((told.exc_type, told.exc_value, told.exc_traceback)))
-    _tell(f"{told.err_msg or 'Exception ignored in'}: {mask(told.object)!r}\n{text}")
+def _show_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    text = "".join(_formatted((failure.exc_type, failure.exc_value, failure.exc_traceback)))
+    _tell(f"{failure.err_msg or 'Exception ignored in'}: {mask(failure.object)!r}\n{text}")
 
 
 def _tell(text: str) -> None:

@@ -176,16 +176,16 @@ class CachingMiddleware(WriteObserver):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         self._online()
-        told = self.inner.describe_secret(key)
-        if self.cache.saw_version(key, told.version):
+        metadata = self.inner.describe_secret(key)
+        if self.cache.saw_version(key, metadata.version):
             self._forget(key)
-        return told
+        return metadata
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         self._online()
         found = self.inner.describe_secrets(keys)
-        for key, told in found.items():
-            if self.cache.saw_version(key, told.version):
+        for key, metadata in found.items():
+            if self.cache.saw_version(key, metadata.version):
                 self._forget(key)
         return found
 

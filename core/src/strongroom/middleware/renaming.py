@@ -84,7 +84,7 @@ class RenamingMiddleware(Middleware):
         except StrongroomError as error:
             _rename(error, names)
             raise
-        return {names[stored]: replaced(told, key=names[stored]) for stored, told in found.items()}
+        return {names[stored]: replaced(metadata, key=names[stored]) for stored, metadata in found.items()}
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._ask(key, self.inner.list_versions)

@@ -41,7 +41,7 @@ def describe_many(provider: Describer, keys: Sequence[str]) -> dict[str, SecretM
     if isinstance(provider, BatchDescriber):
         return provider.describe_secrets(keys)
     found = in_parallel(partial(_described, provider), keys, _PARALLEL_READS)
-    return {key: told for key, told in zip(keys, found, strict=True) if told is not None}
+    return {key: metadata for key, metadata in zip(keys, found, strict=True) if metadata is not None}
 
 
 def _described(provider: Describer, key: str) -> SecretMetadata | None:

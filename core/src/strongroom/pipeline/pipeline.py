@@ -70,7 +70,7 @@ class Pipeline(Middleware):
         """Give `seen` every value that is read or written from now on, before it goes on."""
         read = self.inner.get_secret
         self._seen = seen
-        self._get = lambda key: self.told(read(key))
+        self._get = lambda key: self.observed(read(key))
 
     def tell_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
         """Call `changed` with what is inside and the keys after every write, also after one that failed."""
@@ -89,7 +89,7 @@ class Pipeline(Middleware):
         """Return nothing: with it and without it the same is read."""
         return {}
 
-    def told(self, value: str) -> str:
+    def observed(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
         if self._seen is not None and isinstance(value, str):
             self._seen(value)
@@ -110,10 +110,10 @@ class Pipeline(Middleware):
 
     def set_secret(self, key: str, value: str) -> None:
         if self._hooks:
-            self._write("set", key, self.inner.set_secret, self.told(value))
+            self._write("set", key, self.inner.set_secret, self.observed(value))
             return
         try:  # as above, written out
-            self.inner.set_secret(check_user_key(key), self.told(value))
+            self.inner.set_secret(check_user_key(key), self.observed(value))
         except StrongroomError as error:
             self._sign(error)
             raise
@@ -136,7 +136,7 @@ class Pipeline(Middleware):
         def write() -> dict[str, str]:
             for key, value in given.items():
                 check_user_key(key)
-                self.told(value)
+                self.observed(value)
             try:
                 self.inner.set_secrets(given)
             finally:
@@ -162,13 +162,13 @@ class Pipeline(Middleware):
         return self._run("history", key, self.inner.list_versions)
 
     def get_secret_version(self, key: str, version: str) -> str:
-        return self.told(self._run("get", key, self.inner.get_secret_version, version))
+        return self.observed(self._run("get", key, self.inner.get_secret_version, version))
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        return self._write("set", key, self.inner.set_secret_if, self.told(value), expected_version)
+        return self._write("set", key, self.inner.set_secret_if, self.observed(value), expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        return self._run("stage", key, self.inner.stage_secret, self.told(value))
+        return self._run("stage", key, self.inner.stage_secret, self.observed(value))
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         self._write("promote", key, self.inner.promote_version, version, expected_version=expected_version)
@@ -187,7 +187,7 @@ class Pipeline(Middleware):
     def issue_lease(self, key: str) -> Lease:
         lease = self._run("issue", key, self.inner.issue_lease)
         for value in lease.values.values():
-            self.told(value)
+            self.observed(value)
         return lease
 
     def renew_lease(self, lease: Lease) -> Lease:
@@ -222,7 +222,7 @@ class Pipeline(Middleware):
     def _read_batch(self, keys: list[str]) -> dict[str, str]:
         for key in keys:
             check_user_key(key)
-        return {key: self.told(value) for key, value in self.inner.get_secrets(keys).items()}
+        return {key: self.observed(value) for key, value in self.inner.get_secrets(keys).items()}
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))

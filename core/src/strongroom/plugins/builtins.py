@@ -227,13 +227,13 @@ class ValidationConfig(_Config):
 
 @hookimpl
 def strongroom_encryption() -> Iterable[Plugin]:
-    for name, told, cls in (
+    for name, summary, cls in (
         ("aes-gcm", "AES-256-GCM.", "AESGCMEncryption"),
         ("chacha20", "ChaCha20-Poly1305.", "ChaCha20Encryption"),
         ("fernet", "Fernet: AES-128-CBC with HMAC-SHA256.", "FernetEncryption"),
     ):
         factory = f"strongroom.encryption.ciphers:{cls}"
-        yield Plugin(name=name, summary=told, config=CipherConfig, factory=factory)
+        yield Plugin(name=name, summary=summary, config=CipherConfig, factory=factory)
 
 
 @hookimpl

@@ -127,9 +127,9 @@ class PluginFinder:
         with forks_wait(), self._lock:
             for entry in self._all_entries():
                 loaded = self._load(entry)
-                told = (entry.distribution, entry.version)
+                owner = (entry.distribution, entry.version)
                 if isinstance(loaded, str):
-                    rows.append(ComponentInfo(entry.name, None, *told, error=loaded))
+                    rows.append(ComponentInfo(entry.name, None, *owner, error=loaded))
                     continue
                 for (kind, name), plugin in loaded.items():
                     if entry.distribution == CORE and name != entry.name:
@@ -140,9 +140,9 @@ class PluginFinder:
                         if other.distribution != entry.distribution
                     )
                     error = f"also provided by {', '.join(twins)}" if twins else None
-                    rows.append(ComponentInfo(name, kind, *told, plugin.summary, error, plugin))
+                    rows.append(ComponentInfo(name, kind, *owner, plugin.summary, error, plugin))
                 rows += [
-                    ComponentInfo(name, kind, *told, error=why)
+                    ComponentInfo(name, kind, *owner, error=why)
                     for kind, name, why in self._bad_names.get(entry, ())
                 ]
             rows += [

@@ -54,11 +54,11 @@ def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
     found: dict[EntryPoint, None] = {}
     for point, owner in points:
         try:
-            told = (owner.name, owner.version) if owner is not None else ("unknown", "0")
+            name_and_version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
         except Exception:  # noqa: BLE001  # as above
-            told = (None, None)
-        if all(isinstance(one, str) for one in told):
-            found[EntryPoint(point.name, point.value, *told)] = None
+            name_and_version = (None, None)
+        if all(isinstance(one, str) for one in name_and_version):
+            found[EntryPoint(point.name, point.value, *name_and_version)] = None
         else:
             unreadable[Unreadable(_folder(owner), "METADATA has no name or no version")] = None
     return list(found), list(unreadable)

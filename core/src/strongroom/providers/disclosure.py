@@ -48,21 +48,21 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
         provider: Whose code it is; the plain texts among its attributes are its set-up, and may be shown too.
     """
     errors = list(chain_of(error))
-    told = [text for text in {*asked, *_set_up(provider)} if len(text) > 1]
-    told.sort(key=len, reverse=True)
+    known = [text for text in {*asked, *_set_up(provider)} if len(text) > 1]
+    known.sort(key=len, reverse=True)
     try:
-        shown = [text for one in errors for text in _texts(one, told)]
+        shown = [text for one in errors for text in _texts(one, known)]
     except Exception:  # noqa: BLE001  # what cannot be read is not shown
         return True
     if not shown:
         return False
     frames = [frame for one in errors for frame in _frames(one)]
-    said = "\n".join((*told, *_literals(frames)))
+    said = "\n".join((*known, *_literals(frames)))
     if any(quoted not in said for text in shown for _, quoted in _QUOTED.findall(text) if _IT not in quoted):
         return True
     whole = "\n".join(shown)
     for seen, text in enumerate(_at_hand(frames)):
-        rest = _without(text, told)
+        rest = _without(text, known)
         made_of_it = _IT in rest and all(one in said for one in rest.split(_IT))
         if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
@@ -78,19 +78,19 @@ def raised_at(error: BaseException) -> str:
     return at
 
 
-def _texts(error: BaseException, told: Iterable[str]) -> Iterator[str]:
+def _texts(error: BaseException, known: Iterable[str]) -> Iterator[str]:
     """Yield what `error` shows, without the texts that may be shown."""
     members = (*error.args, *vars(error).values(), *getattr(error, "__notes__", ()))
     for member in members:
         if member is None or isinstance(member, bool | int | float):
             continue
-        text = _without(member if isinstance(member, str) else repr(member), told)
+        text = _without(member if isinstance(member, str) else repr(member), known)
         if len(text.strip(f"{_IT}'\" ")) >= _LEAST:
             yield text
 
 
-def _without(text: str, told: Iterable[str]) -> str:
-    for one in told:
+def _without(text: str, known: Iterable[str]) -> str:
+    for one in known:
         text = text.replace(one, _IT)
     return text
 

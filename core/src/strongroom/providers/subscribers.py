@@ -75,10 +75,10 @@ class Subscribers:
                 if self._telling or not self._waiting:
                     return  # whoever tells already takes the rest along
                 self._telling = True
-                told, whom = self._waiting.popleft()
+                batch, whom = self._waiting.popleft()
             try:
                 for subscription in whom:
-                    subscription.tell(told)
+                    subscription.tell(batch)
             finally:
                 with self._lock:
                     self._telling = False

@@ -150,8 +150,8 @@ class Assembly:
 
     def variables(self) -> frozenset[str]:
         """Return the environment variables that hold secrets of providers: those that tell them do so."""
-        told = [getattr(made, "variables", None) for made in self._made]
-        return frozenset(name for variables in told if callable(variables) for name in variables())
+        methods = [getattr(made, "variables", None) for made in self._made]
+        return frozenset(name for variables in methods if callable(variables) for name in variables())
 
     def rotation_lock(self) -> Any:
         """Return the store whose lock is for rotations, made at the first call; None where there is none."""
@@ -259,7 +259,9 @@ class Assembly:
 
     def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
         """Return what decides which secret a key means to whatever stands outside of `inside`."""
-        parts: list[Any] = [told for one in inside if (told := self._address_of(one, plan.name)) is not None]
+        parts: list[Any] = [
+            address for one in inside if (address := self._address_of(one, plan.name)) is not None
+        ]
         if plan.fallback is not None:
             members = [self.plan.pipelines[name] for name in plan.fallback.pipelines]
             each = [self._chain_address(member, member.middleware) for member in members]
@@ -268,16 +270,16 @@ class Assembly:
         return [*parts, self._address_of(plan.provider, plan.name)]
 
     def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
-        told = component_address(
+        address = component_address(
             component.kind,
             component.type,
             self.options_of(component),
             component.public,
             decides=component.address,
         )
-        if told is not None and (component.kind, component.type) == ("provider", "memory"):
-            told[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
-        return told
+        if address is not None and (component.kind, component.type) == ("provider", "memory"):
+            address[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
+        return address
 
     @staticmethod
     def _factory(component: ComponentPlan) -> Callable[..., Any]:

@@ -409,8 +409,8 @@ class SecretProviderRegistry(BaseProvider):
     def absent_store(self, key: str) -> str | None:
         """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
         absent = getattr(innermost(self._route(key)), "absent", None)
-        told: str | None = absent() if callable(absent) else None
-        return told
+        store: str | None = absent() if callable(absent) else None
+        return store
 
     def explain(self, key: str) -> Explanation:
         """Return how `key` would be answered, without asking anybody.

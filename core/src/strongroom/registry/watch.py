@@ -343,14 +343,14 @@ class Watch(ProcessBound):
                 if found is None:
                     return
                 self._queue.remove(found)
-                told = found[1]
-                if not told:
+                pushed = found[1]
+                if not pushed:
                     group.rescan = True
                     continue
                 if group.rescan or not group.known or not group.believed:
-                    group.dirty.update(change.key for change in told if group.watches(change.key))
+                    group.dirty.update(change.key for change in pushed if group.watches(change.key))
                     continue
-                changes = [change for change in told if self._is_news(group, change)]
+                changes = [change for change in pushed if self._is_news(group, change)]
                 if changes:
                     self._outbox.append((group, changes))
                 unread = [one.key for one in changes if group.by_value and one.kind == "set"]
@@ -430,7 +430,7 @@ class Watch(ProcessBound):
     def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
         if not group.by_value:
             try:
-                return {key: told.version for key, told in self._described(group, keys).items()}
+                return {key: metadata.version for key, metadata in self._described(group, keys).items()}
             except UnsupportedOperationError:  # as KV version 1 says it, of which nobody knew before
                 group.by_value = True
                 if group.known:
@@ -509,11 +509,11 @@ class Watch(ProcessBound):
             self._unsubscribe(group)
             group.listens = group.pushes = group.believed = False
 
-    def _hinted(self, group: WatchedGroup, names: Names, told: list[SecretChange]) -> None:
-        keys = {key for one in told if (key := own_name(names, one.key)) is not None and group.watches(key)}
+    def _hinted(self, group: WatchedGroup, names: Names, pushed: list[SecretChange]) -> None:
+        keys = {key for one in pushed if (key := own_name(names, one.key)) is not None and group.watches(key)}
         with self._changed:
             group.dirty |= keys
-            group.rescan = group.rescan or not told
+            group.rescan = group.rescan or not pushed
             self._arrived()
 
     @staticmethod

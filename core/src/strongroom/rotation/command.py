@@ -82,8 +82,8 @@ class CommandRotator:
                 start_new_session=True,
             )
         except OSError as error:
-            told = f"{name} cannot be started: {error.strerror}"
-            raise RotationError(told) from None
+            problem = f"{name} cannot be started: {error.strerror}"
+            raise RotationError(problem) from None
         try:
             output = self._talk(process, json.dumps(message).encode() + b"\n")
         except BaseException:

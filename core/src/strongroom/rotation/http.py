@@ -103,14 +103,14 @@ class HttpRotator:
 
     def _post(self, key: str, old: str | None, new: str, name: str) -> None:
         step = current_step()
-        told = secrets.token_hex(16) if step is None else step.id
-        body = json.dumps({"step": name, "key": key, "old": old, "new": new, "id": told}).encode()
+        step_id = secrets.token_hex(16) if step is None else step.id
+        body = json.dumps({"step": name, "key": key, "old": old, "new": new, "id": step_id}).encode()
         stamp = str(int(time.time()))
-        signed = hmac.digest(self._key, f"{told}.{stamp}.".encode() + body, "sha256")
+        signed = hmac.digest(self._key, f"{step_id}.{stamp}.".encode() + body, "sha256")
         headers = {
             "content-type": "application/json",
             "user-agent": "strongroom",
-            "webhook-id": told,
+            "webhook-id": step_id,
             "webhook-timestamp": stamp,
             "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
         }

@@ -230,10 +230,10 @@ class Ledger:
 
 def _parsed(text: str) -> Record | None:
     try:
-        told = json.loads(text)
-        if told.pop("format") != _FORMAT:
+        members = json.loads(text)
+        if members.pop("format") != _FORMAT:
             return None
-        told["stale"] = tuple((str(value), str(until)) for value, until in told.get("stale", ()))
-        return Record(**told)
+        members["stale"] = tuple((str(value), str(until)) for value, until in members.get("stale", ()))
+        return Record(**members)
     except (ValueError, TypeError, AttributeError, KeyError):
         return None

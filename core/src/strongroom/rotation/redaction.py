@@ -9,7 +9,7 @@ from strongroom.errors import StrongroomError
 from strongroom.masking import Masker
 from strongroom.masking.parts import parts
 
-__all__ = ["told_by", "without"]
+__all__ = ["redacted_error", "without"]
 
 _SHOWN: Final = 200
 """Characters of what a program has printed."""
@@ -31,7 +31,7 @@ def without(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     return masked if len(masked) <= shown else f"…{masked[1 - shown :]}"
 
 
-def told_by(error: Exception, values: Iterable[str]) -> str:
+def redacted_error(error: Exception, values: Iterable[str]) -> str:
     """Return what `error` says, without `values`."""
     name = type(error).__name__
     try:

@@ -143,17 +143,17 @@ class Secret:
             return self.value_of(record.new_version)
         return None
 
-    def told(self, value: str) -> str:
+    def observed(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
         return self._known(value)
 
     def _described(self) -> str | None:
         if isinstance(self.room, Describer):
             with suppress(UnsupportedOperationError):
-                told: str = self.ask(self.room.describe_secret, self.key).version
-                return told
+                version: str = self.ask(self.room.describe_secret, self.key).version
+                return version
         # Nothing tells a version: whether it is there is seen as its value is read.
         return None
 
     def _known(self, value: str) -> str:
-        return self._target.told(value) if isinstance(self._target, Pipeline) else value
+        return self._target.observed(value) if isinstance(self._target, Pipeline) else value

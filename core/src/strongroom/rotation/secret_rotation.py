@@ -32,7 +32,7 @@ from strongroom.pipeline import Pipeline, check_user_key, outcome_of
 from strongroom.providers import Describer, SecretMetadata, guard
 from strongroom.rotation.attempts import attempting
 from strongroom.rotation.ledger import Record
-from strongroom.rotation.redaction import told_by
+from strongroom.rotation.redaction import redacted_error
 from strongroom.rotation.results import RotationResult, RotationStatus
 from strongroom.rotation.rotators import Rotator, make_for, rehearse
 from strongroom.rotation.state_machine import Apply, RotationRun, RotationSettings, Verify
@@ -141,8 +141,8 @@ class SecretRotation(ProcessBound):
             SecretNotFoundError: There is no such secret.
             UnsupportedOperationError: The backend does not tell how old it is.
         """
-        told = self._described(key)
-        due = None if told is None else self._due_at(key, told)
+        metadata = self._described(key)
+        due = None if metadata is None else self._due_at(key, metadata)
         if due is None:
             raise UnsupportedOperationError(
                 f"the backend of {show_key(key)} does not tell how old a secret is",
@@ -160,16 +160,16 @@ class SecretRotation(ProcessBound):
         """
         with self._at(key) as steps:
             found = steps.found()
-        told = self._described(key)
-        if told is None:
+        metadata = self._described(key)
+        if metadata is None:
             self._provider.get_secret(key)  # nothing else tells that it is there
         in_flight = found is not None and found.in_flight
         return RotationStatus(
             key,
             found.state if found is not None and in_flight else "current",
-            None if told is None else told.version,
-            None if told is None else told.updated_at,
-            None if told is None else self._due_at(key, told),
+            None if metadata is None else metadata.version,
+            None if metadata is None else metadata.updated_at,
+            None if metadata is None else self._due_at(key, metadata),
             found.error if found is not None else None,
         )
 
@@ -248,10 +248,10 @@ class SecretRotation(ProcessBound):
         except (UnsupportedOperationError, ValidationError, ConfigurationError):
             raise
         except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything at all
-            told = told_by(error, seen)
+            reason = redacted_error(error, seen)
         else:
             return
-        raise RotationError(f"the rehearsal for {show_key(key)} failed: {told}", key=key)
+        raise RotationError(f"the rehearsal for {show_key(key)} failed: {reason}", key=key)
 
     def resume(self, key: str) -> RotationResult:
         """Finish the rotation of `key` that is in flight, wherever its process was.
@@ -418,9 +418,9 @@ class SecretRotation(ProcessBound):
         if self._on_event is None:
             return
         outcome = "ok" if failure is None else outcome_of(failure)
-        told = None if failure is None else type(failure).__name__
+        error_name = None if failure is None else type(failure).__name__
         try:
-            self._on_event(ended(event, duration, outcome, None, told, again=True))
+            self._on_event(ended(event, duration, outcome, None, error_name, again=True))
         except Exception as error:  # noqa: BLE001  # a stranger's function must not hide how the rotation ended
             _log.warning("on_event failed after a rotation: %s", type(error).__name__)
 
@@ -433,13 +433,13 @@ class SecretRotation(ProcessBound):
         except UnsupportedOperationError:
             return None
 
-    def _due_at(self, key: str, told: SecretMetadata) -> datetime | None:
-        if told.updated_at is None:
+    def _due_at(self, key: str, metadata: SecretMetadata) -> datetime | None:
+        if metadata.updated_at is None:
             return None
         # The same for every process, and another one for each key.
         part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
         try:
-            return told.updated_at + self._interval * (1 - self._jitter * part)
+            return metadata.updated_at + self._interval * (1 - self._jitter * part)
         except OverflowError:
             return datetime.max.replace(tzinfo=UTC)
 

@@ -33,7 +33,7 @@ from strongroom.errors import (
 from strongroom.providers import ConditionalWriter, StagedWriter
 from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record, mark_of
-from strongroom.rotation.redaction import told_by
+from strongroom.rotation.redaction import redacted_error
 from strongroom.rotation.results import RotationResult, RotationState
 from strongroom.rotation.rotators import Retirer, RotationStep, Rotator, able, stepping
 from strongroom.rotation.secret import Look, Secret
@@ -202,7 +202,7 @@ class RotationRun:
         old = self._secret.value(look)
         if after is not None and self._secret.readers(after, look) != "new":
             raise self._changed_since()
-        new = self._secret.told(make(old))
+        new = self._secret.observed(make(old))
         check_against_rules(self._target, self._key, new)
         record = Record(
             self._key,
@@ -338,7 +338,7 @@ class RotationRun:
                 hint="leave it to the tool that staged it, then rotate again",
             )
         try:
-            told: str = self._ask(self._secret.way.stage_secret, self._key, record.new)
+            staged: str = self._ask(self._secret.way.stage_secret, self._key, record.new)
         except UnsupportedOperationError:
             return None
         except BackendUnavailableError:
@@ -347,7 +347,7 @@ class RotationRun:
             # The backend does not want this value: nothing has happened, so nothing is in flight.
             self._forget(record)
             raise
-        return told
+        return staged
 
     def _stop_where_changed(self, record: Record, *, untouched: bool) -> None:
         """Raise where readers get what somebody else set: the target system has that, and is left alone."""
@@ -370,9 +370,9 @@ class RotationRun:
             return ConflictError(
                 f"{show_key(self._key)} was changed while it was being rotated", key=self._key
             )
-        told = "the secret was changed while it was being rotated"
-        self._note(record, told)
-        return ConflictError(f"{show_key(self._key)}: {told}", key=self._key, hint=_CHANGED)
+        reason = "the secret was changed while it was being rotated"
+        self._note(record, reason)
+        return ConflictError(f"{show_key(self._key)}: {reason}", key=self._key, hint=_CHANGED)
 
     def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
         if self._tools.apply is None and self._tools.verify is None:
@@ -403,8 +403,8 @@ class RotationRun:
             return self._promote(record, record.new_version)
         if isinstance(way, ConditionalWriter) and record.old_version is not None:
             with suppress(UnsupportedOperationError):
-                told: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
-                return told
+                version: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
+                return version
         if self._secret.readers(record, self._secret.look()) == "other":
             raise self._ledger.in_flight()
         self._ask(way.set_secret, self._key, record.new)
@@ -421,14 +421,14 @@ class RotationRun:
         replaced = None if record.new_version is not None else self._secret.replaced(look)
         if replaced in {record.old_version, None}:
             return
-        told = "the secret was changed by somebody else as its new value was written over that"
+        reason = "the secret was changed by somebody else as its new value was written over that"
         record = replace(record, state="pending", old_version=replaced)
         if record.old is not None and replaced is not None:  # to be taken away later
             over = (record.old, self._tools.clock().isoformat())
             record = replace(record, old=self._secret.value_of(replaced), stale=(*record.stale, over))
-        self._note(record, told)
+        self._note(record, reason)
         hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
-        raise RotationError(f"{show_key(self._key)}: {told}", key=self._key, hint=hint)
+        raise RotationError(f"{show_key(self._key)}: {reason}", key=self._key, hint=hint)
 
     def _promote(self, record: Record, version: str) -> str:
         promote = self._secret.way.promote_version
@@ -754,17 +754,17 @@ class RotationRun:
             with stepping(self._step(record, step, values)):
                 outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            told = told_by(error, values)
+            reason = redacted_error(error, values)
         else:
             if step != "verify" or outcome is not False:
                 return
-            told = "it returned False"
+            reason = "it returned False"
         # Outside the `except` block: the error may hold a value, and must not be the context of ours.
         if not record.in_flight:
-            raise RotationError(f"{show_key(self._key)}: {step} failed: {told}", key=self._key, hint=hint)
-        self._note(record, f"{step}: {told}")
+            raise RotationError(f"{show_key(self._key)}: {step} failed: {reason}", key=self._key, hint=hint)
+        self._note(record, f"{step}: {reason}")
         raise RotationError(
-            f"the rotation of {show_key(self._key)} is in flight: {step} failed: {told}",
+            f"the rotation of {show_key(self._key)} is in flight: {step} failed: {reason}",
             key=self._key,
             hint=hint,
         )
@@ -776,14 +776,14 @@ class RotationRun:
                 old = self._secret.old(record)
         name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
         # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
-        told = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
-        return RotationStep(hmac.digest(record.id.encode(), told, "sha256").hex()[:32], name, old)
+        identity = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
+        return RotationStep(hmac.digest(record.id.encode(), identity, "sha256").hex()[:32], name, old)
 
-    def _note(self, record: Record, told: str) -> None:
+    def _note(self, record: Record, message: str) -> None:
         """Write what went wrong, and that this attempt is over."""
         wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
         retry_at = (self._tools.clock() + wait).isoformat()
-        changes = {"error": told, "failures": record.failures + 1, "retry_at": retry_at, **_released()}
+        changes = {"error": message, "failures": record.failures + 1, "retry_at": retry_at, **_released()}
         try:
             self._save(record, **changes)
         except ConflictError:

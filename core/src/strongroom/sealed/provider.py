@@ -302,10 +302,10 @@ class SealedSecretProvider(SealedEngine[B]):
     # --- changes ---
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        told: dict[bytes, int] = {}
+        reported: dict[bytes, int] = {}
 
         def changed(written: Sequence[tuple[bytes, bytes | None]] | None) -> None:
-            changes = self._changes(written, told) if written is not None else None
+            changes = self._changes(written, reported) if written is not None else None
             if changes is None or changes:
                 callback(changes or [])
 
@@ -315,7 +315,7 @@ class SealedSecretProvider(SealedEngine[B]):
             raise self._late("subscribe") from None
 
     def _changes(
-        self, written: Sequence[tuple[bytes, bytes | None]], told: dict[bytes, int]
+        self, written: Sequence[tuple[bytes, bytes | None]], reported: dict[bytes, int]
     ) -> list[SecretChange] | None:
         """Return what `written` is to readers, each once; None where that cannot be found out now."""
 
@@ -329,11 +329,11 @@ class SealedSecretProvider(SealedEngine[B]):
                 if head is None:
                     continue
                 record = self._head(store, None, SealedName(name, store.sealer.cipher(name)), head)
-                if is_reserved(record.key) or record.changed <= told.get(name, 0):
+                if is_reserved(record.key) or record.changed <= reported.get(name, 0):
                     continue
                 if given is not None and record.changed != record.number:
                     continue  # staged or discarded
-                told[name] = record.changed
+                reported[name] = record.changed
                 current = record.version_id(record.current) if record.current else None
                 kind: ChangeKind = "set" if current is not None else "deleted"
                 changes.append(SecretChange(record.key, kind, current, now))

@@ -111,9 +111,9 @@ def _openings(root: Node, folder: str) -> Iterator[tuple[Path, Node, str]]:
     wholes: list[tuple[Path, Node]] = [((), root)]
     wholes += [(("profiles", name), node) for name, node in _members(root, "profiles")]
     for above, whole in wholes:
-        for name, told in OPEN_MEMBERS.items():
+        for name, effect in OPEN_MEMBERS.items():
             if name in whole.mapping:
-                yield (*above, name), whole.mapping[name], told
+                yield (*above, name), whole.mapping[name], effect
         for kind, path, node in _components(whole):
             yield from _of_component(kind, (*above, *path), node, folder)
         for name, secret in _members(whole, "secrets"):

@@ -39,7 +39,7 @@ class Problem:
     path: str
     message: str
 
-    def told(self, source: str) -> str:
+    def format(self, source: str) -> str:
         """Return `file:line:column: path: what`."""
         where = f"{source}:{self.line}:{self.column}" if self.line else source
         return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"

@@ -91,7 +91,7 @@ def load_plan(
     if plan.digest and root is not None and plugins is finder:
         from strongroom.spec.recording import remember
 
-        remember(plan, root, loader.told)
+        remember(plan, root, loader.component_nodes)
     return plan
 
 
@@ -110,7 +110,7 @@ class _Loader(Problems):
         self.look_up = False
         self.only: str | None = None
         self.plugin_errors: list[PluginError] = []
-        self.told: dict[str, tuple[Plugin, Node]] = {}
+        self.component_nodes: dict[str, tuple[Plugin, Node]] = {}
         self.attempts: dict[
             str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
         ] = {}
@@ -313,7 +313,7 @@ class _Loader(Problems):
             return options
 
         self.attempts[shown] = attempt
-        self.told[shown] = (plugin, node)
+        self.component_nodes[shown] = (plugin, node)
         return ComponentPlan(
             kind=kind,
             type=plugin.name,
@@ -331,7 +331,7 @@ class _Loader(Problems):
                 if reference.kind == "file"
             ),
             public=frozenset(
-                told.alias or name for name, told in plugin.config.model_fields.items() if told.repr
+                field.alias or name for name, field in plugin.config.model_fields.items() if field.repr
             ),
             address=plugin.address,
             parts=frozenset(name for name, _ in parts_of(plugin, node)),
@@ -417,13 +417,13 @@ class _Loader(Problems):
         """Fill in every reference once, so that all that is missing is reported together."""
         used = plan.used_by(self.only) if self.only is not None else frozenset(plan.pipelines)
         components = [part for name in sorted(used) for part in plan.pipelines[name].components()]
-        told = {problem.path for problem in self.problems}
+        paths = {problem.path for problem in self.problems}
         lock = [plan.rotation_lock] if plan.rotation_lock is not None and self.only is None else []
         for component in (*components, *plan.hooks, *lock):
             if not component.reads:
                 options = self.attempts[component.path](_no_secret)
                 if isinstance(options, list):
-                    self.problems += [problem for problem in options if problem.path not in told]
+                    self.problems += [problem for problem in options if problem.path not in paths]
 
 
 def _no_secret(reference: Reference) -> str:

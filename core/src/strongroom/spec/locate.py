@@ -92,8 +92,8 @@ def own_store() -> tuple[str, str]:
 def _user_folders() -> tuple[str, str]:
     home = os.environ.get("HOME", "")
     if sys.platform == "linux" and home.startswith("/") and not home.endswith("/"):
-        told = [os.environ.get(name, "") for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
-        if not any(told):  # else as `platformdirs` has it, whose import takes as long as a read
+        folders = [os.environ.get(name, "") for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
+        if not any(folders):  # else as `platformdirs` has it, whose import takes as long as a read
             return f"{home}/.local/share/strongroom", f"{home}/.config/strongroom"
     import platformdirs
 

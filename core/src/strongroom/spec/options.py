@@ -88,7 +88,7 @@ def prepare_options(
         try:
             resolved = references.resolve(text, environ=environ, folder=folder, read_secret=read_secret)
         except (UnresolvedError, BadReferenceError) as error:
-            unresolved.extend((path, str(told)) for told in error.args)
+            unresolved.extend((path, str(problem)) for problem in error.args)
         else:
             _put(data, path, resolved)
             if references.is_lone_reference(text):
@@ -128,13 +128,13 @@ def _prepared_part(
             found, inner.node, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
         )
     except OptionsError as error:
-        raise OptionsError([((name, *where), told) for where, told in error.complaints]) from error
+        raise OptionsError([((name, *where), complaint) for where, complaint in error.complaints]) from error
     return Part(found.name, found.factory, own, public_options(found), found.address)
 
 
 def public_options(plugin: Plugin) -> frozenset[str]:
     """Return the names of the options that hold no secrets."""
-    return frozenset(name for name, told in plugin.config.model_fields.items() if told.repr)
+    return frozenset(name for name, field in plugin.config.model_fields.items() if field.repr)
 
 
 class InnerPart(NamedTuple):
@@ -153,16 +153,16 @@ def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
         inner = node.mapping.get(name)
         if isinstance(extra, dict) and "component" in extra and inner is not None and inner.value is not None:
             type_node = inner.mapping.get("type")
-            told = type_node.value if type_node is not None else None
+            type_name = type_node.value if type_node is not None else None
             kind: Kind = str(extra["component"])  # type: ignore[assignment]  # a plugin's config says one of them
-            found.append((name, InnerPart(kind, told if isinstance(told, str) else "", inner)))
+            found.append((name, InnerPart(kind, type_name if isinstance(type_name, str) else "", inner)))
     return found
 
 
 def complaints_of(error: ValidationError) -> list[tuple[NodePath, str, str]]:
     """Return place, kind and message of each of pydantic's errors, none with its input."""
-    told = error.errors(include_url=False, include_context=False, include_input=False)
-    return [(tuple(one["loc"]), one["type"], _friendly(one["type"], one["msg"])) for one in told]
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [(tuple(one["loc"]), one["type"], _friendly(one["type"], one["msg"])) for one in details]
 
 
 def _options_data(node: Node) -> dict[str, Any]:

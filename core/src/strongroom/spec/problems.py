@@ -34,7 +34,7 @@ class Problems:
 
 def spec_error(source: str, problems: Iterable[Problem]) -> SpecError:
     """Return the error that tells `problems`, each once, in the order of the source."""
-    lines = tuple(problem.told(source) for problem in sorted(set(problems)))
+    lines = tuple(problem.format(source) for problem in sorted(set(problems)))
     return SpecError("\n".join(lines), problems=lines)
 
 

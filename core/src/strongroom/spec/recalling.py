@@ -80,16 +80,16 @@ def declared(recalled: Recalled) -> dict[str, SecretPlan]:
     source = str(Path(recalled.spec.path))
     placeholders = tuple(map(recalled.slice, recalled.data["placeholders"]))
     secrets: dict[str, SecretPlan] = {}
-    for told in recalled.data["secrets"]:
-        members = {name: plain(recalled, one) for name, one in told["members"].items()}
-        position = Position(source, *told["at"])
+    for record in recalled.data["secrets"]:
+        members = {name: plain(recalled, one) for name, one in record["members"].items()}
+        position = Position(source, *record["at"])
         secrets[members["name"]] = SecretPlan(position=position, placeholders=placeholders, **members)
     return secrets
 
 
-def plain(recalled: Recalled, told: list[Any]) -> Any:
+def plain(recalled: Recalled, written: list[Any]) -> Any:
     """Return what is written down without a reference in it."""
-    kind, value = told
+    kind, value = written
     if kind == "text":
         return recalled.slice(value)
     if kind == "mapping":
@@ -100,45 +100,47 @@ def plain(recalled: Recalled, told: list[Any]) -> Any:
     return value
 
 
-def _pipeline(told: dict[str, Any], source: str, options: Options) -> PipelinePlan:
+def _pipeline(record: dict[str, Any], source: str, options: Options) -> PipelinePlan:
     from strongroom.spec.plan import FallbackPlan, PipelinePlan
 
-    provider, fallback = told["provider"], told["fallback"]
+    provider, fallback = record["provider"], record["fallback"]
     return PipelinePlan(
-        name=told["name"],
-        position=Position(source, *told["at"]),
+        name=record["name"],
+        position=Position(source, *record["at"]),
         provider=_component(provider, source, options) if provider is not None else None,
         fallback=FallbackPlan(tuple(fallback[0]), frozenset(fallback[1])) if fallback is not None else None,
-        middleware=_components(told["middleware"], source, options),
-        hooks=_components(told["hooks"], source, options),
+        middleware=_components(record["middleware"], source, options),
+        hooks=_components(record["hooks"], source, options),
     )
 
 
-def _components(told: Iterable[dict[str, Any]], source: str, options: Options) -> tuple[ComponentPlan, ...]:
-    return tuple([_component(one, source, options) for one in told])
+def _components(
+    records: Iterable[dict[str, Any]], source: str, options: Options
+) -> tuple[ComponentPlan, ...]:
+    return tuple([_component(one, source, options) for one in records])
 
 
-def _component(told: dict[str, Any], source: str, options: Options) -> ComponentPlan:
+def _component(record: dict[str, Any], source: str, options: Options) -> ComponentPlan:
     from strongroom.spec.plan import ComponentPlan
 
     return ComponentPlan(
-        kind=told["kind"],
-        type=told["type"],
-        path=told["path"],
-        position=Position(source, *told["at"]),
-        factory=told["factory"],
-        prepare=partial(options.prepare, told),
-        reads=tuple(told["reads"]),
-        environment=tuple(told["environment"]),
-        key_files=tuple([options.folder / expanded(name) for name in told["key_files"]]),
-        public=frozenset(told["public"]),
-        address=_decides(told),
-        parts=frozenset(told["parts"]),
+        kind=record["kind"],
+        type=record["type"],
+        path=record["path"],
+        position=Position(source, *record["at"]),
+        factory=record["factory"],
+        prepare=partial(options.prepare, record),
+        reads=tuple(record["reads"]),
+        environment=tuple(record["environment"]),
+        key_files=tuple([options.folder / expanded(name) for name in record["key_files"]]),
+        public=frozenset(record["public"]),
+        address=_decides(record),
+        parts=frozenset(record["parts"]),
     )
 
 
-def _decides(told: dict[str, Any]) -> frozenset[str] | None:
-    return None if told["decides"] is None else frozenset(told["decides"])
+def _decides(record: dict[str, Any]) -> frozenset[str] | None:
+    return None if record["decides"] is None else frozenset(record["decides"])
 
 
 class Members:
@@ -162,27 +164,27 @@ class Options:
         self._recalled = recalled
         self._load = load
 
-    def prepare(self, told: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
+    def prepare(self, record: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
         """Return the arguments of a component's factory."""
         try:
-            return self.filled(told, read_secret)
+            return self.filled(record, read_secret)
         except (UnfitError, references.UnresolvedError, references.BadReferenceError):
-            pass  # told below
+            pass  # reported below
         for component in _all_components(self._load()):
-            if component.path == told["path"] and component.prepare is not None:
+            if component.path == record["path"] and component.prepare is not None:
                 return component.prepare(read_secret)
-        raise AssertionError(told["path"])  # the plan of the same bytes has the same components
+        raise AssertionError(record["path"])  # the plan of the same bytes has the same components
 
-    def filled(self, told: dict[str, Any], read_secret: ReadSecret) -> dict[str, Any]:
+    def filled(self, record: dict[str, Any], read_secret: ReadSecret) -> dict[str, Any]:
         """Return the arguments.
 
         Raises:
             UnfitError: What a reference brings in is, or may be, none of what the option takes.
             UnresolvedError: A reference leads nowhere.
         """
-        if told["options"] is None:
+        if record["options"] is None:
             raise UnfitError
-        return {name: self._value(one, read_secret) for name, one in told["options"].items()}
+        return {name: self._value(one, read_secret) for name, one in record["options"].items()}
 
     def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
         """Fill in every reference once that is not read from a pipeline, and raise where that fails.
@@ -195,8 +197,8 @@ class Options:
             if not one["reads"] and (one["options"] is None or has_references(one)):
                 self.filled(one, _no_secret)
 
-    def _value(self, told: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
-        kind, value, *more = told
+    def _value(self, written: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
+        kind, value, *more = written
         if kind == "constant":
             return value
         if kind == "text":
@@ -253,9 +255,9 @@ def environment(data: Mapping[str, Any]) -> Iterator[str]:
         yield from one["environment"]
 
 
-def has_references(told: Mapping[str, Any]) -> bool:
+def has_references(record: Mapping[str, Any]) -> bool:
     """Tell whether options are written down that are looked up."""
-    waiting = list(told["options"].values())
+    waiting = list(record["options"].values())
     while waiting:
         kind, value, *_ = waiting.pop()
         if kind == "reference":

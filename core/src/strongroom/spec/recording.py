@@ -39,9 +39,9 @@ from strongroom.spec.records import (
 )
 from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["Told", "remember"]
+__all__ = ["ComponentNodes", "remember"]
 
-Told = Mapping[str, tuple[Plugin, Node]]
+ComponentNodes = Mapping[str, tuple[Plugin, Node]]
 """The path of each component with its plugin and its node."""
 
 _MOST_PIECES: Final = 256
@@ -75,13 +75,13 @@ class _UnwritableError(Exception):
     """Something in the plan cannot be written down exactly."""
 
 
-def remember(plan: Plan, root: Node, told: Told) -> None:
+def remember(plan: Plan, root: Node, components: ComponentNodes) -> None:
     """Keep what the spec came to for the next process, where that can be and there is a place for it.
 
     Args:
         plan: The plan.
         root: The nodes of the spec without a profile.
-        told: Its components.
+        components: Its components.
     """
     from strongroom.spec.found import FoundSpec
 
@@ -93,7 +93,7 @@ def remember(plan: Plan, root: Node, told: Told) -> None:
     if place is None:
         return
     with suppress(_UnwritableError, OSError):
-        body = _Writer(plan, spec, told).body(root)
+        body = _Writer(plan, spec, components).body(root)
         if len(body) < MAX_RECORD_BYTES:
             _keep(Path(place), body)
 
@@ -130,10 +130,10 @@ class _Writer:
         _UnwritableError: Something in it cannot be.
     """
 
-    def __init__(self, plan: Plan, spec: SpecBytes, told: Told) -> None:
+    def __init__(self, plan: Plan, spec: SpecBytes, components: ComponentNodes) -> None:
         self.plan = plan
         self.text = spec.data.decode("utf-8-sig")
-        self.told = told
+        self.components = components
         self.lines = [0, *(at.end() for at in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", self.text))]
         self.modules: dict[str, list[int]] = {}
 
@@ -201,16 +201,16 @@ class _Writer:
 
     def member(self, name: str, value: Any, near: int) -> list[Any]:
         """Return how a member of a declaration is written down."""
-        return ["constant", value] if name in _NAMES else self.told_as(value, near)
+        return ["constant", value] if name in _NAMES else self.written_as(value, near)
 
-    def told_as(self, value: Any, near: int) -> list[Any]:
+    def written_as(self, value: Any, near: int) -> list[Any]:
         """Return how a member of a declaration is written down: all text by its place."""
         if isinstance(value, str):
             return ["text", self.pieces(value, near)]
         if isinstance(value, list | tuple):
             return [
                 "list" if isinstance(value, list) else "tuple",
-                [self.told_as(one, near) for one in value],
+                [self.written_as(one, near) for one in value],
             ]
         if isinstance(value, Mapping):
             return ["mapping", {name: self.member(name, one, near) for name, one in value.items()}]
@@ -221,9 +221,9 @@ class _Writer:
     # --- components ---
 
     def component(self, plan: ComponentPlan) -> dict[str, Any]:
-        if plan.path not in self.told:
+        if plan.path not in self.components:
             raise _UnwritableError
-        plugin, node = self.told[plan.path]
+        plugin, node = self.components[plan.path]
         try:
             part = self.part(plugin, node)
         except _UnwritableError:  # its options are those of the whole way, for whoever needs them
@@ -414,13 +414,13 @@ def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]
 
 def _unclear_validators(config: type[BaseModel]) -> bool:
     """Tell whether a model has rules of its own that a reference could break or bend."""
-    told = config.__pydantic_decorators__
+    decorators = config.__pydantic_decorators__
     structural: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
     own = config.model_post_init is not BaseModel.model_post_init or config.__init__ is not BaseModel.__init__
     return (
         own
-        or bool({*told.model_validators, *told.root_validators} - structural)
-        or bool(told.validators)
+        or bool({*decorators.model_validators, *decorators.root_validators} - structural)
+        or bool(decorators.validators)
         or not _SETTINGS.issuperset(config.model_config)
     )
 
@@ -428,7 +428,7 @@ def _unclear_validators(config: type[BaseModel]) -> bool:
 def _rule(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
     """Return what text an option may hold, as `strongroom.spec.rules` reads it."""
     decorators = config.__pydantic_decorators__
-    fields = {one for told in decorators.field_validators.values() for one in told.info.fields}
+    fields = {one for validator in decorators.field_validators.values() for one in validator.info.fields}
     if fields & {name, "*"} or _unclear_validators(config):
         raise _UnwritableError
     rule: dict[str, Any] = {"kinds": _kinds(info.annotation)}
@@ -480,7 +480,7 @@ def _inside(rule: dict[str, Any], kind: str) -> dict[str, Any]:
     return {"kinds": found[0]}
 
 
-def _constraint(told: Any) -> dict[str, Any]:
+def _constraint(constraint: Any) -> dict[str, Any]:
     """Return what an annotation demands.
 
     Raises:
@@ -495,9 +495,9 @@ def _constraint(told: Any) -> dict[str, Any]:
         (annotated_types.Lt, "lt", "lt"),
     ]
     for kind, member, name in known:
-        if type(told) is kind:
-            return {name: getattr(told, member)}
-    members = vars(told) if hasattr(told, "__dict__") else {}
+        if type(constraint) is kind:
+            return {name: getattr(constraint, member)}
+    members = vars(constraint) if hasattr(constraint, "__dict__") else {}
     pattern = members.get("pattern")
     if set(members) == {"pattern"} and isinstance(pattern, str) and _SAFE_PATTERN.fullmatch(pattern):
         return {"pattern": pattern.replace("$", r"\Z")}

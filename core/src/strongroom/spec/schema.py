@@ -102,8 +102,8 @@ def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
         return option
     about = ("description", "title", "default")
     rest = {key: value for key, value in option.items() if key not in about}
-    told: dict[str, Any] = {key: option[key] for key in about if key in option}
-    return told | {"anyOf": [rest, _REFERENCE]}
+    described: dict[str, Any] = {key: option[key] for key in about if key in option}
+    return described | {"anyOf": [rest, _REFERENCE]}
 
 
 def _choice(name: str, rows: list[ComponentInfo]) -> dict[str, Any]:

@@ -184,14 +184,14 @@ def _try_once(make: Callable[[], Any], folder: Path, number: int, processes: int
             (folder / f"ready-{number}").touch()
             wait_for("ready-*", processes)
             try:
-                told: str = (
+                outcome: str = (
                     SecretRotation(provider, apply=apply, lock=lock).rotate(KEY, f"new {number}").state
                 )
             except StrongroomError as error:
-                told = type(error).__name__
+                outcome = type(error).__name__
                 if not isinstance(error, ConflictError):
                     traceback.print_exc()
-            (folder / f"ended-{number}.part").write_text(told)
+            (folder / f"ended-{number}.part").write_text(outcome)
             (folder / f"ended-{number}.part").rename(folder / f"ended-{number}")
         code = 0
     except Exception:  # noqa: BLE001 - whatever it is, the one who waits for this process has to read it

@@ -403,10 +403,10 @@ class RotatorConformance:
                 assert store.get_secret(KEY) in {before, new}
                 _finish(rotator, store, grace)
                 current = store.get_secret(KEY)
-                told = f"killed {'after' if after else 'before'} step {step}"
-                assert logs_in(current), f"{told}: what readers get is not taken"
+                situation = f"killed {'after' if after else 'before'} step {step}"
+                assert logs_in(current), f"{situation}: what readers get is not taken"
                 stale = before if current == new else new
-                assert self.keeps_old or not logs_in(stale), f"{told}: both are taken"
+                assert self.keeps_old or not logs_in(stale), f"{situation}: both are taken"
         assert killed, "there was nothing to die at"
 
 

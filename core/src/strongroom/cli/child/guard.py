@@ -53,11 +53,11 @@ def _wait(reader: int, owner: int) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
         keep_only([reader])
-        told = b""
+        received = b""
         while data := os.read(reader, _PROGRAM.size):
-            told = data
-        if told:
-            pid, group = _PROGRAM.unpack(told)
+            received = data
+        if received:
+            pid, group = _PROGRAM.unpack(received)
             (os.killpg if group else os.kill)(pid, signal.SIGKILL)
         sweep_files(owner)
     finally:

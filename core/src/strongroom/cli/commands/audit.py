@@ -78,8 +78,8 @@ def verify_command(
     reports = [report for _, report in found]
     good = [report.ok and (report.anchored or allow_unanchored) for report in reports]
     if settings.json:
-        told = [{"path": path, **asdict(report)} for path, report in found]
-        worst = told[good.index(False)] if False in good else told[-1]
+        by_path = [{"path": path, **asdict(report)} for path, report in found]
+        worst = by_path[good.index(False)] if False in good else by_path[-1]
         summary = {name: worst[name] for name in ("first_bad_line", "reason", "head")}
         output.as_json(
             {
@@ -87,11 +87,11 @@ def verify_command(
                 "entries": sum(report.entries for report in reports),
                 "anchored": all(report.anchored for report in reports),
                 **summary,
-                "logs": told,
+                "logs": by_path,
             }
         )
     else:
-        output.lines(f"{safe(path)}: {_told(report)}" for path, report in found)
+        output.lines(f"{safe(path)}: {_summary(report)}" for path, report in found)
     return 0 if all(good) else errors.DECRYPTION
 
 
@@ -100,7 +100,7 @@ def _shown(path: str, log: AuditLog) -> str:
     return log.path if path == os.path.abspath(log.path) else path  # noqa: PTH100  # stays text
 
 
-def _told(report: AuditReport) -> str:
+def _summary(report: AuditReport) -> str:
     if not report.ok:
         where = f" at line {report.first_bad_line}" if report.first_bad_line is not None else ""
         hint = ""
@@ -246,8 +246,8 @@ def _never_read(settings: GlobalOptions, paths: Sequence[str], days: int) -> Non
     first = next(found, None)
     begin = started_at(first) if first is not None else None
     if begin is None or begin > since:
-        told = f"it begins {begin:%Y-%m-%d %H:%M}" if begin is not None else "it is empty"
-        settings.warn(f"the audit trail does not go back {days} days: {told}")
+        extent = f"it begins {begin:%Y-%m-%d %H:%M}" if begin is not None else "it is empty"
+        settings.warn(f"the audit trail does not go back {days} days: {extent}")
     read = read_since(itertools.chain([first] if first is not None else [], found), since)
     with settings.registry() as registry:
         tenant = current_tenant()

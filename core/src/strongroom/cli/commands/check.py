@@ -82,10 +82,10 @@ def _mark_rotating(
         return dict(found)
     from strongroom.cli.declared_rotations import in_flight
 
-    told = in_flight(registry, rotated)
+    rotating = in_flight(registry, rotated)
     return {
-        name: one._replace(status="due", problem=told[one.plan.key].state)
-        if one.plan.key in told and one.status in {"ok", "due"}
+        name: one._replace(status="due", problem=rotating[one.plan.key].state)
+        if one.plan.key in rotating and one.status in {"ok", "due"}
         else one
         for name, one in found.items()
     }
@@ -105,8 +105,8 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) ->
                 made[one.plan.key] = _made(registry, one.plan)
             value, problem = check_text(one.plan, made[one.plan.key])
             status: Status = "ok" if problem is None else "invalid"
-            told = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
-            fixed[name] = one._replace(status=status, problem=told, text=made[one.plan.key], value=value)
+            outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
+            fixed[name] = one._replace(status=status, problem=outcome, text=made[one.plan.key], value=value)
     composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
     return fixed | resolve_all(registry, composed) if made else fixed
 

@@ -77,8 +77,8 @@ def _plugins() -> Iterator[Check]:
     rows = finder.listed()
     for row in rows:
         if row.error is not None:
-            told = f"{row.distribution} {row.version}: {row.error}"
-            yield Check(f"plugin {row.name}", False, told, f"reinstall or upgrade {row.distribution}")
+            problem = f"{row.distribution} {row.version}: {row.error}"
+            yield Check(f"plugin {row.name}", False, problem, f"reinstall or upgrade {row.distribution}")
     usable = sum(row.error is None for row in rows)
     yield Check("plugins", True, f"{_count(usable, 'component')} can be used")
 
@@ -218,8 +218,8 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
             yield Check(subject, False, error.message, error.hint)
             continue
         good = report.ok and report.anchored
-        told = f"{report.entries} entries, unchanged" if good else str(report.reason)
-        yield Check(subject, good, told, None if good else hint)
+        finding = f"{report.entries} entries, unchanged" if good else str(report.reason)
+        yield Check(subject, good, finding, None if good else hint)
         for key in (log.key_file, Path(f"{log.path}.key")):
             if key is not None:
                 yield from _readable_key(f"key of {log.path}", key)
@@ -263,7 +263,7 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     provider = innermost(registry.pipeline(name))
     subject = f"pipeline {name}"
     try:
-        told = _diagnosis(provider)
+        diagnosis = _diagnosis(provider)
     except (AuthenticationError, PermissionDeniedError) as error:
         yield Check(subject, False, f"reachable, but refused: {error.message}", error.hint)
         return
@@ -271,8 +271,8 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
         yield Check(subject, False, error.message, error.hint)
         return
     kind = getattr(provider, "type_name", "") or type(provider).__name__
-    yield Check(subject, True, f"{kind}: {', '.join(_in_words(told))}")
-    skew = float(told.get("clock_skew", 0))
+    yield Check(subject, True, f"{kind}: {', '.join(_in_words(diagnosis))}")
+    skew = float(diagnosis.get("clock_skew", 0))
     if abs(skew) > _MAX_SKEW_SECONDS:
         yield Check(
             f"clock of {name}", False, f"it differs by {skew:.0f} seconds", "set this machine's clock"

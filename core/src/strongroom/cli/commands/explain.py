@@ -69,23 +69,23 @@ def _as_data(explanation: Explanation) -> dict[str, Any]:
 
 def _path(explanation: Explanation, indent: str = "") -> list[str]:
     route = f"route {explanation.route!r}" if explanation.route is not None else "the default pipeline"
-    told = [
+    lines = [
         f"{indent}key         {explanation.key}",
         f"{indent}route       {route}",
         f"{indent}pipeline    {explanation.pipeline}  ({explanation.source})",
     ]
     if indent:  # a member of a fallback has no route of its own
-        told = [f"{indent}pipeline    {explanation.pipeline}  ({explanation.source})"]
+        lines = [f"{indent}pipeline    {explanation.pipeline}  ({explanation.source})"]
     elif explanation.profile is not None:
-        told.append(f"profile     {explanation.profile}")
+        lines.append(f"profile     {explanation.profile}")
     if explanation.hooks:
-        told.append(f"{indent}hooks       {' -> '.join(explanation.hooks)}")
+        lines.append(f"{indent}hooks       {' -> '.join(explanation.hooks)}")
     if explanation.middleware:
-        told.append(f"{indent}middleware  {' -> '.join(explanation.middleware)}")
+        lines.append(f"{indent}middleware  {' -> '.join(explanation.middleware)}")
     if explanation.provider is not None:
-        told.append(f"{indent}provider    {explanation.provider}")
+        lines.append(f"{indent}provider    {explanation.provider}")
     if explanation.stored_key != explanation.key:
-        told.append(f"{indent}stored as   {explanation.stored_key}")
+        lines.append(f"{indent}stored as   {explanation.stored_key}")
     for member in explanation.fallback:
-        told += [f"{indent}falls to", *_path(member, indent + "  ")]
-    return told
+        lines += [f"{indent}falls to", *_path(member, indent + "  ")]
+    return lines

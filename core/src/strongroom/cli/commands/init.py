@@ -92,7 +92,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
             }
         )
         return
-    output.lines(_told(spec, source, values))
+    output.lines(_summary(spec, source, values))
 
 
 def _is_composed(one: Assignment) -> bool:
@@ -142,12 +142,12 @@ def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: M
     """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
     text = _HEAD + "".join(suggested_pipelines(os.environ)) + "default: app\n"
     if values:
-        told = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
-        return f"{text}{told}secrets:\n{_declared(values, composed)}{_TAIL}"
+        heading = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
+        return f"{text}{heading}secrets:\n{_declared(values, composed)}{_TAIL}"
     if beside:
-        told = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
+        heading = "\n# What .env names. `strongroom import .env` stores the values; then take the #s away."
         lines = _declared(beside, {}).splitlines()
-        return f"{text}{told}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
+        return f"{text}{heading}\n# secrets:\n" + "".join(f"# {line}\n" for line in lines) + _TAIL
     return text + _NO_SECRETS + _TAIL
 
 
@@ -184,7 +184,7 @@ def _ignore(folder: Path, source: str | None) -> list[str]:
     return missing
 
 
-def _told(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
+def _summary(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"

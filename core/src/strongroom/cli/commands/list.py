@@ -56,8 +56,8 @@ class _Row(NamedTuple):
 
     def as_data(self) -> dict[str, Any]:
         times = {"updated_at": self.updated_at, "due_at": self.due_at}
-        told = {name: at.isoformat() if at is not None else None for name, at in times.items()}
-        return {"key": self.key, "version": self.version, "declared": list(self.declared), **told}
+        members = {name: at.isoformat() if at is not None else None for name, at in times.items()}
+        return {"key": self.key, "version": self.version, "declared": list(self.declared), **members}
 
     def as_row(self, now: datetime) -> Sequence[str]:
         age = "-" if self.updated_at is None else span((now - self.updated_at).total_seconds())

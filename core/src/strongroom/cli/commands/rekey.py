@@ -103,8 +103,8 @@ def _rekey_store(
 
     old = operate(pipeline, "rekey", call, all_tenants=all_tenants)
     kept = "" if old is None else f"; the old key is in {old}, which older backups need"
-    told = {"rekeyed": True, "old_key": str(old) if old is not None else None}
-    report(settings, told, f"everything is encrypted under the new key{kept}")
+    result = {"rekeyed": True, "old_key": str(old) if old is not None else None}
+    report(settings, result, f"everything is encrypted under the new key{kept}")
 
 
 def _refuse_other_uses(plan: Plan, pipeline: str) -> None:
@@ -151,13 +151,13 @@ def _rekey_all(
         *(f"the audit log under the old key is {log}; a new one begins" for log in done.logs),
         "restart what runs with the old key",
     ]
-    told = {
+    result = {
         "rekeyed": True,
         "places": done.places,
         "old_key": str(done.old[0]),
         "logs": [str(log) for log in done.logs],
     }
-    report(settings, told, *lines)
+    report(settings, result, *lines)
 
 
 def _key_in(path: Path | None) -> str | None:

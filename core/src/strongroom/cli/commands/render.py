@@ -61,10 +61,10 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
         raise
     except TemplateError as error:
         line = getattr(error, "lineno", None)
-        told = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error)}"
+        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error)}"
     except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
-        told = f"{name}: {type(error).__name__} while it was rendered"
-    raise errors.UsageError(told)
+        problem = f"{name}: {type(error).__name__} while it was rendered"
+    raise errors.UsageError(problem)
 
 
 def _said(error: Exception) -> str:

@@ -89,7 +89,7 @@ def rotate_command(
         else:
             result = rotation.rotate(key, read_value(key, raw=False) if from_stdin else None)
     if settings.json:
-        output.as_json(_told(result))
+        output.as_json(_as_json(result))
     else:
         output.lines([_line(result)])
     return 0
@@ -257,7 +257,7 @@ def _stands(key: str, status: RotationStatus | None) -> dict[str, Any]:
     return _plain(asdict(status))
 
 
-def _told(result: RotationResult) -> dict[str, Any]:
+def _as_json(result: RotationResult) -> dict[str, Any]:
     return _plain(asdict(result))
 
 
@@ -268,5 +268,5 @@ def _plain(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(result: RotationResult) -> str:
-    told = {"current": "has a new value", "rolled_back": "has its old value again"}
-    return f"{result.key} {told.get(result.state, f'is {result.state}')}"
+    endings = {"current": "has a new value", "rolled_back": "has its old value again"}
+    return f"{result.key} {endings.get(result.state, f'is {result.state}')}"

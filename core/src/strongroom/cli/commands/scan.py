@@ -79,8 +79,8 @@ def scan_command(
 
 def _tell(settings: GlobalOptions, findings: Sequence[Match], count: int) -> None:
     if settings.json:
-        told = [asdict(one) for one in findings]
-        output.as_json({"ok": not findings, "files": count, "findings": told})
+        rows = [asdict(one) for one in findings]
+        output.as_json({"ok": not findings, "files": count, "findings": rows})
         return
     output.lines(
         f"{_printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})" for one in findings

@@ -88,8 +88,8 @@ def set_command(
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made from scratch; secrets that others have stored are not in it")
         if settings.json:
-            told = {"declared": added is not None} if declare else {}
-            output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **told})
+            more = {"declared": added is not None} if declare else {}
+            output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **more})
         else:
             settings.note(f"stored {show_key(key)} in {pipeline}")
 

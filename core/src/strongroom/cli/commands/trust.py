@@ -67,13 +67,13 @@ def _spec(settings: GlobalOptions, path: str | None) -> Path:
 def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
     data, _ = read_bytes(spec)
     real = str(spec.resolve())
-    told = list(openings(read_document(data).root, spec.name, str(folder_of(spec))))
+    effects = list(openings(read_document(data).root, spec.name, str(folder_of(spec))))
     trust.trust(real, data)
     digest = hashlib.sha256(data).hexdigest()
     if settings.json:
-        output.as_json({"trusted": real, "sha256": digest, "does": told})
+        output.as_json({"trusted": real, "sha256": digest, "does": effects})
     else:
-        output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in told)])
+        output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in effects)])
 
 
 def _trust_folder(settings: GlobalOptions, folder: Path) -> None:

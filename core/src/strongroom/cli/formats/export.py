@@ -56,12 +56,12 @@ def as_dotenv(values: Mapping[str, str]) -> str:
 
 
 def _dotenv_quoted(name: str, value: str) -> str:
-    for text, told in (
+    for text, description in (
         ("\0", "NUL"),
         ("\r", "a carriage return"),
         ("${", "`${`, which some readers fill in"),
     ):
-        refuse(name, value, text, told)
+        refuse(name, value, text, description)
     if "'" not in value:
         # In single quotes some readers take a backslash before a backslash, or before the end, for an escape.
         refuse(name, f"{value}'", "\\'", "a backslash at its end")
@@ -75,8 +75,8 @@ def _dotenv_quoted(name: str, value: str) -> str:
 def as_docker(values: Mapping[str, str]) -> str:
     """Return lines for `docker run --env-file`, which knows neither quotes nor escapes."""
     for name, value in values.items():
-        for character, told in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
-            refuse(name, value, character, told)
+        for character, description in (("\n", "a newline"), ("\r", "a carriage return"), ("\0", "NUL")):
+            refuse(name, value, character, description)
     return "".join(f"{variable_name(name)}={value}\n" for name, value in values.items())
 
 
@@ -113,9 +113,11 @@ def variable_name(name: str) -> str:
     return name
 
 
-def refuse(name: str, value: str, character: str, told: str) -> None:
+def refuse(name: str, value: str, character: str, description: str) -> None:
     if character in value:
-        raise UsageError(f"{name} holds {told}, which this format cannot hold", hint="use json or yaml")
+        raise UsageError(
+            f"{name} holds {description}, which this format cannot hold", hint="use json or yaml"
+        )
 
 
 FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {

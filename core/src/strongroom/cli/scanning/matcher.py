@@ -109,15 +109,15 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
 def _distinct(finder: Finder, data: bytes, seen: int) -> Iterator[tuple[int, str, str]]:
     """Yield where finds that reach beyond `seen` begin; those of a secret that overlap are one."""
     stop = -1
-    told: set[str] = set()
+    reported: set[str] = set()
     for begin, end, secret, encoding in finder.find(data):
         if end <= seen:
             continue
         if begin >= stop:
-            told.clear()
+            reported.clear()
         stop = max(stop, end)
-        if secret not in told:
-            told.add(secret)
+        if secret not in reported:
+            reported.add(secret)
             yield begin, secret, encoding
 
 

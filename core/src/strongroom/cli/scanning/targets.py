@@ -89,8 +89,10 @@ def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     raw = _git(
         "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=d", "--", *paths
     )
-    told = iter(raw.split(b"\0")[:-1])
-    changes = [(fields.split(), os.fsdecode(path)) for fields, path in zip(told, told, strict=True)]
+    raw_fields = iter(raw.split(b"\0")[:-1])
+    changes = [
+        (fields.split(), os.fsdecode(path)) for fields, path in zip(raw_fields, raw_fields, strict=True)
+    ]
     objects = [(fields[3], path) for fields, path in changes if fields[1] != _SUBMODULE]
     with subprocess.Popen(
         ["git", "cat-file", "--batch"],  # noqa: S607  # the user's own git

@@ -79,12 +79,12 @@ def _fork() -> int:
 def _report(writing: int, work: Callable[[int], Any], number: int) -> None:
     """Do a child's work, write what came of it, and end without anything of the parent's."""
     try:
-        told = json.dumps({"result": work(number)})
+        report = json.dumps({"result": work(number)})
         if number == 1:  # one is enough, as it looks through, and so copies, all the memory of the parent
             gc.collect()
     except BaseException as error:  # noqa: BLE001  # it is raised again in the parent
-        told = json.dumps({"error": f"{type(error).__name__}: {error}"})
-    data = told.encode()
+        report = json.dumps({"error": f"{type(error).__name__}: {error}"})
+    data = report.encode()
     while data:
         data = data[os.write(writing, data) :]
     os._exit(0)

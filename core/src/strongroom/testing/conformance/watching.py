@@ -35,7 +35,7 @@ class Listener:
             self._more.notify_all()
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def heard(self) -> list[tuple[str, str]]:
         return [(one.key, one.kind) for batch in self.batches for one in batch]
 
     def until(self, last: Callable[[SecretChange], bool]) -> list[SecretChange]:
@@ -43,7 +43,7 @@ class Listener:
         with self._more:
             assert self._more.wait_for(
                 lambda: any(last(one) for batch in self.batches for one in batch), _PATIENCE_SECONDS
-            ), f"it was not told of within {_PATIENCE_SECONDS:g} seconds; told was {self.told}"
+            ), f"it was not reported within {_PATIENCE_SECONDS:g} seconds; heard was {self.heard}"
             return [one for batch in self.batches for one in batch]
 
 
@@ -69,12 +69,12 @@ class WatchingTests(ConformanceBase):
             listener.until(lambda one: one.version == first)
             self.put(provider, {"key": "two"})
             second = provider.describe_secret("key").version
-            told = listener.until(lambda one: one.version == second)
-        assert [(one.key, one.kind, one.version) for one in told] == [
+            changes = listener.until(lambda one: one.version == second)
+        assert [(one.key, one.kind, one.version) for one in changes] == [
             ("key", "set", first),
             ("key", "set", second),
         ]
-        assert all(one.observed_at.utcoffset() is not None for one in told)
+        assert all(one.observed_at.utcoffset() is not None for one in changes)
 
     @needs(Watchable)
     def test_what_was_before_is_not_told(self, provider: Any) -> None:
@@ -82,8 +82,8 @@ class WatchingTests(ConformanceBase):
         self.put(provider, {"before": "1"})
         with _listening(provider) as listener:
             self.put(provider, {"after": "1"})
-            told = listener.until(lambda one: one.key == "after")
-        assert [one.key for one in told] == ["after"]
+            changes = listener.until(lambda one: one.key == "after")
+        assert [one.key for one in changes] == ["after"]
 
     @needs(Watchable)
     def test_a_delete_is_told(self, provider: Any) -> None:
@@ -94,7 +94,7 @@ class WatchingTests(ConformanceBase):
             listener.until(lambda one: one.kind == "deleted")
             self.put(provider, {"key": "2"})
             listener.until(lambda one: one.kind == "set")
-        assert listener.told == [("key", "deleted"), ("key", "set")]
+        assert listener.heard == [("key", "deleted"), ("key", "set")]
 
     @needs(Watchable, BatchWriter)
     def test_a_transaction_is_told_at_once(self, provider: Any) -> None:
@@ -112,8 +112,8 @@ class WatchingTests(ConformanceBase):
         """With the version that it returned; one that conflicts is not a change."""
         with _listening(provider) as listener:
             version = provider.set_secret_if("key", "1", None)
-            told = listener.until(lambda one: one.version == version)
-        assert [(one.key, one.kind) for one in told] == [("key", "set")]
+            changes = listener.until(lambda one: one.version == version)
+        assert [(one.key, one.kind) for one in changes] == [("key", "set")]
 
     @needs(Watchable, StagedWriter, Describer)
     def test_a_staged_version_is_told_as_it_is_promoted(self, provider: Any) -> None:
@@ -128,7 +128,7 @@ class WatchingTests(ConformanceBase):
             self.settle()
             version = provider.describe_secret("key").version
             listener.until(lambda one: one.key == "key" and one.version == version)
-        assert listener.told == [("other", "set"), ("key", "set")]
+        assert listener.heard == [("other", "set"), ("key", "set")]
 
     @needs(Watchable)
     def test_names_that_rotation_keeps_are_not_told(self, provider: Any) -> None:
@@ -139,7 +139,7 @@ class WatchingTests(ConformanceBase):
             self.remove(provider, "key/.rotation/record")
             self.put(provider, {"last": "1"})
             listener.until(lambda one: one.key == "last")
-        assert listener.told == [("key", "set"), ("last", "set")]
+        assert listener.heard == [("key", "set"), ("last", "set")]
 
     @needs(Watchable)
     def test_keys_are_told_as_they_were_set(self, provider: Any) -> None:
@@ -148,8 +148,8 @@ class WatchingTests(ConformanceBase):
         keys = self.run_of([key for key in HOSTILE_KEYS.values() if len(key) <= longest])
         with _listening(provider) as listener:
             self.put(provider, dict.fromkeys([*keys, "last"], "1"))
-            told = listener.until(lambda one: one.key == "last")
-        assert {one.key for one in told} == {*keys, "last"}
+            changes = listener.until(lambda one: one.key == "last")
+        assert {one.key for one in changes} == {*keys, "last"}
 
     @needs(Watchable)
     def test_after_close_nothing_is_told(self, provider: Any) -> None:
@@ -210,7 +210,7 @@ class WatchingTests(ConformanceBase):
             listener.until(lambda one: one.version == version)
             self.remove(second, "key")
             listener.until(lambda one: one.kind == "deleted")
-        assert listener.told == [("key", "set"), ("key", "deleted")]
+        assert listener.heard == [("key", "set"), ("key", "deleted")]
 
     @needs(BatchDescriber, Describer)
     def test_a_batch_of_descriptions_says_what_single_ones_say(self, provider: Any) -> None:
@@ -220,10 +220,10 @@ class WatchingTests(ConformanceBase):
         keys += ["app/a", "app/b"]
         self.put(provider, dict.fromkeys(keys, "1"))
         found = provider.describe_secrets(keys)
-        assert {key: told.version for key, told in found.items()} == {
+        assert {key: metadata.version for key, metadata in found.items()} == {
             key: provider.describe_secret(key).version for key in keys
         }
-        assert all(told.key == key for key, told in found.items())
+        assert all(metadata.key == key for key, metadata in found.items())
 
     @needs(BatchDescriber)
     def test_a_batch_of_descriptions_leaves_out_what_readers_do_not_find(self, provider: Any) -> None:
