@@ -183,15 +183,15 @@ def _leases(plan: Plan) -> Iterator[Check]:
             count += 1
             if not alive:
                 if left > 0:
-                    told = f"process {one.pid} died and left it behind; it would live for {_time(left)}"
-                    yield Check(subject, False, told, "run `strongroom lease sweep`")
+                    finding = f"process {one.pid} died and left it behind; it would live for {_time(left)}"
+                    yield Check(subject, False, finding, "run `strongroom lease sweep`")
                 continue
             hint = f"look into the log of process {one.pid}, and at the pipeline above"
             if left <= 0:
                 yield Check(subject, False, f"it has ended, and process {one.pid} got no other", hint)
             elif left < one.life_seconds * _NEAR_ITS_END:
-                told = f"it ends in {_time(left)}, and process {one.pid} neither renewed nor replaced it"
-                yield Check(subject, False, told, hint)
+                finding = f"it ends in {_time(left)}, and process {one.pid} neither renewed nor replaced it"
+                yield Check(subject, False, finding, hint)
     if count:
         yield Check("leases", None, f"{_count(count, 'lease')} of this spec in the ledger")
 
@@ -305,9 +305,9 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _in_words(told: Mapping[str, str]) -> Iterator[str]:
+def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:
     """Yield what a provider found out, as one would say it."""
-    for what, said in told.items():
+    for what, said in diagnosis.items():
         answer, _, more = said.partition(", " if said.startswith("yes, ") else ": ")
         if what == "reachable" and said == "yes":
             yield "reachable"
