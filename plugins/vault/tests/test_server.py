@@ -182,15 +182,15 @@ class Stub(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.count += 1
         first = self.server.first
         status, body = first.pop() if first else (self.server.status, self.server.body)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/json")  # hvac reads no errors otherwise
+        self.send_header("Content-Type", "application/json")
         self.send_header("Retry-After", self.server.wait)
         self.end_headers()
         self.wfile.write(body)
-        self.server.count += 1
 
     do_GET = do_POST = do_LIST = do_DELETE = do_PUT = answer
 

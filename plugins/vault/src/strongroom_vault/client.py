@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from strongroom.deadlines import check_limits, held_within
+from strongroom.deadlines import check_limits
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -22,7 +21,7 @@ from strongroom.errors import (
     ThrottledError,
     ValidationError,
 )
-from strongroom.parallel import forks_wait, never_collect, renew_after_fork
+from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_vault.errors import (
     Answer,
@@ -39,8 +38,11 @@ from strongroom_vault.login import LOGIN, Login
 from strongroom_vault.names import url_path
 from strongroom_vault.payload import as_json, parsed, texts_in
 from strongroom_vault.refusals import refusal
+from strongroom_vault.transport import BadAddressError, RedirectedError, Transport
+from strongroom_vault.wire import Call, LostError, Reply
 
 _UPGRADE_PAUSE_SECONDS = 0.05
+_NO_CONTENT, _NO_SUCCESS = 204, 300
 _REFUSED = (ValidationError, AuthenticationError, PermissionDeniedError, SecretNotFoundError)
 
 
@@ -89,20 +91,21 @@ def client_of(
 
 
 class VaultClient:
-    """hvac's adapter under our deadline; it is made at the first request."""
+    """Requests with a token, under a deadline; connections are made at the first one."""
 
     def __init__(self, url: str, login: Login, timeout: float, options: dict[str, Any], mount: str) -> None:
         self.url, self.login, self.timeout, self.mount = url, login, timeout, mount
         self._options = options
-        self._parts: tuple[Any, Any] | None = None
-        self._begin_again()
-        renew_after_fork(self, VaultClient._begin_again)
+        self._address = address_of(url)
+        self.round_trip = 0.0
+        """Seconds that the last answer took."""
+        self._transport = Transport(url, **options)
+        renew_after_fork(self, VaultClient._after_fork)
 
-    def _begin_again(self) -> None:
-        """Leave the connections to the parent of a forked child, and with them what watches over them."""
-        never_collect(self._parts)
-        self._parts = None
-        self._lock = threading.Lock()
+    def _after_fork(self) -> None:
+        """Leave the connections to the parent of a forked child."""
+        never_collect(self._transport)
+        self._transport = Transport(self.url, **self._options)
 
     @property
     def namespace(self) -> str | None:
@@ -120,11 +123,8 @@ class VaultClient:
             what: What is done, for errors.
             key: The secret's key, for errors.
             counts: Whether the server takes the request for a use of the token.
-            **kwargs: Of requests (`json`, `params`, `headers`), or `call`, a deadline that is shared.
+            **kwargs: `json` (the body), `params`, `headers`; or `call`, a deadline that is shared.
         """
-        self._made()
-        from strongroom_vault.transport import Call
-
         call = kwargs.pop("call", None) or Call(self.timeout)
         send = _Sender(self, call)
 
@@ -154,9 +154,6 @@ class VaultClient:
 
     def new_call(self) -> Any:
         """Return a deadline that several requests share."""
-        self._made()
-        from strongroom_vault.transport import Call
-
         end = _whole_ends.get()
         return Call(self.timeout if end is None else min(self.timeout, end - time.monotonic()))
 
@@ -170,12 +167,9 @@ class VaultClient:
             _whole_ends.reset(token)
 
     def close(self) -> None:
-        parts = None
-        with held_within(self._lock, self.timeout) as held:
-            if held:  # else a session is being made that hangs
-                parts, self._parts = self._parts, None
-        if parts is not None:
-            parts[1].close()
+        """Give the connections back; another call makes new ones."""
+        before, self._transport = self._transport, Transport(self.url, **self._options)
+        before.close()
 
     def _alive(self, call: Any, token: str) -> bool:
         # A dead token and a missing permission are 403 alike. A look-up may take a token's last use away.
@@ -192,106 +186,81 @@ class VaultClient:
         about = [f"mount {self.mount}"] if path.startswith(f"/v1/{url_path(self.mount)}/") else []
         about += [f"namespace {namespace}"] if namespace else []
         more = f" ({', '.join(about)})" if about else ""
-        return f" at {address_of(self.url)}{more}"
-
-    def _made(self) -> tuple[Any, Any]:
-        parts = self._parts
-        if parts is None:
-            with forks_wait(), self._lock:
-                parts = self._parts = self._parts or self._make()
-        return parts
-
-    def _make(self) -> tuple[Any, Any]:
-        from hvac.adapters import RawAdapter
-
-        from strongroom_vault.transport import DeadlineSession
-
-        given = dict(self._options)
-        namespace = given.pop("namespace")
-        session = DeadlineSession(**given)
-        # Everything is given, so that hvac looks at no VAULT_* variable and no ~/.vault-token.
-        adapter = RawAdapter(
-            base_uri=self.url,
-            token=None,
-            namespace=namespace,
-            session=session,
-            verify=given["verify"],
-            cert=given["cert"],
-            strict_http=True,
-        )
-        return adapter, session
+        return f" at {self._address}{more}"
 
     def _send(
         self,
-        call: Any,
+        call: Call,
         method: str,
         path: str,
         token: str | None,
         *,
         what: str,
         key: str | None,
-        **kwargs: Any,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
-        adapter, session = self._made()
-        headers = kwargs.pop("headers", {}) | ({"X-Vault-Token": token} if token else {})
-        body = kwargs.pop("json", None)
-        if body is not None:
-            kwargs["data"] = as_json(body).encode()
-            headers["Content-Type"] = "application/json"
+        sent = {**(headers or {}), **({"X-Vault-Token": token} if token else {})}
+        body = None
+        if json is not None:
+            body = as_json(json).encode()
+            sent["Content-Type"] = "application/json"
+        if method == "list":
+            # As a GET, which every proxy lets pass.
+            method, params = "get", {**(params or {}), "list": "true"}
+        path = path.rstrip("/")
+        if params:
+            path += "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in params.items())
         failed: StrongroomError
         while True:
             try:
-                response = session.run(call, adapter.request, method, path, headers=headers, **kwargs)
-            except Exception as error:  # noqa: BLE001  # requests, urllib3 and the OS raise many kinds
-                hidden = [token or "", *texts_in(body)]
-                failed = self._translated(
-                    error, what, key, self._where(path), status=call.status, hidden=hidden
-                )
+                reply = self._transport.send(call, method.upper(), path, sent, body)
+            except (BadAddressError, RedirectedError, LostError, OSError) as error:
+                failed = _unanswered(error, what, key, self._where(path))
             else:
-                return _answer(response, self._where(path))
+                self.round_trip = call.round_trip
+                if reply.status < _NO_SUCCESS:
+                    return _answer(reply, self._where(path))
+                failed = _refused(reply, what, key, self._where(path), [token or "", *texts_in(json)])
             # Nothing was done, and it takes the server a moment: no caller should have to know.
             if not says_upgrading(failed) or call.left() <= _UPGRADE_PAUSE_SECONDS:
                 break
             time.sleep(_UPGRADE_PAUSE_SECONDS)
         if isinstance(failed, ThrottledError):
             failed.retry_after = call.retry_after
-        # Outside: requests' errors carry the request, and with it the token and the value.
+        # Outside of the block above, so that nothing of the request is its context.
         raise failed
 
-    @staticmethod
-    def _translated(
-        error: Exception, what: str, key: str | None, where: str, *, status: int | None, hidden: list[str]
-    ) -> StrongroomError:
-        from hvac.exceptions import VaultError
-        from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
-        from strongroom_vault.transport import RedirectedError
+def _refused(reply: Reply, what: str, key: str | None, where: str, hidden: list[str]) -> StrongroomError:
+    """Return our error for an answer that is not a success."""
+    ours = translate(reply, what, key, where=where, hidden=hidden)
+    if what == LOGIN and isinstance(ours, _REFUSED):
+        reason = shown(said_by(reply), hidden)
+        told = f"{reply.status}: {reason}" if reason else f"{reply.status}"
+        return refusal(f"vault: login{where} is refused ({told})")
+    ours.raw = reply  # type: ignore[attr-defined]  # for the callers that need its details
+    return ours
 
-        if isinstance(error, VaultError):
-            ours = translate(error, what, key, where=where, status=status, hidden=hidden)
-            if what == LOGIN and isinstance(ours, _REFUSED):
-                reason = shown(said_by(error), hidden)
-                told = f"{status}: {reason}" if reason else f"{status}"
-                return refusal(f"vault: login{where} is refused ({told})")
-            ours.raw = error  # type: ignore[attr-defined]  # the reply, for the callers that need its details
-            return ours
-        if isinstance(error, RedirectedError):
-            return BackendUnavailableError(
-                f"vault: {what}{where}: {error}, and was not done",
-                key=key,
-                provider="vault",
-                hint="give the address that it redirects to, or check whether a proxy or a portal answers",
-            )
-        if isinstance(error, InvalidSchema | InvalidURL | MissingSchema):
-            return ConfigurationError(
-                f"vault: {what}{where}: the address, or where it redirects to, is not usable",
-                key=key,
-                provider="vault",
-                hint="an address is `https://HOST:PORT`",
-            )
-        if isinstance(error, OSError) and not hasattr(error, "request"):
-            return ConfigurationError(f"vault: {type(error).__name__}: certificate files", provider="vault")
-        return unavailable(what, error, key, where)
+
+def _unanswered(error: Exception, what: str, key: str | None, where: str) -> StrongroomError:
+    """Return our error for a request that got no answer of the server's."""
+    if isinstance(error, RedirectedError):
+        return BackendUnavailableError(
+            f"vault: {what}{where}: {error}, and was not done",
+            key=key,
+            provider="vault",
+            hint="give the address that it redirects to, or check whether a proxy or a portal answers",
+        )
+    if isinstance(error, BadAddressError):
+        return ConfigurationError(
+            f"vault: {what}{where}: the address, or where it redirects to, is not usable",
+            key=key,
+            provider="vault",
+            hint="an address is `https://HOST:PORT`",
+        )
+    return unavailable(what, error, key, where)
 
 
 class _Sender:
@@ -305,19 +274,17 @@ class _Sender:
         self, method: str, path: str, *, token: str | None, what: str, json: Any, share: int = 1
     ) -> Any:
         """Return the reply; it takes at most one `share`th of a call's time."""
-        from strongroom_vault.transport import Call
-
         call = self._call if share == 1 else Call(min(self._client.timeout / share, self._call.left()))
         return self._client._send(call, method, path, token, what=what, key=None, json=json)  # noqa: SLF001  # its own part
 
 
-def _answer(response: Any, where: str) -> Answer | None:
+def _answer(reply: Reply, where: str) -> Answer | None:
     """Return what a reply holds; None where it has no body, as that of a write."""
-    if response.status_code == HTTPStatus.NO_CONTENT:
+    if reply.status == _NO_CONTENT:
         return None
     deep = False
     try:
-        found = parsed(response.content)
+        found = parsed(reply.body)
     except ValueError:
         found = None
     except RecursionError:

@@ -1,11 +1,11 @@
-"""The one table from hvac's and requests' errors to ours, and what the server itself said."""
+"""The one table from answers to our errors, and what the server itself said."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from strongroom.errors import (
@@ -22,28 +22,24 @@ from strongroom.errors import (
     show_key,
 )
 
+if TYPE_CHECKING:
+    from strongroom_vault.wire import Reply
+
 PROVIDER = "vault"
 
-TABLE: dict[str, type[StrongroomError]] = {
-    "InvalidRequest": ValidationError,
-    "Unauthorized": AuthenticationError,
-    "Forbidden": PermissionDeniedError,
-    "InvalidPath": SecretNotFoundError,
-    "UnsupportedOperation": UnsupportedOperationError,
-    "PreconditionFailed": BackendUnavailableError,  # 412: this standby has not caught up yet
-    "RateLimitExceeded": ThrottledError,
-    "InternalServerError": BackendUnavailableError,
-    "VaultNotInitialized": BackendUnavailableError,
-    "VaultDown": BackendUnavailableError,
-    "UnexpectedError": BackendUnavailableError,
-    "BadGateway": BackendUnavailableError,
-    "ParamValidationError": ConfigurationError,
-    "VaultError": StrongroomError,
+TABLE: dict[int, type[StrongroomError]] = {
+    400: ValidationError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: SecretNotFoundError,
+    405: UnsupportedOperationError,
+    413: SecretTooLargeError,
+    429: ThrottledError,
 }
-"""hvac's exception classes, by name, so that nothing of the SDK is imported here."""
+"""Errors by the status of the answer; any other one is `BackendUnavailableError`.
 
-_BY_STATUS: dict[int, type[StrongroomError]] = {405: UnsupportedOperationError, 413: SecretTooLargeError}
-"""What hvac has no class for."""
+Source: https://developer.hashicorp.com/vault/api-docs, HTTP status codes.
+"""
 
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in again: give a valid token, or `auth` so that it is renewed",
@@ -79,23 +75,20 @@ def address_of(url: str) -> str:
 
 
 def translate(  # noqa: PLR0911  # a table of cases
-    error: Exception,
+    reply: Reply,
     what: str,
     key: str | None = None,
     *,
     where: str = "",
-    status: int | None = None,
     hidden: Iterable[str] = (),
 ) -> StrongroomError:
-    """Return our error for one of hvac's; the message has the server's reason and none of `hidden`."""
-    said = said_by(error)
-    kind = TABLE.get(type(error).__name__, BackendUnavailableError)
-    if kind is BackendUnavailableError:
-        kind = _BY_STATUS.get(status or 0, kind)
+    """Return our error for an answer; the message has the server's reason and none of `hidden`."""
+    said = said_by(reply)
+    kind = TABLE.get(reply.status, BackendUnavailableError)
     about = f" {show_key(key)}" if key is not None else ""
     more: dict[str, Any] = {"key": key, "provider": PROVIDER, "hint": _HINTS.get(kind)}
     reason = shown(said, hidden)
-    message = f"vault: {what}{about}{where}: {type(error).__name__}{f': {reason}' if reason else ''}"
+    message = f"vault: {what}{about}{where}: status {reply.status}{f': {reason}' if reason else ''}"
     if "no handler for route" in said or "namespace not found" in said:
         more["hint"] = "check mount_point and namespace: the server has nothing there"
         return ConfigurationError(f"vault: {what}{about}{where}: no such mount or namespace", **more)
@@ -108,13 +101,13 @@ def translate(  # noqa: PLR0911  # a table of cases
         return BackendUnavailableError(f"vault: {what}{about}{where}: {state}", **more)
     if kind is SecretTooLargeError or any(words in said for words in _TOO_LARGE):
         return SecretTooLargeError(key or "", provider=PROVIDER, hint=reason or None)
-    if not is_vaults(error) and kind in {
+    if not is_vaults(reply) and kind in {
         PermissionDeniedError, SecretNotFoundError, ValidationError, AuthenticationError
     }:  # fmt: skip
         # A proxy refuses or finds nothing: of the secret, or of the token, nobody has said a word.
         more["hint"] = _NO_SERVER_HINT
         return BackendUnavailableError(
-            f"vault: {what}{about}{where}: what answers is not a Vault server ({type(error).__name__})",
+            f"vault: {what}{about}{where}: what answers is not a Vault server (status {reply.status})",
             **more,
         )
     if "unsupported path" in said:
@@ -140,24 +133,14 @@ def unavailable(
     )
 
 
-def _cause(error: BaseException) -> str:
-    """Return the class of `error`, with the system's or OpenSSL's own words where they are in it."""
-    words: str | None = None
-    seen: BaseException | None = error
-    for _ in range(8):
-        if seen is None:
-            break
-        if isinstance(seen, OSError) and seen.strerror and not hasattr(seen, "request"):
-            # `[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: … (_ssl.c:1006)`
-            words = re.sub(r"\s*\(_ssl\.c:\d+\)|^\[[^\]]*\] ", "", seen.strerror).lower()
-        inner = next((one for one in seen.args if isinstance(one, BaseException)), None)
-        reason = getattr(seen, "reason", None)
-        seen = (
-            inner
-            or (reason if isinstance(reason, BaseException) else None)
-            or seen.__cause__
-            or seen.__context__
-        )
+def _cause(error: Exception) -> str:
+    """Return what went wrong, in the system's or OpenSSL's own words where there are such."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "TimeoutError: not before the deadline"
+    # `[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: … (_ssl.c:1006)`
+    words = re.sub(r"\s*\(_ssl\.c:\d+\)|^\[[^\]]*\] ", "", error.strerror or "").lower()
     return f"{type(error).__name__}: {words[:_SHOWN_CHARACTERS]}" if words else type(error).__name__
 
 
@@ -206,28 +189,25 @@ def says_other_version(error: StrongroomError) -> bool:
     return any(_OTHER_VERSION in str(text).lower() for text in told)
 
 
-def body_of(error: Any) -> dict[str, Any]:
-    """Return the JSON object of an error's reply; empty where it has none."""
-    found = getattr(error, "json", None)
-    if not isinstance(found, dict):
-        # hvac reads no JSON where a proxy added `; charset=utf-8` to its type.
-        try:
-            found = json.loads(getattr(error, "text", None) or "")
-        except (ValueError, TypeError, RecursionError):
-            found = None
+def body_of(reply: Reply | None) -> dict[str, Any]:
+    """Return the JSON object of an answer; empty where it has none, or where there is no answer."""
+    try:
+        found = json.loads(reply.body) if reply is not None else None
+    except (ValueError, RecursionError):
+        found = None
     return found if isinstance(found, dict) else {}
 
 
-def is_vaults(error: Any) -> bool:
-    """Tell whether an error's reply has the form that Vault gives all of them."""
-    return not body_of(error).keys().isdisjoint({"errors", "data"})
+def is_vaults(reply: Reply) -> bool:
+    """Tell whether an answer that is not a success has the form that Vault gives all of them."""
+    return not body_of(reply).keys().isdisjoint({"errors", "data"})
 
 
-def said_by(error: Any) -> str:
+def said_by(reply: Reply | None) -> str:
     """Return the reasons that the server gives, in one line."""
-    told = body_of(error)
-    given = getattr(error, "errors", None) or told.get("errors") or ()
-    texts = [str(text) for text in given] if isinstance(given, list | tuple) else []
+    told = body_of(reply)
+    given = told.get("errors") or ()
+    texts = [str(text) for text in given] if isinstance(given, list) else []
     # `sys/health` says it by a member.
     if told.get("sealed") is True:
         texts.append("is sealed")

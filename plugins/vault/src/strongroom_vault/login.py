@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from strongroom.errors import (
     AuthenticationError,
@@ -41,8 +41,6 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
 LOGIN = "login"
 _LEAST_SECONDS = 1.0
 _MOST_SECONDS = 60.0
-
-_log = logging.getLogger("strongroom.vault")
 
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +159,10 @@ class Login:
             self._log_in(send, call)
             return
         self._renew_at = now + min(max(left / 4, _LEAST_SECONDS), _MOST_SECONDS, left)
-        _log.warning("the token is not renewed (%s); it is used for the %d s that it is good", failed, left)
+        import logging
+
+        log = logging.getLogger("strongroom.vault")
+        log.warning("the token is not renewed (%s); it is used for the %d s that it is good", failed, left)
 
     def _not_renewed(self, send: Send) -> StrongroomError | None:
         """Return why the token was not renewed; None where it was, for longer than a moment."""
@@ -194,9 +195,9 @@ class Login:
             self._token, self._renew_at, self._ends_at, self._uses = _read(auth["path"]), None, None, None
             return
         mount = auth.get("mount_point", method)
-        path = f"/v1/auth/{mount}/login"
+        path = f"/v1/auth/{quote(str(mount))}/login"
         if method == "userpass":
-            path, body = f"{path}/{auth['username']}", {"password": auth["password"]}
+            path, body = f"{path}/{quote(str(auth['username']), safe='')}", {"password": auth["password"]}
         elif method == "approle":
             body = {name: auth[name] for name in ("role_id", "secret_id") if name in auth}
             if "secret_id_path" in auth:

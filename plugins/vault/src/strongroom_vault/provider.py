@@ -34,6 +34,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CAS_ATTEMPTS = 8
+_NEAR_SECONDS = 0.002
+"""An answer that takes longer is waited for in parallel; else threads cost more than they gain."""
+_FEW_AT_ONCE = 8
+_ROUNDS = 6
+"""Reads at once: so many, or as many as let a batch take so many rounds; `max_connections` at most."""
 _WORTH_A_LIST = 3
 """So many keys of one folder are described by a list of it."""
 _EXACT = {"X-Strongroom-Exact": "true"}
@@ -389,7 +394,15 @@ class VaultSecretProvider(BaseProvider):
         return found
 
     def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
-        return in_parallel(function, items, self._workers)
+        """Return what `function` gives for each item, in parallel where the server is not near."""
+        results = []
+        for item in items:
+            results.append(function(item))
+            if self._client.round_trip > _NEAR_SECONDS:
+                break
+        rest = items[len(results) :]
+        most = min(self._workers, max(_FEW_AT_ONCE, len(items) // _ROUNDS))
+        return results + in_parallel(function, rest, most)
 
 
 def _without_user(url: str) -> str:

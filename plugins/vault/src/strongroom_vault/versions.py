@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from strongroom.providers import VersionState
@@ -36,6 +35,8 @@ def server_time(date: str | None) -> datetime:
     Where the clock here agrees with it, that is exact; else the end of the second is taken, so that what was
     deleted a moment ago counts as deleted.
     """
+    from email.utils import parsedate_to_datetime
+
     here = datetime.now(UTC)
     try:
         there = parsedate_to_datetime(date or "").astimezone(UTC)
