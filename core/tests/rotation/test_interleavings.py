@@ -12,7 +12,7 @@ import pytest
 from interleaving import Broken, Scenario, explore, wander
 from rotation_support import BACKENDS
 from strongroom.errors import ConflictError
-from strongroom.rotation import secret_rotation, state_machine
+from strongroom.rotation import held_record, secret_rotation, state_machine
 from strongroom.rotation.secret import Secret
 from strongroom.rotation.secret_rotation import SecretRotation
 from strongroom.rotation.state_machine import RotationRun
@@ -93,18 +93,20 @@ def test_orders_with_few_preemptions(backend, start, actors, what):
 
 def without_attempts(monkeypatch):
     """Nobody refuses to cross a running `apply`, and nobody makes a late one good: attack 8 (a)."""
-    monkeypatch.setattr(state_machine, "is_held", lambda record, now: False)
-    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._ledger.in_flight())
+    for module in (state_machine, held_record):
+        monkeypatch.setattr(module, "is_held", lambda record, now: False)
+    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._held.ledger.in_flight())
 
 
 def without_refusal(monkeypatch):
     """A running `apply` is crossed: made good afterwards, but not by a process that dies."""
-    monkeypatch.setattr(state_machine, "is_held", lambda record, now: False)
+    for module in (state_machine, held_record):
+        monkeypatch.setattr(module, "is_held", lambda record, now: False)
 
 
 def without_making_good(monkeypatch):
     """An `apply` that comes in when its time is over is not made good."""
-    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._ledger.in_flight())
+    monkeypatch.setattr(RotationRun, "_overtaken", lambda self, value: self._held.ledger.in_flight())
 
 
 def without_comparing(monkeypatch):

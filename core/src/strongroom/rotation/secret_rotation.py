@@ -35,7 +35,8 @@ from strongroom.rotation.ledger import Record
 from strongroom.rotation.redaction import redacted_error
 from strongroom.rotation.results import RotationResult, RotationStatus
 from strongroom.rotation.rotators import Rotator, make_for, rehearse
-from strongroom.rotation.state_machine import Apply, RotationRun, RotationSettings, Verify
+from strongroom.rotation.settings import Apply, RotationSettings, Verify
+from strongroom.rotation.state_machine import RotationRun
 from strongroom.rotation.target import check_against_rules, pipeline_answering
 from strongroom.tenancy import current_tenant
 
@@ -127,7 +128,7 @@ class SecretRotation(ProcessBound):
         self._on_event = on_event
         self._clock = clock
         self._rotator = rotator
-        self._tools = RotationSettings(apply, verify, rotator, grace, lock, clock, patience)
+        self._settings = RotationSettings(apply, verify, rotator, grace, lock, clock, patience)
 
     def __repr__(self) -> str:
         return f"<SecretRotation of {self._provider!r} every {self._interval}>"
@@ -386,7 +387,7 @@ class SecretRotation(ProcessBound):
     def _at(self, key: str) -> Iterator[RotationRun]:
         with attempting() as attempt:
             steps = RotationRun(
-                pipeline_answering(self._provider, check_user_key(key)), key, self._tools, attempt
+                pipeline_answering(self._provider, check_user_key(key)), key, self._settings, attempt
             )
             try:
                 yield steps

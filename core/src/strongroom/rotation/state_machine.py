@@ -12,14 +12,12 @@ The store refuses whoever was overtaken. The target system does not: so an attem
 
 from __future__ import annotations
 
-import hmac
 import logging
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -32,63 +30,26 @@ from strongroom.errors import (
 )
 from strongroom.providers import ConditionalWriter, StagedWriter
 from strongroom.rotation.attempts import Attempt, is_held
-from strongroom.rotation.ledger import Ledger, Record, mark_of
-from strongroom.rotation.redaction import redacted_error
+from strongroom.rotation.held_record import DisturbedError, HeldRecord, released
+from strongroom.rotation.ledger import Record, mark_of
 from strongroom.rotation.results import RotationResult, RotationState
-from strongroom.rotation.rotators import Retirer, RotationStep, Rotator, able, stepping
 from strongroom.rotation.secret import Look, Secret
+from strongroom.rotation.settings import RotationSettings
 from strongroom.rotation.target import check_against_rules
+from strongroom.rotation.target_system import TargetSystem
 
-if TYPE_CHECKING:
-    from strongroom.cache.store import CacheStore
-
-__all__ = ["Apply", "RotationRun", "RotationSettings", "Verify"]
-
-Apply = Callable[[str, str, str], object]
-"""Called with the key, the old and the new value, to change the target system; again after a crash."""
-Verify = Callable[[str, str], object]
-"""Called with the key and the new value; raises, or returns False, where that does not work."""
+__all__ = ["RotationRun"]
 
 T = TypeVar("T")
 _log = logging.getLogger("strongroom.rotation")
-_FIRST_RETRY: Final = timedelta(minutes=1)
-_LAST_RETRY: Final = timedelta(days=1)
-_DOUBLINGS: Final = 11
-_OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
 _GO_ON: Final = (
     "readers may get the old value while the target system has the new one: `resume` it as soon as that "
     "works, or roll it back"
 )
-_STALE: Final = 8
-"""Values before that may be good at once; of more, the oldest are taken away before their time."""
-_STALE_STAYS: Final = "the target system takes the value before as well; repeat it as soon as that works"
 _CHANGED: Final = (
     "see which value the target system takes: `resume` has not touched it; "
     "`rollback` lets it take the value that readers get now"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RotationSettings:
-    """What is the same for all keys of a `SecretRotation`."""
-
-    apply: Apply | None
-    verify: Verify | None
-    rotator: Rotator | None
-    """Whose methods the two are; None where they are functions."""
-    grace: timedelta
-    lock: CacheStore | None
-    clock: Callable[[], datetime]
-    patience: timedelta
-    """How long one step of an attempt may take before others on other machines may count it as dead."""
-
-
-class _DisturbedError(Exception):
-    """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__("an overtaken apply came in late")
-        self.record = record
 
 
 class RotationRun:
@@ -97,39 +58,40 @@ class RotationRun:
     Args:
         target: What answers the key.
         key: The secret.
-        tools: What is used on the way.
+        settings: What is the same for all keys.
         attempt: Whose steps these are.
     """
 
-    def __init__(self, target: Any, key: str, tools: RotationSettings, attempt: Attempt) -> None:
+    def __init__(self, target: Any, key: str, settings: RotationSettings, attempt: Attempt) -> None:
         self._target = target
         self._key = key
-        self._tools = tools
-        self._attempt = attempt
+        self._settings = settings
         self._secret = Secret(target, key)
-        self._ledger = Ledger(self._secret.room, key, tools.lock)
+        self._held = HeldRecord(self._secret, settings, attempt, self._overtaken)
+        self._system = TargetSystem(self._secret, self._held, settings)
         self._look: Look | None = None  # what `begin` saw, for the step after it
         self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
-        self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
-        # The value that the target system or readers got by us, until a write shows that nobody came between.
-        self._touched: str | None = None
-        self.in_flight = False  # whether the record of this attempt is there
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the record of this attempt is there."""
+        return self._held.in_flight
 
     # --- what is there ---
 
     def recorded(self) -> Record | None:
         """Return the rotation that is in flight, or the last one while it can be rolled back."""
-        record = self._ask(self._ledger.read)
+        record = self._held.read()
         if record is None or record.in_flight:
             return record
         if not self._is_over(record):
             return self._relieved(record)
-        if is_held(record, self._tools.clock()):
+        if is_held(record, self._settings.clock()):
             return None
         try:
             self._end(record)  # old values must not outlive their time
         except ConflictError:
-            return self._ask(self._ledger.read)  # a new rotation has begun
+            return self._held.read()  # a new rotation has begun
         except StrongroomError as error:
             self._tell_left(record, error)  # whoever may not write here leaves it to the others
         return None
@@ -151,23 +113,23 @@ class RotationRun:
             ConflictError: An attempt is at it.
         """
         try:
-            record = self._ask(self._ledger.read)
+            record = self._held.read()
         except RotationError:
-            self._ask(self._ledger.remove)
+            self._held.remove()
             return
         if record is not None:
-            self._refuse_held(record)
-            self._forget(record)
+            self._held.refuse_others(record)
+            self._held.forget(record)
 
     def explain(self, error: StrongroomError) -> None:
         """Make `error` one about the secret, and not about the record; say where a rotation is in flight."""
-        name, key = show_key(self._ledger.name), show_key(self._key)
+        name, key = show_key(self._held.ledger.name), show_key(self._key)
         text = error.message.replace(name, key)
         if self.in_flight and not isinstance(error, RotationError | ConflictError):
             text = f"the rotation of {key} is in flight: {text}"
             error.hint = f"{error.hint}; {_GO_ON}" if error.hint else _GO_ON
         of_key = error.args == (error.key,)
-        if error.key in {self._ledger.name, None}:
+        if error.key in {self._held.ledger.name, None}:
             error.key = self._key
         error.message = text
         error.args = (error.key,) if of_key else (text,)
@@ -185,13 +147,13 @@ class RotationRun:
             ConflictError: One is in flight, or the secret was changed at the same time.
             SecretNotFoundError: There is no such secret.
         """
-        found = self._ask(self._ledger.read)
+        found = self._held.read()
         if found is not None and found.in_flight:
-            raise self._ledger.in_flight()
+            raise self._held.ledger.in_flight()
         stale: tuple[tuple[str, str], ...] = ()
         if found is not None:
-            self._refuse_held(found)
-            stale = self._left_of(found)
+            self._held.refuse_others(found)
+            stale = self._system.left_of(found)
         look = self._secret.look()
         if look.pending:
             raise ConflictError(
@@ -208,13 +170,15 @@ class RotationRun:
             self._key,
             old_version=look.version,
             new=new,
-            old=None if self._secret.keeps_versions(look) and self._retirer() is None else old,
+            old=None if self._secret.keeps_versions(look) and self._system.retirer() is None else old,
             undoes=after is not None,
             stale=stale,
-            **self._held("promote" if self._tools.apply is None and self._tools.verify is None else None),
+            **self._held.holder(
+                "promote" if self._settings.apply is None and self._settings.verify is None else None
+            ),
         )
         self._look, self._fresh = look, True
-        return self._claimed(record)
+        return self._held.claim(record)
 
     def adopt(self, record: Record) -> Record:
         """Take over what `found` returned, so that nobody else does at the same time.
@@ -222,8 +186,8 @@ class RotationRun:
         Raises:
             ConflictError: An attempt is in the middle of a step that must not be crossed.
         """
-        self._refuse_held(record)
-        return self._claimed(replace(record, **self._held()))
+        self._held.refuse_others(record)
+        return self._held.claim(replace(record, **self._held.holder()))
 
     def finish(self, record: Record) -> RotationResult:
         """Do what is left to do, of a rollback that was begun too.
@@ -235,23 +199,23 @@ class RotationRun:
         while True:
             try:
                 return self._back(record) if record.abandoned else self._forward(record)
-            except _DisturbedError as disturbed:
+            except DisturbedError as disturbed:
                 record, self._fresh = disturbed.record, False
 
     def _forward(self, record: Record) -> RotationResult:
         if record.state == "pending":
             untouched = not record.begun
             record = self._staged(record)
-            if self._tools.apply is not None:
+            if self._settings.apply is not None:
                 self._stop_where_changed(record, untouched=untouched)
                 old, new = self._secret.old(record), self._new(record)
-                self._try(record, "apply", self._tools.apply, old, new)
+                self._system.call(record, "apply", self._settings.apply, old, new)
             record = self._passed(record, "applied")
         if record.state == "applied":
-            if self._tools.verify is not None:
-                self._try(record, "verify", self._tools.verify, self._new(record))
+            if self._settings.verify is not None:
+                self._system.call(record, "verify", self._settings.verify, self._new(record))
             record = self._passed(record, "verified", step="promote")
-        return self._ended(self._promoted(record), self._tools.grace)
+        return self._ended(self._promoted(record), self._settings.grace)
 
     # --- back ---
 
@@ -264,7 +228,7 @@ class RotationRun:
         while not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
             try:
                 settled = self._settled(record, timedelta.max)
-            except _DisturbedError as disturbed:  # putting the value back sets the target again
+            except DisturbedError as disturbed:  # putting the value back sets the target again
                 record, self._fresh = disturbed.record, False
             else:
                 return self.put_back(settled)
@@ -272,14 +236,14 @@ class RotationRun:
 
     def _back(self, record: Record) -> RotationResult:
         # From here on the target may have the old value: a resumption must not go forward.
-        record = self._save(record, abandoned=True, step="rollback")
-        made = self._secret.new(record) if record.begun and self._retirer() is not None else None
+        record = self._held.save(record, abandoned=True, step="rollback")
+        made = self._secret.new(record) if record.begun and self._system.retirer() is not None else None
         while True:
             look = self._secret.look()
             goal = self._secret.value(look)
-            if record.begun and self._tools.apply is not None:
+            if record.begun and self._settings.apply is not None:
                 self._take_back(record, look, goal)
-                record = self._save(record, step="rollback")
+                record = self._held.save(record, step="rollback")
                 if self._secret.value(self._secret.look()) != goal:
                     continue  # somebody has changed the secret meanwhile: the target system is to follow
             if self._discarded(record):
@@ -287,8 +251,8 @@ class RotationRun:
         readers = self._secret.readers(record, self._secret.look())
         state: RotationState = "current" if readers == "new" else "rolled_back"
         if record.begun:
-            self._retire(record, goal, *((record.old,) if readers != "old" else ()), made)
-        self._close(record, state, self._left_of(record))
+            self._system.retire(record, goal, *((record.old,) if readers != "old" else ()), made)
+        self._held.close(record, state, self._system.left_of(record))
         return RotationResult(self._key, state, record.old_version, record.new_version)
 
     def put_back(self, last: Record) -> RotationResult:
@@ -312,13 +276,13 @@ class RotationRun:
             if version is not None:
                 self._secret.remember(version, record.new)
                 changes = {"new_version": version, "new": None}
-        if self._tools.apply is not None:
+        if self._settings.apply is not None:
             changes |= {"begun": True, "step": "apply"}
-        elif self._tools.verify is None:
+        elif self._settings.verify is None:
             changes |= {"step": "promote"}
         elif not changes:
             return record
-        return self._save(record, **changes)
+        return self._held.save(record, **changes)
 
     def _stages(self) -> bool:
         return isinstance(self._secret.way, StagedWriter)
@@ -331,7 +295,7 @@ class RotationRun:
                 return version  # of an attempt that died before it could say so
         if look.pending:
             if not record.begun:
-                self._forget(record)  # nothing has happened yet
+                self._held.forget(record)  # nothing has happened yet
             raise ConflictError(
                 f"{show_key(self._key)} has a pending version that is not of this rotation",
                 key=self._key,
@@ -345,7 +309,7 @@ class RotationRun:
             raise
         except StrongroomError:
             # The backend does not want this value: nothing has happened, so nothing is in flight.
-            self._forget(record)
+            self._held.forget(record)
             raise
         return staged
 
@@ -355,7 +319,7 @@ class RotationRun:
             return
         if untouched:
             self._discarded(record)
-            self._forget(record)
+            self._held.forget(record)
             raise ConflictError(
                 f"{show_key(self._key)} was changed as its rotation began",
                 key=self._key,
@@ -364,20 +328,20 @@ class RotationRun:
         raise self._stopped(record)
 
     def _stopped(self, record: Record) -> ConflictError:
-        if self._tools.apply is None and self._tools.verify is None:
+        if self._settings.apply is None and self._settings.verify is None:
             self._discarded(record)  # nothing else has happened
-            self._forget(record)
+            self._held.forget(record)
             return ConflictError(
                 f"{show_key(self._key)} was changed while it was being rotated", key=self._key
             )
         reason = "the secret was changed while it was being rotated"
-        self._note(record, reason)
+        self._held.note(record, reason)
         return ConflictError(f"{show_key(self._key)}: {reason}", key=self._key, hint=_CHANGED)
 
     def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
-        if self._tools.apply is None and self._tools.verify is None:
+        if self._settings.apply is None and self._settings.verify is None:
             return replace(record, state=state)  # nothing has happened that must not happen twice
-        return self._save(record, state=state, step=step, error=None, failures=0, retry_at=None)
+        return self._held.save(record, state=state, step=step, error=None, failures=0, retry_at=None)
 
     def _promoted(self, record: Record) -> Record:
         """Return `record` with the version of the new value, which readers get by then."""
@@ -386,7 +350,7 @@ class RotationRun:
             if self._secret.readers(record, look) == "new":
                 self._stop_where_written_over(record, look)
                 return replace(record, new_version=record.new_version or look.version)
-        self._touched = self._secret.new(record) if self._tools.apply is not None else None
+        self._held.touched = self._secret.new(record) if self._settings.apply is not None else None
         try:
             return replace(record, new_version=self._write(record))
         except ConflictError:
@@ -406,7 +370,7 @@ class RotationRun:
                 version: str = self._ask(way.set_secret_if, self._key, record.new, record.old_version)
                 return version
         if self._secret.readers(record, self._secret.look()) == "other":
-            raise self._ledger.in_flight()
+            raise self._held.ledger.in_flight()
         self._ask(way.set_secret, self._key, record.new)
         look = self._secret.look()
         self._stop_where_written_over(record, look)
@@ -424,9 +388,9 @@ class RotationRun:
         reason = "the secret was changed by somebody else as its new value was written over that"
         record = replace(record, state="pending", old_version=replaced)
         if record.old is not None and replaced is not None:  # to be taken away later
-            over = (record.old, self._tools.clock().isoformat())
+            over = (record.old, self._settings.clock().isoformat())
             record = replace(record, old=self._secret.value_of(replaced), stale=(*record.stale, over))
-        self._note(record, reason)
+        self._held.note(record, reason)
         hint = "readers get the new value: `resume` lets the target system take it, or roll it back"
         raise RotationError(f"{show_key(self._key)}: {reason}", key=self._key, hint=hint)
 
@@ -443,7 +407,7 @@ class RotationRun:
         # Somebody dropped the pending version, and the target system has the value.
         again: str = self._ask(self._secret.way.stage_secret, self._key, value)
         self._secret.remember(again, value)
-        record = self._save(record, new_version=again, step="promote")
+        record = self._held.save(record, new_version=again, step="promote")
         self._ask(promote, self._key, again, expected_version=record.old_version)
         return again
 
@@ -451,24 +415,26 @@ class RotationRun:
         if grace and not record.undoes:
             self._settled(record, grace)
         else:
-            if self._tools.rotator is not None and self._retirer() is not None:
-                self._retire(record, self._new(record), record.old)
-            self._close(record, "current", self._left_of(record))
+            if self._settings.rotator is not None and self._system.retirer() is not None:
+                self._system.retire(record, self._new(record), record.old)
+            self._held.close(record, "current", self._system.left_of(record))
         state: RotationState = "rolled_back" if record.undoes else "current"
-        return RotationResult(self._key, state, record.old_version, record.new_version, self._tools.clock())
+        return RotationResult(
+            self._key, state, record.old_version, record.new_version, self._settings.clock()
+        )
 
     def _settled(self, record: Record, grace: timedelta) -> Record:
         """Write what a rollback within `grace` needs, and no more; return that."""
-        now = self._tools.clock()
+        now = self._settings.clock()
         try:
             until = now + grace
         except OverflowError:  # raised again by each resumption, as the new value is current by now
             until = datetime.max.replace(tzinfo=now.tzinfo)
         new = self._secret.new(record) if record.new_version is None else None
-        stale = self._left_of(record)
-        if record.old is not None and self._retirer() is not None:
+        stale = self._system.left_of(record)
+        if record.old is not None and self._system.retirer() is not None:
             stale = (*stale, (record.old, until.isoformat()))
-        settled = self._save(
+        settled = self._held.save(
             Record(
                 self._key,
                 state="current",
@@ -481,21 +447,23 @@ class RotationRun:
                 until=until.isoformat(),
                 stale=stale,
             ),
-            **_released(),
+            **released(),
         )
-        self.in_flight = False
+        self._held.in_flight = False
         return settled
 
     # --- values that the target system still takes ---
 
     def _relieved(self, record: Record) -> Record:
         """Return `record`, which is settled, without what was stale by now and could be taken away."""
-        now = self._tools.clock()
+        now = self._settings.clock()
         if not any(datetime.fromisoformat(until) < now for _, until in record.stale):
             return record
         try:
-            left = self._left_of(record)
-            return record if left == record.stale else self._save(replace(record, stale=left), **_released())
+            left = self._system.left_of(record)
+            return (
+                record if left == record.stale else self._held.save(replace(record, stale=left), **released())
+            )
         except StrongroomError as error:
             self._tell_left(record, error)
         return record
@@ -508,90 +476,30 @@ class RotationRun:
                 error,
             )
 
-    def _retirer(self) -> Retirer | None:
-        found: Retirer | None = able(self._tools.rotator, Retirer)
-        return found
-
     def _end(self, record: Record) -> None:
         """End what is settled and over: take away what is stale by now, and drop the record.
 
         Raises:
             RotationError: It cannot be taken away.
         """
-        if record.stale and self._tools.rotator is None:
+        if record.stale and self._settings.rotator is None:
             return  # whoever has the rotator does it
-        self._close(record, record.state, self._left_of(record))
-
-    def _left_of(self, record: Record) -> tuple[tuple[str, str], ...]:
-        """Take away what is stale by now, and return what is not."""
-        if not record.stale or self._tools.rotator is None:
-            return record.stale
-        now = self._tools.clock()
-        left = [one for one in record.stale if datetime.fromisoformat(one[1]) >= now][-_STALE:]
-        over = [value for value, until in record.stale if (value, until) not in left]
-        if over:
-            kept = [value for value, _ in left]
-            current = self._secret.value(self._secret.look())
-            self._retire(record, current, *(value for value in over if value not in kept))
-        return tuple(left)
-
-    def _retire(self, record: Record, current: str, *stale: str | None) -> None:
-        retirer = self._retirer()
-        if retirer is None:
-            return
-        for value in dict.fromkeys(stale):
-            if value is not None and value != current:
-                self._try(record, "retire", retirer.retire, value, current, hint=_STALE_STAYS)
-
-    def _close(
-        self, record: Record, state: RotationState = "rolled_back", stale: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        """Drop the record; or keep of it what is to be taken away later."""
-        if not stale:
-            self._forget(record, state)
-            return
-        kept = Record(
-            self._key,
-            state=state,
-            old_version=record.old_version,
-            new_version=record.new_version,
-            until=max(until for _, until in stale),
-            stale=stale,
-        )
-        self._save(kept, **_released())
-        self.in_flight = False
-
-    def _forget(self, record: Record, state: RotationState = "rolled_back") -> None:
-        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
-        self._save(
-            Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
-            step="end",
-        )
-        self.in_flight = False
-        self._ask(self._ledger.remove)
+        self._held.close(record, record.state, self._system.left_of(record))
 
     def _take_back(self, record: Record, look: Look, goal: str) -> None:
         """Let the target system have `goal`, which is what readers get."""
-        assert self._tools.apply is not None  # noqa: S101  # the caller asked
-        if self._secret.readers(record, look) == "other" and self._takes(goal):
+        assert self._settings.apply is not None  # noqa: S101  # the caller asked
+        if self._secret.readers(record, look) == "other" and self._system.takes(goal):
             return  # whoever set it has changed the target system too
         new = self._secret.new(record)
         try:
-            self._try(record, "apply", self._tools.apply, goal if new is None else new, goal)
+            self._system.call(record, "apply", self._settings.apply, goal if new is None else new, goal)
         except RotationError:
             # An `apply` that failed on the way there has most likely changed nothing.
             if record.state != "pending" or record.late:
                 raise
-            if self._tools.verify is not None:
-                self._try(record, "verify", self._tools.verify, goal)
-
-    def _takes(self, value: str) -> bool:
-        if self._tools.verify is None:
-            return False
-        try:
-            return self._tools.verify(self._key, value) is not False
-        except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
-            return False
+            if self._settings.verify is not None:
+                self._system.call(record, "verify", self._settings.verify, goal)
 
     def _discarded(self, record: Record) -> bool:
         """Drop the version that this rotation staged, and no other; tell whether readers do not get it."""
@@ -620,14 +528,14 @@ class RotationRun:
             RotationError: `apply` failed; then a rotation is in flight that says so.
         """
         while True:
-            found = self._ask(self._ledger.read)
+            found = self._held.read()
             try:
                 if found is not None and found.in_flight:
                     self._disturb(found, value)
                     break
                 look = self._secret.look()
                 current = self._secret.value(look)
-                if self._takes(current):
+                if self._system.takes(current):
                     break
                 self._restore(look, current, value)
                 break
@@ -652,10 +560,10 @@ class RotationRun:
             changes["state"] = "pending"
         elif found.new is None and self._secret.new(found) is None:
             changes |= {"new": value, "new_version": None}
-        self._ask(self._ledger.write, replace(found, **changes))
+        self._held.overwrite(replace(found, **changes))
 
     def _restore(self, look: Look, current: str, value: str) -> None:
-        self._touched = None
+        self._held.touched = None
         record = Record(
             self._key,
             state="applied",
@@ -665,17 +573,9 @@ class RotationRun:
             begun=True,
             abandoned=True,
             late=1,
-            **self._held("rollback"),
+            **self._held.holder("rollback"),
         )
-        self.finish(self._claimed(record))
-
-    def _refuse_held(self, record: Record) -> None:
-        if record.attempt != self._attempt.id and is_held(record, self._tools.clock()):
-            raise ConflictError(
-                f"a rotation of {show_key(self._key)} is in flight: {record.host} is at its {record.step}",
-                key=self._key,
-                hint=f"wait for it: it counts as dead at {record.held_until}, or when its process has ended",
-            )
+        self.finish(self._held.claim(record))
 
     def _changed_since(self) -> RotationError:
         return RotationError(
@@ -683,7 +583,7 @@ class RotationRun:
         )
 
     def _is_over(self, record: Record) -> bool:
-        return record.until is None or self._tools.clock() > datetime.fromisoformat(record.until)
+        return record.until is None or self._settings.clock() > datetime.fromisoformat(record.until)
 
     def _new(self, record: Record) -> str:
         new = self._secret.new(record)
@@ -697,109 +597,7 @@ class RotationRun:
 
     # --- the record ---
 
-    def _held(self, step: str | None = None) -> dict[str, Any]:
-        until = self._tools.clock() + self._tools.patience
-        return {
-            "attempt": self._attempt.id,
-            "host": self._attempt.host,
-            "held_until": until.isoformat(),
-            "step": step,
-        }
-
-    def _claimed(self, record: Record) -> Record:
-        record = record if record.id else replace(record, id=secrets.token_hex(16))
-        self._ask(self._ledger.write, record, begins=True)
-        self.in_flight = True
-        return record
-
-    def _save(self, record: Record, **changes: Any) -> Record:
-        """Write the next state, held by this attempt.
-
-        Raises:
-            ConflictError: Another process has gone on with, or undone, this rotation.
-        """
-        changed = replace(record, **{**self._held(), **changes})
-        try:
-            self._ask(self._ledger.write, changed)
-        except ConflictError:
-            pass
-        else:
-            self._touched = None
-            self._last = changed if changed.in_flight else self._last
-            return changed
-        # Outside of the `except` block, as all that follows may raise errors of its own.
-        found = self._ask(self._ledger.read)
-        if found is not None and found.in_flight and found.attempt == self._attempt.id:
-            raise _DisturbedError(found)
-        self.in_flight = False
-        touched, self._touched = self._touched, None
-        if touched is None and self._last is not None and (found is None or not found.in_flight):
-            # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
-            touched = self._secret.new(self._last) if self._last.begun else None
-        raise self._ledger.in_flight() if touched is None else self._overtaken(touched)
-
     # --- failures ---
-
-    def _try(
-        self,
-        record: Record,
-        step: str,
-        function: Callable[..., object],
-        *values: str,
-        hint: str = _OLD_STAYS,
-    ) -> None:
-        if step == "apply":
-            self._touched = values[-1]
-        try:
-            with stepping(self._step(record, step, values)):
-                outcome = function(self._key, *values)
-        except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            reason = redacted_error(error, values)
-        else:
-            if step != "verify" or outcome is not False:
-                return
-            reason = "it returned False"
-        # Outside the `except` block: the error may hold a value, and must not be the context of ours.
-        if not record.in_flight:
-            raise RotationError(f"{show_key(self._key)}: {step} failed: {reason}", key=self._key, hint=hint)
-        self._note(record, f"{step}: {reason}")
-        raise RotationError(
-            f"the rotation of {show_key(self._key)} is in flight: {step} failed: {reason}",
-            key=self._key,
-            hint=hint,
-        )
-
-    def _step(self, record: Record, step: str, values: tuple[str, ...]) -> RotationStep:
-        old = values[0] if len(values) > 1 else None
-        if old is None and self._tools.rotator is not None:
-            with suppress(StrongroomError):
-                old = self._secret.old(record)
-        name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
-        # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
-        identity = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
-        return RotationStep(hmac.digest(record.id.encode(), identity, "sha256").hex()[:32], name, old)
-
-    def _note(self, record: Record, message: str) -> None:
-        """Write what went wrong, and that this attempt is over."""
-        wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
-        retry_at = (self._tools.clock() + wait).isoformat()
-        changes = {"error": message, "failures": record.failures + 1, "retry_at": retry_at, **_released()}
-        try:
-            self._save(record, **changes)
-        except ConflictError:
-            raise
-        except _DisturbedError as disturbed:
-            self._ask(self._ledger.write, replace(disturbed.record, **changes))
-        except StrongroomError as error:
-            _log.warning(
-                "rotation of %s: what failed could not be noted: %s",
-                show_key(self._key),
-                type(error).__name__,
-            )
 
     def _ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self._secret.ask(method, *args, **kwargs)
-
-
-def _released() -> dict[str, None]:
-    return dict.fromkeys(("attempt", "host", "held_until", "step"))

@@ -1,0 +1,194 @@
+"""The record of a rotation, as the attempt that is at it holds and writes it.
+
+A write counts only while no other attempt has overtaken this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom.errors import ConflictError, StrongroomError, show_key
+from strongroom.rotation.attempts import Attempt, is_held
+from strongroom.rotation.ledger import Ledger, Record
+
+if TYPE_CHECKING:
+    from strongroom.rotation.results import RotationState
+    from strongroom.rotation.secret import Secret
+    from strongroom.rotation.settings import RotationSettings
+
+__all__ = ["DisturbedError", "HeldRecord", "released"]
+
+_log = logging.getLogger("strongroom.rotation")
+_FIRST_RETRY: Final = timedelta(minutes=1)
+_LAST_RETRY: Final = timedelta(days=1)
+_DOUBLINGS: Final = 11
+
+
+class DisturbedError(Exception):
+    """An overtaken attempt's `apply` came in late, as our record says: the target is to be set again."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__("an overtaken apply came in late")
+        self.record = record
+
+
+class HeldRecord:
+    """The record of one secret's rotation, and the attempt that writes it.
+
+    Args:
+        secret: The secret.
+        settings: What is the same for all keys.
+        attempt: Whose writes these are.
+        overtaken: Called where another attempt has gone on since this one touched the target system, with
+            the value that the target system has. Lets it have what readers get, and returns what to raise.
+
+    Attributes:
+        in_flight: Whether the record of this attempt is there.
+        touched: The value that the target system or readers got by this attempt, until a write shows that
+            nobody came between.
+    """
+
+    def __init__(
+        self,
+        secret: Secret,
+        settings: RotationSettings,
+        attempt: Attempt,
+        overtaken: Callable[[str], StrongroomError],
+    ) -> None:
+        self._secret = secret
+        self._key = secret.key
+        self._settings = settings
+        self._attempt = attempt
+        self._overtaken = overtaken
+        self.ledger = Ledger(secret.room, secret.key, settings.lock)
+        self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
+        self.in_flight = False
+        self.touched: str | None = None
+
+    def read(self) -> Record | None:
+        """Return what is recorded now, None where nothing is."""
+        record: Record | None = self._secret.ask(self.ledger.read)
+        return record
+
+    def overwrite(self, record: Record) -> None:
+        """Write `record`, which another attempt may hold, in place of what was read."""
+        self._secret.ask(self.ledger.write, record)
+
+    def remove(self) -> None:
+        """Drop the record, whatever it says."""
+        self._secret.ask(self.ledger.remove)
+
+    def claim(self, record: Record) -> Record:
+        """Write `record` as that of this attempt, which begins it or takes it over, and return it.
+
+        Raises:
+            ConflictError: Somebody else has written since it was read.
+        """
+        record = record if record.id else replace(record, id=secrets.token_hex(16))
+        self._secret.ask(self.ledger.write, record, begins=True)
+        self.in_flight = True
+        return record
+
+    def refuse_others(self, record: Record) -> None:
+        """Raise where another attempt may be in the middle of a step of `record`.
+
+        Raises:
+            ConflictError: One may be.
+        """
+        if record.attempt != self._attempt.id and is_held(record, self._settings.clock()):
+            raise ConflictError(
+                f"a rotation of {show_key(self._key)} is in flight: {record.host} is at its {record.step}",
+                key=self._key,
+                hint=f"wait for it: it counts as dead at {record.held_until}, or when its process has ended",
+            )
+
+    def holder(self, step: str | None = None) -> dict[str, Any]:
+        """Return the members of a record that this attempt holds, with what it does that nobody may cross."""
+        until = self._settings.clock() + self._settings.patience
+        return {
+            "attempt": self._attempt.id,
+            "host": self._attempt.host,
+            "held_until": until.isoformat(),
+            "step": step,
+        }
+
+    def save(self, record: Record, **changes: Any) -> Record:
+        """Write the next state, held by this attempt.
+
+        Raises:
+            ConflictError: Another process has gone on with, or undone, this rotation.
+        """
+        changed = replace(record, **{**self.holder(), **changes})
+        try:
+            self._secret.ask(self.ledger.write, changed)
+        except ConflictError:
+            pass
+        else:
+            self.touched = None
+            self._last = changed if changed.in_flight else self._last
+            return changed
+        # Outside of the `except` block, as all that follows may raise errors of its own.
+        found = self.read()
+        if found is not None and found.in_flight and found.attempt == self._attempt.id:
+            raise DisturbedError(found)
+        self.in_flight = False
+        touched, self.touched = self.touched, None
+        if touched is None and self._last is not None and (found is None or not found.in_flight):
+            # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
+            touched = self._secret.new(self._last) if self._last.begun else None
+        raise self.ledger.in_flight() if touched is None else self._overtaken(touched)
+
+    def note(self, record: Record, message: str) -> None:
+        """Write what went wrong, and that this attempt is over."""
+        wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
+        retry_at = (self._settings.clock() + wait).isoformat()
+        changes = {"error": message, "failures": record.failures + 1, "retry_at": retry_at, **released()}
+        try:
+            self.save(record, **changes)
+        except ConflictError:
+            raise
+        except DisturbedError as disturbed:
+            self.overwrite(replace(disturbed.record, **changes))
+        except StrongroomError as error:
+            _log.warning(
+                "rotation of %s: what failed could not be noted: %s",
+                show_key(self._key),
+                type(error).__name__,
+            )
+
+    def close(
+        self, record: Record, state: RotationState = "rolled_back", stale: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Drop the record; or keep of it what is to be taken away later."""
+        if not stale:
+            self.forget(record, state)
+            return
+        kept = Record(
+            self._key,
+            state=state,
+            old_version=record.old_version,
+            new_version=record.new_version,
+            until=max(until for _, until in stale),
+            stale=stale,
+        )
+        self.save(kept, **released())
+        self.in_flight = False
+
+    def forget(self, record: Record, state: RotationState = "rolled_back") -> None:
+        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
+        self.save(
+            Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
+            step="end",
+        )
+        self.in_flight = False
+        self.remove()
+
+
+def released() -> dict[str, None]:
+    """Return the members of a record that no attempt holds."""
+    return dict.fromkeys(("attempt", "host", "held_until", "step"))

@@ -1,0 +1,130 @@
+"""The target system that takes the values: a call of each of its functions, and what is made of a failure."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom.errors import RotationError, StrongroomError, show_key
+from strongroom.rotation.redaction import redacted_error
+from strongroom.rotation.rotators import Retirer, RotationStep, able, stepping
+
+if TYPE_CHECKING:
+    from strongroom.rotation.held_record import HeldRecord
+    from strongroom.rotation.ledger import Record
+    from strongroom.rotation.secret import Secret
+    from strongroom.rotation.settings import RotationSettings
+
+__all__ = ["TargetSystem"]
+
+_OLD_STAYS: Final = "readers get the old value; resume it to try again, or roll it back"
+_STALE: Final = 8
+"""Values before that may be good at once; of more, the oldest are taken away before their time."""
+_STALE_STAYS: Final = "the target system takes the value before as well; repeat it as soon as that works"
+
+
+class TargetSystem:
+    """What `apply`, `verify` and `retire` change and ask, for one secret.
+
+    Args:
+        secret: The secret.
+        held: Its rotation's record, which says what failed.
+        settings: What is the same for all keys; the functions among it.
+    """
+
+    def __init__(self, secret: Secret, held: HeldRecord, settings: RotationSettings) -> None:
+        self._secret = secret
+        self._key = secret.key
+        self._held = held
+        self._settings = settings
+
+    def call(
+        self,
+        record: Record,
+        step: str,
+        function: Callable[..., object],
+        *values: str,
+        hint: str = _OLD_STAYS,
+    ) -> None:
+        """Call `function` with the key and `values`, as `step` of `record`, which notes a failure.
+
+        Raises:
+            RotationError: It raised, or as `verify` it returned False. No value is in it, or in its context.
+        """
+        if step == "apply":
+            self._held.touched = values[-1]
+        try:
+            with stepping(self._step(record, step, values)):
+                outcome = function(self._key, *values)
+        except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
+            reason = redacted_error(error, values)
+        else:
+            if step != "verify" or outcome is not False:
+                return
+            reason = "it returned False"
+        # Outside the `except` block: the error may hold a value, and must not be the context of ours.
+        if not record.in_flight:
+            raise RotationError(f"{show_key(self._key)}: {step} failed: {reason}", key=self._key, hint=hint)
+        self._held.note(record, f"{step}: {reason}")
+        raise RotationError(
+            f"the rotation of {show_key(self._key)} is in flight: {step} failed: {reason}",
+            key=self._key,
+            hint=hint,
+        )
+
+    def _step(self, record: Record, step: str, values: tuple[str, ...]) -> RotationStep:
+        old = values[0] if len(values) > 1 else None
+        if old is None and self._settings.rotator is not None:
+            with suppress(StrongroomError):
+                old = self._secret.old(record)
+        name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
+        # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
+        identity = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
+        return RotationStep(hmac.digest(record.id.encode(), identity, "sha256").hex()[:32], name, old)
+
+    def takes(self, value: str) -> bool:
+        """Tell whether `verify` says that `value` works; where there is no `verify`, it is not known to."""
+        if self._settings.verify is None:
+            return False
+        try:
+            return self._settings.verify(self._key, value) is not False
+        except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
+            return False
+
+    def retirer(self) -> Retirer | None:
+        """Return the rotator where it can take a value away that is no longer to be used."""
+        found: Retirer | None = able(self._settings.rotator, Retirer)
+        return found
+
+    def retire(self, record: Record, current: str, *stale: str | None) -> None:
+        """Take each of `stale` away, but for `current`, which is in use.
+
+        Raises:
+            RotationError: One cannot be taken away.
+        """
+        retirer = self.retirer()
+        if retirer is None:
+            return
+        for value in dict.fromkeys(stale):
+            if value is not None and value != current:
+                self.call(record, "retire", retirer.retire, value, current, hint=_STALE_STAYS)
+
+    def left_of(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Take away what is stale by now, and return what is not.
+
+        Raises:
+            RotationError: One of them cannot be taken away.
+        """
+        if not record.stale or self._settings.rotator is None:
+            return record.stale
+        now = self._settings.clock()
+        left = [one for one in record.stale if datetime.fromisoformat(one[1]) >= now][-_STALE:]
+        over = [value for value, until in record.stale if (value, until) not in left]
+        if over:
+            kept = [value for value, _ in left]
+            current = self._secret.value(self._secret.look())
+            self.retire(record, current, *(value for value in over if value not in kept))
+        return tuple(left)
