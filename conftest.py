@@ -111,7 +111,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[pytest.Item] | None:
     # 25,000 tests that are not run take longer to collect and to leave out than not to collect.
     leaves_out = collector.config.option.markexpr in {"not torture", "not torture and not server"}
-    return [] if leaves_out and _is_torture(obj) else None
+    module = collector.obj if isinstance(collector, pytest.Module) else None
+    return [] if leaves_out and (_is_torture(obj) or _is_torture(module)) else None
 
 
 def _is_torture(obj: object) -> bool:
