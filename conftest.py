@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ SERVERS = {
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
-from warm_command import warm_command  # noqa: E402  # as above
+from scheduling import StayTogether, place  # noqa: E402  # as above
+from warm_command import warm_command  # noqa: E402
 
 DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
@@ -105,6 +107,10 @@ def warm_python(warm_strongroom: str) -> str:
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than there are processors: for a third of the time, tests wait for others."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StayTogether:
+    return StayTogether(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -155,7 +161,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.shuffle:
         random.Random(config.option.shuffle).shuffle(items)  # noqa: S311 - no secret
     else:
-        items.sort(key=lambda item: item.get_closest_marker("server") is not None)
+        # Large shares first: the last ones, with which some workers have nothing left to do, are small.
+        where = [(item.get_closest_marker("server") is not None, place(item.nodeid)) for item in items]
+        sizes = Counter(where)
+        order = {share: (share[0], -size, share[1]) for share, size in sizes.items()}
+        items[:] = [
+            item for _, item in sorted(zip(where, items, strict=True), key=lambda pair: order[pair[0]])
+        ]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
