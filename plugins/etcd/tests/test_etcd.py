@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -355,14 +356,19 @@ def test_a_watch_that_the_user_may_not_have_is_denied(make, guarded):
 
 def test_a_server_that_answers_nothing_is_given_up_in_time(make, server):
     with FaultProxy(server.port) as proxy:
+        make(f"http://127.0.0.1:{proxy.port}").set_secret("key", "1")
         provider = make(f"http://127.0.0.1:{proxy.port}", timeout=0.3)
-        provider.set_secret("key", "1")
         proxy.mode = "black_hole"
         for call in (lambda: provider.get_secret("key"), lambda: provider.set_secret("key", "2")):
             with pytest.raises(BackendUnavailableError):
                 call()
         proxy.mode = "pass"
-        assert provider.get_secret("key") == "1"
+        for _ in range(100):  # a machine that is busy may take more than 0.3 s for an answer
+            with contextlib.suppress(BackendUnavailableError):
+                assert provider.get_secret("key") == "1"
+                break
+        else:
+            pytest.fail("it does not heal")
 
 
 @pytest.mark.parametrize("mode", ["reset", "refuse", "half"])

@@ -97,8 +97,8 @@ def test_a_burst_that_does_not_end(bench, code, expected):
 
 
 def test_a_write_is_not_repeated_when_its_answer_was_lost(bench):
+    bench.provider().set_secret("k", "x")
     provider = bench.provider(timeout=DEADLINE)
-    provider.set_secret("k", "x")
     bench.store.calls.clear()
     bench.store.fail("AddSecretVersion", Refusal("UNAVAILABLE", "Not now."))
     bench.store.fail("DeleteSecret", Refusal("UNAVAILABLE", "Not now."))
@@ -124,8 +124,8 @@ def test_the_wait_that_the_service_asks_for(bench):
 
 
 def test_a_slow_server(bench):
+    bench.provider().set_secret("k", "x")
     provider = bench.provider(timeout=DEADLINE)
-    provider.set_secret("k", "x")
     bench.store.delay = DEADLINE + LATE
     for operation in _operations(provider):
         _ends_in_time(operation)
@@ -139,14 +139,13 @@ def test_latency_is_no_fault(bench):
 
 
 def test_deadline_bounds_the_whole_of_a_list_and_a_batch(bench):
-    provider = bench.provider(deadline=DEADLINE, max_workers=1)
+    provider, patient = bench.provider(deadline=DEADLINE, max_workers=1), bench.provider()
     for number in range(8):
-        provider.set_secret(f"k{number}", "x")
+        patient.set_secret(f"k{number}", "x")
     bench.store.largest_page = 1
     bench.store.delay = 0.2
     _ends_in_time(provider.list_secrets)
     _ends_in_time(lambda: provider.get_secrets(f"k{number}" for number in range(8)))
-    patient = bench.provider(timeout=DEADLINE)
     assert len(patient.list_secrets()) == 8
 
 

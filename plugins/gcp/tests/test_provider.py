@@ -418,7 +418,7 @@ def test_batches(bench):
 
 
 def test_one_failure_fails_the_batch(bench):
-    provider = bench.provider(timeout=0.3)
+    provider = bench.provider()
     provider.set_secret("a", "1")
     bench.store.fail("AccessSecretVersion", Refusal("PERMISSION_DENIED", "No."))
     with pytest.raises(PermissionDeniedError):

@@ -718,6 +718,14 @@ def test_a_forked_child_makes_connections_of_its_own(server):
 class TestACacheWhoseServerFails:
     """No read fails, and none waits for the server: all threads go on reading while it is away."""
 
+    def go_on(self, fetched, *ended):
+        """Wait until each thread has done two more reads, of which the second began now, and three fetches were made."""
+        for counted in (fetched, *ended):
+            while counted.acquire(blocking=False):
+                """Those before it do not count."""
+        for counted in (fetched, fetched, fetched, *ended, *ended):
+            assert counted.acquire(timeout=60)
+
     def reads(self, cache, disturb):
         """Do each thing between reads by four threads; all begin and end a read, and some fetch, before the next."""
         stop, failures = threading.Event(), []
@@ -740,11 +748,7 @@ class TestACacheWhoseServerFails:
             thread.start()
         for act in [lambda: None, *disturb]:
             act()
-            for counted in (fetched, *ended):
-                while counted.acquire(blocking=False):
-                    """Those before it do not count."""
-            for counted in (fetched, fetched, fetched, *ended, *ended):  # the second read began after it
-                assert counted.acquire(timeout=60)
+            self.go_on(fetched, *ended)
         stop.set()
         for thread in threads:
             thread.join(60)
