@@ -54,11 +54,9 @@ def test_all_kits(script):
 
 
 def check_sample(found, providers):
-    """Check that it has each test with each provider, and each of those behind each middleware."""
+    """Check that it has each provider behind each middleware. Bare, each provider has each test in `make test`."""
     assert len(found["beyond"]) > 1_500 * providers
     assert set(found["beyond"]).isdisjoint(found["sample"])
-    sample = {(provider, test) for provider, _, test in behind(found["sample"])}
-    assert {(provider, test) for provider, _, test in behind(found["beyond"])} - sample == set()
     met = defaultdict(set)
     for provider, middleware, _ in behind(found["sample"]):
         met[provider].add(middleware)

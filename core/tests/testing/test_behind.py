@@ -104,6 +104,19 @@ def test_a_sample_has_each_test_once():
     assert sizes == [sum(not is_marked(kit, name) for name in names_of_tests(kit)) for kit in again]
 
 
+def test_a_sample_may_have_one_in_some_tests():
+    """What the sample then has, it would have too with all tests; each middleware is in it, and no test is lost."""
+    whole, third = (
+        behind_each(Kit, beyond_sample=[pytest.mark.torture], one_in=one_in).values() for one_in in (1, 3)
+    )
+    sizes = [sum(not is_marked(kit, name) for name in names_of_tests(kit)) for kit in third]
+    assert min(sizes) > 1
+    tests = sum(not is_marked(kit, name) for kit in whole for name in names_of_tests(kit))
+    assert 2 * sum(sizes) < tests < 4 * sum(sizes)
+    for name in names_of_tests(Kit):
+        check_whole([kit for kit in third if not why_not_asked(kit, getattr(kit, name))], name)
+
+
 def test_a_sample_may_have_each_test_behind_each_middleware():
     """As many as there are parameters, or kinds of middleware; none of either is left out, and none is lost."""
     made = behind_each(Kit, beyond_sample=[pytest.mark.torture], each_middleware=True).values()

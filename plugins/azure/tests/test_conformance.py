@@ -58,5 +58,5 @@ class TestAzureThatPurges(ProviderConformance):
         return bench.provider(purge=True)
 
 
-globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture]))
+globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=3))
 together(pytest.mark.torture)(TestAzure)

@@ -43,5 +43,5 @@ class TestDirectory(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestDirectory, beyond_sample=[pytest.mark.torture]))
+globals().update(behind_each(TestDirectory, beyond_sample=[pytest.mark.torture], one_in=3))
 together(pytest.mark.torture)(TestDirectory)

@@ -32,5 +32,5 @@ class TestKeePass(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestKeePass, beyond_sample=[pytest.mark.torture]))
+globals().update(behind_each(TestKeePass, beyond_sample=[pytest.mark.torture], one_in=3))
 together(pytest.mark.torture)(TestKeePass)

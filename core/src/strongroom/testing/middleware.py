@@ -128,6 +128,7 @@ def behind_each(
     *,
     beyond_sample: Iterable[pytest.MarkDecorator] = (),
     each_middleware: bool = False,
+    one_in: int = 1,
 ) -> dict[str, type[ProviderConformance]]:
     """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
 
@@ -138,6 +139,7 @@ def behind_each(
             has parameters, with one of them. The others are tests of a name that ends in `_beyond`.
         each_middleware: Have each test in the sample behind each middleware at least once, and each of its
             parameters at least once.
+        one_in: Have one in so many tests in the sample, where other kits have the others in theirs.
     """
     made = [behind(kit), *(behind(kit, name) for name in CHAIN)]
     marks = tuple(beyond_sample)
@@ -146,8 +148,8 @@ def behind_each(
         if not asked:
             continue
         count = count_of_parameters(getattr(kit, name))
-        seed = seed_of(kit, name)
-        rounds = max(len(asked), count) if each_middleware else 1
+        seed, left_out = divmod(seed_of(kit, name), one_in)
+        rounds = 0 if left_out else max(len(asked), count) if each_middleware else 1
         sampled = {
             ((seed + turn) % len(asked), (seed // len(asked) + turn) % count) for turn in range(rounds)
         }
