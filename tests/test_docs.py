@@ -26,10 +26,11 @@ import pytest
 import yaml
 from strongroom.spec import load_plan
 
-# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+# pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from postgres_server import PostgresServer  # as above
+from pages import Block, blocks
+from postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = {
@@ -48,21 +49,8 @@ PAGES = sorted(
     if path != SEED
 )
 SCHEMA = json.loads((ROOT / "schemas" / "strongroom.schema.json").read_text())
-_BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n+)?(?P<indent> *)```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
-    re.MULTILINE | re.DOTALL,
-)
-_TITLE = re.compile(r'title="([^"]+)"')
 _EXIT = re.compile(r"\s+# exit (\d+)$")
 _MARK = "\x1e"
-
-
-@dataclass(frozen=True)
-class Block:
-    language: str
-    text: str
-    title: str | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -72,16 +60,6 @@ class Step:
     typed: str
     status: int = 0
     printed: str | None = None
-
-
-def blocks(page: Path) -> list[Block]:
-    found = []
-    for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
-        indent = len(match["indent"])
-        text = "".join(line[indent:] or "\n" for line in match["text"].splitlines(keepends=True))
-        title = _TITLE.search(match["info"])
-        found.append(Block(match["language"], text, title[1] if title else None, match["reason"]))
-    return found
 
 
 def steps(block: Block) -> list[Step]:

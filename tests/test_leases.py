@@ -425,6 +425,108 @@ def test_an_async_pool_of_psycopg_follows_a_lease(served):
     asyncio.run(run())
 
 
+@pytest.fixture
+def django_database(served, tmp_path, monkeypatch):
+    """Return what makes the connection of a Django whose engine follows `app`; see the how-to page."""
+    import django
+    from django.conf import settings
+    from django.db.utils import ConnectionHandler
+
+    (tmp_path / "live_engine").mkdir()
+    (tmp_path / "live_engine" / "base.py").write_text(
+        "from django.db.backends.postgresql import base\n"
+        "from strongroom.integrations.django import FollowsSecret\n"
+        "class DatabaseWrapper(FollowsSecret, base.DatabaseWrapper): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    if not settings.configured:
+        settings.configure(USE_TZ=True, LOGGING_CONFIG=None)
+        django.setup()
+    monkeypatch.setattr(settings, "STRONGROOM", served.registry, raising=False)
+    made = []
+
+    def connect(**more):
+        given = {
+            "ENGINE": "live_engine",
+            "NAME": "postgres",
+            "HOST": "127.0.0.1",
+            "PORT": served.servers.postgres.port,
+            "FOLLOWS": "app",
+            **more,
+        }
+        made.append(ConnectionHandler({"default": given})["default"])
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.close()
+        connection.close_pool()
+    for name in [name for name in sys.modules if name.startswith("live_engine")]:
+        del sys.modules[name]
+
+
+def _who(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_user")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"CONN_MAX_AGE": None, "OPTIONS": {"assume_role": "pg_read_all_data"}},
+        {"OPTIONS": {"pool": {"min_size": 1, "max_size": 1}}},
+    ],
+)
+def test_a_database_of_django_follows_a_lease(served, django_database, options):
+    """What a request has goes on; the next one logs in as the new user, also out of Django's own pool."""
+    from django.db.utils import DatabaseError
+
+    connection = django_database(**options)
+    first = _who(connection)
+    assert first == served.user
+    served.replace()
+    assert _who(connection) == first
+    connection.close_if_unusable_or_obsolete()  # the end of a request, or the beginning of the next
+    if "pool" in options["OPTIONS"]:
+        connection.close()  # gives it back
+    second = _who(connection)
+    assert second == served.user != first
+    served.revoke()
+    connection.close()  # refused at the first try, or closed by the pool
+    if "pool" in options["OPTIONS"]:
+        connection.pool.drain()
+    third = _who(connection)
+    assert third == served.user != second
+    served.revoke()
+    with pytest.raises(DatabaseError):  # its user is gone, which is noticed
+        _who(connection)
+    connection.close_if_unusable_or_obsolete()
+    connection.close()
+    assert _who(connection) == served.user != third
+
+
+def test_a_transaction_of_django_is_not_cut_off(served, django_database):
+    """It is closed when it is over; and what is missing in the settings is named."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    connection = django_database(CONN_MAX_AGE=None)
+    first = _who(connection)
+    connection.in_atomic_block = True
+    served.replace()
+    connection.close_if_unusable_or_obsolete()
+    assert _who(connection) == first
+    connection.in_atomic_block = False
+    connection.close_if_unusable_or_obsolete()
+    assert _who(connection) == served.user != first
+    with pytest.raises(ImproperlyConfigured, match="FOLLOWS"):
+        _who(django_database(FOLLOWS=""))
+    del settings.STRONGROOM
+    with pytest.raises(ImproperlyConfigured, match="STRONGROOM is missing"):
+        _who(django_database())
+
+
 def test_pools_follow_a_rotated_secret(servers, tmp_path):
     """JSON with user and password, or a plain password; a refused log-in waits for the rotation in flight."""
     from sqlalchemy import create_engine, text

@@ -36,6 +36,16 @@ def test_a_value_is_composed_of_others():
     assert found.as_env()["DATABASE_URL"] == found["DATABASE_URL"]
 
 
+def test_the_keys_of_what_is_declared_are_those_to_watch():
+    """Of a composed secret those of its parts, also where they are in no group that was asked for; each once."""
+    again = {"AGAIN": {"key": "database/password"}}
+    with registry_of(DATABASE | again) as registry:
+        assert registry.declared_keys() == ["USER", "database/password", "PORT"]
+        assert sorted(registry.declared_keys("web")) == ["PORT", "USER", "database/password"]
+        with pytest.raises(ValidationError, match="group 'nobody'"):
+            registry.declared_keys("nobody")
+
+
 def test_parts_outside_of_the_group_are_read_and_not_handed_over():
     with registry_of(DATABASE, {"database/password": "sesame"}) as registry:
         assert dict(registry.resolve("web")) == {"DATABASE_URL": "postgresql://app:sesame@db:5432/app"}

@@ -347,6 +347,23 @@ def test_fastapi_without_a_registry_says_what_to_do():
         client.get("/secret")
 
 
+def test_starlette_has_the_same_lifespan():
+    """The registry is in the application's state while it runs."""
+    from strongroom.integrations import asgi
+
+    async def length(request):
+        return PlainTextResponse(str(len(await request.app.state.strongroom.get_secret("a"))))
+
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        registry.set_secret("a", "sesame")
+        app = Starlette(routes=[Route("/", length)], lifespan=asgi.lifespan(registry))
+        with TestClient(app) as client:
+            assert client.get("/").text == "6"
+        assert not hasattr(app.state, "strongroom")
+
+
 class TestFastApiAtStart:
     """An application does not start without what it needs, and its log tells what a request lacked."""
 

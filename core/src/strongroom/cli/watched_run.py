@@ -17,7 +17,8 @@ from strongroom.cli.child.supervisor import StoppedForRestart, run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
 from strongroom.cli.selection import deprecations, read_all, select_secrets
-from strongroom.cli.watching import ChildControl, keys_of, signal_of, texts_of
+from strongroom.cli.watching import ChildControl, signal_of, texts_of
+from strongroom.declarations.resolve import keys_of
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -71,7 +72,7 @@ def run_watched(
         stack.callback(control.close)
         renew_files({}, texts_of(found))
         said: set[str] = set()
-        keys = keys_of(found)
+        keys = keys_of(registry.plan, chosen)
         if keys:
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
             stack.callback(control.stop)

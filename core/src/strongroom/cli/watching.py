@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import Resolution, SecretSource
     from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["ChildControl", "keys_of", "signal_of"]
+__all__ = ["ChildControl", "signal_of"]
 
 RESTART: Final = "restart"
 _SHORT_SECONDS: Final = 10.0
@@ -42,18 +42,6 @@ def signal_of(name: str) -> int | None:
     raise UsageError(
         f"--on-change takes `restart` or a signal's name, not {name!r}", hint="for example --on-change HUP"
     )
-
-
-def keys_of(found: Mapping[str, Resolution]) -> list[str]:
-    """Return the keys that the secrets were read from, of composed ones those of their parts."""
-
-    def walk(one: Resolution) -> Iterator[str]:
-        if one.plan.key:
-            yield one.plan.key
-        for part in one.parts:
-            yield from walk(part)
-
-    return list(dict.fromkeys(key for one in found.values() for key in walk(one)))
 
 
 class ChildControl:

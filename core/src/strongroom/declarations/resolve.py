@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import DescribedSource, SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["check_text", "mark_due", "require", "resolve", "resolve_all", "select_group"]
+__all__ = ["check_text", "keys_of", "mark_due", "require", "resolve", "resolve_all", "select_group"]
 
 
 _MOST_BATCHES: Final = 5
@@ -48,6 +48,16 @@ def select_group(plan: Declarations, group: str | None = None) -> dict[str, Secr
             hint=f"there are: {', '.join(groups) or 'no groups'}",
         )
     return chosen
+
+
+def keys_of(plan: Declarations, chosen: Mapping[str, SecretPlan]) -> list[str]:
+    """Return the keys that `chosen` are read from, of composed ones those of their parts, each once."""
+    needed: Iterable[SecretPlan] = chosen.values()
+    if any(secret.compose is not None for secret in chosen.values()):
+        from strongroom.declarations.compose import with_dependencies
+
+        needed = with_dependencies(chosen, plan.secrets).values()
+    return list(dict.fromkeys(secret.key for secret in needed if secret.compose is None))
 
 
 def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = None) -> ResolvedSecrets:

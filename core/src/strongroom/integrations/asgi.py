@@ -1,15 +1,25 @@
-"""Sets the tenant of each request, for any ASGI application; needs nothing but the standard library."""
+"""Opens a registry with an ASGI application, and sets the tenant of each request.
+
+It needs nothing but the standard library.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, InvalidTenantError
 from strongroom.tenancy import TenantContext
 
-__all__ = ["TenantMiddleware"]
+if TYPE_CHECKING:
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.models import Spec
+
+__all__ = ["TenantMiddleware", "lifespan"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,6 +30,46 @@ TenantOf = Callable[[Scope], str | Awaitable[str | None] | None]
 
 DEFAULT_HEADER = "x-tenant-id"
 _POLICY_VIOLATION = 1008
+
+
+def lifespan(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | SecretProviderRegistry | None = None,
+    *,
+    profile: str | None = None,
+    check: bool = True,
+    group: str | None = None,
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that opens a registry for the application and closes it at the end.
+
+    It is for Starlette, FastAPI and what else calls a lifespan with an application that has a `state`; there
+    `state.strongroom` is the `AsyncSecretRegistry`.
+
+    The application does not start where a secret that `secrets:` declares as required is missing, ill-typed
+    or cannot be read: the server logs the error, which names each, and ends. Secrets that only a tenant can
+    read are not looked at.
+
+    Args:
+        spec: See `AsyncSecretRegistry`; a registry is shared, and not closed.
+        profile: The spec's profile.
+        check: Whether to look at the declared secrets before the application starts.
+        group: Look at those of this group only.
+    """
+
+    @asynccontextmanager
+    async def opened(app: Any) -> AsyncIterator[None]:
+        from strongroom.declarations.resolve import require
+        from strongroom.registry.async_registry import AsyncSecretRegistry
+
+        async with AsyncSecretRegistry(spec, profile=profile) as made:
+            if check:
+                await asyncio.to_thread(require, made.registry, group)
+            app.state.strongroom = made
+            try:
+                yield
+            finally:
+                del app.state.strongroom
+
+    return opened
 
 
 class TenantMiddleware:

@@ -12,14 +12,10 @@ tenant's secrets.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from strongroom.declarations.resolve import require
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -29,6 +25,7 @@ from strongroom.errors import (
     StrongroomError,
     TenantContextError,
 )
+from strongroom.integrations.asgi import lifespan
 from strongroom.integrations.hosts import MissingHostError
 from strongroom.registry.async_registry import AsyncSecretRegistry
 from strongroom.tenancy import current_tenant
@@ -43,47 +40,11 @@ except ModuleNotFoundError as _error:
 
 if TYPE_CHECKING:
     from strongroom.declarations.resolution import ResolvedSecrets
-    from strongroom.registry import SecretProviderRegistry
-    from strongroom.spec.models import Spec
 
 __all__ = ["Registry", "add_error_handlers", "lifespan", "registry", "resolved", "secret", "tenant"]
 
 _log = logging.getLogger("strongroom.integrations")
 _RETRY_SECONDS = 5
-
-
-def lifespan(
-    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec | SecretProviderRegistry | None = None,
-    *,
-    profile: str | None = None,
-    check: bool = True,
-    group: str | None = None,
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that opens a registry for the application and closes it at the end.
-
-    The application does not start where a secret that `secrets:` declares as required is missing, ill-typed
-    or cannot be read: the server logs the error, which names each, and ends. Secrets that only a tenant can
-    read are not looked at.
-
-    Args:
-        spec: See `AsyncSecretRegistry`; a registry is shared, and not closed.
-        profile: The spec's profile.
-        check: Whether to look at the declared secrets before the application starts.
-        group: Look at those of this group only.
-    """
-
-    @asynccontextmanager
-    async def opened(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncSecretRegistry(spec, profile=profile) as made:
-            if check:
-                await asyncio.to_thread(require, made.registry, group)
-            app.state.strongroom = made
-            try:
-                yield
-            finally:
-                del app.state.strongroom
-
-    return opened
 
 
 def registry(connection: HTTPConnection) -> AsyncSecretRegistry:

@@ -181,6 +181,10 @@ class AsyncSecretRegistry(ProcessBound):
         """Return what `secrets:` declares, typed and checked."""
         return await self._call(self._registry.resolve, group)
 
+    def declared_keys(self, group: str | None = None) -> list[str]:
+        """Return the keys of what `secrets:` declares, for `watch`."""
+        return self._registry.declared_keys(group)
+
     def add_hook(self, hook: SecretHook) -> None:
         """Let `hook` see every operation; it is called in the thread that the operation runs in."""
         self._registry.add_hook(hook)

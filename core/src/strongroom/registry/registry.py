@@ -433,6 +433,16 @@ class SecretProviderRegistry(BaseProvider):
 
         return resolve(self, self._plan, group=group)
 
+    def declared_keys(self, group: str | None = None) -> list[str]:
+        """Return the keys of what `secrets:` declares, for `watch`; of composed secrets those of their parts.
+
+        Raises:
+            ValidationError: No declaration has this group.
+        """
+        from strongroom.declarations.resolve import keys_of, select_group
+
+        return keys_of(self._plan, select_group(self._plan, group))
+
     def rotation_lock(self) -> CacheStore | None:
         """Return the store whose lock the spec gives to rotations, for `SecretRotation(lock=)`."""
         found: CacheStore | None = self._assembly.rotation_lock()

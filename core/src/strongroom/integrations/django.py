@@ -1,0 +1,149 @@
+"""Databases of Django whose connections follow a secret: a lease, or a rotated password.
+
+An engine of Django's is a module with a `DatabaseWrapper`. One that follows is made of any of them:
+
+```python
+# mysite/live/base.py; in the settings: ENGINE "mysite.live", FOLLOWS "app"
+from django.db.backends.postgresql import base
+from strongroom.integrations.django import FollowsSecret
+
+
+class DatabaseWrapper(FollowsSecret, base.DatabaseWrapper): ...
+```
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
+from strongroom.integrations.hosts import MissingHostError
+
+try:
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+except ModuleNotFoundError as _error:
+    raise MissingHostError("django", "django") from _error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Base = Any  # what it is mixed into is one of Django's
+else:
+    Base = object
+
+__all__ = ["FollowsSecret"]
+
+_followers: weakref.WeakKeyDictionary[Any, dict[tuple[str, float | None], Follower]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class FollowsSecret(Base):
+    """What makes a `DatabaseWrapper` of Django's log in with the live values of a secret.
+
+    In the settings `STRONGROOM` is the registry. In those of the database `FOLLOWS` is the key of a
+    lease, of a JSON secret with `username` and `password`, or of a plain password; `MIN_LIFE` is
+    how many seconds a connection's values still have to live when a request begins (without it 10, or a
+    quarter of their life where that is less).
+
+    Where Django looks whether a connection is too old, at the beginning and the end of each request, one
+    that was opened with older values is closed. With the option `pool` Django's pool follows in the same way.
+    A log-in that is refused while a rotation of the key is in flight reads the value again, for 5 seconds at
+    most; one that is refused with the values of a lease asks whether it still lives.
+
+    Raises:
+        ImproperlyConfigured: `STRONGROOM` or `FOLLOWS` is missing.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._stamp: Stamp | None = None
+        self.execute_wrappers.append(self._notice)
+
+    @property
+    def pool(self) -> Any:
+        """Django's pool of psycopg, which follows; None where the option `pool` is not set."""
+        pool = super().pool
+        if pool is not None and getattr(pool, "_strongroom", None) is None:
+            from strongroom.integrations.psycopg import follow
+
+            registry, key, min_life = self._followed()
+            pool._strongroom = follow(pool, registry, key, min_life=min_life)  # noqa: SLF001  # the mark of what follows
+        return pool
+
+    def close_pool(self) -> None:
+        """Close Django's pool, and what follows with it."""
+        pool = super().pool
+        super().close_pool()
+        if pool is not None and getattr(pool, "_strongroom", None) is not None:
+            pool._strongroom.close()  # noqa: SLF001  # as above
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Log in with the live values."""
+        if getattr(self, "pool", None) is not None:
+            return super().get_new_connection(conn_params)
+        follower = self._follower()
+        values, attempts = follower.values(), follower.attempts()
+        while True:
+            stamp = follower.stamp(values)
+            try:
+                made = super().get_new_connection({**conn_params, **values})
+            except Exception as error:  # whatever the driver raises
+                newer = attempts.again(error, values)
+                if newer is None:
+                    raise
+            else:
+                self._stamp = stamp
+                return made
+            if newer == values:
+                time.sleep(PAUSE_SECONDS)
+            values = newer
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Close a connection whose values are no longer the live ones; else do what Django does."""
+        if self.connection is not None and self._stamp is not None and not self.in_atomic_block:
+            follower = self._follower()
+            if follower.came_back(self._stamp) or not follower.may_go_out(self._stamp):
+                self.close()
+                return
+        super().close_if_unusable_or_obsolete()
+
+    def _notice(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        """Run a query; where it fails because its user is gone, ask whether the lease still lives."""
+        try:
+            return execute(sql, params, many, context)
+        except Exception as error:
+            pool = getattr(self, "pool", None)
+            follower = self._follower() if pool is None else pool._strongroom  # noqa: SLF001  # as above
+            follower.failed(error.__cause__)
+            raise
+
+    def _followed(self) -> tuple[Any, str, float | None]:
+        registry = getattr(settings, "STRONGROOM", None)
+        if registry is None:
+            raise ImproperlyConfigured(
+                "the setting STRONGROOM is missing: the registry that the database's values come from, "
+                "such as STRONGROOM = SecretProviderRegistry(BASE_DIR / 'strongroom.yaml')"
+            )
+        key = self.settings_dict.get("FOLLOWS")
+        if not key:
+            raise ImproperlyConfigured(
+                f"the database {self.alias!r} has no FOLLOWS, the key of what it logs in with"
+            )
+        return registry, key, self.settings_dict.get("MIN_LIFE")
+
+    def _follower(self) -> Follower:
+        registry, key, min_life = self._followed()
+        followers = _followers.setdefault(registry, {})
+        found = followers.get((key, min_life))
+        if found is None:
+            made = Follower(registry, key, min_life=min_life)
+            found = followers.setdefault((key, min_life), made)
+            if found is not made:  # another thread was faster
+                made.close()
+        return found
