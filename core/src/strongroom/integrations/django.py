@@ -30,7 +30,7 @@ except ModuleNotFoundError as _error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Base = Any  # what it is mixed into is one of Django's
+    Base = Any
 else:
     Base = object
 
@@ -41,7 +41,7 @@ _followers: weakref.WeakKeyDictionary[Any, dict[tuple[str, float | None], Follow
 )
 
 
-class FollowsSecret(Base):
+class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is known to Django alone
     """What makes a `DatabaseWrapper` of Django's log in with the live values of a secret.
 
     In the settings `STRONGROOM` is the registry. In those of the database `FOLLOWS` is the key of a
