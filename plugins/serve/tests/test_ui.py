@@ -4,56 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
-from served import ADMIN, WEB, spec_of
+from pages import BOSS, VALUE, Fixed, spec_with_pages
+from served import ADMIN, WEB
 from strongroom.cli.context import GlobalOptions
 from strongroom.cli.overview import Overview
 from strongroom_serve.ui import Sessions
 
-BOSS = "boss-token-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-VALUE = "value-that-no-page-shows"
-
-
-def spec_with_pages(**more):
-    spec = spec_of(
-        {"name": "boss", "token": BOSS, "allow": [], "admin": True},
-        {"name": "web", "token": WEB, "allow": ["**"]},
-        middleware=[{"type": "caching", "ttl_seconds": 300}],
-        ui=True,
-    )
-    spec["secrets"] = {
-        "DATABASE_PASSWORD": {"key": "db/password", "rotate_days": 30},
-        "API_KEY": {"key": "<script>alert(1)</script>"},
-    }
-    return spec | more
-
-
-class Fixed(Overview):
-    """The real one, with an audit trail, a lease and a rotation that failed."""
-
-    def __init__(self):
-        super().__init__(GlobalOptions())
-
-    def rotations(self, registry):
-        now = datetime.now(UTC)
-        return [
-            {"key": "a/fine", "state": "current", "due_at": now + timedelta(1), "last_error": None},
-            {"key": "b/failed", "state": "applied", "due_at": None, "last_error": "verify failed"},
-            {"key": "c/late", "state": "current", "due_at": now - timedelta(1), "last_error": None},
-        ]
-
-    def leases(self, registry):
-        return [{"pipeline": "app", "key": "db", "expires_at": datetime.now(UTC), "renewable": True}]
-
-    def audit(self):
-        entry = {
-            "started_at": "2026-01-01", "actor": "<b>", "operation": "get", "key": "k", "tenant": None, "outcome": "denied"
-        }  # fmt: skip
-        return [{"path": "audit.jsonl", "ok": False, "told": "line 3 was changed", "entries": [entry]}]
 
 
 @pytest.fixture
@@ -138,7 +98,10 @@ def test_only_an_administrators_token_is_good_for_the_form(server, token):
 
 def test_a_form_of_another_page_is_refused(server):
     assert log_in(server, Origin="https://evil.example.com").status == 403
+    assert log_in(server, Origin="null").status == 403
     assert log_in(server, Origin=server.url).status == 303
+    # With `no-referrer` browsers would send `Origin: null` with this very form.
+    assert server.ask("GET", "/ui/login", token=None).headers["referrer-policy"] == "same-origin"
 
 
 def test_guesses_in_the_form_are_slowed_down_too(server):

@@ -30,7 +30,17 @@ from strongroom.errors import (
     ValidationError,
 )
 
-__all__ = ["DENIED", "Answer", "as_json", "bad_request", "data_answer", "errors", "of_error", "time_text"]
+__all__ = [
+    "DENIED",
+    "Answer",
+    "as_json",
+    "bad_request",
+    "data_answer",
+    "errors",
+    "not_allowed",
+    "of_error",
+    "time_text",
+]
 
 _log = logging.getLogger("strongroom.serve")
 _JSON = (b"content-type", b"application/json")
@@ -67,6 +77,11 @@ ABSENT = errors(404)
 def bad_request(told: str) -> Answer:
     """Return 400 with its reason."""
     return errors(400, told)
+
+
+def not_allowed(told: str, methods: str = "GET") -> Answer:
+    """Return 405 with its reason, and the methods that the path has, which HTTP demands."""
+    return errors(405, told, headers=((b"allow", methods.encode()),))
 
 
 def data_answer(data: Mapping[str, Any] | None, status: int = 200, **more: Any) -> Answer:
@@ -121,7 +136,7 @@ def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of c
     if isinstance(error, ConflictError):
         return errors(400, CAS_MISMATCH)
     if isinstance(error, UnsupportedOperationError):
-        return errors(405, error.message)
+        return not_allowed(error.message)
     if isinstance(error, ThrottledError):
         seconds = max(1, math.ceil(error.retry_after or 1))
         return errors(429, "the backend is throttling", headers=((b"retry-after", b"%d" % seconds),))

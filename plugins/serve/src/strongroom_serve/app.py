@@ -15,8 +15,8 @@ from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomErr
 from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.tenancy import check_tenant_id
 
-from strongroom_serve import aws_agent, vault_sys
-from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, of_error
+from strongroom_serve import aws_agent, openapi, vault_sys
+from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, not_allowed, of_error
 from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
@@ -34,6 +34,7 @@ _THROTTLED: Final = 429
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _NOT_OFFERED: Final = frozenset({"undelete", "destroy", "config", "subkeys"})
+_METHODS: Final = {"data": "GET, POST, PUT, DELETE", "metadata": "GET, LIST, DELETE"}
 _YES: Final = frozenset({"true", "1"})
 _WRITES: Final = frozenset({"POST", "PUT"})
 
@@ -138,7 +139,7 @@ class App:
             seen[1] = target.operation
             return await self._of_engine(request, client, target)
         if path.startswith(self._engine):
-            return errors(405, f"unsupported operation: {_told_of(path, self._engine)}")
+            return _not_offered(path, self._engine)
         if path == aws_agent.PATH:
             seen[1] = "get"
             return await self._of_agent(request, client)
@@ -150,6 +151,8 @@ class App:
         found: Answer | None = None
         if path == "/metrics":
             found = self._metrics()
+        elif path == openapi.PATH:
+            found = openapi.answer(name)
         elif path == vault_sys.LOOKUP_SELF:
             found = vault_sys.lookup_self(client)
         elif path == vault_sys.MOUNTS:
@@ -159,7 +162,7 @@ class App:
         elif path.startswith(f"{vault_sys.MOUNTS}/"):
             found = vault_sys.NO_MOUNT
         if found is not None and request.method != "GET":
-            return errors(405, "only GET")
+            return not_allowed("only GET")
         return found or ABSENT
 
     # --- who asks ---
@@ -264,7 +267,7 @@ class App:
 
     async def _of_agent(self, request: Request, client: Client) -> Answer:
         if request.method != "GET":
-            return errors(405, "only GET")
+            return not_allowed("only GET")
         asked = aws_agent.asked(request, by_uid=client.token is None)
         key = check_key(asked.key)
         asker = await self._asker(request, client, Target("history" if asked.is_old else "get", key))
@@ -298,7 +301,7 @@ class App:
         if request.path.rstrip("/") != PREFIX.rstrip("/"):
             return ABSENT
         if request.method != "GET":
-            return errors(405, "only GET")
+            return not_allowed("only GET")
         state = await self.health.state()
         return await pages.overview(backend, client, tenant, state, by_form=not by_token)
 
@@ -313,7 +316,7 @@ class App:
 
     async def _healthy(self, request: Request, seen: list[str]) -> Answer:
         if request.method not in {"GET", "HEAD"}:
-            return errors(405, "only GET")
+            return not_allowed("only GET", "GET, HEAD")
         client: Client | None = None
         if _token(request) is not None or self.backend.clients.of_uid(request.uid) is not None:
             try:
@@ -355,11 +358,13 @@ def _cache_gauges(backend: Backend) -> dict[str, Any]:
     return gauges
 
 
-def _told_of(path: str, engine: str) -> str:
+def _not_offered(path: str, engine: str) -> Answer:
     kind = path[len(engine) :].partition("/")[0]
     if kind in _NOT_OFFERED:
-        return f"`{kind}` is not offered; secrets are read, written, listed and deleted"
-    return "this method is not offered for this path"
+        told = f"`{kind}` is not offered; secrets are read, written, listed and deleted"
+    else:
+        told = "this method is not offered for this path"
+    return not_allowed(f"unsupported operation: {told}", _METHODS.get(kind, ""))
 
 
 def _token(request: Request) -> bytes | None:

@@ -12,11 +12,11 @@ from strongroom_serve.answers import Answer, as_json, bad_request
 from strongroom_serve.asking import Backend
 from strongroom_serve.request import Refused, Request
 
-__all__ = ["PATH", "TOKEN_HEADER", "Asked", "answer", "asked"]
+__all__ = ["PATH", "STAGES", "TOKEN_HEADER", "Asked", "answer", "asked"]
 
 PATH: Final = "/secretsmanager/get"
 TOKEN_HEADER: Final = b"x-aws-parameters-secrets-token"
-_STAGES: Final = {"AWSCURRENT": "current", "AWSPREVIOUS": "previous", "AWSPENDING": "pending"}
+STAGES: Final = {"AWSCURRENT": "current", "AWSPREVIOUS": "previous", "AWSPENDING": "pending"}
 _YES: Final = frozenset({"true", "1"})
 
 
@@ -54,8 +54,8 @@ def asked(request: Request, *, by_uid: bool) -> Asked:
     key, stage = query.get("secretId", ""), query.get("versionStage") or "AWSCURRENT"
     if not key:
         raise Refused(bad_request("`secretId` is missing"), "query")
-    if stage not in _STAGES:
-        raise Refused(bad_request(f"`versionStage` must be one of: {', '.join(_STAGES)}"), "query")
+    if stage not in STAGES:
+        raise Refused(bad_request(f"`versionStage` must be one of: {', '.join(STAGES)}"), "query")
     return Asked(key, query.get("versionId") or None, stage, query.get("refreshNow", "").lower() in _YES)
 
 
@@ -83,7 +83,7 @@ async def answer(backend: Backend, what: Asked) -> Answer:
 def _is_asked(one: SecretVersion, what: Asked) -> bool:
     if what.version is not None:
         return one.version == what.version
-    return one.state == _STAGES[what.stage]
+    return one.state == STAGES[what.stage]
 
 
 async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
@@ -98,7 +98,7 @@ async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
 
 
 def _object(key: str, value: str, one: SecretVersion | None) -> dict[str, Any]:
-    stages = {state: stage for stage, state in _STAGES.items()}
+    stages = {state: stage for stage, state in STAGES.items()}
     state = one.state if one is not None else "current"
     told: dict[str, Any] = {
         "ARN": f"arn:aws:secretsmanager:local:000000000000:secret:{key}",
