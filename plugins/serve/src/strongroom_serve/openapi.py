@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from strongroom._version import __version__
 from strongroom.keys import MAX_KEY_CHARACTERS
 
 from strongroom_serve import aws_agent, vault_sys
@@ -48,13 +47,15 @@ def answer(mount: str) -> Answer:
 
 
 def _description(mount: str) -> dict[str, Any]:
+    from importlib.metadata import version  # it loads much, and few ask for this
+
     told = "The secret's key: segments joined by `/`, which may be sent as they are or as `%2F`."
     key = {"name": "key", "in": "path", "required": True, "description": told, "schema": _KEY}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "strongroom serve",
-            "version": __version__,
+            "version": version("strongroom-serve"),
             "description": "The pipelines of a spec as Vault's KV engine, version 2, and as AWS's agent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
