@@ -6,6 +6,7 @@ import importlib.util
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -27,25 +28,52 @@ def programs():
 class PostgresServer:
     """Runs from construction to `stop`; the superuser is `postgres`, who logs in by a password like all."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, primary=None):
         self._settings = settings
-        self.password = secrets.token_hex(16)
+        self.password = primary.password if primary else secrets.token_hex(16)
         # Not in a folder of pytest's: the user who runs the server may not enter those.
         self.folder = Path(tempfile.mkdtemp(prefix="strongroom-postgres-"))
         self.as_its_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         if self.as_its_user:
             os.chown(self.folder, NOBODY, NOBODY)
         self._bin = self._runnable(programs())
+        if primary:
+            self._copy(primary)
+        else:
+            self._make()
+        self.port = self.free_port()
+        self.process = self._start()
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
+
+    def _make(self):
         password = self.folder / "password"
         password.write_text(self.password)
         password.chmod(0o644)
-        self._run(
-            "initdb", "-D", "data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile=password", "--no-sync"
-        )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.process = self._start()
+        words = ("-D", "data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile=password", "--no-sync")
+        self._run("initdb", *words)
+
+    def _copy(self, primary):
+        login = f"{primary.url(database='postgres')}?application_name=replica"
+        self._run("pg_basebackup", "-D", "data", "-d", login, "-R", "-c", "fast", "--no-sync")
+
+    def replica(self, *settings):
+        """Return a server that follows this one by streaming, and answers reads."""
+        return PostgresServer(*settings, primary=self)
+
+    def promote(self):
+        """Make a replica a server that takes writes."""
+        with self.login("postgres", self.password) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def crash(self):
+        """End it at once with all of its sessions; nothing of what it has in memory alone is written."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
 
     def _runnable(self, folder):
         tried = self._program(folder / "initdb", "--version")
@@ -111,7 +139,7 @@ class PostgresServer:
 
     def stop(self):
         """Stop the server and remove what it wrote."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # which does not wait for sessions to end
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

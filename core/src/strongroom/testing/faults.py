@@ -28,12 +28,15 @@ class FaultProxy:
             through a byte each 50 ms; `half` ends after half of an answer; `refuse` closes each new
             connection at once.
         latency: Seconds that each piece of an answer waits, in mode `pass`.
+        cut_after: So many bytes of requests and answers together still pass, in mode `pass`; the next byte
+            resets its connection, in both directions, and makes this None: all pass again.
         connections: How many connections have been opened so far.
     """
 
     def __init__(self, target: int, *, latency: float = 0.0) -> None:
         self.mode: Mode = "pass"
         self.latency = latency
+        self.cut_after: int | None = None
         self.connections = 0
         self._target = target
         self._stop = threading.Event()
@@ -121,8 +124,22 @@ class FaultProxy:
                     continue
                 if back and self.latency and self._stop.wait(self.latency):
                     return
-                sink.sendall(data)
+                passed = self._passed(len(data))
+                sink.sendall(data[:passed])
+                if passed < len(data):
+                    _reset(source)
+                    _reset(sink)
+                    return
             sink.shutdown(socket.SHUT_RDWR)
+
+    def _passed(self, length: int) -> int:
+        """Return how many of so many bytes pass, of those that `cut_after` leaves."""
+        with self._keeping:
+            left = self.cut_after
+            if left is None:
+                return length
+            self.cut_after = None if left < length else left - length
+            return min(left, length)
 
     def _drip(self, sink: socket.socket, data: bytes) -> bool:
         for at in range(len(data)):

@@ -237,12 +237,15 @@ class Pool:
                 result = work(connection)
             except LostError as error:
                 said = str(error)
-                self._give_back(None)
+                self._lost()
                 if fresh:
                     break
                 continue
             except ServerError as error:
-                self._give_back(None if connection.closed else connection)
+                if connection.closed:
+                    self._lost()
+                else:
+                    self._give_back(connection)
                 if error.sqlstate in UNPREPARED and connection.prepare:
                     # A pooler that nobody told us of, or tables that were changed under the plan.
                     if error.sqlstate != "0A000":
@@ -254,7 +257,7 @@ class Pool:
                 raise
             except BaseException:
                 connection.close()
-                self._give_back(None)
+                self._lost()
                 raise
             self._give_back(connection)
             return result
@@ -314,10 +317,14 @@ class Pool:
             self._free.release()
             raise
 
-    def _give_back(self, connection: Connection | None) -> None:
-        if connection is not None:
-            connection.used = time.monotonic()
-            self._idle.append(connection)
+    def _give_back(self, connection: Connection) -> None:
+        connection.used = time.monotonic()
+        self._idle.append(connection)
+        self._free.release()
+
+    def _lost(self) -> None:
+        # What ended one, such as a failover, ended the others, and each would cost a call one of its tries.
+        self._drop_idle()
         self._free.release()
 
     def _drop_idle(self) -> None:

@@ -51,6 +51,7 @@ _LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {
     "28000": (AuthenticationError, "look at pg_hba.conf, and at the role's name"),
     "42501": (PermissionDeniedError, "the grants to paste are in docs/how-to/backends/postgresql.md"),
     "3D000": (ConfigurationError, "the database in the URL does not exist"),
+    "25P03": (BackendUnavailableError, "the server ended a session that was idle for too long; try again"),
     "25006": (ReadOnlyError, "this is a replica: give target_session_attrs=read-write in the URL"),
     "42883": (ConfigurationError, "PostgreSQL 13 or newer is needed"),
 }
