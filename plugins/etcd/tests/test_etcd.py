@@ -351,7 +351,55 @@ def test_a_watch_that_the_user_may_not_have_is_denied(make, guarded):
         make(guarded.url, prefix="app/").subscribe_changes(lambda _: None)
 
 
+def batches_of(provider):
+    """Subscribe; return the subscription, the batches that came so far, and a function that waits for the next."""
+    batches, came = [], threading.Semaphore(0)
+
+    def changed(changes):
+        batches.append([(one.key, one.kind) for one in changes])
+        came.release()
+
+    return provider.subscribe_changes(changed), batches, lambda: came.acquire(timeout=60)
+
+
 # --- faults ---
+
+
+def test_another_member_is_asked_where_one_does_not_answer_any_more(make, server):
+    """A host that hangs, or is cut off, keeps its connections: it gets half of a call's time, once."""
+    with FaultProxy(server.port) as proxy:
+        provider = make([f"http://127.0.0.1:{proxy.port}", server.url])
+        provider.set_secret("key", "1")
+        client = provider._backend._client
+        kept = [client._take(provider._deadline()) for _ in range(3)]
+        client._idle.extend(kept)
+        provider._timeout = 4
+        proxy.mode = "black_hole"
+        provider.set_secret("key", "2")
+        opened = proxy.connections
+        assert provider.get_secret("key") == "2"
+        assert proxy.connections == opened
+        assert len(provider.list_versions("key")) == 2
+
+
+def test_a_watch_that_was_cut_off_for_longer_than_revisions_are_kept(make, server):
+    """It says that changes may have been missed, and goes on."""
+    with FaultProxy(server.port) as proxy:
+        other = make()
+        other.set_secret("key", "1")
+        subscription, batches, waits = batches_of(make(f"http://127.0.0.1:{proxy.port}"))
+        proxy.mode = "reset"
+        for value in ("2", "3"):
+            other.set_secret("key", value)
+        revision = server.ask("/v3/kv/range", {"key": b64("nothing")})["header"]["revision"]
+        server.ask("/v3/kv/compaction", {"revision": revision})
+        proxy.mode = "pass"
+        assert waits()
+        assert batches == [[]]
+        other.set_secret("key", "4")
+        assert waits()
+        assert batches == [[], [("key", "set")]]
+        subscription.close()
 
 
 def test_a_server_that_answers_nothing_is_given_up_in_time(make, server):

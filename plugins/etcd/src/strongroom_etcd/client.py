@@ -131,6 +131,7 @@ class Client:
                 refused = translate(error, doing)
             except (LostError, OSError) as error:
                 failed, refused = _said(error, doing), None
+                self._drop_idle()  # they lead to the same member
             except DeadlineExceededError:
                 if not failed:
                     raise
@@ -150,17 +151,22 @@ class Client:
     def _post(self, path: str, data: bytes, deadline: Deadline) -> dict[str, Any]:
         token = self._logged_in(deadline)
         connection = self._take(deadline)
+        share = self._share(deadline)
         kept = False
         try:
             try:
-                status, body = connection.post(path, data, token, deadline)
+                status, body = connection.post(path, data, token, share)
             except LostError:
                 if connection.fresh:
                     raise
                 # A kept connection that had died: at once on a new one.
                 connection.close()
                 connection = self._open(deadline)
-                status, body = connection.post(path, data, token, deadline)
+                status, body = connection.post(path, data, token, share)
+            except DeadlineExceededError:
+                if len(self._endpoints) == 1:
+                    raise
+                raise LostError("a member does not answer") from None
             kept = True
         finally:
             if kept:
@@ -183,11 +189,15 @@ class Client:
         tls = self._tls() if address.scheme == "https" else None
         host, port = address.hostname or "", address.port or 2379
         # On a thread of its own, for the search for a host's address knows no time-out.
-        share = Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
+        share = self._share(deadline)
         try:
             return self._runner.run(lambda: HTTPConnection(host, port, tls, share), share)
         except DeadlineExceededError:
             raise LostError(f"{host}:{port} does not answer") from None
+
+    def _share(self, deadline: Deadline) -> Deadline:
+        """Return the part of the time for one member: half of it, where there are others."""
+        return Deadline(max(deadline.remaining() / 2, 0.05) if len(self._endpoints) > 1 else None, deadline)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -237,12 +247,15 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that are free."""
+        self._drop_idle()
+        self._runner.close()
+
+    def _drop_idle(self) -> None:
         while self._idle:
             try:
                 self._idle.pop().close()
             except IndexError:
                 break
-        self._runner.close()
 
     def _begin_again(self) -> None:
         self._idle: deque[HTTPConnection] = deque()
