@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 
 import pytest
 from strongroom.encryption.keys import generate_key
 from strongroom_file import FileSecretProvider
 from strongroom_file.changes import ChangeWatcher, Picture
+from strongroom_file.notices import waiting_for
 
 KEY = generate_key()
 
@@ -113,20 +115,113 @@ def test_a_rekey_is_no_change_and_a_restore_is(store, tmp_path):
         assert ("c", "deleted", None) in looker.look()
 
 
-def test_a_watcher_looks_where_the_files_changed_and_once_a_second_besides(store, tmp_path, monkeypatch):
-    """A file's time is coarse."""
+class Waits:
+    """Takes the place of what a watcher waits with: says what it is given to say, and keeps how long it was to wait."""
+
+    def __init__(self, clock, *answers):
+        self.clock, self.answers, self.seconds = clock, list(answers), []
+
+    def wait(self, seconds):
+        if not self.answers:
+            self.watcher._ended = True
+            return False
+        self.seconds.append(seconds)
+        self.clock[0] += seconds
+        return self.answers.pop(0)
+
+    def wake(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+def watch_with(store, path, monkeypatch, *answers):
+    """Run a watcher's thread here, and return the pauses that it made and how often it asked the store."""
+    clock, looks = [100.0], []
+    monkeypatch.setattr("strongroom_file.changes.time.monotonic", lambda: clock[0])
+
+    def read(compare):
+        looks.append(clock[0])
+        return store._read(compare, None, lambda: None)
+
+    watcher = ChangeWatcher(path, read)
+    watcher._look()
+    waits = Waits(clock, *answers)
+    waits.watcher, watcher._thread = watcher, threading.current_thread()
+    watcher._run(waits)
+    assert waits.closed
+    return waits.seconds, len(looks) - 1
+
+
+def test_an_idle_watcher_wakes_up_once_a_second(store, tmp_path, monkeypatch):
+    """A file's time is coarse, so the store itself is asked then."""
     store.set_secret("a", "1")
-    now = [0.0]
-    monkeypatch.setattr("strongroom_file.changes.time.monotonic", lambda: now[0])
+    pauses, looks = watch_with(store, tmp_path / "s.enc", monkeypatch, *[False] * 10)
+    assert (pauses, looks) == ([1.0] * 10, 10)
+
+
+def test_what_was_written_is_looked_at_until_it_must_have_been_committed(store, tmp_path, monkeypatch):
+    store.set_secret("a", "1")
+    pauses, looks = watch_with(store, tmp_path / "s.enc", monkeypatch, True, *[False] * 9)
+    assert pauses == [1.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
+    assert looks == 10
+
+
+def test_files_that_seem_changed_are_looked_at_where_the_system_says_nothing(store, tmp_path, monkeypatch):
+    """Ticks come more often than once a second, and only ask where the files seem changed."""
+    store.set_secret("a", "1")
     watcher = ChangeWatcher(tmp_path / "s.enc", lambda read: store._read(read, None, lambda: None))
     watcher._look()
-    assert not watcher._seems_changed()
-    now[0] += 1.0
-    assert watcher._seems_changed()
-    watcher._look()
+    assert watcher._signature() == watcher._seen
     with FileSecretProvider(tmp_path / "s.enc", KEY) as other:
         other.set_secret("a", "2")
-        assert watcher._seems_changed()
+        assert watcher._signature() != watcher._seen
+
+
+@pytest.fixture(params=["as this system tells", "by ticks"])
+def waiting(request, tmp_path, monkeypatch):
+    if request.param == "by ticks":
+        monkeypatch.setattr("strongroom_file.notices.sys.platform", "other")
+    made = waiting_for(tmp_path / "s.enc")
+    yield made
+    made.close()
+
+
+def test_a_wait_ends_as_somebody_wakes_it_and_after_its_time(waiting):
+    assert not waiting.wait(0.001)
+    waiting.wake()
+    assert waiting.wait(60)
+    waiting.close()
+    waiting.wake()
+    waiting.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux gives notices")
+def test_the_kernel_says_what_was_written_and_nothing_of_other_files(tmp_path):
+    waiting, path = waiting_for(tmp_path / "s.enc"), tmp_path / "s.enc"
+    try:
+        (tmp_path / "audit.log").write_bytes(b"another file")
+        assert not waiting.wait(0)
+        for change in (
+            lambda: path.write_bytes(b"it is made"),
+            lambda: path.write_bytes(b"it is written"),
+            lambda: (tmp_path / "s.enc-wal").write_bytes(b"so is its log"),
+            lambda: (tmp_path / "audit.log").replace(path),
+            lambda: path.write_bytes(b"the one that came in its place is written"),
+        ):
+            change()
+            assert waiting.wait(60)
+            while waiting.wait(0):
+                pass
+        assert not waiting.wait(0.001)
+    finally:
+        waiting.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux gives notices")
+def test_a_folder_that_is_not_there_is_looked_at_by_ticks(tmp_path):
+    assert type(waiting_for(tmp_path / "none" / "s.enc")) is not type(waiting_for(tmp_path / "s.enc"))
 
 
 def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(store):

@@ -6,7 +6,6 @@ compared by the leaves that one of them has and the other has not, however many 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -20,6 +19,7 @@ from strongroom.errors import StrongroomError
 from strongroom.keys import is_reserved
 from strongroom.providers import SecretChange, Subscribers
 
+from strongroom_file.notices import Waiting, waiting_for
 from strongroom_file.store.format import ENTRY, Link, Node, version_id
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangeWatcher", "Picture"]
 
-_LOOK_SECONDS: Final = 0.04
 _SURE_SECONDS: Final = 1.0
 """How often the store itself is asked where its files seem untouched: their times are coarse."""
+_FIRST_PAUSE: Final = 0.01
 _log = logging.getLogger("strongroom.watch")
 
 Versions = dict[bytes, tuple[int, int]]
@@ -118,6 +118,7 @@ class ChangeWatcher:
     """
 
     def __init__(self, path: Path, read: Callable[[Callable[[Snapshot], None]], object]) -> None:
+        self._path = path
         self._paths = (f"{path}-wal", str(path))
         self._read = read
         self._picture = Picture()
@@ -125,9 +126,7 @@ class ChangeWatcher:
         self._sure = float("-inf")
         self._failing = False
         self._looking = threading.Lock()
-        # Locked until something is to be looked at: waiting for a lock costs less than for an event.
-        self._quiet = threading.Lock()
-        self._quiet.acquire()
+        self._waiting: Waiting | None = None
         self._ended = False
         self._thread: threading.Thread | None = None
         self._adding = threading.Lock()
@@ -142,7 +141,10 @@ class ChangeWatcher:
             made = self._subscribers.add(callback)
             if self._ended or self._thread is None:
                 self._ended = False
-                self._thread = threading.Thread(target=self._run, name="strongroom-file-watch", daemon=True)
+                waiting = self._waiting = waiting_for(self._path)
+                self._thread = threading.Thread(
+                    target=self._run, args=(waiting,), name="strongroom-file-watch", daemon=True
+                )
                 self._thread.start()
         return made
 
@@ -165,35 +167,46 @@ class ChangeWatcher:
 
     def wake(self) -> None:
         """Look at once: this process has written."""
-        with contextlib.suppress(RuntimeError):  # it is free already
-            self._quiet.release()
+        if self._waiting is not None:
+            self._waiting.wake()
 
     def close(self) -> None:
         """End all subscriptions."""
         self._ended = True
         self.wake()
 
-    def _run(self) -> None:
+    def _run(self, waiting: Waiting) -> None:
         me = threading.current_thread()
-        while not self._ended and self._thread is me:
-            woken = self._quiet.acquire(timeout=_LOOK_SECONDS)
-            if self._ended or not (woken or self._seems_changed()):
-                continue
-            try:
-                self._look()
-            except StrongroomError as error:
-                if not self._failing:
-                    self._failing = True
-                    _log.warning("the store cannot be asked for changes: %s", type(error).__name__)
+        pause = _SURE_SECONDS
+        try:
+            while True:
+                written = waiting.wait(pause)
+                if self._ended or self._thread is not me:
+                    return
+                if written or self._signature() != self._seen:
+                    pause = _FIRST_PAUSE
+                elif pause < _SURE_SECONDS:
+                    # What was written is committed some time later, which leaves no trace in the files.
+                    pause = min(pause * 2, _SURE_SECONDS)
+                elif time.monotonic() - self._sure < _SURE_SECONDS:
+                    continue
+                self._try_to_look()
+        finally:
+            waiting.close()
 
-    def _seems_changed(self) -> bool:
-        return time.monotonic() - self._sure >= _SURE_SECONDS or self._signature() != self._seen
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except StrongroomError as error:
+            if not self._failing:
+                self._failing = True
+                _log.warning("the store cannot be asked for changes: %s", type(error).__name__)
 
     def _signature(self) -> object:
         found: list[tuple[int, int, int] | None] = []
         for path in self._paths:
             try:
-                status = os.stat(path)  # noqa: PTH116  # twenty times a second
+                status = os.stat(path)  # noqa: PTH116  # often
             except OSError:
                 found.append(None)
             else:
