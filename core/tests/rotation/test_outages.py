@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from rotation_support import BACKENDS, KEY, NEW, OLD, Mortal
+from strongroom import SecretRotation
+from strongroom.cache import MemoryCacheStore
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -96,3 +98,57 @@ def test_what_is_returned_is_true(abilities, error, after):
             quiet += 1
             world.holds(NEW)
     assert quiet < 20
+
+
+@pytest.mark.parametrize("grace", [0, 60])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_outage_at_the_last_step_says_that_it_took_effect(abilities, grace, after):
+    """And only there; `resume` ends what `status` shows. An ended record that stays is not an error."""
+    took = 0
+    for world, raised in every_failure(abilities, BackendUnavailableError, after=after, grace=grace):
+        effect = raised is None or "took effect, but could not be ended: no, for a test" in raised.message
+        if raised is None:
+            world.holds(NEW)
+        elif effect:
+            took += 1
+            assert raised.message.startswith(f"the rotation of {KEY!r} took effect")
+            assert "readers get that value, and the target system takes it" in raised.hint
+            assert (world.memory.get_secret(KEY), world.target.password) == (NEW, NEW)
+            in_flight = world.rotation().status_of(KEY).state != "current"
+            assert in_flight or after
+            if in_flight:
+                assert world.rotation().resume(KEY).state == "current"
+            world.holds(NEW)
+        else:
+            assert "took effect" not in f"{raised.message} {raised.hint}"
+    assert took in {1, 2}  # without conditional writes it is read first
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_so_does_one_at_the_last_step_of_a_rollback(abilities, after):
+    def roll_back(world):
+        world.rotation().rollback(KEY)
+
+    def half_way(world):
+        failing = {"apply": world.target.apply, "verify": lambda *_: False}
+        with pytest.raises(RotationError):
+            SecretRotation(world.provider, lock=MemoryCacheStore(), **failing).rotate(KEY, NEW)
+
+    counted = World(abilities, 0, Failing(BackendUnavailableError))
+    half_way(counted)
+    took = 0
+    for at in range(1, counted.requests(roll_back) + 1):
+        world = World(abilities, 0, Failing(BackendUnavailableError))
+        half_way(world)
+        world.mortal.die_at(at, after=after)
+        raised = None
+        try:
+            roll_back(world)
+        except StrongroomError as error:
+            raised = error
+        world.mortal.live_on()
+        if raised is not None and "took effect" in raised.message:
+            took += 1
+            assert raised.message.startswith(f"the rollback of {KEY!r} took effect")
+            assert (world.memory.get_secret(KEY), world.target.password) == (OLD, OLD)
+    assert took in {1, 2}  # without conditional writes it is read first

@@ -9,6 +9,7 @@ import time
 import aws_rules
 import pytest
 from aws_front import Front, refusal, success, value
+from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -17,6 +18,7 @@ from strongroom.errors import (
     SecretTooLargeError,
     ValidationError,
 )
+from strongroom.registry.watch import Watch
 from strongroom_aws import AWSSecretProvider
 from strongroom_aws.names import HASH_MARK, name_of
 from strongroom_aws.versions import CANDIDATE, CURRENT, PENDING
@@ -476,3 +478,25 @@ def test_many_descriptions_take_a_request_for_a_hundred(make):
     assert asked == ["list_secrets"]
     assert sorted(found) == ["app/k00", "app/k01", "app/k02", "other", "zz"]
     assert found["zz"].version == provider.describe_secret("zz").version
+
+
+def test_a_poll_of_watched_secrets_is_one_request(make, counted):
+    """And a change of two of them comes in one call."""
+    provider, now, heard = make(), [0.0], []
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    with SecretProviderRegistry(spec) as own:
+        own.register("app", provider, prefix="")
+        keys = [f"app/k{number:03}" for number in range(30)]
+        provider.set_secrets(dict.fromkeys(keys, "1"))
+        watch = Watch(own, keys, heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # without a thread: this test says what the time is
+        watch.start()
+        assert counted(provider, watch.work) == []
+        for _ in range(2):
+            now[0] += 30.0
+            assert counted(provider, watch.work) == ["ListSecrets"]
+        provider.set_secrets({"app/k007": "2", "app/k023": "2"})
+        now[0] += 30.0
+        assert counted(provider, watch.work) == ["ListSecrets"]
+        assert [[one.key for one in batch] for batch in heard] == [["app/k007", "app/k023"]]
+        watch.close()

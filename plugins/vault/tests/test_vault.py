@@ -11,6 +11,7 @@ import threading
 from urllib.parse import quote
 
 import pytest
+from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -23,6 +24,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
+from strongroom.registry.watch import Watch
 from strongroom.testing.faults import ends_in_time
 from strongroom_vault import VaultSecretProvider
 from strongroom_vault.errors import shown, translate
@@ -329,3 +331,36 @@ def test_many_descriptions_of_a_folder_take_one_request(server, mount):
         assert found["app/k1"] == provider.describe_secret("app/k1")
         provider._lists_metadata = False
         assert provider.describe_secrets([*keys, "top"]) == found
+
+
+def test_a_poll_of_watched_secrets_is_one_request(server, mount):
+    """And a change of two of them comes in one call, with nothing asked for any key alone."""
+    now, heard, asked = [0.0], [], []
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    with (
+        VaultSecretProvider(server.url, server.token, mount) as provider,
+        SecretProviderRegistry(spec) as own,
+    ):
+        own.register("app", provider, prefix="")
+        keys = [f"app/k{number:03}" for number in range(50)]
+        provider.set_secrets(dict.fromkeys(keys, "1"))
+        watch = Watch(own, keys, heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # without a thread: this test says what the time is
+        watch.start()
+        call = provider._client.call
+        provider._client.call = lambda method, path, *args, **kwargs: (
+            asked.append(method),
+            call(method, path, *args, **kwargs),
+        )[1]
+        for _ in range(3):
+            assert watch.work() == 30.0
+            now[0] += 30.0
+        assert asked == ["list"] * 2  # the third is due now
+        provider.set_secrets({"app/k007": "2", "app/k043": "2"})
+        asked.clear()
+        watch.work()
+        assert asked == ["list"]
+        assert [[(one.key, one.version) for one in batch] for batch in heard] == [
+            [("app/k007", "2"), ("app/k043", "2")]
+        ]
+        watch.close()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.errors import ConflictError, StrongroomError, show_key
+from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
 from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record
 
@@ -186,7 +186,13 @@ class HeldRecord:
             step="end",
         )
         self.in_flight = False
-        self.remove()
+        try:
+            self.remove()
+        except BackendUnavailableError as error:
+            # It says that nothing is in flight; the next look removes it.
+            _log.warning(
+                "%s: its ended record is left for the next look: %s", self._key, type(error).__name__
+            )
 
 
 def released() -> dict[str, None]:

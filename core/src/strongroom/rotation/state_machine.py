@@ -46,6 +46,10 @@ _GO_ON: Final = (
     "readers may get the old value while the target system has the new one: `resume` it as soon as that "
     "works, or roll it back"
 )
+_LAST: Final = (
+    "readers get that value, and the target system takes it; `status` may show it in flight until `resume` "
+    "has ended it"
+)
 _CHANGED: Final = (
     "see which value the target system takes: `resume` has not touched it; "
     "`rollback` lets it take the value that readers get now"
@@ -71,6 +75,7 @@ class RotationRun:
         self._system = TargetSystem(self._secret, self._held, settings)
         self._look: Look | None = None  # what `begin` saw, for the step after it
         self._fresh = False  # whether this attempt has begun the rotation, and nobody disturbed it
+        self._effect: str | None = None  # what has taken effect, where only its record is to be ended
 
     @property
     def in_flight(self) -> bool:
@@ -125,7 +130,12 @@ class RotationRun:
         """Make `error` one about the secret, and not about the record; say where a rotation is in flight."""
         name, key = show_key(self._held.ledger.name), show_key(self._key)
         text = error.message.replace(name, key)
-        if self.in_flight and not isinstance(error, RotationError | ConflictError):
+        if isinstance(error, RotationError | ConflictError):
+            pass
+        elif self._effect is not None:
+            text = f"{self._effect}, but could not be ended: {text}"
+            error.hint = f"{error.hint}; {_LAST}" if error.hint else _LAST
+        elif self.in_flight:
             text = f"the rotation of {key} is in flight: {text}"
             error.hint = f"{error.hint}; {_GO_ON}" if error.hint else _GO_ON
         of_key = error.args == (error.key,)
@@ -200,7 +210,7 @@ class RotationRun:
             try:
                 return self._back(record) if record.abandoned else self._forward(record)
             except DisturbedError as disturbed:
-                record, self._fresh = disturbed.record, False
+                record, self._fresh, self._effect = disturbed.record, False, None
 
     def _forward(self, record: Record) -> RotationResult:
         if record.state == "pending":
@@ -215,7 +225,10 @@ class RotationRun:
             if self._settings.verify is not None:
                 self._system.call(record, "verify", self._settings.verify, self._new(record))
             record = self._passed(record, "verified", step="promote")
-        return self._ended(self._promoted(record), self._settings.grace)
+        record = self._promoted(record)
+        kind = "rollback" if record.undoes else "rotation"
+        self._effect = f"the {kind} of {show_key(self._key)} took effect"
+        return self._ended(record, self._settings.grace)
 
     # --- back ---
 
@@ -250,6 +263,7 @@ class RotationRun:
                 break
         readers = self._secret.readers(record, self._secret.look())
         state: RotationState = "current" if readers == "new" else "rolled_back"
+        self._effect = f"the rollback of {show_key(self._key)} took effect"
         if record.begun:
             self._system.retire(record, goal, *((record.old,) if readers != "old" else ()), made)
         self._held.close(record, state, self._system.left_of(record))
