@@ -240,6 +240,25 @@ def test_a_repeated_step_has_its_id_again_and_no_other_step_has_it():
     assert current_step() is None
 
 
+def test_a_step_says_whether_it_may_have_been_done_before():
+    memory, rotator = memory_with(), Passwords()
+    rotator.broken = ("apply",)
+    rotation = rotation_with(memory, rotator, grace_seconds=60)
+    for again in (rotation.rotate, rotation.resume):
+        with pytest.raises(RotationError):
+            again(KEY)
+    rotator.broken = ()
+    rotation.rollback(KEY)
+    rotation.rotate(KEY)
+    steps = [(name, step.name, step.repeated) for name, step in rotator.steps if name == "apply"]
+    assert steps == [
+        ("apply", "apply", False),
+        ("apply", "apply", True),
+        ("apply", "rollback", True),
+        ("apply", "apply", False),
+    ]
+
+
 def test_one_takes_the_place_of_both_functions():
     with pytest.raises(ConfigurationError, match="a rotator takes the place"):
         SecretRotation(memory_with(), rotator=Passwords(), apply=lambda *_: None)

@@ -45,7 +45,7 @@ class Record:
         new_version: The staged version, where the backend stages.
         new: The new value, until it is staged; where nothing is staged until it is written.
         old: The old value, where the backend keeps no versions.
-        begun: Whether `apply` was entered, so that the target system may have the new value.
+        begun: Whether `apply` may have been entered, so that the target system may have the new value.
         error: What the last attempt failed with; never a value.
         failures: Attempts in a row that failed.
         retry_at: When a due run may try again, an ISO 8601 time.

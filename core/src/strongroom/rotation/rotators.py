@@ -87,6 +87,8 @@ class RotationStep(NamedTuple):
     """`rollback` is an `apply` that puts the value before back."""
     old: str | None
     """The value that `new` takes the place of; None where it is not there any more."""
+    repeated: bool = True
+    """Whether it may have been done before; False for the first `apply` of a rotation alone."""
 
     def __repr__(self) -> str:
         return f"<RotationStep {self.name} {self.id}>"

@@ -183,9 +183,8 @@ class RotationRun:
             old=None if self._secret.keeps_versions(look) and self._system.retirer() is None else old,
             undoes=after is not None,
             stale=stale,
-            **self._held.holder(
-                "promote" if self._settings.apply is None and self._settings.verify is None else None
-            ),
+            begun=self._settings.apply is not None,
+            **self._held.holder(self._next_step()),
         )
         self._look, self._fresh = look, True
         return self._held.claim(record)
@@ -214,12 +213,12 @@ class RotationRun:
 
     def _forward(self, record: Record) -> RotationResult:
         if record.state == "pending":
-            untouched = not record.begun
+            untouched = self._fresh or not record.begun
             record = self._staged(record)
             if self._settings.apply is not None:
                 self._stop_where_changed(record, untouched=untouched)
                 old, new = self._secret.old(record), self._new(record)
-                self._system.call(record, "apply", self._settings.apply, old, new)
+                self._system.call(record, "apply", self._settings.apply, old, new, first=self._fresh)
             record = self._passed(record, "applied")
         if record.state == "applied":
             if self._settings.verify is not None:
@@ -290,13 +289,19 @@ class RotationRun:
             if version is not None:
                 self._secret.remember(version, record.new)
                 changes = {"new_version": version, "new": None}
+        if self._fresh and self._settings.apply is not None:
+            return replace(record, **changes)  # the claim keeps others away; `applied` writes it down
         if self._settings.apply is not None:
-            changes |= {"begun": True, "step": "apply"}
-        elif self._settings.verify is None:
-            changes |= {"step": "promote"}
-        elif not changes:
+            changes |= {"begun": True}
+        elif self._settings.verify is not None and not changes:
             return record
-        return self._held.save(record, **changes)
+        return self._held.save(record, **changes, step=self._next_step())
+
+    def _next_step(self) -> str | None:
+        """Return what comes after the new value was staged, where nobody may cross that."""
+        if self._settings.apply is not None:
+            return "apply"
+        return "promote" if self._settings.verify is None else None
 
     def _stages(self) -> bool:
         return isinstance(self._secret.way, StagedWriter)
@@ -308,7 +313,7 @@ class RotationRun:
             if self._ask(self._secret.room.get_secret_version, self._key, version) == record.new:
                 return version  # of an attempt that died before it could say so
         if look.pending:
-            if not record.begun:
+            if self._fresh or not record.begun:
                 self._held.forget(record)  # nothing has happened yet
             raise ConflictError(
                 f"{show_key(self._key)} has a pending version that is not of this rotation",

@@ -48,8 +48,11 @@ class TargetSystem:
         function: Callable[..., object],
         *values: str,
         hint: str = _OLD_STAYS,
+        first: bool = False,
     ) -> None:
         """Call `function` with the key and `values`, as `step` of `record`, which notes a failure.
+
+        `first` says that no attempt has done it before.
 
         Raises:
             RotationError: It raised, or as `verify` it returned False. No value is in it, or in its context.
@@ -57,7 +60,7 @@ class TargetSystem:
         if step == "apply":
             self._held.touched = values[-1]
         try:
-            with stepping(self._step(record, step, values)):
+            with stepping(self._step(record, step, values, first=first)):
                 outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
             reason = redacted_error(error, values)
@@ -75,7 +78,7 @@ class TargetSystem:
             hint=hint,
         )
 
-    def _step(self, record: Record, step: str, values: tuple[str, ...]) -> RotationStep:
+    def _step(self, record: Record, step: str, values: tuple[str, ...], *, first: bool) -> RotationStep:
         old = values[0] if len(values) > 1 else None
         if old is None and self._settings.rotator is not None:
             with suppress(StrongroomError):
@@ -83,7 +86,8 @@ class TargetSystem:
         name: Any = "rollback" if step == "apply" and (record.abandoned or record.undoes) else step
         # Of the goal too: a rollback goes on to what somebody else has set meanwhile.
         identity = f"{name} {record.late} {values[-1]}".encode(errors="surrogatepass")
-        return RotationStep(hmac.digest(record.id.encode(), identity, "sha256").hex()[:32], name, old)
+        number = hmac.digest(record.id.encode(), identity, "sha256").hex()[:32]
+        return RotationStep(number, name, old, repeated=not first)
 
     def takes(self, value: str) -> bool:
         """Tell whether `verify` says that `value` works; where there is no `verify`, it is not known to."""

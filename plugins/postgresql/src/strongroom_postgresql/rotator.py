@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation import UserRotator, without
+from strongroom.rotation import UserRotator, current_step, without
 
 from strongroom_postgresql.userlist import remove_user, write_user
 
@@ -105,7 +105,9 @@ class PostgreSQLRotator(UserRotator):
         role, password = self.login_of(key, new)
         with self._administrator(key, old, new) as connection:
             verifier = self._verifier_of(connection, role)
-            if verifier is None or not _fits(verifier, password):
+            step = current_step()
+            first = step is not None and not step.repeated
+            if first or verifier is None or not _fits(verifier, password):
                 verifier = _encrypted(connection, role, password)
                 self._alter(connection, role, verifier)
         if self._userlist is not None:
