@@ -11,7 +11,9 @@ from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.supervisor import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
+from strongroom.cli.names import stored
 from strongroom.cli.selection import deprecations, read_all, select_secrets
+from strongroom.cli.undeclared import tell_undeclared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import Resolution
     from strongroom.spec.secret_plan import SecretPlan
 
-    Chosen = tuple[dict[str, SecretPlan], dict[str, Resolution], frozenset[str]]
+    Chosen = tuple[dict[str, SecretPlan], dict[str, Resolution], frozenset[str], str | None]
 
 
 def run(
@@ -53,7 +55,7 @@ def run(
     if on_change is not None or poll_seconds is not None or stop_timeout is not None:
         raise UsageError("--on-change, --poll-seconds and --stop-timeout belong to --watch")
     with ExitStack() as stack:
-        chosen, found, credentials = _quickly(settings, group, only) or _wholly(
+        chosen, found, credentials, undeclared = _quickly(settings, group, only) or _wholly(
             settings, group, only, stack, allow_empty=allow_empty, replace=replace
         )
         given = {one.plan.name: one.text for one in found.values() if one.text is not None}
@@ -61,7 +63,7 @@ def run(
         refuse_unholdable(variables)
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
         texts, unmasked = ([], None) if no_mask or replace else masked_texts(found)
-        warnings = [*deprecations(found), *([unmasked] if unmasked is not None else [])]
+        warnings = [*deprecations(found), *(one for one in (unmasked, undeclared) if one is not None)]
         if warnings:  # all that there is to say at a start is one line
             settings.warn("; ".join(warnings))
         if replace:
@@ -87,14 +89,18 @@ def _wholly(  # `run`'s own options
                 f"{os.getcwd()} or above it",  # noqa: PTH109  # no pathlib here
                 hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
             )
-        chosen = select_secrets(registry.plan, group=group, only=only)
+        chosen = select_secrets(
+            registry.plan, group=group, only=only, is_stored=lambda key: stored(registry, key) is not None
+        )
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
+        plan = registry.plan
+        undeclared = tell_undeclared(plan.source, plan.profile, plan.secrets)
         if registry.holds_leases():
             if replace:
                 raise UsageError("--replace would leave leases behind that nobody renews or revokes")
             stack.push(own.pop_all())  # they live as long as the child
-        return chosen, found, registry.environment()
+        return chosen, found, registry.environment(), undeclared
 
 
 def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:
@@ -110,7 +116,9 @@ def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Ch
         with remembered as registry:
             chosen = select_secrets(registry.plan, group=group, only=only)
             refuse_dangerous(chosen)
-            return chosen, read_all(registry, chosen), registry.environment()
+            found = read_all(registry, chosen)
+            undeclared = tell_undeclared(remembered.source, remembered.profile, registry.plan.secrets)
+            return chosen, found, registry.environment(), undeclared
     except StrongroomError:
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
@@ -18,9 +18,19 @@ __all__ = ["deprecations", "read_all", "select_secrets"]
 
 
 def select_secrets(
-    plan: Declarations, *, group: str | None = None, only: str | None = None
+    plan: Declarations,
+    *,
+    group: str | None = None,
+    only: str | None = None,
+    is_stored: Callable[[str], bool] = lambda _: False,
 ) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, and of these the comma-separated names `only`.
+
+    Args:
+        plan: What is declared.
+        group: All groups where it is None.
+        only: All names where it is None.
+        is_stored: Tells of a name that is not declared whether it is a key of a secret.
 
     Raises:
         ValidationError: There is no such group.
@@ -36,6 +46,10 @@ def select_secrets(
 
             close = nearest(name, chosen)
             hint = f"did you mean {close}?" if close else f"there are: {', '.join(chosen) or 'none'}"
+            if name not in plan.secrets and is_stored(name):
+                from strongroom.cli.undeclared import lines_to_add
+
+                hint = f"it is stored: {lines_to_add([name], plan.secrets)}"
             raise UsageError(
                 f"no secret {name!r} is declared" + (f" in {group!r}" if group else ""), hint=hint
             )
@@ -54,6 +68,12 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     for one in found.values():
         if one.status not in {"ok", "due", "missing"} and one.error is not None:
             raise one.error
+    if any(one.status == "missing" for one in found.values()):
+        from strongroom.cli.moved import moved
+        from strongroom.registry import SecretProviderRegistry
+
+        if isinstance(registry, SecretProviderRegistry):  # else it is asked again, on the whole way
+            found |= moved(registry, found)
     wrong = [one for one in found.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
     summary = _summary(wrong, len(found))

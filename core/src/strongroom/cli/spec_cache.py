@@ -36,6 +36,7 @@ class CachedSpec:
         pipeline: The name of its pipeline.
         origin: As that of a plan.
         source: The path of the spec.
+        profile: Its profile, if any.
         secrets: What is declared, by name.
     """
 
@@ -43,6 +44,7 @@ class CachedSpec:
         self.provider = provider
         self.pipeline = pipeline
         self.source = recalled.spec.path if recalled is not None else ""
+        self.profile = recalled.profile if recalled is not None else None
         self.origin = "own" if recalled is None else "named" if recalled.spec.found is None else "found"
         self._recalled = recalled
 

@@ -16,7 +16,9 @@ from strongroom.cli.child.signals import handled
 from strongroom.cli.child.supervisor import StoppedForRestart, run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
+from strongroom.cli.names import stored
 from strongroom.cli.selection import deprecations, read_all, select_secrets
+from strongroom.cli.undeclared import tell_undeclared
 from strongroom.cli.watching import ChildControl, signal_of, texts_of
 from strongroom.declarations.resolve import keys_of
 
@@ -50,9 +52,13 @@ def run_watched(
             raise UsageError(
                 "there is no spec here, so there is nothing to watch", hint="run `strongroom init`"
             )
-        chosen = select_secrets(registry.plan, group=group, only=only)
+        chosen = select_secrets(
+            registry.plan, group=group, only=only, is_stored=lambda key: stored(registry, key) is not None
+        )
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
+        plan = registry.plan
+        undeclared = tell_undeclared(plan.source, plan.profile, plan.secrets)
         files = stack.enter_context(SecretFiles())
         in_files = {name for name, plan in chosen.items() if plan.as_file}
         paths: dict[str, str] = {}
@@ -85,7 +91,10 @@ def run_watched(
                 os.environ, variables, credentials=registry.environment(), keep=keep
             )
             texts, unmasked = ([], None) if no_mask else masked_texts(control.found)
-            notices = [*deprecations(control.found), *([unmasked] if unmasked is not None else [])]
+            notices = [
+                *deprecations(control.found),
+                *(one for one in (unmasked, undeclared) if one is not None),
+            ]
             news = "; ".join(one for one in notices if one not in said)
             said.update(notices)
             if news:

@@ -35,6 +35,7 @@ from strongroom.spec.plan import (
 )
 from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
 from strongroom.spec.references import Reference
+from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import declared
 from strongroom.spec.source import Source, read_source
 
@@ -92,6 +93,8 @@ def load_plan(
         from strongroom.spec.recording import remember
 
         remember(plan, root, loader.component_nodes)
+        if plan.secrets:
+            note_declared(plan.source, plan.profile, plan.secrets)
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +10,7 @@ import click
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import REFUSED, is_dangerous
+from strongroom.cli.moved import moved
 from strongroom.cli.selection import deprecations
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
@@ -51,8 +52,10 @@ def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: s
         with settings.registry() as registry:
             chosen = select_group(registry.plan, group)
             found = _refused(_mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen))))
+            elsewhere = moved(registry, found)
+            found |= elsewhere
             if fix:
-                found = _fixed(registry, found)
+                found = _fixed(registry, found, elsewhere)
     for line in deprecations(found):
         settings.warn(line)
     good = all(one.status == "ok" for one in found.values())
@@ -91,8 +94,14 @@ def _mark_rotating(
     }
 
 
-def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) -> dict[str, Resolution]:
-    """Make what is absent and may be made; what another declaration of the same key made is used."""
+def _fixed(
+    registry: SecretProviderRegistry, found: Mapping[str, Resolution], elsewhere: Collection[str]
+) -> dict[str, Resolution]:
+    """Make what is absent and may be made; what another declaration of the same key made is used.
+
+    Nothing is made for the names whose value is `elsewhere`: its application would get another one than the
+    system that it logs in to.
+    """
     fixed: dict[str, Resolution] = {}
     made: dict[str, str] = {}
     for name, one in found.items():
@@ -100,7 +109,7 @@ def _fixed(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) ->
         # An optional one that is absent is `ok`; `generate` makes it all the same.
         # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
         absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
-        if absent and one.plan.generate is not None and one.plan.field is None:
+        if absent and name not in elsewhere and one.plan.generate is not None and one.plan.field is None:
             if one.plan.key not in made:
                 made[one.plan.key] = _made(registry, one.plan)
             value, problem = check_text(one.plan, made[one.plan.key])

@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
+from strongroom.cli.undeclared import forget_undeclared
 from strongroom.errors import SecretNotFoundError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
                 deleted.append(key)
             except SecretNotFoundError as error:
                 code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
+        forget_undeclared(registry.plan, deleted)
     if settings.json and deleted:
         output.as_json({"deleted": deleted})
     return code

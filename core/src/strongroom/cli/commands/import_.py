@@ -11,6 +11,7 @@ from strongroom.cli.app import command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.formats.table_reader import FORMATS, read_table
 from strongroom.cli.transfer import move, report
+from strongroom.cli.undeclared import note_undeclared
 from strongroom.pipeline import check_user_key
 
 if TYPE_CHECKING:
@@ -52,4 +53,6 @@ def import_command(
             if name not in composed
         }
         plan = move(settings, values, registry, overwrite=overwrite, dry_run=dry_run)
+        if not dry_run:
+            note_undeclared(registry.plan, plan.new)
     report(settings, plan, dry_run=dry_run)

@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
+from strongroom.cli.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
 from strongroom.rotation.target import without_value_middleware
@@ -49,6 +50,8 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
                 code=errors.CONFLICT,
             )
         origin.delete_secret(old)
+        forget_undeclared(registry.plan, [old])
+        note_undeclared(registry.plan, [new])
         for name, declared in registry.plan.secrets.items():
             if declared.key == old:
                 settings.warn(f"the spec still looks for {name} at {show_key(old)}: change its `key`")

@@ -1,0 +1,74 @@
+"""Declared names that moved to a key where nothing is stored: the value is still where they led before."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from strongroom.cli.names import stored
+from strongroom.declarations.json_fields import member_of
+from strongroom.errors import SecretNotFoundError, ValidationError, show_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from strongroom.declarations.resolution import Resolution
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.remembered_names import Place
+    from strongroom.spec.secret_plan import SecretPlan
+
+__all__ = ["moved"]
+
+
+def moved(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) -> dict[str, Resolution]:
+    """Return those of `found` whose value is still stored where their name led before, as missing for that.
+
+    Args:
+        registry: Asked about the keys that names had before, where nothing is stored now.
+        found: Secrets as `resolve_all` returned them.
+    """
+    marked = {name: _marked(registry, one) for name, one in found.items()}
+    return {name: one for name, one in marked.items() if one is not None}
+
+
+def _marked(registry: SecretProviderRegistry, one: Resolution) -> Resolution | None:
+    plan = one.plan
+    # With `generate` an optional one would be made as well.
+    may_be_made = one.status == "ok" and one.text is None and plan.generate is not None
+    if plan.compose is not None or one.is_gone or not (one.status == "missing" or may_be_made):
+        return None
+    before = _before(registry, plan)
+    if before is None:
+        return None
+    where, what = show_key(before.key), show_key(plan.key)
+    if before.field is None:
+        still = f"is still at {where}: `strongroom mv {quote(before.key)} {quote(plan.key)}` moves it"
+    else:
+        still = f"is still the member {before.field!r} of {where}: store it here as well"
+    if plan.generate is not None and plan.field is None:
+        still += f", `strongroom set --key {quote(plan.key)} --generate` makes a new one"
+    return one._replace(
+        status="missing",
+        problem=f"missing: nothing is stored at {what}; the value that {plan.name} had {still}",
+        error=one.error or SecretNotFoundError(plan.key),
+    )
+
+
+def _before(registry: SecretProviderRegistry, plan: SecretPlan) -> Place | None:
+    """Return where the value of a declared name is still stored; places of other names are not looked at."""
+    from strongroom.spec.remembered_names import former_places
+
+    taken = {(one.key, one.field) for one in registry.plan.secrets.values()}
+    whole = {one.key for one in registry.plan.secrets.values() if one.field is None}
+    for place in former_places(registry.plan.source, registry.plan.profile, plan):
+        if place in taken or place.key in whole:
+            continue
+        try:
+            value = stored(registry, place.key)
+            if value is not None and place.field is not None:
+                member_of(value, place.key, place.field)
+        except (SecretNotFoundError, ValidationError):  # deleted, or another secret by now
+            continue
+        if value is not None:
+            return place
+    return None

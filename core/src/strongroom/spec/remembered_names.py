@@ -1,0 +1,153 @@
+"""What the user's state folder keeps of the names that a spec declares, from one process to the next.
+
+Two things, each for the spec of one path under one profile: which keys a name had before it was moved to the
+key that it has now, and which keys were stored that no name leads to yet. Keys alone, never a value; and
+nothing for a user without a home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from strongroom._frozen import NamedTuple
+from strongroom.spec.secret_plan import SecretPlan
+from strongroom.spec.trust import state_folder
+
+__all__ = ["Place", "former_places", "note_declared", "note_undeclared", "take_undeclared"]
+
+_MOST_BYTES: Final = 1 << 22
+_MOST_PLACES: Final = 5
+_MOST_FILES: Final = 512
+
+
+class Place(NamedTuple):
+    """Where the value of a declared name is stored: a key, and a member of what is there."""
+
+    key: str
+    field: str | None
+
+
+def note_declared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> None:
+    """Note down where each declared name leads now, behind where it led before."""
+    path = _path(source, profile, "declared")
+    if path is None:
+        return
+    before = _noted_places(path)
+    after = dict(before)
+    for name, secret in secrets.items():
+        if secret.compose is None:
+            now, known = Place(secret.key, secret.field), before.get(name, [])
+            if now not in known[-1:]:
+                after[name] = [*(one for one in known if one != now), now][-_MOST_PLACES:]
+    if after != before:
+        _write(path, after)
+
+
+def former_places(source: str, profile: str | None, secret: SecretPlan) -> list[Place]:
+    """Return where the value of a declared name may have been before, the latest first.
+
+    Its own name is among them: that is the key where `init`, `set --declare` and `import` store it.
+    """
+    path = _path(source, profile, "declared")
+    known = _noted_places(path).get(secret.name, []) if path is not None else []
+    places = [*reversed(known), Place(secret.name, None)]
+    now = Place(secret.key, secret.field)
+    return [one for one in dict.fromkeys(places) if one != now]
+
+
+def note_undeclared(source: str, profile: str | None, keys: Iterable[str], *, gone: bool = False) -> None:
+    """Note down keys that were stored and that no declared name leads to, or that are gone again."""
+    path = _path(source, profile, "undeclared")
+    if path is None:
+        return
+    before = _noted_keys(path)
+    named = set(keys)
+    after = [key for key in before if key not in named]
+    after += [] if gone else sorted(named)
+    if not after:
+        _remove(path)
+    elif after != before:
+        _write(path, after)
+
+
+def take_undeclared(source: str, profile: str | None, declared: Collection[str]) -> list[str]:
+    """Return the keys that were noted down as undeclared and still are, and forget them."""
+    path = _path(source, profile, "undeclared")
+    noted = _noted_keys(path) if path is not None else []
+    if path is not None and noted:
+        _remove(path)
+    return [key for key in noted if key not in declared]
+
+
+def _path(source: str, profile: str | None, what: str) -> str | None:
+    folder = state_folder()
+    if folder is None or not source:
+        return None
+    try:
+        whose = f"{os.path.realpath(source)}\0{profile or ''}".encode(errors="surrogateescape")
+    except OSError:  # the current folder is gone
+        return None
+    return f"{folder}/names/{hashlib.sha256(whose).hexdigest()[:32]}.{what}"
+
+
+def _noted_places(path: str) -> dict[str, list[Place]]:
+    noted = _read(path)
+    found: dict[str, list[Place]] = {}
+    for name, places in noted.items() if isinstance(noted, dict) else ():
+        whole = [one for one in places if isinstance(one, list)] if isinstance(places, list) else []
+        found[name] = [
+            Place(*one)
+            for one in whole
+            if len(one) == len(Place._fields) and isinstance(one[0], str) and isinstance(one[1], str | None)
+        ]
+    return found
+
+
+def _noted_keys(path: str) -> list[str]:
+    noted = _read(path)
+    return [key for key in noted if isinstance(key, str)] if isinstance(noted, list) else []
+
+
+def _read(path: str) -> Any:
+    """Return what is in a file that this user alone can write; None where there is nothing of use."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        mine = status.st_uid == os.geteuid() and not status.st_mode & 0o022 and stat.S_ISREG(status.st_mode)
+        if not mine or status.st_size > _MOST_BYTES:
+            return None
+        return json.loads(os.read(descriptor, _MOST_BYTES))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    from pathlib import Path
+
+    with suppress(OSError):
+        Path(path).unlink()
+
+
+def _write(path: str, data: object) -> None:
+    from pathlib import Path
+
+    from strongroom.paths.atomic_write import write_atomically
+
+    folder = Path(path).parent
+    with suppress(OSError):  # it is only a help
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(Path(path), json.dumps(data).encode())
+        ages = sorted((one.stat().st_mtime_ns, one) for one in folder.iterdir())
+        for _, old in ages[:-_MOST_FILES]:
+            old.unlink()
