@@ -11,9 +11,7 @@ from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.supervisor import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
-from strongroom.cli.names import stored
-from strongroom.cli.selection import deprecations, read_all, select_secrets
-from strongroom.cli.undeclared import tell_undeclared
+from strongroom.cli.selection import deprecations, newly_undeclared, read_all, select_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,13 +87,11 @@ def _wholly(  # `run`'s own options
                 f"{os.getcwd()} or above it",  # noqa: PTH109  # no pathlib here
                 hint="run `strongroom init`, name one with --spec, or add --allow-empty to start it even so",
             )
-        chosen = select_secrets(
-            registry.plan, group=group, only=only, is_stored=lambda key: stored(registry, key) is not None
-        )
+        chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
         plan = registry.plan
-        undeclared = tell_undeclared(plan.source, plan.profile, plan.secrets)
+        undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         if registry.holds_leases():
             if replace:
                 raise UsageError("--replace would leave leases behind that nobody renews or revokes")
@@ -117,7 +113,7 @@ def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Ch
             chosen = select_secrets(registry.plan, group=group, only=only)
             refuse_dangerous(chosen)
             found = read_all(registry, chosen)
-            undeclared = tell_undeclared(remembered.source, remembered.profile, registry.plan.secrets)
+            undeclared = newly_undeclared(remembered.source, remembered.profile, registry.plan.secrets)
             return chosen, found, registry.environment(), undeclared
     except StrongroomError:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.cli.errors import UsageError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["deprecations", "read_all", "select_secrets"]
+__all__ = ["deprecations", "newly_undeclared", "read_all", "select_secrets"]
 
 
 def select_secrets(
@@ -22,7 +22,7 @@ def select_secrets(
     *,
     group: str | None = None,
     only: str | None = None,
-    is_stored: Callable[[str], bool] = lambda _: False,
+    source: SecretSource | None = None,
 ) -> dict[str, SecretPlan]:
     """Return the declarations of `group`, and of these the comma-separated names `only`.
 
@@ -30,7 +30,7 @@ def select_secrets(
         plan: What is declared.
         group: All groups where it is None.
         only: All names where it is None.
-        is_stored: Tells of a name that is not declared whether it is a key of a secret.
+        source: Asked whether there is a key that is called like a name which is not declared.
 
     Raises:
         ValidationError: There is no such group.
@@ -46,10 +46,8 @@ def select_secrets(
 
             close = nearest(name, chosen)
             hint = f"did you mean {close}?" if close else f"there are: {', '.join(chosen) or 'none'}"
-            if name not in plan.secrets and is_stored(name):
-                from strongroom.cli.undeclared import lines_to_add
-
-                hint = f"it is stored: {lines_to_add([name], plan.secrets)}"
+            if name not in plan.secrets and source is not None:
+                hint = _line_to_add(source, name) or hint
             raise UsageError(
                 f"no secret {name!r} is declared" + (f" in {group!r}" if group else ""), hint=hint
             )
@@ -85,6 +83,33 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
     if wrong:
         raise ValidationError(summary, hint="`strongroom check` shows all of them")
     return found
+
+
+def _line_to_add(source: SecretSource, name: str) -> str | None:
+    from strongroom.cli.names import stored
+    from strongroom.cli.undeclared import lines_to_add
+
+    if stored(source, name) is None:
+        return None
+    return f"it is stored: {lines_to_add([name], source.plan.secrets)}"
+
+
+def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
+    """Return, once, what to add to the spec for what was stored since the last `run`; None for nothing.
+
+    Args:
+        source: The file of the spec.
+        profile: Its profile.
+        secrets: What it declares.
+    """
+    from strongroom.spec.remembered_names import take_undeclared
+
+    keys = take_undeclared(source, profile, {one.key for one in secrets.values()})
+    if not keys:
+        return None
+    from strongroom.cli.undeclared import undeclared_notice
+
+    return undeclared_notice(keys, source, secrets)
 
 
 def deprecations(found: Mapping[str, Resolution]) -> list[str]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from strongroom.cli.child.environment import is_dangerous
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from strongroom.spec.plan import Plan
-    from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["forget_undeclared", "lines_to_add", "note_undeclared", "tell_undeclared"]
+__all__ = ["forget_undeclared", "lines_to_add", "note_undeclared", "undeclared_notice"]
 
 _SHOWN = 3
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -22,7 +21,7 @@ def note_undeclared(plan: Plan, keys: Iterable[str]) -> None:
     """Note down which of the stored `keys` no declaration leads to, for the next `run`."""
     from strongroom.spec import remembered_names
 
-    missing = set(keys) - _declared(plan.secrets)
+    missing = set(keys) - {one.key for one in plan.secrets.values()}
     if plan.digest and missing:  # without a file there is nothing to add a line to
         remembered_names.note_undeclared(plan.source, plan.profile, missing)
 
@@ -35,23 +34,18 @@ def forget_undeclared(plan: Plan, keys: Iterable[str]) -> None:
         remembered_names.note_undeclared(plan.source, plan.profile, keys, gone=True)
 
 
-def tell_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
-    """Return, once, what to add to the spec for what was stored since the last `run`; None for nothing.
+def undeclared_notice(keys: Sequence[str], source: str, secrets: Collection[str]) -> str:
+    """Return what to add to the spec for `keys`, which are stored and not declared.
 
     Args:
+        keys: At least one.
         source: The file of the spec.
-        profile: Its profile.
-        secrets: What it declares.
+        secrets: The names that it declares.
     """
-    from strongroom.spec.remembered_names import take_undeclared
-
-    keys = take_undeclared(source, profile, _declared(secrets))
-    if not keys:
-        return None
     shown = ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
     are, them = ("is", "it") if len(keys) == 1 else ("are", "them")
-    told = f"{shown} {are} stored, but the spec does not declare {them}, so CMD does not get {them}"
-    return f"{told}: {lines_to_add(keys[:_SHOWN], secrets)} in {source}"
+    notice = f"{shown} {are} stored, but the spec does not declare {them}, so CMD does not get {them}"
+    return f"{notice}: {lines_to_add(keys[:_SHOWN], secrets)} in {source}"
 
 
 def lines_to_add(keys: Sequence[str], secrets: Collection[str]) -> str:
@@ -74,7 +68,3 @@ def lines_to_add(keys: Sequence[str], secrets: Collection[str]) -> str:
         quoted = key if plain else json.dumps(key)
         lines.append(f"`{name}: {{key: {quoted}}}`")
     return f"add {' and '.join(lines)} under `secrets:`"
-
-
-def _declared(secrets: Mapping[str, SecretPlan]) -> set[str]:
-    return {one.key for one in secrets.values()}

@@ -16,9 +16,7 @@ from strongroom.cli.child.signals import handled
 from strongroom.cli.child.supervisor import StoppedForRestart, run_child
 from strongroom.cli.errors import UsageError
 from strongroom.cli.masked import masked_texts, masker_of
-from strongroom.cli.names import stored
-from strongroom.cli.selection import deprecations, read_all, select_secrets
-from strongroom.cli.undeclared import tell_undeclared
+from strongroom.cli.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.watching import ChildControl, signal_of, texts_of
 from strongroom.declarations.resolve import keys_of
 
@@ -52,13 +50,11 @@ def run_watched(
             raise UsageError(
                 "there is no spec here, so there is nothing to watch", hint="run `strongroom init`"
             )
-        chosen = select_secrets(
-            registry.plan, group=group, only=only, is_stored=lambda key: stored(registry, key) is not None
-        )
+        chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
         found = read_all(registry, chosen)
         plan = registry.plan
-        undeclared = tell_undeclared(plan.source, plan.profile, plan.secrets)
+        undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         files = stack.enter_context(SecretFiles())
         in_files = {name for name, plan in chosen.items() if plan.as_file}
         paths: dict[str, str] = {}
