@@ -13,6 +13,8 @@ import pytest
 from strongroom import AuditLoggingHook, SecretProviderRegistry, TenantContext
 from strongroom.audit import because
 from strongroom.audit.query import Filter, entries, follow, moment, read_since, uses
+from strongroom.cli import output
+from strongroom.cli.app import run_app
 from strongroom.errors import AuditError, StrongroomError
 
 SPEC = """\
@@ -141,6 +143,25 @@ def test_show_filters_and_shows_no_control_character(audited):
     assert [one["key"] for one in told["entries"]] == ["database/password"]
     assert audited("audit", "show", "--since", "2000-01-01", "--key", "api/*").stdout.count("api/key") == 1
     assert "not a time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
+
+
+def test_show_fits_a_terminal_of_eighty_columns(audited, monkeypatch, capfd):
+    """Each entry with its whole key; a column that nobody filled is left out, and times are to the second."""
+    monkeypatch.setattr(output, "is_drawn", lambda: True)
+    monkeypatch.setattr(output, "_columns", lambda: 80)
+    assert (
+        run_app(["--spec", "strongroom.yaml", "audit", "show", "--key", "database/*", "--operation", "get"])
+        == 0
+    )
+    head, _, *lines = capfd.readouterr().out.splitlines()
+    assert max(map(len, [head, *lines])) <= 80
+    assert head.split()[:4] == ["time", "actor", "operation", "key"]
+    assert "tenant" not in head
+    text = " ".join(lines)
+    assert "database/" in text
+    assert "password" in text
+    assert "Z " in text
+    assert "." not in text
 
 
 def test_tail_shows_the_last_and_follows(audited):

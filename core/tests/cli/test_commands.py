@@ -196,7 +196,7 @@ def test_env_export_is_read_back_by_sh(strongroom):
     assert shown.stdout.decode() == HOSTILE + "\nsecond line"
 
 
-@pytest.mark.parametrize("form", ["env", "dotenv", "json", "yaml", "docker", "github"])
+@pytest.mark.parametrize("form", ["env", "fish", "dotenv", "json", "yaml", "docker", "github"])
 def test_no_format_exports_a_declared_name_that_decides_which_code_runs(strongroom, form):
     with Path("strongroom.yaml").open("a") as spec:
         spec.write('  LD_PRELOAD: {key: a, default: "lib.so"}\n')
@@ -223,7 +223,7 @@ def test_json_yaml_docker_and_github_exports(strongroom):
     assert (name, rest.split(f"\n{delimiter}\n")[0]) == ("PASSWORD", value)
 
 
-@pytest.mark.parametrize("form", ["env", "docker", "github", "dotenv"])
+@pytest.mark.parametrize("form", ["env", "fish", "docker", "github", "dotenv"])
 def test_export_refuses_names_that_run_refuses(strongroom, form):
     """A key becomes no variable that decides which code runs, nor, undeclared, whom a program trusts."""
     strongroom("set", "ld/preload", stdin="value-of-it")

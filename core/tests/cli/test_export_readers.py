@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import functools
+import http.server
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+from pathlib import Path
 
 import dotenv
 import pytest
@@ -162,7 +168,7 @@ def of_direnv(text, path):
     exported = as_env(of_strongroom_env(text, path), before="export ")
     (folder / "out").write_text(exported)
     (folder / ".envrc").write_text('eval "$(cat out)"\n')
-    env = ENV | {"HOME": str(folder)}
+    env = home_of(path)
     subprocess.run(["direnv", "allow", folder], env=env, check=True, capture_output=True)
     words = [
         "direnv",
@@ -179,6 +185,104 @@ def of_direnv(text, path):
 def of_strongroom_env(text, path):
     found = of_shell(["dash", "-c"], text, path)
     return {name: value for name, value in found.items() if name.startswith("V")}
+
+
+def of_dotenvx(text, path):
+    path.write_text(text)
+    code = "console.log(JSON.stringify(process.env))"
+    words = [dotenvx(), "run", "--quiet", "-f", path, "--", "node", "-e", code]
+    done = subprocess.run(words, env=home_of(path), check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+@functools.cache
+def dotenvx():
+    """Return the program that npm has installed into the folder of this user's caches, once for all tests."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    words = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", folder, DOTENVX]
+    if subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("npm cannot install dotenvx here")
+    return folder / "node_modules" / ".bin" / "dotenvx"
+
+
+def of_fish(text, path):
+    path.write_text(text)
+    words = ["fish", "--no-config", "-c", f"source {path}; {PRINT}"]
+    done = subprocess.run(words, env=home_of(path), check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def of_systemd(text, path):
+    """By the function that systemd itself reads `EnvironmentFile=` with."""
+    path.write_text(text)
+    libc, systemd = ctypes.CDLL(None), ctypes.CDLL(str(systemd_library()))
+    libc.fopen.restype = ctypes.c_void_p
+    systemd.load_env_file.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    lines = ctypes.POINTER(ctypes.c_char_p)()
+    file = ctypes.c_void_p(libc.fopen(os.fsencode(path), b"r"))
+    assert systemd.load_env_file(file, None, ctypes.byref(lines)) == 0
+    libc.fclose(file)
+    found, at = {}, 0
+    while (line := lines[at]) is not None:
+        name, _, value = line.decode().partition("=")
+        found[name] = value
+        at += 1
+    return found
+
+
+def systemd_library():
+    folders = ("/usr/lib/x86_64-linux-gnu/systemd", "/usr/lib/aarch64-linux-gnu/systemd", "/usr/lib/systemd")
+    return next((one for folder in folders for one in Path(folder).glob("libsystemd-shared-*.so")), None)
+
+
+class Daemon(http.server.BaseHTTPRequestHandler):
+    """As much of Docker's daemon as it takes to see what its client asks for."""
+
+    asked: list[dict[str, object]]
+
+    def do_GET(self):
+        self.answer(200, b"OK")
+
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.answer(201, b'{"Id": "1", "Warnings": []}')
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Api-Version", "1.43")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def of_docker_client(text, path):
+    path.write_text(text)
+    daemon = type("OneDaemon", (Daemon,), {"asked": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), daemon) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            env = home_of(path) | {"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"}
+            words = ["docker", "create", "--pull", "never", "--env-file", path, "image"]
+            subprocess.run(words, env=env, check=True, capture_output=True)
+        finally:
+            server.shutdown()
+            thread.join()
+    (asked,) = daemon.asked
+    return dict(one.split("=", 1) for one in asked["Env"])
+
+
+def home_of(path):
+    return ENV | {"HOME": str(path.parent)}
 
 
 def of_docker(text, path):
@@ -214,11 +318,26 @@ READERS = {
     ("env", "direnv"): of_direnv,
     ("dotenv", "dash"): sh("dash"),
     ("docker", "rules"): of_docker,
+    ("docker", "docker"): of_docker_client,
+    ("fish", "fish"): of_fish,
+    ("env", "systemd"): of_systemd,
+    ("dotenv", "systemd"): of_systemd,
+    ("dotenv", "dotenvx"): of_dotenvx,
     ("github", "rules"): of_github,
     ("json", "python"): lambda text, _: json.loads(text),
     ("yaml", "pyyaml"): lambda text, _: yaml.safe_load(text),
 }
-RARE = {"zsh", "node", "direnv"}
+RARE = {
+    "zsh": "zsh",
+    "node": "node",
+    "direnv": "direnv",
+    "docker": "docker",
+    "fish": "fish",
+    "dotenvx": "npm",
+    "systemd": None,
+}
+"""Readers that not every machine has, and the program that is looked for."""
+DOTENVX = "@dotenvx/dotenvx@2.38.2"
 
 
 def held(form):
@@ -252,6 +371,19 @@ def test_there_are_sixty_values():
     assert len(set(VALUES)) >= 60
 
 
+def test_what_dotenvx_takes_for_ciphertext_is_refused():
+    with pytest.raises(UsageError, match="A begins with `encrypted:`"):
+        FORMATS["dotenv"]({"A": "encrypted:BD1"})
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [("a", "'a'"), ("it's", "'it\\'s'"), ("a\\", "'a\\\\'"), ("$x (y)\nz", "'$x (y)\nz'")],
+)
+def test_fish_is_quoted_by_its_own_rules(value, quoted):
+    assert FORMATS["fish"]({"A": value}) == f"set -gx A {quoted}\n"
+
+
 @pytest.mark.parametrize(("form", "reader"), cases(rare=False))
 def test_it_is_read_back(form, reader, tmp_path):
     read_back(form, reader, tmp_path)
@@ -271,6 +403,7 @@ def test_it_is_exported_to_programs_that_are_started(tmp_path):
 @pytest.mark.torture
 @pytest.mark.parametrize(("form", "reader"), cases(rare=True))
 def test_it_is_read_back_by_programs_that_not_every_machine_has(form, reader, tmp_path):
-    if shutil.which(reader) is None:
+    program = RARE[reader]
+    if systemd_library() is None if program is None else shutil.which(program) is None:
         pytest.skip(f"there is no {reader} here")
     read_back(form, reader, tmp_path)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["as_json", "colour", "lines", "progress", "span", "table", "value"]
+__all__ = ["as_json", "colour", "is_drawn", "lines", "progress", "span", "table", "value"]
 
 _HOUR, _DAY = 3600, 86400
 
@@ -43,10 +43,15 @@ def colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def is_drawn() -> bool:
+    """Tell whether a table is drawn for a person, and not written for a program."""
+    return sys.stdout.isatty()
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table: drawn on a terminal, plain columns two blanks apart elsewhere."""
     body = [list(map(str, row)) for row in rows]
-    if sys.stdout.isatty():
+    if is_drawn():
         from strongroom.cli.drawing import drawn_table
 
         lines(drawn_table(headings, body, columns=_columns(), bold=colour()))

@@ -178,7 +178,10 @@ def show_command(
     if settings.json:
         output.as_json({"entries": list(found)})
     else:
-        output.table([name.replace("started_at", "time") for name in _COLUMNS], map(_row, found))
+        drawn = output.is_drawn()
+        columns = [one for one in _COLUMNS if not drawn or any(entry.get(one) is not None for entry in found)]
+        rows = ([_table_cell(entry, name) for name in columns] for entry in found)
+        output.table([name.replace("started_at", "time") for name in columns], rows)
 
 
 @audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
@@ -266,6 +269,12 @@ def _all(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
 
 def _row(entry: Entry) -> list[str]:
     return [_cell(entry.get(name)) for name in _COLUMNS]
+
+
+def _table_cell(entry: Entry, name: str) -> str:
+    """Return a cell of a table: on a terminal a time to the second, which leaves room for the rest."""
+    at = started_at(entry) if name == "started_at" and output.is_drawn() else None
+    return _cell(entry.get(name)) if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _cell(value: object) -> str:

@@ -25,9 +25,10 @@ _NOT_MASKED = frozenset({"integer", "boolean", "port"})
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["env", "dotenv", "json", "yaml", "docker", "github"]),
+    type=click.Choice(["env", "fish", "dotenv", "json", "yaml", "docker", "github"]),
     required=True,
-    help="env for sh, dotenv for .env files, json, yaml, docker for --env-file, github for $GITHUB_ENV.",
+    help="env for sh and systemd, fish, dotenv for .env files, json, yaml, docker for --env-file, github for "
+    "$GITHUB_ENV.",
 )
 @click.option("--prefix", metavar="P", help="All keys that begin with P, in place of the declared secrets.")
 @click.option(

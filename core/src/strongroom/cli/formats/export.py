@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from strongroom.cli.errors import UsageError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CIPHERTEXT = "encrypted:"
 _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -55,7 +56,23 @@ def as_dotenv(values: Mapping[str, str]) -> str:
     return "".join(f"{variable_name(name)}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
 
 
+def as_fish(values: Mapping[str, str]) -> str:
+    """Return lines that fish reads back exactly, by `| source`."""
+    for name, value in values.items():
+        refuse(name, value, "\0", "NUL")
+    return "".join(f"set -gx {variable_name(name)} {_fish_quoted(value)}\n" for name, value in values.items())
+
+
+def _fish_quoted(value: str) -> str:
+    # In fish's single quotes a backslash stands before itself and before a quote, and else for itself.
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _dotenv_quoted(name: str, value: str) -> str:
+    if value.startswith(_CIPHERTEXT):
+        raise UsageError(
+            f"{name} begins with `{_CIPHERTEXT}`, which dotenvx takes for ciphertext", hint="use json or yaml"
+        )
     for text, description in (
         ("\0", "NUL"),
         ("\r", "a carriage return"),
@@ -122,6 +139,7 @@ def refuse(name: str, value: str, character: str, description: str) -> None:
 
 FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "env": as_env,
+    "fish": as_fish,
     "dotenv": as_dotenv,
     "docker": as_docker,
     "github": as_github,
