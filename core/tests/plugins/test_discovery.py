@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import pytest
 import warm_command
@@ -304,6 +306,26 @@ def test_a_known_type_that_is_not_installed_gets_its_install_line(tmp_path, run)
     ]
     assert "did you mean 'vault'" in out[1][1]
     assert "known here: " in out[2][1]
+
+
+def test_cores_own_are_there_without_metadata(run):
+    """As in a program that was packed as modules alone."""
+    found, (kind, message), (_, packed) = run("""
+        import sys
+        import strongroom.plugins.discovery as discovery
+        discovery.entry_points = lambda group: ([], [])
+        finder._forget()
+        options = {"file_path": "s.enc", "key_file": "s.key"}
+        told = [failure(type="file", **options)]
+        sys.frozen = True
+        told.append(failure(type="file", **options))
+        print(json.dumps([sorted(row.name for row in finder.listed()), *told]))
+    """)
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert found == sorted(declared["project"]["entry-points"]["strongroom"])
+    assert kind == "SpecError"
+    assert message.endswith("provider 'file' is not installed; pip install strongroom-file")
+    assert "it is not in this packed program: pip install strongroom-file where it is built" in packed
 
 
 def test_a_factory_that_cannot_be_imported_or_fails_is_told_without_its_options(install, run):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from strongroom._forks import forks_wait, renew_after_fork
+from strongroom._version import __version__
 from strongroom.errors import PluginError
 from strongroom.plugins.descriptors import (
     CORE,
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
     import pluggy
 
 __all__ = ["ComponentInfo", "PluginFinder", "UnknownTypeError", "finder"]
+
+
+BUILTINS = "strongroom.plugins.builtins"
+BUILT_IN_NAMES = (
+    *("aes-gcm", "audit", "caching", "chacha20", "encryption", "fernet"),
+    *("http", "prefix", "read-only", "retry", "tenant", "validation"),
+)
+"""The entry points of core, as its own metadata name them."""
 
 
 class UnknownTypeError(PluginError):
@@ -158,6 +168,9 @@ class PluginFinder:
             self.seen = installed()
             found, self._unreadable = entry_points(GROUP)
             self._entries = [_Entry(*one) for one in found]
+            # A program that was packed without metadata has what came along as modules of core all the same.
+            if not any(one.distribution == CORE for one in self._entries):
+                self._entries += [_Entry(name, BUILTINS, CORE, __version__) for name in BUILT_IN_NAMES]
         # Asked for each time: an application may set it after the first look.
         allowed = allowed_distributions()
         return [
@@ -201,9 +214,10 @@ class PluginFinder:
                     f"{kind} {type_name!r} is shut out by STRONGROOM_PLUGINS",
                     hint=f"add {distribution} to it",
                 )
-            return UnknownTypeError(
-                f"{kind} {type_name!r} is not installed", hint=f"pip install {distribution}"
-            )
+            hint = f"pip install {distribution}"
+            if getattr(sys, "frozen", False):
+                hint = f"it is not in this packed program: {hint} where it is built, with its metadata"
+            return UnknownTypeError(f"{kind} {type_name!r} is not installed", hint=hint)
         here = sorted(self._named_here(kind))
         return UnknownTypeError(
             f"unknown {kind} {type_name!r}",
