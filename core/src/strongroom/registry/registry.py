@@ -100,14 +100,45 @@ class SecretProviderRegistry(BaseProvider):
     # --- reading and writing ---
 
     def get_secret(self, key: str) -> str:
+        """Return the value of `key`, as the pipeline that its route leads to has it.
+
+        Raises:
+            SecretNotFoundError: There is no such secret; `reason` says whether it was deleted or disabled.
+            InvalidKeyError: That is not a key.
+            PermissionDeniedError: The backend refuses it to this login.
+            AuthenticationError: The backend does not take the login.
+            BackendUnavailableError: The backend is away or throttles, or the deadline has passed.
+            DecryptionError: What is stored does not decrypt under the key: another key, or it was changed.
+            TenantContextError: The pipeline keeps tenants apart, and none is active.
+            ConfigurationError: No route matches, and there is no default pipeline.
+        """
         if self._routes or self._plain is None:
             return self._route(key).get_secret(key)
         return self._plain.get_secret(key)
 
     def set_secret(self, key: str, value: str) -> None:
+        """Create or replace `key`; no cache of this registry gives the older value afterwards.
+
+        Raises:
+            ReadOnlyError: The pipeline or the backend takes no writes.
+            ValidationError: A rule of the pipeline, or a limit of the backend, refuses the value.
+            InvalidKeyError: That is not a key, or not one that the backend can have.
+            PermissionDeniedError: The backend refuses it to this login.
+            AuthenticationError: The backend does not take the login.
+            BackendUnavailableError: The backend is away or throttles, or the deadline has passed.
+        """
         self._route(key).set_secret(key, value)
 
     def delete_secret(self, key: str) -> None:
+        """Delete `key`, and what a rotation keeps beside it.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            ReadOnlyError: The pipeline or the backend takes no writes.
+            PermissionDeniedError: The backend refuses it to this login.
+            AuthenticationError: The backend does not take the login.
+            BackendUnavailableError: The backend is away or throttles, or the deadline has passed.
+        """
         self._route(key).delete_secret(key)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
@@ -146,6 +177,12 @@ class SecretProviderRegistry(BaseProvider):
     # --- capabilities: raise `UnsupportedOperationError` where the key's pipeline lacks them ---
 
     def describe_secret(self, key: str) -> SecretMetadata:
+        """Return version, dates (aware, UTC) and tags of `key`, without its value.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            UnsupportedOperationError: The backend tells nothing about its secrets.
+        """
         return self._able(key, Describer, "describe").describe_secret(key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
@@ -156,24 +193,65 @@ class SecretProviderRegistry(BaseProvider):
         return found
 
     def list_versions(self, key: str) -> list[SecretVersion]:
+        """Return the versions of `key`, the newest first.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            UnsupportedOperationError: The backend keeps no versions.
+        """
         return self._able(key, VersionReader, "history").list_versions(key)
 
     def get_secret_version(self, key: str, version: str) -> str:
+        """Return the value that `key` had in `version`, an id from `list_versions`.
+
+        Raises:
+            SecretNotFoundError: There is no such secret or version.
+            UnsupportedOperationError: The backend keeps no versions.
+        """
         return self._able(key, VersionReader, "history").get_secret_version(key, version)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
+        """Write `value` if `expected_version` is still the current one, and return the new version's id.
+
+        Args:
+            key: The key.
+            value: The value.
+            expected_version: The id that the caller has seen; None where the key must not be there yet.
+
+        Raises:
+            ConflictError: Somebody else has written meanwhile.
+            UnsupportedOperationError: The backend has no conditional writes.
+        """
         return self._able(key, ConditionalWriter, "conditional write").set_secret_if(
             key, value, expected_version
         )
 
     def stage_secret(self, key: str, value: str) -> str:
+        """Store a version that readers do not get yet, and return its id.
+
+        Raises:
+            UnsupportedOperationError: The backend cannot stage versions.
+        """
         return self._able(key, StagedWriter, "staging").stage_secret(key, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
+        """Make the staged `version` the current one if `expected_version` still is.
+
+        Raises:
+            ConflictError: Another version is the current one by now.
+            SecretNotFoundError: There is no such version.
+            UnsupportedOperationError: The backend cannot stage versions.
+        """
         able = self._able(key, StagedWriter, "staging")
         able.promote_version(key, version, expected_version=expected_version)
 
     def discard_version(self, key: str, version: str) -> None:
+        """Drop a staged version.
+
+        Raises:
+            SecretNotFoundError: There is no such version.
+            UnsupportedOperationError: The backend cannot stage versions.
+        """
         self._able(key, StagedWriter, "staging").discard_version(key, version)
 
     def invalidate(self, key: str) -> None:
