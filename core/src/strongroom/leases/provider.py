@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -15,24 +16,24 @@ from strongroom.providers import BaseProvider, Lease
 __all__ = ["LeasingProvider"]
 
 
-class LeasingProvider(BaseProvider):
+class LeasingProvider(BaseProvider, ABC):
     """A provider that issues leases; reading a key gives the JSON object of its live lease's values.
 
     A subclass has `issue_lease`, `renew_lease` and `revoke_lease`, and `list_secrets` where it can list. In a
     registry the pipeline keeps the leases, and none is issued here.
     """
 
+    @abstractmethod
     def issue_lease(self, key: str) -> Lease:
         """Return new credentials for `key`."""
-        raise NotImplementedError(key)  # every subclass has its own
 
+    @abstractmethod
     def renew_lease(self, lease: Lease) -> Lease:
         """Return `lease` with its new end."""
-        raise NotImplementedError(lease.id)  # as above
 
+    @abstractmethod
     def revoke_lease(self, lease: Lease) -> None:
         """End `lease` now."""
-        raise NotImplementedError(lease.id)  # as above
 
     _leases: LiveLeases | None = None
     _making = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -16,20 +17,20 @@ __all__ = ["RenamingMiddleware"]
 T = TypeVar("T")
 
 
-class RenamingMiddleware(Middleware):
+class RenamingMiddleware(Middleware, ABC):
     """Hands every call on under another key, and brings results and errors back under the caller's.
 
     A subclass says how keys are renamed by `stored` and back by `own_names`, and how a list is asked for by
     `list_secrets`.
     """
 
+    @abstractmethod
     def stored(self, key: str) -> str:
         """Return the name by which the inner provider knows `key`; both are valid keys."""
-        raise NotImplementedError  # every subclass has its own
 
+    @abstractmethod
     def own_names(self) -> Callable[[str], str | None]:
         """Return what gives the caller's name of a stored one, or None where the caller has no such key."""
-        raise NotImplementedError  # every subclass has its own
 
     def get_secret(self, key: str) -> str:
         stored = self.stored(key)

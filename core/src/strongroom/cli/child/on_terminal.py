@@ -6,7 +6,7 @@ import contextlib
 import os
 import selectors
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,7 @@ from strongroom.cli.child.supervisor import STDERR, STDIN, STDOUT, Child
 from strongroom.cli.child.terminal import Terminal, in_foreground
 
 if TYPE_CHECKING:
-    from strongroom.cli.child.supervisor import Control
-    from strongroom.masking import Masker
+    from strongroom.cli.child.supervisor import Job
 
 __all__ = ["ChildOnTerminal"]
 
@@ -29,14 +28,8 @@ _ASKS_FOR_THE_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
 class ChildOnTerminal(Child):
     """The child with a terminal of its own, led by a monitor."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        masker: Callable[[], Masker] | None,
-        control: Control | None,
-    ) -> None:
-        super().__init__(command, environment, masker, control)
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
         self.own_group = True
         self.terminal = Terminal(STDOUT)
         self.monitor: session_leader.Monitor | None = None
@@ -48,24 +41,25 @@ class ChildOnTerminal(Child):
         stack.enter_context(self.terminal)  # the monitor is its guard
 
     def _start(self, ends: list[int]) -> None:
-        assert self.masker is not None  # noqa: S101  # that is why there is a terminal
+        masker = self.job.masker
+        assert masker is not None  # noqa: S101  # that is why there is a terminal
         slave = self.terminal.slave
         ends.append(slave)
-        self.relays.append(Relay(self.terminal.master, STDOUT, self.masker))
+        self.relays.append(Relay(self.terminal.master, STDOUT, masker))
         streams = {
             "stdin": slave if os.isatty(STDIN) else None,
             "stdout": slave,
-            "stderr": slave if os.isatty(STDERR) else self._pipe(self.masker, STDERR, ends),
+            "stderr": slave if os.isatty(STDERR) else self._pipe(masker, STDERR, ends),
         }
-        self.monitor = session_leader.Monitor(
-            self.command,
-            self.environment,
+        program = session_leader.Program(
+            self.job.command,
+            self.job.environment,
             terminal=self.terminal,
             streams=streams,
-            foreign=[relay.source for relay in self.relays],
             in_foreground=self.terminal.reads_input,
             prepare=self.prepare_all if self.prepare else None,
         )
+        self.monitor = session_leader.Monitor(program, foreign=[relay.source for relay in self.relays])
 
     def _wanted(self) -> dict[int, int]:
         wanted = super()._wanted()

@@ -14,14 +14,14 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from strongroom.cli.child.guard import keep_only, sweep_files
 from strongroom.cli.child.launch import start
 from strongroom.cli.child.signals import PASSED_ON
 from strongroom.cli.child.terminal import Terminal
 
-__all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Monitor"]
+__all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Monitor", "Program"]
 
 STARTED, STOPPED, ENDED, FAILED = range(4)
 """Kinds of reports; with each comes a number: process id, signal, wait status, error number."""
@@ -29,38 +29,39 @@ _FOREGROUND, _BACKGROUND = signal.SIGUSR1, signal.SIGUSR2
 _REPORT = struct.Struct("=ii")
 
 
+class Program(NamedTuple):
+    """What is started on a terminal of its own."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    terminal: Terminal
+    """Its side of this is closed for us afterwards."""
+    streams: Mapping[str, Any]
+    """As `Popen` takes them."""
+    in_foreground: bool
+    """Whether it begins in the foreground of `terminal`."""
+    prepare: Callable[[], object] | None
+    """What its process has to do besides."""
+
+    def __repr__(self) -> str:
+        return "<Program>"  # no argument, and no variable: they may hold values
+
+
 class Monitor:
-    """Starts `command` on `terminal`; `reports` tells what became of it since the last call.
+    """Starts `program`; `reports` tells what became of it since the last call.
 
     Args:
-        command: The program and its arguments.
-        in_foreground: Whether it begins in the foreground of `terminal`.
-        prepare: What the program's process has to do besides.
-        environment: Its variables.
-        terminal: Its side of this is closed for us afterwards.
-        streams: As `Popen` takes them.
+        program: What is started.
         foreign: Descriptors of ours that the copy must not keep open.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        terminal: Terminal,
-        streams: Mapping[str, Any],
-        foreign: Sequence[int],
-        in_foreground: bool,
-        prepare: Callable[[], object] | None,
-    ) -> None:
+    def __init__(self, program: Program, *, foreign: Sequence[int]) -> None:
         self.reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             for descriptor in (self.reader, *foreign):
                 os.close(descriptor)
-            _Leader(command, environment, terminal, streams, writer).lead(
-                prepare, in_foreground=in_foreground
-            )
+            _Leader(program, writer).lead()
         os.close(writer)
         os.set_blocking(self.reader, False)
         self._listens = True
@@ -98,21 +99,15 @@ class Monitor:
 class _Leader:
     """What the copy does."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        terminal: Terminal,
-        streams: Mapping[str, Any],
-        writer: int,
-    ) -> None:
-        self.command, self.environment = command, environment
-        self.terminal, self.streams, self.writer = terminal, streams, writer
-        self.program = 0
+    def __init__(self, program: Program, writer: int) -> None:
+        self.program, self.writer = program, writer
+        self.terminal = program.terminal
+        self.pid = 0
         self.owner = os.getppid()
 
-    def lead(self, prepare: Callable[[], object] | None, *, in_foreground: bool) -> NoReturn:
+    def lead(self) -> NoReturn:
         """Start the program and report what becomes of it."""
+        program = self.program
         try:
             signal.set_wakeup_fd(-1)
             for number in (*PASSED_ON, signal.SIGCHLD, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
@@ -121,19 +116,20 @@ class _Leader:
             os.setsid()
             self.terminal.make_controlling()
             signal.signal(signal.SIGHUP, self._abandoned)
-            signal.signal(_FOREGROUND, lambda *_: self._resume(self.program))
+            signal.signal(_FOREGROUND, lambda *_: self._resume(self.pid))
             signal.signal(_BACKGROUND, lambda *_: self._resume(os.getpgrp()))
 
             def begin() -> None:
-                if in_foreground:
+                if program.in_foreground:
                     self.terminal.set_foreground(os.getpgrp())
-                if prepare is not None:
-                    prepare()
+                if program.prepare is not None:
+                    program.prepare()
 
-            process = start(self.command, self.environment, streams=self.streams, group=0, prepare=begin)
-            self.program = process.pid
+            streams = program.streams
+            process = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
+            self.pid = process.pid
             # The slave stays open: without it, our going away could be told before the child's end is.
-            for stream in {self.streams["stdout"], self.streams["stderr"]} - {self.terminal.slave, None}:
+            for stream in {streams["stdout"], streams["stderr"]} - {self.terminal.slave, None}:
                 os.close(stream)
             self._watch()
         except OSError as error:
@@ -143,13 +139,13 @@ class _Leader:
             os._exit(0)
 
     def _watch(self) -> None:
-        self._report(STARTED, self.program)
+        self._report(STARTED, self.pid)
         while True:
-            _, status = os.waitpid(self.program, os.WUNTRACED)
+            _, status = os.waitpid(self.pid, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 break
             self._report(STOPPED, os.WSTOPSIG(status))
-        self.program = 0
+        self.pid = 0
         self._report(ENDED, status)
         # Whoever outlives the program has the terminal as long as its session has a leader.
         os.close(self.terminal.slave)
@@ -161,16 +157,16 @@ class _Leader:
         os.write(self.writer, _REPORT.pack(kind, number))
 
     def _resume(self, foreground: int) -> None:
-        if self.program:
+        if self.pid:
             self.terminal.set_foreground(foreground)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.program, signal.SIGCONT)
+                os.killpg(self.pid, signal.SIGCONT)
 
     def _abandoned(self, *_: object) -> None:
         """Act on the end of the terminal's other side, which we have as long as we live."""
-        if self.program:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.program, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
             keep_only([])
             sweep_files(self.owner)
         os._exit(0)

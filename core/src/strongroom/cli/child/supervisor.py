@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
@@ -45,6 +45,20 @@ class Control(Protocol):
 
     def take(self) -> bool: ...
     def started(self) -> None: ...
+
+
+class Job(NamedTuple):
+    """What a child is started with."""
+
+    command: list[str]
+    environment: dict[str, str]
+    masker: Callable[[], Masker] | None
+    """Makes what masks its output, where that is to be masked."""
+    control: Control | None
+    """Says that it is to get something new, where anything may come."""
+
+    def __repr__(self) -> str:
+        return "<Job>"  # no argument, and no variable: they may hold values
 
 
 class StoppedForRestart(Exception):  # noqa: N818  # the child's end is expected
@@ -88,7 +102,8 @@ def run_child(
             could be written, as on a full disk.
         StoppedForRestart: It was ended because `control` asked for it.
     """
-    child = _kind(on_terminal=masker is not None and os.isatty(STDOUT))(command, environment, masker, control)
+    job = Job(list(command), dict(environment), masker, control)
+    child = _kind(on_terminal=masker is not None and os.isatty(STDOUT))(job)
     code = child.run()
     if child.stopping:
         raise StoppedForRestart
@@ -113,19 +128,10 @@ def _kind(*, on_terminal: bool) -> type[Child]:
 class Child:
     """The child with pipes for its output, or with our own streams."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        masker: Callable[[], Masker] | None,
-        control: Control | None,
-    ) -> None:
-        self.control = control
+    def __init__(self, job: Job) -> None:
+        self.job = job
         self.stopping = False
         self.kill_at: float | None = None
-        self.command = list(command)
-        self.environment = dict(environment)
-        self.masker = masker
         self.pid: int | None = None
         self.returncode: int | None = None
         self.failure: int | None = None
@@ -161,7 +167,7 @@ class Child:
                     os.close(end)
             self._supervise(wakeup)
         if self.failure is not None:
-            refuse_start(self.command[0], self.environment, self.failure)
+            refuse_start(self.job.command[0], self.job.environment, self.failure)
         assert self.returncode is not None  # noqa: S101  # `_supervise` ends with one of the two
         return self.returncode
 
@@ -183,15 +189,15 @@ class Child:
     def _start(self, ends: list[int]) -> None:
         streams: dict[str, int] = {}
         closed = closed_at_start()
-        if self.masker is not None and STDOUT not in closed:
-            streams["stdout"] = self._pipe(self.masker, STDOUT, ends)
-        if self.masker is not None and STDERR not in closed:
+        if self.job.masker is not None and STDOUT not in closed:
+            streams["stdout"] = self._pipe(self.job.masker, STDOUT, ends)
+        if self.job.masker is not None and STDERR not in closed:
             # Where both go to one place their order is worth keeping, so they share a pipe.
             shared = streams.get("stdout") if _same_file() else None
-            streams["stderr"] = shared if shared is not None else self._pipe(self.masker, STDERR, ends)
+            streams["stderr"] = shared if shared is not None else self._pipe(self.job.masker, STDERR, ends)
         process = start(
-            self.command,
-            self.environment,
+            self.job.command,
+            self.job.environment,
             streams=streams,
             group=0 if self.own_group else None,
             prepare=self.prepare_all if self.prepare else None,
@@ -207,8 +213,8 @@ class Child:
 
     def _started(self, pid: int) -> None:
         self.pid = pid
-        if self.control is not None:
-            self.control.started()
+        if self.job.control is not None:
+            self.job.control.started()
         while self.early:
             self._send(self.early.pop(0))
 
@@ -252,8 +258,8 @@ class Child:
 
     def _wanted(self) -> dict[int, int]:
         wanted = {relay.source: selectors.EVENT_READ for relay in self.relays if relay.open}
-        if self.control is not None and self.pid is not None:
-            wanted[self.control.reader] = selectors.EVENT_READ
+        if self.job.control is not None and self.pid is not None:
+            wanted[self.job.control.reader] = selectors.EVENT_READ
         return wanted
 
     def _heed_control(self, ready: Mapping[int, int]) -> None:
@@ -261,7 +267,7 @@ class Child:
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
             self._send(signal.SIGKILL)
-        control = self.control
+        control = self.job.control
         if control is None or control.reader not in ready or not control.take() or self._is_over:
             return
         for relay in self.relays:
