@@ -17,9 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
-
-from strongroom._frozen import NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 __all__ = ["Lock", "Take", "forks_wait", "never_collect", "renew_after_fork"]
 
@@ -40,11 +38,9 @@ Take = Callable[[Lock], bool]
 """Takes a lock until the fork is over; tells whether that succeeded before the fork can wait no longer."""
 
 
-class _Owner(NamedTuple):
-    owner: weakref.ref[Any]
-    renew: Callable[[Any], object]
-    rest: Callable[[Any, Take], object] | None
-
+if TYPE_CHECKING:
+    _Owner = tuple[weakref.ref[Any], Callable[[Any], object], Callable[[Any, Take], object] | None]
+    """The object, how its state is renewed in a child, and how it is brought to rest before a fork."""
 
 _numbers = itertools.count()
 _owners: dict[int, _Owner] = {}
@@ -85,7 +81,7 @@ def renew_after_fork(
     """
     number = next(_numbers)
     renew = getattr(renew, "__func__", renew)  # a bound method would keep its owner alive
-    _owners[number] = _Owner(weakref.ref(owner, partial(_forget, _owners, number)), renew, rest)
+    _owners[number] = (weakref.ref(owner, partial(_forget, _owners, number)), renew, rest)
 
 
 def _forget(owners: dict[int, _Owner], number: int, _: object) -> None:

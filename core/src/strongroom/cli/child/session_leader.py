@@ -14,8 +14,9 @@ import os
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import keep_only, sweep_files
 from strongroom.cli.child.launch import start
 from strongroom.cli.child.signals import PASSED_ON

@@ -9,8 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
 from strongroom.cli.child.relay import Relay, leave_behind
