@@ -129,14 +129,14 @@ class Store:
 def answer(store: Store, line: str) -> dict[str, Any]:
     """Return the answer to one request."""
     request = json.loads(line)
-    told: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+    head: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
     method = getattr(store, request["method"], None) if request["method"] in METHODS else None
     if method is None:
-        return {**told, "error": {"code": -32601, "message": f"no method {request['method']}"}}
+        return {**head, "error": {"code": -32601, "message": f"no method {request['method']}"}}
     try:
-        return {**told, "result": method(**request["params"])}
+        return {**head, "result": method(**request["params"])}
     except StoreError as error:
-        return {**told, "error": {"code": -32000, "message": str(error), "data": error.data}}
+        return {**head, "error": {"code": -32000, "message": str(error), "data": error.data}}
 
 
 METHODS = {

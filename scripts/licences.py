@@ -64,9 +64,9 @@ def licence_of(distribution: importlib.metadata.Distribution) -> str | None:
         for line in meta.get_all("Classifier") or ()
         if line.startswith("License :: ") and line != "License :: OSI Approved"
     ]
-    told = [OLDER[one] for one in classified if one in OLDER]
-    if told and len(told) == len(classified):
-        return " AND ".join(sorted(set(told)))
+    expressions = [OLDER[one] for one in classified if one in OLDER]
+    if expressions and len(expressions) == len(classified):
+        return " AND ".join(sorted(set(expressions)))
     text = (meta.get("License") or "").strip()
     return OLDER.get(text.lower(), text if text and "\n" not in text else None)
 
@@ -130,13 +130,15 @@ def main(*folders: str) -> int:
         }
     else:
         looked_at = needed(own())
-    told = {name: licence_of(distribution) for name, distribution in sorted(looked_at.items())}
-    bad = {name: licence for name, licence in told.items() if not is_allowed(licence) and name not in CHOSEN}
+    licences = {name: licence_of(distribution) for name, distribution in sorted(looked_at.items())}
+    bad = {
+        name: licence for name, licence in licences.items() if not is_allowed(licence) and name not in CHOSEN
+    }
     elsewhere = needed(set(own()) - set(CHOSEN.values())) if not folders else {}
-    bad.update({name: told[name] for name in CHOSEN if name in elsewhere})
+    bad.update({name: licences[name] for name in CHOSEN if name in elsewhere})
     for name, licence in bad.items():
         print(f"{name}: {licence or 'its metadata tells no licence'}; see ALLOWED and KNOWN in {__file__}")
-    print(f"{len(told)} distributions, {len(bad)} with a licence that is not allowed")
+    print(f"{len(licences)} distributions, {len(bad)} with a licence that is not allowed")
     return int(bool(bad))
 
 

@@ -38,12 +38,14 @@ def main(words: list[str]) -> int:
     )  # fmt: skip
     site = next((ENVIRONMENT / "lib").glob("python3*/site-packages"))
     found = {canonical(one.name): one.version for one in distributions(path=[str(site)])}
-    told = list(changes((ROOT / "constraints.txt").read_text(), found))
-    print("newer than the pins:" if told else "nothing is newer than the pins", *told, sep="\n  ", flush=True)
+    newer = list(changes((ROOT / "constraints.txt").read_text(), found))
+    print(
+        "newer than the pins:" if newer else "nothing is newer than the pins", *newer, sep="\n  ", flush=True
+    )
     plugins = ("vault", "aws", "gcp", "azure", "redis", "keyring", "postgresql", "etcd", "mariadb", "serve")
     tests = words or [f"plugins/{name}" for name in plugins]
     ended = subprocess.run([str(python), "-m", "pytest", "-q", *tests], check=False, cwd=ROOT).returncode
-    print("newer than the pins:", *told, "the suites " + ("fail" if ended else "pass"), sep="\n  ")
+    print("newer than the pins:", *newer, "the suites " + ("fail" if ended else "pass"), sep="\n  ")
     return ended
 
 

@@ -27,12 +27,14 @@ _GUESS, _GUESS_OF_A_PROCESS = 0.03, 0.4
 def changed() -> set[str]:
     """Return the changed files, relative to the repository."""
 
-    def told(*words: str) -> set[str]:
+    def listed_by_git(*words: str) -> set[str]:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
         return set(done.stdout.splitlines())
 
-    now = told("diff", "--name-only", "HEAD") | told("ls-files", "--others", "--exclude-standard")
-    return now or told("diff", "--name-only", "HEAD~1", "HEAD")
+    now = listed_by_git("diff", "--name-only", "HEAD") | listed_by_git(
+        "ls-files", "--others", "--exclude-standard"
+    )
+    return now or listed_by_git("diff", "--name-only", "HEAD~1", "HEAD")
 
 
 def modules() -> dict[str, Path]:

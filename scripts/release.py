@@ -87,8 +87,8 @@ def check_metadata(archives: list[Path]) -> None:
                 extracted = sdist.extractfile(member)
                 text = extracted.read() if extracted is not None else b""
                 licensed = any(one.endswith("/LICENSE") for one in sdist.getnames())
-        told = Metadata.from_email(text, validate=True)
-        if not licensed or not told.description or told.license_expression is None:
+        metadata = Metadata.from_email(text, validate=True)
+        if not licensed or not metadata.description or metadata.license_expression is None:
             sys.exit(f"{path.name}: it lacks its licence or its description")
 
 

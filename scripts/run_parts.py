@@ -45,9 +45,11 @@ def counts(outcomes: Path) -> str:
     """Return how many tests ended how, where the part ran any: `12 passed, 0 failed, 1 skipped`."""
     if not outcomes.is_file():
         return ""
-    told: dict[str, int] = json.loads(outcomes.read_text())
+    outcomes_by_name: dict[str, int] = json.loads(outcomes.read_text())
     always = ("passed", "failed", "skipped")
-    return ", ".join(f"{number} {name}" for name, number in told.items() if number or name in always)
+    return ", ".join(
+        f"{number} {name}" for name, number in outcomes_by_name.items() if number or name in always
+    )
 
 
 if __name__ == "__main__":

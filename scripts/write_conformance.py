@@ -75,19 +75,19 @@ def collected(*paths: str) -> dict[str, Any]:
         )
         if done.returncode:
             sys.exit(f"{done.stdout[-4000:]}\nnot all could be collected")
-        told: dict[str, Any] = json.loads(found.read_text())
-        return told
+        reports: dict[str, Any] = json.loads(found.read_text())
+        return reports
 
 
-def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
+def page(reports: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of the page."""
-    told = dict(sorted(told.items()))
+    reports = dict(sorted(reports.items()))
     yield "# Conformance"
     yield ""
     yield "<!-- Made by `python scripts/write_conformance.py` from the tests; changes here are lost. -->"
     yield ""
     yield _LEAD
-    bare = {name: one for name, one in told.items() if not _behind(name)}
+    bare = {name: one for name, one in reports.items() if not _behind(name)}
     yield "## Providers"
     yield ""
     yield "| provider | tests | `make test` | waived |"
@@ -100,7 +100,7 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield _BEHIND
     yield "| provider | behind | tests | `make test` | waived |"
     yield "|---|---|---|---|---|"
-    for name, one in told.items():
+    for name, one in reports.items():
         if _behind(name):
             yield f"| {_title(name, one)} | {_behind(name)} | {_numbers(one)} |"
     yield ""
@@ -116,14 +116,14 @@ def page(told: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield "## Waivers"
     yield ""
-    waivers = [(name, *waiver) for name, one in told.items() for waiver in one["waivers"].items()]
+    waivers = [(name, *waiver) for name, one in reports.items() for waiver in one["waivers"].items()]
     if not waivers:
         yield "None: no provider is excused from a test that its capabilities select."
         return
     yield "| provider | test | why |"
     yield "|---|---|---|"
     for name, test, why in waivers:
-        yield f"| {_title(name, told[name])} | `{test}` | {why} |"
+        yield f"| {_title(name, reports[name])} | `{test}` | {why} |"
 
 
 def _behind(name: str) -> str | None:

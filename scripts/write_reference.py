@@ -113,8 +113,8 @@ def spec_page() -> Iterator[str]:
     )
     schema = models.Spec.model_json_schema()
     yield f"## The whole\n\n{_options(schema)}"
-    for name, told in schema["$defs"].items():
-        yield f"## {name}\n\n{told.get('description', '')}\n\n{_options(told)}"
+    for name, definition in schema["$defs"].items():
+        yield f"## {name}\n\n{definition.get('description', '')}\n\n{_options(definition)}"
     titles = {
         "provider": "Providers",
         "middleware": "Middleware",
@@ -136,30 +136,30 @@ def _options(schema: dict[str, Any]) -> str:
         return "No options.\n"
     required = set(schema.get("required", ()))
     rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
-    for name, told in properties.items():
-        default = "required" if name in required else _default(told)
-        rows.append(f"| `{name}` | {_type(told)} | {default} | {_cell(told.get('description', ''))} |")
+    for name, option in properties.items():
+        default = "required" if name in required else _default(option)
+        rows.append(f"| `{name}` | {_type(option)} | {default} | {_cell(option.get('description', ''))} |")
     return "\n".join(rows) + "\n"
 
 
-def _default(told: dict[str, Any]) -> str:
-    return f"`{json.dumps(told['default'])}`" if told.get("default") is not None else ""
+def _default(schema: dict[str, Any]) -> str:
+    return f"`{json.dumps(schema['default'])}`" if schema.get("default") is not None else ""
 
 
-def _type(told: dict[str, Any]) -> str:  # noqa: PLR0911  # a return for each form of JSON Schema
-    if "$ref" in told:
-        return told["$ref"].rpartition("/")[2]
-    if "anyOf" in told:
-        return " or ".join(dict.fromkeys(_type(one) for one in told["anyOf"] if one.get("type") != "null"))
-    if "enum" in told:
-        return ", ".join(f"`{one}`" for one in told["enum"])
-    if "const" in told:
-        return f"`{told['const']}`"
-    kind = told.get("type", "any")
+def _type(schema: dict[str, Any]) -> str:  # noqa: PLR0911  # a return for each form of JSON Schema
+    if "$ref" in schema:
+        return schema["$ref"].rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"] if one.get("type") != "null"))
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    kind = schema.get("type", "any")
     if isinstance(kind, list):
         return " or ".join(kind)
     if kind == "array":
-        return f"list of {_type(told.get('items', {}))}"
+        return f"list of {_type(schema.get('items', {}))}"
     return str(kind)
 
 
@@ -198,16 +198,16 @@ def plugins_page() -> Iterator[str]:
     yield "## Rotators\n\nA rotator has the two methods of `Rotator`, and the others where it can do more.\n"
     for protocol in (Rotator, ValueComposer, Retirer, Rehearser):
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
-        for method, told in vars(protocol).items():
-            if not method.startswith("_") and callable(told):
-                yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
+        for method, function in vars(protocol).items():
+            if not method.startswith("_") and callable(function):
+                yield f"- `{method}{inspect.signature(function)}`: {_first_line(function)}"
         yield ""
     yield "## Capabilities of a provider\n\nA provider has one by having its methods.\n"
     for protocol in (protocols.SecretProvider, *protocols.CAPABILITIES):
         yield f"### `{protocol.__name__}`\n\n{inspect.cleandoc(protocol.__doc__ or '')}\n"
-        for method, told in vars(protocol).items():
-            if not method.startswith("_") and callable(told):
-                yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
+        for method, function in vars(protocol).items():
+            if not method.startswith("_") and callable(function):
+                yield f"- `{method}{inspect.signature(function)}`: {_first_line(function)}"
         yield ""
 
 
@@ -216,8 +216,8 @@ def hooks_page() -> Iterator[str]:
     yield f"# Hooks\n\n{_HOOKS}\n"
     yield f"## `SecretHook`\n\n{_described(hooks.SecretHook)}\n"
     for method in ("before", "after"):
-        told = getattr(hooks.SecretHook, method)
-        yield f"- `{method}{inspect.signature(told)}`: {_first_line(told)}"
+        function = getattr(hooks.SecretHook, method)
+        yield f"- `{method}{inspect.signature(function)}`: {_first_line(function)}"
     yield "\nBoth get a [`SecretEvent`](events.md).\n"
     for row in finder.listed():
         if row.kind == "hook" and row.plugin is not None and row.error is None:
@@ -233,8 +233,8 @@ def masking_page() -> Iterator[str]:
     for look in LOOKS:
         yield f"| {_cell(look.name)} | `{_cell(look.example)}` | {_cell(look.seen_in)} |"
     yield "\n## How a text may be read\n\n| reading | what is taken for it |\n|---|---|"
-    for name, told in READINGS:
-        yield f"| {name} | {_cell(told)} |"
+    for name, description in READINGS:
+        yield f"| {name} | {_cell(description)} |"
     yield "\n## What of a JSON secret is not secret\n"
     yield f"{_HARMLESS} {', '.join(f'`{name}`' for name in HARMLESS)}."
 
@@ -320,8 +320,8 @@ def _attributes(cls: type) -> dict[str, str]:
     section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
     for line in section.splitlines():
         if line.startswith("    ") and not line.startswith("     "):
-            name, _, told = line.strip().partition(": ")
-            found[name] = _cell(told)
+            name, _, description = line.strip().partition(": ")
+            found[name] = _cell(description)
         elif line.strip():
             found[name] += f" {_cell(line)}"
     return found
@@ -345,11 +345,11 @@ def floors() -> Iterator[str]:
     (house,) = contract["containers"]
     layers = contract["layers"]
     for height, layer in zip(range(len(layers), 0, -1), layers, strict=True):
-        told = [
+        rooms = [
             f"`{name}`: {_cell(_first_line(importlib.import_module(f'{house}.{name}')))}"
             for name in layer.split(" | ")
         ]
-        yield f"| {height} | {'<br>'.join(told)} |"
+        yield f"| {height} | {'<br>'.join(rooms)} |"
 
 
 _PUBLIC_AT = {
@@ -410,14 +410,16 @@ def _signature(found: object) -> str:
     if not callable(found) or (isinstance(found, type) and getattr(found, "_is_protocol", False)):
         return ""
     try:
-        told = inspect.signature(found)
-        if isinstance(found, type) and any(one.kind is one.VAR_KEYWORD for one in told.parameters.values()):
+        signature = inspect.signature(found)
+        if isinstance(found, type) and any(
+            one.kind is one.VAR_KEYWORD for one in signature.parameters.values()
+        ):
             # Its `__new__` chooses a class and takes whatever `__init__` does, which says it.
             _self, *others = inspect.signature(found.__init__).parameters.values()
-            told = inspect.Signature(others)
+            signature = inspect.Signature(others)
     except (TypeError, ValueError):
         return ""
-    text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,)= ]|$)""", r"\1\3", str(told))
+    text = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[,)= ]|$)""", r"\1\3", str(signature))
     text = re.sub(r"<built-in function (\w+)>", r"\1", text.replace(" -> None", ""))
     text = re.sub(r"ForwardRef\('(\w+)'\)", r"\1", text)
     return "" if " at 0x" in text else text

@@ -107,8 +107,8 @@ class EtcdServer:
 def cluster(count=3):
     """Return so many members of one cluster, all of them ready."""
     peers = [free_port() for _ in range(count)]
-    told = ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(peers))
-    members = [EtcdServer(name=f"m{at}", peer=port, cluster=told) for at, port in enumerate(peers)]
+    peers_text = ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(peers))
+    members = [EtcdServer(name=f"m{at}", peer=port, cluster=peers_text) for at, port in enumerate(peers)]
     for one in members:
         one.wait()
     return members

@@ -257,9 +257,9 @@ class NATS(Server):
         return ("nats-server", "-c", self.folder / "nats.conf")
 
     def write(self, users):
-        told = ", ".join(f'{{user: {name}, password: "{password}"}}' for name, password in users)
+        logins = ", ".join(f'{{user: {name}, password: "{password}"}}' for name, password in users)
         (self.folder / "nats.conf").write_text(
-            f"listen: 127.0.0.1:{self.port}\nauthorization {{ users = [{told}] }}\n"
+            f"listen: 127.0.0.1:{self.port}\nauthorization {{ users = [{logins}] }}\n"
         )
 
     def reload(self):
@@ -275,8 +275,8 @@ class LineClient:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
         self.lines = self.socket.makefile("rb")
         assert self.lines.readline().startswith(b"INFO")
-        told = f'CONNECT {{"verbose":false,"user":"{user}","pass":"{password}"}}\r\n'
-        self.socket.sendall(told.encode())
+        greeting = f'CONNECT {{"verbose":false,"user":"{user}","pass":"{password}"}}\r\n'
+        self.socket.sendall(greeting.encode())
 
     def answers(self):
         """Ask, and return what comes: `PONG`, or the error with which it ends."""

@@ -70,8 +70,8 @@ def test_one_that_is_new_is_told_where_to_enter_itself(tmp_path):
         '[project]\nname = "strongroom-acme"\ndependencies = ["strongroom-core>=0.1", "acme-sdk>=2"]\n'
         '[project.entry-points.strongroom]\nacme = "strongroom_acme.plugin"\n'
     )
-    told = list(missing(folder))
-    assert {line.partition(",")[0].partition(":")[0] for line in told} == {
+    lines = list(missing(folder))
+    assert {line.partition(",")[0].partition(":")[0] for line in lines} == {
         "pyproject.toml", "core/src/strongroom/plugins/known.py", "constraints.txt"
     }  # fmt: skip
-    assert len(told) == 7
+    assert len(lines) == 7

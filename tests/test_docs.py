@@ -129,8 +129,8 @@ def test_a_page_does_what_it_says(page, tmp_path, around, warm_strongroom):
         check=False,
         timeout=300,
     )
-    told = done.stdout.decode(errors="replace").split(_MARK)
-    for step, (printed, status) in zip(planned, zip(told[0::2], told[1::2], strict=False), strict=True):
+    parts = done.stdout.decode(errors="replace").split(_MARK)
+    for step, (printed, status) in zip(planned, zip(parts[0::2], parts[1::2], strict=False), strict=True):
         assert int(status) == step.status, f"{step.typed}\n{printed}"
         if step.printed is not None:
             assert matches(step.printed, printed), (

@@ -50,5 +50,5 @@ def test_make_servers_holds_all_but_clients_and_servers_to_their_pins():
 
 def test_make_servers_tells_what_changed():
     pins = "# pins\nhvac==2.4.0\nredis==8.1.0  # a client\nmoto==5.0 ; python_version > '3'\n"
-    told = _script().changes(pins, {"hvac": "2.4.1", "redis": "8.1.0", "pytest": "9"})
-    assert told == ["hvac 2.4.0 -> 2.4.1"]
+    changed = _script().changes(pins, {"hvac": "2.4.1", "redis": "8.1.0", "pytest": "9"})
+    assert changed == ["hvac 2.4.0 -> 2.4.1"]

@@ -59,9 +59,9 @@ def test_nothing_else_asks_python_to_tell_it_of_forks():
     """Whoever holds a socket, a thread or a lock goes through one helper, which knows in what order."""
     root = Path(__file__).parents[1]
     sources = [*root.glob("core/src/**/*.py"), *root.glob("plugins/*/src/**/*.py")]
-    told = [path for path in sources if "register_at_fork" in path.read_text(encoding="utf-8")]
+    registering = [path for path in sources if "register_at_fork" in path.read_text(encoding="utf-8")]
     assert len(sources) > 100
-    assert [str(path.relative_to(root)) for path in told] == ["core/src/strongroom/_forks.py"]
+    assert [str(path.relative_to(root)) for path in registering] == ["core/src/strongroom/_forks.py"]
 
 
 # --- the registry ---
@@ -380,7 +380,7 @@ def test_a_signal_handler_reads_a_file(tmp_path):
         provider.set_secret("a", "1")
         ran, failed = interrupted(lambda: provider.get_secret("a"), lambda: provider.get_secret("a"))
     assert set(ran) <= {"1"}
-    assert all("signal handler" in told for told in failed)
+    assert all("signal handler" in message for message in failed)
 
 
 def test_a_signal_handler_reads_through_a_cache():
@@ -396,7 +396,7 @@ def test_a_signal_handlers_read_is_audited_or_refused(tmp_path):
         registry.add_hook(AuditLoggingHook(path=str(log), key=b"k" * 32))
         ran, failed = interrupted(lambda: registry.get_secret("a"), lambda: registry.get_secret("b"))
     assert set(ran) <= {"value of b"}
-    assert all("signal handler" in told for told in failed)
+    assert all("signal handler" in message for message in failed)
     assert verify_audit_log(str(log), b"k" * 32).ok
 
 

@@ -24,8 +24,8 @@ HEAVY = {
 
 def modules_after(code):
     """Return the top-level modules that `code` loads in a new process."""
-    told = "print(json.dumps(sorted(set(sys.modules) - before)))"
-    whole = f"import sys, json; before = set(sys.modules); {code}; {told}"
+    report = "print(json.dumps(sorted(set(sys.modules) - before)))"
+    whole = f"import sys, json; before = set(sys.modules); {code}; {report}"
     done = subprocess.run([sys.executable, "-c", whole], check=True, capture_output=True, text=True)
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 

@@ -25,9 +25,9 @@ def entry_points():
 
 
 def test_every_entry_point_is_in_the_table_and_the_reverse():
-    told = [pair for table in KNOWN_TYPES.values() for pair in table.items()]
+    pairs = [pair for table in KNOWN_TYPES.values() for pair in table.items()]
     # One with a dot is a part of the entry point before it.
-    assert {name.partition(".")[0]: owner for name, owner in told} == entry_points()
+    assert {name.partition(".")[0]: owner for name, owner in pairs} == entry_points()
 
 
 @pytest.mark.parametrize(

@@ -183,11 +183,11 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         path.write_text(json.dumps(spec(servers)))
 
         def command(*words, other=None):
-            told = subprocess.run(
+            done = subprocess.run(
                 [Path(sys.executable).parent / "strongroom", "--spec", other or path, "--json", "lease", *words],
                 check=False, capture_output=True, text=True,
             )  # fmt: skip
-            return told.returncode, json.loads(told.stdout or json.dumps(told.stderr))
+            return done.returncode, json.loads(done.stdout or json.dumps(done.stderr))
 
         code, listed = command("list")
         assert {(one["pid"], one["alive"]) for one in listed["leases"]} == {

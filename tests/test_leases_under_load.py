@@ -109,10 +109,10 @@ class Load:
         call, started = self.servers.call, time.time()
         for accessor in call("LIST", "auth/token/accessors")["data"]["keys"]:
             try:
-                told = call("POST", "auth/token/lookup-accessor", accessor=accessor)["data"]
+                token = call("POST", "auth/token/lookup-accessor", accessor=accessor)["data"]
             except Exception:  # it has ended by itself
                 continue
-            if told["path"] == "auth/approle/login":
+            if token["path"] == "auth/approle/login":
                 call("POST", "auth/token/revoke-accessor", accessor=accessor)
         self.revoked.append((started, time.time()))
 
@@ -126,16 +126,16 @@ class Load:
             one.communicate()
         self.servers.stop()
 
-    def needless(self, told):
+    def needless(self, result):
         """Return the failures of one process for which it had a lease that the server would have taken."""
         return [
             [f"{start:.2f}-{end:.2f}", words]
-            for start, end, words in told["failed"]
+            for start, end, words in result["failed"]
             if any(
                 issued <= start
                 and end < ended
                 and not any(issued <= cut and first <= end for first, cut in self.revoked)
-                for issued, ended in told["lives"]
+                for issued, ended in result["lives"]
             )
         ]
 
@@ -152,11 +152,11 @@ def test_no_query_fails_that_a_living_lease_could_have_answered(tmp_path, distur
                 time.sleep(max(seconds / 5 - OUTAGE_SECONDS, 0))  # between them all is well
                 act()
         results = load.results()
-        for told in results:
-            assert load.needless(told) == []
-            assert told["failed"] == [] or disturbed, told["failed"][:3]
-            assert told["done"] > seconds
-            assert len(told["users"]) <= 1.3 * (seconds / MOST + 1) + 4 * disturbed
+        for result in results:
+            assert load.needless(result) == []
+            assert result["failed"] == [] or disturbed, result["failed"][:3]
+            assert result["done"] > seconds
+            assert len(result["users"]) <= 1.3 * (seconds / MOST + 1) + 4 * disturbed
     finally:
         load.stop()
 

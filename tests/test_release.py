@@ -45,17 +45,17 @@ def test_the_version_stands_once_and_is_told_alike():
 
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
 def test_each_distribution_takes_this_core_and_says_what_it_is(path):
-    told = project(path)
-    for line in told["dependencies"]:
+    metadata = project(path)
+    for line in metadata["dependencies"]:
         requirement = Requirement(line)
         if requirement.name.startswith("strongroom"):
             assert Version(strongroom.__version__) in requirement.specifier
             assert Version("99") not in requirement.specifier
-    assert told["license"] == "Apache-2.0"
-    assert told["license-files"] == ["LICENSE"]
+    assert metadata["license"] == "Apache-2.0"
+    assert metadata["license-files"] == ["LICENSE"]
     assert (path.parent / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-    assert (path.parent / told["readme"]).stat().st_size > 0
-    assert "urls" not in told  # none of them exists yet
+    assert (path.parent / metadata["readme"]).stat().st_size > 0
+    assert "urls" not in metadata  # none of them exists yet
 
 
 @pytest.mark.parametrize("path", PROJECTS[1:], ids=lambda path: path.parent.name)

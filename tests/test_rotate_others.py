@@ -186,9 +186,9 @@ def test_openldap_takes_several_values_also_hashed_ones_beside_plain(start):
 def test_openldap_with_a_policy_refuses_a_second_value(start):
     server = start(OpenLDAP, ("pwdInHistory: 0",))
     for login in ({}, {"who": USER, "password": "one"}):
-        code, told = server.set_passwords("one", "two", **login)
+        code, message = server.set_passwords("one", "two", **login)
         assert code == CONSTRAINT
-        assert "only allows one password value" in told
+        assert "only allows one password value" in message
     assert server.binds("one")
 
 
@@ -202,9 +202,9 @@ def with_history(start):
 
 @pytest.mark.parametrize("password", ["two", "one"], ids=["repeated", "rolled back"])
 def test_openldap_with_a_history_lets_the_administrator_alone_repeat_and_roll_back(with_history, password):
-    code, told = with_history.set_passwords(password, who=USER, password="two")
+    code, message = with_history.set_passwords(password, who=USER, password="two")
     assert code == CONSTRAINT
-    assert "Password" in told
+    assert "Password" in message
     assert with_history.binds("two")
     assert with_history.set_passwords(password)[0] == 0
     assert with_history.binds(password)
@@ -319,8 +319,8 @@ def test_etcd_with_jwt_ends_all_tokens_at_any_change(start, tmp_path):
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
     )
-    told = f"jwt,pub-key={public},priv-key={private},sign-method=ES256,ttl=10m"
-    etcd = start(Etcd, ("--auth-token", told))
+    auth_token = f"jwt,pub-key={public},priv-key={private},sign-method=ES256,ttl=10m"
+    etcd = start(Etcd, ("--auth-token", auth_token))
     tokens = [etcd.login(name, word) for name, word in (("root", "root"), ("app", "one"), ("other", "one"))]
     assert [etcd.refusal(one) for one in tokens] == ["", "", ""]
     etcd.set_password("two")
@@ -366,7 +366,7 @@ def test_nats_refuses_two_passwords_of_a_user_in_the_log_alone(nats, connect):
 def test_the_client_of_nats_stays_closed(nats):
     library = pytest.importorskip("nats")
 
-    async def told():
+    async def connect():
         closed = asyncio.Event()
 
         async def on_closed():
@@ -384,7 +384,7 @@ def test_the_client_of_nats_stays_closed(nats):
         await asyncio.wait_for(closed.wait(), PATIENCE_SECONDS)
         return client
 
-    client = asyncio.run(told())
+    client = asyncio.run(connect())
     assert client.is_closed
     assert not client.is_reconnecting
     assert isinstance(client.last_error, library.errors.AuthorizationError)

@@ -91,9 +91,9 @@ def test_a_signal_tells_the_child_whose_files_are_rewritten(store, run):
     assert process.stdout.readline() == "cert-two first-one\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 128 + signal.SIGTERM
-    told = process.stderr.read()
-    assert told.count("PASSWORD changed") == 1
-    assert "-one" not in told
+    output = process.stderr.read()
+    assert output.count("PASSWORD changed") == 1
+    assert "-one" not in output
 
 
 def test_a_child_that_does_not_end_is_killed(store, run):

@@ -70,12 +70,12 @@ def test_it_installs_and_its_own_tests_pass_the_kit(plugin, tmp_path, chosen):
         "--no-build-isolation", "--python", sys.executable, "--target", site, plugin,
         cwd=tmp_path,
     )  # fmt: skip
-    told = run(
+    output = run(
         sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist",
         "-p", "no:benchmark", *chosen, plugin / "tests",
         cwd=plugin, PYTHONPATH=str(site),
     )  # fmt: skip
-    assert " passed" in told
+    assert " passed" in output
 
 
 @pytest.mark.parametrize(

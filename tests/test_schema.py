@@ -59,7 +59,7 @@ def test_every_description_is_there_for_an_editor_to_show():
     untold = [
         f"{name}.{option}"
         for name, definition in SCHEMA["$defs"].items()
-        for option, told in definition.get("properties", {}).items()
-        if "description" not in told
+        for option, schema in definition.get("properties", {}).items()
+        if "description" not in schema
     ]
     assert untold == []

@@ -83,14 +83,18 @@ class Page(HTMLParser):
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attrs):
-        told = dict(attrs)
-        self.anchors |= {told[name] for name in ("id", "name") if told.get(name)}
-        if tag == "a" and "href" in told:
-            self.links.append(told["href"])
-        elif tag == "link" and "href" in told and told.get("rel") not in {"canonical", "next", "prev"}:
-            self.loaded.append(told["href"])
-        elif "src" in told:
-            self.loaded.append(told["src"])
+        attributes = dict(attrs)
+        self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        elif (
+            tag == "link"
+            and "href" in attributes
+            and attributes.get("rel") not in {"canonical", "next", "prev"}
+        ):
+            self.loaded.append(attributes["href"])
+        elif "src" in attributes:
+            self.loaded.append(attributes["src"])
 
 
 def outside(link):

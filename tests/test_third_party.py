@@ -70,9 +70,9 @@ def test_it_is_listed_and_explained(strongroom):
     assert found["acme"] == ("provider", "strongroom-acme", None)
     assert found["acme.shout"] == ("middleware", "strongroom-acme", None)
     assert found["acme.diary"] == ("hook", "strongroom-acme", None)
-    told = strongroom("explain", "greeting").stdout
-    assert "acme.shout" in told
-    assert "acme.diary" in told
+    output = strongroom("explain", "greeting").stdout
+    assert "acme.shout" in output
+    assert "acme.diary" in output
 
 
 def test_its_options_are_checked_and_in_the_schema(strongroom, tmp_path):

@@ -120,9 +120,9 @@ def test_retry_after(text, seconds):
 
 
 def test_retry_after_as_a_date():
-    told = parse_retry_after(formatdate(time.time() + 100, usegmt=True))
-    assert told is not None
-    assert 95 < told <= 100
+    seconds = parse_retry_after(formatdate(time.time() + 100, usegmt=True))
+    assert seconds is not None
+    assert 95 < seconds <= 100
     assert parse_retry_after(formatdate(0, usegmt=True)) == 0.0
 
 
@@ -134,9 +134,9 @@ def test_nothing_of_a_message_that_holds_a_value_is_told(value, before, after):
 
 @given(st.text())
 def test_a_message_is_one_short_line(said):
-    told = redact_message(said, None, "")
-    assert len(told) <= 300
-    assert "\n" not in told
+    message = redact_message(said, None, "")
+    assert len(message) <= 300
+    assert "\n" not in message
 
 
 def test_a_copy_has_the_class_and_nothing_else():

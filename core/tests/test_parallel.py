@@ -66,7 +66,7 @@ def test_owners_are_renewed_in_the_order_in_which_they_were_registered():
 def test_an_error_of_one_owner_does_not_keep_the_others_from_being_renewed(monkeypatch):
     log = []
     # As of every handler of a fork.
-    monkeypatch.setattr(sys, "unraisablehook", lambda told: log.append(str(told.exc_value)))
+    monkeypatch.setattr(sys, "unraisablehook", lambda arguments: log.append(str(arguments.exc_value)))
     owners = [Owner(log, "a", fails=True), Owner(log, "b")]
     for owner in owners:
         renew_after_fork(owner, Owner.renew)

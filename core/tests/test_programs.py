@@ -44,7 +44,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "expected"),
     [
         (["no-such-program"], "no such program"),
         (["/"], "ermission"),
@@ -52,8 +52,8 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
         (["true", "\0"], "NUL"),
     ],
 )
-def test_a_program_that_cannot_be_started(command, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_a_program_that_cannot_be_started(command, expected):
+    with pytest.raises(ConfigurationError, match=expected):
         run_program(command, Deadline(5), provider="t")
 
 

@@ -83,19 +83,19 @@ class ThreadPlace(Place):
 
     def _work(self) -> None:
         while (got := self.inbox.get()) is not None:
-            work, told = got
+            work, future = got
             del got
             result = work()
             del work  # before anybody goes on: the last reference to a generator is not to be here
-            told.set_result(result)
-            del told, result
+            future.set_result(result)
+            del future, result
         self.over.set()
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        told: Future[Any] = Future()
-        self.inbox.put((work, told))
+        future: Future[Any] = Future()
+        self.inbox.put((work, future))
         del work
-        return told.result(20)
+        return future.result(20)
 
     async def close(self) -> None:
         self.inbox.put(None)
@@ -112,18 +112,18 @@ class TaskPlace(Place):
 
     async def _work(self) -> None:
         while (got := await self.inbox.get()) is not None:
-            work, told = got
+            work, future = got
             del got
             result = work()
             del work
-            told.set_result(await result if isinstance(result, Awaitable) else result)
-            del told, result
+            future.set_result(await result if isinstance(result, Awaitable) else result)
+            del future, result
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        told = asyncio.get_running_loop().create_future()
-        self.inbox.put_nowait((work, told))
+        future = asyncio.get_running_loop().create_future()
+        self.inbox.put_nowait((work, future))
         del work
-        return await told
+        return await future
 
     async def close(self) -> None:
         self.inbox.put_nowait(None)

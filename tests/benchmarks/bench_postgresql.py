@@ -91,8 +91,8 @@ def _sizes(url: str) -> list[dict[str, Any]]:
         name = "app/7/107"
         got = medians(_ROUNDS, lambda: many.get_secret(name), lambda: few.get_secret(name))
         put = medians(_ROUNDS, lambda: many.set_secret(name, "other"), lambda: few.set_secret(name, "other"))
-    told = f"{_MANY:,} / {_FEW:,}"
+    sizes = f"{_MANY:,} / {_FEW:,}"
     return [
-        row(f"postgresql: one read among {told}", *got, 1.2),
-        row(f"postgresql: one write among {told}", *put, 1.2),
+        row(f"postgresql: one read among {sizes}", *got, 1.2),
+        row(f"postgresql: one write among {sizes}", *put, 1.2),
     ]

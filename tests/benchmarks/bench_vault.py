@@ -75,14 +75,14 @@ def _batches(server: BaoServer) -> list[dict[str, Any]]:
     with VaultSecretProvider(server.url, server.token) as provider:
         provider.set_secrets(dict.fromkeys(keys, "value"))
     found = []
-    for latency, limit, told in ((_LATENCY, 0.1, "behind 20 ms"), (0.0, 1.0, "without latency")):
+    for latency, limit, conditions in ((_LATENCY, 0.1, "behind 20 ms"), (0.0, 1.0, "without latency")):
         with FaultProxy(server.port, latency=latency) as wire:
             url = f"http://127.0.0.1:{wire.port}" if latency else server.url
             client = hvac.Client(url, token=server.token)
             with VaultSecretProvider(url, server.token) as provider:
                 mine, theirs = _batch(provider, client, keys)
             client.adapter.close()
-        found.append(row(f"vault: {_SECRETS} reads {told}, batch / loop", mine, theirs, limit))
+        found.append(row(f"vault: {_SECRETS} reads {conditions}, batch / loop", mine, theirs, limit))
     return found
 
 

@@ -229,8 +229,8 @@ def test_the_tenant_and_what_is_refused_without_one(tmp_path):
             registry.set_secret("a", "1")
         with pytest.raises(StrongroomError):
             registry.get_secret("a")
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(one["tenant"], one["key"], one["outcome"]) for one in told] == [
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(one["tenant"], one["key"], one["outcome"]) for one in entries] == [
         ("acme", "a", "ok"),
         (None, "a", "denied"),
     ]
@@ -262,8 +262,8 @@ def test_without_a_reason_nothing_is_done_and_that_is_recorded(make_trail):
         trail.registry.set_secret("a", "1")
     with because("ticket 7"):
         trail.read()
-    told = [(one["operation"], one["outcome"], one["reason"]) for one in trail.entries()]
-    assert told == [("get", "vetoed", None), ("set", "vetoed", None), ("get", "ok", "ticket 7")]
+    rows = [(one["operation"], one["outcome"], one["reason"]) for one in trail.entries()]
+    assert rows == [("get", "vetoed", None), ("set", "vetoed", None), ("get", "ok", "ticket 7")]
     with because("to look"), pytest.raises(SecretNotFoundError):
         trail.registry.get_secret("a")
 
@@ -272,13 +272,13 @@ def test_intents_stand_ahead_of_writes(make_trail):
     trail = make_trail(intents=True)
     trail.registry.set_secret("a", "1")
     trail.read()
-    told = trail.entries()
-    assert [(one["operation"], one["outcome"]) for one in told] == [
+    entries = trail.entries()
+    assert [(one["operation"], one["outcome"]) for one in entries] == [
         ("set", None),
         ("set", "ok"),
         ("get", "ok"),
     ]
-    assert told[0]["id"] == told[1]["id"]
+    assert entries[0]["id"] == entries[1]["id"]
 
 
 def encodings(value):
@@ -324,8 +324,8 @@ def test_hostile_keys_are_recorded_as_they_were_given(tmp_path_factory, key):
             with contextlib.suppress(StrongroomError):
                 call(key)
     hook.close()
-    told = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
-    assert [one["key"] for one in told] == [key, key]
+    entries = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    assert [one["key"] for one in entries] == [key, key]
     assert verify_audit_log(path).ok
 
 

@@ -38,13 +38,13 @@ def whole(trail, **options):
     return alone(trail, earlier=trail.pieces, **options)
 
 
-def told(report):
+def summary(report):
     return report.ok, report.anchored, report.entries, report.first_bad_line
 
 
 def test_the_pieces_of_a_rotated_log_are_one_chain(rotated):
     report = whole(rotated)
-    assert told(report) == (True, True, 14, None)
+    assert summary(report) == (True, True, 14, None)
     assert (report.first, report.last) == (1, 14)
     found = verify_pieces(rotated.path, "key")
     assert [name for name, _ in found] == [str(one) for one in (*rotated.pieces, rotated.path)]
@@ -58,17 +58,17 @@ def test_the_pieces_of_a_rotated_log_are_one_chain(rotated):
 
 def test_a_log_without_its_beginning_is_not_whole(rotated):
     report = alone(rotated)
-    assert told(report) == (False, False, 0, 1)
+    assert summary(report) == (False, False, 0, 1)
     assert report.reason == f"entries 1 to 12 are {MISSING}"
-    assert told(alone(rotated, first=13)) == (True, True, 2, None)
-    assert told(alone(rotated, first=14)) == (True, True, 2, None)
+    assert summary(alone(rotated, first=13)) == (True, True, 2, None)
+    assert summary(alone(rotated, first=14)) == (True, True, 2, None)
     assert alone(rotated, first=12).reason == f"entry 12 is {MISSING}"
-    assert told(alone(rotated, earlier=rotated.pieces[1:], first=5)) == (True, True, 10, None)
+    assert summary(alone(rotated, earlier=rotated.pieces[1:], first=5)) == (True, True, 10, None)
     assert not alone(rotated, earlier=rotated.pieces[1:]).ok
     # Without a head the same, and it is not the head that is complained of.
     rotated.head.unlink()
     assert alone(rotated).reason == f"entries 1 to 12 are {MISSING}"
-    assert told(alone(rotated, first=13)) == (True, False, 2, None)
+    assert summary(alone(rotated, first=13)) == (True, False, 2, None)
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
@@ -115,10 +115,10 @@ def test_the_log_itself_removed_and_begun_again(make_trail):
     assert not alone(trail).ok
     trail.read()
     report = alone(trail)
-    assert told(report) == (False, False, 0, 1)
+    assert summary(report) == (False, False, 0, 1)
     # "removed" where the new file was given the number of the old one: it is then one that was cut.
     assert report.reason in {f"entries 1 to 4 are {MISSING}", "entries 1 to 4 are missing here: removed"}
-    assert told(alone(trail, first=5)) == (True, True, 1, None)
+    assert summary(alone(trail, first=5)) == (True, True, 1, None)
     assert not alone(trail, first=4).ok
     assert [(one.ok, one.anchored) for _, one in verify_pieces(trail.path, "key")] == [(False, False)]
 
@@ -127,10 +127,10 @@ def test_a_rotation_that_nobody_has_written_after(rotated):
     """The new file is empty, or not there yet: with its pieces the log is whole, alone it is not."""
     moved = rotated.path.rename(rotated.path.with_name("audit.jsonl.0"))
     rotated.pieces.append(moved)
-    assert told(whole(rotated)) == (True, True, 14, None)
+    assert summary(whole(rotated)) == (True, True, 14, None)
     assert not alone(rotated).ok
     rotated.path.touch()
-    assert told(whole(rotated)) == (True, True, 14, None)
+    assert summary(whole(rotated)) == (True, True, 14, None)
     assert not alone(rotated).ok
     assert all(one.ok and one.anchored for _, one in verify_pieces(rotated.path, "key"))
     moved.write_bytes(b"".join(moved.read_bytes().splitlines(keepends=True)[:-1]))
@@ -145,12 +145,12 @@ def test_copytruncate(make_trail):
     shutil.copyfile(trail.path, copy)
     trail.pieces = [copy]
     os.truncate(trail.path, 0)
-    assert told(whole(trail)) == (True, True, 4, None)
+    assert summary(whole(trail)) == (True, True, 4, None)
     trail.read(3)
-    assert told(whole(trail)) == (True, True, 7, None)
+    assert summary(whole(trail)) == (True, True, 7, None)
     assert not alone(trail).ok
     assert not alone(trail, first=4).ok
-    assert told(alone(trail, first=5)) == (True, True, 3, None)
+    assert summary(alone(trail, first=5)) == (True, True, 3, None)
     copy.write_bytes(b"".join(copy.read_bytes().splitlines(keepends=True)[:-1]))
     report = whole(trail)
     assert (report.ok, report.reason) == (False, "entry 4 is missing here: removed")
@@ -162,7 +162,7 @@ def test_packed_pieces_are_unpacked(rotated):
         packed.write_bytes(gzip.compress(piece.read_bytes()))
         piece.unlink()
         rotated.pieces[number] = packed
-    assert told(whole(rotated)) == (True, True, 14, None)
+    assert summary(whole(rotated)) == (True, True, 14, None)
     assert [one.ok for _, one in verify_pieces(rotated.path, "key")] == [True] * 4
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(AuditError, match=r"audit\.jsonl\.2\.gz cannot be read"):
@@ -215,7 +215,7 @@ def test_tampering_within_a_piece_is_named(rotated):
 
 def test_an_anchor_may_lie_in_any_piece(rotated):
     anchor = verify_pieces(rotated.path, "key")[1][1].head
-    assert told(whole(rotated, expect_head=anchor)) == (True, True, 14, None)
+    assert summary(whole(rotated, expect_head=anchor)) == (True, True, 14, None)
     report = whole(rotated, expect_head="0" * 63 + "1")
     assert (report.ok, report.anchored) == (False, False)
     assert "expected head" in report.reason

@@ -143,8 +143,8 @@ LIMITED = textwrap.dedent("""
 def test_a_file_that_may_grow_no_larger(warm_python, tmp_path, limit):
     """The disk takes part of a line: it is taken back, and no write takes effect that is not recorded."""
     path = tmp_path / "audit.jsonl"
-    told = warm_command.run([warm_python, "-c", LIMITED, str(path), str(limit)], check=True)
-    done, refused = map(int, told.stdout.split())
+    ended = warm_command.run([warm_python, "-c", LIMITED, str(path), str(limit)], check=True)
+    done, refused = map(int, ended.stdout.split())
     assert refused > 30
     from strongroom import verify_audit_log
 

@@ -39,16 +39,16 @@ def test_a_line_says_exactly_what_the_event_says(event, reason, batch):
     text = serialize_event(event, process_identity(), reason, batch)
     assert text.isascii()
     assert not {"\n", "\r"} & set(text)
-    told = json.loads(f"{text}}}")
+    entry = json.loads(f"{text}}}")
     for member in SecretEvent.__dataclass_fields__:
         if member == "started_at":
-            assert datetime.fromisoformat(told[member]) == event.started_at
+            assert datetime.fromisoformat(entry[member]) == event.started_at
         elif member == "duration":
-            assert told[member] == pytest.approx(event.duration, abs=1e-6)
+            assert entry[member] == pytest.approx(event.duration, abs=1e-6)
         else:
-            assert told[member] == getattr(event, member)
-    assert (told["reason"], told["batch"]) == (reason, batch)
-    assert list(told)[11:] == ["user", "pid", "host", "ci", "tool", "reason", "batch"]
+            assert entry[member] == getattr(event, member)
+    assert (entry["reason"], entry["batch"]) == (reason, batch)
+    assert list(entry)[11:] == ["user", "pid", "host", "ci", "tool", "reason", "batch"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -66,9 +66,9 @@ def test_a_sealed_line_is_found_to_be_ours_and_no_other_is(event, seq, key):
 
 def test_a_key_that_is_no_text_or_far_too_long_does_not_stop_the_log():
     when = datetime(2026, 1, 1, tzinfo=UTC)
-    for key, told in ((None, "a NoneType"), ("x" * 5000, f"{'x' * 1024}… (5000 characters)")):
+    for key, expected in ((None, "a NoneType"), ("x" * 5000, f"{'x' * 1024}… (5000 characters)")):
         event = SecretEvent("1", "get", key, "app", None, "me", when)
-        assert json.loads(serialize_event(event, process_identity(), None) + "}")["key"] == told
+        assert json.loads(serialize_event(event, process_identity(), None) + "}")["key"] == expected
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=300), st.binary(max_size=300))
@@ -100,8 +100,8 @@ def test_a_head_is_no_line_and_a_line_no_head():
 
 def test_a_note_keeps_the_members_of_an_event():
     event = SecretEvent("1", "note", "", None, None, "me", datetime(2026, 1, 1, tzinfo=UTC))
-    told = json.loads(serialize_note(event, process_identity(), {"what": "head"}) + "}")
-    assert (told["operation"], told["note"], told["outcome"]) == ("note", {"what": "head"}, None)
+    entry = json.loads(serialize_note(event, process_identity(), {"what": "head"}) + "}")
+    assert (entry["operation"], entry["note"], entry["outcome"]) == ("note", {"what": "head"}, None)
 
 
 @pytest.mark.parametrize(

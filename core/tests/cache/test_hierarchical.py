@@ -180,9 +180,9 @@ class TestSecrecy:
             host().get_or_fetch("database/password", lambda _: "hunter22hunter22")
         (one, other) = store._data.items()
         assert one[0] != other[0]
-        told = repr(store._data)
+        text = repr(store._data)
         for word in ("database", "password", "hunter22", "acme"):
-            assert word not in told
+            assert word not in text
 
     def test_equal_values_look_different(self, host, store):
         for key in ("a", "b"):
@@ -791,13 +791,13 @@ def test_what_is_logged_of_a_dead_second_level_names_pipeline_address_and_reason
     ours = BackendUnavailableError(
         "redis: reading failed: ConnectionError (redis://10.0.0.5)", provider="redis"
     )
-    for error, told in ((ours, "redis://10.0.0.5"), (ValueError("hunter2"), "(ValueError)")):
+    for error, expected in ((ours, "redis://10.0.0.5"), (ValueError("hunter2"), "(ValueError)")):
         caplog.clear()
         cache = HierarchicalSecretCache(60, 60, l2=Dead(error), encryption=AESGCMEncryption(generate_key()))
         cache.belongs_to("app")
         assert cache.get_or_fetch("k", lambda _: "v") == "v"
         message = next(one.getMessage() for one in caplog.records if "failed" in one.getMessage())
         assert "of pipeline app" in message
-        assert told in message
+        assert expected in message
         assert "hunter2" not in message
         cache.close()

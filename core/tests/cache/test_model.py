@@ -134,7 +134,7 @@ class Caches(RuleBasedStateMachine):
         self.count = 0
         # For each stored key what it was from when on, and since when nothing older may be given.
         self.history: dict[str, list[tuple[float, str | None]]] = {key: [(0.0, ABSENT)] for key in STORED}
-        self.told: dict[str, int] = dict.fromkeys(STORED, 0)
+        self.announced: dict[str, int] = dict.fromkeys(STORED, 0)
         self.seen: dict[tuple[Any, ...], int] = {}
         self.costly = {"fetches", "hosts"}  # each once in a run
 
@@ -181,15 +181,15 @@ class Caches(RuleBasedStateMachine):
         with TenantContext(tenant):
             return getattr(provider, call)(*args)
 
-    def now_is(self, stored: str, value: str | None, *, told: bool) -> None:
+    def now_is(self, stored: str, value: str | None, *, announced: bool) -> None:
         self.history[stored].append((self.clock.now, value))
-        if told:
-            self.told[stored] = len(self.history[stored]) - 1
+        if announced:
+            self.announced[stored] = len(self.history[stored]) - 1
 
     def allowed(self, where: tuple[Any, ...], stored: str) -> set[str | None]:
         life = LIVES[where[0]]
         history = self.history[stored]
-        first = max(self.told[stored], self.seen.get((*where, stored), 0))
+        first = max(self.announced[stored], self.seen.get((*where, stored), 0))
         until = [since for since, _ in history[1:]] + [float("inf")]
         return {
             value
@@ -261,11 +261,11 @@ class Caches(RuleBasedStateMachine):
             return
         if delete:
             outcome(lambda: self.at(host, tenant, pipeline, key, "delete_secret", key))
-            self.now_is(stored, ABSENT, told=True)
+            self.now_is(stored, ABSENT, announced=True)
         else:
             self.count += 1
             self.at(host, tenant, pipeline, key, "set_secret", key, f"value {self.count}")
-            self.now_is(stored, f"value {self.count}", told=True)
+            self.now_is(stored, f"value {self.count}", announced=True)
 
     @rule(stored=st.sampled_from(STORED), first=st.sampled_from([None, 0, 1]))
     def another_tool_writes(self, stored: str, first: int | None) -> None:
@@ -273,7 +273,7 @@ class Caches(RuleBasedStateMachine):
             self.everybody_reads(stored, first)
         self.count += 1
         self.backend.set_secret(stored, f"value {self.count}")
-        self.now_is(stored, f"value {self.count}", told=False)
+        self.now_is(stored, f"value {self.count}", announced=False)
 
     @rule(**places, how=st.sampled_from(["invalidate", "describe_secret"]))
     def look_again(self, host: int, tenant: str | None, pipeline: str, key: str, how: str) -> None:

@@ -146,8 +146,8 @@ def test_of_a_stranger_s_component_every_option_counts():
 
 def test_paths_are_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told = component_address("provider", "file", {"file_path": Path("a.enc")})
-    assert told[2] == [["file_path", str(tmp_path / "a.enc")]]
+    address = component_address("provider", "file", {"file_path": Path("a.enc")})
+    assert address[2] == [["file_path", str(tmp_path / "a.enc")]]
     assert FileSecretProvider("a.enc", "a passphrase").address() == {"file_path": str(tmp_path / "a.enc")}
 
 
@@ -558,16 +558,16 @@ class TestAnAccount:
     class Provider(MemorySecretProvider):
         def __init__(self, account, **values):
             super().__init__(secrets=values)
-            self.told, self.asked = account, 0
+            self.known, self.asked = account, 0
 
         def address(self):
             return {}
 
         def account(self):
             self.asked += 1
-            if self.told is None:
+            if self.known is None:
                 raise BackendUnavailableError("STS is down")
-            return self.told
+            return self.known
 
     def test_two_accounts_do_not_meet_and_each_is_asked_for_once(self, hosts):
         one, other = self.Provider("111", db="one's"), self.Provider("222", db="other's")
@@ -600,7 +600,7 @@ class TestAnAccount:
         blind.set_secret("db", "new")
         assert blind.owes_drops()
         assert seen.get_secret("db") == "old"
-        unsure.told = "111"
+        unsure.known = "111"
         hosts.clock.pass_by(61)
         assert blind.get_secret("db") == "new"
         assert not blind.owes_drops()

@@ -337,9 +337,9 @@ class TestOneFetch:
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover  # coverage does not follow
-            told = cache.get_or_fetch("other", lambda _: "fetched again")
-            told += " " + cache.get_or_fetch("key", lambda _: "by the child")
-            os.write(write, told.encode())
+            values = cache.get_or_fetch("other", lambda _: "fetched again")
+            values += " " + cache.get_or_fetch("key", lambda _: "by the child")
+            os.write(write, values.encode())
             os._exit(0)
         os.close(write)
         with os.fdopen(read) as answer:

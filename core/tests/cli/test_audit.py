@@ -48,8 +48,8 @@ def test_verify_takes_the_logs_of_the_spec_and_ends_with_6_where_one_is_wrong(au
     whole = audited("audit", "verify")
     assert "ok, 6 entries, head " in whole.stdout
     head = whole.stdout.split()[-1]
-    told = json.loads(audited("audit", "verify", "--json", "--expect-head", head).stdout)
-    assert {name: told[name] for name in ("ok", "entries", "first_bad_line", "reason", "anchored")} == {
+    report = json.loads(audited("audit", "verify", "--json", "--expect-head", head).stdout)
+    assert {name: report[name] for name in ("ok", "entries", "first_bad_line", "reason", "anchored")} == {
         "ok": True,
         "entries": 6,
         "first_bad_line": None,
@@ -62,8 +62,8 @@ def test_verify_takes_the_logs_of_the_spec_and_ends_with_6_where_one_is_wrong(au
     assert (
         "NOT OK at line 2: entry 2 is missing here: removed" in audited("audit", "verify", expected=6).stdout
     )
-    told = json.loads(audited("--json", "audit", "verify", str(LOG), expected=6).stdout)
-    assert (told["ok"], told["first_bad_line"], told["anchored"]) == (False, 2, False)
+    report = json.loads(audited("--json", "audit", "verify", str(LOG), expected=6).stdout)
+    assert (report["ok"], report["first_bad_line"], report["anchored"]) == (False, 2, False)
 
 
 def test_a_log_without_its_head_is_not_anchored(audited):
@@ -88,9 +88,9 @@ def test_the_pieces_of_a_rotated_log_are_verified_as_one_chain(audited):
     assert "logs/audit.jsonl.1: ok, 6 entries" in shown[0]
     assert "ok, 1 entry from number 7" in shown[1]
     assert audited("audit", "verify", str(LOG)).stdout.startswith(str(moved.absolute()))
-    told = json.loads(audited("audit", "verify", str(moved), str(LOG), "--json").stdout)
-    assert [one["anchored"] for one in told["logs"]] == [True, True]
-    assert (told["entries"], told["anchored"]) == (7, True)
+    report = json.loads(audited("audit", "verify", str(moved), str(LOG), "--json").stdout)
+    assert [one["anchored"] for one in report["logs"]] == [True, True]
+    assert (report["entries"], report["anchored"]) == (7, True)
     audited("audit", "verify", str(LOG), str(moved), expected=6)
     key = Path(f"{LOG}.key").read_text().strip()
     audited("audit", "verify", str(moved), expected=6, STRONGROOM_AUDIT_KEY=key)
@@ -109,8 +109,8 @@ def test_a_log_that_lost_its_beginning_does_not_verify(audited):
     lost = audited("audit", "verify", expected=6).stdout
     assert "NOT OK at line 1: entries 1 to 6 are not in the files given" in lost
     assert "--first" in lost
-    told = json.loads(audited("audit", "verify", "--json", expected=6).stdout)
-    assert (told["ok"], told["anchored"]) == (False, False)
+    report = json.loads(audited("audit", "verify", "--json", expected=6).stdout)
+    assert (report["ok"], report["anchored"]) == (False, False)
     audited("audit", "verify", "--allow-unanchored", expected=6)
     audited("audit", "verify", "--first", "6", expected=6)
     assert "ok, 1 entry from number 7" in audited("audit", "verify", "--first", "7").stdout
@@ -139,8 +139,8 @@ def test_show_filters_and_shows_no_control_character(audited):
     assert "\x1b" not in shown
     assert "bad\\x1b[31mkey" in shown
     assert "ticket 7" in shown
-    told = json.loads(audited("audit", "show", "--json", "--operation", "get", "--outcome", "ok").stdout)
-    assert [one["key"] for one in told["entries"]] == ["database/password"]
+    report = json.loads(audited("audit", "show", "--json", "--operation", "get", "--outcome", "ok").stdout)
+    assert [one["key"] for one in report["entries"]] == ["database/password"]
     assert audited("audit", "show", "--since", "2000-01-01", "--key", "api/*").stdout.count("api/key") == 1
     assert "not a time" in audited("audit", "show", "--since", "yesterday", expected=2).stderr
 
@@ -182,8 +182,8 @@ def test_tail_shows_the_last_and_follows(audited):
 
 
 def test_stats_count_and_name_what_nobody_reads(audited):
-    told = json.loads(audited("audit", "stats", "--json", "--key", "database/password").stdout)
-    assert [(one["operation"], one["count"], one["refused"]) for one in told["uses"]] == [
+    report = json.loads(audited("audit", "stats", "--json", "--key", "database/password").stdout)
+    assert [(one["operation"], one["count"], one["refused"]) for one in report["uses"]] == [
         ("get", 1, 0),
         ("set", 1, 0),
     ]
@@ -198,8 +198,8 @@ def test_a_reason_is_recorded_and_may_be_required(audited):
     refused = audited("get", "api/key", expected=4)
     assert "--reason TEXT" in refused.stderr
     audited("get", "api/key", STRONGROOM_REASON="the job")
-    told = json.loads(audited("audit", "show", "--json", "--last", "3").stdout)["entries"]
-    assert [(one["outcome"], one["reason"]) for one in told] == [
+    entries = json.loads(audited("audit", "show", "--json", "--last", "3").stdout)["entries"]
+    assert [(one["outcome"], one["reason"]) for one in entries] == [
         ("ok", "to look"),
         ("vetoed", None),
         ("ok", "the job"),
@@ -293,7 +293,7 @@ def test_never_read_asks_for_the_tenants_own_reads(audited):
         registry.set_secret("unread", "1")
         registry.get_secret("read")
     hook.close()
-    told = json.loads(
+    report = json.loads(
         audited("--tenant", "acme", "audit", "stats", "--never-read-days", "1", "--json").stdout
     )
-    assert told["never_read"] == ["unread"]
+    assert report["never_read"] == ["unread"]

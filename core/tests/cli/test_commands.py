@@ -49,9 +49,9 @@ def test_exit_codes_and_one_line_an_error(strongroom):
         (["delete", "absent"], 3),
         (["history", "absent"], 3),
     ):
-        told = strongroom(*words, expected=code).stderr
-        assert told.count("\n") == 1, told
-        assert told.startswith("error: "), told
+        output = strongroom(*words, expected=code).stderr
+        assert output.count("\n") == 1, output
+        assert output.startswith("error: "), output
 
 
 def test_a_wrong_key_is_a_decryption_error(strongroom):
@@ -73,9 +73,9 @@ def test_json_answers_and_errors_before_and_after_the_command(strongroom):
 
 
 def test_debug_shows_places_and_no_value(strongroom):
-    told = strongroom("--debug", "set", "/bad", "hunter2-value", expected=2).stderr
-    assert "Traceback" in told
-    assert "hunter2-value" not in told
+    output = strongroom("--debug", "set", "/bad", "hunter2-value", expected=2).stderr
+    assert "Traceback" in output
+    assert "hunter2-value" not in output
 
 
 def test_list_delete_and_history(strongroom):
@@ -87,8 +87,8 @@ def test_list_delete_and_history(strongroom):
     versions = json.loads(strongroom("history", "a/b", "--json").stdout)["versions"]
     assert [one["state"] for one in versions] == ["current", "previous"]
     assert strongroom("get", "a/b", "--version", versions[1]["version"]).stdout == "1"
-    told = strongroom("delete", "a/b", "nope", "d", expected=3)
-    assert "nope" in told.stderr
+    done = strongroom("delete", "a/b", "nope", "d", expected=3)
+    assert "nope" in done.stderr
     assert strongroom("list").stdout == "a/c\n"
 
 
@@ -114,9 +114,9 @@ def test_init_makes_spec_store_and_key_and_keeps_them_out_of_git(strongroom):
 def test_init_refuses_a_broken_env_file_and_leaves_nothing(strongroom):
     Path("strongroom.yaml").unlink()
     Path(".env").write_text("GOOD=1\nhunter2-secret no assignment\n")
-    told = strongroom("init", "--from", ".env", expected=2).stderr
-    assert ".env:2" in told
-    assert "hunter2" not in told
+    output = strongroom("init", "--from", ".env", expected=2).stderr
+    assert ".env:2" in output
+    assert "hunter2" not in output
     assert sorted(os.listdir()) == [".env"]
 
 
@@ -151,9 +151,9 @@ def test_check_offline_asks_nobody_and_needs_no_variable(strongroom):
     strongroom("check", expected=2)
     assert not Path("secrets.enc").exists()
     spec.write_text(spec.read_text().replace("type: port", "type: prt"))
-    told = strongroom("check", "--offline", expected=2).stderr
-    assert told.startswith("strongroom.yaml:10:36: secrets.PORT.type: ")
-    assert "did you mean 'port'?" in told
+    output = strongroom("check", "--offline", expected=2).stderr
+    assert output.startswith("strongroom.yaml:10:36: secrets.PORT.type: ")
+    assert "did you mean 'port'?" in output
 
 
 def test_rotation_that_is_due(strongroom):
@@ -173,8 +173,8 @@ def test_rotation_that_is_due(strongroom):
 
 
 def test_explain_needs_neither_store_nor_variables(strongroom):
-    told = json.loads(strongroom("explain", "database/password", "--json").stdout)
-    assert (told["pipeline"], told["provider"], told["line"]) == ("app", "file", 4)
+    report = json.loads(strongroom("explain", "database/password", "--json").stdout)
+    assert (report["pipeline"], report["provider"], report["line"]) == ("app", "file", 4)
     assert not Path("secrets.enc").exists()
     strongroom("--pipeline", "other", "explain", "k")
     strongroom("explain", "/bad", expected=2)
@@ -229,24 +229,24 @@ def test_export_refuses_names_that_run_refuses(strongroom, form):
     strongroom("set", "ld/preload", stdin="value-of-it")
     strongroom("set", "https_proxy", stdin="value-of-it")
     for prefix, name in (("ld/preload", "LD_PRELOAD"), ("https_proxy", "HTTPS_PROXY")):
-        told = strongroom("export", "--format", form, "--prefix", prefix, expected=2)
-        assert name in told.stderr
-        assert "value-of-it" not in told.stdout + told.stderr
+        done = strongroom("export", "--format", form, "--prefix", prefix, expected=2)
+        assert name in done.stderr
+        assert "value-of-it" not in done.stdout + done.stderr
     spec = Path("strongroom.yaml")
     declared = "{}  LD_PRELOAD: {{key: ld/preload}}\n  HTTPS_PROXY: {{key: https_proxy}}\n"
     spec.write_text(declared.format(spec.read_text().replace("min_length: 8, ", "required: false, ")))
     assert "LD_PRELOAD" in strongroom("export", "--format", form, expected=2).stderr
-    told = strongroom("check", "--offline", expected=7).stdout
-    assert "LD_PRELOAD" in told
-    assert "HTTPS_PROXY" not in told
+    done = strongroom("check", "--offline", expected=7).stdout
+    assert "LD_PRELOAD" in done
+    assert "HTTPS_PROXY" not in done
 
 
 def test_github_export_masks_each_line_first(strongroom):
     """On stderr, which the runner reads too: stdout goes to the file of variables."""
     strongroom("set", "database/password", stdin="first 100%\nsecond line")
-    told = strongroom("export", "--format", "github")
-    assert told.stderr.splitlines() == ["::add-mask::first 100%25", "::add-mask::second line"]
-    assert "add-mask" not in told.stdout
+    done = strongroom("export", "--format", "github")
+    assert done.stderr.splitlines() == ["::add-mask::first 100%25", "::add-mask::second line"]
+    assert "add-mask" not in done.stdout
 
 
 DOTENV = ["plain", "", " blanks ", 'with # and = and "', "it's", "a\nb", "$x `y` %", "\\n \\x", "ü"]
@@ -282,8 +282,8 @@ def test_env_export_for_programs_that_are_started(strongroom):
 def test_export_of_a_prefix_names_variables_and_refuses_twins(strongroom):
     for key in ("db/pass-word", "db/user"):
         strongroom("set", key, stdin=key)
-    told = strongroom("export", "--format", "env", "--prefix", "db/").stdout
-    assert told == "DB_PASS_WORD=db/pass-word\nDB_USER=db/user\n"
+    output = strongroom("export", "--format", "env", "--prefix", "db/").stdout
+    assert output == "DB_PASS_WORD=db/pass-word\nDB_USER=db/user\n"
     assert json.loads(strongroom("export", "--format", "json", "--prefix", "db/").stdout) == {
         "db/pass-word": "db/pass-word",
         "db/user": "db/user",
@@ -379,9 +379,9 @@ def test_copy_deletes_only_what_is_still_what_was_copied(tmp_path, monkeypatch, 
     source.set_secret("d", "written behind the cache")
     monkeypatch.setattr(context.GlobalOptions, "registry", lambda _settings, _pipelines: registry)
     assert main(["copy", "src", "dst", "--delete-source"]) == 8
-    told = capsys.readouterr()
-    assert told.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
-    assert told.err.count("is not deleted from src") == 2
+    captured = capsys.readouterr()
+    assert captured.out == "4 stored, 0 replaced, 0 were there already, 2 deleted from src\n"
+    assert captured.err.count("is not deleted from src") == 2
     assert {key: source.get_secret(key) for key in source.list_secrets()} == {"b": "newest"}
     assert target.get_secret("d") == "written behind the cache"
 
@@ -480,9 +480,9 @@ def test_doctor_looks_at_keys_that_come_in_by_a_reference(strongroom):
     strongroom("doctor")
     for name in ("app.key", "cipher.key", "older.key"):
         Path(name).chmod(0o640)
-        told = strongroom("doctor", expected=7).stdout
-        assert "others may read" in told
-        assert name in told
+        output = strongroom("doctor", expected=7).stdout
+        assert "others may read" in output
+        assert name in output
         Path(name).chmod(0o600)
 
 
@@ -516,9 +516,9 @@ def test_plugins_that_are_not_installed_are_named(monkeypatch, capsys):
     assert main(["plugins"]) == 0
     assert "not installed: pip install strongroom-acme" in " ".join(capsys.readouterr().out.split())
     assert main(["plugins", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["available"] == [{"name": "acme", "kind": "provider", "distribution": "strongroom-acme"}]
-    assert "acme" not in {row["name"] for row in told["plugins"]}
+    report = json.loads(capsys.readouterr().out)
+    assert report["available"] == [{"name": "acme", "kind": "provider", "distribution": "strongroom-acme"}]
+    assert "acme" not in {row["name"] for row in report["plugins"]}
 
 
 def test_plugins_new(strongroom):
@@ -530,11 +530,11 @@ def test_plugins_new(strongroom):
 
 @pytest.mark.parametrize("shell", ["bash"])
 def test_completion_completes(strongroom, shell):
-    told = strongroom(
+    output = strongroom(
         _STRONGROOM_COMPLETE=f"{shell}_complete", COMP_WORDS="strongroom ex", COMP_CWORD="1"
     ).stdout
-    assert "plain,explain" in told
-    assert "plain,export" in told
+    assert "plain,explain" in output
+    assert "plain,export" in output
 
 
 def test_a_tenant_is_named_before_the_command(strongroom):
@@ -549,8 +549,8 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     assert strongroom("--tenant", "two", "list").stdout == ""
     assert "no tenant is active" in strongroom("get", "a", expected=4).stderr
     strongroom("--tenant", "no/t", "list", expected=2)
-    told = strongroom("--tenant", "one", "--pipeline", "other", "list", expected=2).stderr
-    assert "nothing in other keeps tenants apart" in told
+    output = strongroom("--tenant", "one", "--pipeline", "other", "list", expected=2).stderr
+    assert "nothing in other keeps tenants apart" in output
     # Also for a read whose way is remembered, which needs no registry.
     strongroom("--pipeline", "other", "set", "a", stdin="1")
     for _ in range(2):
@@ -565,7 +565,7 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
         strongroom("import", name, stdin=f"N{number}=from standard input\n")
         assert strongroom("get", f"N{number}").stdout == "from standard input"
     os.mkfifo("pipe")
-    for words, text, told in (
+    for words, text, expected in (
         (["import", "pipe"], "FIFO=from a pipe\n", "1 stored"),
         (["render", "pipe"], "{{ secret('FIFO') }}\n", "from a pipe"),
         (["--spec", "new/strongroom.yaml", "init", "--from", "pipe"], "A=of a pipe\n", "wrote"),
@@ -575,5 +575,5 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
             [sys.executable, "-m", "strongroom", *words], stdout=subprocess.PIPE, text=True
         ) as reader:
             Path("pipe").write_text(text)
-            assert told in reader.communicate(timeout=60)[0]
+            assert expected in reader.communicate(timeout=60)[0]
         assert reader.returncode == 0

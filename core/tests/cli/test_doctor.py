@@ -55,7 +55,7 @@ def test_it_says_it_in_plain_words(doctor):
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("diagnosis", "words"),
     [
         (
             {"reachable": "yes", "identity": "root (app)", "can_list": "no", "clock_skew": "-0"},
@@ -72,10 +72,10 @@ def test_it_says_it_in_plain_words(doctor):
         ({"decrypts": "yes, 3 keys", "can_list": "yes, 1 keys"}, "decrypts yes, 3 keys, 1 key"),
     ],
 )
-def test_what_a_provider_tells_is_put_into_words(told, words):
+def test_what_a_provider_tells_is_put_into_words(diagnosis, words):
     from strongroom.cli.commands.doctor import _in_words
 
-    assert ", ".join(_in_words(told)) == words
+    assert ", ".join(_in_words(diagnosis)) == words
 
 
 def test_a_second_level_that_answers(doctor):
@@ -88,10 +88,10 @@ def test_a_second_level_that_answers(doctor):
 
 def test_a_second_level_that_is_dead(doctor):
     Path("cache").write_text("not a folder")
-    ok, told, _ = doctor(SPEC + SHARED, expected=7)["second level of app's cache"]
+    ok, finding, _ = doctor(SPEC + SHARED, expected=7)["second level of app's cache"]
     assert ok is False
-    assert told.startswith("it does not serve: ")
-    assert "cache/shared.db" in told
+    assert finding.startswith("it does not serve: ")
+    assert "cache/shared.db" in finding
 
 
 def test_a_second_level_that_forgets_is_no_second_level(doctor, monkeypatch):
@@ -99,9 +99,9 @@ def test_a_second_level_that_forgets_is_no_second_level(doctor, monkeypatch):
 
     Path("cache").mkdir()
     monkeypatch.setattr(FileCacheStore, "get", lambda *_: None)
-    ok, told, _ = doctor(SPEC + SHARED, expected=7)["second level of app's cache"]
+    ok, finding, _ = doctor(SPEC + SHARED, expected=7)["second level of app's cache"]
     assert ok is False
-    assert "not kept" in told
+    assert "not kept" in finding
 
 
 def test_a_cache_of_one_process_has_no_second_level(doctor):
@@ -116,9 +116,9 @@ def test_the_lock_of_rotations(doctor):
         one.unlink()
     Path("cache").rmdir()
     Path("cache").write_text("not a folder")
-    ok, told, _ = doctor(spec, expected=7)["lock of rotations"]
+    ok, finding, _ = doctor(spec, expected=7)["lock of rotations"]
     assert ok is False
-    assert told.startswith("nothing can be rotated: ")
+    assert finding.startswith("nothing can be rotated: ")
 
 
 def test_the_key_of_a_hook_that_comes_by_a_reference(doctor):
@@ -127,7 +127,7 @@ def test_the_key_of_a_hook_that_comes_by_a_reference(doctor):
     spec = SPEC + "hooks: [{type: audit, path: audit.log, key: '${file:audit.key}'}]\n"
     doctor(spec)
     Path("audit.key").chmod(0o644)
-    assert any("others may read" in told for _, told, _ in doctor(spec, expected=7).values())
+    assert any("others may read" in finding for _, finding, _ in doctor(spec, expected=7).values())
 
 
 # --- leases ---
@@ -173,10 +173,10 @@ def test_leases_that_are_kept_alive(doctor, noted):
 
 def test_a_lease_near_its_end_that_nobody_renewed(doctor, noted):
     noted("creds/app", -3500, 100)
-    ok, told, hint = doctor(SPEC, expected=7)["lease of 'creds/app' in app"]
+    ok, finding, hint = doctor(SPEC, expected=7)["lease of 'creds/app' in app"]
     assert ok is False
-    assert told.startswith("it ends in ")
-    assert f"process {os.getpid()} neither renewed nor replaced it" in told
+    assert finding.startswith("it ends in ")
+    assert f"process {os.getpid()} neither renewed nor replaced it" in finding
     assert str(os.getpid()) in hint
 
 
@@ -202,9 +202,9 @@ def test_a_lease_that_was_replaced_may_come_to_its_end(doctor, noted):
 def test_what_a_dead_process_left_behind(doctor, noted, tmp_path):
     noted("creds/app", -60, 3540)
     paths = leave(tmp_path)
-    ok, told, hint = doctor(SPEC, expected=7)["lease of 'creds/app' in app"]
+    ok, finding, hint = doctor(SPEC, expected=7)["lease of 'creds/app' in app"]
     assert ok is False
-    assert "died and left it behind" in told
+    assert "died and left it behind" in finding
     assert "lease sweep" in hint
     for path in paths:
         path.unlink()

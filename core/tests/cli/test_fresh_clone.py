@@ -44,8 +44,8 @@ def test_what_is_missing_is_the_store(clone, tmp_path):
     """`get`, `check` and `run` say so, and not only that a secret is missing; a default still counts."""
     why = WHY.format(tmp_path)
     assert why in clone("get", "db/password", expected=3).err
-    told = clone("check", "--json", expected=7).out
-    (password, port) = json.loads(told)["secrets"]
+    output = clone("check", "--json", expected=7).out
+    (password, port) = json.loads(output)["secrets"]
     assert why in password["problem"]
     assert port["status"] == "ok"
     assert why in clone("run", "--", "true", expected=3).err

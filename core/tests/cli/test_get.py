@@ -95,8 +95,8 @@ def test_errors_are_those_of_the_whole_way(strongroom):
     assert (absent.returncode, absent.stdout) == (3, "")
     assert strongroom("get", "/bad").returncode == 2
     assert strongroom("get", "a/.rotation/b").returncode == 2
-    told = strongroom("get", "no/such", "--json")
-    assert json.loads(told.stderr)["error"]["type"] == "SecretNotFoundError"
+    done = strongroom("get", "no/such", "--json")
+    assert json.loads(done.stderr)["error"]["type"] == "SecretNotFoundError"
 
 
 def test_json_and_fields_are_the_same_on_both_ways(strongroom):

@@ -31,7 +31,7 @@ def init(tmp_path, warm_strongroom):
 
 
 @pytest.mark.parametrize(
-    ("environment", "file", "told", "kind"),
+    ("environment", "file", "expected", "kind"),
     [
         ({"VAULT_ADDR": "https://v"}, None, "VAULT_ADDR is set", "vault"),
         ({"BAO_ADDR": "https://v"}, None, "BAO_ADDR is set", "vault"),
@@ -46,14 +46,14 @@ def init(tmp_path, warm_strongroom):
         ({"AZURE_CLIENT_ID": "i"}, None, "AZURE_CLIENT_ID is set", "azure"),
     ],
 )
-def test_it_proposes_the_stores_that_are_there(init, tmp_path, environment, file, told, kind):
+def test_it_proposes_the_stores_that_are_there(init, tmp_path, environment, file, expected, kind):
     """Commented, with the reason; and what the comment holds is a spec's piece."""
     if file is not None:
         path = tmp_path / "home" / file
         path.parent.mkdir(parents=True)
         path.write_text("canary")
     text, _, _ = init(**environment)
-    assert told in text
+    assert expected in text
     assert f"provider: {{type: {kind}," in text
     assert "canary" not in text
     assert list(load_plan(tmp_path / "strongroom.yaml", look_up=False).pipelines) == ["app"]
@@ -73,9 +73,9 @@ def test_it_proposes_declarations_for_a_dotenv_and_takes_no_value(init, tmp_path
     (tmp_path / ".env").write_text(
         "DATABASE_URL=postgresql://u:canary@h/d\nPORT=5432\nTOKEN=canary\nbad-name=1\n"
     )
-    text, _, told = init()
+    text, _, output = init()
     assert "canary" not in text
-    assert "strongroom import .env" in told
+    assert "strongroom import .env" in output
     commented = text[text.index("# secrets:") : text.index("\nprofiles:")]
     rest = text.replace(commented, commented.replace("# ", "", 1).replace("\n# ", "\n"))
     (tmp_path / "strongroom.yaml").write_text(rest)
@@ -142,8 +142,8 @@ def test_settings_are_told_from_secrets():
 
 def test_what_it_takes_for_a_setting_is_not_masked(init, tmp_path):
     (tmp_path / "some.env").write_text("LOG_LEVEL=info\nDB_PORT=5432\nDB_PASSWORD=info\n")
-    text, _, told = init("--from", "some.env")
-    assert "settings, not secrets, so that they are not masked: LOG_LEVEL, DB_PORT\n" in told
+    text, _, output = init("--from", "some.env")
+    assert "settings, not secrets, so that they are not masked: LOG_LEVEL, DB_PORT\n" in output
     secrets = load_plan(tmp_path / "strongroom.yaml").secrets
     assert {name: one.mask for name, one in secrets.items()} == {
         "LOG_LEVEL": False,

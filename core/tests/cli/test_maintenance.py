@@ -102,7 +102,7 @@ EXPECTED = [value for *_, value in VALUES]
 def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
     """It names every place, in all profiles, and changes nothing."""
     before = Path("app.key").read_bytes()
-    told = run("rekey", expected=2)
+    output = run("rekey", expected=2)
     for place in (
         "pipelines.second.provider.key_file (strongroom.yaml:6:",
         "pipelines.sealed.middleware[0].key",
@@ -112,8 +112,8 @@ def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
         "profile staging: pipelines.sealed.middleware[0].key",
         "--all",
     ):
-        assert place in told
-    assert "pipelines.app.provider.key_file (strongroom.yaml:4" not in told.replace(
+        assert place in output
+    assert "pipelines.app.provider.key_file (strongroom.yaml:4" not in output.replace(
         "staging: pipelines.app.provider.key_file (strongroom.yaml:4", ""
     )
     assert Path("app.key").read_bytes() == before
@@ -124,8 +124,8 @@ def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
 def test_rekey_all_does_them_all(shared, run):
     """Every store, every value, the log: all are under the new key, and the old one is kept."""
     before = Path("app.key").read_bytes()
-    told = run("rekey", "--all")
-    assert "pipelines.sealed.middleware[0].key" in told
+    output = run("rekey", "--all")
+    assert "pipelines.sealed.middleware[0].key" in output
     assert Path("app.key").read_bytes() != before
     assert all_read() == EXPECTED
     old = sorted(shared.glob("app.key.old-*"))
@@ -270,15 +270,15 @@ def test_a_backup_and_a_rekey(folder, run):
     spec("version: 1\npipelines: {app: {provider: {type: file, file_path: app.enc, key_file: app.key}}}\n")
     Path(".gitignore").write_text("app.key\n")
     written(None, "app", "db", "before")
-    told = json.loads(run("backup", "before.enc", "--json"))
+    report = json.loads(run("backup", "before.enc", "--json"))
     written(None, "app", "db", "later")
     done = run("rekey")
-    old = Path(f"app.key.old-{told['key']}")
+    old = Path(f"app.key.old-{report['key']}")
     assert old.name in done
     assert old.exists()
     assert Path(".gitignore").read_text().split() == ["app.key", old.name]
     refused = run("restore", "before.enc", expected=6)
-    assert told["key"] in refused
+    assert report["key"] in refused
     assert "before.enc" in refused
     assert old.name in refused
     assert ".tmp" not in refused

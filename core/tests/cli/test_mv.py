@@ -51,8 +51,8 @@ def keys(cli):
 
 @pytest.mark.parametrize("new", ["new/key", "team/key"])
 def test_it_is_under_the_new_key_and_no_longer_under_the_old_one(cli, new):
-    told = json.loads(cli("--json", "mv", "old/key", new)[1])
-    assert told == {"from": "old/key", "to": new, "pipeline": "team" if new == "team/key" else "app"}
+    report = json.loads(cli("--json", "mv", "old/key", new)[1])
+    assert report == {"from": "old/key", "to": new, "pipeline": "team" if new == "team/key" else "app"}
     assert keys(cli) == [new]
     assert cli("get", new)[1] == "a value"
     assert cli("mv", new, "old/key") == (0, "", "")
@@ -100,8 +100,8 @@ def test_what_is_changed_meanwhile_is_kept(cli, monkeypatch):
     ],
 )
 def test_mistakes_are_told_and_change_nothing(cli, old, new, code, why):
-    told = cli("mv", old, new)
-    assert (told[0], why in told[2]) == (code, True)
+    outcome = cli("mv", old, new)
+    assert (outcome[0], why in outcome[2]) == (code, True)
     assert keys(cli) == ["old/key"]
 
 

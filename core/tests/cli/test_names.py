@@ -127,9 +127,9 @@ def test_history_rotate_and_explain_take_names(filled):
     (status,) = json.loads(filled("--json", "rotate", "--status", "PASSWORD")[1])["secrets"]
     assert status["key"] == "database/password"
     assert len(json.loads(filled("--json", "history", "PASSWORD")[1])["versions"]) == 2
-    told = filled("explain", "USER")[1]
-    assert told.startswith("name        USER\nkey         database/login\n")
-    assert told.endswith("field       user\n")
+    output = filled("explain", "USER")[1]
+    assert output.startswith("name        USER\nkey         database/login\n")
+    assert output.endswith("field       user\n")
     assert filled("explain", "URL")[1] == "name        URL\ncomposed of PASSWORD, USER\n"
     assert json.loads(filled("--json", "explain", "PASSWORD")[1])["key"] == "database/password"
     assert filled("get", "--version", "1", "--key", "PASSWORD")[0] == 3
@@ -175,8 +175,8 @@ def test_several_keys_are_lines_that_a_shell_reads(filled):
 
 
 def test_several_keys_as_json(filled):
-    told = json.loads(filled("--json", "get", "USER", "database/password")[1])
-    assert told == {
+    values = json.loads(filled("--json", "get", "USER", "database/password")[1])
+    assert values == {
         "secrets": [
             {"key": "database/login", "value": "ann", "pipeline": "app"},
             {"key": "database/password", "value": "a password", "pipeline": "app"},

@@ -49,13 +49,13 @@ def ask(on_terminal):
     ids=["10000", "pem", "pem as terminals paste it", "marked paste"],
 )
 def test_what_is_pasted_arrives_whole_and_is_not_shown(ask, typed, value):
-    told, seen = ask(typed, typed)
-    assert told == ascii(value)
+    answer, seen = ask(typed, typed)
+    assert answer == ascii(value)
     assert typed[:20] not in seen.partition(b"<")[0]
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("first", "second", "expected"),
     [
         (b"one\r", b"two\r", "the two values differ, and nothing was stored"),
         (b"\r", None, "nothing was typed, and nothing was stored"),
@@ -63,8 +63,8 @@ def test_what_is_pasted_arrives_whole_and_is_not_shown(ask, typed, value):
         (b"\x04", None, "interrupted"),
     ],
 )
-def test_what_is_not_a_value_twice_is_refused(ask, first, second, told):
-    assert ask(first, second)[0] == told
+def test_what_is_not_a_value_twice_is_refused(ask, first, second, expected):
+    assert ask(first, second)[0] == expected
 
 
 def test_typing_ahead_answers_both(ask):

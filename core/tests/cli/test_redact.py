@@ -85,8 +85,8 @@ def test_nothing_is_copied_while_a_backend_is_away(redact, tmp_path):
 def test_a_group_alone_and_the_form_for_github(redact):
     seen = redact("--group", "web", text=f"{VALUE} other-value-9".encode())
     assert (seen.returncode, seen.stdout) == (0, f"{VALUE} ********".encode())
-    told = redact("--github", "--group", "web")
-    assert told.stdout.splitlines() == [
+    done = redact("--github", "--group", "web")
+    assert done.stdout.splitlines() == [
         b"::add-mask::other-value-9%0Aand its line 2",
         b"::add-mask::other-value-9",
         b"::add-mask::and its line 2",

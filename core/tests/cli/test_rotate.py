@@ -110,9 +110,9 @@ def test_status_is_a_table(strongroom, folder):
     assert lines[0].split() == ["KEY", "AGE", "DUE", "STATE", "LAST", "ERROR"]
     assert lines[1].split() == ["database/password", "0m", "in", "29d", "current", "-"]
     assert lines[3].split() == ["not/there", "-", "-", "absent", "-"]
-    told = json.loads(strongroom("rotate", "--status", "--json").stdout)["secrets"]
-    assert set(told[0]) == {"key", "state", "version", "rotated_at", "due_at", "last_error"}
-    assert set(told[2]) == set(told[0])
+    rows = json.loads(strongroom("rotate", "--status", "--json").stdout)["secrets"]
+    assert set(rows[0]) == {"key", "state", "version", "rotated_at", "due_at", "last_error"}
+    assert set(rows[2]) == set(rows[0])
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_what_is_not_there_is_told(strongroom, folder):
 
 
 @pytest.mark.parametrize(
-    ("member", "told"),
+    ("member", "expected"),
     [
         ("rotate: {generator: {type: hex, length: 40}}", "has no option length"),
         ("rotate: {generator: {type: hax}}", "did you mean 'hex'?"),
@@ -181,12 +181,12 @@ def test_what_is_not_there_is_told(strongroom, folder):
         ("rotate: {generator: {kind: hex}}", "unknown key"),
     ],
 )
-def test_mistakes_in_the_spec_are_told_with_their_place(strongroom, member, told):
+def test_mistakes_in_the_spec_are_told_with_their_place(strongroom, member, expected):
     Path("strongroom.yaml").write_text(
         f"version: 1\npipelines: {{a: {{provider: {{type: memory}}}}}}\nsecrets:\n  A:\n    {member}\n"
     )
     done = strongroom("rotate", "--status", expected=2)
-    assert told in done.stderr
+    assert expected in done.stderr
     assert "strongroom.yaml:5:" in done.stderr
 
 
@@ -221,12 +221,12 @@ def test_a_rotation_in_flight_is_shown_by_check_and_doctor(strongroom, folder):
     (folder / "fail-check").touch()
     strongroom("rotate", "database/password", expected=1)
     rows = json.loads(strongroom("--json", "check", expected=7).stdout)["secrets"]
-    told = {one["name"]: (one["status"], one["problem"]) for one in rows}
-    assert told["PASSWORD"][0] == "due"
-    assert told["PASSWORD"][1].startswith(
+    problems = {one["name"]: (one["status"], one["problem"]) for one in rows}
+    assert problems["PASSWORD"][0] == "due"
+    assert problems["PASSWORD"][1].startswith(
         "a rotation is in flight: applied; the last attempt failed: verify: "
     )
-    assert told["USER_PASSWORD"][0] == "ok"
+    assert problems["USER_PASSWORD"][0] == "ok"
     findings = json.loads(strongroom("--json", "doctor", expected=7).stdout)["findings"]
     (found,) = [one for one in findings if one["subject"].startswith("rotation of")]
     assert found["subject"] == "rotation of database/password"
@@ -250,8 +250,8 @@ def test_one_record_that_cannot_be_understood_hides_no_other_secret(strongroom, 
     (found,) = [one for one in findings if one["subject"].startswith("rotation of")]
     assert "--forget" in found["hint"]
     assert "--resume" not in found["hint"]
-    told = strongroom("rotate", "database/password", "--forget").stdout
-    assert told.startswith("nothing is kept of a rotation of database/password")
+    output = strongroom("rotate", "database/password", "--forget").stdout
+    assert output.startswith("nothing is kept of a rotation of database/password")
     assert strongroom("rotate", "database/password").stdout == "database/password has a new value\n"
 
 
@@ -313,8 +313,8 @@ def hook(strongroom, monkeypatch):
 
 def test_a_rotator_takes_the_place_of_programs(strongroom, hook):
     assert strongroom("rotate", "TOKEN").stdout == "service/token has a new value\n"
-    told = [(one["step"], one["old"]) for one in hook.seen]
-    assert told == [("apply", "the-first-token"), ("verify", "the-first-token")]
+    steps = [(one["step"], one["old"]) for one in hook.seen]
+    assert steps == [("apply", "the-first-token"), ("verify", "the-first-token")]
     assert strongroom("get", "service/token").stdout.strip() == hook.seen[0]["new"]
     hook.status = 503
     refused = strongroom("rotate", "TOKEN", expected=1)

@@ -321,7 +321,7 @@ class Terminal:
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     @property
-    def told(self):
+    def screen(self):
         return [mark.decode() for mark in MARK.findall(self.seen)], self.status
 
 
@@ -344,9 +344,9 @@ def go_through(name, shell, form, programs, folder):
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} here")
     situation = SITUATIONS[name]
-    plain = Terminal(shell, situation, "", programs, folder / "plain").told
+    plain = Terminal(shell, situation, "", programs, folder / "plain").screen
     assert plain[0] or plain[1], "this situation tells nothing"
-    assert Terminal(shell, situation, form, programs, folder / "run").told == plain
+    assert Terminal(shell, situation, form, programs, folder / "run").screen == plain
 
 
 @pytest.mark.parametrize(("name", "shell", "form"), list(cases(often=True)))

@@ -93,10 +93,10 @@ def test_finds_every_encoding_and_shows_none(folder, scan):
     for number, text in enumerate(WHERE.values()):
         Path(f"file{number:02}").write_text(f"first line\n  some = {text}\nlast\n")
     seen = scan(options=["--json"])
-    told = json.loads(seen.stdout)
-    assert (seen.returncode, told["ok"]) == (7, False)
-    assert {one["path"] for one in told["findings"]} == {f"file{number:02}" for number in range(len(WHERE))}
-    assert {one["line"] for one in told["findings"] if one["path"] != "file14"} == {2}
+    report = json.loads(seen.stdout)
+    assert (seen.returncode, report["ok"]) == (7, False)
+    assert {one["path"] for one in report["findings"]} == {f"file{number:02}" for number in range(len(WHERE))}
+    assert {one["line"] for one in report["findings"] if one["path"] != "file14"} == {2}
     for value in STORED.values():
         assert not any(
             form.decode(errors="replace") in seen.stdout + seen.stderr
@@ -135,8 +135,8 @@ def test_a_find_across_two_pieces_of_a_big_file_is_found_once(folder, monkeypatc
 def test_looks_into_binary_files_and_utf_16(folder, scan):
     Path("binary").write_bytes(bytes(range(256)) * 9 + VALUE.encode() + b"\0\xff")
     Path("windows.txt").write_text(f"one\n{VALUE}", encoding="utf-16")
-    told = json.loads(scan(options=["--json"]).stdout)["findings"]
-    assert {one["path"] for one in told} == {"binary", "windows.txt"}
+    findings = json.loads(scan(options=["--json"]).stdout)["findings"]
+    assert {one["path"] for one in findings} == {"binary", "windows.txt"}
 
 
 def test_leaves_out_what_git_ignores_unless_it_is_named(folder, scan):
@@ -201,8 +201,8 @@ def test_staged_knows_odd_names_and_deletions(folder, scan):
     for name in names:
         Path(name).write_text(VALUE)
     git("add", ".")
-    told = json.loads(scan("--staged", options=["--json"]).stdout)
-    assert {one["path"] for one in told["findings"]} == set(names)
+    report = json.loads(scan("--staged", options=["--json"]).stdout)
+    assert {one["path"] for one in report["findings"]} == set(names)
 
 
 def test_staged_outside_of_a_work_tree_is_an_error(tmp_path, monkeypatch, scan):
@@ -290,8 +290,8 @@ def test_reads_standard_input_and_pipes_that_are_named(folder, scan):
     Path("nowhere").symlink_to("not-there")
     assert scan("nowhere").returncode == 3
     assert scan("not-there").returncode == 2
-    told = scan("/dev/zero")
-    assert "neither a file nor a pipe" in told.stderr
+    ended = scan("/dev/zero")
+    assert "neither a file nor a pipe" in ended.stderr
 
 
 def test_submodules_are_looked_through_unless_they_are_left_out(folder, tmp_path_factory, scan):

@@ -30,8 +30,8 @@ def spec(strongroom):
 
 def test_composed_secrets_in_each_command(spec):
     """Missing with their parts, made with them, handed over, masked whole and in part."""
-    told = json.loads(spec("check", "--json", expected=7).stdout)["secrets"]
-    assert told[0] == {
+    rows = json.loads(spec("check", "--json", expected=7).stdout)["secrets"]
+    assert rows[0] == {
         "name": "URL",
         "key": None,
         "status": "missing",

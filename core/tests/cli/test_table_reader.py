@@ -36,10 +36,10 @@ def refused(read):
     def refused(name, text, kind=None):
         with pytest.raises(UsageError) as caught:
             read(name, text, kind)
-        told = f"{caught.value} {caught.value!r}"
-        assert "hunter2" not in told
+        message = f"{caught.value} {caught.value!r}"
+        assert "hunter2" not in message
         assert "hunter2" not in f"{caught.value.__cause__!r} {caught.value.__context__!r}"
-        return told
+        return message
 
     return refused
 
@@ -80,9 +80,9 @@ def test_formats_that_are_not_read_are_told_by_their_ending(refused, ending):
 )
 @pytest.mark.parametrize("name", [".env", "x.yaml"])
 def test_encrypted_files_are_told_by_how_they_begin(refused, name, text, tool, advice):
-    told = refused(name, text)
-    assert tool in told
-    assert advice in told
+    message = refused(name, text)
+    assert tool in message
+    assert advice in message
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_json_keeps_the_text_of_numbers(read):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('{"a": NaN, "b": "hunter2"}', "NaN"),
         ('{"a": -Infinity, "b": "hunter2"}', "-Infinity"),
@@ -141,8 +141,8 @@ def test_json_keeps_the_text_of_numbers(read):
         ('{"a":' * 200_000, "nested too deep"),
     ],
 )
-def test_json_that_is_not_names_and_values_is_refused(refused, text, told):
-    assert told in refused("x.json", text)
+def test_json_that_is_not_names_and_values_is_refused(refused, text, expected):
+    assert expected in refused("x.json", text)
 
 
 def test_yaml_keeps_each_scalar_as_it_is_written(read):
@@ -152,7 +152,7 @@ def test_yaml_keeps_each_scalar_as_it_is_written(read):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: x\nb: !!binary aHVudGVyMg==\n", ":2:1: b has the tag !!binary"),
         ("a: !secret hunter2\n", "the tag !secret"),
@@ -171,8 +171,8 @@ def test_yaml_keeps_each_scalar_as_it_is_written(read):
         ("a: hunter2\n---\nb: x\n", "not YAML"),
     ],
 )
-def test_yaml_that_is_not_names_and_values_is_refused(refused, text, told):
-    assert told in refused("x.yaml", text)
+def test_yaml_that_is_not_names_and_values_is_refused(refused, text, expected):
+    assert expected in refused("x.yaml", text)
 
 
 def test_aliases_that_multiply_end_soon(refused):
@@ -333,7 +333,10 @@ EXPORT = (
 
 def test_an_export_of_keepassxc(read):
     assert read("export.csv", EXPORT, "keepass") == {"top": "rootone1", "app/db": 'se"cr,et\nline'}
-    assert [told.split(" is left out")[0] for told in read.warned] == ["'Recycle Bin/gone'", "'app/empty'"]
+    assert [warning.split(" is left out")[0] for warning in read.warned] == [
+        "'Recycle Bin/gone'",
+        "'app/empty'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -379,11 +382,14 @@ def test_an_export_of_keepass_in_xml(read):
     )
     values = {"top": "rootone1", "app/db": 'se"c<>&\nli\u00e9ne', "app/in/k": "deepone1"}
     assert read("export.xml", text, "keepass") == values
-    assert [told.split(" is left out")[0] for told in read.warned] == ["'app/empty'", "'Papierkorb/gone'"]
+    assert [warning.split(" is left out")[0] for warning in read.warned] == [
+        "'app/empty'",
+        "'Papierkorb/gone'",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("<pwlist><pwentry><password>hunter2</password></pwentry></pwlist>", "not an export"),
         ("<KeePassFile>&hunter2;</KeePassFile>", "export.xml:1:14: not XML"),
@@ -394,8 +400,8 @@ def test_an_export_of_keepass_in_xml(read):
         (xml(entry("a", "hunter2") + entry("a", "hunter2")), "twice"),
     ],
 )
-def test_what_is_not_an_export_of_keepass_in_xml(refused, text, told):
-    assert told in refused("export.xml", text, "keepass")
+def test_what_is_not_an_export_of_keepass_in_xml(refused, text, expected):
+    assert expected in refused("export.xml", text, "keepass")
 
 
 @pytest.mark.parametrize("ending", ["csv", "xml", "kdbx"])

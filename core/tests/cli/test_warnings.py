@@ -33,10 +33,10 @@ def test_quiet_leaves_it_out(capsys):
 @pytest.mark.filterwarnings("always")
 def test_what_is_meant_for_programmers_keeps_its_place(monkeypatch):
     shown = []
-    monkeypatch.setattr(warnings, "showwarning", lambda *told, **_: shown.append(told))
+    monkeypatch.setattr(warnings, "showwarning", lambda *arguments, **_: shown.append(arguments))
     for category in (DeprecationWarning, OfAnSdkWarning):
         run_guarded(GlobalOptions(), lambda category=category: warned(category))
-    assert [(told[1], told[2]) for told in shown] == [
+    assert [(arguments[1], arguments[2]) for arguments in shown] == [
         (DeprecationWarning, __file__),
         (OfAnSdkWarning, __file__),
     ]

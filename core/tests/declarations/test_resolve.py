@@ -98,9 +98,12 @@ def test_everything_that_is_missing_or_wrong_is_told_at_once():
         "NUMBER": {"type": "integer"},
         "MEMBER": {"compose": "{{ USER.name.first }}"},
     }
-    with registry_of(secrets, {"NUMBER": "canary-value"}) as registry, pytest.raises(ValidationError) as told:
+    with (
+        registry_of(secrets, {"NUMBER": "canary-value"}) as registry,
+        pytest.raises(ValidationError) as caught,
+    ):
         registry.resolve()
-    text = str(told.value)
+    text = str(caught.value)
     assert text.startswith("6 of 8 declared secrets are missing or wrong: ")
     for name in ("DATABASE_URL", "PASSWORD", "SHORT", "NO_URL", "NUMBER", "MEMBER"):
         assert f"{name}: " in text
@@ -117,9 +120,9 @@ def test_what_python_alone_takes_for_json_is_none(value):
 def test_a_templates_failure_shows_no_value():
     """Nor do its cause and context."""
     secrets = {"A": {"compose": "{{ B | int(base=1) }}{{ 1 // 0 }}"}, "B": {"key": "b"}}
-    with registry_of(secrets, {"b": "canary-value"}) as registry, pytest.raises(ValidationError) as told:
+    with registry_of(secrets, {"b": "canary-value"}) as registry, pytest.raises(ValidationError) as caught:
         registry.resolve()
-    error: BaseException | None = told.value
+    error: BaseException | None = caught.value
     while error is not None:
         assert "canary" not in repr(error)
         error = error.__cause__ or error.__context__
@@ -158,10 +161,10 @@ secrets:
   F: {compose: "{% include 'hunter2' %}"}
   G: {compose: "{{ secret('k') }}", default: x, field: y, rotate_days: 3, generate: {}}
 """)
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as caught:
         load_plan(path)
-    lines = [line.removeprefix(f"{path}:") for line in told.value.problems]
-    assert "hunter2" not in str(told.value)
+    lines = [line.removeprefix(f"{path}:") for line in caught.value.problems]
+    assert "hunter2" not in str(caught.value)
     assert lines[0] == "5:16: secrets.A.compose: a circle: A -> B -> C -> A"
     assert "5:32: secrets.A.key: not for a secret that is composed: its parts have their own" in lines
     assert "7:16: secrets.C.compose: no secret 'PASSWORT' is declared; did you mean 'PASSWORD'?" in lines

@@ -93,16 +93,16 @@ def cut(text, lines):
     ],
 )
 def test_what_openssl_would_refuse_is_refused_with_the_reason(text, why):
-    told = check(text, type="pem")
-    assert told is not None
-    assert why in told
-    assert "hunter2" not in told
+    problem = check(text, type="pem")
+    assert problem is not None
+    assert why in problem
+    assert "hunter2" not in problem
 
 
 def test_a_certificate_cut_at_a_line_is_told_as_cut():
     body = "MIIB" + "AAAA" * 15
-    told = check(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n", type="pem")
-    assert told == "it is not of the type pem: the body was cut short, in block 1"
+    problem = check(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n", type="pem")
+    assert problem == "it is not of the type pem: the body was cut short, in block 1"
 
 
 def test_a_bundle_is_looked_at_once_whatever_stands_behind_it():
@@ -134,10 +134,10 @@ def test_a_line_end_is_told_as_the_reason(kind):
 
 def test_a_pattern_gives_up_in_bounded_time(monkeypatch):
     monkeypatch.setattr(patterns, "_SECONDS", 0.01)
-    told = check("a" * 200 + "!", pattern=DOUBLING)
-    assert told is not None
-    assert "takes more than 0.01 s" in told
-    assert "aaa" not in told
+    problem = check("a" * 200 + "!", pattern=DOUBLING)
+    assert problem is not None
+    assert "takes more than 0.01 s" in problem
+    assert "aaa" not in problem
     assert check("aaaa", pattern=DOUBLING) is None
     assert check("aaab", pattern=DOUBLING) == f"it does not match the pattern {DOUBLING}"
 

@@ -301,10 +301,10 @@ def test_threads_and_a_forked_child_write_what_everybody_reads(cipher, key):
         )
         os._exit(0)
     os.waitpid(child, 0)
-    told, _, token = os.read(reading, 1000).decode().rpartition(" ")
+    value, _, token = os.read(reading, 1000).decode().rpartition(" ")
     os.close(reading)
     os.close(writing)
-    assert told == "from the parent"
+    assert value == "from the parent"
     assert made.decrypt(token, context=b"c") == "child"
     assert len(set(tokens)) == 200
 

@@ -27,13 +27,13 @@ def cipher(request):
 
 def chain_of(error):
     """Return the error and all that led to it, with every attribute, as text."""
-    told = []
+    pieces = []
     while error is not None:
-        told.append(
+        pieces.append(
             f"{error!r}{error}{vars(error) if hasattr(error, '__dict__') else ''}{getattr(error, 'object', '')!r}"
         )
         error = error.__cause__ or error.__context__
-    return "".join(told)
+    return "".join(pieces)
 
 
 def refuses_without_showing(read):

@@ -114,16 +114,16 @@ def test_a_key_with_something_around_it_is_not_a_passphrase(around, key):
     """It would be one that nobody meant; the error says what was found, and never the text."""
     with pytest.raises(ConfigurationError) as caught:
         read_key(around.format(key))
-    told = f"{caught.value}{caught.value.hint}"
-    assert key[8:20] not in told
+    text = f"{caught.value}{caught.value.hint}"
+    assert key[8:20] not in text
     assert caught.value.__context__ is None
     kind = "generated" if key is GENERATED else "Fernet"
-    assert kind in told
-    assert "around" in told
+    assert kind in text
+    assert "around" in text
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (FERNET[:-1], "without the `=`"),
         (f"{FERNET[:-1]}\n", "without the `=`"),
@@ -144,9 +144,9 @@ def test_a_key_with_something_around_it_is_not_a_passphrase(around, key):
         ("\u2003" * 9, "blank"),
     ],
 )
-def test_what_is_nearly_a_key(text, told):
+def test_what_is_nearly_a_key(text, expected):
     """Cut off, in the other alphabet, in pieces, short, blank: refused, in words that do not show it."""
-    with pytest.raises(ConfigurationError, match=told) as caught:
+    with pytest.raises(ConfigurationError, match=expected) as caught:
         read_key(text)
     assert caught.value.hint
     assert not text.strip() or text.strip() not in f"{caught.value}{caught.value.hint}"

@@ -178,7 +178,7 @@ def test_algorithms_older_keys_and_a_cipher_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("middleware", "told"),
+    ("middleware", "expected"),
     [
         ("{type: encryption, algorithm: aes-gmc, key: x}", "did you mean 'aes-gcm'?"),
         ("{type: encryption, key: x, cipher: {type: fernet, key: y}}", "not both"),
@@ -192,10 +192,10 @@ def test_algorithms_older_keys_and_a_cipher_of_its_own(tmp_path):
         ("{type: encryption, cipher: {type: fernet, key: '${env:NOPE}'}}", "NOPE is not set"),
     ],
 )
-def test_what_is_wrong_is_told_at_load(tmp_path, middleware, told):
+def test_what_is_wrong_is_told_at_load(tmp_path, middleware, expected):
     with pytest.raises(SpecError) as refused:
         registry(tmp_path, middleware)
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
     assert str(refused.value).startswith(f"{tmp_path}/strongroom.yaml:6:")
 
 

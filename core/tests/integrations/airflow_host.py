@@ -39,7 +39,7 @@ def outcome(look_up):
 def main():
     [backend] = [one for one in ensure_secrets_loaded() if isinstance(one, StrongroomSecretsBackend)]
     connection = Connection.get("warehouse")
-    told = {
+    found = {
         "connection": [connection.conn_type, connection.host, connection.login, connection.password],
         "json": Connection.get("as_json").extra_dejson,
         "variable": Variable.get("greeting"),
@@ -59,7 +59,7 @@ def main():
         os.environ[f"AIRFLOW_VAR_{name.upper()}"] = os.environ[f"AIRFLOW_CONN_{name.upper()}"] = (
             "http://fallback"
         )
-    told["broken"] = {
+    found["broken"] = {
         name: [
             outcome(lambda name=name: Variable.get(name)),
             outcome(lambda name=name: Connection.get(name).host),
@@ -68,8 +68,8 @@ def main():
         for name in names
     }
     backend._go_on = True  # what it raises then, Airflow takes for "ask the next"
-    told["going on"] = [outcome(lambda name=name: backend.get_variable(name)) for name in names]
-    json.dump(told, sys.stdout)
+    found["going on"] = [outcome(lambda name=name: backend.get_variable(name)) for name in names]
+    json.dump(found, sys.stdout)
 
 
 main()

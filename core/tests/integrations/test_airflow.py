@@ -66,8 +66,8 @@ def test_airflow_looks_things_up(airflow, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told == {
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {
         "connection": ["postgres", "db.example", "app", "s/cret"],
         "json": {"a": 1},
         "variable": "hello",

@@ -214,11 +214,11 @@ def test_websockets():
                 assert socket.receive_text() == f"{name} password-of-{name}"
         for headers in ({}, {"X-Tenant-ID": "a/b"}):
             with (
-                pytest.raises(WebSocketDisconnect) as told,
+                pytest.raises(WebSocketDisconnect) as caught,
                 client.websocket_connect("/socket", headers=headers),
             ):
                 pass
-            assert told.value.code == 1008
+            assert caught.value.code == 1008
 
 
 def test_a_request_leaves_no_tenant_behind():
@@ -416,10 +416,10 @@ class TestFastApiAtStart:
         with SecretProviderRegistry({**self.SPEC, "secrets": {}}) as registry:
             with TestClient(fastapi(registry)) as client:
                 assert client.get("/secret").json() == {"detail": "secrets are missing"}
-            (told,) = [one for one in caplog.records if one.name == "strongroom.integrations"]
-            assert told.levelname == "ERROR"
-            assert "'database/password'" in told.getMessage()
-            assert "pipeline app" in told.getMessage()
+            (record,) = [one for one in caplog.records if one.name == "strongroom.integrations"]
+            assert record.levelname == "ERROR"
+            assert "'database/password'" in record.getMessage()
+            assert "pipeline app" in record.getMessage()
 
     def test_a_request_without_a_tenant_is_the_callers_own_matter(self, caplog):
         with filled(["a"]) as registry, TestClient(fastapi(registry)) as client:

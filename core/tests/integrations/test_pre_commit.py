@@ -68,9 +68,9 @@ def test_a_commit_that_holds_a_value_is_refused(run, tmp_path):
     work = tmp_path / "work"
     (work / "config.py").write_text(f'token = "{VALUE}"\n')
     run("git", "add", "-A")
-    told = run("git", "commit", "-m", "a secret", expected=1)
-    assert "config.py:1:10: database/password" in told
-    assert VALUE not in told
+    output = run("git", "commit", "-m", "a secret", expected=1)
+    assert "config.py:1:10: database/password" in output
+    assert VALUE not in output
     (work / "config.py").write_text("token = None\n")
     run("git", "commit", "-m", "still staged", expected=1)
     run("git", "add", "-A")
@@ -83,8 +83,8 @@ def test_a_broken_spec_is_not_committed(run, tmp_path):
     run("git", "commit", "-q", "-m", "first")
     with (tmp_path / "work" / "strongroom.yaml").open("a") as file:
         file.write("nonsense: 1\n")
-    told = run("git", "commit", "-a", "-m", "broken", expected=1)
-    assert "nonsense: unknown key" in told
+    output = run("git", "commit", "-a", "-m", "broken", expected=1)
+    assert "nonsense: unknown key" in output
 
 
 def test_the_hooks_are_what_pre_commit_takes():
@@ -94,10 +94,10 @@ def test_the_hooks_are_what_pre_commit_takes():
     for hook in yaml.safe_load(HOOKS.read_text()):
         words = hook["entry"].split()
         assert words[0] == "strongroom"
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-m", "strongroom", words[1], "--help"],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        assert all(option in told for option in words[2:])
+        assert all(option in output for option in words[2:])

@@ -131,18 +131,18 @@ def test_only_what_is_asked_for_and_not_given_is_read():
 def test_what_is_missing_is_pydantics_own_error():
     registry = declared(PASSWORD={"required": True}, OPTION={"required": False})
     fields = {"password": SecretStr, "option": (str, "none"), "unknown": (str, "there")}
-    with pytest.raises(PydanticError) as told:
+    with pytest.raises(PydanticError) as caught:
         settings(fields, registry)()
-    assert [one["loc"] for one in told.value.errors()] == [("password",)]
+    assert [one["loc"] for one in caught.value.errors()] == [("password",)]
 
 
 @pytest.mark.parametrize("hidden", [False, True])
 def test_what_the_page_says_of_errors_in_a_json_log(hidden):
     """The input of an error is that of all fields; only without it is an error fit for a log of JSON."""
     config = {"hide_input_in_errors": hidden}
-    with pytest.raises(PydanticError) as told:
+    with pytest.raises(PydanticError) as caught:
         settings({"token": SecretStr, "other": int}, Counting({"token": "hunter2-hunter2"}), config=config)()
-    error = told.value
+    error = caught.value
     assert "hunter2" not in f"{error}{error!r}{error.errors()}"
     assert "hunter2" in json.dumps(error.errors())
     assert "hunter2" in error.json()
@@ -164,9 +164,11 @@ def test_denied_and_down_are_never_taken_for_missing(error):
 def test_a_broken_rule_is_strongrooms_error():
     registry = declared(PASSWORD={"min_length": 12}, PORT={"type": "port"})
     registry.set_secrets({"PASSWORD": "canary-1", "PORT": "canary-2"})
-    with pytest.raises(ValidationError, match=r"2 declared secrets are wrong: PASSWORD: .*; PORT: ") as told:
+    with pytest.raises(
+        ValidationError, match=r"2 declared secrets are wrong: PASSWORD: .*; PORT: "
+    ) as caught:
         settings({"password": str, "port": int}, registry)()
-    assert "canary" not in str(told.value)
+    assert "canary" not in str(caught.value)
 
 
 def test_no_value_in_any_error():
@@ -178,10 +180,10 @@ def test_no_value_in_any_error():
         ({"other": Database, "absent": int}, PydanticError),
     ]
     for fields, kind in cases:
-        with pytest.raises(kind) as told:
+        with pytest.raises(kind) as caught:
             settings(fields, provider)()
-        assert "canary" not in "".join(traceback.format_exception(told.value))
-        error = told.value.__cause__ or told.value.__context__
+        assert "canary" not in "".join(traceback.format_exception(caught.value))
+        error = caught.value.__cause__ or caught.value.__context__
         while error is not None:
             assert "canary" not in repr(error.__dict__)
             error = error.__cause__ or error.__context__

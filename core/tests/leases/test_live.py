@@ -118,13 +118,13 @@ class Driven:
 def test_a_lease_is_renewed_at_two_thirds_and_replaced_before_its_greatest_age():
     """Values that are given are always good, with hardly more leases than their greatest age asks for."""
     driven = Driven()
-    told = []
-    driven.leases.subscribe((None, "app"), lambda lease: told.append(lease.values["username"]))
+    heard = []
+    driven.leases.subscribe((None, "app"), lambda lease: heard.append(lease.values["username"]))
     for _ in range(960):
         driven.pass_seconds(0.5)
         assert driven.server.good(driven.user())
     assert driven.server.issued <= 1.3 * 480 / 48
-    assert told == [f"u{number}" for number in range(2, driven.server.issued + 1)]
+    assert heard == [f"u{number}" for number in range(2, driven.server.issued + 1)]
 
 
 def test_what_cannot_be_renewed_is_replaced_at_two_thirds():
@@ -430,8 +430,8 @@ def test_a_forked_child_has_leases_of_its_own(state):
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as told:
-        assert told.read() == "u2 ['app/1'] [1, 1]"
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "u2 ['app/1'] [1, 1]"
     os.waitpid(pid, 0)
     assert handle.values["username"] == "u1"
     registry.close()

@@ -217,8 +217,8 @@ def test_what_cannot_be_shown_is_not_shown(masker, log):
 def test_a_wrong_format_shows_nothing(log, message, args, capsys):
     """CVE-2022-27949 and after: an error on the way to the log showed message and arguments as they were."""
     log.error(message, *args)
-    told = capsys.readouterr()
-    assert "hunter" not in log.shown() + told.out + told.err
+    captured = capsys.readouterr()
+    assert "hunter" not in log.shown() + captured.out + captured.err
     assert log.shown()
 
 
@@ -339,6 +339,6 @@ asyncio.run(main())
     ],
 )
 def test_a_process_dies_without_telling(warm_python, ending):
-    told = warm_command.run([warm_python, "-c", PROGRAM + ending])
-    assert "hunter" not in told.stdout + told.stderr
-    assert MASK in told.stderr
+    done = warm_command.run([warm_python, "-c", PROGRAM + ending])
+    assert "hunter" not in done.stdout + done.stderr
+    assert MASK in done.stderr

@@ -271,8 +271,8 @@ def child(stream):
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_run_on_pipes(stream):
     command, environment = child(stream)
-    told = subprocess.run(command, env=environment, check=True, capture_output=True)
-    check(getattr(told, stream))
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+    check(getattr(done, stream))
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

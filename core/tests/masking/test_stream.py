@@ -218,8 +218,8 @@ def test_masks_shell_quoted_forms(quoted):
 )
 @pytest.mark.parametrize("way", ["printf %q", 'x() { printf %s "${1@Q}"; }; x', "set -x; :"])
 def test_masks_what_bash_quotes(value, way):
-    told = subprocess.run(["bash", "-c", f'{way} "$1"', "bash", value], capture_output=True, check=True)
-    shown = Masker([value]).mask(told.stdout + told.stderr)
+    done = subprocess.run(["bash", "-c", f'{way} "$1"', "bash", value], capture_output=True, check=True)
+    shown = Masker([value]).mask(done.stdout + done.stderr)
     assert MARK in shown
     assert len(shown.replace(MARK, b"")) <= len(b"+ set -x; :\n+ : $''\n")
 

@@ -295,8 +295,8 @@ def test_hooks_see_each_operation_and_names_that_are_reserved_stay_hidden():
     live = Live()
     live.kept["a"] = "1"
     pipeline = Pipeline(live, name="app", hooks=[Recorder()])
-    told = []
-    pipeline.tell_values(told.append)
+    values = []
+    pipeline.tell_values(values.append)
     pipeline.describe_secrets(["a", "b"])
     heard = []
     pipeline.subscribe_changes(heard.append)
@@ -308,7 +308,7 @@ def test_hooks_see_each_operation_and_names_that_are_reserved_stay_hidden():
         ("issue", "a", "ok"), ("renew", "a", "ok"), ("revoke", "a", "ok"),
     ]  # fmt: skip
     assert [[change.key for change in changes] for changes in heard] == [["a"]]
-    assert told == ["s3cret-of-lease"]
+    assert values == ["s3cret-of-lease"]
 
 
 def test_a_registry_describes_keys_of_several_pipelines():
@@ -320,4 +320,4 @@ def test_a_registry_describes_keys_of_several_pipelines():
     ) as registry:
         registry.register("live", live, prefix="a")
         found = registry.describe_secrets(["x", "a", "y"])
-    assert {key: told.key for key, told in found.items()} == {"x": "x", "a": "a"}
+    assert {key: metadata.key for key, metadata in found.items()} == {"x": "x", "a": "a"}

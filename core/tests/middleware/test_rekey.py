@@ -71,6 +71,6 @@ def test_names_of_a_prefix_inside_are_those_of_the_caller(ciphers):
     stored(inner, old)
     seen = []
     ring = EncryptionMiddleware(inner, KeyRing(new, old))
-    assert ring.rekey(progress=lambda *told: seen.append(told)) == 3
+    assert ring.rekey(progress=lambda *arguments: seen.append(arguments)) == 3
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert good(inner, new)

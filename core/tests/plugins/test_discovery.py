@@ -144,10 +144,12 @@ def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, tm
         print(json.dumps([load(type="acme").get_secret("k"), load(type="memory").list_secrets(), rows]))
     """)
     assert out[:2] == ["k:3", []]
-    told = dict(out[2])
-    assert sorted(told) == sorted(BROKEN)
+    warnings_by_folder = dict(out[2])
+    assert sorted(warnings_by_folder) == sorted(BROKEN)
     assert [
-        folder for folder in told if not told[folder].startswith(f"{tmp_path / folder} is passed over: ")
+        folder
+        for folder in warnings_by_folder
+        if not warnings_by_folder[folder].startswith(f"{tmp_path / folder} is passed over: ")
     ] == []
     shown = subprocess.run(
         [sys.executable, "-c", BOTH],
@@ -199,7 +201,7 @@ def test_unknown_options_are_refused_even_where_the_model_would_allow_them(insta
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected"),
     [
         ("import nothing_of_that_name", "ModuleNotFoundError"),
         ("raise RuntimeError('at import')", "RuntimeError: at import"),
@@ -211,7 +213,7 @@ def test_unknown_options_are_refused_even_where_the_model_would_allow_them(insta
         ("import strongroom\n@strongroom.hookimpl\ndef strongroom_providers(extra):\n    return []", "PluginValidationError"),
     ],
 )  # fmt: skip
-def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, told):
+def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, expected):
     install("acme-strong", "acme", source)
     install("good-strong", "good", GOOD)
     out = run("""
@@ -220,7 +222,7 @@ def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, t
     """)
     assert out[0] == "k:3"
     assert out[1][0] == "PluginError"
-    assert told in out[1][1]
+    assert expected in out[1][1]
     assert "acme-strong 1.0" in out[1][1]
     assert out[2] is not None
     assert out[3] is None

@@ -390,21 +390,27 @@ def test_explain_tells_the_way_without_asking_anybody(tmp_path):
         "default: safe\nroutes: [{prefix: dev/, pipeline: dev, strip_prefix: true}]\n"
     )
     registry = SecretProviderRegistry(path)
-    told = registry.explain("dev/a")
-    assert (told.pipeline, told.stored_key, told.route, told.provider, told.line) == (
+    explanation = registry.explain("dev/a")
+    assert (
+        explanation.pipeline,
+        explanation.stored_key,
+        explanation.route,
+        explanation.provider,
+        explanation.line,
+    ) == (
         "dev",
         "a",
         "dev/",
         "memory",
         6,
     )
-    told = registry.explain("b")
-    assert (told.pipeline, told.route, told.provider) == ("safe", None, None)
-    assert [(one.pipeline, one.provider, one.middleware) for one in told.fallback] == [
+    explanation = registry.explain("b")
+    assert (explanation.pipeline, explanation.route, explanation.provider) == ("safe", None, None)
+    assert [(one.pipeline, one.provider, one.middleware) for one in explanation.fallback] == [
         ("app", "vault", ("retry", "read-only")),
         ("dev", "memory", ()),
     ]
-    assert told.source == f"{path}:7:9"
+    assert explanation.source == f"{path}:7:9"
 
 
 def test_the_spec_is_found_in_the_documented_order(tmp_path, monkeypatch):

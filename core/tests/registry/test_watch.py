@@ -147,14 +147,14 @@ def test_each_version_is_told_once_and_in_order(registry):
     registry.set_secret("a", "0")
     heard = Heard()
     with registry.watch("a", heard):
-        told = []
+        batches = []
         for number in range(20):
             registry.set_secret("a", str(number))
-            told.append([("a", "set", registry.describe_secret("a").version)])
+            batches.append([("a", "set", registry.describe_secret("a").version)])
         registry.delete_secret("a")
-        told.append([("a", "deleted", None)])
+        batches.append([("a", "deleted", None)])
         registry.set_secret("b", "not watched")
-        assert heard.wait(21) == told
+        assert heard.wait(21) == batches
 
 
 def test_what_changed_together_comes_in_one_call(registry):
@@ -435,10 +435,10 @@ def test_the_registrys_own_write_is_told_at_once_and_not_again(kind):
     driven = Driven(provider, ["a", "b"])
     driven.registry.set_secrets({"a": "2", "b": "2"})
     version = None if kind is Polled else "2"
-    told = [[("a", "set", version), ("b", "set", version)]]
+    batches = [[("a", "set", version), ("b", "set", version)]]
     driven.watch.work()
-    assert driven.heard.batches == told
-    assert driven.pass_seconds(100) == told
+    assert driven.heard.batches == batches
+    assert driven.pass_seconds(100) == batches
     driven.registry.delete_secret("a")
     assert driven.pass_seconds(0)[1:] == [[("a", "deleted", None)]]
 
@@ -605,8 +605,8 @@ def test_watches_go_on_in_a_forked_child_from_its_first_use(registry):
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as told:
-        assert "('a', 'set'" in told.read()
+    with os.fdopen(reading) as pipe:
+        assert "('a', 'set'" in pipe.read()
     os.waitpid(pid, 0)
     registry.set_secret("a", "parent")
     heard.wait(2)

@@ -206,10 +206,10 @@ class World:
     # --- what must hold ---
 
     def check(self, actors):
-        told = any(isinstance(one.outcome, BaseException) or unfinished(one.outcome) for one in actors)
+        reported = any(isinstance(one.outcome, BaseException) or unfinished(one.outcome) for one in actors)
         died = any(one.dead for one in actors)
         names = {one.name for one in actors}
-        told = told or not names - BY_PEOPLE - {"delete", "status"}  # nobody was at the rotation
+        reported = reported or not names - BY_PEOPLE - {"delete", "status"}  # nobody was at the rotation
         for one in actors:
             if isinstance(one.outcome, BaseException) and not isinstance(one.outcome, StrongroomError):
                 raise Broken(f"{one.name} raised {one.outcome!r}")
@@ -224,7 +224,7 @@ class World:
             if STAGED not in texts and not any(one.dead for one in actors if one.name == "stage"):
                 raise Broken("what another tool had staged is gone")
         if self.in_flight():
-            if not (told or died):
+            if not (reported or died):
                 raise Broken("a rotation is in flight, and nobody said so")
             self.ends()
         if self.target != self.memory.get_secret(KEY):

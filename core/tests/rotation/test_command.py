@@ -49,7 +49,7 @@ def test_values_of_any_text_arrive(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ("sys.exit(3)", "ended with exit code 3"),
         ("os.kill(os.getpid(), 9)", "ended with signal 9"),
@@ -59,11 +59,11 @@ def test_values_of_any_text_arrive(tmp_path):
         ("os.write(2, b'\\xff\\xfe'); sys.exit(1)", "exit code 1"),
     ],
 )
-def test_a_failure_tells_what_the_program_said(tmp_path, body, told):
+def test_a_failure_tells_what_the_program_said(tmp_path, body, expected):
     rotator = CommandRotator(program(tmp_path, body), folder=tmp_path)
     with pytest.raises(RotationError) as caught:
         rotator.apply(KEY, OLD, NEW)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     shown = "".join(traceback.format_exception(caught.value))
     assert OLD not in shown
     assert NEW not in shown

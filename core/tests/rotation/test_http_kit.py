@@ -23,11 +23,11 @@ class Service(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
-        told = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if told["step"] == "verify":
-            self.send_response(204 if told["new"] == self.server.password else 409)
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if message["step"] == "verify":
+            self.send_response(204 if message["new"] == self.server.password else 409)
         else:
-            self.server.password = told["new"]
+            self.server.password = message["new"]
             self.send_response(204)
         self.end_headers()
 

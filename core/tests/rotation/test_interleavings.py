@@ -114,8 +114,8 @@ def without_comparing(monkeypatch):
     readers = Secret.readers
 
     def like_old(self, record, look):
-        told = readers(self, record, look)
-        return "old" if told == "other" else told
+        seen_as = readers(self, record, look)
+        return "old" if seen_as == "other" else seen_as
 
     def swallowed(self, key, error):
         return None if not isinstance(error, ConflictError) else results

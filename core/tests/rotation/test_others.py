@@ -277,9 +277,9 @@ def test_a_forked_child_is_not_its_parents_attempt():
         if child == 0:
             with suppress(BaseException):
                 # Its parent lives, so the attempt does; and its own are its own.
-                told = attempts._has_ended(one.id)
+                ended = attempts._has_ended(one.id)
                 with attempts.attempting() as own:
-                    os._exit(10 + told + (own.id.split("/")[1] == one.id.split("/")[1]))
+                    os._exit(10 + ended + (own.id.split("/")[1] == one.id.split("/")[1]))
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
     assert attempts._has_ended(one.id)
@@ -290,7 +290,7 @@ def test_a_record_of_before_is_read(abilities):
     memory, target = memory_with(), Target(NEW)
     version = memory.describe_secret(KEY).version
     staged = memory.stage_secret(KEY, NEW) if "stage_secret" in abilities else None
-    told = {
+    record = {
         "format": 1,
         "key": KEY,
         "state": "applied",
@@ -304,7 +304,7 @@ def test_a_record_of_before_is_read(abilities):
         **dict.fromkeys(("error", "retry_at", "rotated_at", "until")),
         "failures": 0,
     }
-    memory.set_secret(record_key(KEY), json.dumps(told))
+    memory.set_secret(record_key(KEY), json.dumps(record))
     rotation = SecretRotation(
         backend(memory, abilities), apply=target.apply, verify=target.verify, lock=MemoryCacheStore()
     )
@@ -355,10 +355,10 @@ def test_one_unreadable_record_stops_no_other_key():
     memory = MemorySecretProvider(secrets={"a": "1", "b": "2", "c": "3"}, clock=clock)
     memory.set_secret(record_key("b"), "rubbish")
     rotation = SecretRotation(memory, 30, clock=clock)
-    told = {one.key: (one.state, one.last_error) for one in rotation.status()}
-    assert told["a"] == told["c"] == ("current", None)
-    assert told["b"][0] == "unknown"
-    assert "cannot be understood" in told["b"][1]
+    states = {one.key: (one.state, one.last_error) for one in rotation.status()}
+    assert states["a"] == states["c"] == ("current", None)
+    assert states["b"][0] == "unknown"
+    assert "cannot be understood" in states["b"][1]
     clock.pass_by(days=31)
     with pytest.raises(RotationError, match="'b' cannot be understood"):
         rotation.rotate_due()

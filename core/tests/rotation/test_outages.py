@@ -54,8 +54,8 @@ def every_failure(abilities, error, *, after, grace=0):
         raised = None
         try:
             rotate(world)
-        except StrongroomError as told:
-            raised = told
+        except StrongroomError as failure:
+            raised = failure
         world.mortal.live_on()
         assert world.memory.get_secret(KEY) in {OLD, NEW}
         if raised is not None:

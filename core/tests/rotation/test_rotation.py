@@ -235,8 +235,16 @@ def test_no_error_tells_a_value(value, step, caplog):
     assert error.__cause__ is None
     assert error.__context__ is None
     (status,) = rotation.status()
-    told = "".join(traceback.format_exception(error))
-    for text in (str(error), repr(error), told, status.last_error, caplog.text, repr(events), repr(rotation)):
+    trace = "".join(traceback.format_exception(error))
+    for text in (
+        str(error),
+        repr(error),
+        trace,
+        status.last_error,
+        caplog.text,
+        repr(events),
+        repr(rotation),
+    ):
         assert "ValueError" in text or text in {caplog.text, repr(events), repr(rotation)}
         if len(value) > 1:
             assert value not in text

@@ -229,11 +229,11 @@ def test_a_repeated_step_has_its_id_again_and_no_other_step_has_it():
     rotation.resume(KEY)
     rotation.rollback(KEY)
     rotation.rotate(KEY, NEW)  # the same values once more: another rotation
-    told = [(name, step.name, step.id) for name, step in rotator.steps if name != "retire"]
-    ids = [one[2] for one in told]
+    steps = [(name, step.name, step.id) for name, step in rotator.steps if name != "retire"]
+    ids = [one[2] for one in steps]
     assert ids[1] == ids[2] == ids[3]
     assert len(set(ids)) == len(ids) - 2
-    assert [one[1] for one in told[:6]] == ["apply", "verify", "verify", "verify", "rollback", "verify"]
+    assert [one[1] for one in steps[:6]] == ["apply", "verify", "verify", "verify", "rollback", "verify"]
     olds = [step.old for name, step in rotator.steps if name != "retire"]
     assert olds[:4] == [OLD] * 4
     assert OLD not in repr(rotator.steps)
@@ -416,8 +416,8 @@ def test_steps_are_posted_and_signed(service):
     rotation = SecretRotation(memory, rotator=HttpRotator(service.url, HMAC_KEY), grace_seconds=60)
     rotation.rotate(KEY, NEW)
     rotation.rollback(KEY)
-    told = [json.loads(body) for _, _, body in service.seen]
-    assert [(one["step"], one["key"], one["old"], one["new"]) for one in told] == [
+    messages = [json.loads(body) for _, _, body in service.seen]
+    assert [(one["step"], one["key"], one["old"], one["new"]) for one in messages] == [
         ("apply", KEY, OLD, NEW),
         ("verify", KEY, OLD, NEW),
         ("rollback", KEY, NEW, OLD),
@@ -430,7 +430,7 @@ def test_steps_are_posted_and_signed(service):
         signed = f"{identity}.{stamp}.".encode() + body
         expected = hmac.new(b"a key of some thirty-two bytes ok", signed, hashlib.sha256).digest()
         assert headers["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
-    assert len({one["id"] for one in told}) == 4
+    assert len({one["id"] for one in messages}) == 4
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -440,7 +440,7 @@ def test_any_status_of_success_is_one(service, status):
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "expected"),
     [
         (301, "status 301, a redirect, which is not followed"),
         (307, "status 307, a redirect, which is not followed"),
@@ -448,10 +448,10 @@ def test_any_status_of_success_is_one(service, status):
         (500, "status 500, refused"),
     ],
 )
-def test_any_other_is_an_error_without_values(service, status, told):
+def test_any_other_is_an_error_without_values(service, status, expected):
     said = f"sorry, {NEW} and {OLD} and plain key".encode()
     service.answers = [(status, {"location": service.url}, said)]
-    with pytest.raises(RotationError, match=told) as caught:
+    with pytest.raises(RotationError, match=expected) as caught:
         HttpRotator(service.url, "plain key").apply(KEY, OLD, NEW)
     assert len(service.seen) == 1
     assert "sorry" in str(caught.value)
@@ -554,7 +554,7 @@ def test_who_only_reads_need_not_have_what_a_rotation_needs(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rotate", "line", "told"),
+    ("rotate", "line", "expected"),
     [
         (
             "{rotator: {type: htp}}",
@@ -583,13 +583,13 @@ def test_who_only_reads_need_not_have_what_a_rotation_needs(monkeypatch):
         ("{rotater: {type: http}}", 6, "unknown key; did you mean 'rotator'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path, rotate, line, told):
+def test_what_is_wrong_is_told_with_its_line(tmp_path, rotate, line, expected):
     path = tmp_path / "strongroom.yaml"
     path.write_text(
         "version: 1\npipelines:\n  app: {provider: {type: memory}}\nsecrets:\n"
         f"  PASSWORD: {{key: a,\n    rotate: {rotate}}}\n"
     )
-    with pytest.raises(SpecError, match=told) as caught:
+    with pytest.raises(SpecError, match=expected) as caught:
         SecretProviderRegistry(path)
     assert f"strongroom.yaml:{line}:" in str(caught.value)
 

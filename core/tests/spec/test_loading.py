@@ -80,8 +80,8 @@ def test_missing_variables_and_files_are_told_together_with_all_else(tmp_path, m
 def test_each_missing_reference_of_one_text_is_told(tmp_path):
     """Not just the first, which would make the user start again for each."""
     text = "version: 1\npipelines: {app: {provider: {type: env, prefix: '${env:NOPE_A}${file:no}${env:NOPE_B}'}}}\n"
-    told = [problem.partition(";")[0] for problem in problems(tmp_path, text)]
-    assert told == [
+    missing = [problem.partition(";")[0] for problem in problems(tmp_path, text)]
+    assert missing == [
         "2:49: pipelines.app.provider.prefix: the environment variable NOPE_A is not set",
         "2:49: pipelines.app.provider.prefix: the environment variable NOPE_B is not set",
         "2:49: pipelines.app.provider.prefix: the file no does not exist",
@@ -412,7 +412,7 @@ def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "expected"),
     [
         ("pattern: '('", "not a regular expression"),
         ("key: a//b", "invalid key"),
@@ -423,8 +423,8 @@ def test_literal_values_of_wrong_options_are_in_no_error(tmp_path):
         ("generate: {lenght: 3}", "did you mean 'length'"),
     ],
 )
-def test_declared_secrets_are_checked_at_load(tmp_path, declared, told):
-    assert told in problems(tmp_path, f"{MEMORY}secrets: {{NAME: {{{declared}}}}}\n")[0]
+def test_declared_secrets_are_checked_at_load(tmp_path, declared, expected):
+    assert expected in problems(tmp_path, f"{MEMORY}secrets: {{NAME: {{{declared}}}}}\n")[0]
 
 
 def test_a_default_may_be_written_as_a_number(tmp_path):

@@ -177,11 +177,11 @@ def test_no_command_goes_on_with_a_spec_that_is_not_there_any_more(project, capf
 
 
 def test_a_terminal_is_told_which_one(project, terminal):
-    told = f"using {project}/strongroom.yaml"
-    assert terminal(["get", "database/password"]) == (3, told)
-    assert terminal(["set", "database/password", "a value"])[1].startswith(f"{told} warning: ")
-    assert terminal(["get", "database/password"]) == (0, told)
-    assert terminal(["get", "database/password"]) == (0, told)  # the second time it is remembered
+    notice = f"using {project}/strongroom.yaml"
+    assert terminal(["get", "database/password"]) == (3, notice)
+    assert terminal(["set", "database/password", "a value"])[1].startswith(f"{notice} warning: ")
+    assert terminal(["get", "database/password"]) == (0, notice)
+    assert terminal(["get", "database/password"]) == (0, notice)  # the second time it is remembered
     assert terminal(["--json", "get", "database/password"]) == (0, "")
     os.chdir(project)
     assert terminal(["get", "database/password"]) == (0, "")
@@ -195,12 +195,12 @@ def test_what_is_not_a_terminal_is_not(project, capfd):
 
 def test_a_terminal_is_told_of_the_users_own_store(nowhere, terminal):
     store = f"{os.environ['HOME']}/.local/share/strongroom/secrets.enc"
-    told = f"there is no strongroom.yaml here; using your own store, {store}"
-    assert terminal(["set", "a/key", "--generate"]) == (0, f"{told} stored 'a/key' in default")
+    notice = f"there is no strongroom.yaml here; using your own store, {store}"
+    assert terminal(["set", "a/key", "--generate"]) == (0, f"{notice} stored 'a/key' in default")
     Path("some.env").write_text("NAME=value\n")
     code, said = terminal(["import", "some.env"])  # then its progress
-    assert (code, said.startswith(told)) == (0, True)
-    assert terminal(["rotate", "a/key"]) == (0, told)
+    assert (code, said.startswith(notice)) == (0, True)
+    assert terminal(["rotate", "a/key"]) == (0, notice)
     assert terminal(["get", "a/key"]) == (0, "")
 
 

@@ -69,15 +69,15 @@ def recalled_plan(spec, *, profile=None, look_up=True, only=None):
 def shown(value):  # noqa: PLR0911  # a table of cases
     """Return what can be compared of a plan: options in place of the functions that make them."""
     if isinstance(value, ComponentPlan):
-        told = {name: getattr(value, name) for name in ComponentPlan.__match_args__}
-        told["factory"] = str(told["factory"])
-        prepare = told.pop("prepare")
+        members = {name: getattr(value, name) for name in ComponentPlan.__match_args__}
+        members["factory"] = str(members["factory"])
+        prepare = members.pop("prepare")
         read = lambda reference: f"/of/{reference.name}/"  # noqa: E731  # it is handed over
         try:
-            told["options"] = shown(prepare(read))
+            members["options"] = shown(prepare(read))
         except SpecError as error:
-            told["options"] = str(error)
-        return told
+            members["options"] = str(error)
+        return members
     if isinstance(value, Part):
         return [value.type, value.factory, shown(value.options), sorted(value.public)]
     if isinstance(value, Plan | PipelinePlan):
@@ -396,14 +396,14 @@ def test_a_record_with_a_good_seal_that_makes_no_sense_is_of_no_use(folder):
     (record,) = kept()
     data = json.loads(record.read_bytes()[64:])
     key = records.seal_key(make=False)
-    for told in (
+    for expected in (
         [],
         {},
         {"modules": []},
         *({**data, name: None} for name in data),
         {**data, "pipelines": [{}]},
     ):
-        body = json.dumps(told).encode()
+        body = json.dumps(expected).encode()
         record.write_bytes(records.seal(key, str(record), body) + body)
         recalled_plan(spec)  # whatever it comes to, it is not an error
         record.chmod(0o600)

@@ -185,8 +185,8 @@ def test_every_path_and_part_of_the_closed_types_is_known():
                 continue
             for option, info in fields.items():
                 assert (option in closed.PATHS) == ("Path" in repr(info.annotation)), option
-                told = info.json_schema_extra
-                part = told.get("component") if isinstance(told, dict) else None
+                extra = info.json_schema_extra
+                part = extra.get("component") if isinstance(extra, dict) else None
                 assert closed.PARTS.get(option) == part, option
 
 
@@ -483,9 +483,9 @@ def test_listing_and_forgetting(folder, capfd):
     assert main(["trust"]) == 0
     capfd.readouterr()
     assert main(["trust", "--list"]) == 0
-    told = capfd.readouterr().out
-    assert "changed" in told
-    assert "a folder" in told
+    output = capfd.readouterr().out
+    assert "changed" in output
+    assert "a folder" in output
     assert main(["trust", "--forget"]) == 0
     said = capfd.readouterr()
     assert said.out == f"trusted no longer: {folder}/strongroom.yaml\n"

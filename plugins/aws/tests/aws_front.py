@@ -98,8 +98,8 @@ class Front:
     def operations(self):
         return [operation for operation, _ in self.asked]
 
-    def spoil(self, operation, told):
-        self.spoilt, self.asked = [operation, told], []
+    def spoil(self, operation, answer):
+        self.spoilt, self.asked = [operation, answer], []
 
     def answer(self, operation):
         if self.answers:
@@ -128,8 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         front = self.server.front
         body = self.rfile.read(int(self.headers["Content-Length"]))
         front.asked.append((self.headers.get("X-Amz-Target", "").rpartition(".")[2], body))
-        status, told, headers = front.answer(front.operations[-1])
-        data = told if isinstance(told, bytes) else json.dumps(told).encode()
+        status, content, headers = front.answer(front.operations[-1])
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, text in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, text)

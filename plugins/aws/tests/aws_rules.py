@@ -50,9 +50,9 @@ def _pass(method):
 
 def _labelled_versions(secret):
     return {
-        version: list(told["version_stages"])
-        for version, told in secret.versions.items()
-        if told["version_stages"]
+        version: list(entry["version_stages"])
+        for version, entry in secret.versions.items()
+        if entry["version_stages"]
     }
 
 
@@ -91,7 +91,9 @@ def _put(method):
             raise InvalidParameterException("The parameter SecretString is too long.")
         done = method(backend, secret_id, secret_string, *args, **kwargs)
         labels = [
-            label for told in backend.secrets[secret_id].versions.values() for label in told["version_stages"]
+            label
+            for entry in backend.secrets[secret_id].versions.values()
+            for label in entry["version_stages"]
         ]
         assert len(labels) == len(set(labels)), labels
         assert len(labels) <= MAX_LABELS, labels
@@ -108,7 +110,7 @@ def _move(_):
         if secret_id not in backend.secrets:
             raise ResourceNotFoundException("Secrets Manager can't find the specified secret.")
         secret = backend.secrets[secret_id]
-        labels = {version: told["version_stages"] for version, told in secret.versions.items()}
+        labels = {version: entry["version_stages"] for version, entry in secret.versions.items()}
         for version in (remove_from_version_id, move_to_version_id):
             if version and version not in labels:
                 raise InvalidParameterException(f"Not a valid version: {version}")

@@ -43,8 +43,8 @@ def test_accounts_of_the_environment_do_not_share_a_second_level(moto, monkeypat
 
 def test_repr_shows_where_and_no_secret(moto):
     with made(moto, role_arn=ROLE, secret_access_key="hunter22hunter22") as provider:
-        told = repr(provider)
-    assert "eu-west-1" in told
-    assert ROLE in told
-    assert "hunter22" not in told
-    assert "testing" not in told
+        text = repr(provider)
+    assert "eu-west-1" in text
+    assert ROLE in text
+    assert "hunter22" not in text
+    assert "testing" not in text

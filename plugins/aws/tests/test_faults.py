@@ -283,8 +283,8 @@ def test_a_certificate_of_a_known_authority_is_taken(fronted, authority, tmp_pat
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
-    told, _ = fronted(value("v"), context=_context(authority), verify=ca, timeout=5)
-    assert told.get_secret("k") == "v"
+    trusting, _ = fronted(value("v"), context=_context(authority), verify=ca, timeout=5)
+    assert trusting.get_secret("k") == "v"
     monkeypatch.setenv("AWS_CA_BUNDLE", str(ca))
     found, _ = fronted(value("v"), context=_context(authority), timeout=5)
     assert found.get_secret("k") == "v"
@@ -471,9 +471,9 @@ def test_lists_whose_entries_tell_nothing_are_not_short(fronted, cls):
 
 
 def test_a_deletion_is_told_by_the_services_request_id(fronted):
-    told = {"x-amzn-RequestId": "r"}
+    headers = {"x-amzn-RequestId": "r"}
     for body in (b"", b"{}"):
-        provider, _ = fronted((200, body, told), cls=AWSParameterProvider, timeout=60)
+        provider, _ = fronted((200, body, headers), cls=AWSParameterProvider, timeout=60)
         provider.delete_secret("k")
 
 
@@ -483,9 +483,9 @@ def test_what_an_answer_must_tell_is_in_the_services_own_model(service):
     ours = {xform_name(name): name for name in model.operation_names if xform_name(name) in _TELLS}
     assert len(ours) == {"secretsmanager": 10, "ssm": 8}[service]
     for operation, name in ours.items():
-        told = model.operation_model(name).output_shape
-        assert set(_TELLS[operation]) <= set(told.members)
+        shape = model.operation_model(name).output_shape
+        assert set(_TELLS[operation]) <= set(shape.members)
         member, parts = _EACH.get(operation, ("", ()))
         if parts:
-            entries = told.members[member]
+            entries = shape.members[member]
             assert set(parts) <= set(getattr(entries, "member", entries).members)

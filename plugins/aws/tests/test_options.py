@@ -69,8 +69,8 @@ def test_options_beat_the_environment(environment, seen):
     environment.setenv("AWS_PROFILE", "does-not-exist")
     environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     environment.setenv("AWS_MAX_ATTEMPTS", "9")
-    told = {"region_name": "us-east-2", "access_key_id": "told", "secret_access_key": "y"}
-    assert seen(**told) == [["told", "us-east-2"]]
+    options = {"region_name": "us-east-2", "access_key_id": "told", "secret_access_key": "y"}
+    assert seen(**options) == [["told", "us-east-2"]]
 
 
 def test_a_profile_beats_the_environments_keys(environment, tmp_path, seen):
@@ -188,10 +188,10 @@ def test_no_credential_in_any_repr():
 
 @pytest.mark.parametrize("cls", PROVIDERS)
 def test_doctor_is_told_who_is_logged_in(make, cls):
-    told = make(cls).diagnose()
-    assert told["reachable"] == told["can_list"] == "yes"
-    assert told["identity"].startswith("arn:aws:")
-    assert abs(int(told["clock_skew"])) <= 2
+    report = make(cls).diagnose()
+    assert report["reachable"] == report["can_list"] == "yes"
+    assert report["identity"].startswith("arn:aws:")
+    assert abs(int(report["clock_skew"])) <= 2
 
 
 def test_doctor_says_who_may_not_list_and_that_sts_is_not_reached(keys):
@@ -202,9 +202,9 @@ def test_doctor_says_who_may_not_list_and_that_sts_is_not_reached(keys):
             "us-east-1", endpoint_url=front.url, sts_endpoint_url="http://127.0.0.1:1", **keys
         ) as provider,
     ):
-        told = provider.diagnose()
-    assert told["can_list"] == "no"
-    assert told["identity"].startswith("unknown")
+        report = provider.diagnose()
+    assert report["can_list"] == "no"
+    assert report["identity"].startswith("unknown")
 
 
 def test_doctor_is_told_of_a_clock_that_is_wrong(keys):
@@ -218,9 +218,9 @@ def test_doctor_is_told_of_a_clock_that_is_wrong(keys):
         real = provider._connection.call
 
         def late(*args, **more):
-            told = real(*args, **more)
-            told["ResponseMetadata"]["HTTPHeaders"]["date"] = "Wed, 25 Nov 2020 08:00:00 GMT"
-            return told
+            reply = real(*args, **more)
+            reply["ResponseMetadata"]["HTTPHeaders"]["date"] = "Wed, 25 Nov 2020 08:00:00 GMT"
+            return reply
 
         provider._connection.call = late
         assert int(provider.diagnose()["clock_skew"]) < -1000

@@ -132,14 +132,14 @@ def test_versions_are_numbers_and_tags_are_told(provider, bare):
     bare.add_tags_to_resource(
         ResourceType="Parameter", ResourceId="/k", Tags=[{"Key": "team", "Value": "core"}]
     )
-    told = provider.describe_secret("k")
-    assert (told.version, told.tags) == ("2", {"team": "core"})
+    metadata = provider.describe_secret("k")
+    assert (metadata.version, metadata.tags) == ("2", {"team": "core"})
     assert [(one.version, one.state) for one in provider.list_versions("k")] == [
         ("2", "current"),
         ("1", "previous"),
     ]
     assert provider.get_secret_version("k", "1") == "one"
-    assert str(told.updated_at.tzinfo) == "UTC"
+    assert str(metadata.updated_at.tzinfo) == "UTC"
 
 
 def test_keys_of_rotations_are_in_no_list(provider):

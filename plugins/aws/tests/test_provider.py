@@ -292,10 +292,10 @@ def test_labels_are_always_told(make, monkeypatch):
     provider.get_secret("k")
     provider.set_secret("k", "w")
     provider.stage_secret("k", "x")
-    told = [
+    stages = [
         more.get("VersionStage") or more.get("VersionStages") for more in asked if "VersionStage" in str(more)
     ]
-    assert told == [CURRENT, [CURRENT], [PENDING]]
+    assert stages == [CURRENT, [CURRENT], [PENDING]]
 
 
 # --- deletion ---
@@ -449,8 +449,8 @@ def test_dates_are_in_utc_wherever_the_machine_is(make, monkeypatch):
     try:
         provider = make()
         provider.set_secret("k", "v")
-        told = provider.describe_secret("k")
-        found = [told.created_at, told.updated_at, provider.list_versions("k")[0].created_at]
+        metadata = provider.describe_secret("k")
+        found = [metadata.created_at, metadata.updated_at, provider.list_versions("k")[0].created_at]
     finally:
         monkeypatch.undo()
         time.tzset()

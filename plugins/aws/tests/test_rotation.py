@@ -43,8 +43,8 @@ def test_the_labels_are_those_of_awss_own_protocol(make, bare):
     seen = []
 
     def stages(*_):
-        told = bare.describe_secret(SecretId=KEY)["VersionIdsToStages"]
-        seen.append(sorted(tuple(sorted(labels)) for labels in told.values() if labels))
+        labels_by_version = bare.describe_secret(SecretId=KEY)["VersionIdsToStages"]
+        seen.append(sorted(tuple(sorted(labels)) for labels in labels_by_version.values() if labels))
 
     SecretRotation(provider, apply=stages, verify=stages).rotate(KEY, "second")
     stages()

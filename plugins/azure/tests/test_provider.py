@@ -539,14 +539,14 @@ def _token(**claims):
 def test_diagnose(bench, login):
     token = _token(appid="11111111-2222", oid="3333")
     provider = bench.provider(credential=login(token=token))
-    told = provider.diagnose()
-    assert told == {
+    report = provider.diagnose()
+    assert report == {
         "reachable": "yes",
         "identity": "11111111-2222",
         "can_list": "yes",
-        "clock_skew": told["clock_skew"],
+        "clock_skew": report["clock_skew"],
     }
-    assert abs(float(told["clock_skew"])) <= 2
+    assert abs(float(report["clock_skew"])) <= 2
     bench.store.fail("list", DENIED)
     assert provider.diagnose()["can_list"] == "no"
     bench.server.refused.add(token)
@@ -556,8 +556,8 @@ def test_diagnose(bench, login):
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", _token(), "a.W10.c"])
 def test_a_token_that_tells_nobody_is_not_shown(bench, login, token):
-    told = bench.provider(credential=login(token=token)).diagnose()
-    assert told["identity"].startswith("unknown")
+    report = bench.provider(credential=login(token=token)).diagnose()
+    assert report["identity"].startswith("unknown")
 
 
 def test_close_twice_and_use_again(bench):

@@ -350,9 +350,9 @@ def test_doctor_names_files_that_are_not_text_and_no_backup_that_there_is_not(tm
     (tmp_path / "strongroom.yaml").write_text(json.dumps(spec))
     monkeypatch.chdir(tmp_path)
     assert main(["doctor"]) == 7
-    told = capsys.readouterr().out
-    assert "UTF-8" in told
-    assert "backup" not in told
+    output = capsys.readouterr().out
+    assert "UTF-8" in output
+    assert "backup" not in output
 
 
 def test_doctor_tells_of_newlines(tmp_path):

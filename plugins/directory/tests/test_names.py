@@ -20,7 +20,7 @@ def _is_valid(key):
 
 near_keys = st.text(alphabet="=_+.2eEf/ax\xe9\U0001f511", min_size=1, max_size=14)
 long_keys = st.tuples(st.sampled_from(["a", "\xe9", ".", "_", "=_", "\U0001f511"]), st.integers(80, 256)).map(
-    lambda told: told[0] * told[1]
+    lambda parts: parts[0] * parts[1]
 )
 keys = (st.text(min_size=1, max_size=20) | near_keys | long_keys).filter(_is_valid)
 suffixes = st.sampled_from(["", ".txt", "_", "=", "=_", "+"])

@@ -281,8 +281,8 @@ def guarded_by_jwt(tmp_path_factory):
     (folder / "key").write_bytes(key.private_bytes(*form))
     public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (folder / "pub").write_bytes(key.public_key().public_bytes(*public))
-    told = f"jwt,pub-key={folder / 'pub'},priv-key={folder / 'key'},sign-method=ES256,ttl=10m"
-    running = EtcdServer("--auth-token", told, *QUICK)
+    auth_token = f"jwt,pub-key={folder / 'pub'},priv-key={folder / 'key'},sign-method=ES256,ttl=10m"
+    running = EtcdServer("--auth-token", auth_token, *QUICK)
     yield with_users(running)
     running.stop()
 
@@ -472,11 +472,11 @@ def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):
     try:
         provider = make(alone.url)
         provider.set_secret("key", "1")
-        told = []
+        heard = []
         came = threading.Event()
 
         def changed(changes):
-            told.extend(changes or [None])
+            heard.extend(changes or [None])
             came.set()
 
         subscription = provider.subscribe_changes(changed)
@@ -485,7 +485,7 @@ def test_a_watch_lives_through_a_restart_and_a_compaction(make, tmp_path):
         alone.wait()
         make(alone.url).set_secret("key", "2")
         assert came.wait(60)
-        assert [one if one is None else (one.key, one.kind) for one in told][-1] == ("key", "set")
+        assert [one if one is None else (one.key, one.kind) for one in heard][-1] == ("key", "set")
         subscription.close()
     finally:
         alone.stop()

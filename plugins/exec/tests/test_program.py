@@ -81,7 +81,7 @@ def test_a_program_without_batches_is_asked_for_each_key(program):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "capabilities",
     [
         ["Describer"],
         ["describe_secret", "no_such"],
@@ -89,9 +89,9 @@ def test_a_program_without_batches_is_asked_for_each_key(program):
         {"methods": ["describe_secret"]},
     ],
 )
-def test_capabilities(program, told):
+def test_capabilities(program, capabilities):
     provider = program(
-        f"capabilities = {told!r}\ndef reply(request, params): tell(request, {{'version': '7'}})\n"
+        f"capabilities = {capabilities!r}\ndef reply(request, params): tell(request, {{'version': '7'}})\n"
     )
     assert provider.describe_secret("a").version == "7"
     for call in (
@@ -200,7 +200,7 @@ def starts(folder):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         ("sys.exit(3)", "ended with exit code 3"),
         ("os.kill(os.getpid(), 9)", "ended by signal 9"),
@@ -217,19 +217,19 @@ def starts(folder):
         ("[say('x' * (1 << 20)) for _ in range(70)]; time.sleep(600)", "floods"),
     ],
 )
-def test_what_it_did_is_told_and_it_is_started_again(program, tmp_path, code, told):
+def test_what_it_did_is_told_and_it_is_started_again(program, tmp_path, code, expected):
     pauses = []
     provider = program(
         f"def reply(request, params):\n    if params['key'] == 'bad':\n        {code}\n    else: tell(request, 'good')\n",
         pause=pauses.append,
     )
     assert provider.get_secret("fine") == "good"
-    if told is None:
+    if expected is None:
         provider.get_secret("bad")  # its answer comes first, and then a second one
         while provider._channel.ended is None:
             threading.Event().wait(0.01)
     else:
-        with pytest.raises(BackendUnavailableError, match=told) as caught:
+        with pytest.raises(BackendUnavailableError, match=expected) as caught:
             provider.get_secret("bad")
         assert "hunter2" not in str(caught.value)
         assert caught.value.retryable

@@ -50,7 +50,9 @@ def store(tmp_path):
 
 
 def versions(provider):
-    return {key: told.version for key, told in provider.describe_secrets(provider.list_secrets()).items()}
+    return {
+        key: metadata.version for key, metadata in provider.describe_secrets(provider.list_secrets()).items()
+    }
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -244,8 +246,8 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as told:
-        assert told.read() == "child"
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "child"
     os.waitpid(pid, 0)
     assert more.wait(20)
     assert heard == ["child"]

@@ -567,11 +567,11 @@ def test_every_commit_waits_for_the_disk(provider):
     provider.set_secret("key", "value")
     session = provider._session
     for connection in (session.reader, session._writer):
-        told = {
+        pragmas = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("synchronous", "journal_mode", "fullfsync", "checkpoint_fullfsync", "secure_delete")
         }
-        assert told == {
+        assert pragmas == {
             "synchronous": 2, "journal_mode": b"wal", "fullfsync": 1, "checkpoint_fullfsync": 1, "secure_delete": 1,
         }  # fmt: skip
 

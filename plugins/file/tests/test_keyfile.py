@@ -108,12 +108,14 @@ def test_what_everybody_may_write_is_refused(tmp_path, through):
 # --- who may read it ---
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o644, "everybody"), (0o604, "everybody"), (0o640, "its group")])
-def test_others_may_read_it(tmp_path, mode, told):
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(0o644, "everybody"), (0o604, "everybody"), (0o640, "its group")]
+)
+def test_others_may_read_it(tmp_path, mode, expected):
     """A warning that names it and does not show it; the store works."""
     key = _key(tmp_path / "app.key", mode=mode)
     with FileSecretProvider(tmp_path / "store", key_file=key) as provider:
-        with pytest.warns(KeyFileWarning, match=told) as caught:
+        with pytest.warns(KeyFileWarning, match=expected) as caught:
             provider.set_secret("key", "value")
         assert provider.get_secret("key") == "value"
     text = str(caught[0].message)
@@ -154,11 +156,11 @@ def test_a_backup_names_the_key_that_it_needs(tmp_path):
         old = provider.rekey()
         with pytest.raises(DecryptionError) as caught:
             provider.restore(tmp_path / "before.enc")
-        told = f"{caught.value}{caught.value.hint}"
-        assert f"wrong key for {tmp_path / 'before.enc'}" in told
-        assert key_id in told
-        assert str(old) in told
-        assert ".tmp" not in told
+        text = f"{caught.value}{caught.value.hint}"
+        assert f"wrong key for {tmp_path / 'before.enc'}" in text
+        assert key_id in text
+        assert str(old) in text
+        assert ".tmp" not in text
         assert provider.get_secret("key") == "later"
         provider.restore(tmp_path / "before.enc", key_file=old)
         assert provider.get_secret("key") == "value"

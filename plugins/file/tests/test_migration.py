@@ -44,7 +44,7 @@ def _format(path):
 
 def _all_of(provider):
     """Say everything of a store in the form of the data."""
-    told = {}
+    secrets = {}
     for key in [*provider.list_secrets(), "only/pending"]:
         versions = [
             [
@@ -59,8 +59,8 @@ def _all_of(provider):
         if key != "only/pending":
             described = provider.describe_secret(key)
             found = [described.version, described.created_at.isoformat(), described.updated_at.isoformat()]
-        told[key] = [found, versions]
-    return told
+        secrets[key] = [found, versions]
+    return secrets
 
 
 def _assert_whole(store, key=KEY):

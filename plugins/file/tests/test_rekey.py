@@ -49,7 +49,7 @@ def test_everything_is_under_the_new_key(paths):
         provider.close()
         rows, old_key = _bodies(store), key.read_text()
         done, key_id = [], provider.key_id()
-        old = provider.rekey(progress=lambda *told: done.append(told))
+        old = provider.rekey(progress=lambda *arguments: done.append(arguments))
         assert old == key.with_name(f"app.key.old-{key_id}")
         assert (old.read_text(), old.stat().st_mode & 0o777) == (old_key, 0o600)
         assert provider.key_id() != key_id

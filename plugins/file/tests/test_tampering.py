@@ -212,10 +212,10 @@ def _edited(states, folder, edit, seed):
         connection.commit()
     with FileSecretProvider(store, KEY) as provider:
         try:
-            told = provider.verify()
+            problems = provider.verify()
         except (DecryptionError, ConfigurationError) as error:
-            told = [str(error)]
-        assert told, f"{edit.__name__} {seed} was not found"
+            problems = [str(error)]
+        assert problems, f"{edit.__name__} {seed} was not found"
         assert_only_truth(provider, values)
 
 

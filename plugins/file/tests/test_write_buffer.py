@@ -95,11 +95,11 @@ def test_delete_and_rekey(provider, settled):
     assert "key" not in provider.list_secrets()
     with pytest.raises(SecretNotFoundError):
         provider.get_secret("key")
-    told = []
+    seen = []
     new = generate_key()
-    provider.rekey(new, progress=lambda done, total: told.append((done, total)))
+    provider.rekey(new, progress=lambda done, total: seen.append((done, total)))
     names = provider.list_secrets()
-    assert told == [(at, len(names)) for at in range(1, len(names) + 1)]
+    assert seen == [(at, len(names)) for at in range(1, len(names) + 1)]
     assert provider.get_secrets(["other", "staged", "key"]) == {"other": "stays", "staged": "current"}
     assert [version.state for version in provider.list_versions("staged")] == ["current", "pending"]
     assert provider.verify() == []

@@ -166,9 +166,9 @@ def test_versions_and_description(bench):
     assert [(v.version, v.state) for v in versions] == [("2", "current"), ("1", "previous")]
     assert all(v.created_at.tzinfo is UTC for v in versions)
     assert [provider.get_secret_version("k", v.version) for v in versions] == ["2", "1"]
-    told = provider.describe_secret("k")
-    assert (told.key, told.version, dict(told.tags)) == ("k", "2", {"team": "core"})
-    assert told.created_at < versions[1].created_at < versions[0].created_at == told.updated_at
+    metadata = provider.describe_secret("k")
+    assert (metadata.key, metadata.version, dict(metadata.tags)) == ("k", "2", {"team": "core"})
+    assert metadata.created_at < versions[1].created_at < versions[0].created_at == metadata.updated_at
 
 
 def test_versions_over_many_pages(provider, bench):
@@ -426,11 +426,11 @@ def test_one_failure_fails_the_batch(bench):
 
 
 def test_diagnose(provider, bench):
-    told = provider.diagnose()
-    assert all(isinstance(text, str) for text in told.values())
-    assert told["reachable"] == "yes"
-    assert told["can_list"] == "yes"
-    assert told["transport"] == bench.transport
+    report = provider.diagnose()
+    assert all(isinstance(text, str) for text in report.values())
+    assert report["reachable"] == "yes"
+    assert report["can_list"] == "yes"
+    assert report["transport"] == bench.transport
     bench.store.fail("ListSecrets", Refusal("PERMISSION_DENIED", "No."))
     assert provider.diagnose()["can_list"].startswith("no")
     bench.store.fail("ListSecrets", Refusal("UNAUTHENTICATED", "No."))

@@ -59,7 +59,7 @@ def test_bad_options_are_told_without_a_password(options):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"role": "app", "url": "postgresql://h"}, r"rotator\.url"),
         ({"url": "mariadb://h", "rol": "app"}, "unknown key; did you mean 'role'"),
@@ -71,13 +71,13 @@ def test_bad_options_are_told_without_a_password(options):
         ),
     ],
 )
-def test_a_spec_is_checked_before_anything_is_asked(options, told):
+def test_a_spec_is_checked_before_anything_is_asked(options, expected):
     spec = {
         "version": 1,
         "pipelines": {"app": {"provider": {"type": "memory"}}},
         "secrets": {"A": {"rotate": {"rotator": {"type": "mariadb", **options}}}},
     }
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=expected):
         SecretProviderRegistry(spec)
 
 
@@ -110,14 +110,14 @@ def test_a_secret_that_is_not_of_these_users_is_refused_before_anything_happens(
     one = MariaDBRotator("mariadb://127.0.0.1:9/", "app@10.%")
     two = MariaDBRotator("mariadb://127.0.0.1:9/", "app", role_b="app_b", strategy="alternating")
     eve = json.dumps({"username": "eve", "password": "p"})
-    for value, rotator, told in (
+    for value, rotator, expected in (
         ("plain", two, "does not name the user in use"),
         (eve, two, "does not name the user in use"),
         (eve, one, "is of 'eve', and its rotator changes app"),
         (json.dumps({"user": "app", "pass": "p"}), one, "without the text `password`"),
     ):
         _, rotation = rotated(value, rotator)
-        with pytest.raises(ValidationError, match=told):
+        with pytest.raises(ValidationError, match=expected):
             rotation.rotate(KEY)
         assert rotation.status_of(KEY).state == "current"
     assert repr(two) == "<MariaDBRotator of app and app_b at 127.0.0.1:9>"
@@ -259,7 +259,7 @@ def test_one_host_alone_where_that_is_named(mariadb, accounts):
 
 @pytest.mark.torture
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("ALTER USER app@'%' ACCOUNT LOCK", "the account 'app' for '%' is locked"),
         (
@@ -273,12 +273,12 @@ def test_one_host_alone_where_that_is_named(mariadb, accounts):
         ),
     ],
 )
-def test_a_user_whose_new_password_could_not_work_is_left_alone(accounts, one, change, told):
+def test_a_user_whose_new_password_could_not_work_is_left_alone(accounts, one, change, expected):
     accounts.run(change)
     memory, rotation = rotated(accounts.first, one)
     try:
         for step in (rotation.rehearse, rotation.rotate):
-            with pytest.raises(RotationError, match=told):
+            with pytest.raises(RotationError, match=expected):
                 step(KEY)
     finally:
         accounts.run("GRANT SELECT ON mysql.global_priv TO keeper@'%'")

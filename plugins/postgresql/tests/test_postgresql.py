@@ -495,15 +495,15 @@ def test_killed_writers_leave_whole_secrets(make, url, schema, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", program, url, schema, KEY], stdout=subprocess.PIPE, text=True
     )
-    told = 0
+    written = 0
     for _ in range(20):
-        told = int(process.stdout.readline())
+        written = int(process.stdout.readline())
     process.kill()
     rest, _ = process.communicate()
-    told = max([told, *(int(line) for line in rest.split() if line)])
+    written = max([written, *(int(line) for line in rest.split() if line)])
     found = make().get_secrets(["a", "b"])
     assert found["a"] == found["b"]
-    assert int(found["a"]) >= told
+    assert int(found["a"]) >= written
     assert make().verify(versions=True) == []
 
 
@@ -519,12 +519,12 @@ def test_a_pooler_gives_no_notice(make):
 
 
 def test_a_subscription_that_was_cut_off_says_so_and_goes_on(make, admin, schema):
-    provider, told = make(), []
+    provider, heard = make(), []
     provider.set_secret("key", "1")
     came = threading.Event()
 
     def changed(changes):
-        told.append(changes)
+        heard.append(changes)
         came.set()
 
     subscription = provider.subscribe_changes(changed)
@@ -533,11 +533,11 @@ def test_a_subscription_that_was_cut_off_says_so_and_goes_on(make, admin, schema
         [f'LISTEN "strongroom_{schema}"'],
     )
     assert came.wait(30)
-    assert told == [[]]
+    assert heard == [[]]
     came.clear()
     make().set_secret("key", "2")
     assert came.wait(30)
-    assert [(one.key, one.kind) for one in told[-1]] == [("key", "set")]
+    assert [(one.key, one.kind) for one in heard[-1]] == [("key", "set")]
     subscription.close()
 
 
@@ -558,9 +558,9 @@ def test_repr_holds_no_password(url):
 
 
 def test_the_server_s_own_look(make):
-    told = make().diagnose()
-    assert told["replica"] == told["pooler"] == "no"
-    assert told["role"] == "postgres"
+    report = make().diagnose()
+    assert report["replica"] == report["pooler"] == "no"
+    assert report["role"] == "postgres"
 
 
 def test_psycopg_is_the_one_that_is_installed():

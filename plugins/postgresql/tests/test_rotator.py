@@ -191,18 +191,18 @@ def test_an_administrator_who_is_no_superuser_is_enough(postgres, roles):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("ALTER ROLE app VALID UNTIL '2020-01-01'", "valid until 2020-01-01 00:00:00.* alone, which is past"),
         ("ALTER ROLE app NOLOGIN", "the role 'app' may not log in"),
         ("DROP ROLE app", "there is no role 'app'"),
     ],
 )
-def test_a_role_whose_new_password_could_not_work_is_left_alone(roles, one, change, told):
+def test_a_role_whose_new_password_could_not_work_is_left_alone(roles, one, change, expected):
     roles.run(change)
     memory, rotation = rotated(roles.first, one)
     for step in (rotation.rehearse, rotation.rotate):
-        with pytest.raises(RotationError, match=told) as caught:
+        with pytest.raises(RotationError, match=expected) as caught:
             step(KEY)
         assert roles.first not in str(caught.value)
     assert memory.get_secret(KEY) == roles.first
@@ -280,14 +280,14 @@ def test_it_goes_on_where_the_server_has_the_new_one_and_the_reference_leads_to_
 
 def test_a_secret_that_is_not_of_these_roles_is_refused_before_anything_happens(roles, one, two):
     eve = json.dumps({"username": "eve", "password": "p"})
-    for value, rotator, told in (
+    for value, rotator, expected in (
         ("plain", two, "does not name the user in use"),
         (eve, two, "does not name the user in use"),
         (eve, one, "is of 'eve', and its rotator changes app"),
         (json.dumps({"user": "app", "pass": "p"}), one, "without the text `password`"),
     ):
         _, rotation = rotated(value, rotator)
-        with pytest.raises(ValidationError, match=told):
+        with pytest.raises(ValidationError, match=expected):
             rotation.rotate(KEY)
         assert rotation.status_of(KEY).state == "current"
     memory, rotation = rotated(roles.pair, two)
@@ -367,7 +367,7 @@ def test_bad_options_are_told_without_a_password(options):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"role": "app", "url": "mysql://h"}, r"rotator\.url"),
         ({"url": "postgresql://h", "rolle": "app"}, "unknown key; did you mean 'role'"),
@@ -376,13 +376,13 @@ def test_bad_options_are_told_without_a_password(options):
         ({"role": "app", "url": "postgresql://h", "pgbouncer": "postgresql://p"}, "is for `userlist`"),
     ],
 )
-def test_a_spec_is_checked_before_anything_is_asked(options, told):
+def test_a_spec_is_checked_before_anything_is_asked(options, expected):
     spec = {
         "version": 1,
         "pipelines": {"app": {"provider": {"type": "memory"}}},
         "secrets": {"A": {"rotate": {"rotator": {"type": "postgresql", **options}}}},
     }
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=expected):
         SecretProviderRegistry(spec)
 
 

@@ -52,15 +52,15 @@ def hold_in_turns(url, own, log):
     log.put(("end", own, 0))
 
 
-def answer_writes(url, key, orders, told):
+def answer_writes(url, key, orders, answers):
     """The other host: reads until it sees each new value, and says so."""
     cache = cache_on(url, key, l1_ttl_seconds=3600, l2_ttl_seconds=3600)
     current = {"value": ""}
     cache.get_or_fetch("key", lambda _: "first")
-    told.put("asked")
+    answers.put("asked")
     for value in iter(orders.get, None):
         current["value"] = value
-        told.put("told")
+        answers.put("told")
         while cache.get_or_fetch("key", lambda _: current["value"]) != value:
             pass
-        told.put("seen")
+        answers.put("seen")

@@ -59,7 +59,7 @@ def test_errors_are_told_apart(error, kind):
 
 def test_what_the_server_said_is_not_repeated():
     error = redis.exceptions.ResponseError("WRONGTYPE hunter22 is not a string")
-    told = translate(error, "reading", "redis://host:1/0")
-    assert "hunter22" not in str(told)
-    assert "WRONGTYPE" in str(told)
-    assert "redis://host:1/0" in str(told)
+    error_shown = translate(error, "reading", "redis://host:1/0")
+    assert "hunter22" not in str(error_shown)
+    assert "WRONGTYPE" in str(error_shown)
+    assert "redis://host:1/0" in str(error_shown)

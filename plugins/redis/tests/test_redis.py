@@ -69,7 +69,7 @@ def documented_rule(password):
 
 class TestAddresses:
     @pytest.mark.parametrize(
-        ("url", "told"),
+        ("url", "expected"),
         [
             ("http://host:1", "http"),
             ("redis://", "no host"),
@@ -78,8 +78,8 @@ class TestAddresses:
             ("redis+cluster://host:port", "not a number"),
         ],
     )
-    def test_a_url_that_is_none_is_refused_without_showing_it(self, url, told):
-        with pytest.raises(ConfigurationError, match=told):
+    def test_a_url_that_is_none_is_refused_without_showing_it(self, url, expected):
+        with pytest.raises(ConfigurationError, match=expected):
             RedisCacheStore(url)
 
     def test_a_constructor_asks_nobody(self):
@@ -670,17 +670,17 @@ def test_processes_hold_a_lock_one_at_a_time_and_its_tokens_grow(server):
 
 def see_writes(server, trials):
     """Check that each write is told there: who only let them end would keep what it has for an hour."""
-    orders, told = SPAWN.Queue(), SPAWN.Queue()
-    other = SPAWN.Process(target=answer_writes, args=(server.url, KEY, orders, told))
+    orders, answers = SPAWN.Queue(), SPAWN.Queue()
+    other = SPAWN.Process(target=answer_writes, args=(server.url, KEY, orders, answers))
     other.start()
-    assert told.get(timeout=60) == "asked"
+    assert answers.get(timeout=60) == "asked"
     soon(lambda: b"strongroom" in server.ask("PUBSUB", "CHANNELS"), 60)
     mine = cache_on(server.url, KEY)
     for number in range(trials):
         orders.put(str(number))
-        assert told.get(timeout=60) == "told"
+        assert answers.get(timeout=60) == "told"
         mine.invalidate("key")
-        assert told.get(timeout=60) == "seen"
+        assert answers.get(timeout=60) == "seen"
     orders.put(None)
     other.join(60)
     mine.close()
@@ -704,8 +704,8 @@ def test_a_forked_child_makes_connections_of_its_own(server):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover  # coverage does not follow
-        told = b"%r %r" % (store.get("a:b"), subscription.alive)
-        os.write(write, told)
+        state = b"%r %r" % (store.get("a:b"), subscription.alive)
+        os.write(write, state)
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as answer:

@@ -230,21 +230,21 @@ def test_every_server_that_is_named_is_changed(acl, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "expected"),
     [
         ("nopass", "is `nopass`: it takes any password"),
         ("off", "is `off`: no password logs it in"),
         (None, "there is no user 'app' at"),
     ],
 )
-def test_a_user_whose_password_decides_nothing_is_left_alone(acl, one, rule, told):
+def test_a_user_whose_password_decides_nothing_is_left_alone(acl, one, rule, expected):
     if rule is None:
         acl.admin.execute_command("ACL DELUSER", "app")
     else:
         acl.set(rule)
     memory, rotation = rotated(FIRST, one)
     for step in (rotation.rehearse, rotation.rotate):
-        with pytest.raises(RotationError, match=told):
+        with pytest.raises(RotationError, match=expected):
             step(KEY)
     assert memory.get_secret(KEY) == FIRST
 

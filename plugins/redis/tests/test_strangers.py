@@ -110,8 +110,8 @@ def test_no_operation_takes_it_for_an_answer(stranger, answer):
             _operations(store)[name]()
         assert isinstance(caught.value, BackendUnavailableError), f"{name}: {caught.value!r}"
         assert "127.0.0.1" in str(caught.value)
-        told = f"{caught.value!r} {caught.value} {caught.value.__cause__!r} {caught.value.__context__!r}"
-        assert "hunter2" not in told
+        text = f"{caught.value!r} {caught.value} {caught.value.__cause__!r} {caught.value.__context__!r}"
+        assert "hunter2" not in text
 
 
 @pytest.mark.parametrize("code", [b"-NOAUTH Authentication required.\r\n", b"-WRONGPASS invalid\r\n"])

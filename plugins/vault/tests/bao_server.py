@@ -48,8 +48,8 @@ class BaoServer:
         self.client = hvac.Client(self.url, verify=verify, cert=cert, timeout=30)
         self.process = None
         self.start()
-        told = self.eventually(lambda: self.client.sys.initialize(1, 1))
-        self.key, self.token = told["keys"][0], told["root_token"]
+        initialized = self.eventually(lambda: self.client.sys.initialize(1, 1))
+        self.key, self.token = initialized["keys"][0], initialized["root_token"]
         self.unseal()
         self.client.token = self.token
 

@@ -51,9 +51,9 @@ def refused(server, mount, auth):
     with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
         with pytest.raises(AuthenticationError) as caught:
             provider.get_secret("k")
-        told = f"{caught.value} {caught.value!r} {caught.value.__context__!r} {provider!r}"
+        text = f"{caught.value} {caught.value!r} {caught.value.__context__!r} {provider!r}"
         for name, secret in auth.items():
-            assert name == "mount_point" or len(secret) < 9 or secret not in told
+            assert name == "mount_point" or len(secret) < 9 or secret not in text
 
 
 def test_userpass(server, mount, policy, enabled):
@@ -79,9 +79,9 @@ def test_approle(server, mount, policy, enabled):
         "app", token_policies=[policy], token_no_default_policy=True, mount_point=path
     )
     with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
-        told = provider.diagnose()
-    assert (told["reachable"], told["can_list"]) == ("yes", "yes")
-    assert "may not look itself up" in told["identity"]
+        report = provider.diagnose()
+    assert (report["reachable"], report["can_list"]) == ("yes", "yes")
+    assert "may not look itself up" in report["identity"]
 
 
 @pytest.fixture(scope="module")
@@ -467,23 +467,23 @@ def test_one_stale_id_costs_three_logins_in_fifteen_minutes_and_locks_nobody(
         VaultSecretProvider(relay.url, auth=role("stale-secret-id"), mount_point=mount, timeout=30)
         for _ in range(4)
     ]
-    told = []
+    errors = []
 
     def read(provider):
         try:
             provider.get_secrets(["k", "l", "m"])
         except AuthenticationError as error:
-            told.append(str(error))
+            errors.append(str(error))
 
     for clock.passed in range(0, 890, 89):
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(read, providers * 4))
-    assert len(told) == 160
+    assert len(errors) == 160
     assert relay.logins() <= 3
-    assert any("not tried again for" in text for text in told)
-    assert all("locks the role" in text for text in told)
-    assert "stale-secret-id" not in "".join(told)
-    assert "invalid role or secret ID" in told[0]
+    assert any("not tried again for" in text for text in errors)
+    assert all("locks the role" in text for text in errors)
+    assert "stale-secret-id" not in "".join(errors)
+    assert "invalid role or secret ID" in errors[0]
     for provider in providers:
         provider.close()
     # Holders of good secrets are not locked out.

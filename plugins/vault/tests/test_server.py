@@ -244,9 +244,9 @@ def test_statuses_are_told_by_class(stub, status, expected, body):
             assert VALUE not in repr(caught.value)
 
 
-@pytest.mark.parametrize("told", ["", "soon", "-1", "1e9", "Wed, 25 Nov 2026 18:00:00 GMT", "\u00b2"])
-def test_a_wait_that_is_no_number_of_seconds_is_none(stub, told):
-    stub.status, stub.wait = 429, told
+@pytest.mark.parametrize("wait", ["", "soon", "-1", "1e9", "Wed, 25 Nov 2026 18:00:00 GMT", "\u00b2"])
+def test_a_wait_that_is_no_number_of_seconds_is_none(stub, wait):
+    stub.status, stub.wait = 429, wait
     with (
         VaultSecretProvider(f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2) as provider,
         pytest.raises(ThrottledError) as caught,

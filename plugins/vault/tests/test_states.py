@@ -388,8 +388,8 @@ def in_a_ghost_namespace(world, key):
 
 def in_a_locked_namespace(world, key):
     in_a_namespace(world, key)
-    told = world.post(f"sys/namespaces/api-lock/lock/{world.options['namespace']}")
-    key_to_it = told["data"]["unlock_key"]
+    answer = world.post(f"sys/namespaces/api-lock/lock/{world.options['namespace']}")
+    key_to_it = answer["data"]["unlock_key"]
     path = f"sys/namespaces/api-lock/unlock/{world.options['namespace']}"
     world.request.addfinalizer(lambda: world.post(path, unlock_key=key_to_it))
 

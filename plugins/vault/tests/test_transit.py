@@ -179,7 +179,7 @@ def test_a_ring_brings_values_from_a_key_of_ones_own_to_the_server(make):
     moving = EncryptionMiddleware(memory, ring)
     assert moving.get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
     seen = []
-    assert moving.rekey(progress=lambda *told: seen.append(told)) == 2
+    assert moving.rekey(progress=lambda *arguments: seen.append(arguments)) == 2
     assert seen == [(1, 2), (2, 2)]
     assert moving.rekey() == 0
     assert EncryptionMiddleware(memory, ring.primary).get_secrets(["a", "b"]) == {"a": "1", "b": "2"}
@@ -308,10 +308,10 @@ def test_no_error_or_repr_holds_a_value_or_the_login(make, server):
     ):
         with pytest.raises(StrongroomError) as caught:
             work()
-        told = "".join(traceback.format_exception(caught.value))
-        assert VALUE not in told
-        assert server.token not in told
-        assert base64.b64encode(VALUE.encode()).decode() not in told
+        text = "".join(traceback.format_exception(caught.value))
+        assert VALUE not in text
+        assert server.token not in text
+        assert base64.b64encode(VALUE.encode()).decode() not in text
 
 
 # --- from a spec ---

@@ -129,9 +129,9 @@ def test_black_hole_ends_at_the_deadline():
 
 
 def test_diagnose_tells_who_is_logged_in(server, provider):
-    told = provider.diagnose()
-    assert told["identity"] == "token (root)"
-    assert server.token not in repr(told)
+    report = provider.diagnose()
+    assert report["identity"] == "token (root)"
+    assert server.token not in repr(report)
 
 
 @pytest.mark.parametrize(

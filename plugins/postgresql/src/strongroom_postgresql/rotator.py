@@ -356,8 +356,8 @@ def _encrypted(connection: psycopg.Connection[Any], role: str, password: str) ->
     count = int(connection.info.parameter_status("scram_iterations") or _SCRAM_ITERATIONS)
     salt = secrets.token_bytes(16)
     client, server = _scram_keys(password, salt, count)
-    told, stored, other = (base64.b64encode(one).decode() for one in (salt, client, server))
-    return f"SCRAM-SHA-256${count}:{told}${stored}:{other}"
+    salt_text, stored, other = (base64.b64encode(one).decode() for one in (salt, client, server))
+    return f"SCRAM-SHA-256${count}:{salt_text}${stored}:{other}"
 
 
 def _fits(verifier: str, password: str) -> bool:
