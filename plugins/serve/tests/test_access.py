@@ -70,8 +70,8 @@ def test_metadata_show_versions_only_to_who_may_see_the_history(served):
     server = served(spec_of(web(operations=["describe"])))
     server.put("app/x", "1")
     server.put("app/x", "2")
-    told = server.ask("GET", "/v1/secret/metadata/app/x", token=WEB).data
-    assert (told["current_version"], list(told["versions"])) == (2, ["2"])
+    metadata = server.ask("GET", "/v1/secret/metadata/app/x", token=WEB).data
+    assert (metadata["current_version"], list(metadata["versions"])) == (2, ["2"])
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_the_token_itself_is_not_told(served):
 def test_the_mount_is_told_at_every_path_below_it(served):
     server = served(spec_of(web(), mount="team/kv"))
     for below in ("", "/", "/app/x"):
-        told = server.ask("GET", f"/v1/sys/internal/ui/mounts/team/kv{below}", token=WEB).data
-        assert (told["type"], told["options"], told["path"]) == ("kv", {"version": "2"}, "team/kv/")
+        mount = server.ask("GET", f"/v1/sys/internal/ui/mounts/team/kv{below}", token=WEB).data
+        assert (mount["type"], mount["options"], mount["path"]) == ("kv", {"version": "2"}, "team/kv/")
     assert server.ask("GET", "/v1/sys/internal/ui/mounts/team", token=WEB).status == 403
     assert server.ask("GET", "/v1/secret/data/app/x", token=WEB).status == 404
     assert server.ask("POST", "/v1/team/kv/data/app/x", body={"data": {"value": "1"}}).status == 200
@@ -221,8 +221,8 @@ def test_numbers_of_versions_belong_to_the_tenant(served):
         for _ in range(count):
             server.put("k", "same", headers={"X-Vault-Namespace": tenant})
     for tenant, number in (("acme", 3), ("blue", 1)):
-        told = server.get("k", headers={"X-Vault-Namespace": tenant}).data["metadata"]
-        assert told["version"] == number
+        metadata = server.get("k", headers={"X-Vault-Namespace": tenant}).data["metadata"]
+        assert metadata["version"] == number
 
 
 # --- hosts ---
@@ -262,9 +262,9 @@ def test_who_guesses_tokens_is_slowed_down_and_others_are_not(served):
     now = [0.0]
     server = served(spec_of(web()), guesses=GuessLimit(burst=3, per_second=1.0, clock=lambda: now[0]))
     server.put("app/x", "1")
-    told = [server.get("app/x", token=f"guess-{number:020}") for number in range(6)]
-    assert [one.status for one in told] == [403] * 3 + [429] * 3
-    assert (told[-1].headers["retry-after"], told[-1].headers["connection"]) == ("1", "close")
+    replies = [server.get("app/x", token=f"guess-{number:020}") for number in range(6)]
+    assert [one.status for one in replies] == [403] * 3 + [429] * 3
+    assert (replies[-1].headers["retry-after"], replies[-1].headers["connection"]) == ("1", "close")
     assert server.get("app/x", token=WEB).status == 200
     assert [one.outcome for one in server.recorder.events if one.actor == "unknown"] == ["denied"] * 3
     now[0] += 2

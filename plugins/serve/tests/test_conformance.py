@@ -166,8 +166,8 @@ def test_bao(served, tmp_path):
     }
     assert bao("kv", "get", "-mount=secret", "-field=password", "app/db") == "p"
     assert json.loads(bao("kv", "list", "-format=json", "secret/app")) == ["db"]
-    told = json.loads(bao("kv", "metadata", "get", "-format=json", "secret/app/db"))
-    assert told["data"]["current_version"] == 1
+    report = json.loads(bao("kv", "metadata", "get", "-format=json", "secret/app/db"))
+    assert report["data"]["current_version"] == 1
     bao("kv", "delete", "secret/app/db")
     bao("kv", "get", "secret/app/db", code=2)
     bao("kv", "metadata", "delete", "secret/app/db")

@@ -39,19 +39,19 @@ def ask(port, path, token=ADMIN):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path, headers={"X-Vault-Token": token})
     reply = connection.getresponse()
-    told = reply.status, reply.read()
+    answer = reply.status, reply.read()
     connection.close()
-    return told
+    return answer
 
 
 def test_many_clients_that_ask_for_one_cold_key_make_one_read_and_are_all_answered(served):
     slow = Slow(**{"own/k": "v"})
     server = served(registered(CachingMiddleware(slow)))
     with ThreadPoolExecutor(100) as crowd:
-        told = [crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(100)]
+        asked = [crowd.submit(ask, server.port, "/v1/secret/data/own/k") for _ in range(100)]
         assert slow.entered.wait(60)
         slow.go.set()
-        answers = [one.result() for one in told]
+        answers = [one.result() for one in asked]
     assert {status for status, _ in answers} == {200}
     assert slow.asked == ["own/k"]
 
@@ -149,10 +149,10 @@ def test_writers_at_once_lose_nothing_to_each_other_with_cas(served):
     def add(_):
         own = Client(server)
         while True:
-            told = own.ask("GET")
+            current = own.ask("GET")
             body = {
-                "data": {"value": str(int(told["data"]["value"]) + 1)},
-                "options": {"cas": told["metadata"]["version"]},
+                "data": {"value": str(int(current["data"]["value"]) + 1)},
+                "options": {"cas": current["metadata"]["version"]},
             }
             if own.ask("POST", body) is not None:
                 return own.close()
@@ -175,8 +175,8 @@ class Client:
             method, "/v1/secret/data/k", body and json.dumps(body), {"X-Vault-Token": ADMIN}
         )
         reply = self.connection.getresponse()
-        told = reply.read()
-        return json.loads(told)["data"] if reply.status == 200 else None
+        output = reply.read()
+        return json.loads(output)["data"] if reply.status == 200 else None
 
     def close(self):
         self.connection.close()

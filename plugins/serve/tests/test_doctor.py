@@ -27,7 +27,7 @@ def look(spec, **stored):
 def wrong(found):
     assert all(hint for _, ok, _, hint in found if ok is False)
     assert not any(secret in str(found) for secret in (ADMIN, WEB))
-    return [told for _, ok, told, _ in found if ok is False]
+    return [problem for _, ok, problem, _ in found if ok is False]
 
 
 def certificate(folder, *, begins=-1, ends=100):
@@ -58,8 +58,8 @@ def test_the_running_server_is_asked(served, tmp_path):
     assert [ok for what, ok, *_ in found if what.startswith(("socket", "address"))] == [True, True]
     # By this spec it would speak TLS.
     tls = certificate(tmp_path)
-    (told,) = wrong(look(spec_of(listen=f"127.0.0.1:{server.port}", tls=tls)))
-    assert "does not speak" in told
+    (problem,) = wrong(look(spec_of(listen=f"127.0.0.1:{server.port}", tls=tls)))
+    assert "does not speak" in problem
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def test_a_socket_that_a_dead_server_left_is_not_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "options", "told"),
+    ("path", "options", "expected"),
     [
         ("s" * 100, {}, "longer than"),
         ("none/s", {}, "cannot be used: No such file"),
@@ -104,18 +104,18 @@ def test_a_socket_that_a_dead_server_left_is_not_wrong(tmp_path):
         ("s", {"socket_mode": "0060"}, "its owner cannot connect"),
     ],
 )
-def test_what_is_wrong_with_the_socket(tmp_path, path, options, told):
+def test_what_is_wrong_with_the_socket(tmp_path, path, options, expected):
     (tmp_path / "file").touch()
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (one,) = wrong(look(spec_of(socket=str(tmp_path / path), **options)))
-    assert told in one
+    assert expected in one
 
 
 def test_who_else_may_connect_is_reported(tmp_path):
-    for mode, told in (("0666", "every user"), ("0660", "a group, which is not named")):
+    for mode, expected in (("0666", "every user"), ("0660", "a group, which is not named")):
         found = look(spec_of(socket=str(tmp_path / "s"), socket_mode=mode))
-        assert (wrong(found), told in str(found)) == ([], True)
+        assert (wrong(found), expected in str(found)) == ([], True)
 
 
 def test_an_address_of_another_machine_is_wrong(tmp_path):
@@ -124,16 +124,16 @@ def test_an_address_of_another_machine_is_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("days", "told"),
+    ("days", "expected"),
     [
         ({"ends": 3}, "it ends on"),
         ({"begins": -9, "ends": -1}, "it ended on"),
         ({"begins": 1}, "it begins on"),
     ],
 )
-def test_when_the_certificate_is_good(tmp_path, days, told):
+def test_when_the_certificate_is_good(tmp_path, days, expected):
     (one,) = wrong(look(spec_of(listen="127.0.0.1:0", tls=certificate(tmp_path, **days))))
-    assert told in one
+    assert expected in one
 
 
 def test_what_is_wrong_with_the_files_of_tls(tmp_path):
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_the_files_of_tls(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("client", "told"),
+    ("client", "expected"),
     [
         ({"token": WEB, "allow": ["ap/**"]}, "match nothing that is stored"),
         ({"token": WEB, "allow": ["app/**"], "deny": ["app/x"]}, "match nothing that is stored"),
@@ -159,9 +159,9 @@ def test_what_is_wrong_with_the_files_of_tls(tmp_path):
         ({"token": ADMIN, "allow": ["**"]}, "have the same token"),
     ],
 )
-def test_what_is_wrong_with_a_client(client, told):
+def test_what_is_wrong_with_a_client(client, expected):
     (one,) = wrong(look(spec_of({"name": "web", **client}, listen="127.0.0.1:0")))
-    assert told in one
+    assert expected in one
 
 
 def test_who_may_write_or_looks_at_pages_alone_needs_nothing_stored():

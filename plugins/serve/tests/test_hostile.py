@@ -255,8 +255,8 @@ def test_no_token_and_no_value_is_in_any_log_at_debug(server, caplog):
     assert server.ask("GET", "/secretsmanager/get?secretId=app/x", token=None, headers=own).status == 200
     for data in BROKEN.values():
         server.raw(data)
-    for told in (HIDDEN, WEB, ADMIN, "guess-of-a-token"):
-        assert told not in caplog.text
+    for hidden in (HIDDEN, WEB, ADMIN, "guess-of-a-token"):
+        assert hidden not in caplog.text
     assert caplog.records
 
 

@@ -25,9 +25,9 @@ def test_a_value_is_written_and_read_in_vaults_envelope(served):
     server = served()
     written = server.put("app/x", "hello")
     assert written.status == 200
-    told = written.data
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", told.pop("created_time"))
-    assert told == {"custom_metadata": None, "deletion_time": "", "destroyed": False, "version": 1}
+    metadata = written.data
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", metadata.pop("created_time"))
+    assert metadata == {"custom_metadata": None, "deletion_time": "", "destroyed": False, "version": 1}
     read = server.get("app/x")
     assert read.status == 200
     assert read.headers["cache-control"] == "no-store"
@@ -139,11 +139,11 @@ def test_metadata_are_those_that_openbao_gives(served):
     server = served()
     server.put("k", "one")
     server.put("k", "two")
-    told = server.ask("GET", "/v1/secret/metadata/k").data
-    assert list(told["versions"]) == ["1", "2"]
-    assert told["versions"]["1"].keys() == {"created_time", "deletion_time", "destroyed"}
-    del told["versions"], told["created_time"], told["updated_time"]
-    assert told == {
+    metadata = server.ask("GET", "/v1/secret/metadata/k").data
+    assert list(metadata["versions"]) == ["1", "2"]
+    assert metadata["versions"]["1"].keys() == {"created_time", "deletion_time", "destroyed"}
+    del metadata["versions"], metadata["created_time"], metadata["updated_time"]
+    assert metadata == {
         "cas_required": False,
         "current_metadata_version": 0,
         "current_version": 2,
@@ -191,8 +191,12 @@ def test_versions_are_numbered_by_their_place_and_counted_on(served):
     assert server.ask("GET", "/v1/secret/data/k?version=0").data["data"] == {"value": "v4"}
     for gone in (1, 2, 5, 10**17):
         assert server.ask("GET", f"/v1/secret/data/k?version={gone}").status == 404
-    told = server.ask("GET", "/v1/secret/metadata/k").data
-    assert (told["current_version"], list(told["versions"]), told["oldest_version"]) == (4, ["3", "4"], 3)
+    metadata = server.ask("GET", "/v1/secret/metadata/k").data
+    assert (metadata["current_version"], list(metadata["versions"]), metadata["oldest_version"]) == (
+        4,
+        ["3", "4"],
+        3,
+    )
 
 
 @pytest.mark.parametrize("version", ["x", "-1", "1.0", "", "%31%30x", "9" * 30, "٣"])
@@ -296,8 +300,8 @@ def test_without_versions_every_secret_is_version_1(served):
     assert server.get("own/k").data["metadata"]["version"] == 1
     assert server.ask("GET", "/v1/secret/data/own/k?version=1").data["data"] == {"value": "two"}
     assert server.ask("GET", "/v1/secret/data/own/k?version=2").status == 404
-    told = server.ask("GET", "/v1/secret/metadata/own/k").data
-    assert (told["current_version"], list(told["versions"])) == (1, ["1"])
+    metadata = server.ask("GET", "/v1/secret/metadata/own/k").data
+    assert (metadata["current_version"], list(metadata["versions"])) == (1, ["1"])
     assert server.ask("GET", "/v1/secret/metadata/own/no").json() == ABSENT
     for cas in (0, 1):
         assert server.put("own/k", "x", cas=cas).json() == CAS
@@ -319,10 +323,10 @@ def test_a_deleted_secret_is_404_with_vaults_body(served, reason):
     reply = served(of_provider(provider)).get("own/k")
     assert reply.status == 404
     assert reply.data["data"] is None
-    told = reply.data["metadata"]
-    assert told["deletion_time"] != ""
-    assert told["destroyed"] is (reason == "destroyed")
-    assert told["version"] == 1
+    metadata = reply.data["metadata"]
+    assert metadata["deletion_time"] != ""
+    assert metadata["destroyed"] is (reason == "destroyed")
+    assert metadata["version"] == 1
 
 
 # --- errors ---
@@ -383,8 +387,8 @@ def test_each_operation_is_an_event_whose_actor_is_the_client(served):
     server.get("app/none", token=WEB)
     server.get("other", token=WEB)
     server.put("app/k", "x", token=WEB, cas=9)
-    told = [(one.operation, one.key, one.actor, one.outcome) for one in server.recorder.events]
-    assert told == [
+    events = [(one.operation, one.key, one.actor, one.outcome) for one in server.recorder.events]
+    assert events == [
         ("set", "app/k", "web", "ok"),
         ("get", "app/k", "web", "ok"),
         ("get", "app/none", "web", "not_found"),

@@ -55,8 +55,8 @@ class Process:
 
     def end(self, number=signal.SIGTERM):
         self.child.send_signal(number)
-        rest, told = self.child.communicate(timeout=PATIENCE)
-        return self.child.returncode, rest, told
+        rest, log = self.child.communicate(timeout=PATIENCE)
+        return self.child.returncode, rest, log
 
     def stop(self):
         self._hears.close()
@@ -143,10 +143,10 @@ def test_its_life_from_its_line_over_reloads_to_its_end(process, tmp_path):
     running.reload()
     assert ask(path, "/v1/secret/data/k", token=second).status == 200
 
-    code, rest, told = running.end()
+    code, rest, log = running.end()
     assert (code, rest) == (0, "")
-    assert "not reloaded: " in told
-    assert ADMIN not in told
+    assert "not reloaded: " in log
+    assert ADMIN not in log
     assert not path.exists()
 
 
@@ -298,8 +298,8 @@ def test_systemd_hands_over_its_socket_and_hears_of_the_state(process, tmp_path)
         assert child.wait(PATIENCE) == 0
     finally:
         child.kill()
-        told = child.communicate()
-    assert (tmp_path / "s").exists(), told  # it is systemd's
+        output = child.communicate()
+    assert (tmp_path / "s").exists(), output  # it is systemd's
     listening.close()
     hears.close()
 
@@ -323,7 +323,7 @@ def test_the_watchdog_is_told_twice_within_its_time(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "told"),
+    ("change", "code", "expected"),
     [
         (lambda spec: spec.pop("serve"), 2, "has no section `serve`"),
         (lambda spec: spec["serve"].update(clients=[]), 2, "no clients"),
@@ -337,12 +337,12 @@ def test_the_watchdog_is_told_twice_within_its_time(monkeypatch):
         (lambda spec: spec["serve"].update(sokcet="x"), 2, "did you mean 'socket'"),
     ],
 )
-def test_what_makes_it_end_at_once(tmp_path, capsys, change, code, told):
+def test_what_makes_it_end_at_once(tmp_path, capsys, change, code, expected):
     spec = spec_of(socket=str(tmp_path / "s"))
     change(spec)
     write(tmp_path, spec)
     assert main(["--spec", str(tmp_path / "strongroom.yaml"), "serve"]) == code
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
 
 

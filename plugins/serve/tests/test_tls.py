@@ -88,6 +88,6 @@ def test_tls_is_spoken_its_cookie_is_secure_and_a_reload_brings_the_next_certifi
     running.reload()
     presented, reply = ask("GET", "/healthz")
     assert (presented, reply.status) == (second, 200)
-    code, _, told = running.end()
+    code, _, log = running.end()
     assert code == 0
-    assert "not reloaded: serve.tls: " in told
+    assert "not reloaded: serve.tls: " in log

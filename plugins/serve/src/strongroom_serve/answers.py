@@ -62,9 +62,9 @@ def as_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def errors(status: int, *told: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+def errors(status: int, *messages: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """Return Vault's form of a failure."""
-    return Answer(status, as_json({"errors": list(told)}), headers)
+    return Answer(status, as_json({"errors": list(messages)}), headers)
 
 
 DENIED = errors(403, "1 error occurred:\n\t* permission denied\n\n")
@@ -74,9 +74,9 @@ BAD_TOKEN = errors(403, "permission denied")
 ABSENT = errors(404)
 
 
-def bad_request(told: str) -> Answer:
+def bad_request(message: str) -> Answer:
     """Return 400 with its reason."""
-    return errors(400, told)
+    return errors(400, message)
 
 
 def not_allowed(told: str, methods: str = "GET") -> Answer:

@@ -327,13 +327,13 @@ class App:
                     raise
         state = await self.health.state()
         ok = state.ok and not self.draining
-        told: dict[str, Any] = {"ok": ok}
+        report: dict[str, Any] = {"ok": ok}
         if client is not None:
-            told["draining"] = self.draining
-            told["pipelines"] = {name: problem or "ok" for name, problem in state.pipelines.items()}
+            report["draining"] = self.draining
+            report["pipelines"] = {name: problem or "ok" for name, problem in state.pipelines.items()}
         if request.path == vault_sys.HEALTH:
-            told = vault_sys.health(told)
-        return Answer(200 if ok else 503, as_json(told))
+            report = vault_sys.health(report)
+        return Answer(200 if ok else 503, as_json(report))
 
     def _metrics(self) -> Answer:
         gauges = {
@@ -353,18 +353,18 @@ def _cache_gauges(backend: Backend) -> dict[str, Any]:
     }
     for name, stats in sorted(figures.caches.items()):
         for what in ("hits", "misses", "stale", "negative", "evictions", "errors", "entries"):
-            told = gauges.setdefault(f"strongroom_cache_{what}", (f"The cache's {what}.", []))
-            told[1].append(({"pipeline": name}, float(getattr(stats, what))))
+            gauge = gauges.setdefault(f"strongroom_cache_{what}", (f"The cache's {what}.", []))
+            gauge[1].append(({"pipeline": name}, float(getattr(stats, what))))
     return gauges
 
 
 def _not_offered(path: str, engine: str) -> Answer:
     kind = path[len(engine) :].partition("/")[0]
     if kind in _NOT_OFFERED:
-        told = f"`{kind}` is not offered; secrets are read, written, listed and deleted"
+        problem = f"`{kind}` is not offered; secrets are read, written, listed and deleted"
     else:
-        told = "this method is not offered for this path"
-    return not_allowed(f"unsupported operation: {told}", _METHODS.get(kind, ""))
+        problem = "this method is not offered for this path"
+    return not_allowed(f"unsupported operation: {problem}", _METHODS.get(kind, ""))
 
 
 def _token(request: Request) -> bytes | None:

@@ -136,8 +136,8 @@ class Records:
         await self._run("delete", "delete_secret", key)
 
     async def describe_secret(self, key: str) -> SecretMetadata:
-        told: SecretMetadata = await self._run("describe", "describe_secret", key)
-        return told
+        metadata: SecretMetadata = await self._run("describe", "describe_secret", key)
+        return metadata
 
     async def list_versions(self, key: str) -> list[SecretVersion]:
         found: list[SecretVersion] = await self._run("history", "list_versions", key)

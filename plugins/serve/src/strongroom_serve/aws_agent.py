@@ -100,7 +100,7 @@ async def _versions(backend: Backend, key: str) -> list[SecretVersion]:
 def _object(key: str, value: str, one: SecretVersion | None) -> dict[str, Any]:
     stages = {state: stage for stage, state in STAGES.items()}
     state = one.state if one is not None else "current"
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         "ARN": f"arn:aws:secretsmanager:local:000000000000:secret:{key}",
         "Name": key,
         "VersionId": one.version if one is not None else "1",
@@ -108,5 +108,5 @@ def _object(key: str, value: str, one: SecretVersion | None) -> dict[str, Any]:
         "VersionStages": [stages[state]] if state in stages else [],
     }
     if one is not None and one.created_at is not None:
-        told["CreatedDate"] = f"{one.created_at.timestamp():.3f}"
-    return told
+        members["CreatedDate"] = f"{one.created_at.timestamp():.3f}"
+    return members

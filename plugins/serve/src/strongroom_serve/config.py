@@ -111,14 +111,14 @@ def _client(one: Any) -> Client:
 def _refuse_twins(clients: tuple[Client, ...], what: str, source: str) -> None:
     seen: dict[object, str] = {}
     for client in clients:
-        told = getattr(client, what)
-        if told is None:
+        identity = getattr(client, what)
+        if identity is None:
             continue
-        if told in seen:
-            both = "two clients" if what == "name" else f"the clients {seen[told]} and {client.name}"
+        if identity in seen:
+            both = "two clients" if what == "name" else f"the clients {seen[identity]} and {client.name}"
             shown = f" {client.name!r}" if what == "name" else ""
             raise ConfigurationError(
                 f"{source}: serve: {both} have the same {what}{shown}",
                 hint="each client needs its own, so that it is known who asked",
             )
-        seen[told] = client.name
+        seen[identity] = client.name

@@ -200,15 +200,15 @@ def _healthy(
             yield subject, False, "you may not connect", "run this as a user whom serve.socket_mode lets in"
             return
         except TimeoutError:
-            told = f"what listens there did not answer within {_SECONDS:.0f} s"
-            yield subject, False, told, "look at its log, and restart it"
+            problem = f"what listens there did not answer within {_SECONDS:.0f} s"
+            yield subject, False, problem, "look at its log, and restart it"
             return
         except (OSError, http.client.HTTPException):
-            told = "what listens there does not speak as serve would by this spec"
+            problem = "what listens there does not speak as serve would by this spec"
             yield (
                 subject,
                 False,
-                told,
+                problem,
                 "name another place, or restart the server after a change of serve.tls",
             )
             return
@@ -218,8 +218,8 @@ def _healthy(
         hint = "/healthz with a token names the pipeline"
         yield subject, False, "a server runs there, and a backend of it is not available", hint
     else:
-        told = f"what listens there answers /healthz with {status}"
-        yield subject, False, told, "is it another program? name another place"
+        problem = f"what listens there answers /healthz with {status}"
+        yield subject, False, problem, "is it another program? name another place"
     if certificate is not None and shown is not None and shown != certificate:
         hint = "send it SIGHUP, so that it reads the file again"
         yield subject, False, "the server shows another certificate than the one in the file", hint
@@ -247,8 +247,8 @@ def _tls(cert: Path, key: Path) -> tuple[list[Finding], bytes | None]:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
         first = x509.load_pem_x509_certificates(cert.read_bytes())[0]
     except (OSError, ValueError):
-        told = f"it and the key {key} are not a pair in PEM that can be read without a password"
-        return [*found, (subject, False, told, "issue both again")], None
+        problem = f"it and the key {key} are not a pair in PEM that can be read without a password"
+        return [*found, (subject, False, problem, "issue both again")], None
     begins, ends, now = first.not_valid_before_utc, first.not_valid_after_utc, datetime.now(UTC)
     renew = "renew it, then send the server SIGHUP"
     if now >= ends:
@@ -273,11 +273,11 @@ def _clients(registry: Any, config: ServeConfig) -> Iterator[Finding]:
     for one in config.clients:
         subject = f"client {one.name}"
         if one.uid is not None and config.socket is None and config.listen is not None:
-            told = "it is known by its uid, which is seen on a socket alone"
-            yield subject, False, told, "say serve.socket, or give it a token"
+            problem = "it is known by its uid, which is seen on a socket alone"
+            yield subject, False, problem, "say serve.socket, or give it a token"
         if one.token is not None and not _can_be_sent(one.token):
-            told = "its token has white space or characters that HTTP does not carry"
-            yield subject, False, told, "make a new one: openssl rand -hex 32"
+            problem = "its token has white space or characters that HTTP does not carry"
+            yield subject, False, problem, "make a new one: openssl rand -hex 32"
         yield _rules(subject, one, [_stored(registry, tenant, listings) for tenant in _tenants(one)])
 
 

@@ -49,8 +49,8 @@ class Health:
 
     async def _look(self) -> State:
         names = self._backend.sync.pipelines()
-        told = await asyncio.gather(*(self._problem(name) for name in names))
-        state = State(dict(zip(names, told, strict=True)))
+        problems = await asyncio.gather(*(self._problem(name) for name in names))
+        state = State(dict(zip(names, problems, strict=True)))
         self._found = (self._clock(), state)
         return state
 

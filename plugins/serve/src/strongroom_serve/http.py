@@ -31,17 +31,17 @@ class _Log:
     def __init__(self) -> None:
         self._log = logging.getLogger("strongroom.serve.http")
 
-    def exception(self, told: str, *_: Any, **__: Any) -> None:
+    def exception(self, message: str, *_: Any, **__: Any) -> None:
         kind = sys.exc_info()[0]
-        self._log.error("%s %s", told.partition(":")[0].rstrip("."), kind.__name__ if kind else "")
+        self._log.error("%s %s", message.partition(":")[0].rstrip("."), kind.__name__ if kind else "")
 
-    def debug(self, told: str, *_: Any, **__: Any) -> None:
-        self._log.debug("%s", told.partition("%")[0])
+    def debug(self, message: str, *_: Any, **__: Any) -> None:
+        self._log.debug("%s", message.partition("%")[0])
 
     info = debug
 
-    def warning(self, told: str, *_: Any, **__: Any) -> None:
-        self._log.warning("%s", told.partition("%")[0])
+    def warning(self, message: str, *_: Any, **__: Any) -> None:
+        self._log.warning("%s", message.partition("%")[0])
 
     error = critical = warning
 

@@ -135,8 +135,8 @@ class KeyValue:
             state = error.reason if error.reason in _GONE else one.state
             if state not in _GONE:
                 return ABSENT
-            told = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
-            return data_answer({"data": None, "metadata": told | {"version": number}}, 404)
+            info = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
+            return data_answer({"data": None, "metadata": info | {"version": number}}, 404)
         return secret_answer(_shown(asker, value), _metadata_json(number, time_text(one.created_at)))
 
     async def write(self, asker: Asker, key: str, body: Any) -> Answer:
@@ -161,8 +161,8 @@ class KeyValue:
         finally:
             if not lock.locked() and self._writes.get(place) is lock:
                 del self._writes[place]
-        told = _version_info(None) | {"created_time": created, "version": number}
-        return data_answer(told)
+        info = _version_info(None) | {"created_time": created, "version": number}
+        return data_answer(info)
 
     async def delete(self, asker: Asker, key: str) -> Answer:
         """Answer `DELETE data/KEY` and `DELETE metadata/KEY`: 204 also where there is none, as Vault does."""
@@ -176,29 +176,29 @@ class KeyValue:
     async def metadata(self, asker: Asker, key: str) -> Answer:
         """Answer `GET metadata/KEY`; a client with `history` gets all versions, any other the current one."""
         shows_all = asker.may("history")
-        told: SecretMetadata | None = None
+        metadata: SecretMetadata | None = None
         try:
-            told = await self._described(key)
+            metadata = await self._described(key)
         except SecretNotFoundError as error:
             if error.reason not in _GONE:
                 return ABSENT
         listed = await self._listed(asker, key, watched=shows_all)
         if listed is None:
-            if told is None:
+            if metadata is None:
                 return ABSENT
-            one = SecretVersion("1", told.updated_at or told.created_at, "current")
-            return data_answer(_metadata(told, {1: one}, 1, _now(None)))
+            one = SecretVersion("1", metadata.updated_at or metadata.created_at, "current")
+            return data_answer(_metadata(metadata, {1: one}, 1, _now(None)))
         versions, known = listed
         numbered = {known.ids[one.version]: one for one in versions if one.state != "pending"}
         current = next((number for number, one in numbered.items() if one.state == "current"), 0)
-        if told is None:
+        if metadata is None:
             known.deleted()
             current = current or max(numbered, default=known.gone)
         if not numbered:
             return ABSENT
         current = current or max(numbered)
         shown = numbered if shows_all else {current: numbered[current]} if current in numbered else {}
-        return data_answer(_metadata(told, shown, current, _now(known)))
+        return data_answer(_metadata(metadata, shown, current, _now(known)))
 
     async def names(self, asker: Asker, folder: str, *, after: str = "", limit: int = 0) -> Answer:
         """Answer `LIST metadata/FOLDER`: names under which there is a key that the client may touch."""
@@ -275,10 +275,10 @@ class KeyValue:
         if not isinstance(inner, Describer):
             return None
         try:
-            told = await self._backend.in_thread(lambda: inner.describe_secret(key))
+            metadata = await self._backend.in_thread(lambda: inner.describe_secret(key))
         except StrongroomError:
             return None
-        return told.updated_at or told.created_at
+        return metadata.updated_at or metadata.created_at
 
     async def _listed(
         self, asker: Asker, key: str, *, watched: bool = False
@@ -309,8 +309,8 @@ class KeyValue:
 
     async def _described(self, key: str) -> SecretMetadata:
         with suppress(UnsupportedOperationError):
-            told: SecretMetadata = await self._of(key).describe_secret(key)
-            return told
+            metadata: SecretMetadata = await self._of(key).describe_secret(key)
+            return metadata
         pipeline = await self._backend.in_thread(lambda: self._backend.sync.pipeline_for(key))
 
         def look() -> SecretMetadata:
@@ -343,12 +343,12 @@ class KeyValue:
         newest = next((one for one in versions if one.state != "pending"), None)
         if newest is not None:
             known.gone = known.ids[newest.version]
-        told = _version_info(
+        info = _version_info(
             newest.created_at if newest is not None else None,
             deleted_at=_now(known),
             destroyed=error.reason == "destroyed",
         )
-        return data_answer({"data": None, "metadata": told | {"version": known.gone}}, 404)
+        return data_answer({"data": None, "metadata": info | {"version": known.gone}}, 404)
 
     # --- writing ---
 
@@ -429,14 +429,16 @@ def _now(known: History | None) -> datetime:
 
 
 def _metadata(
-    told: SecretMetadata | None, shown: Mapping[int, SecretVersion], current: int, deleted_at: datetime
+    metadata: SecretMetadata | None, shown: Mapping[int, SecretVersion], current: int, deleted_at: datetime
 ) -> dict[str, Any]:
     oldest = min(shown, default=0)
-    created = told.created_at if told is not None and told.created_at else shown[oldest].created_at
+    created = (
+        metadata.created_at if metadata is not None and metadata.created_at else shown[oldest].created_at
+    )
     updated = shown[current].created_at if current in shown else created
     versions = {}
     for number, one in sorted(shown.items()):
-        is_gone = one.state in _GONE or (told is None and number == current)
+        is_gone = one.state in _GONE or (metadata is None and number == current)
         info = _version_info(one.created_at, deleted_at=deleted_at if is_gone else None)
         del info["custom_metadata"]
         versions[str(number)] = info | {"destroyed": one.state == "destroyed"}
@@ -445,7 +447,7 @@ def _metadata(
         "created_time": time_text(created),
         "current_metadata_version": 0,
         "current_version": current,
-        "custom_metadata": dict(told.tags) if told is not None and told.tags else None,
+        "custom_metadata": dict(metadata.tags) if metadata is not None and metadata.tags else None,
         "delete_version_after": "0s",
         "max_versions": 0,
         "metadata_cas_required": False,

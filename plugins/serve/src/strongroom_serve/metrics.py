@@ -13,8 +13,8 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Counter:
     """A count for each set of labels."""
 
-    def __init__(self, name: str, told: str, labels: tuple[str, ...]) -> None:
-        self.name, self.told, self.labels = name, told, labels
+    def __init__(self, name: str, summary: str, labels: tuple[str, ...]) -> None:
+        self.name, self.summary, self.labels = name, summary, labels
         self._counts: dict[tuple[str, ...], int] = {}
 
     def add(self, *values: str) -> None:
@@ -27,7 +27,7 @@ class Counter:
 
     def lines(self) -> Iterator[str]:
         """Yield it as Prometheus reads it."""
-        yield f"# HELP {self.name} {self.told}"
+        yield f"# HELP {self.name} {self.summary}"
         yield f"# TYPE {self.name} counter"
         for values, count in self.items():
             yield f"{self.name}{_labels(zip(self.labels, values, strict=True))} {count}"
@@ -36,8 +36,8 @@ class Counter:
 class Histogram:
     """How long requests took, in seconds."""
 
-    def __init__(self, name: str, told: str) -> None:
-        self.name, self.told = name, told
+    def __init__(self, name: str, summary: str) -> None:
+        self.name, self.summary = name, summary
         self._counts = [0] * (len(_BUCKETS) + 1)
         self._sum = 0.0
 
@@ -48,7 +48,7 @@ class Histogram:
 
     def lines(self) -> Iterator[str]:
         """Yield it as Prometheus reads it."""
-        yield f"# HELP {self.name} {self.told}"
+        yield f"# HELP {self.name} {self.summary}"
         yield f"# TYPE {self.name} histogram"
         total = 0
         for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self._counts, strict=True):
@@ -90,15 +90,15 @@ def text_of(metrics: Metrics, gauges: Mapping[str, tuple[str, list[tuple[dict[st
     lines: list[str] = []
     for one in (metrics.requests, metrics.duration, metrics.refused, metrics.reloads):
         lines += one.lines()
-    for name, (told, values) in gauges.items():
-        lines += [f"# HELP {name} {told}", f"# TYPE {name} gauge"]
+    for name, (summary, values) in gauges.items():
+        lines += [f"# HELP {name} {summary}", f"# TYPE {name} gauge"]
         lines += [f"{name}{_labels(labels.items())} {value:g}" for labels, value in values]
     return "\n".join(lines) + "\n"
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> str:
-    told = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
-    return f"{{{told}}}" if told else ""
+    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
+    return f"{{{labels}}}" if labels else ""
 
 
 def _escaped(text: str) -> str:

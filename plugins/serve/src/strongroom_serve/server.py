@@ -98,7 +98,7 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> l
             for other in found:
                 other.close()
             raise ConfigurationError(
-                f"{one.told} is not loopback, and there is no certificate",
+                f"{one.address} is not loopback, and there is no certificate",
                 hint="say serve.tls: {cert: …, key: …}",
             )
     return found
@@ -130,9 +130,9 @@ class _Server:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, ending.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
-        told = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
-        print(told, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
-        systemd.ready(told)
+        status = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
+        print(status, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
+        systemd.ready(status)
         chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]
         await ending.wait()
         systemd.stopping()
@@ -149,7 +149,7 @@ class _Server:
         await self._app.close()
 
     def _shown(self, one: Listener) -> str:
-        return one.told if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.told}"
+        return one.address if not one.is_tcp else f"{'https' if self._tls else 'http'}://{one.address}"
 
     async def _see_to_rotations(self) -> None:
         """Let rotators take away what is over with the time of grace, such as a password before the last."""

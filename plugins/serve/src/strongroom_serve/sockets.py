@@ -22,10 +22,10 @@ _BACKLOG = 1024
 class Listener:
     """A listening socket, and what is to be removed at the end."""
 
-    def __init__(self, sock: socket.socket, told: str, path: Path | None = None) -> None:
+    def __init__(self, sock: socket.socket, address: str, path: Path | None = None) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.told = told
+        self.address = address
         self._path = path
         self._identity = _identity(path) if path is not None else None
 
@@ -117,8 +117,8 @@ def taken_over() -> list[Listener]:
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         os.set_inheritable(descriptor, False)
         sock = socket.socket(fileno=descriptor)
-        told = f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else _tcp_name(sock)
-        found.append(Listener(sock, told))
+        address = f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else _tcp_name(sock)
+        found.append(Listener(sock, address))
     return found
 
 

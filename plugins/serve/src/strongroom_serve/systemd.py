@@ -21,9 +21,9 @@ def notify(*lines: str) -> None:
         sock.sendall("\n".join(lines).encode())
 
 
-def ready(told: str) -> None:
+def ready(status: str) -> None:
     """Say that the server listens."""
-    notify("READY=1", f"STATUS={told}", f"MAINPID={os.getpid()}")
+    notify("READY=1", f"STATUS={status}", f"MAINPID={os.getpid()}")
 
 
 def reloading() -> None:
@@ -38,5 +38,8 @@ def stopping() -> None:
 
 def watchdog_seconds() -> float | None:
     """Return how often systemd wants to hear that the server is alive; None where it does not."""
-    told, owner = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
-    return int(told) / 2_000_000 if told.isdigit() and int(told) and owner == str(os.getpid()) else None
+    interval = os.environ.get("WATCHDOG_USEC", "")
+    owner = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if owner != str(os.getpid()) or not interval.isdigit() or not int(interval):
+        return None
+    return int(interval) / 2_000_000  # twice within the time that systemd waits, which is in microseconds

@@ -66,7 +66,7 @@ class Sessions:
     def begin(self, client: str) -> str:
         """Return a new cookie for a client's name."""
         now = self._clock()
-        self._open = {one: told for one, told in self._open.items() if told[1] > now}
+        self._open = {one: session for one, session in self._open.items() if session[1] > now}
         while len(self._open) >= _MOST_SESSIONS:
             del self._open[next(iter(self._open))]
         cookie = secrets.token_urlsafe(32)
@@ -149,7 +149,7 @@ class Pages:
         looked = await self._look(backend, client, tenant)
         figures = backend.sync.figures()
         page = _templates().get_template("overview.html")
-        told = page.render(
+        html = page.render(
             looked,
             source=backend.sync.plan.source,
             client=client.name,
@@ -159,7 +159,7 @@ class Pages:
             by_form=by_form,
             empty=_EMPTY,
         )
-        return Answer(200, told.encode(), HEADERS, _HTML)
+        return Answer(200, html.encode(), HEADERS, _HTML)
 
     async def _look(self, backend: Backend, client: Client, tenant: str | None) -> dict[str, Any]:
         """Return what is to be looked for; a page that is loaded again and again does not ask each time."""
@@ -180,8 +180,8 @@ class Pages:
     @staticmethod
     def _set_cookie(request: Request, value: str, seconds: int) -> bytes:
         secure = "; Secure" if request.secure else ""
-        told = f"{_COOKIE}={value}; Path=/ui/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
-        return told.encode()
+        cookie = f"{_COOKIE}={value}; Path=/ui/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        return cookie.encode()
 
 
 def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
@@ -222,8 +222,8 @@ def _pipeline(name: str, problem: str | None, figures: Any) -> dict[str, Any]:
 
 
 def _login(status: int, problem: str = "") -> Answer:
-    told = _templates().get_template("login.html").render(problem=problem)
-    return Answer(status, told.encode(), HEADERS, _HTML)
+    html = _templates().get_template("login.html").render(problem=problem)
+    return Answer(status, html.encode(), HEADERS, _HTML)
 
 
 def _redirect(cookie: bytes) -> Answer:

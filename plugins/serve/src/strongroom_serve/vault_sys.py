@@ -21,8 +21,8 @@ _VERSION: Final = "2.7.2"
 """Clients read from it what the server can do: the release of OpenBao whose answers these are."""
 
 
-def health(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `sys/health` says, with the reasons in `told`."""
+def health(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `sys/health` says, with the reasons in `report`."""
     return {
         "initialized": True,
         "sealed": False,
@@ -33,7 +33,7 @@ def health(told: Mapping[str, Any]) -> dict[str, Any]:
         "server_time_utc": int(time.time()),
         "version": _VERSION,
         "cluster_name": "strongroom",
-        **told,
+        **report,
     }
 
 

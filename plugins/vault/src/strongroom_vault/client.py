@@ -238,8 +238,8 @@ def _refused(reply: Reply, what: str, key: str | None, where: str, hidden: list[
     ours = translate(reply, what, key, where=where, hidden=hidden)
     if what == LOGIN and isinstance(ours, _REFUSED):
         reason = shown(said_by(reply), hidden)
-        told = f"{reply.status}: {reason}" if reason else f"{reply.status}"
-        return refusal(f"vault: login{where} is refused ({told})")
+        status_and_reason = f"{reply.status}: {reason}" if reason else f"{reply.status}"
+        return refusal(f"vault: login{where} is refused ({status_and_reason})")
     ours.raw = reply  # type: ignore[attr-defined]  # for the callers that need its details
     return ours
 

@@ -185,8 +185,8 @@ def says_upgrading(error: StrongroomError) -> bool:
 
 def says_other_version(error: StrongroomError) -> bool:
     """Tell whether the server says that the mount is of KV version 2, asked as version 1."""
-    told = body_of(getattr(error, "raw", None)).get("warnings") or ()
-    return any(_OTHER_VERSION in str(text).lower() for text in told)
+    warnings = body_of(getattr(error, "raw", None)).get("warnings") or ()
+    return any(_OTHER_VERSION in str(text).lower() for text in warnings)
 
 
 def body_of(reply: Reply | None) -> dict[str, Any]:
@@ -205,11 +205,11 @@ def is_vaults(reply: Reply) -> bool:
 
 def said_by(reply: Reply | None) -> str:
     """Return the reasons that the server gives, in one line."""
-    told = body_of(reply)
-    given = told.get("errors") or ()
+    body = body_of(reply)
+    given = body.get("errors") or ()
     texts = [str(text) for text in given] if isinstance(given, list) else []
     # `sys/health` says it by a member.
-    if told.get("sealed") is True:
+    if body.get("sealed") is True:
         texts.append("is sealed")
     return " ".join(" ".join(texts).split())
 

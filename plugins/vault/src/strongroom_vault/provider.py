@@ -206,9 +206,9 @@ class VaultSecretProvider(BaseProvider):
             found: dict[str, SecretMetadata] = {}
             if self._lists_metadata and wanted:
                 many = [folder for folder, inside in folders.items() if len(inside) >= _WORTH_A_LIST]
-                for folder, told in zip(many, self._each(self._described_folder, many), strict=True):
-                    if told is not None:
-                        found |= {key: told[key] for key in folders[folder] if key in told}
+                for folder, described in zip(many, self._each(self._described_folder, many), strict=True):
+                    if described is not None:
+                        found |= {key: described[key] for key in folders[folder] if key in described}
                         alone = [key for key in alone if key not in folders[folder]]
             for key, one in zip(alone, self._each(self._described_or_none, alone), strict=True):
                 if one is not None:
@@ -230,7 +230,7 @@ class VaultSecretProvider(BaseProvider):
         path = f"/v1/{url_path(self._mount.name)}/detailed-metadata/{quote(folder)}"
         try:
             reply = self._client.call("list", path, "list", call=call)
-            told = part(reply, "data", "key_info")
+            key_info = part(reply, "data", "key_info")
         except (BackendUnavailableError, AuthenticationError):
             raise
         except SecretNotFoundError as error:
@@ -243,7 +243,7 @@ class VaultSecretProvider(BaseProvider):
             return None
         now = server_time(call.date)
         found: dict[str, SecretMetadata] = {}
-        for name, one in told.items():
+        for name, one in key_info.items():
             versions = one.get("versions") or {}
             current = str(one.get("current_version"))
             info = versions.get(current)

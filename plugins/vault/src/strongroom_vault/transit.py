@@ -175,10 +175,10 @@ class VaultTransitEncryption(HoldsKey):
         results: list[dict[str, Any]] = []
         for start in range(0, len(inputs), _BATCH):
             piece = inputs[start : start + _BATCH]
-            told = part(self._ask(operation, {"batch_input": piece}), "batch_results", kind=list)
-            if len(told) != len(piece):
+            batch_results = part(self._ask(operation, {"batch_input": piece}), "batch_results", kind=list)
+            if len(batch_results) != len(piece):
                 raise no_server()
-            results += told
+            results += batch_results
         return results
 
     def _ask(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
