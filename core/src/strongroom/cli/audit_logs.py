@@ -19,7 +19,6 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import ComponentPlan
-    from strongroom.spec.references import Reference
 
 __all__ = ["AuditLog", "chosen_logs"]
 
@@ -115,13 +114,8 @@ def _of_hook(part: ComponentPlan) -> Iterator[AuditLog]:
             f"{part.position}: the options of this audit hook are in a pipeline",
             hint="name the log and its --key-file",
         )
-    options = part.options if part.prepare is None else part.prepare(_unused)
-    members = options or {}
+    members = part.resolved()
     path = members.get("path")
     paths = [] if path is None else path if isinstance(path, list) else [path]
     for one in paths:
         yield AuditLog(str(one), members.get("key"), members.get("key_file"))
-
-
-def _unused(reference: Reference) -> str:
-    raise AssertionError(reference.pipeline)  # a part that reads secrets was left out above

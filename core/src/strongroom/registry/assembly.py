@@ -289,9 +289,7 @@ class Assembly:
 
     def options_of(self, component: ComponentPlan) -> Mapping[str, Any]:
         """Return the options of a component, with the references in them filled in."""
-        if component.prepare is None:
-            return component.options or {}
-        return component.prepare(lambda reference: self._read_reference(component, reference))
+        return component.resolved(lambda reference: self._read_reference(component, reference))
 
     def _read_reference(self, component: ComponentPlan, reference: Reference) -> str:
         source = reference.pipeline

@@ -34,7 +34,7 @@ from strongroom.spec.plan import (
     circles,
 )
 from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
-from strongroom.spec.references import Reference
+from strongroom.spec.references import Reference, no_secret
 from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import declared
 from strongroom.spec.source import Source, read_source
@@ -424,13 +424,9 @@ class _Loader(Problems):
         lock = [plan.rotation_lock] if plan.rotation_lock is not None and self.only is None else []
         for component in (*components, *plan.hooks, *lock):
             if not component.reads:
-                options = self.attempts[component.path](_no_secret)
+                options = self.attempts[component.path](no_secret)
                 if isinstance(options, list):
                     self.problems += [problem for problem in options if problem.path not in paths]
-
-
-def _no_secret(reference: Reference) -> str:
-    raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use
 
 
 def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from strongroom._frozen import NamedTuple, frozen, member
 from strongroom.plugins.factories import load_factory
 from strongroom.spec.found import FoundSpec
-from strongroom.spec.references import Reference
+from strongroom.spec.references import Reference, no_secret
 from strongroom.spec.secret_plan import Position, SecretPlan
 
 __all__ = [
@@ -54,6 +54,17 @@ class ComponentPlan:
     """The names of options that decide which secret is meant, as its plugin says; None where it does not."""
     parts: frozenset[str] = frozenset()
     """The names of options that are components themselves, such as the second level of a cache."""
+
+    def resolved(self, read_secret: Callable[[Reference], str] = no_secret) -> Mapping[str, Any]:
+        """Return the factory's keyword arguments, references filled in.
+
+        Args:
+            read_secret: Reads a `${secret:…}` reference; not needed where `reads` is empty.
+
+        Raises:
+            SpecError: A reference leads nowhere, or what it brings in does not fit.
+        """
+        return (self.options or {}) if self.prepare is None else self.prepare(read_secret)
 
 
 class Part(NamedTuple):

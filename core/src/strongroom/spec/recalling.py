@@ -195,7 +195,7 @@ class Options:
         """
         for one in components(data, used):
             if not one["reads"] and (one["options"] is None or has_references(one)):
-                self.filled(one, _no_secret)
+                self.filled(one, references.no_secret)
 
     def _value(self, written: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
         kind, value, *more = written
@@ -277,7 +277,3 @@ def _all_components(plan: Plan) -> Iterator[ComponentPlan]:
     yield from plan.hooks
     yield from (one for one in (plan.rotation_lock, plan.serve) if one is not None)
     yield from plan.rotators.values()
-
-
-def _no_secret(reference: Reference) -> str:
-    raise AssertionError(reference.pipeline)  # components that read secrets are prepared at first use

@@ -25,6 +25,7 @@ __all__ = [
     "has_reference",
     "instead",
     "is_lone_reference",
+    "no_secret",
     "parse",
     "references",
     "resolve",
@@ -51,6 +52,11 @@ class Reference:
     default: str | None = None
     pipeline: str = ""
     field: str | None = None
+
+
+def no_secret(reference: Reference) -> str:
+    """Stand for reading a secret where no option has a reference to one."""
+    raise AssertionError(reference.pipeline)  # whoever calls has left out components that read secrets
 
 
 Part = str | Reference
