@@ -149,10 +149,10 @@ def test_an_application_of_fastapi_does_not_start_without_its_secrets(tmp_path, 
         (tmp_path / name).write_text(text)
     host = start(tmp_path, *command)
     assert host.process.wait(PATIENCE_SECONDS) == 3
-    told = host.log.read_text()
-    assert "PASSWORD: missing: nothing is stored at 'database/password'" in told
-    assert "SHORT: it has 16 characters" in told
-    assert "hunter2" not in told
+    log = host.log.read_text()
+    assert "PASSWORD: missing: nothing is stored at 'database/password'" in log
+    assert "SHORT: it has 16 characters" in log
+    assert "hunter2" not in log
 
 
 def test_gunicorn_replaces_its_workers_where_a_secret_changes(folder, start):

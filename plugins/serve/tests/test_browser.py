@@ -41,22 +41,22 @@ def server(served):
 
 
 @pytest.fixture
-def told():
+def seen_by_chromium():
     """Return what the browser complained of, and what it loaded."""
     return {"console": [], "loaded": []}
 
 
 @pytest.fixture(params=LOOKS)
-def page(request, chromium, server, told):
+def page(request, chromium, server, seen_by_chromium):
     width, scheme = LOOKS[request.param]
     context = chromium.new_context(
         viewport={"width": width, "height": 740}, color_scheme=scheme, base_url=server.url
     )
     made = context.new_page()
     made.look = request.param
-    made.on("console", lambda line: told["console"].append(line.text))
-    made.on("pageerror", lambda error: told["console"].append(str(error)))
-    made.on("request", lambda asked: told["loaded"].append(asked.url))
+    made.on("console", lambda line: seen_by_chromium["console"].append(line.text))
+    made.on("pageerror", lambda error: seen_by_chromium["console"].append(str(error)))
+    made.on("request", lambda asked: seen_by_chromium["loaded"].append(asked.url))
     yield made
     context.close()
 
@@ -72,7 +72,7 @@ def looked_at(page, name):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_an_administrator_logs_in_looks_and_logs_out(page, server, told):
+def test_an_administrator_logs_in_looks_and_logs_out(page, server, seen_by_chromium):
     reply = page.goto("/ui/")
     assert "unsafe" not in reply.headers["content-security-policy"]
     looked_at(page, "login")
@@ -95,8 +95,8 @@ def test_an_administrator_logs_in_looks_and_logs_out(page, server, told):
     page.goto("/ui/")
     assert page.get_by_label("Token of a client").is_visible()
     # A refused login, and a page without one, are 403: the browser says that, and nothing else.
-    assert [one for one in told["console"] if "403" not in one] == []
-    assert all(one.startswith(server.url) for one in told["loaded"])
+    assert [one for one in seen_by_chromium["console"] if "403" not in one] == []
+    assert all(one.startswith(server.url) for one in seen_by_chromium["loaded"])
 
 
 def test_the_policy_is_heeded_so_a_script_would_not_run(page, server):

@@ -35,8 +35,8 @@ def test_it_is_valid_and_any_client_gets_it_at_vaults_path(server):
 
 
 def test_it_names_the_mount_of_the_spec(served):
-    told = served(spec_of(mount="team/kv")).ask("GET", openapi.PATH).json()
-    assert "/v1/team/kv/data/{key}" in told["paths"]
+    document = served(spec_of(mount="team/kv")).ask("GET", openapi.PATH).json()
+    assert "/v1/team/kv/data/{key}" in document["paths"]
 
 
 @pytest.mark.parametrize(

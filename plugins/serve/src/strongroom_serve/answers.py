@@ -79,9 +79,9 @@ def bad_request(message: str) -> Answer:
     return errors(400, message)
 
 
-def not_allowed(told: str, methods: str = "GET") -> Answer:
+def not_allowed(message: str, methods: str = "GET") -> Answer:
     """Return 405 with its reason, and the methods that the path has, which HTTP demands."""
-    return errors(405, told, headers=((b"allow", methods.encode()),))
+    return errors(405, message, headers=((b"allow", methods.encode()),))
 
 
 def data_answer(data: Mapping[str, Any] | None, status: int = 200, **more: Any) -> Answer:

@@ -49,8 +49,8 @@ def answer(mount: str) -> Answer:
 def _description(mount: str) -> dict[str, Any]:
     from importlib.metadata import version  # it loads much, and few ask for this
 
-    told = "The secret's key: segments joined by `/`, which may be sent as they are or as `%2F`."
-    key = {"name": "key", "in": "path", "required": True, "description": told, "schema": _KEY}
+    description = "The secret's key: segments joined by `/`, which may be sent as they are or as `%2F`."
+    key = {"name": "key", "in": "path", "required": True, "description": description, "schema": _KEY}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -167,10 +167,17 @@ def _server(mount: str) -> dict[str, Any]:
 
 
 def _plain(name: str, summary: str, schema: str, *further: str, **more: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"operationId": name, "summary": summary, "responses": _answers(schema), **more}
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": summary,
+        "responses": _answers(schema),
+        **more,
+    }
     for status in further:
-        told["responses"][status] = _with_body("Not all of it.", {"anyOf": [_ref(schema), _ref("Errors")]})
-    return told
+        operation["responses"][status] = _with_body(
+            "Not all of it.", {"anyOf": [_ref(schema), _ref("Errors")]}
+        )
+    return operation
 
 
 # --- pieces ---
@@ -188,12 +195,12 @@ def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _query(name: str, schema: Mapping[str, Any], told: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": told, "schema": schema}
+def _query(name: str, schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-def _with_body(told: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"description": told, "content": {"application/json": {"schema": schema}}}
+def _with_body(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _answers(schema: str, *refusals: str) -> dict[str, Any]:
@@ -205,12 +212,12 @@ def _refusals(*more: str) -> dict[str, Any]:
 
 
 def _responses() -> dict[str, Any]:
-    told = {**_REFUSALS, "404": "There is no such secret.", "413": "The body is larger than 2 MiB."}
-    return {status: _with_body(text, _ref("Errors")) for status, text in told.items()}
+    descriptions = {**_REFUSALS, "404": "There is no such secret.", "413": "The body is larger than 2 MiB."}
+    return {status: _with_body(text, _ref("Errors")) for status, text in descriptions.items()}
 
 
-def _header(name: str, told: str) -> dict[str, Any]:
-    return {"type": "apiKey", "in": "header", "name": name, "description": told}
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"type": "apiKey", "in": "header", "name": name, "description": description}
 
 
 _SCHEMES: Final = {
