@@ -108,8 +108,9 @@ def spec_page() -> Iterator[str]:
     """Yield the members of a spec, then the options of each component by kind and type."""
     yield "# The spec\n\nWhat `strongroom.yaml` may say. Options of components come from their plugins.\n"
     yield (
-        "In an editor with yaml-language-server, this first line gives completion and checks as you type:\n\n"
-        "```text\n# yaml-language-server: $schema=schemas/strongroom.schema.json\n```\n"
+        "In an editor with yaml-language-server, `strongroom schema > strongroom.schema.json` and this first "
+        "line of the spec give completion and checks as you type:\n\n"
+        "```text\n# yaml-language-server: $schema=strongroom.schema.json\n```\n"
     )
     schema = models.Spec.model_json_schema()
     yield f"## The whole\n\n{_options(schema)}"

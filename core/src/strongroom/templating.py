@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError
@@ -27,12 +27,15 @@ class BadTemplateError(ValueError):
     """Text that is not a template; the message quotes nothing of it."""
 
 
-@lru_cache(maxsize=1)
-def environment() -> ImmutableSandboxedEnvironment:
+@lru_cache(maxsize=2)
+def environment(line_end: Literal["\n", "\r\n"] = "\n") -> ImmutableSandboxedEnvironment:
     """Return the environment: sandboxed, strict about names, without files and without HTML's escapes.
 
     `urlencode` quotes `/` too, since what is filled in is a part of a URL and never its path. True and false
     are written as in JSON, mappings and lists as JSON.
+
+    Args:
+        line_end: What the lines end in of what is made of a template.
     """
     try:
         from jinja2 import StrictUndefined
@@ -48,6 +51,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     made = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        newline_sequence=line_end,
         autoescape=False,  # configuration files are not HTML
         finalize=_written,
     )

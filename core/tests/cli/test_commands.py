@@ -439,6 +439,14 @@ def test_render_is_whole_private_and_sandboxed(strongroom):
     assert not [name for name in os.listdir() if name.startswith(".out")]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_template_keeps_its_line_ends(strongroom, end):
+    strongroom("set", "a", stdin="value")
+    Path("t.j2").write_bytes(b"x" + end + b'{{ secret("a") }}' + end)
+    strongroom("render", "t.j2", "-o", "made")
+    assert Path("made").read_bytes() == b"x" + end + b"value" + end
+
+
 def test_backup_restore_and_rekey(strongroom):
     strongroom("set", "a", stdin="1")
     strongroom("backup", "copy.enc")

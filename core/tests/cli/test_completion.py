@@ -1,6 +1,7 @@
 """Completion in a real shell: the printed script is sourced, and asked as Tab does."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,32 @@ def test_bash_is_offered(offered, words, expected):
 
 def test_fish_gets_whole_descriptions(strongroom):
     assert 'string split -m 1 ","' in strongroom("completion", "fish").stdout
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("strongroom in", "init\tWrite a spec, and make an encrypted store and its key."),
+        ("strongroom run --only TOKEN,DATABASE_U", "TOKEN,DATABASE_URL\nTOKEN,DATABASE_USER"),
+        ("strongroom run -- xarg", "xargs"),
+        ("strongroom run -- cat ./strongroom.y", "./strongroom.yaml"),
+    ],
+)
+def test_fish_is_offered(strongroom, line, expected):
+    """As Tab has it, in a real fish, which not every machine has."""
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish here")
+    Path("strongroom.yaml").write_text(SPEC)
+    Path("strongroom.fish").write_text(strongroom("completion", "fish").stdout)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source strongroom.fish; complete -C '{line}'"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.stdout.strip() == expected
 
 
 def test_files_are_offered_behind_the_program(offered, strongroom):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,14 @@ def test_the_file_that_was_taken_over_is_kept_out_of_git(strongroom):
     Path(".env").write_text("A=hunter22-geheim\n")
     strongroom("init", "--from", ".env")
     assert ".env" in Path(".gitignore").read_text().splitlines()
+
+
+def test_a_key_that_git_tracks_already_is_told(strongroom):
+    """No line of `.gitignore` takes it out of the next commit."""
+    Path("strongroom.yaml").unlink()
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    Path("app.key").touch(mode=0o600)
+    Path("app.key").write_text(strongroom("keygen").stdout)
+    assert "git tracks" not in strongroom("init", "--force").stderr
+    subprocess.run(["git", "add", "-f", "app.key"], check=True)
+    assert "git tracks app.key already" in strongroom("init", "--force").stderr

@@ -193,6 +193,11 @@ def test_a_syntax_error_ends_the_list_and_keeps_what_was_found_before(tmp_path):
     assert "hunter2" not in "".join(found)
 
 
+def test_a_syntax_error_names_the_mark_that_is_missing(tmp_path):
+    (found,) = problems(tmp_path, "version: 1\npipelines: {\n  hunter2: 1\n")
+    assert found == "4:1: not YAML: did not find expected ',' or '}'"
+
+
 def test_an_unquoted_value_with_an_asterisk_is_not_shown(tmp_path):
     found = problems(
         tmp_path, "version: 1\npipelines: {a: {provider: {type: env, prefix: *hunter2secret}}}\n"

@@ -26,6 +26,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?")
 _WORDS: dict[str, Scalar] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_./-]{1,128}")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_MARK = re.compile(r"'[,:?\[\]{}-]'")
+"""A mark of YAML itself, which the parser misses; what else it quotes may be a piece of the file."""
 # libyaml's parser checks neither depth nor C stack in Python's way, so only its event stream is used.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -394,4 +396,5 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
     if mark is None and (position := getattr(error, "position", None)) is not None:
         return Problem(0, 0, "", f"not YAML: a character that YAML does not allow, at offset {position}")
     said = getattr(error, "problem", None) or "the text cannot be read"
-    return Problem(line, column, "", f"not YAML: {_QUOTED.sub('…', str(said))}")
+    shown = _QUOTED.sub(lambda found: found[0] if _MARK.fullmatch(found[0]) else "…", str(said))
+    return Problem(line, column, "", f"not YAML: {shown}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +81,12 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     with suppress(ConfigurationError):  # it is closed, so that it is used without as well
         trust(str(spec.resolve()), text)
     ignored = _ignore(spec.absolute().parent, source)
+    tracked = _tracked(spec.absolute().parent)
+    if tracked:
+        settings.warn(
+            f"git tracks {' and '.join(tracked)} already, so that .gitignore does not help: "
+            f"`git rm --cached {' '.join(tracked)}`, and `strongroom rekey` where others have seen the key"
+        )
     if settings.json:
         output.as_json(
             {
@@ -182,6 +189,16 @@ def _ignore(folder: Path, source: str | None) -> list[str]:
         with path.open("a", encoding="utf-8") as file:
             file.write(gap + "".join(f"{line}\n" for line in missing))
     return missing
+
+
+def _tracked(folder: Path) -> list[str]:
+    """Return which of store and key git has in its index; none where there is no git or no work tree."""
+    words = ["git", "ls-files", "-z", "--", STORE, KEY]
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, cwd=folder)  # noqa: S603  # the user's own git
+    except OSError:
+        return []
+    return [] if done.returncode else sorted(os.fsdecode(one) for one in done.stdout.split(b"\0") if one)
 
 
 def _summary(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:

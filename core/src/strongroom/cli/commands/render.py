@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -54,7 +54,8 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
         return registry.get_secret(key) if field is None else registry.get_field(key, field)
 
     try:
-        made = environment().from_string(text, globals={"secret": secret})
+        line_end: Literal["\n", "\r\n"] = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
+        made = environment(line_end).from_string(text, globals={"secret": secret})
         declared = _needed(registry, text)
         return made.render(declared)
     except StrongroomError:
