@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 
 import pytest
@@ -269,6 +270,14 @@ def test_who_guesses_tokens_is_slowed_down_and_others_are_not(served):
     assert [one.outcome for one in server.recorder.events if one.actor == "unknown"] == ["denied"] * 3
     now[0] += 2
     assert [server.get("app/x", token="x" * 20).status for _ in range(3)] == [403, 403, 429]
+
+
+def test_the_connection_of_one_who_guesses_is_closed_with_what_was_sent_on_it_already(served):
+    server = served(spec_of(web()), guesses=GuessLimit(burst=2, per_second=1.0, clock=lambda: 0.0))
+    request = "GET /v1/secret/data/app/x HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {}\r\n\r\n"
+    tokens = [f"guess-{number:020}" for number in range(5)] + [WEB]
+    answer = server.raw("".join(map(request.format, tokens)).encode())
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"403", b"403", b"429"]
 
 
 def test_requests_without_a_token_are_not_guesses(served):

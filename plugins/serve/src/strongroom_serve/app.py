@@ -22,7 +22,7 @@ from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
-from strongroom_serve.metrics import Metrics, text_of
+from strongroom_serve.metrics import Metrics
 from strongroom_serve.request import Body, Refused, Request
 from strongroom_serve.ui import PREFIX, Pages
 
@@ -33,6 +33,7 @@ _BEARER: Final = b"bearer "
 _THROTTLED: Final = 429
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_CLOSE: Final = (b"connection", b"close")
 _NOT_OFFERED: Final = frozenset({"undelete", "destroy", "config", "subkeys"})
 _METHODS: Final = {"data": "GET, POST, PUT, DELETE", "metadata": "GET, LIST, DELETE"}
 _YES: Final = frozenset({"true", "1"})
@@ -107,6 +108,8 @@ class App:
         self.metrics.duration.observe(time.perf_counter() - started)
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [answer.kind, _NO_STORE, length, *answer.headers]
+        if _CLOSE in answer.headers:
+            scope["strongroom.close"]()
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         if not body.ended and answer.status != _THROTTLED:
@@ -187,7 +190,7 @@ class App:
         wait = self._guesses.wait_of(request.peer)
         if wait:
             seconds = b"%d" % math.ceil(wait)
-            slow = ((b"retry-after", seconds), (b"connection", b"close"))
+            slow = ((b"retry-after", seconds), _CLOSE)
             raise Refused(
                 errors(_THROTTLED, "too many requests without a good token", headers=slow), "guessing"
             )
@@ -336,26 +339,8 @@ class App:
         return Answer(200 if ok else 503, as_json(report))
 
     def _metrics(self) -> Answer:
-        gauges = {
-            "strongroom_serve_draining": ("Whether the server is ending.", [({}, float(self.draining))]),
-            **_cache_gauges(self.backend),
-        }
-        return Answer(200, text_of(self.metrics, gauges).encode(), kind=_TEXT)
-
-
-def _cache_gauges(backend: Backend) -> dict[str, Any]:
-    figures = backend.sync.figures()
-    gauges: dict[str, Any] = {
-        "strongroom_audit_failures": (
-            "Operations that an audit hook could not record.",
-            [({}, float(figures.audit_failures))],
-        )
-    }
-    for name, stats in sorted(figures.caches.items()):
-        for what in ("hits", "misses", "stale", "negative", "evictions", "errors", "entries"):
-            gauge = gauges.setdefault(f"strongroom_cache_{what}", (f"The cache's {what}.", []))
-            gauge[1].append(({"pipeline": name}, float(getattr(stats, what))))
-    return gauges
+        text = self.metrics.text(self.backend.sync.figures(), draining=self.draining)
+        return Answer(200, text.encode(), kind=_TEXT)
 
 
 def _not_offered(path: str, engine: str) -> Answer:

@@ -114,6 +114,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self._peer: tuple[bool, int | None, str] = (is_tcp, None, "-")
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused = False
+        self._is_last = False
 
     def connection_made(self, transport: Any) -> None:
         self._peer = (self._is_tcp, *_who(transport, is_tcp=self._is_tcp))
@@ -145,7 +146,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     def _build_http_scope(self, *given: Any) -> dict[str, Any]:
         scope: dict[str, Any] = super()._build_http_scope(*given)
         scope["strongroom.peer"] = self._peer
+        scope["strongroom.close"] = self._close_after_answer
         return scope
+
+    def _close_after_answer(self) -> None:
+        self._is_last = True
+
+    def _will_close(self, *given: Any) -> bool:
+        # gunicorn passes an application's `Connection: close` on, and keeps the connection all the same.
+        closes: bool = self._is_last or super()._will_close(*given)
+        return closes
 
     def _is_websocket_upgrade(self, request: Any) -> bool:
         del request

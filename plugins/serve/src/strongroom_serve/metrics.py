@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-__all__ = ["Counter", "Histogram", "Metrics", "text_of"]
+__all__ = ["Counter", "Histogram", "Metrics"]
 
+_RESULTS: Final = {"hits": "hit", "misses": "miss", "stale": "stale", "negative": "negative"}
+"""Members of a cache's counts, and how telemetry names them."""
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Counter:
     """A count for each set of labels."""
 
-    def __init__(self, name: str, summary: str, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, summary: str, labels: tuple[str, ...], begins: Iterable[tuple[str, ...]] = ()
+    ) -> None:
         self.name, self.summary, self.labels = name, summary, labels
-        self._counts: dict[tuple[str, ...], int] = {}
+        # What is not there before it is counted first has no increase that Prometheus could see.
+        self._counts: dict[tuple[str, ...], int] = dict.fromkeys(begins, 0)
 
     def add(self, *values: str) -> None:
         """Count one more."""
@@ -74,31 +80,61 @@ class Metrics:
             "strongroom_serve_refused_total",
             "Requests that were refused before anything was asked.",
             ("reason",),
+            [("token",), ("guessing",), ("rule",), ("host",)],
         )
         self.reloads = Counter(
-            "strongroom_serve_reloads_total", "Times the spec was read again.", ("outcome",)
+            "strongroom_serve_reloads_total",
+            "Times the spec was read again.",
+            ("outcome",),
+            [("ok",), ("failed",)],
         )
 
+    def text(self, figures: Any, *, draining: bool) -> str:
+        """Return all of it in Prometheus's text form.
 
-def text_of(metrics: Metrics, gauges: Mapping[str, tuple[str, list[tuple[dict[str, str], float]]]]) -> str:
-    """Return all of it in Prometheus's text form.
+        Args:
+            figures: What the registry has counted: its `figures()`.
+            draining: Whether the server is ending.
+        """
+        own = (self.requests, self.duration, self.refused, self.reloads)
+        return "\n".join([*(line for one in own for line in one.lines()), *_figures(figures, draining), ""])
 
-    Args:
-        metrics: What was counted.
-        gauges: By name, what each means, and its values by labels.
-    """
-    lines: list[str] = []
-    for one in (metrics.requests, metrics.duration, metrics.refused, metrics.reloads):
-        lines += one.lines()
-    for name, (summary, values) in gauges.items():
-        lines += [f"# HELP {name} {summary}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{_labels(labels.items())} {value:g}" for labels, value in values]
-    return "\n".join(lines) + "\n"
+
+def _figures(figures: Any, draining: bool) -> Iterator[str]:  # it stands beside what it is shown with
+    caches = sorted(figures.caches.items())
+    reads = [
+        ({"pipeline": name, "result": result}, getattr(stats, member))
+        for name, stats in caches
+        for member, result in _RESULTS.items()
+    ]
+    yield from _family("strongroom_cache_requests_total", "Reads of caches.", reads)
+    for member, meaning in (
+        ("evictions", "Entries that made room."),
+        ("errors", "Failures of a second level."),
+    ):
+        counts = [({"pipeline": name}, getattr(stats, member)) for name, stats in caches]
+        yield from _family(f"strongroom_cache_{member}_total", meaning, counts)
+    summary = "Operations that the audit trail could not take."
+    yield from _family("strongroom_audit_failures_total", summary, [({}, figures.audit_failures)])
+    entries = [({"pipeline": name}, stats.entries) for name, stats in caches]
+    yield from _family("strongroom_cache_entries", "Entries in memory.", entries)
+    left = [({"pipeline": name}, seconds) for name, seconds in sorted(figures.lease_seconds_left.items())]
+    yield from _family(
+        "strongroom_lease_seconds_left", "Seconds until the first lease of this process ends.", left
+    )
+    yield from _family("strongroom_serve_draining", "Whether the server is ending.", [({}, int(draining))])
+
+
+def _family(name: str, summary: str, values: Iterable[tuple[dict[str, str], float]]) -> Iterator[str]:
+    yield f"# HELP {name} {summary}"
+    yield f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"
+    for labels, value in values:
+        yield f"{name}{_labels(labels.items())} {value}"
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> str:
-    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
-    return f"{{{labels}}}" if labels else ""
+    summary = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
+    return f"{{{summary}}}" if summary else ""
 
 
 def _escaped(text: str) -> str:

