@@ -108,12 +108,12 @@ def _figures(figures: Any, draining: bool) -> Iterator[str]:  # it stands beside
         for member, result in _RESULTS.items()
     ]
     yield from _family("strongroom_cache_requests_total", "Reads of caches.", reads)
-    for member, meaning in (
+    for member, what in (
         ("evictions", "Entries that made room."),
-        ("errors", "Failures of a second level."),
+        ("errors", "Failures of second levels."),
     ):
         counts = [({"pipeline": name}, getattr(stats, member)) for name, stats in caches]
-        yield from _family(f"strongroom_cache_{member}_total", meaning, counts)
+        yield from _family(f"strongroom_cache_{member}_total", what, counts)
     summary = "Operations that the audit trail could not take."
     yield from _family("strongroom_audit_failures_total", summary, [({}, figures.audit_failures)])
     entries = [({"pipeline": name}, stats.entries) for name, stats in caches]
@@ -133,8 +133,8 @@ def _family(name: str, summary: str, values: Iterable[tuple[dict[str, str], floa
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> str:
-    summary = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
-    return f"{{{summary}}}" if summary else ""
+    text = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
+    return f"{{{text}}}" if text else ""
 
 
 def _escaped(text: str) -> str:
