@@ -100,7 +100,7 @@ class Metrics:
         return "\n".join([*(line for one in own for line in one.lines()), *_figures(figures, draining), ""])
 
 
-def _figures(figures: Any, draining: bool) -> Iterator[str]:  # it stands beside what it is shown with
+def _figures(figures: Any, draining: bool) -> Iterator[str]:
     caches = sorted(figures.caches.items())
     reads = [
         ({"pipeline": name, "result": result}, getattr(stats, member))
