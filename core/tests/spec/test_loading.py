@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
+from strongroom.plugins.builtins import RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
 from strongroom.spec.references import UnresolvedError, resolve
@@ -28,6 +29,20 @@ def plan(tmp_path, text, **kwargs):
 
 
 MEMORY = "version: 1\npipelines:\n  app: {provider: {type: memory}}\n"
+
+
+def test_a_load_validates_options_once_as_written_and_once_with_references_filled_in(monkeypatch):
+    validate, count = RetryConfig.model_validate_json, 0
+
+    def counted(*args, **options):
+        nonlocal count
+        count += 1
+        return validate(*args, **options)
+
+    monkeypatch.setattr(RetryConfig, "model_validate_json", counted)
+    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "retry"}]}
+    load_plan({"version": 1, "pipelines": {"app": pipeline}})
+    assert count == 2
 
 
 @pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])

@@ -54,7 +54,8 @@ def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
     """Return what is wrong with the options as written, looking nothing up."""
     complaints = _bad_references(node) + _unknown_options(plugin, node)
     data = _options_data(node)
-    for loc, kind, message in _errors(plugin.config, data):
+    model = _model_of(plugin.config, data)
+    for loc, kind, message in model if isinstance(model, list) else ():
         if kind == "extra_forbidden" and len(loc) == 1:
             continue  # said already, with the nearest name
         at = node.at(loc)
@@ -209,29 +210,33 @@ def _wrong_even_so(value: object, kind: str) -> bool:
     return not lone and kind.endswith(("_type", "_parsing"))
 
 
-def _errors(config: type[BaseModel], data: dict[str, Any]) -> list[tuple[NodePath, str, str]]:
+ModelErrors = list[tuple[NodePath, str, str]]
+"""Where something is wrong, pydantic's name for it, and what to say of it."""
+
+
+def _model_of(config: type[BaseModel], data: dict[str, Any]) -> BaseModel | ModelErrors:
+    """Return the options as the plugin's model has them, or what is wrong with them."""
     try:
-        config.model_validate_json(json.dumps(data), strict=True)
+        return config.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         return complaints_of(error)
     except Exception as error:  # noqa: BLE001  # a plugin's own validator may raise anything; its text could hold a value
         return [((), "plugin", f"the plugin's own check failed with {type(error).__name__}")]
-    return []
 
 
 def _validated(config: type[BaseModel], data: dict[str, Any], lone: set[NodePath]) -> BaseModel:
-    errors = _errors(config, data)
-    if errors and lone:
+    model = _model_of(config, data)
+    if isinstance(model, list) and lone:
         # Text from a reference where a number or boolean is wanted: read it as the plain scalar it is.
-        for loc, kind, _ in errors:
+        for loc, kind, _ in model:
             path = next((path for path in lone if loc[: len(path)] == path), None)
             if path is not None and kind.endswith(("_type", "_parsing")):
                 text = _get(data, path)
                 _put(data, path, plain_scalar(text) if isinstance(text, str) and text else text)
-        errors = _errors(config, data)
-    if errors:
-        raise OptionsError([(loc, _scrubbed(kind, message, data)) for loc, kind, message in errors])
-    return config.model_validate_json(json.dumps(data), strict=True)
+        model = _model_of(config, data)
+    if isinstance(model, list):
+        raise OptionsError([(loc, _scrubbed(kind, message, data)) for loc, kind, message in model])
+    return model
 
 
 def _placed(value: Any, folder: Path) -> Any:
