@@ -138,7 +138,7 @@ def test_what_keepassxc_exports_is_imported(tmp_path, run, imported):
     database.save()
     found = imported(exported("csv"), "--format", "keepass")
     assert found == {"web/shop": "a value", "web/same": "written there"}
-    assert imported(exported("xml"), "--format", "xml", "--overwrite") == found
+    assert imported(exported("xml"), "--format", "keepass", "--overwrite") == found
     shown = run(
         "keepassxc-cli", "show", "-q", "-s", "-a", "Password", path, "web/shop", given="open\n"
     ).stdout
