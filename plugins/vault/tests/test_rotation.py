@@ -44,6 +44,21 @@ def test_a_secret_is_rotated_resumed_and_rolled_back(server, any_mount):
         assert provider.list_secrets() == [KEY]
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_rollback_within_the_grace_needs_two_versions_kept(server, mount, kept):
+    server.client.secrets.kv.v2.update_metadata(KEY, mount_point=mount, max_versions=kept)
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        provider.set_secret(KEY, "first")
+        rotation = SecretRotation(provider, apply=lambda *_: None, grace_seconds=60, lock=MemoryCacheStore())
+        rotation.rotate(KEY, "second")
+        if kept == 1:
+            with pytest.raises(RotationError, match="no longer there"):
+                rotation.rollback(KEY)
+        else:
+            rotation.rollback(KEY)
+        assert provider.get_secret(KEY) == ("second" if kept == 1 else "first")
+
+
 def test_the_age_is_vaults(server, mount):
     with VaultSecretProvider(server.url, server.token, mount) as provider:
         provider.set_secret(KEY, "first")
