@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -439,6 +440,31 @@ def test_render_is_whole_private_and_sandboxed(strongroom):
     assert not [name for name in os.listdir() if name.startswith(".out")]
 
 
+def test_what_is_not_an_ordinary_file_is_written_to_and_never_replaced(strongroom, tmp_path):
+    """As root, a device that was replaced would be gone for everybody."""
+    strongroom("set", "a", stdin="value")
+    Path("t.j2").write_text('{{ secret("a") }}')
+    for stdout in ("-", "/dev/stdout", "/dev/fd/1"):
+        assert strongroom("render", "t.j2", "-o", stdout).stdout == "value"
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    strongroom("render", "t.j2", "-o", "pipe")
+    assert os.read(reader, 100) == b"value"
+    os.close(reader)
+    assert Path("pipe").is_fifo()
+    Path("target").write_text("old")
+    Path("link").symlink_to("target")
+    assert "is a symbolic link" in strongroom("render", "t.j2", "-o", "link", expected=2).stderr
+    assert (Path("link").is_symlink(), Path("target").read_text()) == (True, "old")
+    assert not Path("-").exists()
+    shared = Path(f"/dev/shm/{tmp_path.name}-{os.getpid()}")
+    if shared.parent.is_dir():
+        for _ in range(2):
+            strongroom("render", "t.j2", "-o", str(shared))
+        assert shared.read_text() == "value"
+        shared.unlink()
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_template_keeps_its_line_ends(strongroom, end):
     strongroom("set", "a", stdin="value")
@@ -585,3 +611,17 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
             Path("pipe").write_text(text)
             assert expected in reader.communicate(timeout=60)[0]
         assert reader.returncode == 0
+
+
+def test_a_file_that_is_mounted_by_itself_is_named(tmp_path, monkeypatch):
+    """As in a container: what fails is not a temporary file that nobody knows."""
+    from strongroom.cli.commands import render
+    from strongroom.cli.errors import UsageError
+
+    def busy(*_):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(tmp_path / ".out.12345"))
+
+    monkeypatch.setattr(render, "write_atomically", busy)
+    with pytest.raises(UsageError, match="out cannot be replaced: something is mounted on it") as caught:
+        render._write(tmp_path / "out", b"value")
+    assert caught.value.__context__ is None

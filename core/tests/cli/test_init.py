@@ -235,3 +235,10 @@ def test_a_key_that_git_tracks_already_is_told(strongroom):
     assert "git tracks" not in strongroom("init", "--force").stderr
     subprocess.run(["git", "add", "-f", "app.key"], check=True)
     assert "git tracks app.key already" in strongroom("init", "--force").stderr
+
+
+def test_a_gitignore_in_another_encoding_is_added_to(strongroom):
+    Path("strongroom.yaml").unlink()
+    Path(".gitignore").write_bytes(b"b\xfccher/\n")
+    strongroom("init")
+    assert Path(".gitignore").read_bytes().startswith(b"b\xfccher/\nsecrets.enc\n")

@@ -177,7 +177,7 @@ def _declared(values: Mapping[str, str], composed: Mapping[str, str]) -> str:
 def _ignore(folder: Path, source: str | None) -> list[str]:
     """Add store, key and the `.env` that was taken over to `.gitignore`, where they are not in it already."""
     path = folder / ".gitignore"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
     # Beside the store lie SQLite's own files, beside the key for a moment the next one.
     present = {line.strip().removeprefix("/") for line in text.splitlines()}
     wanted = [STORE, f"{STORE}-*", KEY, f"{KEY}.*"]

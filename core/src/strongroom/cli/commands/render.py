@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
 
 
+_STDOUT = frozenset({"-", "/dev/stdout"})
+
+
 @command("render")
 @click.argument("template", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
 def render_command(settings: GlobalOptions, *, template: Path, target: Path | None) -> None:
     """Fill in TEMPLATE (Jinja2, in its sandbox): {{ secret("key", field="f") }} and the declared names.
 
-    A name that is not declared is an error. FILE is written whole or not at all.
+    A name that is not declared is an error. FILE is written whole or not at all; - is stdout, and a device or
+    pipe is written to.
     Jinja2 comes with the extra: pip install 'strongroom[templates]'.
 
     Example: strongroom render config.ini.j2 -o config.ini
@@ -34,10 +39,37 @@ def render_command(settings: GlobalOptions, *, template: Path, target: Path | No
     text = _source(template)
     with settings.registry() as registry:
         rendered = render(text, str(template), registry)
-    if target is None:
+    if target is None or str(target) in _STDOUT:
         output.raw(rendered.encode())
     else:
-        write_atomically(target, rendered.encode())
+        _write(target, rendered.encode())
+
+
+def _write(target: Path, data: bytes) -> None:
+    """Put a file in its place as a whole; write into what is not an ordinary file, which nothing may replace.
+
+    Raises:
+        UsageError: It is a symbolic link, or something is mounted on it.
+    """
+    is_descriptor = str(target).startswith(("/dev/", "/proc/")) and target.is_symlink()
+    if is_descriptor or (target.exists() and not target.is_file() and not target.is_dir()):
+        with target.open("ab") as stream:  # a device, a pipe
+            stream.write(data)
+        return
+    if target.is_symlink():
+        raise errors.UsageError(f"{target} is a symbolic link", hint="name the file that it points to")
+    busy = False
+    try:
+        write_atomically(target, data)
+    except OSError as error:
+        busy = error.errno == errno.EBUSY
+        if not busy:
+            raise
+    if busy:  # a container's file that was mounted by itself
+        raise errors.UsageError(
+            f"{target} cannot be replaced: something is mounted on it",
+            hint=f"leave out -o, and redirect: `strongroom render … > {target}`",
+        )
 
 
 def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
