@@ -120,6 +120,7 @@ class RabbitMQ(Server):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        until(lambda: listens(self.epmd_port), process=self.epmd)  # or the server starts one that outlives it
         super().__init__()
 
     def command(self):
