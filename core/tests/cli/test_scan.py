@@ -192,6 +192,27 @@ def test_staged_looks_at_what_is_staged_and_at_nothing_else(folder, scan):
     assert scan("--staged", "strongroom.yaml").returncode == 0
 
 
+def test_staged_looks_past_files_in_conflict(folder, scan):
+    """They have no content that is staged, and the others are looked at."""
+
+    def commit(text):
+        Path("file").write_text(text)
+        git("add", "file")
+        git("commit", "--quiet", "-m", "m")
+
+    git("add", ".")
+    commit("base")
+    git("checkout", "--quiet", "-b", "other")
+    commit("theirs")
+    git("checkout", "--quiet", "-")
+    commit("ours")
+    subprocess.run(["git", "merge", "other"], check=False, capture_output=True)
+    assert scan("--staged").returncode == 0
+    Path("new").write_text(VALUE)
+    git("add", "new")
+    assert scan("--staged").stdout.splitlines()[0] == "new:1:1: PASSWORD (plain)"
+
+
 def test_staged_knows_odd_names_and_deletions(folder, scan):
     names = ["with space", "new\nline", "ümläut", "-dash"]
     Path("gone").write_text("x")

@@ -83,11 +83,13 @@ def _is_a_terminal(path: Path) -> bool:
 def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield every file that the next commit adds or changes, with its content as it is staged.
 
+    What a merge has left in conflict is not staged: git makes no commit before it is.
+
     Raises:
         UsageError: There is no git, or this is not a work tree.
     """
     raw = _git(
-        "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=d", "--", *paths
+        "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=du", "--", *paths
     )
     raw_fields = iter(raw.split(b"\0")[:-1])
     changes = [
