@@ -1,0 +1,84 @@
+"""A watch of PostgreSQL whose connection is cut again and again: what was missed is told, once and in order."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import psycopg
+import pytest
+from strongroom import SecretProviderRegistry
+from strongroom.testing.faults import FaultProxy
+from strongroom_postgresql import PostgreSQLSecretProvider
+
+KEYS = [f"app/{number}" for number in range(4)]
+PATIENCE = 120.0
+
+
+class Heard:
+    """The versions that a callback was told, by key."""
+
+    def __init__(self):
+        self.versions = {key: [] for key in KEYS}
+        self.more = threading.Condition()
+
+    def __call__(self, changes):
+        with self.more:
+            for one in changes:
+                self.versions[one.key].append(one.version)
+            self.more.notify_all()
+
+    def wait_for(self, last):
+        def is_there():
+            return all(self.versions[key][-1:] == [version] for key, version in last.items())
+
+        with self.more:
+            assert self.more.wait_for(is_there, PATIENCE), (
+                last,
+                {k: v[-3:] for k, v in self.versions.items()},
+            )
+
+
+def cut(admin, schema):
+    """End the connections that listen for changes of this schema."""
+    statement = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = %s"
+    return admin.execute(statement, [f'LISTEN "strongroom_{schema}"']).fetchone()[0]
+
+
+@pytest.mark.parametrize(("changes", "cuts"), [(120, 2), pytest.param(10_000, 20, marks=pytest.mark.torture)])
+def test_the_last_version_of_every_burst_is_told_over_disconnections(server, schema, changes, cuts):
+    key, heard = os.urandom(32), Heard()
+    url = f"postgresql://postgres:{server.password}@127.0.0.1:{{}}/postgres?sslmode=disable"
+    spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+    written = {name: [] for name in KEYS}
+    with (
+        FaultProxy(server.port) as proxy,
+        PostgreSQLSecretProvider(url.format(proxy.port), schema=schema, encryption_key=key) as watched,
+        PostgreSQLSecretProvider(url.format(server.port), schema=schema, encryption_key=key) as writer,
+        psycopg.connect(url.format(server.port), autocommit=True) as admin,
+        SecretProviderRegistry(spec) as registry,
+    ):
+
+        def write(count):
+            for number in range(count):
+                name = KEYS[number % len(KEYS)]
+                before = written[name][-1] if written[name] else None
+                written[name].append(writer.set_secret_if(name, f"value {number}", before))
+
+        registry.register("app", watched, prefix="")
+        write(len(KEYS))
+        first = {name: versions[-1] for name, versions in written.items()}
+        with registry.watch("app/", heard):
+            burst = changes // cuts
+            for _ in range(cuts):
+                write(burst // 3)
+                proxy.mode = "refuse"  # so that it does not find its way back at once
+                assert cut(admin, schema) >= 1
+                write(burst // 3)
+                proxy.mode = "pass"
+                write(burst - 2 * (burst // 3))
+                heard.wait_for({name: versions[-1] for name, versions in written.items()})
+    for name, versions in heard.versions.items():
+        places = [written[name].index(version) for version in versions]
+        assert places == sorted(set(places)), name
+        assert first[name] not in versions
