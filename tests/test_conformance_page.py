@@ -15,6 +15,7 @@ from strongroom.testing.middleware import CHAIN
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "write_conformance.py"
 MIDDLEWARE = "|".join(name.title() for name in CHAIN)
+WHOLLY_TORTURE = ("plugins/pass/", "plugins/sops/")
 KIT = re.compile(
     rf"(?P<provider>[^:]+::\w+)Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>\w+?)(?:_beyond)?(\[.+)?",
     re.DOTALL,
@@ -48,7 +49,10 @@ def test_all_kits(script):
     """The page is what would be written; the sample has each test with each middleware, too."""
     found = script.collected()
     assert script.PAGE.read_text() == "\n".join(script.page(found["classes"])) + "\n"
-    check_sample(found, providers=len([*script.ROOT.glob("plugins/*/tests/test_conformance.py")]))
+    # Two have a program at each call, and one of them not everywhere: `make torture` runs all of these.
+    found["beyond"] = [test for test in found["beyond"] if not test.startswith(WHOLLY_TORTURE)]
+    files = [*script.ROOT.glob("plugins/*/tests/test_conformance.py")]
+    check_sample(found, providers=len(files) - len(WHOLLY_TORTURE))
     sample = {one[1:] for one in behind(found["sample"])}
     assert {one[1:] for one in behind(found["beyond"])} - sample == set()
 

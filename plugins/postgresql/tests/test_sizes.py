@@ -84,9 +84,9 @@ def calls(provider):
     ]
 
 
-def check(server, schema, monkeypatch, neighbours):
+def check(server, schema, monkeypatch, neighbours, *, is_analyzed=False):
     url = f"{server.url()}?sslmode=disable"
-    plans, run = Plans(url), Connection.run
+    plans, run, wrong = Plans(url), Connection.run, []
 
     def looked_at(self, statement, values, deadline):
         plans.look(statement, values)
@@ -94,26 +94,35 @@ def check(server, schema, monkeypatch, neighbours):
 
     try:
         with PostgreSQLSecretProvider(url, schema=schema, encryption_key=generate_key()) as provider:
-            provider.set_secrets(dict.fromkeys(KEYS, "1"))
+            for number in range(15):
+                provider.set_secrets(dict.fromkeys(KEYS, str(number)))
             with server.login("postgres", server.password) as admin:
+                admin.execute("ANALYZE")  # of few secrets with many versions, before the others come
                 admin.execute(NEIGHBOURS.format(schema), [neighbours])
+                if is_analyzed:
+                    admin.execute("ANALYZE")
             planned = calls(provider)
             monkeypatch.setattr(Connection, "run", looked_at)
             for count, call in planned:
                 plans.found.clear()
                 call()
                 assert plans.found
-                for name, mode, pages in plans.found:
-                    assert pages <= count * PAGES_A_SECRET, f"{name}, {mode}: {pages} pages for {count}"
+                wrong += [
+                    f"{name}, {mode}: {pages} pages for {count}"
+                    for name, mode, pages in plans.found
+                    if pages > count * PAGES_A_SECRET
+                ]
+        assert wrong == []
     finally:
         monkeypatch.undo()
         plans.close()
 
 
 def test_no_statement_reads_what_it_is_not_about(server, schema, monkeypatch):
-    check(server, schema, monkeypatch, 10_000)
+    check(server, schema, monkeypatch, 5_000)
 
 
 @pytest.mark.torture
-def test_no_statement_reads_what_it_is_not_about_among_a_million(server, schema, monkeypatch):
-    check(server, schema, monkeypatch, 1_000_000)
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_no_statement_reads_what_it_is_not_about_among_a_million(server, schema, monkeypatch, is_analyzed):
+    check(server, schema, monkeypatch, 1_000_000, is_analyzed=is_analyzed)
