@@ -57,4 +57,18 @@ class TestSopsJson(TestSops):
             yield second
 
 
+class TestSopsDotenv(TestSops):
+    title = "sops, .env"
+
+    @pytest.fixture
+    def provider(self, make):
+        with make("secrets.env") as provider:
+            yield provider
+
+    @pytest.fixture
+    def reopened(self, provider, make):
+        with make("secrets.env") as second:
+            yield second
+
+
 globals().update(behind_each(TestSops))
