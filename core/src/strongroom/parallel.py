@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
@@ -57,9 +57,11 @@ class SingleEntryLock:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._enter()
+        if self._holder:
+            self._refuse()
+        self._holder = threading.get_ident()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._holder = 0
         self._lock.release()
 
@@ -67,12 +69,15 @@ class SingleEntryLock:
         """Take it, and tell whether that succeeded in time."""
         taken = self._lock.acquire(blocking, timeout)
         if taken:
-            self._enter()
+            if self._holder:
+                self._refuse()
+            self._holder = threading.get_ident()
         return taken
 
     def release(self) -> None:
         """Give it back."""
-        self.__exit__()
+        self._holder = 0
+        self._lock.release()
 
     def locked(self) -> bool:
         """Tell whether any thread is at work under it."""
@@ -82,11 +87,9 @@ class SingleEntryLock:
         """Tell whether this thread is at work under it."""
         return self._holder == threading.get_ident()
 
-    def _enter(self) -> None:
-        if self._holder:
-            self._lock.release()
-            raise self.refusal()
-        self._holder = threading.get_ident()
+    def _refuse(self) -> NoReturn:
+        self._lock.release()
+        raise self.refusal()
 
     def refusal(self) -> BackendUnavailableError:
         """Return the error for the thread that holds it."""

@@ -62,7 +62,7 @@ class LeaseMiddleware(Middleware):
     def _changed(self, name: LeaseName, lease: Lease) -> None:
         tenant, key = name
         subscribers = self._subscribers.get(tenant)
-        if subscribers:
+        if subscribers is not None:
             subscribers.tell([SecretChange(key, "set", lease.id or None, datetime.now(UTC))])
 
     def close(self) -> None:

@@ -24,6 +24,9 @@ class Subscribers:
     Callbacks run without any lock of the provider's, on the thread that tells or on one that is telling
     already. A callback that raises is logged and keeps its place. A forked child has none of its parent's.
 
+    Attributes:
+        present: Whether there is any, for writers who have nothing to do otherwise.
+
     Args:
         first: Called as the first callback comes; for providers that have to listen to somebody.
         last: Called as the last one has gone.
@@ -38,6 +41,7 @@ class Subscribers:
         renew_after_fork(self, Subscribers._begin_again, rest=Subscribers._rest)
 
     def _begin_again(self) -> None:
+        self.present = False
         self._subscriptions: list[_Subscription] = []
         self._waiting: deque[tuple[Sequence[SecretChange], list[_Subscription]]] = deque()
         self._lock = threading.RLock()
@@ -46,9 +50,6 @@ class Subscribers:
     def _rest(self, take: Take) -> None:
         take(self._lock)
 
-    def __bool__(self) -> bool:
-        return bool(self._subscriptions)
-
     def add(self, callback: Callable[[list[SecretChange]], object]) -> _Subscription:
         """Tell `callback` of changes until what is returned is closed."""
         made = _Subscription(self, callback)
@@ -56,6 +57,7 @@ class Subscribers:
             if not self._subscriptions and self._first is not None:
                 self._first()
             self._subscriptions.append(made)
+            self.present = True
         return made
 
     def queue(self, changes: Sequence[SecretChange]) -> None:
@@ -88,7 +90,8 @@ class Subscribers:
         with self._lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
-                if not self._subscriptions and self._last is not None:
+                self.present = bool(self._subscriptions)
+                if not self.present and self._last is not None:
                     self._last()
 
 

@@ -135,7 +135,7 @@ class ChangeWatcher:
     def subscribe(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         """Tell `callback` of changes from now on."""
         with self._adding:
-            if not self._subscribers:
+            if not self._subscribers.present:
                 self._picture = Picture()
             self._look()  # what was before is not for this one
             made = self._subscribers.add(callback)

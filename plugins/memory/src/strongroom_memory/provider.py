@@ -84,8 +84,10 @@ class MemorySecretProvider(BaseProvider):
         check_value(value, check_key(key))
         with self._lock:
             self._write(key, value)
-            self._changed(key)
-        self._subscribers.tell()
+            if self._subscribers.present:
+                self._changed(key)
+        if self._subscribers.present:
+            self._subscribers.tell()
 
     def delete_secret(self, key: str) -> None:
         check_key(key)
@@ -187,7 +189,7 @@ class MemorySecretProvider(BaseProvider):
 
     def _changed(self, *keys: str, kind: ChangeKind = "set") -> None:
         """Note one transaction's changes, in the order of transactions, to be told without the lock."""
-        if not self._subscribers:
+        if not self._subscribers.present:
             return
         now = self._clock().astimezone(UTC)
         self._subscribers.queue(

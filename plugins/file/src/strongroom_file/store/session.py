@@ -198,7 +198,7 @@ class Session:
         """
         state = self.state
         link = state.links.get(key)
-        if link is None or self.read_only or self._is_old():
+        if link is None or self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
             return None
         found = self._cursor.execute(_RECALL, (link[0],)).fetchone()
         if found is None or found[1] != state.body:
@@ -212,9 +212,6 @@ class Session:
         except UnicodeDecodeError:
             return None  # the way that looks it up tells
 
-    def _is_old(self) -> bool:
-        return time.monotonic() - self._looked > _LOOK_SECONDS
-
     def look(self) -> None:
         """Raise `StaleSessionError` where the path leads to another file by now."""
         if _identity(self._place, self.read_only) != self._identity:
@@ -226,7 +223,7 @@ class Session:
         with self.reading:
             if self._closed:
                 raise StaleSessionError
-            if self.read_only or self._is_old():
+            if self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
                 self.look()
             cursor = self._cursor
             floor = self._highest.seen  # before the snapshot: a writer may add to it meanwhile
