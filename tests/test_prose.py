@@ -12,6 +12,7 @@ NOT_ENGLISH = {
     r"\b[aA]s of `": 'write "see `…`"',
     r"\banew\b": 'write "again" or "from scratch"',
     r"\b(is|are) told\b(?! apart)": 'write "is reported", "is shown" or "is given"',
+    r"^\s*(for )?told(,| = | in )": "name the variable for what it holds",
 }
 QUOTED_AS_WRONG = re.compile(r", not \"[^\"]*\"")
 TEXTS = sorted(
@@ -65,6 +66,9 @@ def test_code_and_pages_are_in_plain_english() -> None:
         ('Write "is not a X", not "is no X".', False),
         ('Write "is no X", not "is not a X".', True),
         ("Absent and denied are told apart.", False),
+        ("    told = error.args", True),
+        ("    for told in found:", True),
+        ("It told them = it said so.", False),
     ],
 )
 def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:
