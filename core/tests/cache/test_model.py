@@ -227,7 +227,7 @@ class Caches(RuleBasedStateMachine):
     )
     def read_together(self, host: int, tenant: str | None, pipeline: str, also: str | None) -> None:
         """A batch; meanwhile somebody else reads one of its keys, and waits for it."""
-        keys, mine = list(STORED), NonBlockingRead()
+        keys, mine = list(STORED), NonBlockingRead([])
 
         def read() -> Any:
             token = turn.set(mine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from strongroom._frozen import frozen
@@ -164,8 +164,8 @@ class NonBlockingRead:
 
     __slots__ = ("waited_for",)
 
-    def __init__(self) -> None:
-        self.waited_for: list[Flight] = []
+    def __init__(self, waited_for: Sequence[Flight] = ()) -> None:
+        self.waited_for = waited_for
 
     def flight_of(self, owner: object, tenant: str | None, key: str) -> Flight | None:
         """Return the flight for a key that was waited for last, if there is one."""

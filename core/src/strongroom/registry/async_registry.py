@@ -43,6 +43,8 @@ _NEVER_WAIT: Final = (
     ValidationMiddleware,
 )
 """What may stand outside a cache that is asked in the loop: it computes, and waits for nobody."""
+_FIRST_TURN: Final = NonBlockingRead()
+"""That of every read, until it has waited for something."""
 
 
 class AsyncSecretRegistry(ProcessBound):
@@ -74,6 +76,7 @@ class AsyncSecretRegistry(ProcessBound):
             else SecretProviderRegistry(spec, profile=profile, pipeline=pipeline)
         )
         self._crew = BackgroundPool(max_threads, "strongroom-aio")
+        self._meets_a_cache: dict[Pipeline, bool] = {}
 
     @property
     def registry(self) -> SecretProviderRegistry:
@@ -82,20 +85,21 @@ class AsyncSecretRegistry(ProcessBound):
 
     async def get_secret(self, key: str) -> str:
         """Return the value of `key`; see `SecretProvider.get_secret`."""
-        if not self._answers_in_the_loop(key):
+        pipeline = self._registry.assembled_pipeline(key)
+        if pipeline is None or not self._answers_in_the_loop(pipeline):
             return await self._call(self._registry.get_secret, key)
-        mine = NonBlockingRead()
+        mine = _FIRST_TURN
         while True:
             token = turn.set(mine)
             try:
-                return self._registry.get_secret(key)
+                return pipeline.get_secret(key)
             except WouldBlock as suspended:
                 flight, timeout = suspended.flight, suspended.timeout
             finally:
                 turn.reset(token)
             with contextlib.suppress(TimeoutError):  # the cache says what that means
                 await asyncio.wait_for(flight.settled(), timeout)
-            mine.waited_for.append(flight)
+            mine = NonBlockingRead([*mine.waited_for, flight])
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there."""
@@ -221,10 +225,12 @@ class AsyncSecretRegistry(ProcessBound):
     def __repr__(self) -> str:
         return f"<AsyncSecretRegistry of {self._registry!r}>"
 
-    def _answers_in_the_loop(self, key: str) -> bool:
-        """Tell whether a read of `key` meets a cache before anything that may block."""
-        pipeline = self._registry.assembled_pipeline(key)
-        return pipeline is not None and _meets_a_cache(pipeline)
+    def _answers_in_the_loop(self, pipeline: Pipeline) -> bool:
+        """Tell whether a read of `pipeline` meets a cache before anything that may block."""
+        meets = self._meets_a_cache.get(pipeline)
+        if meets is None:
+            meets = self._meets_a_cache[pipeline] = _meets_a_cache(pipeline)
+        return meets and not pipeline.is_watched()
 
     async def run_in_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method of the registry behind this one on a thread, as all that may block."""
@@ -312,8 +318,6 @@ class AsyncWatch(ProcessBound):
 
 
 def _meets_a_cache(pipeline: Pipeline) -> bool:
-    if pipeline.is_watched():
-        return False
     provider: Any = pipeline.inner
     while isinstance(provider, _NEVER_WAIT):
         provider = provider.inner

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from strongroom._frozen import frozen
 from strongroom.pipeline import check_user_key
-from strongroom.registry.routing import no_default
+from strongroom.registry.routing import Routes, no_default
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan, Position, RoutePlan
 
 __all__ = ["Explanation", "explain"]
@@ -49,7 +49,7 @@ def explain(
     plan: Plan,
     key: str,
     *,
-    routes: Sequence[RoutePlan],
+    routes: Routes,
     default: str | None,
     registered: Mapping[str, str] | None = None,
 ) -> Explanation:
@@ -58,7 +58,7 @@ def explain(
     Args:
         plan: The validated spec.
         key: The key as asked.
-        routes: Longest prefix first; none where one pipeline answers all.
+        routes: Those that count; none where one pipeline answers all.
         default: The pipeline for keys that no route matches.
         registered: Pipelines made in Python, with the type of their provider.
 
@@ -68,7 +68,7 @@ def explain(
     """
     check_user_key(key)
     made = registered or {}
-    route = next((one for one in routes if key.startswith(one.prefix)), None)
+    route = routes.matching(key)
     name = route.pipeline if route is not None else default
     if name is None:
         raise no_default(plan, key, [*plan.pipelines, *made])

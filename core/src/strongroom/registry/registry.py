@@ -35,7 +35,7 @@ from strongroom.providers import (
 from strongroom.registry.assembly import Assembly
 from strongroom.registry.explanation import Explanation, explain
 from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats, lease_seconds_left
-from strongroom.registry.routing import longest_first, no_default
+from strongroom.registry.routing import Routes, no_default
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan, RoutePlan
 
@@ -92,8 +92,8 @@ class SecretProviderRegistry(BaseProvider):
         self._pipelines: dict[str, Pipeline] = {}
         self._default = pipeline if pipeline is not None else self._plan.default
         self._plain: Pipeline | None = None
-        """The default pipeline, as soon as it has been used: what a read without routes needs."""
-        self._routes: tuple[RoutePlan, ...] = () if pipeline is not None else longest_first(self._plan.routes)
+        """The default pipeline where there are no routes, as soon as it was used: all that a read needs."""
+        self._routes = Routes() if pipeline is not None else Routes(self._plan.routes)
         self._stripped: dict[RoutePlan, Pipeline] = {}
         self._introduce(self._hooks)
 
@@ -112,9 +112,8 @@ class SecretProviderRegistry(BaseProvider):
             TenantContextError: The pipeline keeps tenants apart, and none is active.
             ConfigurationError: No route matches, and there is no default pipeline.
         """
-        if self._routes or self._plain is None:
-            return self._route(key).get_secret(key)
-        return self._plain.get_secret(key)
+        plain = self._plain
+        return (plain if plain is not None else self._route(key)).get_secret(key)
 
     def set_secret(self, key: str, value: str) -> None:
         """Create or replace `key`; no cache of this registry gives the older value afterwards.
@@ -146,7 +145,7 @@ class SecretProviderRegistry(BaseProvider):
         self._resume()
         found: set[str] = set()
         for pipeline, asked, route in self.answering(prefix, prefix=True):
-            found.update(key for key in pipeline.list_secrets(asked) if self._matching(key) is route)
+            found.update(key for key in pipeline.list_secrets(asked) if self._routes.matching(key) is route)
         return sorted(found)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
@@ -348,19 +347,19 @@ class SecretProviderRegistry(BaseProvider):
             ConfigurationError: Nobody.
         """
         if not prefix:
-            yield self._route(key), key, self._matching(key)
+            yield self._route(key), key, self._routes.matching(key)
             return
         for route in self._routes:
             if route.prefix.startswith(key) or key.startswith(route.prefix):
                 yield self._routed(route), key if key.startswith(route.prefix) else route.prefix, route
-        if self._default is not None and self._matching(key) is None:
+        if self._default is not None and self._routes.matching(key) is None:
             yield self.pipeline(self._default), key, None
         elif self._default is None and not self._routes:
             raise self._no_default(key)
 
     def answers(self, route: RoutePlan | None, key: str) -> bool:
         """Tell whether `key` is answered by this route; None is the default pipeline."""
-        return self._matching(key) is route
+        return self._routes.matching(key) is route
 
     def forget(self, chain: Any, key: str) -> None:
         """Let every cache of this registry drop what is read as `key` through `chain`."""
@@ -427,13 +426,14 @@ class SecretProviderRegistry(BaseProvider):
         with self._lock:
             if name in self._registered or name in self._plan.pipelines:
                 raise ConfigurationError(f"a pipeline {name!r} exists already", pipeline=name)
-            if prefix and any(route.prefix == prefix for route in self._routes):
+            if prefix and prefix in self._routes:
                 raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
             self._registered[name] = guarded
             if prefix:
-                self._routes = longest_first((*self._routes, RoutePlan(prefix, name)))
+                self._routes = self._routes.with_one_more(RoutePlan(prefix, name))
             elif prefix is not None:
-                self._default, self._plain = name, None
+                self._default = name
+            self._plain = None
 
     def pipeline(self, name: str) -> Pipeline:
         """Return the pipeline `name` as a provider.
@@ -461,7 +461,9 @@ class SecretProviderRegistry(BaseProvider):
 
     def assembled_pipeline(self, key: str) -> Pipeline | None:
         """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
-        route = self._matching(key) if isinstance(key, str) else None
+        if self._plain is not None:
+            return self._plain
+        route = self._routes.matching(key) if isinstance(key, str) else None
         if route is None:
             return self._pipelines.get(self._default or "")
         return self._stripped.get(route) if route.strip_prefix else self._pipelines.get(route.pipeline)
@@ -584,23 +586,22 @@ class SecretProviderRegistry(BaseProvider):
 
     # --- routing ---
 
-    def _matching(self, key: str) -> RoutePlan | None:
-        # Ordered by length: the first that matches is the longest.
-        for route in self._routes:
-            if key.startswith(route.prefix):
-                return route
-        return None
-
     def _route(self, key: str) -> Pipeline:
         if not self._resumed:
             self._resume()
-        route = self._matching(key) if isinstance(key, str) and self._routes else None
+        routes = self._routes
+        route = routes.matching(key) if isinstance(key, str) else None
         if route is not None:
             return self._routed(route)
         if self._default is None:
             raise self._no_default(key)
-        self._plain = self.pipeline(self._default)
-        return self._plain
+        name = self._default
+        pipeline = self.pipeline(name)
+        if not routes and self._plain is None:
+            with self._lock:
+                if self._routes is routes and self._default == name:  # nobody registered one meanwhile
+                    self._plain = pipeline
+        return pipeline
 
     def _routed(self, route: RoutePlan) -> Pipeline:
         if not route.strip_prefix:

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from strongroom.errors import ConfigurationError
 from strongroom.spec.plan import Plan, RoutePlan
 
-__all__ = ["longest_first", "no_default"]
+__all__ = ["Routes", "no_default"]
 
 
-def longest_first(routes: Iterable[RoutePlan]) -> tuple[RoutePlan, ...]:
-    """Return routes with the longest prefix first, so that the first that matches is the one."""
-    return tuple(sorted(routes, key=lambda route: -len(route.prefix)))
+class Routes:
+    """Routes by their prefixes, of which no two are alike. They do not change.
+
+    A look-up takes as many steps as the prefixes have lengths, however many routes there are.
+    """
+
+    def __init__(self, routes: Iterable[RoutePlan] = ()) -> None:
+        self._by_prefix = {route.prefix: route for route in sorted(routes, key=lambda one: -len(one.prefix))}
+        self._lengths = tuple(dict.fromkeys(map(len, self._by_prefix)))
+
+    def matching(self, key: str) -> RoutePlan | None:
+        """Return the route with the longest prefix that `key` begins with."""
+        for length in self._lengths:
+            route = self._by_prefix.get(key[:length])
+            if route is not None:
+                return route
+        return None
+
+    def with_one_more(self, route: RoutePlan) -> Routes:
+        """Return these routes and another one."""
+        return Routes((*self, route))
+
+    def __contains__(self, prefix: str) -> bool:
+        return prefix in self._by_prefix
+
+    def __iter__(self) -> Iterator[RoutePlan]:
+        """Yield the routes, longest prefix first."""
+        return iter(self._by_prefix.values())
+
+    def __len__(self) -> int:
+        return len(self._by_prefix)
 
 
 def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationError:

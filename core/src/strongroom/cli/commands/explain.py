@@ -27,7 +27,7 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     Example: strongroom explain database/password
     """
     from strongroom.registry.explanation import explain
-    from strongroom.registry.routing import longest_first
+    from strongroom.registry.routing import Routes
 
     plan = settings.plan()
     declared = led_to(plan, key, as_key=as_key)
@@ -41,7 +41,7 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     explanation = explain(
         plan,
         declared.key if declared is not None else key,
-        routes=longest_first(plan.routes) if settings.pipeline is None else (),
+        routes=Routes(plan.routes if settings.pipeline is None else ()),
         default=settings.pipeline or plan.default,
     )
     rotator = (
