@@ -29,7 +29,7 @@ from strongroom.spec import load_plan
 # pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from pages import Block, blocks
+from doc_pages import Block, blocks
 from postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent

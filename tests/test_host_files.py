@@ -21,7 +21,7 @@ from strongroom.spec.loader import load_plan
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from pages import DOCS, write_files
+from doc_pages import DOCS, write_files
 
 BIN = Path(sys.executable).parent
 HOW_TO = DOCS / "how-to"

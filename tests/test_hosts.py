@@ -17,8 +17,8 @@ from strongroom_file import FileSecretProvider
 # pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from doc_pages import DOCS, write_files
 from lease_servers import LeaseServers
-from pages import DOCS, write_files
 
 BIN = Path(sys.executable).parent
 PATIENCE_SECONDS = 60

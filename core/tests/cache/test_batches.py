@@ -290,7 +290,7 @@ class TestWhatIsDeclared:
         from strongroom.declarations.resolve import resolve_all
 
         assert reason
-        fixed = _fixed(registry, resolve_all(registry, registry.plan.secrets))
+        fixed = _fixed(registry, resolve_all(registry, registry.plan.secrets), elsewhere=())
         assert fixed["MADE"].status == "missing"
         assert service.values["b"] == "value-b"
 

@@ -42,7 +42,9 @@ def test_a_pipeline_that_is_registered_during_the_first_read_answers_from_then_o
         def pipeline(self, name):
             found = super().pipeline(name)
             if "late" not in self.pipelines():
-                self.register("late", MemorySecretProvider(secrets={"late/key": "of the late one"}), prefix="late/")
+                self.register(
+                    "late", MemorySecretProvider(secrets={"late/key": "of the late one"}), prefix="late/"
+                )
             return found
 
     spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory", "secrets": {"key": "x"}}}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 
 import pytest
@@ -151,3 +152,15 @@ def test_what_is_opened_while_it_closes_is_closed_too(port):
     with socket.socket() as late:
         assert not wire._keep(late)
         assert late.fileno() == -1
+
+
+def test_a_reset_by_the_server_ends_the_clients_connection():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        FaultProxy(listener.getsockname()[1]) as wire,
+        connected(wire) as client,
+    ):
+        held, _ = listener.accept()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        held.close()
+        assert client.recv(1024) == b""

@@ -107,30 +107,34 @@ class FaultProxy:
 
     def _pump(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
         with contextlib.suppress(OSError):  # either side may go away at any time: that is what it is for
-            while data := source.recv(65_536):
-                mode = self.mode
-                if mode == "black_hole":
-                    continue
-                if mode == "reset":
-                    _reset(source)
-                    _reset(sink)
-                    return
-                if back and mode == "half":
-                    sink.sendall(data[: len(data) // 2])
-                    break
-                if back and mode == "drip":
-                    if not self._drip(sink, data):
-                        return
-                    continue
-                if back and self.latency and self._stop.wait(self.latency):
-                    return
-                passed = self._passed(len(data))
-                sink.sendall(data[:passed])
-                if passed < len(data):
-                    _reset(source)
-                    _reset(sink)
-                    return
+            self._pass_on(source, sink, back)
+        with contextlib.suppress(OSError):  # the other side hears of a reset too
             sink.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+        while data := source.recv(65_536):
+            mode = self.mode
+            if mode == "black_hole":
+                continue
+            if mode == "reset":
+                _reset(source)
+                _reset(sink)
+                return
+            if back and mode == "half":
+                sink.sendall(data[: len(data) // 2])
+                return
+            if back and mode == "drip":
+                if not self._drip(sink, data):
+                    return
+                continue
+            if back and self.latency and self._stop.wait(self.latency):
+                return
+            passed = self._passed(len(data))
+            sink.sendall(data[:passed])
+            if passed < len(data):
+                _reset(source)
+                _reset(sink)
+                return
 
     def _passed(self, length: int) -> int:
         """Return how many of so many bytes pass, of those that `cut_after` leaves."""
