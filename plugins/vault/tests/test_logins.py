@@ -246,16 +246,16 @@ def looked_up(server, provider):
 
 
 def test_a_token_is_renewed_before_it_ends(server, mount, user, clock):
-    auth = user(token_ttl="60s", token_max_ttl="600s")
+    auth = user(token_ttl="6000s", token_max_ttl="60000s")
     with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
         provider.set_secret("k", VALUE)
         first = looked_up(server, provider)
         assert "last_renewal" not in first
-        clock.passed = 39
+        clock.passed = 3900
         provider.get_secret("k")
         assert looked_up(server, provider)["accessor"] == first["accessor"]
         assert "last_renewal" not in looked_up(server, provider)
-        clock.passed = 41
+        clock.passed = 4100
         assert provider.get_secret("k") == VALUE
         renewed = looked_up(server, provider)
         assert renewed["accessor"] == first["accessor"]
