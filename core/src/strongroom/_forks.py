@@ -137,7 +137,9 @@ def _before() -> None:
             taken.append(lock)
         return found
 
-    import ctypes  # noqa: F401  # `never_collect` needs it, and in the child an import may find no way
+    if threading.active_count() > 1:
+        # `never_collect` needs it; where another thread is in an import, the child could not import it.
+        import ctypes  # noqa: F401
 
     # What is under way first; then behind the closed gate, which a thread that builds again and again would
     # else always pass again before a fork had its turn.

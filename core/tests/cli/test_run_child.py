@@ -474,3 +474,19 @@ def test_output_split_at_every_point_is_masked():
     )
     with Running([sys.executable, "-c", script]) as running:
         assert running.end() == (0, b"<********>")
+
+
+def test_the_masker_is_made_while_a_child_is_quiet(tmp_path, capfdbinary):
+    """The child prints only once it is: its first line does not wait for the masker."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    made = []
+
+    def make():
+        if not made:
+            made.append(Masker([VALUE]))
+            pipe.write_text(VALUE)
+        return made[0]
+
+    assert run_child(["cat", str(pipe)], dict(os.environ), make).code == 0
+    assert VALUE.encode() not in capfdbinary.readouterr().out

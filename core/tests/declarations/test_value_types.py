@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -140,6 +141,68 @@ def test_a_pattern_gives_up_in_bounded_time(monkeypatch):
     assert "aaa" not in problem
     assert check("aaaa", pattern=DOUBLING) is None
     assert check("aaab", pattern=DOUBLING) == f"it does not match the pattern {DOUBLING}"
+
+
+PLAIN = [
+    "a*", "[a-z-]+", "[A-Z]{2}-[0-9]+", "sk_live_[A-Za-z0-9]{4,}", r"https?://x", r"\(a\)", "ab{0}c", "[a-]{2}", "", "x{3}y{2}", "a?b",
+]  # fmt: skip
+OTHER = [
+    "(a|aa)+",
+    "a*a*b",
+    "a?a?a",
+    "a+?",
+    "a++",
+    "a{2}{3}",
+    "[^a]+",
+    r"\d+",
+    ".*",
+    "[a--b]",
+    "[[a]]",
+    "a|b",
+    "^a$",
+    "é+",
+    "a{,3}",
+    "{",
+    "[+--]",
+]
+TEXTS = [
+    "",
+    "a",
+    "aa",
+    "ab",
+    "AB-12",
+    "sk_live_abcd",
+    "http://x",
+    "(a)",
+    "ac",
+    "a-",
+    "xxxyy",
+    "b",
+    "aaaa",
+    "a--b",
+    "\n",
+    "a\n",
+    "é",
+    "[",
+    "{",
+]
+
+
+@pytest.mark.parametrize("pattern", [*PLAIN, *OTHER])
+def test_plain_patterns_match_as_by_the_other_module(pattern):
+    """Which of them are matched by `re` is a matter of speed alone, and no such one can take long."""
+    assert patterns._is_plain(pattern) == (pattern in PLAIN)
+    made = None
+    with contextlib.suppress(ValueError):
+        made = patterns.compiled(pattern)
+    for text in TEXTS if made is not None else []:
+        assert (mismatch(pattern, text) is None) == (made.fullmatch(text) is not None)
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "a{2,1}", "a{99999999999}"])
+def test_a_plain_pattern_that_is_none_is_told_by_the_other_module(pattern):
+    with pytest.raises(ValueError, match=r"."):
+        mismatch(pattern, "a")
 
 
 def test_a_pattern_is_tried_on_a_bounded_text():

@@ -56,6 +56,11 @@ class Relay:
             self._made = self._masker().stream()
         return self._made
 
+    def prepare(self) -> None:
+        """Make the masker before there is something to mask, so that the first line need not wait for it."""
+        if self.open:
+            self._masker()
+
     def change_masker(self) -> None:
         """Ask for the masker again before more is masked."""
         if self._made is not None:

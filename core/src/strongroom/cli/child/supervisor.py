@@ -34,6 +34,8 @@ __all__ = ["STDERR", "STDIN", "STDOUT", "Child", "Outcome", "StoppedForRestart",
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
+_QUIET_SECONDS = 0.1
+"""A child that has run for so long and printed nothing leaves time to make the masker; many end before."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
@@ -133,6 +135,7 @@ class Child:
         self.job = job
         self.stopping = False
         self.kill_at: float | None = None
+        self.prepare_at: float | None = None
         self.pid: int | None = None
         self.returncode: int | None = None
         self.failure: int | None = None
@@ -214,6 +217,7 @@ class Child:
 
     def _started(self, pid: int) -> None:
         self.pid = pid
+        self.prepare_at = time.monotonic() + _QUIET_SECONDS if self.relays else None
         if self.job.control is not None:
             self.job.control.started()
         while self.early:
@@ -234,6 +238,7 @@ class Child:
                 self._act(ready)
                 self._heed_control(ready)
                 self._reap()
+                self._prepare_relays()
         self._let_go()
         for relay in self.relays:
             relay.drain()
@@ -251,11 +256,17 @@ class Child:
         """Do what is left to do at the end; `left` tells whether somebody who can still print is there."""
 
     def _patience(self, wakeup: Wakeup) -> float | None:
-        due = [] if self.kill_at is None else [max(self.kill_at - time.monotonic(), 0.0)]
+        due = [max(at - time.monotonic(), 0.0) for at in (self.kill_at, self.prepare_at) if at is not None]
         waits = due + [seconds for relay in self.relays if (seconds := relay.wait_seconds()) is not None]
         if not wakeup.works:
             waits.append(_POLL_SECONDS)  # nothing else tells a thread that the child has ended
         return min(waits, default=None)
+
+    def _prepare_relays(self) -> None:
+        if self.prepare_at is not None and time.monotonic() >= self.prepare_at and not self._is_over:
+            self.prepare_at = None
+            for relay in self.relays:
+                relay.prepare()
 
     def _wanted(self) -> dict[int, int]:
         wanted = {relay.source: selectors.EVENT_READ for relay in self.relays if relay.open}
