@@ -13,6 +13,7 @@ from cache_support import Backend, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import CacheStats, SecretCache, TenantContext
+from strongroom.cache.single_flight import FetchResult
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -281,6 +282,35 @@ class TestStale:
 
 
 class TestOneFetch:
+    @pytest.mark.parametrize("how", ["one", "many"])
+    def test_a_value_that_came_while_a_caller_was_on_its_way_is_not_fetched_again(self, backend, how):
+        """It looked, found nothing, and another one's fetch ended before it could ask for its own."""
+
+        class Late(SecretCache):
+            late = True
+
+            def faster(self):
+                if self.late:
+                    self.late = False
+                    self.get_or_fetch("key", backend)
+
+            def _slow(self, key, load):
+                self.faster()
+                return super()._slow(key, load)
+
+            def _ask_together(self, missing, load, found):
+                self.faster()
+                return super()._ask_together(missing, load, found)
+
+        cache = Late()
+        if how == "one":
+            assert cache.get_or_fetch("key", backend) == "value"
+        else:
+            found = cache.read_many(["key"], lambda keys: {key: FetchResult(backend(key)) for key in keys})
+            assert found == {"key": "value"}
+        assert cache._flights == {}
+        assert backend.calls == ["key"]
+
     def test_a_thousand_threads_make_one(self, backend):
         backend.gate.clear()
         cache = SecretCache()

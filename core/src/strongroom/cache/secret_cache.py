@@ -274,19 +274,30 @@ class SecretCache(ProcessBound):
             missing = self._ask_together(missing, load, found)
         return found
 
-    def _ask_together(self, missing: list[str], load: LoadMany, found: dict[str, str]) -> list[str]:
-        """Add the values of `missing` to `found`; return the keys of which nobody knows anything yet."""
+    def _flights_of(
+        self, missing: list[str], found: dict[str, str]
+    ) -> tuple[dict[str, Flight], dict[str, Flight]]:
+        """Return the flights to launch and those to wait for; what is there by now is added to `found`."""
         tenant = current_tenant()
         mine: dict[str, Flight] = {}
         waited: dict[str, Flight] = {}
         with self._lock:
-            self._counts["misses"] += len(missing)
             now = self._clock()
             for key in missing:
-                flight = self._flights.get((tenant, key))
+                entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
+                if entry is not None and entry.value is not None and now < entry.expires:
+                    found[key] = entry.value  # another caller was faster
+                    self._counts["hits"] += 1
+                    continue
+                self._counts["misses"] += 1
                 if flight is None:
                     flight = mine[key] = self._new_flight(tenant, key, now)
                 waited[key] = flight
+        return mine, waited
+
+    def _ask_together(self, missing: list[str], load: LoadMany, found: dict[str, str]) -> list[str]:
+        """Add the values of `missing` to `found`; return the keys of which nobody knows anything yet."""
+        mine, waited = self._flights_of(missing, found)
         if mine:
             self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
         left: list[str] = []
@@ -363,7 +374,9 @@ class SecretCache(ProcessBound):
             entry.used = True
             self._counts["hits"] += 1
             report_source("l1")
-            ahead = flight is None and not self._outage.spares(now, asked=False)
+            # Not where another caller was faster: then it is fresh, and was not when the slow way began.
+            old = now >= entry.fresh_until
+            ahead = old and flight is None and not self._outage.spares(now, asked=False)
             return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
         stale = entry is not None and self._is_stale(entry, now)
         if entry is not None and stale and self._outage.spares(now, asked=flight is not None):
