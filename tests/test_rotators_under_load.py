@@ -48,6 +48,7 @@ class Clients:
         self.postgres, self.registry = postgres, registry
         self.logins, self.refused = [0] * count, []
         self.over = threading.Event()
+        self.more = threading.Condition()
         self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(count)]
 
     def work(self, number):
@@ -57,7 +58,18 @@ class Clients:
                 self.postgres.login(login["username"], login["password"]).close()
             except psycopg.OperationalError as error:
                 self.refused.append(str(error))
-            self.logins[number] += 1
+            with self.more:
+                self.logins[number] += 1
+                self.more.notify_all()
+
+    def have_read_again(self):
+        """Wait until nobody is at a log-in any more with what was read before: its role changes next."""
+        with self.more:
+            begun = list(self.logins)
+            went_on = self.more.wait_for(
+                lambda: all(now > before for now, before in zip(self.logins, begun, strict=True)), 60
+            )
+        assert went_on
 
     def __enter__(self):
         for thread in self.threads:
@@ -79,6 +91,7 @@ def test_no_login_is_refused_while_two_roles_take_turns(postgres, registry, rota
     with Clients(postgres, registry, clients) as running:
         for _ in range(rotations):
             assert rotation.rotate(KEY).state == "current"
+            running.have_read_again()
     assert running.refused == []
     with capsys.disabled():
         sys.stderr.write(f"\n{rotations} rotations, {sum(running.logins)} log-ins, none refused\n")
