@@ -65,16 +65,22 @@ PYTHON = {
         "    os.write(1, f'<met {signal.Signals(number).name}>\\n'.encode())\n"
         "    os._exit(5)\n"
         "for name in sys.argv[1:]: signal.signal(getattr(signal, name), met)\n"
+        "read, write = os.pipe()\n"
+        "os.set_blocking(write, False)\n"
+        "signal.set_wakeup_fd(write)\n"
         "os.write(1, b'<ready>\\n')\n"
         "open('up', 'w').close()\n"
-        "while True: signal.pause()\n"
+        "while True: os.read(read, 1)\n"
     ),
     "graceful": (
-        "import signal\n"
+        "import os, signal\n"
         "def met(number, frame): print('<met>', flush=True); raise SystemExit(0)\n"
         "signal.signal(signal.SIGINT, met)\n"
+        "read, write = os.pipe()\n"
+        "os.set_blocking(write, False)\n"
+        "signal.set_wakeup_fd(write)\n"
         "print('<ready>', flush=True)\n"
-        "while True: signal.pause()\n"
+        "while True: os.read(read, 1)\n"
     ),
     "stubborn": (
         "import signal\n"

@@ -80,10 +80,14 @@ def test_a_stop_reaches_the_application(entry):
     """`docker stop` sends SIGTERM to process 1."""
     words, environment = entry
     script = (
-        "import signal, sys, time\n"
+        "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "read, write = os.pipe()\n"
+        "os.set_blocking(write, False)\n"
+        "signal.set_wakeup_fd(write)\n"
         "print('ready', flush=True)\n"
-        "signal.pause()\n"
+        "os.read(read, 1)\n"
+        "os.read(read, 1)\n"
     )
     process = subprocess.Popen([*words, "python", "-c", script], env=environment, stdout=subprocess.PIPE)
     try:

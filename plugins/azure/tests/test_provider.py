@@ -401,7 +401,7 @@ def test_a_purge_that_had_no_time_left_is_finished_by_the_next_call(bench):
     provider, patient = bench.provider(purge=True, timeout=2), bench.provider(purge=True)
     patient.set_secret("k", "1")
     bench.store.lag = 1000
-    with pytest.raises(BackendUnavailableError, match="still deleting") as caught:
+    with pytest.raises(BackendUnavailableError, match=r"still deleting|no answer before") as caught:
         provider.delete_secret("k")
     assert caught.value.retryable
     bench.store.lag = bench.store.held["k"].polls = 0
