@@ -163,8 +163,9 @@ SITUATIONS = {
         "bash zsh",
         interactive=True,
     ),
+    # Not often: under load what it printed just before may come only after `fg`, as nothing waits for it.
     "stops itself": Situation(
-        "R stops", ("…ready", "!stopped", "fg\n", "…on"), "bash zsh fish", interactive=True, often=True
+        "R stops", ("…ready", "!stopped", "fg\n", "…on"), "bash zsh fish", interactive=True
     ),
     "another size meanwhile": Situation(
         "R size",
