@@ -130,12 +130,12 @@ def _before() -> None:
 
     def take(lock: Lock) -> bool:
         try:
-            found = lock.acquire(timeout=max(end - time.monotonic(), 0.0))
+            acquired = lock.acquire(timeout=max(end - time.monotonic(), 0.0))
         except Exception:  # noqa: BLE001  # a `SingleEntryLock` refuses the thread that forks while it has it
             return False
-        if found:
+        if acquired:
             taken.append(lock)
-        return found
+        return acquired
 
     if threading.active_count() > 1:
         # `never_collect` needs it; where another thread is in an import, the child could not import it.
@@ -147,9 +147,9 @@ def _before() -> None:
         while _others_build() and _wait_for_builds(end):
             pass
     for owner, _, rest in list(_owners.values()):
-        found = owner() if rest is not None else None
-        if rest is not None and found is not None:
-            rest(found, take)
+        owned = owner() if rest is not None else None
+        if rest is not None and owned is not None:
+            rest(owned, take)
 
 
 def _others_build() -> list[_Build]:

@@ -116,7 +116,7 @@ def test_what_was_replaced_is_masked_for_a_bounded_number_of_changes(made):
         registry.set_secret("password", f"password-{number}")
         control.changed([])
     assert len(control.earlier) == 32
-    assert control.found["PASSWORD"].text == "password-99"
+    assert control.resolutions["PASSWORD"].text == "password-99"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

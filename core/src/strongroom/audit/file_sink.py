@@ -179,15 +179,15 @@ class FileSink:
         sizes = []
         for path in (self.path, self.head_path):
             try:
-                found = os.lstat(path)
+                status = os.lstat(path)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 raise AuditError(
                     f"{path} is not an ordinary file, so no audit log",
                     hint="name a file of its own; for a pipe leave `path` out and configure a logger",
                 )
-            sizes.append(found.st_size)
+            sizes.append(status.st_size)
         return any(sizes)
 
     def _find_the_end(self) -> None:
@@ -200,13 +200,13 @@ class FileSink:
             self._open_log()
         assert self._chain is not None  # noqa: S101  # opening the head made it
         record = os.pread(self._head_fd, HEAD_BYTES + 1, 0)
-        found = recovery.find_end(self._log_fd, record, self._chain, self.path)
-        end = found.end
+        recovered = recovery.find_end(self._log_fd, record, self._chain, self.path)
+        end = recovered.end
         self._anchor = self._chain.anchor(end.first, end.prev, end.file)
         self._seq, self._mac, self._size = end.seq, end.mac, end.size
         os.pwrite(self._head_fd, self._anchor.pack(end.seq, end.mac, end.size), 0)
-        if found.notes:
-            self._write(found.notes)
+        if recovered.notes:
+            self._write(recovered.notes)
 
     def _open_log(self) -> None:
         self._refuse_what_is_no_log()

@@ -52,15 +52,15 @@ class KeySource(HoldsKey):
         Raises:
             ConfigurationError: There is none.
         """
-        found = self._elsewhere()
-        if found is None:
-            found = _read(own_key_file(log))
-        if found is None:
+        key = self._elsewhere()
+        if key is None:
+            key = _read(own_key_file(log))
+        if key is None:
             raise ConfigurationError(
                 f"no key for {log}: there is no {own_key_file(log)}",
                 hint=f"give the key file, or set {VARIABLE}",
             )
-        return found
+        return key
 
     def find_or_make(self, log: str, *, in_use: bool) -> bytes:
         """Return the key for writing `log`; where nothing gives one, make its key file.
@@ -74,16 +74,16 @@ class KeySource(HoldsKey):
             ConfigurationError: What is there is no key.
         """
         path = own_key_file(log)
-        found = self._elsewhere() or _read(path)
-        if found is None and in_use:
+        key = self._elsewhere() or _read(path)
+        if key is None and in_use:
             # Another process may have made key and log since we looked.
-            found = _read(path)
-            if found is None:
+            key = _read(path)
+            if key is None:
                 raise AuditError(
                     f"the key {path} of the audit log beside it is missing",
                     hint="put it back, or move the log and its .head away to begin again",
                 )
-        return found if found is not None else _make(path)
+        return key if key is not None else _make(path)
 
     def _elsewhere(self) -> bytes | None:
         if self._given is not None:
@@ -119,13 +119,13 @@ def _checked(key: str | bytes, what: str) -> bytes:
 def _read(path: str) -> bytes | None:
     unreadable: StrongroomError
     try:
-        found = read_bytes(path, "the audit key")
+        content = read_bytes(path, "the audit key")
     except (PermissionDeniedError, BackendUnavailableError) as error:
         unreadable = error
     else:
-        if found is None:
+        if content is None:
             return None
-        data = found[:MAX_BYTES].strip(b"\r\n")
+        data = content[:MAX_BYTES].strip(b"\r\n")
         return _checked(_as_text(data), f"the key in {path}")
     raise AuditError(unreadable.message) from unreadable
 

@@ -114,15 +114,15 @@ def find_earlier(
     if needed <= least:
         return []
     known = {os.path.realpath(piece.name) for piece in pieces}
-    found = []
+    candidates = []
     for name in beside(path):
         piece = _readable(name, stack) if os.path.realpath(name) not in known else None
         ends = _ends_of(piece, chain) if piece is not None else None
         if piece is not None and ends is not None:
-            found.append((ends, piece))
+            candidates.append((ends, piece))
     chosen: list[Piece] = []
     while needed > least:
-        fitting = [one for one in found if one[0].first.seq < needed]
+        fitting = [one for one in candidates if one[0].first.seq < needed]
         if not fitting:
             break
         exact = [one for one in fitting if (one[0].last.seq, one[0].last.mac) == (needed - 1, before)]

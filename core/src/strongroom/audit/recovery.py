@@ -59,7 +59,7 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
         # A new file in place of the one that was renamed: the chain goes on in it.
         return Found(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
     head = replaced(head, file=file)
-    found = Found(replaced(head, size=size))
+    recovered = Found(replaced(head, size=size))
     if size < head.size:
         _log.error(
             "the audit log %s was cut: entries are missing before number %d; run `strongroom audit verify`",
@@ -67,8 +67,8 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
             head.seq + 1,
         )
     else:
-        found.end = _last(descriptor, head.size, size, chain, head)
-    return _closed(descriptor, found)
+        recovered.end = _last(descriptor, head.size, size, chain, head)
+    return _closed(descriptor, recovered)
 
 
 def _without_head(descriptor: int, size: int, file: str, chain: Chain, path: str, *, missing: bool) -> Found:
@@ -101,12 +101,12 @@ def _last(descriptor: int, start: int, size: int, chain: Chain, head: Head) -> H
     return end
 
 
-def _closed(descriptor: int, found: Found) -> Found:
+def _closed(descriptor: int, recovered: Found) -> Found:
     """Take a line that was cut short off the end, and note what it held."""
-    size = found.end.size
+    size = recovered.end.size
     whole = _end_of_last_line(descriptor, size)
     if whole == size:
-        return found
+        return recovered
     piece = os.pread(descriptor, min(size - whole, _MAX_LINE), whole)
     note = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
     kept = False
@@ -117,11 +117,11 @@ def _closed(descriptor: int, found: Found) -> Found:
         os.write(descriptor, b"\n")
         size += 1
         kept = True
-    found.end = replaced(found.end, size=size)
+    recovered.end = replaced(recovered.end, size=size)
     if kept or piece.strip(b" "):  # blanks were but a trial of the disk
         note |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
-        found.notes.append(_note(note))
-    return found
+        recovered.notes.append(_note(note))
+    return recovered
 
 
 def _end_of_last_line(descriptor: int, size: int) -> int:

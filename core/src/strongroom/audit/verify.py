@@ -129,16 +129,17 @@ def verify_pieces(
         return [(piece.name, report) for piece, report in zip(pieces, reports, strict=True)]
 
 
-def as_one(found: Sequence[tuple[str, AuditReport]]) -> AuditReport:
+def as_one(named_reports: Sequence[tuple[str, AuditReport]]) -> AuditReport:
     """Return one report on the pieces of a chain."""
-    reports = [report for _, report in found]
+    reports = [report for _, report in named_reports]
     bad = next((at for at, report in enumerate(reports) if not report.ok), None)
     end = reports[-1]
     if bad is None:
         whole = replace(end, anchored=all(report.anchored for report in reports))
     else:
-        name, piece = found[bad]
-        reason = piece.reason if bad == len(found) - 1 else f"{os.path.basename(name)}: {piece.reason}"  # noqa: PTH119  # stays text
+        name, piece = named_reports[bad]
+        own_name = os.path.basename(name)  # noqa: PTH119  # stays text
+        reason = piece.reason if bad == len(named_reports) - 1 else f"{own_name}: {piece.reason}"
         whole = replace(end, ok=False, first_bad_line=piece.first_bad_line, reason=reason, anchored=False)
         reports = reports[: bad + 1]
     entries = sum(report.entries for report in reports)

@@ -296,14 +296,14 @@ def _own_address(component: Any) -> list[Any] | None:
 
 def _canonical(options: Mapping[str, Any], hidden: Callable[[str], bool]) -> list[list[Any]]:
     """Return options in their order, None left out: it is what an option is that was not given."""
-    found = []
+    canonical = []
     for name in sorted(options):
         value = _plain(options[name])
         if name in _WITHOUT_SLASH and isinstance(value, str):
             value = _place_in_url(value).strip("/")
         if value not in (None, {}, []):
-            found.append([name, _hashed(value) if hidden(name) else value])
-    return found
+            canonical.append([name, _hashed(value) if hidden(name) else value])
+    return canonical
 
 
 def _place_in_url(url: str) -> str:

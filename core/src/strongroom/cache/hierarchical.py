@@ -299,17 +299,19 @@ class HierarchicalSecretCache(ProcessBound):
         kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
             return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
-        found = {key: self._second_hand(one) for key, one in kept.items() if self._serves(one, versions[key])}
-        missing = [key for key in keys if key not in found]
+        entries = {
+            key: self._second_hand(one) for key, one in kept.items() if self._serves(one, versions[key])
+        }
+        missing = [key for key in keys if key not in entries]
         if missing:
             made = in_parallel(lambda key: self._read_marks(marks[key], make=True), missing, _PARALLEL)
             read_marks |= zip(missing, made, strict=True)
             loaded = self._loaded(missing, kept, load)
             for key, one in loaded.items():
-                found[key] = one if one.source == "stale" else replaced(one, version=versions[key])
+                entries[key] = one if one.source == "stale" else replaced(one, version=versions[key])
                 if one.source != "stale":
-                    self._put(names[key], found[key], None, read_marks[key])
-        return {key: self._bounded(one) for key, one in found.items()}
+                    self._put(names[key], entries[key], None, read_marks[key])
+        return {key: self._bounded(one) for key, one in entries.items()}
 
     def _loaded(
         self,
@@ -405,7 +407,7 @@ class HierarchicalSecretCache(ProcessBound):
 
         A mark that is dropped, by a write on whatever host, makes all out of date that was fetched under it.
         """
-        found: list[str] = []
+        marks: list[str] = []
         for name in names:
             mark = _mark_of(self._store.get(name), self._wall() + self._keep)
             if mark is None and make:
@@ -415,8 +417,8 @@ class HierarchicalSecretCache(ProcessBound):
                 mark = data.decode()
             if mark is None:
                 return None
-            found.append(mark)
-        return tuple(found)
+            marks.append(mark)
+        return tuple(marks)
 
     def _look(self, name: str, marks: tuple[str, ...] | None) -> StoredEntry | None:
         found = self._store.get_with_life(name) if marks is not None else None

@@ -143,11 +143,11 @@ class ResilientStore:
                 self._done(self._crew, lambda: store.get(name))
                 return None
             self._done(self._crew, lambda: store.set(name, data, _PROBE_SECONDS))
-            found = self._done(self._crew, lambda: store.get(name))
+            read_back = self._done(self._crew, lambda: store.get(name))
             self._done(self._droppers, lambda: store.delete(name))
         except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
             return error
-        return None if found == data else BackendUnavailableError("what is written to it is not kept")
+        return None if read_back == data else BackendUnavailableError("what is written to it is not kept")
 
     @contextlib.contextmanager
     def holding(self, name: str) -> Iterator[int | None]:

@@ -239,7 +239,7 @@ class SecretCache(ProcessBound):
 
     def peek_many(self, keys: list[str]) -> tuple[dict[str, str], list[str]]:
         """Return the fresh values among `keys`, and the keys to ask for; the known absent are in neither."""
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         missing: list[str] = []
         tenant, now = current_tenant(), self._clock()
         with self._lock:
@@ -248,12 +248,12 @@ class SecretCache(ProcessBound):
                 if entry is None or now >= entry.expires:
                     missing.append(key)
                 elif entry.value is not None:
-                    found[key] = entry.value
+                    values[key] = entry.value
                     entry.used = True
                     self._counts["hits"] += 1
                 else:
                     self._counts["negative"] += 1
-        return found, missing
+        return values, missing
 
     def read_many(
         self, keys: list[str], load: Callable[[list[str]], Mapping[str, FetchResult]]
@@ -267,17 +267,17 @@ class SecretCache(ProcessBound):
         """
         if self._lock.is_mine():  # as in `_slow`
             return {key: checked(one).value for key, one in load(keys).items()}
-        found, missing = self.peek_many(keys)
+        values, missing = self.peek_many(keys)
         if observation.get() is not None and len(missing) < len(keys):
             report_source("l1", *set(keys).difference(missing))
         while missing:
-            missing = self._ask_together(missing, load, found)
-        return found
+            missing = self._ask_together(missing, load, values)
+        return values
 
     def _flights_of(
-        self, missing: list[str], found: dict[str, str]
+        self, missing: list[str], values: dict[str, str]
     ) -> tuple[dict[str, Flight], dict[str, Flight]]:
-        """Return the flights to launch and those to wait for; what is there by now is added to `found`."""
+        """Return the flights to launch and those to wait for; what is there by now is added to `values`."""
         tenant = current_tenant()
         mine: dict[str, Flight] = {}
         waited: dict[str, Flight] = {}
@@ -286,7 +286,7 @@ class SecretCache(ProcessBound):
             for key in missing:
                 entry, flight = self._entries.find(tenant, key), self._flights.get((tenant, key))
                 if entry is not None and entry.value is not None and now < entry.expires:
-                    found[key] = entry.value  # another caller was faster
+                    values[key] = entry.value  # another caller was faster
                     self._counts["hits"] += 1
                     continue
                 self._counts["misses"] += 1
@@ -295,16 +295,16 @@ class SecretCache(ProcessBound):
                 waited[key] = flight
         return mine, waited
 
-    def _ask_together(self, missing: list[str], load: LoadMany, found: dict[str, str]) -> list[str]:
-        """Add the values of `missing` to `found`; return the keys of which nobody knows anything yet."""
-        mine, waited = self._flights_of(missing, found)
+    def _ask_together(self, missing: list[str], load: LoadMany, values: dict[str, str]) -> list[str]:
+        """Add the values of `missing` to `values`; return the keys of which nobody knows anything yet."""
+        mine, waited = self._flights_of(missing, values)
         if mine:
             self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
             try:
-                found[key] = self._outcome(flight, self._timeout)
+                values[key] = self._outcome(flight, self._timeout)
             except SecretNotFoundError as error:
                 if error.reason == "absent":
                     report_source("backend", key)

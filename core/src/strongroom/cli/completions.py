@@ -47,13 +47,13 @@ def programs(context: click.Context, _: click.Parameter, begun: str) -> list[str
     """Return the programs of PATH for the first word of a command, and else have the shell offer files."""
     if context.params.get("words") or "/" in begun:
         return [CompletionItem(begun, type="file")]
-    found = set()
+    names = set()
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         with suppress(OSError), os.scandir(folder or ".") as entries:
-            found |= {
+            names |= {
                 one.name for one in entries if one.name.startswith(begun) and os.access(one.path, os.X_OK)
             }
-    return sorted(found) or [CompletionItem(begun, type="file")]
+    return sorted(names) or [CompletionItem(begun, type="file")]
 
 
 def _declared(context: click.Context) -> list[tuple[str, dict[str, Any]]]:

@@ -30,11 +30,11 @@ _AT_REST = frozenset({"current", "rolled_back"})
 
 def declared_rotations(plan: Plan) -> dict[str, SecretPlan]:
     """Return the declared secrets that have `rotate_days` or `rotate`, by key; the first of a key counts."""
-    found: dict[str, SecretPlan] = {}
+    by_key: dict[str, SecretPlan] = {}
     for secret in plan.secrets.values():
         if secret.key and (secret.rotate_days is not None or secret.rotate is not None):
-            found.setdefault(secret.key, secret)
-    return found
+            by_key.setdefault(secret.key, secret)
+    return by_key
 
 
 def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = False) -> SecretRotation:
@@ -84,22 +84,22 @@ def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = N
         registry: Asked for those that are declared with `rotate_days` or `rotate`.
         keys: Only these.
     """
-    found = {}
+    rotating = {}
     for key in declared_rotations(registry.plan):
         if keys is not None and key not in keys:
             continue
         try:
             status = rotation_of(registry, key, looks=True).status_of(key)
         except (RotationError, DecryptionError) as error:
-            found[key] = InFlight(error.message, error.hint or "")
+            rotating[key] = InFlight(error.message, error.hint or "")
         except StrongroomError:
             continue
         else:
             if status.state not in _AT_REST:
                 failure = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
                 hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
-                found[key] = InFlight(f"a rotation is in flight: {status.state}{failure}", hint)
-    return found
+                rotating[key] = InFlight(f"a rotation is in flight: {status.state}{failure}", hint)
+    return rotating
 
 
 def _program(

@@ -45,17 +45,17 @@ def parse_fast_call(args: Sequence[str]) -> FastCall | None:
 
 
 def _taken(
-    word: str, words: Iterator[str], values: frozenset[str], flags: frozenset[str], found: dict[str, Any]
+    word: str, words: Iterator[str], values: frozenset[str], flags: frozenset[str], options: dict[str, Any]
 ) -> bool:
-    """Put the option `word` into `found`, with its value from `words`, and return whether it was one."""
+    """Put the option `word` into `options`, with its value from `words`, and return whether it was one."""
     name = word[2:].replace("-", "_")
     if word in flags:
-        found[name] = True
+        options[name] = True
         return True
     value = next(words, None) if word in values else None
     if value is None or value.startswith("-"):
         return False
-    found[name] = value
+    options[name] = value
     return True
 
 

@@ -25,11 +25,11 @@ def one(
 ) -> None:
     # What is remembered does not tell whether anything heeds a tenant.
     quick = version is None and settings.tenant is None
-    found = _quickly(settings, key, as_key=as_key) if quick else None
-    if found is None:
+    result = _quickly(settings, key, as_key=as_key) if quick else None
+    if result is None:
         with settings.registry() as registry:
-            found = _wholly(settings, registry, key, version, as_key=as_key)
-    key, value, pipeline = found
+            result = _wholly(settings, registry, key, version, as_key=as_key)
+    key, value, pipeline = result
     if field is not None:
         from strongroom.declarations.json_fields import member_of
 
@@ -92,13 +92,13 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
     from strongroom.cli.formats.export import as_env, variables
     from strongroom.errors import SecretNotFoundError, show_key
 
-    found: dict[str, tuple[str, str, str]] = {}
+    results: dict[str, tuple[str, str, str]] = {}
     missing: list[SecretNotFoundError] = []
     with settings.registry() as registry:
         declared = set() if as_key else {*registry.plan.secrets}
         for text in dict.fromkeys(texts):
             try:
-                found[text] = _wholly(settings, registry, text, None, as_key=as_key)
+                results[text] = _wholly(settings, registry, text, None, as_key=as_key)
             except SecretNotFoundError as error:
                 missing.append(error)
     if len(missing) == 1:
@@ -107,10 +107,12 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
         keys = ", ".join(show_key(one.key) for one in missing)
         raise SecretNotFoundError(missing[0].key or "", f"{len(missing)} secrets not found: {keys}")
     if settings.json:
-        rows = [{"key": key, "value": value, "pipeline": pipeline} for key, value, pipeline in found.values()]
+        rows = [
+            {"key": key, "value": value, "pipeline": pipeline} for key, value, pipeline in results.values()
+        ]
         output.as_json({"secrets": rows})
     else:
-        values = {text: value for text, (_, value, _) in found.items()}
+        values = {text: value for text, (_, value, _) in results.items()}
         named = variables(values, declared)
         refuse_dangerous(named)
         refuse_undeclared(named.keys() - declared)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["moved"]
 
 
-def moved(registry: SecretProviderRegistry, found: Mapping[str, Resolution]) -> dict[str, Resolution]:
-    """Return those of `found` whose value is still stored where their name led before, as missing for that.
+def moved(registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
+    """Return those of `resolutions` whose value is still stored where their name led before: each as missing.
 
     Args:
         registry: Asked about the keys that names had before, where nothing is stored now.
-        found: Secrets as `resolve_all` returned them.
+        resolutions: Secrets as `resolve_all` returned them.
     """
-    marked = {name: _marked(registry, one) for name, one in found.items()}
+    marked = {name: _marked(registry, one) for name, one in resolutions.items()}
     return {name: one for name, one in marked.items() if one is not None}
 
 

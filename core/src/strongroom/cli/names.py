@@ -78,13 +78,13 @@ def stored(source: SecretSource, key: str) -> str | None:
 def _composed(source: SecretSource, declared: SecretPlan) -> str:
     from strongroom.declarations.resolve import resolve_all
 
-    found = resolve_all(source, {declared.name: declared})[declared.name]
-    if found.text is not None:
-        return found.text
-    if found.error is not None and found.status != "missing":
-        raise found.error
-    problem = f"{declared.name}: {found.problem or 'what it is composed of is not there'}"
-    if found.status in {"missing", "ok"}:
+    resolution = resolve_all(source, {declared.name: declared})[declared.name]
+    if resolution.text is not None:
+        return resolution.text
+    if resolution.error is not None and resolution.status != "missing":
+        raise resolution.error
+    problem = f"{declared.name}: {resolution.problem or 'what it is composed of is not there'}"
+    if resolution.status in {"missing", "ok"}:
         raise SecretNotFoundError(declared.name, problem)
     raise ValidationError(problem)
 

@@ -53,15 +53,15 @@ def run(
     if on_change is not None or poll_seconds is not None or stop_timeout is not None:
         raise UsageError("--on-change, --poll-seconds and --stop-timeout belong to --watch")
     with ExitStack() as stack:
-        chosen, found, credentials, undeclared = _quickly(settings, group, only) or _wholly(
+        chosen, resolutions, credentials, undeclared = _quickly(settings, group, only) or _wholly(
             settings, group, only, stack, allow_empty=allow_empty, replace=replace
         )
-        given = {one.plan.name: one.text for one in found.values() if one.text is not None}
+        given = {one.plan.name: one.text for one in resolutions.values() if one.text is not None}
         variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
         refuse_unholdable(variables)
         environment = child_environment(os.environ, variables, credentials=credentials, keep=keep_env)
-        texts, unmasked = ([], None) if no_mask or replace else masked_texts(found)
-        warnings = [*deprecations(found), *(one for one in (unmasked, undeclared) if one is not None)]
+        texts, unmasked = ([], None) if no_mask or replace else masked_texts(resolutions)
+        warnings = [*deprecations(resolutions), *(one for one in (unmasked, undeclared) if one is not None)]
         if warnings:  # all that there is to say at a start is one line
             settings.warn("; ".join(warnings))
         if replace:
@@ -89,14 +89,14 @@ def _wholly(  # `run`'s own options
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
-        found = read_all(registry, chosen)
+        resolutions = read_all(registry, chosen)
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         if registry.holds_leases():
             if replace:
                 raise UsageError("--replace would leave leases behind that nobody renews or revokes")
             stack.push(own.pop_all())  # they live as long as the child
-        return chosen, found, registry.environment(), undeclared
+        return chosen, resolutions, registry.environment(), undeclared
 
 
 def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:

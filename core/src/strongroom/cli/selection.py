@@ -62,19 +62,19 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
         SecretNotFoundError: Required ones are missing; the message names these and all that is wrong.
         ValidationError: None is missing, but some are not of their type or break a rule.
     """
-    found = resolve_all(registry, chosen)
-    for one in found.values():
+    resolutions = resolve_all(registry, chosen)
+    for one in resolutions.values():
         if one.status not in {"ok", "due", "missing"} and one.error is not None:
             raise one.error
-    if any(one.status == "missing" for one in found.values()):
+    if any(one.status == "missing" for one in resolutions.values()):
         from strongroom.cli.moved import moved
         from strongroom.registry import SecretProviderRegistry
 
         if isinstance(registry, SecretProviderRegistry):  # else it is asked again, on the whole way
-            found |= moved(registry, found)
-    wrong = [one for one in found.values() if one.status not in {"ok", "due"}]
+            resolutions |= moved(registry, resolutions)
+    wrong = [one for one in resolutions.values() if one.status not in {"ok", "due"}]
     missing = [one for one in wrong if one.status == "missing"]
-    summary = _summary(wrong, len(found))
+    summary = _summary(wrong, len(resolutions))
     if missing:
         first = missing[0].plan
         raise SecretNotFoundError(
@@ -82,7 +82,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
         )
     if wrong:
         raise ValidationError(summary, hint="`strongroom check` shows all of them")
-    return found
+    return resolutions
 
 
 def _line_to_add(source: SecretSource, name: str) -> str | None:
@@ -112,11 +112,11 @@ def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, Sec
     return undeclared_notice(keys, source, secrets)
 
 
-def deprecations(found: Mapping[str, Resolution]) -> list[str]:
+def deprecations(resolutions: Mapping[str, Resolution]) -> list[str]:
     """Return a line for each secret that is in use and ought not to be any more."""
     return [
         f"{name} is deprecated: {one.plan.deprecated}"
-        for name, one in found.items()
+        for name, one in resolutions.items()
         if one.plan.deprecated is not None and (one.text is not None or one.status == "invalid")
     ]
 

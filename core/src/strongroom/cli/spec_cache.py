@@ -65,14 +65,14 @@ class CachedSpec:
         return value
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for key in keys:
             try:
-                found[key] = self.get_secret(key)
+                values[key] = self.get_secret(key)
             except SecretNotFoundError as error:
                 if error.reason != "absent":
                     raise
-        return found
+        return values
 
     def environment(self) -> frozenset[str]:
         """Return the variables that are not for a child: the spec's credentials and the provider's."""

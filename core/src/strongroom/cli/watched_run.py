@@ -52,7 +52,7 @@ def run_watched(
             )
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
-        found = read_all(registry, chosen)
+        resolutions = read_all(registry, chosen)
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         files = stack.enter_context(SecretFiles())
@@ -68,11 +68,11 @@ def run_watched(
             return sorted(differing - in_files)
 
         control = ChildControl(
-            registry, chosen, found,
+            registry, chosen, resolutions,
             number=number, stop_timeout=stop_timeout, renew_files=renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)
-        renew_files({}, texts_of(found))
+        renew_files({}, texts_of(resolutions))
         said: set[str] = set()
         keys = keys_of(registry.plan, chosen)
         if keys:
@@ -80,15 +80,15 @@ def run_watched(
             stack.callback(control.stop)
         while True:
             control.take()  # what came until now is in what is read next
-            given = texts_of(control.found)
+            given = texts_of(control.resolutions)
             variables = given | {name: paths[name] for name in given if name in in_files}
             refuse_unholdable(variables)
             environment = child_environment(
                 os.environ, variables, credentials=registry.environment(), keep=keep
             )
-            texts, unmasked = ([], None) if no_mask else masked_texts(control.found)
+            texts, unmasked = ([], None) if no_mask else masked_texts(control.resolutions)
             notices = [
-                *deprecations(control.found),
+                *deprecations(control.resolutions),
                 *(one for one in (unmasked, undeclared) if one is not None),
             ]
             news = "; ".join(one for one in notices if one not in said)
@@ -136,7 +136,7 @@ def _masker(control: ChildControl) -> Callable[[], Masker]:
     """Return what makes the masker of all that the child has been given by now."""
 
     def make() -> Masker:
-        sets = [*control.earlier, control.found]
+        sets = [*control.earlier, control.resolutions]
         made = masker_of([text for found in sets for text in masked_texts(found)[0]])
         assert made is not None  # noqa: S101  # there was something to mask at the start
         return made()

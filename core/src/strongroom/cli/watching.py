@@ -62,7 +62,7 @@ class ChildControl:
         self,
         source: SecretSource,
         chosen: Mapping[str, SecretPlan],
-        found: Mapping[str, Resolution],
+        resolutions: Mapping[str, Resolution],
         *,
         number: int | None,
         stop_timeout: float,
@@ -73,7 +73,7 @@ class ChildControl:
         self._source, self._chosen = source, chosen
         self.number, self.stop_timeout = number, stop_timeout
         self._renew_files, self._warn, self._clock = renew_files, warn, clock
-        self.found = dict(found)
+        self.resolutions = dict(resolutions)
         self.earlier: deque[Mapping[str, Resolution]] = deque(maxlen=_EARLIER)
         """What the child had before, whose values it may still print."""
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class ChildControl:
         pause = _FIRST_PAUSE
         while True:
             try:
-                found = read_all(self._source, self._chosen)
+                resolutions = read_all(self._source, self._chosen)
                 break
             except StrongroomError as error:
                 away = isinstance(error, BackendUnavailableError)
@@ -108,7 +108,7 @@ class ChildControl:
             if self._stopped.wait(pause):
                 return
             pause = min(pause * 2, _LONGEST_PAUSE)
-        before, after = texts_of(self.found), texts_of(found)
+        before, after = texts_of(self.resolutions), texts_of(resolutions)
         if before == after:
             return
         try:
@@ -117,8 +117,8 @@ class ChildControl:
             self._warn(f"the program keeps the secrets that it has: a file cannot be written: {error}")
             return
         with self._lock:
-            self.earlier.append(self.found)
-            self.found = found
+            self.earlier.append(self.resolutions)
+            self.resolutions = resolutions
             self._pending = True
         if fixed and self.number is not None and not self._warned:
             self._warned = True

@@ -33,14 +33,14 @@ def with_dependencies(
     chosen: Mapping[str, SecretPlan], declared: Mapping[str, SecretPlan]
 ) -> dict[str, SecretPlan]:
     """Return `chosen` and all that they are made of, however far away."""
-    found = dict(chosen)
+    secrets = dict(chosen)
     waiting = [part for secret in chosen.values() for part in secret.parts]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name] = declared[name]
+        if name not in secrets:
+            secrets[name] = declared[name]
             waiting += declared[name].parts
-    return found
+    return secrets
 
 
 def dependency_order(secrets: Mapping[str, SecretPlan]) -> list[str]:

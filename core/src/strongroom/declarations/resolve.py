@@ -78,14 +78,16 @@ def require(registry: SecretSource, group: str | None = None) -> None:
     _refuse_wrong({name: one for name, one in found.items() if not isinstance(one.error, TenantContextError)})
 
 
-def _refuse_wrong(found: Mapping[str, Resolution]) -> None:
-    wrong = [one for one in found.values() if one.status in {"missing", "invalid"}]
-    for one in found.values():
+def _refuse_wrong(resolutions: Mapping[str, Resolution]) -> None:
+    wrong = [one for one in resolutions.values() if one.status in {"missing", "invalid"}]
+    for one in resolutions.values():
         if one.status not in {"ok", "missing", "invalid"} and one.error is not None:
             raise one.error
     if wrong:
         lines = "; ".join(f"{one.plan.name}: {one.problem}" for one in wrong)
-        raise ValidationError(f"{len(wrong)} of {len(found)} declared secrets are missing or wrong: {lines}")
+        raise ValidationError(
+            f"{len(wrong)} of {len(resolutions)} declared secrets are missing or wrong: {lines}"
+        )
 
 
 def resolve_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> dict[str, Resolution]:
@@ -101,29 +103,31 @@ def resolve_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> di
         needed = with_dependencies(secrets, registry.plan.secrets)
         order = dependency_order(needed)
     values, failures = _read([one.key for one in needed.values() if one.compose is None], registry)
-    found: dict[str, Resolution] = {}
+    resolutions: dict[str, Resolution] = {}
     for name in order:
         secret = needed[name]
-        found[name] = _found(secret, values, failures) if secret.compose is None else _composed(secret, found)
-        if found[name].status == "missing" and secret.compose is None:
-            found[name] = _with_why(found[name], registry)
-    return {name: found[name] for name in secrets}
+        resolutions[name] = (
+            _found(secret, values, failures) if secret.compose is None else _composed(secret, resolutions)
+        )
+        if resolutions[name].status == "missing" and secret.compose is None:
+            resolutions[name] = _with_why(resolutions[name], registry)
+    return {name: resolutions[name] for name in secrets}
 
 
 def mark_due(
-    registry: DescribedSource, found: Mapping[str, Resolution], now: datetime | None = None
+    registry: DescribedSource, resolutions: Mapping[str, Resolution], now: datetime | None = None
 ) -> dict[str, Resolution]:
-    """Return `found` with the status `due` for good secrets that are older than their `rotate_days`.
+    """Return `resolutions` with the status `due` for good secrets that are older than their `rotate_days`.
 
     Args:
         registry: Asked for the age of those secrets that have `rotate_days`, and of no others.
-        found: Secrets as `resolve_all` returned them.
+        resolutions: Secrets as `resolve_all` returned them.
         now: An aware time; without it the present.
     """
     from datetime import UTC, datetime
 
     at = now or datetime.now(UTC)
-    return {name: _aged(registry, one, at) for name, one in found.items()}
+    return {name: _aged(registry, one, at) for name, one in resolutions.items()}
 
 
 def _aged(registry: DescribedSource, one: Resolution, now: datetime) -> Resolution:
@@ -193,17 +197,17 @@ def _found(
     return _checked(secret, text)
 
 
-def _with_why(found: Resolution, registry: SecretSource) -> Resolution:
+def _with_why(resolution: Resolution, registry: SecretSource) -> Resolution:
     """Say it where there is no store at all, as in a fresh clone."""
     absent = getattr(registry, "absent_store", None)
-    why = absent(found.plan.key) if absent is not None else None
-    return found if why is None else found._replace(problem=f"{found.problem}: {why}")
+    why = absent(resolution.plan.key) if absent is not None else None
+    return resolution if why is None else resolution._replace(problem=f"{resolution.problem}: {why}")
 
 
-def _composed(secret: SecretPlan, found: Mapping[str, Resolution]) -> Resolution:
+def _composed(secret: SecretPlan, resolutions: Mapping[str, Resolution]) -> Resolution:
     from strongroom.declarations.compose import compose
 
-    made = compose(secret, found)
+    made = compose(secret, resolutions)
     if made.absent and not secret.required:
         return Resolution(secret, "ok")
     if made.part is not None:
@@ -212,7 +216,7 @@ def _composed(secret: SecretPlan, found: Mapping[str, Resolution]) -> Resolution
         return Resolution(secret, "missing", made.problem, SecretNotFoundError(secret.name))
     if made.text is None:
         return Resolution(secret, "invalid", made.problem)
-    return _checked(secret, made.text)._replace(parts=tuple(found[name] for name in secret.parts))
+    return _checked(secret, made.text)._replace(parts=tuple(resolutions[name] for name in secret.parts))
 
 
 def _checked(secret: SecretPlan, text: str) -> Resolution:

@@ -97,23 +97,23 @@ class _Key(HoldsKey):
 
     def to_write(self) -> _DataKey:
         tenant = current_tenant()
-        found = self._writing.get(tenant)
-        if found is None or next(found.uses) > _TOKENS_A_KEY:
+        data_key = self._writing.get(tenant)
+        if data_key is None or next(data_key.uses) > _TOKENS_A_KEY:
             salt = os.urandom(SALT_BYTES)
-            found = _DataKey(salt, self.to_read(salt))
-            _keep(self._writing, tenant, found)
-        return found
+            data_key = _DataKey(salt, self.to_read(salt))
+            _keep(self._writing, tenant, data_key)
+        return data_key
 
     def to_read(self, salt: bytes) -> Any:
         """Return the primitive for a token with this salt, under the active tenant."""
         tenant = current_tenant()
-        found = self._reading.get((tenant, salt))
-        if found is None:
+        aead = self._reading.get((tenant, salt))
+        if aead is None:
             # The tenant is in the key: what one encrypted is to another, and to none, so many random bytes.
             after = self._after_salt if tenant is None else encoded([b"\1", tenant.encode()]) + b"\1"
-            found = self._make(hmac.digest(self.secret, self._before_salt + salt + after, "sha256"))
-            _keep(self._reading, (tenant, salt), found)
-        return found
+            aead = self._make(hmac.digest(self.secret, self._before_salt + salt + after, "sha256"))
+            _keep(self._reading, (tenant, salt), aead)
+        return aead
 
     def associated(self, context: bytes) -> bytes:
         return self.bound + len(context).to_bytes(8, "big") + context
@@ -172,11 +172,11 @@ class TokenEncryption(HoldsKey):
             DecryptionError: It was changed, or made with another key or context or under another tenant; or
                 what was encrypted is not UTF-8 text.
         """
-        found = parse(token if isinstance(token, str) else as_text(token))
-        key = self._key_of(found)
+        parsed = parse(token if isinstance(token, str) else as_text(token))
+        key = self._key_of(parsed)
         if key is None:
             raise refused()
-        data = self._open(key.to_read(found.salt), found.body, key.associated(context))
+        data = self._open(key.to_read(parsed.salt), parsed.body, key.associated(context))
         if data is None:
             raise refused()
         return text_of(data)

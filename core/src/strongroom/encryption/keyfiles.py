@@ -67,14 +67,14 @@ def read_bytes(path: str | os.PathLike[str], what: str = "the key file") -> byte
     except OSError as error:
         raise _failure(error, "read", name) from error
     try:
-        found = os.fstat(descriptor)
-        _check(link, found, f"{what} {name}")
+        status = os.fstat(descriptor)
+        _check(link, status, f"{what} {name}")
         data = os.read(descriptor, MAX_BYTES + 1)
     except OSError as error:
         raise _failure(error, "read", name) from error
     finally:
         os.close(descriptor)
-    complaint = _others(found)
+    complaint = _others(status)
     if complaint is not None:
         warnings.warn(f"{what} {name}: {complaint}; chmod 600 it", KeyFileWarning, stacklevel=2)
     return data
@@ -88,25 +88,25 @@ def others_may_read(path: str | os.PathLike[str]) -> str | None:
         return None
 
 
-def _check(link: os.stat_result, found: os.stat_result, what: str) -> None:
+def _check(link: os.stat_result, status: os.stat_result, what: str) -> None:
     trusted = {os.geteuid(), 0}
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError(f"{what} is not an ordinary file")
-    if found.st_uid not in trusted:
+    if status.st_uid not in trusted:
         raise ConfigurationError(
             f"{what} belongs to another user", hint="copy it, and make the copy your own"
         )
     if link.st_uid not in trusted:
         raise ConfigurationError(f"{what} is a symbolic link that belongs to another user")
-    if found.st_mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH:
         raise ConfigurationError(f"everybody may write {what}", hint="chmod 600 it, and make a new key")
 
 
-def _others(found: os.stat_result) -> str | None:
-    if found.st_mode & stat.S_IRWXO:
+def _others(status: os.stat_result) -> str | None:
+    if status.st_mode & stat.S_IRWXO:
         return "everybody may read it"
     # root's file is given to a process by its group, as Kubernetes' `fsGroup` does: that is meant.
-    if found.st_mode & stat.S_IRWXG and found.st_uid == os.geteuid():
+    if status.st_mode & stat.S_IRWXG and status.st_uid == os.geteuid():
         return "others may read it: its group"
     return None
 

@@ -271,12 +271,12 @@ class _Derivations:
         # The table is looked up by a keyed hash, so that it holds no passphrase.
         name = (hashlib.blake2b(passphrase, key=self._blind).digest(), salt, parameters)
         with self._lock:
-            found = self._known.get(name)
-            if found is None:
-                found = self._known[name] = _argon2id(passphrase, salt, parameters)
+            derived = self._known.get(name)
+            if derived is None:
+                derived = self._known[name] = _argon2id(passphrase, salt, parameters)
                 if len(self._known) > _CACHED_DERIVATIONS:
                     self._known.popitem(last=False)
-            return found
+            return derived
 
 
 def _argon2id(passphrase: bytes, salt: bytes, parameters: Argon2Parameters) -> bytes:

@@ -35,12 +35,12 @@ def lookalike(text: str, generated: Callable[[str], object | None]) -> str | Non
         text: A text that is not a key.
         generated: Returns something for a generated key whose check sum is right, and None for other text.
     """
-    found = _GENERATED.search(text)
-    if found is not None and generated(found[0].translate(_TO_URL_SAFE)) is not None:
-        return _describe("a generated key", text, found.start(), found.end(), _other_alphabet(found[0]))
-    found = _PADDED.search(text)
-    if found is not None:
-        return _describe("a Fernet key", text, found.start(), found.end(), _other_alphabet(found[0]))
+    match = _GENERATED.search(text)
+    if match is not None and generated(match[0].translate(_TO_URL_SAFE)) is not None:
+        return _describe("a generated key", text, match.start(), match.end(), _other_alphabet(match[0]))
+    match = _PADDED.search(text)
+    if match is not None:
+        return _describe("a Fernet key", text, match.start(), match.end(), _other_alphabet(match[0]))
     core = _unwrapped(text)
     if _BARE.fullmatch(core) and not _WORDS.fullmatch(core):
         return "a Fernet key without the `=` at its end" + (
@@ -59,13 +59,13 @@ def _describe(what: str, text: str, start: int, end: int, other: bool) -> str:
     description = what + (" in the alphabet of standard base64, with `+` and `/`" if other else "")
     if not around:
         return description
-    found = []
+    near = []
     for name, pattern in _NAMES:
         around, times = pattern.subn("", around)
-        found += [name] * bool(times)
+        near += [name] * bool(times)
     if around:
-        found.append("other text")
-    return f"{description} with {' and '.join(found[:2])} around it"
+        near.append("other text")
+    return f"{description} with {' and '.join(near[:2])} around it"
 
 
 def _other_alphabet(text: str) -> bool:

@@ -91,9 +91,9 @@ def parse(token: str) -> Token:
         DecryptionError: It is not a token, not in the one form that encrypting writes, or asks for a key
             derivation that is too cheap or too dear; nothing has been derived then.
     """
-    found = _TOKEN.fullmatch(token)
-    data = _decoded(found[3]) if found else None
-    if found is None or not data:
+    match = _TOKEN.fullmatch(token)
+    data = _decoded(match[3]) if match else None
+    if match is None or not data:
         raise refused()
     head = data[: 1 if data[0] == _RAW else _ARGON2_HEAD]
     rest = data[len(head) :]
@@ -106,7 +106,7 @@ def parse(token: str) -> Token:
         raise refused()
     if len(rest) <= SALT_BYTES:
         raise refused()
-    return Token(found[1], found[2], head, parameters, head[4:], rest[:SALT_BYTES], rest[SALT_BYTES:])
+    return Token(match[1], match[2], head, parameters, head[4:], rest[:SALT_BYTES], rest[SALT_BYTES:])
 
 
 def decode(text: str) -> bytes | None:

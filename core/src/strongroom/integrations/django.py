@@ -140,10 +140,10 @@ class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is kno
     def _follower(self) -> Follower:
         registry, key, min_life = self._followed()
         followers = _followers.setdefault(registry, {})
-        found = followers.get((key, min_life))
-        if found is None:
+        follower = followers.get((key, min_life))
+        if follower is None:
             made = Follower(registry, key, min_life=min_life)
-            found = followers.setdefault((key, min_life), made)
-            if found is not made:  # another thread was faster
+            follower = followers.setdefault((key, min_life), made)
+            if follower is not made:  # another thread was faster
                 made.close()
-        return found
+        return follower

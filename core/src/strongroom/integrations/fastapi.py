@@ -53,13 +53,13 @@ def registry(connection: HTTPConnection) -> AsyncSecretRegistry:
     Raises:
         ConfigurationError: The application has none.
     """
-    found: AsyncSecretRegistry | None = getattr(connection.app.state, "strongroom", None)
-    if found is None:
+    attached: AsyncSecretRegistry | None = getattr(connection.app.state, "strongroom", None)
+    if attached is None:
         raise ConfigurationError(
             "this application has no registry",
             hint="FastAPI(lifespan=strongroom.integrations.fastapi.lifespan(…)), or set app.state.strongroom",
         )
-    return found
+    return attached
 
 
 Registry = Annotated[AsyncSecretRegistry, Depends(registry)]

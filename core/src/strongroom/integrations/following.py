@@ -274,11 +274,11 @@ def _values_of(key: str, text: str) -> dict[str, str]:
 
 def _parameters(key: str, values: Mapping[str, Any]) -> dict[str, str]:
     names = {"user": values.get("username"), "password": values.get("password")}
-    found = {name: one for name, one in names.items() if isinstance(one, str)}
-    if "password" not in found:
+    parameters = {name: one for name, one in names.items() if isinstance(one, str)}
+    if "password" not in parameters:
         raise ValidationError(
             f"{show_key(key)} has no text `password` to log in with",
             key=key,
             hint="a pool follows a lease, a JSON secret with `username` and `password`, or a plain password",
         )
-    return found
+    return parameters

@@ -159,11 +159,11 @@ class StrongroomSettingsSource(EnvSettingsSource):
         """Return the names that the fields read eagerly have, and what names of their members begin with."""
         names: set[str] = set()
         for field_name, field in self.settings_cls.model_fields.items():
-            found = self._extract_field_info(field, field_name)
-            given = [self.current_state.get(key) for key in (field_name, *(key for key, _, _ in found))]
+            fields = self._extract_field_info(field, field_name)
+            given = [self.current_state.get(key) for key in (field_name, *(key for key, _, _ in fields))]
             settled = any(value is not None and not isinstance(value, dict) for value in given)
             if not settled and not _is_lazy(field):  # settled: a source before this one has it
-                names.update(name for _, name, _ in found)
+                names.update(name for _, name, _ in fields)
         delimiter = self.env_nested_delimiter
         return names, tuple(f"{name}{delimiter}" for name in names) if delimiter else ()
 
@@ -192,18 +192,18 @@ class StrongroomSettingsSource(EnvSettingsSource):
     def _read(self, names: Iterable[str], declared: Mapping[str, str]) -> dict[str, str]:
         """Return the texts of those of `names` that are there."""
         registry: Any = self._open()
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         keys = {name: self._candidates(name) for name in names if name in self._keys or name not in declared}
         if keys:
             texts = read_many(registry, list(dict.fromkeys(key for some in keys.values() for key in some)))
             for name, some in keys.items():
                 present = [texts[key] for key in some if key in texts]
                 if present:
-                    found[name] = present[0]
+                    values[name] = present[0]
         chosen = {declared[name]: name for name in names if name not in keys}
         if chosen:
-            found |= _resolved(registry, chosen)
-        return found
+            values |= _resolved(registry, chosen)
+        return values
 
     def _read_one(self, name: str) -> str:
         found = self._read([name], self._declared())
@@ -255,14 +255,14 @@ def _revealed(value: Any) -> Any:
 def _resolved(registry: Any, chosen: Mapping[str, str]) -> dict[str, str]:
     from strongroom.declarations.resolve import resolve_all
 
-    found = resolve_all(registry, {name: registry.plan.secrets[name] for name in chosen})
-    for one in found.values():
+    resolutions = resolve_all(registry, {name: registry.plan.secrets[name] for name in chosen})
+    for one in resolutions.values():
         if one.error is not None and (one.status not in {"ok", "missing"} or one.is_gone):
             raise one.error  # the field's own default is for what is absent, not for what was deleted
-    wrong = [f"{name}: {one.problem}" for name, one in found.items() if one.status == "invalid"]
+    wrong = [f"{name}: {one.problem}" for name, one in resolutions.items() if one.status == "invalid"]
     if wrong:
         raise ValidationError(f"{len(wrong)} declared secrets are wrong: {'; '.join(wrong)}")
-    return {chosen[name]: one.text for name, one in found.items() if one.text is not None}
+    return {chosen[name]: one.text for name, one in resolutions.items() if one.text is not None}
 
 
 def _is_lazy(field: FieldInfo) -> bool:

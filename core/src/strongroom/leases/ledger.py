@@ -96,11 +96,11 @@ class LeaseLedger:
         if self._sealer is None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self.folder / "ledger.key"
-            found = read_bytes(path, "the ledger's key")
-            if found is None:
+            key = read_bytes(path, "the ledger's key")
+            if key is None:
                 place(path, generate_key().encode())
-                found = read_bytes(path, "the ledger's key")
-            self._sealer = AESGCMEncryption((found or b"").decode().strip())
+                key = read_bytes(path, "the ledger's key")
+            self._sealer = AESGCMEncryption((key or b"").decode().strip())
         return self._sealer
 
     def files(self) -> list[LeaseFile]:
@@ -149,7 +149,7 @@ class LeaseFile:
 
     def entries(self) -> list[LedgerEntry]:
         """Return what is not over, as the lines say it; lines that were not sealed here are left out."""
-        found: dict[str, LedgerEntry] = {}
+        living: dict[str, LedgerEntry] = {}
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -160,10 +160,10 @@ class LeaseFile:
                 continue
             if "entry" in record:
                 entry = LedgerEntry.from_json(record["entry"])
-                found[entry.id] = entry
+                living[entry.id] = entry
             elif record.get("over"):
-                found.pop(record["id"], None)
-        return list(found.values())
+                living.pop(record["id"], None)
+        return list(living.values())
 
     def _opened(self, line: bytes) -> dict[str, Any] | None:
         if not line:

@@ -162,14 +162,14 @@ class LiveLeases:
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the same for those of `keys` that there are leases for."""
-        found = {}
+        values = {}
         for key in dict.fromkeys(keys):
             try:
-                found[key] = self.text(key)
+                values[key] = self.text(key)
             except SecretNotFoundError as error:
                 if error.reason != "absent":
                     raise
-        return found
+        return values
 
     def lease(self, name: LeaseName) -> Lease:
         """Return the live lease.

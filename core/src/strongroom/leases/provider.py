@@ -40,11 +40,11 @@ class LeasingProvider(BaseProvider, ABC):
 
     def leases(self) -> LiveLeases:
         """Return the leases that reads of this object itself have issued."""
-        found = self._leases
-        if found is None:
+        leases = self._leases
+        if leases is None:
             with self._making:
-                found = self._leases = self._leases or LiveLeases(self)
-        return found
+                leases = self._leases = self._leases or LiveLeases(self)
+        return leases
 
     def get_secret(self, key: str) -> str:
         return self.leases().text(check_key(key))

@@ -37,12 +37,12 @@ def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[by
         counts: Whether a line of a multi-line value is a secret by itself; by default each one is that
             has `MIN_CHARACTERS`.
     """
-    found: dict[bytes, str] = {}
+    kinds: dict[bytes, str] = {}
     for kind, form in _all_forms(value, counts or _long_enough):
         if len(form) >= MIN_CHARACTERS:
             for piece in _pieces(form):
-                found.setdefault(piece, kind)
-    return found
+                kinds.setdefault(piece, kind)
+    return kinds
 
 
 def _pieces(form: bytes) -> Iterator[bytes]:
@@ -83,16 +83,16 @@ def members(value: str) -> list[tuple[str, str]]:
         waiting = [("", json.loads(value))]
     except (ValueError, RecursionError):
         return []
-    found: list[tuple[str, str]] = []
-    while waiting and len(found) < _MAX_LEAVES:
+    texts: list[tuple[str, str]] = []
+    while waiting and len(texts) < _MAX_LEAVES:
         name, item = waiting.pop()
         if isinstance(item, str):
-            found.append((name, item))
+            texts.append((name, item))
         elif isinstance(item, dict):
             waiting.extend(item.items())
         elif isinstance(item, list):
             waiting.extend((name, one) for one in item)
-    return found
+    return texts
 
 
 def _long_enough(text: str) -> bool:

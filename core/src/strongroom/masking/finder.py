@@ -117,20 +117,20 @@ class _Automaton:
 
     def matches(self, data: bytes) -> list[tuple[int, int, int]]:
         """Return for each match, also where they overlap, which pattern it is, its start and its stop."""
-        found: list[tuple[int, int, int]]
+        places: list[tuple[int, int, int]]
         if self._few is None or len(data) <= 4 * self._longest:
-            found = self._every.find_matches_as_indexes(data, overlapping=True)
-            return found
-        found = []
+            places = self._every.find_matches_as_indexes(data, overlapping=True)
+            return places
+        places = []
         low = high = 0
         # What overlaps a match, and was passed over for it, lies within the longest pattern's reach.
         for _, start, stop in self._few.find_matches_as_indexes(data):
             if start - self._longest > high:
-                self._add(found, data, low, high)
+                self._add(places, data, low, high)
                 low = max(0, start - self._longest)
             high = stop + self._longest
-        self._add(found, data, low, high)
-        return found
+        self._add(places, data, low, high)
+        return places
 
     def _add(self, found: list[tuple[int, int, int]], data: bytes, low: int, high: int) -> None:
         if high:
@@ -200,16 +200,16 @@ class Finder:
         """
         if not self._added or len(data) < MIN_CHARACTERS:
             return []
-        found = list(self._direct(data, ended))
+        findings = list(self._direct(data, ended))
         if depth and (len(data) >= LEAST or not data.isalnum()):
-            known = Known((one.start, one.stop) for one in found) if found else NOTHING
+            known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
             for view in views(data, known):
                 inner = self.find(view.data, depth=depth - 1) if view.text else list(self._direct(view.data))
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
-                    found.append(Found(start, stop, one.label, view.encoding))
-        found.sort(key=_by_place)
-        return found
+                    findings.append(Found(start, stop, one.label, view.encoding))
+        findings.sort(key=_by_place)
+        return findings
 
     def _direct(self, data: bytes, ended: bool = True) -> Iterator[Found]:
         words: list[Found] = []

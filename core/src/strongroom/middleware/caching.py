@@ -183,11 +183,11 @@ class CachingMiddleware(WriteObserver):
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         self._online()
-        found = self.inner.describe_secrets(keys)
-        for key, metadata in found.items():
+        described = self.inner.describe_secrets(keys)
+        for key, metadata in described.items():
             if self.cache.saw_version(key, metadata.version):
                 self._forget(key)
-        return found
+        return described
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         self._online()

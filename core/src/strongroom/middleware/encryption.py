@@ -79,14 +79,14 @@ class EncryptionMiddleware(Middleware):
         self.inner.set_secret(key, self._sealed(key, value))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        found = self.inner.get_secrets(keys)
+        tokens = self.inner.get_secrets(keys)
         # A cipher that is asked over a network has a batch; where that fails, each value gets its own answer.
         many = getattr(self._cipher, "decrypt_many", None)
-        if many is not None and found and not self._migrate:
+        if many is not None and tokens and not self._migrate:
             with suppress(DecryptionError):
-                opened = many([(token, _context(key)) for key, token in found.items()])
-                return dict(zip(found, opened, strict=True))
-        return {key: self._opened(key, token) for key, token in found.items()}
+                opened = many([(token, _context(key)) for key, token in tokens.items()])
+                return dict(zip(tokens, opened, strict=True))
+        return {key: self._opened(key, token) for key, token in tokens.items()}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         many = getattr(self._cipher, "encrypt_many", None)

@@ -49,14 +49,14 @@ class RenamingMiddleware(Middleware, ABC):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         names = {self.stored(key): key for key in keys}
         try:
-            found = self.inner.get_secrets(list(names))
+            values = self.inner.get_secrets(list(names))
         except StrongroomError as error:
             _rename(error, names)
             raise
         seen = observation.get()
         if seen is not None:
             seen.sources = {names.get(key, key): one for key, one in seen.sources.items()}
-        return {names[stored]: value for stored, value in found.items()}
+        return {names[stored]: value for stored, value in values.items()}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         names = {self.stored(key): key for key in values}
@@ -81,11 +81,13 @@ class RenamingMiddleware(Middleware, ABC):
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         names = {self.stored(key): key for key in keys}
         try:
-            found = self.inner.describe_secrets(list(names))
+            described = self.inner.describe_secrets(list(names))
         except StrongroomError as error:
             _rename(error, names)
             raise
-        return {names[stored]: replaced(metadata, key=names[stored]) for stored, metadata in found.items()}
+        return {
+            names[stored]: replaced(metadata, key=names[stored]) for stored, metadata in described.items()
+        }
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._ask(key, self.inner.list_versions)

@@ -86,13 +86,13 @@ class TenantMiddleware(RenamingMiddleware):
 
     def tenants(self) -> list[str]:
         """Return the ids of the tenants that have secrets, sorted, whichever of them is active."""
-        found = set()
+        tenants = set()
         for stored in self.inner.list_secrets(self._before):
             tenant, _, rest = stored.removeprefix(self._before).partition("/")
             if f"/{rest}".startswith(self._after) and f"/{rest}" != self._after:
                 with suppress(InvalidTenantError):  # somebody else's key that looks a little like a tenant's
-                    found.add(check_tenant_id(tenant))
-        return sorted(found)
+                    tenants.add(check_tenant_id(tenant))
+        return sorted(tenants)
 
     def _prefix(self) -> str:
         return f"{self._before}{self.tenant()}{self._after}"

@@ -49,13 +49,13 @@ class FallbackProvider(Middleware):
         return sorted({key for member in self.members for key in member.list_secrets(prefix)})
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         missing = list(keys)
         down: BackendUnavailableError | None = None
         for member in self.members:
             try:
                 part = read_many(member, missing)
-                found |= part
+                values |= part
                 missing = [key for key in missing if key not in part and self._may_be_elsewhere(member, key)]
             except BackendUnavailableError as error:
                 if not self._goes_on(error):
@@ -65,7 +65,7 @@ class FallbackProvider(Middleware):
                 break
         if missing and down is not None:
             raise down
-        return found
+        return values
 
     def _may_be_elsewhere(self, member: SecretProvider, key: str) -> bool:
         """Tell whether a key that a batch left out is absent, and not deleted, destroyed or disabled."""

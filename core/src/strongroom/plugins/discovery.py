@@ -190,18 +190,18 @@ class PluginFinder:
         return []
 
     def _entry_for(self, kind: Kind, type_name: str) -> _Entry:
-        found = self._candidates(type_name)
-        if not found:
+        candidates = self._candidates(type_name)
+        if not candidates:
             raise self._unknown(kind, type_name)
-        if len({entry.distribution for entry in found}) > 1:
-            owners = " and ".join(sorted(entry.owner for entry in found))
+        if len({entry.distribution for entry in candidates}) > 1:
+            owners = " and ".join(sorted(entry.owner for entry in candidates))
             raise PluginError(
                 f"{kind} {type_name!r} is provided by {owners}",
                 hint="uninstall one, or name the one that counts in STRONGROOM_PLUGINS",
             )
-        if len(found) > 1:
-            raise PluginError(f"{found[0].owner} has two entry points named {found[0].name!r}")
-        return found[0]
+        if len(candidates) > 1:
+            raise PluginError(f"{candidates[0].owner} has two entry points named {candidates[0].name!r}")
+        return candidates[0]
 
     def _unknown(self, kind: Kind, type_name: str) -> PluginError:
         stem = type_name.partition(".")[0]
@@ -265,7 +265,7 @@ class PluginFinder:
 
         start_pydantic()
         module = importlib.import_module(entry.module)
-        found: dict[tuple[Kind, str], Plugin] = {}
+        components: dict[tuple[Kind, str], Plugin] = {}
         bad: list[tuple[Kind, str, str]] = []
         for kind, plugin in self._descriptors(module):
             if not isinstance(plugin, Plugin):
@@ -273,18 +273,18 @@ class PluginFinder:
                 raise TypeError(message)
             if not (isinstance(plugin.config, type) and issubclass(plugin.config, BaseModel)):
                 bad.append((kind, plugin.name, "its config is not a pydantic model"))
-            elif (kind, plugin.name) in found:
+            elif (kind, plugin.name) in components:
                 bad.append((kind, plugin.name, f"{KINDS[kind]}() gives it twice"))
-                del found[kind, plugin.name]
+                del components[kind, plugin.name]
             elif entry.distribution != CORE and not (
                 plugin.name == entry.name or plugin.name.startswith(f"{entry.name}.")
             ):
                 why = f"its name must be {entry.name!r} or begin with it and a dot, as its entry point's"
                 bad.append((kind, plugin.name, why))
             else:
-                found[kind, plugin.name] = plugin
+                components[kind, plugin.name] = plugin
         self._bad_names[entry] = bad
-        return found
+        return components
 
     def _descriptors(self, module: Any) -> Iterator[tuple[Kind, Plugin]]:
         import pluggy

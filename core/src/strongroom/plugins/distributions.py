@@ -51,17 +51,17 @@ def entry_points(group: str) -> tuple[list[EntryPoint], list[Unreadable]]:
                     seen.add(name)
             except Exception as error:  # noqa: BLE001  # as above
                 unreadable[Unreadable(_folder(owner), type(error).__name__)] = None
-    found: dict[EntryPoint, None] = {}
+    listed: dict[EntryPoint, None] = {}
     for point, owner in points:
         try:
             name_and_version = (owner.name, owner.version) if owner is not None else ("unknown", "0")
         except Exception:  # noqa: BLE001  # as above
             name_and_version = (None, None)
         if all(isinstance(one, str) for one in name_and_version):
-            found[EntryPoint(point.name, point.value, *name_and_version)] = None
+            listed[EntryPoint(point.name, point.value, *name_and_version)] = None
         else:
             unreadable[Unreadable(_folder(owner), "METADATA has no name or no version")] = None
-    return list(found), list(unreadable)
+    return list(listed), list(unreadable)
 
 
 def _folder(owner: Any) -> str:

@@ -15,7 +15,7 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
     """Import `"module:name"`, the factory of `type_name`."""
     module, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        factory = getattr(importlib.import_module(module), name)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
@@ -23,7 +23,7 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
             f"{type_name}: its factory {path} cannot be imported: {describe_error(error)}",
             hint="install what the plugin needs, or its newer version",
         ) from error
-    return found  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+    return factory  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
 
 
 def describe_error(error: BaseException) -> str:

@@ -27,16 +27,16 @@ _CODE: Final = (type, ModuleType, FunctionType, MethodType)
 
 def chain_of(error: BaseException) -> Iterable[BaseException]:
     """Return `error` and all that hang on it: causes, contexts, and the members of groups."""
-    found: dict[int, BaseException] = {}
+    chain: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
     while waiting:
         current = waiting.pop()
-        if current is not None and id(current) not in found:
-            found[id(current)] = current
+        if current is not None and id(current) not in chain:
+            chain[id(current)] = current
             waiting += (current.__cause__, current.__context__)
             if isinstance(current, BaseExceptionGroup):
                 waiting += current.exceptions
-    return found.values()
+    return chain.values()
 
 
 def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool:

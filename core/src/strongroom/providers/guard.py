@@ -50,11 +50,11 @@ class GuardedProvider(BaseProvider):
         found = self._call(prefix, lambda asked: list(self.wrapped.list_secrets(asked)), prefix)
         return sorted(key for key in found if not is_reserved(self._checked("list_secrets", key)))
 
-    def _checked(self, method: str, found: Any, key: str | None = None) -> str:
-        if isinstance(found, str):
-            return found
+    def _checked(self, method: str, result: Any, key: str | None = None) -> str:
+        if isinstance(result, str):
+            return result
         raise StrongroomError(
-            f"{self.type_name}: {method} returned a {type(found).__name__}, not text",
+            f"{self.type_name}: {method} returned a {type(result).__name__}, not text",
             key=key,
             provider=self.type_name,
             hint="a provider raises KeyError(key) for what is not there",
@@ -174,16 +174,16 @@ def _guarded_method(name: str) -> Callable[..., Any]:
         called = getattr(self.wrapped, name)
         if name == "list_versions":
             called = partial(_whole, called)
-        found = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
+        result = self._call(asked, called, *args, written=written, keys=keys, **kwargs)
         if name == "get_secret_version":
-            return self._checked(name, found, asked)
-        if name in {"issue_lease", "renew_lease"} and not isinstance(found, Lease):
+            return self._checked(name, result, asked)
+        if name in {"issue_lease", "renew_lease"} and not isinstance(result, Lease):
             raise StrongroomError(
-                f"{self.type_name}: {name} returned a {type(found).__name__}, not a Lease",
+                f"{self.type_name}: {name} returned a {type(result).__name__}, not a Lease",
                 key=asked,
                 provider=self.type_name,
             )
-        return found
+        return result
 
     method.__name__ = name
     return method

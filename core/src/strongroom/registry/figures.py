@@ -31,15 +31,15 @@ def cache_stats(chain: Any) -> CacheStats | None:
 
     The members of a fallback are pipelines of their own, and count for themselves.
     """
-    found = []
+    stats = []
     node = chain
     while node is not None:
         if hasattr(node, "drop") and hasattr(node, "cache"):
-            found.append(node.stats())
+            stats.append(node.stats())
         node = getattr(node, "inner", None)
-    if not found:
+    if not stats:
         return None
-    return CacheStats(*(sum(getattr(one, name) for one in found) for name in CacheStats.__match_args__))
+    return CacheStats(*(sum(getattr(one, name) for one in stats) for name in CacheStats.__match_args__))
 
 
 def lease_seconds_left(chain: Any) -> float | None:

@@ -298,13 +298,13 @@ class SecretProviderRegistry(BaseProvider):
 
         pipeline = self._route(key)
         check_user_key(key)
-        found = leases_of(pipeline.inner, key)
-        if found is None:
+        leased = leases_of(pipeline.inner, key)
+        if leased is None:
             error = refuse(key, innermost(pipeline))
             error.pipeline = pipeline.name
             raise error
         pipeline.get_secret(key)  # as a read, which hooks see and may refuse
-        return LiveLease(*found, key)
+        return LiveLease(*leased, key)
 
     def watch(
         self,
@@ -441,15 +441,15 @@ class SecretProviderRegistry(BaseProvider):
         Raises:
             ConfigurationError: There is none.
         """
-        found = self._pipelines.get(name)
-        if found is None:
+        pipeline = self._pipelines.get(name)
+        if pipeline is None:
             chain = self._chain(name)  # outside the lock: it may ask a server for a token
             with self._lock:
-                found = self._pipelines.get(name)
-                if found is None:
-                    found = self._assembled(chain, name)
-                    self._pipelines[name] = found
-        return found
+                pipeline = self._pipelines.get(name)
+                if pipeline is None:
+                    pipeline = self._assembled(chain, name)
+                    self._pipelines[name] = pipeline
+        return pipeline
 
     def pipeline_for(self, key: str) -> Pipeline:
         """Return the pipeline that answers `key`, with its prefix stripped where the route says so.
@@ -606,15 +606,15 @@ class SecretProviderRegistry(BaseProvider):
     def _routed(self, route: RoutePlan) -> Pipeline:
         if not route.strip_prefix:
             return self.pipeline(route.pipeline)
-        found = self._stripped.get(route)
-        if found is None:
+        pipeline = self._stripped.get(route)
+        if pipeline is None:
             chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
             with self._lock:
-                found = self._stripped.get(route)
-                if found is None:
-                    found = self._assembled(chain, route.pipeline)
-                    self._stripped[route] = found
-        return found
+                pipeline = self._stripped.get(route)
+                if pipeline is None:
+                    pipeline = self._assembled(chain, route.pipeline)
+                    self._stripped[route] = pipeline
+        return pipeline
 
     def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
         parts: dict[int, tuple[Pipeline, list[str]]] = {}

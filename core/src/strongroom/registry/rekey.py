@@ -180,15 +180,15 @@ def _of_pipelines(uses: Sequence[KeyUse]) -> Iterator[KeyUse]:
 
     So ciphers read their values from stores that are as they were; either order would do.
     """
-    found: dict[tuple[object, ...], KeyUse] = {}
+    distinct: dict[tuple[object, ...], KeyUse] = {}
     for use in uses:
         # What a cache cannot read any more costs a fetch.
         if use.pipeline is not None and use.path[2] == "middleware" and use.component == "encryption":
-            found.setdefault((use.profile, use.pipeline), use)
+            distinct.setdefault((use.profile, use.pipeline), use)
     for use in uses:
         if use.pipeline is not None and use.path[2] == "provider":
-            found.setdefault(use.of, use)
-    yield from found.values()
+            distinct.setdefault(use.of, use)
+    yield from distinct.values()
 
 
 def _refuse_what_cannot_change(uses: Sequence[KeyUse]) -> None:

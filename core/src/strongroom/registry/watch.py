@@ -319,12 +319,12 @@ class Watch(ProcessBound):
             self._next_round(group, [*self._keys_of(group), *group.marks])
             return
         key = group.round[0]
-        found = self._marks_of(group, [key])
+        marks = self._marks_of(group, [key])
         together = [key]
-        if found.get(key) != group.marks.get(key):
+        if marks.get(key) != group.marks.get(key):
             together = list(group.round)  # what changed together is reported together
-            found |= self._marks_of(group, together[1:])
-        self._note(group, found, set(together))
+            marks |= self._marks_of(group, together[1:])
+        self._note(group, marks, set(together))
         for _ in together:
             group.round.popleft()
         group.due = max(group.due, now - group.step) + group.step * len(together)
@@ -339,11 +339,11 @@ class Watch(ProcessBound):
     def _take_pushes(self, group: WatchedGroup) -> None:
         while True:
             with self._changed:
-                found = next((one for one in self._queue if one[0] is group), None)
-                if found is None:
+                queued = next((one for one in self._queue if one[0] is group), None)
+                if queued is None:
                     return
-                self._queue.remove(found)
-                pushed = found[1]
+                self._queue.remove(queued)
+                pushed = queued[1]
                 if not pushed:
                     group.rescan = True
                     continue
@@ -380,22 +380,22 @@ class Watch(ProcessBound):
         group.rescan = False
         try:
             keys = self._keys_of(group)
-            found = self._marks_of(group, keys)
+            marks = self._marks_of(group, keys)
         except BaseException:
             group.rescan = True
             raise
-        self._note(group, found, {*keys, *group.marks})
+        self._note(group, marks, {*keys, *group.marks})
 
     def _compare(self, group: WatchedGroup, keys: list[str]) -> bool:
         group.dirty.difference_update(keys)
         try:
-            found = self._marks_of(group, keys)
+            marks = self._marks_of(group, keys)
         except BaseException:
             group.dirty.update(keys)
             raise
-        return self._note(group, found, set(keys))
+        return self._note(group, marks, set(keys))
 
-    def _note(self, group: WatchedGroup, found: Mapping[str, Mark], keys: set[str]) -> bool:
+    def _note(self, group: WatchedGroup, marks: Mapping[str, Mark], keys: set[str]) -> bool:
         """Take over what was found of `keys`, and put into the outbox what is other than before."""
         with self._changed:
             owed = set(group.dirty)
@@ -406,7 +406,7 @@ class Watch(ProcessBound):
             changes = []
             now = self._now()
             for key in sorted(keys):
-                before, after = group.marks.get(key), found.get(key)
+                before, after = group.marks.get(key), marks.get(key)
                 if after is None:
                     group.marks.pop(key, None)
                 else:
@@ -450,10 +450,10 @@ class Watch(ProcessBound):
         self, group: WatchedGroup, keys: list[str], mark_of: Callable[[str], Mark]
     ) -> dict[str, Mark]:
         """Return the marks of `keys`, the old one where a key is refused: it must not hide the others."""
-        found: dict[str, Mark] = {}
+        marks: dict[str, Mark] = {}
         for key in keys:
             try:
-                found[key] = mark_of(key)
+                marks[key] = mark_of(key)
                 group.refused.discard(key)
             except (SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
                 group.refused.discard(key)
@@ -461,11 +461,11 @@ class Watch(ProcessBound):
                 raise
             except StrongroomError as error:
                 if key in group.marks:
-                    found[key] = group.marks[key]
+                    marks[key] = group.marks[key]
                 if key not in group.refused:
                     group.refused.add(key)
                     _log.warning("watch: %s cannot be asked for: %s", show_key(key), type(error).__name__)
-        return found
+        return marks
 
     def _described(self, group: WatchedGroup, keys: list[str]) -> dict[str, Any]:
         if len(keys) == 1 and not group.batched:
@@ -482,11 +482,11 @@ class Watch(ProcessBound):
                 return read_many(group.chain, keys)
         except SecretNotFoundError:
             pass
-        found = {}
+        values = {}
         for key in keys:  # one of them is disabled or deleted, which is as good as absent here
             with suppress(SecretNotFoundError):
-                found[key] = group.chain.get_secret(key)
-        return found
+                values[key] = group.chain.get_secret(key)
+        return values
 
     def _hash(self, value: str) -> bytes:
         return hashlib.blake2b(value.encode(errors="surrogatepass"), key=self._secret).digest()

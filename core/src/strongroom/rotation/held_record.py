@@ -133,12 +133,12 @@ class HeldRecord:
             self._last = changed if changed.in_flight else self._last
             return changed
         # Outside of the `except` block, as all that follows may raise errors of its own.
-        found = self.read()
-        if found is not None and found.in_flight and found.attempt == self._attempt.id:
-            raise DisturbedError(found)
+        stored = self.read()
+        if stored is not None and stored.in_flight and stored.attempt == self._attempt.id:
+            raise DisturbedError(stored)
         self.in_flight = False
         touched, self.touched = self.touched, None
-        if touched is None and self._last is not None and (found is None or not found.in_flight):
+        if touched is None and self._last is not None and (stored is None or not stored.in_flight):
             # It was ended without us: by somebody who knew, or by a delete of the record that came in late.
             touched = self._secret.new(self._last) if self._last.begun else None
         raise self.ledger.in_flight() if touched is None else self._overtaken(touched)

@@ -160,18 +160,18 @@ class SecretRotation(ProcessBound):
             RotationError: The state of its rotation cannot be understood.
         """
         with self._at(key) as steps:
-            found = steps.found()
+            record = steps.found()
         metadata = self._described(key)
         if metadata is None:
             self._provider.get_secret(key)  # nothing else tells that it is there
-        in_flight = found is not None and found.in_flight
+        in_flight = record is not None and record.in_flight
         return RotationStatus(
             key,
-            found.state if found is not None and in_flight else "current",
+            record.state if record is not None and in_flight else "current",
             None if metadata is None else metadata.version,
             None if metadata is None else metadata.updated_at,
             None if metadata is None else self._due_at(key, metadata),
-            found.error if found is not None else None,
+            record.error if record is not None else None,
         )
 
     def status(self, prefix: str = "") -> list[RotationStatus]:
@@ -180,17 +180,17 @@ class SecretRotation(ProcessBound):
         Where that cannot be told of one, because its state cannot be read or understood, its `state` is
         `unknown` and `last_error` says why.
         """
-        found = []
+        statuses = []
         for key in self._keys(prefix):
             try:
-                found.append(self.status_of(key))
+                statuses.append(self.status_of(key))
             except SecretNotFoundError:
                 continue  # deleted since it was listed
             except BackendUnavailableError:
                 raise  # the others would wait for their deadlines, one after the other
             except StrongroomError as error:
-                found.append(RotationStatus(key, "unknown", last_error=error.message))
-        return found
+                statuses.append(RotationStatus(key, "unknown", last_error=error.message))
+        return statuses
 
     # --- what ---
 
@@ -278,14 +278,14 @@ class SecretRotation(ProcessBound):
         """
 
         def undo(steps: RotationRun) -> RotationResult:
-            found = steps.found()
-            if found is not None and found.in_flight:
-                return steps.undo(steps.adopt(found))
-            if found is None:
+            record = steps.found()
+            if record is not None and record.in_flight:
+                return steps.undo(steps.adopt(record))
+            if record is None:
                 raise RotationError(
                     f"no rotation of {show_key(key)} is in flight, or within its grace", key=key
                 )
-            return steps.put_back(found)
+            return steps.put_back(record)
 
         return self._run(key, undo)
 
@@ -372,14 +372,14 @@ class SecretRotation(ProcessBound):
             return None
         try:
             with self._at(key) as steps:
-                found = steps.recorded()
+                record = steps.recorded()
         except StrongroomError:
             return None  # `error` says it
-        if found is None or not found.in_flight:
+        if record is None or not record.in_flight:
             return None
-        if isinstance(error, ConflictError) and found.attempt is None:
+        if isinstance(error, ConflictError) and record.attempt is None:
             return None  # nobody is at it: it is not that another one was faster
-        return RotationResult(key, found.state, found.old_version, found.new_version)
+        return RotationResult(key, record.state, record.old_version, record.new_version)
 
     # --- one key ---
 

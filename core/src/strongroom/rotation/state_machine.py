@@ -157,13 +157,13 @@ class RotationRun:
             ConflictError: One is in flight, or the secret was changed at the same time.
             SecretNotFoundError: There is no such secret.
         """
-        found = self._held.read()
-        if found is not None and found.in_flight:
+        earlier = self._held.read()
+        if earlier is not None and earlier.in_flight:
             raise self._held.ledger.in_flight()
         stale: tuple[tuple[str, str], ...] = ()
-        if found is not None:
-            self._held.refuse_others(found)
-            stale = self._system.left_of(found)
+        if earlier is not None:
+            self._held.refuse_others(earlier)
+            stale = self._system.left_of(earlier)
         look = self._secret.look()
         if look.pending:
             raise ConflictError(
@@ -572,14 +572,14 @@ class RotationRun:
             hint="see how it stands: the target system was given the value that readers get",
         )
 
-    def _disturb(self, found: Record, value: str) -> None:
-        """Make whoever is at `found` set the target system again."""
-        changes: dict[str, Any] = {"begun": True, "late": found.late + 1}
-        if not found.abandoned:
+    def _disturb(self, record: Record, value: str) -> None:
+        """Make whoever is at `record` set the target system again."""
+        changes: dict[str, Any] = {"begun": True, "late": record.late + 1}
+        if not record.abandoned:
             changes["state"] = "pending"
-        elif found.new is None and self._secret.new(found) is None:
+        elif record.new is None and self._secret.new(record) is None:
             changes |= {"new": value, "new_version": None}
-        self._held.overwrite(replace(found, **changes))
+        self._held.overwrite(replace(record, **changes))
 
     def _restore(self, look: Look, current: str, value: str) -> None:
         self._held.touched = None

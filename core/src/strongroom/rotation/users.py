@@ -156,15 +156,15 @@ class UserRotator(ABC):
         Raises:
             ValidationError: It is another user's.
         """
-        found = credentials(key, value)
-        user = self.users[0] if found.username is None else found.username
+        login = credentials(key, value)
+        user = self.users[0] if login.username is None else login.username
         if user not in self.users:
             raise ValidationError(
                 f"{show_key(key)} is of {user!r}, and its rotator changes {self._named()}",
                 key=key,
                 hint=f"correct `{self._option}` of the rotator, or `username` of the secret",
             )
-        return user, found.password
+        return user, login.password
 
     def as_administrator(
         self,

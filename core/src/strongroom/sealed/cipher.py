@@ -53,13 +53,13 @@ class Sealer:
 
     def folder(self, prefix: str) -> bytes:
         """Return what the names of all keys in the folder of `prefix`, or of a key, begin with."""
-        found = b""
+        digests = b""
         at = prefix.find("/") + 1
         while at:
             text = b"folder\0" + prefix[:at].encode()
-            found += hmac.digest(self._names, text, "sha256")[:_FOLDER_BYTES]
+            digests += hmac.digest(self._names, text, "sha256")[:_FOLDER_BYTES]
             at = prefix.find("/", at) + 1
-        return found
+        return digests
 
     def cipher(self, name: bytes) -> AESGCM:
         """Return the cipher of what is stored under `name`."""

@@ -191,23 +191,23 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
 
     def _unlocked(self, header: bytes) -> Store:
         try:
-            found = open_header(header, self._source.candidates())
+            unlocked = open_header(header, self._source.candidates())
         except ValueError as error:
             raise self._tampered(None, f"{self._shown()}: {error}") from None
-        if found is None:
+        if unlocked is None:
             raise self._wrong_key(header)
-        opened, material = found
+        opened, material = unlocked
         return Store(Sealer(opened), header, material)
 
     def _wrong_key(self, header: bytes) -> DecryptionError:
-        found = header_id(header)
+        key_id = header_id(header)
         hint = "give the key the store was made with; if it is that one, the store's header was changed"
         path = self._source.path
-        old = old_key_file(path, found) if path is not None else None
+        old = old_key_file(path, key_id) if path is not None else None
         if old is not None and old.exists():
             hint = f"that key is in {old}: a rekey left it there"
         return DecryptionError(
-            f"wrong key for {self._shown()}: it needs the key {found}", provider=self.type_name, hint=hint
+            f"wrong key for {self._shown()}: it needs the key {key_id}", provider=self.type_name, hint=hint
         )
 
     def _created(self) -> Store:
@@ -297,7 +297,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         known: Mapping[str, _Seen | None],
         conflicts: Mapping[bytes, bytes | None],
     ) -> dict[str, _Seen | None]:
-        found: dict[str, _Seen | None] = dict(known)
+        heads: dict[str, _Seen | None] = dict(known)
         for key, name in names.items():
             if name.name not in conflicts:
                 continue
@@ -305,14 +305,14 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             if head is None:
                 if known[key] is not None:
                     raise self._removed(key)
-                found[key] = None
+                heads[key] = None
                 continue
             record = self._head(store, key, name, head)
             before = known[key]
             if before is not None and record.number < before.record.number:
                 raise self._older(key)
-            found[key] = _Seen(record, head)
-        return found
+            heads[key] = _Seen(record, head)
+        return heads
 
     def _present(
         self, store: Store, names: Mapping[str, SealedName], deadline: Deadline
@@ -347,22 +347,22 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         return SecretMetadata(record.key, version, time_of(record.created), time_of(record.updated))
 
     def _verified(
-        self, store: Store, key: str, name: SealedName, found: Found | None, floor: _Seen | None
+        self, store: Store, key: str, name: SealedName, stored: Found | None, floor: _Seen | None
     ) -> Record | None:
         """Return what a head says, if it fits to its rows and is not older than what was seen before."""
-        if found is None:
+        if stored is None:
             if floor is not None:
                 raise self._removed(key)
             return None
-        if floor is not None and floor.head == found.head:
+        if floor is not None and floor.head == stored.head:
             record = floor.record
-            if not found.rows or found.rows[-1][0] != record.number:
+            if not stored.rows or stored.rows[-1][0] != record.number:
                 raise self._tampered(key, f"secret {show_key(key)} does not fit to its versions")
             return record
-        record = self._opened_head(store, key, name, found)
+        record = self._opened_head(store, key, name, stored)
         if floor is not None and record.number <= floor.record.number:
             raise self._older(key)
-        self._remember(name.name, _Seen(record, found.head))
+        self._remember(name.name, _Seen(record, stored.head))
         return record
 
     def _opened_head(self, store: Store, key: str | None, name: SealedName, found: Found) -> Record:
@@ -381,8 +381,8 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
             raise self._tampered(key, f"secret {show_key(key)} is another one")
         return record
 
-    def _current(self, store: Store, key: str, name: SealedName, record: Record, found: Found) -> str:
-        number, body = found.rows[0]
+    def _current(self, store: Store, key: str, name: SealedName, record: Record, stored: Found) -> str:
+        number, body = stored.rows[0]
         if number == record.current:
             return self._row(store, key, name, number, body)
         # A backend that gives the last row alone, and an operation without a value was the last one.
@@ -390,7 +390,7 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
         if late is not None:
             return self._row(store, key, name, record.current, late)
         again = self._backend.read([name.name], self._deadline()).get(name.name)
-        if again is None or again.head == found.head:
+        if again is None or again.head == stored.head:
             raise self._tampered(key, f"the current version of {show_key(key)} is gone")
         newer = self._verified(store, key, name, again, self._seen.get(name.name))
         if newer is None or not newer.current:

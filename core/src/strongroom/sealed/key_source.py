@@ -135,14 +135,14 @@ class StoreKeySource(HoldsKey):
             refuse_link(self.path)
         text = generate_key() if given is None else key_text(given)
         waiting = next_key_file(self.path)
-        found = self.place(waiting, text)
-        if given is not None and found != given:
+        material = self.place(waiting, text)
+        if given is not None and material != given:
             raise ConfigurationError(
                 f"{waiting} holds the key of another rekey that was interrupted",
                 provider=self._provider,
                 hint="finish that one first, with no new key given",
             )
-        return found
+        return material
 
     def finish(self, material: KeyMaterial, key_id: str) -> Path | None:
         """Let `material`, which the store is under by now, take the key's place; return the old one's."""

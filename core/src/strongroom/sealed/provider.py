@@ -66,10 +66,10 @@ class SealedSecretProvider(SealedEngine[B]):
         def read(store: Store) -> dict[str, str]:
             names = [store.sealer.name(key) for key in asked]
             floors = [self._seen.get(one.name) for one in names]
-            found = self._backend.read([one.name for one in names], self._deadline(len(names)))
+            stored = self._backend.read([one.name for one in names], self._deadline(len(names)))
             values = {}
             for key, name, floor in zip(asked, names, floors, strict=True):
-                record = self._verified(store, key, name, found.get(name.name), floor)
+                record = self._verified(store, key, name, stored.get(name.name), floor)
                 if record is None:
                     continue
                 if not record.current:
@@ -77,7 +77,7 @@ class SealedSecretProvider(SealedEngine[B]):
                     if raise_gone.reason != "absent":
                         raise raise_gone
                     continue
-                values[key] = self._current(store, key, name, record, found[name.name])
+                values[key] = self._current(store, key, name, record, stored[name.name])
             return values
 
         return self._with_store(read, None, dict)
@@ -86,13 +86,13 @@ class SealedSecretProvider(SealedEngine[B]):
         def read(store: Store) -> str | None:
             name = store.sealer.name(key)
             floor = self._seen.get(name.name)
-            found = self._backend.read([name.name], self._deadline()).get(name.name)
-            record = self._verified(store, key, name, found, floor)
-            if record is None or found is None:
+            stored = self._backend.read([name.name], self._deadline()).get(name.name)
+            record = self._verified(store, key, name, stored, floor)
+            if record is None or stored is None:
                 return None
             if not record.current:
                 raise self._gone(key, record)
-            return self._current(store, key, name, record, found)
+            return self._current(store, key, name, record, stored)
 
         return self._with_store(read, key, lambda: None)
 
@@ -102,15 +102,15 @@ class SealedSecretProvider(SealedEngine[B]):
             return []
 
         def read(store: Store) -> list[str]:
-            found: list[str] = []
+            keys: list[str] = []
             whole = Deadline(self._whole)
             for page in self._backend.scan(store.sealer.folder(prefix), lambda: self._part(whole)):
                 for name, one in page:
                     record = self._opened_head(store, None, SealedName(name, store.sealer.cipher(name)), one)
                     key = record.key
                     if record.current and key.startswith(prefix) and not is_reserved(key):
-                        found.append(key)
-            return sorted(found)
+                        keys.append(key)
+            return sorted(keys)
 
         return self._with_store(read, None, list)
 
@@ -148,14 +148,14 @@ class SealedSecretProvider(SealedEngine[B]):
             record = self._fetched(store, [key]).get(key)
             if record is None:
                 raise self._absent(key)
-            found = record.find(version)
-            if found is None:
+            entry = record.find(version)
+            if entry is None:
                 raise SecretNotFoundError(
                     key, f"secret {show_key(key)} has no such version", provider=self.type_name
                 )
             if not record.current and record.deleted:
                 raise self._gone(key, record)
-            body = self._backend.row(name.name, found.number, self._deadline())
+            body = self._backend.row(name.name, entry.number, self._deadline())
             if body is None:
                 # Dropped since the head was read, by writes of others; a new look tells.
                 again = self._fetched(store, [key]).get(key)
@@ -164,7 +164,7 @@ class SealedSecretProvider(SealedEngine[B]):
                 raise SecretNotFoundError(
                     key, f"secret {show_key(key)} has no such version any more", provider=self.type_name
                 )
-            return self._row(store, key, name, found.number, body)
+            return self._row(store, key, name, entry.number, body)
 
         return self._with_store(read, key, lambda: self._missing(key))
 
@@ -274,19 +274,19 @@ class SealedSecretProvider(SealedEngine[B]):
     def _pending(self, key: str, record: Record | None, version: str) -> tuple[Record, Version]:
         if record is None:
             raise self._absent(key)
-        found = record.find(version)
-        if found is None:
+        entry = record.find(version)
+        if entry is None:
             raise SecretNotFoundError(
                 key, f"secret {show_key(key)} has no such version", provider=self.type_name
             )
-        if found.state != PENDING:
-            state = "current" if found.number == record.current else "previous"
+        if entry.state != PENDING:
+            state = "current" if entry.number == record.current else "previous"
             raise ConflictError(
                 f"version {version} of {show_key(key)} is {state}, not pending",
                 key=key,
                 provider=self.type_name,
             )
-        return record, found
+        return record, entry
 
     def _expect(self, key: str, record: Record | None, expected: str | None) -> None:
         current = record.version_id(record.current) if record is not None and record.current else None
@@ -321,11 +321,11 @@ class SealedSecretProvider(SealedEngine[B]):
 
         def read(store: Store) -> list[SecretChange]:
             asked = [name for name, head in written if head is None]
-            found = self._backend.heads(asked, self._deadline()) if asked else {}
+            stored = self._backend.heads(asked, self._deadline()) if asked else {}
             now = self._clock()
             changes = []
             for name, given in written:
-                head = given if given is not None or name not in found else found[name].head
+                head = given if given is not None or name not in stored else stored[name].head
                 if head is None:
                     continue
                 record = self._head(store, None, SealedName(name, store.sealer.cipher(name)), head)
@@ -379,13 +379,13 @@ class SealedSecretProvider(SealedEngine[B]):
 
         return self._with_store(read, None, list)
 
-    def _verify_one(self, store: Store, name: bytes, found: Found, whole: Deadline | None) -> None:
+    def _verify_one(self, store: Store, name: bytes, stored: Found, whole: Deadline | None) -> None:
         sealed = SealedName(name, store.sealer.cipher(name))
-        record = self._opened_head(store, None, sealed, found)
+        record = self._opened_head(store, None, sealed, stored)
         if store.sealer.name(record.key).name != name:
             raise self._tampered(record.key, f"secret {show_key(record.key)} has another one's name")
         if record.current:
-            self._current(store, record.key, sealed, record, found)
+            self._current(store, record.key, sealed, record, stored)
         if whole is None:
             return
         for one in record.kept():

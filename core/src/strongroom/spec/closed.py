@@ -83,17 +83,17 @@ def openings(root: Node | None, source: str, folder: str) -> Iterator[str]:
 
 def inside_of(root: Node, folder: str) -> set[str]:
     """Return the paths that the spec uses, made whole: a spec stays closed as long as they stay inside."""
-    found: set[str] = set()
+    paths: set[str] = set()
     for whole in (root, *(node for _, node in _members(root, "profiles"))):
         for _, _, node in _components(whole):
-            found.update(_paths(node))
+            paths.update(_paths(node))
     for _, scalar in root.scalars():
         with suppress(references.BadReferenceError):
             if references.has_reference(scalar.value):
                 named = references.references(str(scalar.value))
-                found.update(one.name for one in named if one.kind == "file")
+                paths.update(one.name for one in named if one.kind == "file")
     whole_paths: set[str] = set()
-    for path in found:
+    for path in paths:
         with suppress(ConfigurationError):
             whole_paths.add(os.path.normpath(os.path.join(folder, expanded(path))))  # noqa: PTH118  # as below
     return whole_paths

@@ -53,12 +53,12 @@ def key_uses(spec: str | FoundSpec, key_file: FilePath) -> list[KeyUse]:
         return []
     wanted = os.path.realpath(key_file)
     profiles = root.mapping.get("profiles")
-    found: dict[tuple[object, ...], KeyUse] = {}
+    uses: dict[tuple[object, ...], KeyUse] = {}
     for profile in (None, *(profiles.mapping if profiles is not None else ())):
         merged = root if profile is None or profiles is None else root.merged(profiles.mapping[profile])
         for use in _uses(source, merged, profile, wanted):
-            found.setdefault((use.of, use.path[-1]), use)
-    return list(found.values())
+            uses.setdefault((use.of, use.path[-1]), use)
+    return list(uses.values())
 
 
 def own_key_file(spec: str | FoundSpec, profile: str | None, pipeline: str) -> FilePath | None:

@@ -288,7 +288,7 @@ class _Loader(Problems):
             self.note(node.at(where), (*path, *where), message)
 
     def component_plan(self, kind: str, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
-        found = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
+        references = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
         position = self.source.position(node.line, node.column)
         shown = show_path(path)
 
@@ -324,8 +324,8 @@ class _Loader(Problems):
             position=position,
             factory=plugin.factory,
             prepare=prepare,
-            reads=tuple(dict.fromkeys(one.pipeline for one in found if one.kind == "secret")),
-            environment=tuple(dict.fromkeys(one.name for one in found if one.kind == "env")),
+            reads=tuple(dict.fromkeys(one.pipeline for one in references if one.kind == "secret")),
+            environment=tuple(dict.fromkeys(one.name for one in references if one.kind == "env")),
             key_files=tuple(
                 self.source.folder / expanded(reference.name)
                 for where, scalar in node.scalars()

@@ -121,16 +121,16 @@ def _prepared_part(
     plugins: PluginFinder,
 ) -> Part:
     try:
-        found = plugins.find(inner.kind, inner.type)
+        plugin = plugins.find(inner.kind, inner.type)
     except PluginError as error:
         raise OptionsError([((name, "type"), str(error))]) from error
     try:
         own = prepare_options(
-            found, inner.node, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
+            plugin, inner.node, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
         )
     except OptionsError as error:
         raise OptionsError([((name, *where), complaint) for where, complaint in error.complaints]) from error
-    return Part(found.name, found.factory, own, public_options(found), found.address)
+    return Part(plugin.name, plugin.factory, own, public_options(plugin), plugin.address)
 
 
 def public_options(plugin: Plugin) -> frozenset[str]:
@@ -148,7 +148,7 @@ class InnerPart(NamedTuple):
 
 def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
     """Return the components that stand inside the options at `node`, by the option's name."""
-    found = []
+    parts = []
     for name, info in plugin.config.model_fields.items():
         extra = info.json_schema_extra
         inner = node.mapping.get(name)
@@ -156,8 +156,8 @@ def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
             type_node = inner.mapping.get("type")
             type_name = type_node.value if type_node is not None else None
             kind: Kind = str(extra["component"])  # type: ignore[assignment]  # a plugin's config says one of them
-            found.append((name, InnerPart(kind, type_name if isinstance(type_name, str) else "", inner)))
-    return found
+            parts.append((name, InnerPart(kind, type_name if isinstance(type_name, str) else "", inner)))
+    return parts
 
 
 def complaints_of(error: ValidationError) -> list[tuple[NodePath, str, str]]:

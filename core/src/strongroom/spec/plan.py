@@ -161,14 +161,14 @@ class Plan:
 
     def used_by(self, pipeline: str) -> frozenset[str]:
         """Return `pipeline` and all that it needs, however far away."""
-        found: set[str] = set()
+        users: set[str] = set()
         waiting = [pipeline]
         while waiting:
             name = waiting.pop()
-            if name not in found and name in self.pipelines:
-                found.add(name)
+            if name not in users and name in self.pipelines:
+                users.add(name)
                 waiting += self.pipelines[name].needs()
-        return frozenset(found)
+        return frozenset(users)
 
     def environment(self) -> frozenset[str]:
         """Return the environment variables that the spec reads: its credentials, mostly."""
@@ -180,7 +180,7 @@ class Plan:
 
 def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
     """Return a circle for each edge that closes one, in time linear in the number of edges."""
-    found: list[tuple[str, ...]] = []
+    trails: list[tuple[str, ...]] = []
     done: set[str] = set()
     for start in needs:
         if start in done:
@@ -196,9 +196,9 @@ def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
                 on_trail.discard(left)
                 done.add(left)
             elif name in on_trail:
-                found.append(tuple(trail[trail.index(name) :]))
+                trails.append(tuple(trail[trail.index(name) :]))
             elif name in needs and name not in done:
                 trail.append(name)
                 on_trail.add(name)
                 waiting.append(iter(sorted(needs[name])))
-    return found
+    return trails

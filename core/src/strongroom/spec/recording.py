@@ -341,25 +341,25 @@ class _Writer:
 
     def pieces(self, value: str, near: int) -> list[list[int] | str]:
         """Return places in the spec where, one after the other, the text of `value` stands."""
-        found: list[list[int] | str] = []
+        pieces: list[list[int] | str] = []
         at = 0
         while at < len(value):
-            if len(found) == _MOST_PIECES:
+            if len(pieces) == _MOST_PIECES:
                 raise _UnwritableError
             piece = next(
                 (piece for piece in _candidates(value, at) if (start := self._find(piece, near)) >= 0), None
             )
             if piece is None and value[at] < " ":
-                found.append(value[at])  # of an escape; no value is of these alone
+                pieces.append(value[at])  # of an escape; no value is of these alone
                 at += 1
                 continue
             if piece is None:
                 raise _UnwritableError
             start = self._find(piece, near)
-            found.append([start, len(piece)])
+            pieces.append([start, len(piece)])
             at += len(piece)
             near = start
-        return found
+        return pieces
 
     def _find(self, piece: str, near: int) -> int:
         start = self.text.find(piece, near)

@@ -128,8 +128,8 @@ def folder_of(path: str) -> str:
 
 def read_spec(spec: str | os.PathLike[str] | FoundSpec) -> SpecBytes | None:
     """Return the bytes of a spec that nobody else owns or may write; None where the whole way has to tell."""
-    found = None if isinstance(spec, str | os.PathLike) else spec
-    path = spec.path if found is not None else os.fspath(spec)  # type: ignore[union-attr,arg-type]  # told apart above
+    found_spec = None if isinstance(spec, str | os.PathLike) else spec
+    path = spec.path if found_spec is not None else os.fspath(spec)  # type: ignore[union-attr,arg-type]  # told apart above
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
@@ -145,7 +145,7 @@ def read_spec(spec: str | os.PathLike[str] | FoundSpec) -> SpecBytes | None:
         return None
     finally:
         os.close(descriptor)
-    return SpecBytes(path, found, data, status)
+    return SpecBytes(path, found_spec, data, status)
 
 
 def place_of(spec: SpecBytes, profile: str | None) -> str | None:
@@ -204,8 +204,8 @@ def seal_key(*, make: bool) -> bytes | None:
     if folder is None:
         return None
     path = f"{folder}/records.key"
-    found = _read(path, _KEY_BYTES + 1)
-    if found is None and make and not os.path.lexists(path):
+    stored = _read(path, _KEY_BYTES + 1)
+    if stored is None and make and not os.path.lexists(path):
         key, beside = os.urandom(_KEY_BYTES), f"{path}.{os.getpid()}"
         os.makedirs(folder, mode=0o700, exist_ok=True)
         descriptor = os.open(
@@ -216,8 +216,8 @@ def seal_key(*, make: bool) -> bytes | None:
         finally:
             os.close(descriptor)
         os.rename(beside, path)
-        found = _read(path, _KEY_BYTES + 1)
-    return found if found is not None and len(found) == _KEY_BYTES else None
+        stored = _read(path, _KEY_BYTES + 1)
+    return stored if stored is not None and len(stored) == _KEY_BYTES else None
 
 
 def _read(path: str, most: int) -> bytes | None:

@@ -71,19 +71,19 @@ def parse(text: str) -> list[Part]:
     parts: list[Part] = []
     literal: list[str] = []
     at = 0
-    while (found := text.find("${", at)) >= 0:
-        if found > at and text[found - 1] == "$":
-            literal.append(text[at : found - 1] + "${")
-            at = found + 2
+    while (start := text.find("${", at)) >= 0:
+        if start > at and text[start - 1] == "$":
+            literal.append(text[at : start - 1] + "${")
+            at = start + 2
             continue
-        literal.append(text[at:found])
-        end = text.find("}", found)
+        literal.append(text[at:start])
+        end = text.find("}", start)
         if end < 0:
             raise BadReferenceError("a reference without its closing '}'; write '$${' for a literal '${'")
         if joined := "".join(literal):
             parts.append(joined)
         literal = []
-        parts.append(_reference(text[found + 2 : end]))
+        parts.append(_reference(text[start + 2 : end]))
         at = end + 1
     literal.append(text[at:])
     if joined := "".join(literal):

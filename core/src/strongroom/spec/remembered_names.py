@@ -98,15 +98,15 @@ def _path(source: str, profile: str | None, what: str) -> str | None:
 
 def _noted_places(path: str) -> dict[str, list[Place]]:
     noted = _read(path)
-    found: dict[str, list[Place]] = {}
+    by_name: dict[str, list[Place]] = {}
     for name, places in noted.items() if isinstance(noted, dict) else ():
         whole = [one for one in places if isinstance(one, list)] if isinstance(places, list) else []
-        found[name] = [
+        by_name[name] = [
             Place(*one)
             for one in whole
             if len(one) == len(Place._fields) and isinstance(one[0], str) and isinstance(one[1], str | None)
         ]
-    return found
+    return by_name
 
 
 def _noted_keys(path: str) -> list[str]:

@@ -27,12 +27,12 @@ def declared(notes: Problems, root: Node, spec: models.Spec | None) -> dict[str,
         root: The nodes of the spec.
         spec: What they came to, where the frame found nothing wrong.
     """
-    found = {
+    secrets = {
         name: secret
         for name, node in members(root, "secrets")
         if (secret := _secret(notes, name, node, spec.secrets.get(name) if spec is not None else None))
     }
-    return _composed(notes, root, found)
+    return _composed(notes, root, secrets)
 
 
 def _secret(notes: Problems, name: str, node: Node, model: models.Secret | None) -> SecretPlan | None:
@@ -118,15 +118,15 @@ def _composed(notes: Problems, root: Node, secrets: Mapping[str, SecretPlan]) ->
     """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
     own = tuple(str(node.value) for node in entries(root, "placeholders"))
     nodes = dict(members(root, "secrets"))
-    found = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
+    plans = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
     for name, secret in secrets.items():
         if secret.compose is not None:
             parts = _parts(notes, secret.compose, nodes[name], ("secrets", name), nodes)
-            found[name] = found[name]._replace(parts=parts)
-    for circle in circles({name: frozenset(one.parts) for name, one in found.items()}):
+            plans[name] = plans[name]._replace(parts=parts)
+    for circle in circles({name: frozenset(one.parts) for name, one in plans.items()}):
         path: NodePath = ("secrets", circle[0], "compose")
         notes.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
-    return found
+    return plans
 
 
 def _parts(

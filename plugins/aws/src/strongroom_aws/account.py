@@ -121,12 +121,12 @@ def _assumed(session: Any, account: Account) -> Any:
 
     def renew() -> dict[str, str]:
         with contextlib.closing(client_of(session, "sts", account)) as sts:
-            found = sts.assume_role(**asked)["Credentials"]
+            credentials = sts.assume_role(**asked)["Credentials"]
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
         }
 
     inner = _inner(account)

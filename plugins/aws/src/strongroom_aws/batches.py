@@ -29,9 +29,9 @@ def read_in_batches(
     singly = [key for key in asked if alone(key)]
     plain = [key for key in asked if not alone(key)]
     parts = [plain[start : start + size] for start in range(0, len(plain), size)]
-    found: dict[str, str | None] = {}
+    texts: dict[str, str | None] = {}
     for values, left in in_parallel(batch, parts, workers):
-        found |= values
+        texts |= values
         singly += left
-    found |= zip(singly, in_parallel(single, singly, workers), strict=True)
-    return {key: value for key in asked if (value := found.get(key)) is not None}
+    texts |= zip(singly, in_parallel(single, singly, workers), strict=True)
+    return {key: value for key in asked if (value := texts.get(key)) is not None}

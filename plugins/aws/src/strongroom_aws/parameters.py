@@ -182,7 +182,7 @@ class AWSParameterProvider(BaseProvider):
         if name.hashed:
             self._described(key, name, deadline)
         # Without decryption: neither the value nor the permission to use the KMS key is asked for.
-        found = self._call("get_parameter", "looking at", deadline, key=key, Name=name.text)["Parameter"]
+        parameter = self._call("get_parameter", "looking at", deadline, key=key, Name=name.text)["Parameter"]
         tags = self._call(
             "list_tags_for_resource",
             "reading the tags of",
@@ -193,9 +193,9 @@ class AWSParameterProvider(BaseProvider):
         )
         return SecretMetadata(
             key,
-            str(found["Version"]),
+            str(parameter["Version"]),
             None,
-            in_utc(found.get("LastModifiedDate")),
+            in_utc(parameter.get("LastModifiedDate")),
             {tag["Key"]: tag["Value"] for tag in tags.get("TagList") or ()},
         )
 

@@ -201,7 +201,7 @@ class AWSSecretProvider(BaseProvider):
         by_name = {name_of(key).text: key for key in wanted}
         whole = Deadline(self._whole)
         common = commonprefix(list(by_name))  # noqa: RUF071  # of texts, not of paths
-        found: dict[str, SecretMetadata] = {}
+        described: dict[str, SecretMetadata] = {}
         names = list(by_name)
         most = (
             len(names) + _BEYOND if common else 0
@@ -210,17 +210,17 @@ class AWSSecretProvider(BaseProvider):
             for number, entry in enumerate(self._service.secrets([common], whole)):
                 if number >= most:
                     break
-                self._note_entry(entry, by_name, found)
+                self._note_entry(entry, by_name, described)
             else:
-                return {key: found[key] for key in wanted if key in found}
+                return {key: described[key] for key in wanted if key in described}
         for at in range(0, len(names), _FILTERS):
             for entry in self._service.secrets(names[at : at + _FILTERS], whole):
-                self._note_entry(entry, by_name, found)
-        return {key: found[key] for key in wanted if key in found}
+                self._note_entry(entry, by_name, described)
+        return {key: described[key] for key in wanted if key in described}
 
     @staticmethod
     def _note_entry(
-        entry: Mapping[str, Any], by_name: Mapping[str, str], found: dict[str, SecretMetadata]
+        entry: Mapping[str, Any], by_name: Mapping[str, str], described: dict[str, SecretMetadata]
     ) -> None:
         """Put what an entry of a list says into `found`, where it is a secret that was asked for."""
         key = by_name.get(entry["Name"])
@@ -229,7 +229,7 @@ class AWSSecretProvider(BaseProvider):
             return
         if key_of(entry["Name"], entry.get("Description")) == key:
             tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags") or ()}
-            found[key] = SecretMetadata(key, version, in_utc(entry.get("CreatedDate")), None, tags)
+            described[key] = SecretMetadata(key, version, in_utc(entry.get("CreatedDate")), None, tags)
 
     def _described_or_none(self, key: str) -> SecretMetadata | None:
         try:
@@ -349,7 +349,7 @@ class AWSSecretProvider(BaseProvider):
             # Older policies and emulators know no batches; they are not asked again.
             self._batches = answer.outcome not in {Outcome.DENIED, Outcome.UNKNOWN_OPERATION}
             return {}, list(keys)
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         absent: set[str] = set()
         for one in answer.get("SecretValues") or ():
             key = by_name.get(one["Name"])
@@ -358,14 +358,14 @@ class AWSSecretProvider(BaseProvider):
             if is_vacant(one["VersionId"]):
                 absent.add(key)
             else:
-                found[key] = answers.text_of(one, key)
+                values[key] = answers.text_of(one, key)
         for one in answer.get("Errors") or ():
             key = by_name.get(one.get("SecretId") or "")
             if key is not None and answers.is_deletion(one):
                 raise answers.deleted(key)
             if key is not None and answers.is_absence(one):
                 absent.add(key)
-        return found, [key for key in keys if key not in found and key not in absent]
+        return values, [key for key in keys if key not in values and key not in absent]
 
     def _present(self, key: str, deadline: Deadline) -> dict[str, Any]:
         """Return what a list says of a secret that is there."""

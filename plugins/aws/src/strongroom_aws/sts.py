@@ -109,13 +109,13 @@ class AWSRoleProvider(LeasingProvider):
             **self._asked,
         )
         try:
-            found = answer["Credentials"]
+            credentials = answer["Credentials"]
             values = {
-                "access_key_id": found["AccessKeyId"],
-                "secret_access_key": found["SecretAccessKey"],
-                "session_token": found["SessionToken"],
+                "access_key_id": credentials["AccessKeyId"],
+                "secret_access_key": credentials["SecretAccessKey"],
+                "session_token": credentials["SessionToken"],
             }
-            ends = found["Expiration"].astimezone(UTC)
+            ends = credentials["Expiration"].astimezone(UTC)
         except (KeyError, TypeError, AttributeError):
             values = None
         if values is None or not all(isinstance(one, str) and one for one in values.values()):

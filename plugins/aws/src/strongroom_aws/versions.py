@@ -80,16 +80,16 @@ def state_of(version: str, labels: Iterable[str]) -> VersionState | None:
 
 def newest_first(versions: Iterable[Mapping[str, Any]]) -> list[SecretVersion]:
     """Return the versions that are or were a value for readers, or are to be one."""
-    found = [
+    listed = [
         SecretVersion(one["VersionId"], in_utc(one.get("CreatedDate")), state)
         for one in versions
         if (state := state_of(one["VersionId"], one.get("VersionStages") or ())) is not None
     ]
     # Dates may be alike, on emulators to the second: then by state, and the later told is the newer.
-    found.reverse()
-    found.sort(key=lambda one: _ORDER.index(one.state))
-    found.sort(key=lambda one: one.created_at.timestamp() if one.created_at is not None else 0, reverse=True)
-    return found
+    listed.reverse()
+    listed.sort(key=lambda one: _ORDER.index(one.state))
+    listed.sort(key=lambda one: one.created_at.timestamp() if one.created_at is not None else 0, reverse=True)
+    return listed
 
 
 def in_utc(time: datetime | None) -> datetime | None:

@@ -90,9 +90,9 @@ def _arguments(method: str, members: dict[str, Any]) -> dict[str, Any]:
     if "certificate" in members:
         members["certificate_data"] = str(members.pop("certificate")).encode()
     if method == "managed_identity":
-        found = {
+        identity = {
             name: members.pop(name) for name in ("object_id", "resource_id") if members.get(name) is not None
         }
-        if found:
-            members["identity_config"] = found
+        if identity:
+            members["identity_config"] = identity
     return members

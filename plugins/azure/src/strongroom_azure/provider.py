@@ -147,14 +147,14 @@ class AzureSecretProvider(BaseProvider):
 
         The service tells no date of the secret as such, so all versions are listed: one request for each 25.
         """
-        found = self._versions(key)
-        newest = found[0]
+        listed = self._versions(key)
+        newest = listed[0]
         if newest.enabled is False:
             raise SecretNotFoundError(key, reason="disabled", provider=self.type_name)
         return SecretMetadata(
             key=key,
             version=newest.version,
-            created_at=versions.utc(found[-1].created_on),
+            created_at=versions.utc(listed[-1].created_on),
             updated_at=versions.utc(newest.created_on),
             tags=versions.users_tags(newest),
         )
@@ -227,17 +227,17 @@ class AzureSecretProvider(BaseProvider):
                 key=key,
                 doing="listing the versions of",
             )
-            found = versions.newest_first(items)
+            listed = versions.newest_first(items)
             missing = SecretNotFoundError(key, provider=self.type_name)
         except SecretNotFoundError as error:
-            found, missing = [], error
-        if not found:
+            listed, missing = [], error
+        if not listed:
             raise self._with_reason(missing, service, name, self._connection.part(whole))
-        self._check_tags(key, name, found[0].tags)
-        if versions.is_unsure(found):
+        self._check_tags(key, name, listed[0].tags)
+        if versions.is_unsure(listed):
             current = self._current(service, key, name, self._connection.part(whole))
-            found.sort(key=lambda item: item.version != current)
-        return found
+            listed.sort(key=lambda item: item.version != current)
+        return listed
 
     def _current(self, service: Service, key: str, name: Name, deadline: Deadline) -> str | None:
         """Return the version that readers get, or None where it is not told."""

@@ -325,12 +325,12 @@ class Service:
     def _is_disabled(self, name: str, version: str | None, deadline: Deadline) -> bool:
         """Ask whether a version is disabled, where the refusal did not tell it in the usual words."""
         try:
-            found = self._runner.run(
+            listed = self._runner.run(
                 lambda: newest_first(self.client.list_properties_of_secret_versions(name)), deadline
             )
         except Exception:  # noqa: BLE001  # then the first error stands
             return False
-        asked = [item for item in found if version in (None, item.version)]
+        asked = [item for item in listed if version in (None, item.version)]
         return bool(asked) and asked[0].enabled is False
 
 

@@ -75,14 +75,14 @@ def _split(characters: Iterable[str], suffix: str) -> list[str]:
     if len("".join((*pieces, suffix)).encode()) <= _LONGEST:
         return ["".join((*pieces, suffix))]
     room = _LONGEST - max(len(_GOES_ON), len(suffix.encode()))
-    found: list[str] = []
+    chunks: list[str] = []
     name, size = "", 0
     for one in pieces:
         if size + len(one.encode()) > room:
-            found.append(name + _GOES_ON)
+            chunks.append(name + _GOES_ON)
             name, size = "", 0
         # No part is a dot file either.
         piece = escaped(_MARKER, one) if one == "." and not name else one
         name += piece
         size += len(piece.encode())
-    return [*found, name + suffix]
+    return [*chunks, name + suffix]

@@ -115,11 +115,11 @@ class DirectorySecretProvider(BaseProvider):
             found = self._file(base, key, with_data=False)
             return found is not None, found
 
-        found = self._settled(look, None)
-        if found is None:
+        secret_file = self._settled(look, None)
+        if secret_file is None:
             raise self._not_found(key)
-        written = datetime.fromtimestamp(found.status.st_mtime_ns / 1e9, UTC)
-        return SecretMetadata(key, file_version(found.status), None, written)
+        written = datetime.fromtimestamp(secret_file.status.st_mtime_ns / 1e9, UTC)
+        return SecretMetadata(key, file_version(secret_file.status), None, written)
 
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))

@@ -34,12 +34,12 @@ def key_of(name: str) -> str | None:
     """Return the key whose `name_of` is `name`, or None where no key has that name."""
     parts: list[str] = []
     end = 0
-    for found in _ESCAPE.finditer(name):
-        point = int(found[1], 16)
+    for escape in _ESCAPE.finditer(name):
+        point = int(escape[1], 16)
         if point > _LAST_CODE_POINT:
             return None
-        parts += (name[end : found.start()].lower(), chr(point))
-        end = found.end()
+        parts += (name[end : escape.start()].lower(), chr(point))
+        end = escape.end()
     key = "".join((*parts, name[end:].lower()))
     try:
         # What does not lead back to itself (lower case, a marker without an escape) is not a name of ours.

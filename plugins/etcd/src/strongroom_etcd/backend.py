@@ -103,7 +103,7 @@ class EtcdBackend:
     def _found(
         self, doing: str, names: Sequence[bytes], deadline: Deadline, *, bodies: bool
     ) -> dict[bytes, Found]:
-        found: dict[bytes, Found] = {}
+        stored: dict[bytes, Found] = {}
         ops = [
             op for name in names for op in (_range(self._heads + name), self._last_row(name, bodies=bodies))
         ]
@@ -115,8 +115,8 @@ class EtcdBackend:
                 name = names[(start + place) // 2]
                 heads, rows = _pairs(answers[place]), _pairs(answers[place + 1])
                 if heads:
-                    found[name] = Found(b64decode(heads[0]["value"]), [self._row(rows[0])] if rows else [])
-        return found
+                    stored[name] = Found(b64decode(heads[0]["value"]), [self._row(rows[0])] if rows else [])
+        return stored
 
     def row(self, name: bytes, number: int, deadline: Deadline) -> bytes | None:
         found = self._range("read a version", {"key": text(self._row_key(name, number))}, deadline)
@@ -263,7 +263,7 @@ class EtcdBackend:
     def server(self, deadline: Deadline) -> dict[str, str]:
         """Return what `doctor` shows of the cluster."""
         status = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
-        found = {
+        facts = {
             "server": str(status.get("version", "")),
             "database": f"{int(status.get('dbSize', 0))} bytes",
         }
@@ -279,7 +279,7 @@ class EtcdBackend:
                 provider=TYPE_NAME,
                 hint="compact, defragment, then `etcdctl alarm disarm`",
             )
-        return found
+        return facts
 
     def close(self) -> None:
         listeners, self._listeners = self._listeners, []
@@ -369,11 +369,11 @@ def _as_before(key: bytes, before: bytes | None) -> Op:
 
 def _flat(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the answers of a transaction and of those inside of it, in order."""
-    found: list[Mapping[str, Any]] = []
+    flat: list[Mapping[str, Any]] = []
     for one in answers:
         inner = one.get("response_txn")
-        found += [one] if inner is None else _flat(inner.get("responses", []))
-    return found
+        flat += [one] if inner is None else _flat(inner.get("responses", []))
+    return flat
 
 
 def _pairs(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -90,8 +90,8 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
                 f"etcd: max_request_bytes must be {2 * _SPARE_BYTES} or more, and max_txn_ops 8 or more",
                 provider=self.type_name,
             )
-        found = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-        if not found or not all(isinstance(one, str) and _ENDPOINT.fullmatch(one) for one in found):
+        addresses = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+        if not addresses or not all(isinstance(one, str) and _ENDPOINT.fullmatch(one) for one in addresses):
             raise ConfigurationError(
                 "etcd: each endpoint must be http:// or https://, a host, and mostly a port",
                 provider=self.type_name,
@@ -99,7 +99,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
             )
         if not isinstance(prefix, str) or not prefix:
             raise ConfigurationError("etcd: the prefix is empty", provider=self.type_name)
-        self._endpoints = [one.rstrip("/") for one in found]
+        self._endpoints = [one.rstrip("/") for one in addresses]
         self._prefix = prefix
         self._login = (username, password)
         files = (ca_file, client_cert, client_key)

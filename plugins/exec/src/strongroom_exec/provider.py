@@ -158,22 +158,22 @@ class ExecSecretProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)
-        found = self._ask("describe_secret", {"key": key}, key)
-        tags = found.get("tags") or {} if isinstance(found, dict) else None
+        described = self._ask("describe_secret", {"key": key}, key)
+        tags = described.get("tags") or {} if isinstance(described, dict) else None
         if not isinstance(tags, dict) or not all(isinstance(one, str) for one in (*tags, *tags.values())):
             raise self._nonsense("describe_secret", "an object with version and times", key)
         return SecretMetadata(
             key,
-            self._version(found, "describe_secret", key),
-            self._time(found, "created_at", "describe_secret", key),
-            self._time(found, "updated_at", "describe_secret", key),
+            self._version(described, "describe_secret", key),
+            self._time(described, "created_at", "describe_secret", key),
+            self._time(described, "updated_at", "describe_secret", key),
             tags,
         )
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         check_key(key)
-        found = self._ask("list_versions", {"key": key}, key)
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        listed = self._ask("list_versions", {"key": key}, key)
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise self._nonsense("list_versions", "a list of objects", key)
         return [
             SecretVersion(
@@ -181,7 +181,7 @@ class ExecSecretProvider(BaseProvider):
                 self._time(one, "created_at", "list_versions", key),
                 self._state(one, key),
             )
-            for one in found
+            for one in listed
         ]
 
     def get_secret_version(self, key: str, version: str) -> str:
@@ -337,17 +337,17 @@ class ExecSecretProvider(BaseProvider):
             hint="`strongroom plugins kit-exec` tests a program",
         )
 
-    def _value(self, found: Any, method: str, key: str) -> str:
-        if not isinstance(found, str):
+    def _value(self, value: Any, method: str, key: str) -> str:
+        if not isinstance(value, str):
             raise self._nonsense(method, "text", key)
-        if not found.isascii() and any("\ud800" <= one <= "\udfff" for one in found):
+        if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
             raise ValidationError(
                 f"exec: the value of {show_key(key)} is not Unicode text",
                 key=key,
                 provider=self.type_name,
                 hint="let the program give binary data as base64 text",
             )
-        return found
+        return value
 
     def _id(self, found: Any, method: str, key: str) -> str:
         if not isinstance(found, str) or not found:

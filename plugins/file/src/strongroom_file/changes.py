@@ -151,18 +151,18 @@ class ChangeWatcher:
     def _look(self) -> None:
         """Tell what changed since the last look."""
         with self._looking:
-            before, now, found = self._picture, Picture(), list[SecretChange]()
+            before, now, changes = self._picture, Picture(), list[SecretChange]()
 
             def compare(view: Snapshot) -> None:
                 nonlocal now
                 now = Picture.of(view, before)
-                found.extend(now.changes_since(before, view))
+                changes.extend(now.changes_since(before, view))
 
             self._seen, self._sure = self._signature(), time.monotonic()
             self._read(compare)
             self._picture, self._failing = now, False
-            if found:
-                self._subscribers.queue(found)
+            if changes:
+                self._subscribers.queue(changes)
         self._subscribers.tell()
 
     def wake(self) -> None:
@@ -203,12 +203,12 @@ class ChangeWatcher:
                 _log.warning("the store cannot be asked for changes: %s", type(error).__name__)
 
     def _signature(self) -> object:
-        found: list[tuple[int, int, int] | None] = []
+        signature: list[tuple[int, int, int] | None] = []
         for path in self._paths:
             try:
                 status = os.stat(path)  # noqa: PTH116  # often
             except OSError:
-                found.append(None)
+                signature.append(None)
             else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return found
+                signature.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return signature

@@ -71,16 +71,16 @@ def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary is None:
-        found: type[StrongroomError] = (
+        error_type: type[StrongroomError] = (
             TamperedError if isinstance(error, sqlite3.DataError) else BackendUnavailableError
         )
     else:
-        found = RESULT_CODES.get(primary, BackendUnavailableError)
-    if found is TamperedError:
+        error_type = RESULT_CODES.get(primary, BackendUnavailableError)
+    if error_type is TamperedError:
         return tampered(f"SQLite says {error}")
-    if found is SecretTooLargeError:
+    if error_type is SecretTooLargeError:
         return SecretTooLargeError("", "the value is too large for SQLite", provider=TYPE_NAME)
-    return found(f"the store cannot be used: {error}", provider=TYPE_NAME, hint=_HINTS.get(primary or 0))
+    return error_type(f"the store cannot be used: {error}", provider=TYPE_NAME, hint=_HINTS.get(primary or 0))
 
 
 @contextmanager

@@ -85,11 +85,11 @@ def check_store(path: Path) -> os.stat_result | None:
     Raises:
         ConfigurationError: It, or one of SQLite's files beside it, is not a plain file or somebody else's.
     """
-    found = check_file(path)
-    if found is not None:
+    status = check_file(path)
+    if status is not None:
         for side in SIDE_FILES:
             check_file(Path(f"{path}{side}"))
-    return found
+    return status
 
 
 def check_file(path: Path) -> os.stat_result | None:
@@ -99,20 +99,20 @@ def check_file(path: Path) -> os.stat_result | None:
         ConfigurationError: It is a link, a folder, a pipe or a device, or belongs to another user.
     """
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise PermissionDeniedError(f"may not look at {path}", provider=TYPE_NAME) from error
     except OSError as error:
         raise _os_error(error, path, "look at") from error
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise _refused(path, "is a symbolic link", "name the file that it points to")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _refused(path, "is not a plain file", "name a file")
-    if found.st_uid not in {os.geteuid(), 0}:
+    if status.st_uid not in {os.geteuid(), 0}:
         raise _refused(path, "belongs to another user", "copy it, or let its owner read it")
-    return found
+    return status
 
 
 def _refused(path: Path, why: str, hint: str) -> ConfigurationError:

@@ -433,11 +433,11 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     ) -> Result:
         """Return what `read` makes of the store, or `absent` where there is no store."""
         try:
-            found = self._with_session(lambda session: session.read(read))
+            answer = self._with_session(lambda session: session.read(read))
         except DecryptionError as error:
             error.key = error.key or key
             raise
-        return absent() if found is None else found[0]
+        return absent() if answer is None else answer[0]
 
     def _write(
         self,
@@ -459,17 +459,17 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             return session.transaction(work)
 
         try:
-            found = self._with_session(attempt)
-            if found is None and absent is None:
+            answer = self._with_session(attempt)
+            if answer is None and absent is None:
                 self._create()
-                found = self._with_session(attempt)
+                answer = self._with_session(attempt)
         except DecryptionError as error:
             error.key = error.key or key
             raise
         if self._watcher is not None:
             self._watcher.wake()
-        if found is not None:
-            return found[0]
+        if answer is not None:
+            return answer[0]
         if absent is not None:
             return absent()
         raise TamperedError(f"{self._path} vanished as soon as it was made", key=key, provider=self.type_name)
@@ -498,8 +498,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             from strongroom_file import files
 
             if self._session is None:
-                found = files.check_store(self._path)
-                if found is None:
+                status = files.check_store(self._path)
+                if status is None:
                     if self._highest is not None and self._highest.seen[0]:
                         raise TamperedError(
                             f"the store {self._path} is gone",
@@ -507,7 +507,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                             hint="restore a backup",
                         )
                     return None
-                files.check_local(self._path, found.st_dev)
+                files.check_local(self._path, status.st_dev)
                 self._session = self._opened()
             return self._session
 

@@ -234,12 +234,12 @@ class GCPSecretProvider(BaseProvider):
             key=key,
             doing="listing the versions of",
         )
-        found = sorted(
+        listed = sorted(
             (version for page in pages for version in page.versions),
             key=lambda version: int(version.name.rpartition("/")[2]),
             reverse=True,
         )
-        if not found:
+        if not listed:
             raise SecretNotFoundError(key, provider=self.type_name)
         return [
             SecretVersion(
@@ -247,7 +247,7 @@ class GCPSecretProvider(BaseProvider):
                 created_at=_utc(version.create_time),
                 state=_state(version, current=place == 0),
             )
-            for place, version in enumerate(found)
+            for place, version in enumerate(listed)
         ]
 
     def get_secret_version(self, key: str, version: str) -> str:

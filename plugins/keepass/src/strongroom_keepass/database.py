@@ -47,14 +47,14 @@ class Database:
         self._index()
 
     def _index(self) -> None:
-        found: dict[str, list[tuple[bool, Any]]] = {}
+        entries: dict[str, list[tuple[bool, Any]]] = {}
         for names, element in self._walk(self.opened.root_group._element, ()):
             key = _key_of(names)
             if key is not None and (not self._is_custom or _string(element, self._field) is not None):
-                found.setdefault(key, []).append((names != _names_of(key), element))
+                entries.setdefault(key, []).append((names != _names_of(key), element))
         self.entries = {
             key: [element for _, element in sorted(some, key=lambda one: one[0])]
-            for key, some in found.items()
+            for key, some in entries.items()
         }
 
     def _walk(self, group: Any, above: Names) -> Iterator[tuple[Names, Any]]:

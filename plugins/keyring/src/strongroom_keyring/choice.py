@@ -17,8 +17,8 @@ def choose_backend(backend: Any) -> Any:
     Raises:
         ConfigurationError: It cannot be used here, would lose what is written, or is strongroom itself.
     """
-    found = _made(backend)
-    places = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(found).__mro__}
+    chosen = _made(backend)
+    places = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(chosen).__mro__}
     if "keyring.backends.null.Keyring" in places:
         raise ConfigurationError(
             "keyring: the keyring is switched off (its null backend forgets what it is given)",
@@ -31,7 +31,7 @@ def choose_backend(backend: Any) -> Any:
             provider="keyring",
             hint="name the desktop's own backend by the option 'backend'",
         )
-    return found
+    return chosen
 
 
 def _made(backend: Any) -> Any:

@@ -39,13 +39,13 @@ def name_of(key: str, *, folds_case: bool = False) -> str:
 def key_of(name: str) -> str | None:
     """Return the key stored as user name `name`, or None where it is not a key of strongroom's."""
     if name.startswith(_ESCAPED_KEY):
-        found = _unpacked(name.removeprefix(_ESCAPED_KEY))
+        key = _unpacked(name.removeprefix(_ESCAPED_KEY))
     else:
-        found = None if name.startswith(MARKER) else name
-    if found is None:
+        key = None if name.startswith(MARKER) else name
+    if key is None:
         return None
     try:
-        return check_key(found)
+        return check_key(key)
     except InvalidKeyError:
         return None  # another tool's user name, which nobody can ask strongroom for
 

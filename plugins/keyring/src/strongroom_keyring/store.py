@@ -63,17 +63,17 @@ class Store:
     def keys(self, prefix: str) -> set[str]:
         """Return the keys that start with `prefix` and have an entry."""
         with self._reading():
-            found = {
+            present = {
                 key
                 for member in self._searched
                 for name in secret_service.names(member, self._service)
                 if (key := key_of(name)) is not None and key.startswith(prefix)
             }
             if self._indexed:
-                listed = (key for key in self._index() - found if key.startswith(prefix))
+                listed = (key for key in self._index() - present if key.startswith(prefix))
                 # Another tool may have deleted the entry, or a process may have died before it wrote it.
-                found.update(key for key in listed if self._get(self._name(key)) is not None)
-        return found
+                present.update(key for key in listed if self._get(self._name(key)) is not None)
+        return present
 
     def _reading(self) -> AbstractContextManager[None]:
         # GNOME Keyring's daemon has died of several first calls at once: it is asked one thing at a time.

@@ -203,7 +203,7 @@ class MariaDBRotator(UserRotator):
         )
         if not rows:
             raise RotationError(f"mariadb: there is no user {user!r} at {_shown(self._admin)}")
-        found = []
+        accounts = []
         for at, text in rows:
             account = json.loads(text)
             if account.get("account_locked"):
@@ -223,8 +223,8 @@ class MariaDBRotator(UserRotator):
                     "it has not just one password",
                     hint="give it one password, by ALTER USER … IDENTIFIED VIA",
                 )
-            found.append(_Account(user, at, ways))
-        return found
+            accounts.append(_Account(user, at, ways))
+        return accounts
 
     def _sweep(self, connection: Any) -> None:
         """Drop what rehearsals have left that were killed."""
@@ -304,13 +304,13 @@ def _settings(url: str) -> dict[str, Any]:
             hint="write mariadb://USER@HOST:PORT/DATABASE, with %-codes for what a URL cannot hold, or "
             "?unix_socket=PATH; the password may stand in the option `password`",
         )
-    found: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or _PORT}
+    settings: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or _PORT}
     if more:
-        found["unix_socket"] = more["unix_socket"][0]
+        settings["unix_socket"] = more["unix_socket"][0]
     for name, text in (("user", parts.username), ("password", parts.password), ("database", parts.path[1:])):
         if text:
-            found[name] = unquote(text)
-    return found
+            settings[name] = unquote(text)
+    return settings
 
 
 def _shown(settings: dict[str, Any]) -> str:

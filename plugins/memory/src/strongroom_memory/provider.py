@@ -217,22 +217,22 @@ class MemorySecretProvider(BaseProvider):
 
     def _version(self, key: str, version: str) -> Version:
         record = self._records.get(key)
-        found = record.versions.get(version) if record is not None else None
-        if found is None:
+        stored = record.versions.get(version) if record is not None else None
+        if stored is None:
             raise SecretNotFoundError(
                 key, f"secret {show_key(key)} has no such version", provider=self.type_name
             )
-        return found
+        return stored
 
     def _pending(self, key: str, version: str) -> Version:
-        found = self._version(key, version)
-        if found.state != "pending":
+        stored = self._version(key, version)
+        if stored.state != "pending":
             raise ConflictError(
-                f"version {version} of {show_key(key)} is {found.state}, not pending",
+                f"version {version} of {show_key(key)} is {stored.state}, not pending",
                 key=key,
                 provider=self.type_name,
             )
-        return found
+        return stored
 
     def _expect(self, key: str, expected_version: str | None) -> None:
         record = self._records.get(key)

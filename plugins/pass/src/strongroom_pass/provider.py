@@ -183,12 +183,12 @@ class PassSecretProvider(BaseProvider):
         raise failed
 
     def _entry(self, key: str) -> Path:
-        found = self._file(key)
-        if found is None and not self._store().is_dir():
+        file = self._file(key)
+        if file is None and not self._store().is_dir():
             raise self._no_store()
-        if found is None:
+        if file is None:
             raise SecretNotFoundError(key, provider=self.type_name)
-        return found
+        return file
 
     def _writing(self, key: str) -> AbstractContextManager[None]:
         if max(len(part.encode()) for part in name_of(key).split("/")) > LONGEST:

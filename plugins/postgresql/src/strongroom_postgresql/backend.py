@@ -155,12 +155,12 @@ class PostgreSQLBackend:
             assert name is not None  # noqa: S101  # the column's constraint
             assert head is not None  # noqa: S101  # as above
             return {name: Found(head, () if body is None else ((number_of(number), body),))}
-        found: dict[bytes, tuple[bytes, list[tuple[int, bytes]]]] = {}
+        by_name: dict[bytes, tuple[bytes, list[tuple[int, bytes]]]] = {}
         for name, head, number, body in rows:
-            _, bodies = found.setdefault(name or b"", (head or b"", []))
+            _, bodies = by_name.setdefault(name or b"", (head or b"", []))
             if body is not None:
                 bodies.append((number_of(number), body))
-        return {name: Found(head, sorted(bodies)) for name, (head, bodies) in found.items()}
+        return {name: Found(head, sorted(bodies)) for name, (head, bodies) in by_name.items()}
 
     def heads(self, names: Sequence[bytes], deadline: Deadline) -> dict[bytes, Found]:
         rows = self._run("read", self._sql.heads, (array(BYTEA, names),), deadline)
@@ -177,12 +177,12 @@ class PostgreSQLBackend:
         end = start + _BEYOND
         while True:
             rows = self._run("list", self._sql.scan, (least, end, int8(_PAGE)), part())
-            found = _last(rows)
-            if found:
-                yield found
+            page = _last(rows)
+            if page:
+                yield page
             if len(rows) < _PAGE:
                 return
-            least = found[-1][0] + b"\0"
+            least = page[-1][0] + b"\0"
 
     # --- writing ---
 

@@ -80,8 +80,8 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         clock: Callable[[], datetime] = _now,
     ) -> None:
         check_limits(self.type_name, counts={"max_connections": max_connections}, timeout=timeout)
-        found = _URL.fullmatch(url) if isinstance(url, str) else None
-        if found is None:
+        match = _URL.fullmatch(url) if isinstance(url, str) else None
+        if match is None:
             raise ConfigurationError(
                 "postgresql: the url must begin with postgresql://",
                 provider=self.type_name,
@@ -92,8 +92,8 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
                 "postgresql: the schema must be a letter or _, then letters, digits and _, 63 at most",
                 provider=self.type_name,
             )
-        _, _, own = (found["user"] or "").partition(":")
-        self._where = found["rest"].partition("?")[0] or "the local server"
+        _, _, own = (match["user"] or "").partition(":")
+        self._where = match["rest"].partition("?")[0] or "the local server"
         self._url, self._username, self._password = url, username, password
         self._hidden = (password, own or None, unquote(own) or None)
         self._schema = schema

@@ -191,20 +191,20 @@ class PostgreSQLRotator(UserRotator):
         superuser = connection.info.parameter_status("is_superuser") == "on"
         sees = superuser or self._execute(connection, _SEES_VERIFIERS, doing).fetchone() == (True,)
         question = _WITH_VERIFIER if sees else _WITHOUT_VERIFIER
-        found = self._execute(connection, question, doing, role).fetchone()
-        if found is None:
+        row = self._execute(connection, question, doing, role).fetchone()
+        if row is None:
             raise RotationError(f"postgresql: there is no role {role!r} at {_shown(self._admin)}")
-        if not found[0]:
+        if not row[0]:
             raise RotationError(
                 f"postgresql: the role {role!r} may not log in",
                 hint=f"ALTER ROLE {sql.Identifier(role).as_string()} LOGIN",
             )
-        if found[1]:  # a new password does not change it, and would be refused as well
+        if row[1]:  # a new password does not change it, and would be refused as well
             raise RotationError(
-                f"postgresql: the password of {role!r} is valid until {found[2]} alone, which is past",
+                f"postgresql: the password of {role!r} is valid until {row[2]} alone, which is past",
                 hint=f"ALTER ROLE {sql.Identifier(role).as_string()} VALID UNTIL 'infinity'",
             )
-        verifier: str | None = found[3]
+        verifier: str | None = row[3]
         return verifier
 
     def _alter(
@@ -228,13 +228,13 @@ class PostgreSQLRotator(UserRotator):
 
     def _sweep(self, connection: psycopg.Connection[Any]) -> None:
         """Drop what rehearsals have left that were killed; their roles could not log in any more."""
-        found = self._execute(
+        leftovers = self._execute(
             connection,
             "SELECT rolname FROM pg_catalog.pg_roles"
             " WHERE starts_with(rolname, 'strongroom_rehearsal_') AND rolvaliduntil < now()",
             "looking for what rehearsals have left",
         ).fetchall()
-        for (name,) in found:
+        for (name,) in leftovers:
             if self.is_left_over(name):
                 self._drop(connection, name)
 
@@ -321,17 +321,17 @@ class PostgreSQLRotator(UserRotator):
 
 
 def _settings(url: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
     with suppress(psycopg.Error, ValueError):
-        found = dict(conninfo_to_dict(url))
-    if found is None:  # outside the `except` block: libpq's words may show the URL
+        settings = dict(conninfo_to_dict(url))
+    if settings is None:  # outside the `except` block: libpq's words may show the URL
         raise ConfigurationError(
             "rotator postgresql: a URL is not one that libpq takes",
             hint="write postgresql://USER@HOST:PORT/DATABASE, with %-codes for what a URL cannot hold; the "
             "password may stand in the option `password`",
         )
-    found.pop("connect_timeout", None)
-    return {"application_name": "strongroom", **found}
+    settings.pop("connect_timeout", None)
+    return {"application_name": "strongroom", **settings}
 
 
 def _address(settings: dict[str, Any]) -> dict[str, Any]:

@@ -35,14 +35,14 @@ def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
     """
 
     def changed(lines: list[str]) -> list[str]:
-        found = False
+        written = False
         for at, line in enumerate(lines):
             match = _LINE.match(line)
             if match is not None and match[1].replace('""', '"') == user:
                 clear = not match[2].startswith(_DERIVED)
                 lines[at] = _line(user, password if clear else verifier)
-                found = True
-        return lines if found else [*lines, _line(user, verifier)]
+                written = True
+        return lines if written else [*lines, _line(user, verifier)]
 
     _rewrite(path, changed)
 

@@ -153,19 +153,19 @@ def _common(options: Options) -> dict[str, Any]:
 
     scheme, _, _ = _parted(options.url)
     name, _, secret = _userinfo(options.url).partition(":")
-    found: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "socket_timeout": options.timeout,
         "socket_connect_timeout": options.timeout,
         # Once: a kept connection may have been closed meanwhile. All scripts may run twice.
         "retry": Retry(NoBackoff(), options.retries),
     }
     given = {"username": options.username or unquote(name), "password": options.password or unquote(secret)}
-    found |= {name: one for name, one in given.items() if one}
+    arguments |= {name: one for name, one in given.items() if one}
     if scheme.startswith("rediss"):
         if "+" in scheme:
-            found["ssl"] = True
-        found |= _tls(options)
-    return found
+            arguments["ssl"] = True
+        arguments |= _tls(options)
+    return arguments
 
 
 def _tls(options: Options) -> Mapping[str, Any]:
@@ -198,11 +198,11 @@ def _parted(url: str) -> tuple[str, str, str]:
 
 
 def _hosts(addresses: str, port: int) -> list[tuple[str, int]]:
-    found = []
+    hosts = []
     for one in addresses.split(","):
         name, colon, number = one.rpartition(":") if not one.endswith("]") else (one, "", "")
-        found.append(((name if colon else one).strip("[]"), _number(number) if colon else port))
-    return found
+        hosts.append(((name if colon else one).strip("[]"), _number(number) if colon else port))
+    return hosts
 
 
 def _number(text: str) -> int:

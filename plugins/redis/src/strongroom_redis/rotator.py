@@ -203,10 +203,10 @@ class RedisRotator(UserRotator):
             RotationError: There is no such user, or its password does not decide whether it may log in.
         """
         where = f"{self._user!r} at {server.address()}"
-        found = self._ask(client, server, f"looking at {where}", "ACL GETUSER", self._user)
-        if found is None:
+        account = self._ask(client, server, f"looking at {where}", "ACL GETUSER", self._user)
+        if account is None:
             raise RotationError(f"redis: there is no user {where}", hint=f"ACL SETUSER {self._user} on …")
-        flags = {_text(one) for one in found["flags"]}
+        flags = {_text(one) for one in account["flags"]}
         if "nopass" in flags:
             raise RotationError(
                 f"redis: {where} is `nopass`: it takes any password",
@@ -214,7 +214,7 @@ class RedisRotator(UserRotator):
             )
         if "off" in flags:
             raise RotationError(f"redis: {where} is `off`: no password logs it in")
-        return [_text(one) for one in found["passwords"]]
+        return [_text(one) for one in account["passwords"]]
 
     def _set(self, client: Any, server: Options, user: str, *rules: str) -> None:
         doing = f"changing {user!r} at {server.address()}"

@@ -151,22 +151,22 @@ class App:
     def _other(self, request: Request, client: Client) -> Answer:
         path = request.path.rstrip("/")
         name = self.backend.config.mount
-        found: Answer | None = None
+        answer: Answer | None = None
         if path == "/metrics":
-            found = self._metrics()
+            answer = self._metrics()
         elif path == openapi.PATH:
-            found = openapi.answer(name)
+            answer = openapi.answer(name)
         elif path == vault_sys.LOOKUP_SELF:
-            found = vault_sys.lookup_self(client)
+            answer = vault_sys.lookup_self(client)
         elif path == vault_sys.MOUNTS:
-            found = vault_sys.mounts(name)
+            answer = vault_sys.mounts(name)
         elif path == self._mount or path.startswith(f"{self._mount}/"):
-            found = vault_sys.mount(name)
+            answer = vault_sys.mount(name)
         elif path.startswith(f"{vault_sys.MOUNTS}/"):
-            found = vault_sys.NO_MOUNT
-        if found is not None and request.method != "GET":
+            answer = vault_sys.NO_MOUNT
+        if answer is not None and request.method != "GET":
             return not_allowed("only GET")
-        return found or ABSENT
+        return answer or ABSENT
 
     # --- who asks ---
 
@@ -286,13 +286,13 @@ class App:
 
     async def _page(self, request: Request, seen: list[str]) -> Answer:
         pages, backend = self.pages, self.backend
-        found = pages.static(request)
-        if found is None and request.method == "POST" and request.path == "/ui/login":
-            found = await pages.log_in(request, lambda token: self._of_form(request, token))
-        if found is None and request.method == "POST" and request.path == "/ui/logout":
-            found = pages.log_out(request)
-        if found is not None:
-            return found
+        answer = pages.static(request)
+        if answer is None and request.method == "POST" and request.path == "/ui/login":
+            answer = await pages.log_in(request, lambda token: self._of_form(request, token))
+        if answer is None and request.method == "POST" and request.path == "/ui/logout":
+            answer = pages.log_out(request)
+        if answer is not None:
+            return answer
         by_token = _token(request) is not None
         client = await self._client(request, None) if by_token else pages.by_cookie(request, backend)
         if client is None:

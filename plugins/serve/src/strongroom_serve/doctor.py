@@ -98,12 +98,12 @@ def _socket(config: ServeConfig, path: Path) -> Iterator[Finding]:
 
 def _why_bad_folder(folder: Path) -> tuple[str, str] | None:
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError as error:
         return f"its folder {folder} cannot be used: {error.strerror}", f"mkdir -m 0750 {folder}"
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         return f"{folder} is not a folder", "name another path in serve.socket"
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return f"every user may write in its folder {folder}, and put a socket of theirs there", (
             f"chmod o-w {folder}"
         )
@@ -231,35 +231,35 @@ def _tls(cert: Path, key: Path) -> tuple[list[Finding], bytes | None]:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     subject = f"certificate {cert}"
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for path in (cert, key):
         try:
             path.read_bytes()
         except OSError as error:
             hint = "correct serve.tls, or let the server's user read the file"
-            found.append((subject, False, f"{path} cannot be read: {error.strerror}", hint))
-    if found:
-        return found, None
+            findings.append((subject, False, f"{path} cannot be read: {error.strerror}", hint))
+    if findings:
+        return findings, None
     if others_may_read(key) is not None:
-        found.append((subject, False, f"others may read its key {key}", f"chmod 600 {key}"))
+        findings.append((subject, False, f"others may read its key {key}", f"chmod 600 {key}"))
     try:
         # An empty password, so that OpenSSL does not ask for one at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
         first = x509.load_pem_x509_certificates(cert.read_bytes())[0]
     except (OSError, ValueError):
         problem = f"it and the key {key} are not a pair in PEM that can be read without a password"
-        return [*found, (subject, False, problem, "issue both again")], None
+        return [*findings, (subject, False, problem, "issue both again")], None
     begins, ends, now = first.not_valid_before_utc, first.not_valid_after_utc, datetime.now(UTC)
     renew = "renew it, then send the server SIGHUP"
     if now >= ends:
-        found.append((subject, False, f"it ended on {ends:%Y-%m-%d %H:%M} UTC", renew))
+        findings.append((subject, False, f"it ended on {ends:%Y-%m-%d %H:%M} UTC", renew))
     elif now < begins:
         hint = "set this machine's clock, or issue it again"
-        found.append((subject, False, f"it begins on {begins:%Y-%m-%d %H:%M} UTC", hint))
+        findings.append((subject, False, f"it begins on {begins:%Y-%m-%d %H:%M} UTC", hint))
     else:
         soon = ends - now < _SOON
-        found.append((subject, not soon, f"it ends on {ends:%Y-%m-%d %H:%M} UTC", renew if soon else None))
-    return found, first.public_bytes(Encoding.DER)
+        findings.append((subject, not soon, f"it ends on {ends:%Y-%m-%d %H:%M} UTC", renew if soon else None))
+    return findings, first.public_bytes(Encoding.DER)
 
 
 # --- clients ---

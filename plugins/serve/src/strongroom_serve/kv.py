@@ -83,15 +83,15 @@ def _object_of_strings(text: str) -> dict[str, str] | None:
         return found if len(found) == len(pairs) else None  # else one of them would be lost
 
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        members = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         return None
-    for name, value in found.items():
+    for name, value in members.items():
         if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
             return None
-    return found
+    return members
 
 
 class KeyValue:
@@ -205,12 +205,12 @@ class KeyValue:
         prefix = f"{folder}/" if folder else ""
         keys = await self._backend.registry_of(prefix).list_secrets(prefix)
         permits = asker.client.rules.permits
-        found = sorted(_children(prefix, filter(permits, keys)))
+        names = sorted(_children(prefix, filter(permits, keys)))
         if after:
-            found = [name for name in found if name > after]
+            names = [name for name in names if name > after]
         if limit > 0:
-            found = found[:limit]
-        return data_answer({"keys": found}) if found else ABSENT
+            names = names[:limit]
+        return data_answer({"keys": names}) if names else ABSENT
 
     def _of(self, key: str) -> Any:
         return self._records or self._backend.registry_of(key)
@@ -399,11 +399,11 @@ def _current_first(versions: list[SecretVersion]) -> list[SecretVersion]:
 
 
 def _children(prefix: str, keys: Iterable[str]) -> set[str]:
-    found = set()
+    children = set()
     for key in keys:
         name, slash, _ = key[len(prefix) :].partition("/")
-        found.add(name + slash)
-    return found
+        children.add(name + slash)
+    return children
 
 
 def _metadata_json(number: int, created: str) -> bytes:

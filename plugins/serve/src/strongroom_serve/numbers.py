@@ -83,12 +83,12 @@ class VersionNumbers:
 
     def of(self, place: Place) -> History:
         """Return what is known of a secret, to be filled in where that is nothing."""
-        found = self.get(place)
-        if found is None:
-            found = self._known[place] = History()
+        history = self.get(place)
+        if history is None:
+            history = self._known[place] = History()
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
-        return found
+        return history
 
     def __len__(self) -> int:
         return len(self._known)

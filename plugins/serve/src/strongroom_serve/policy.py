@@ -49,22 +49,22 @@ class Patterns:
         states = [self._root]
         deep: list[_Node] = []  # those behind a `**` that has begun: it may go on
         for segment in key.split("/"):
-            found = [*deep]
+            reached = [*deep]
             for node in states:
                 word = node.words.get(segment)
                 if word is not None:
-                    found.append(word)
+                    reached.append(word)
                 if node.star is not None:
-                    found.append(node.star)
+                    reached.append(node.star)
                 if node.globs:
-                    found += _globs(node, segment)
+                    reached += _globs(node, segment)
                 below = node.deep
                 if below is not None and below not in deep:
                     deep.append(below)
-                    found.append(below)
-            if not found:
+                    reached.append(below)
+            if not reached:
                 return False
-            states = found
+            states = reached
         for node in states:  # noqa: SIM110  # few, and `any` takes longer
             if node.ends:
                 return True

@@ -75,8 +75,8 @@ def _read(open_registry: Callable[[], Any]) -> Backend:
 
 
 def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> list[Listener]:
-    found = taken_over()
-    if not found:
+    listeners = taken_over()
+    if not listeners:
         given = socket is not None or listen is not None
         path = config.socket if not given else Path(socket).absolute() if socket is not None else None
         address = config.listen if not given else address_of(listen) if listen is not None else None
@@ -86,22 +86,22 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> l
             )
         try:
             if path is not None:
-                found.append(bound_unix(path, config.socket_mode, config.socket_group))
+                listeners.append(bound_unix(path, config.socket_mode, config.socket_group))
             if address is not None:
-                found.append(bound_tcp(*address))
+                listeners.append(bound_tcp(*address))
         except BaseException:
-            for one in found:
+            for one in listeners:
                 one.close()
             raise
-    for one in found:
+    for one in listeners:
         if one.is_tcp and not one.is_loopback and config.cert is None:
-            for other in found:
+            for other in listeners:
                 other.close()
             raise ConfigurationError(
                 f"{one.address} is not loopback, and there is no certificate",
                 hint="say serve.tls: {cert: …, key: …}",
             )
-    return found
+    return listeners
 
 
 class _Server:

@@ -113,13 +113,13 @@ def taken_over() -> list[Listener]:
     os.environ.pop("LISTEN_FDNAMES", None)
     if not count.isdigit() or owner != str(os.getpid()):
         return []
-    found = []
+    listeners = []
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         os.set_inheritable(descriptor, False)
         sock = socket.socket(fileno=descriptor)
         address = f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else _tcp_name(sock)
-        found.append(Listener(sock, address))
-    return found
+        listeners.append(Listener(sock, address))
+    return listeners
 
 
 def peer_uid(descriptor: int) -> int | None:

@@ -165,17 +165,17 @@ class Pages:
         """Return what is to be looked for; a page that is loaded again and again does not ask each time."""
         now = self._clock()
         if self._looked is not None:
-            at, whose, of_tenant, found = self._looked
+            at, whose, of_tenant, overview = self._looked
             if whose is backend and of_tenant == tenant and now - at < _FRESH_SECONDS:
-                return found
+                return overview
 
         def look() -> dict[str, Any]:
             with acting_as(client.name), TenantContext(tenant) if tenant else nullcontext():
                 return _looked(self._overview, backend)
 
-        found = await backend.in_thread(look)
-        self._looked = (now, backend, tenant, found)
-        return found
+        overview = await backend.in_thread(look)
+        self._looked = (now, backend, tenant, overview)
+        return overview
 
     @staticmethod
     def _set_cookie(request: Request, value: str, seconds: int) -> bytes:

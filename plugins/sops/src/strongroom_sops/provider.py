@@ -79,16 +79,16 @@ class SopsSecretProvider(BaseProvider):
     ) -> None:
         check_limits(self.type_name, counts={}, timeout=timeout)
         self._path = Path(path).expanduser().absolute()
-        found = _FORMATS.get(self._path.suffix.lower())
+        file_format = _FORMATS.get(self._path.suffix.lower())
         # `.env` itself has no ending for pathlib.
-        found = "dotenv" if self._path.name == ".env" else found
-        if found is None:
+        file_format = "dotenv" if self._path.name == ".env" else file_format
+        if file_format is None:
             raise ConfigurationError(
                 f"sops: {show_key(self._path.name)} is not one of .yaml, .yml, .json and .env",
                 provider=self.type_name,
                 hint="give the file one of these endings, by which sops tells its format",
             )
-        self._format = found
+        self._format = file_format
         self._program = sops
         self._environment = dict(environment or {})
         self._timeout = timeout
@@ -229,13 +229,13 @@ class SopsSecretProvider(BaseProvider):
             )
         return Tree(root, is_flat=self._format == "dotenv")
 
-    def _value(self, found: Tree, key: str) -> str:
-        if key not in found.paths:
+    def _value(self, tree: Tree, key: str) -> str:
+        if key not in tree.paths:
             inside = f"{key}/"
-            has_members = any(one.startswith(inside) for one in found.paths)
+            has_members = any(one.startswith(inside) for one in tree.paths)
             hint = f"it has members: ask for one of them, such as {inside}…" if has_members else None
             raise SecretNotFoundError(key, provider=self.type_name, hint=hint)
-        value = found.value(key)
+        value = tree.value(key)
         if value is None:
             raise ValidationError(
                 f"sops: {show_key(key)} is null, which is not text",

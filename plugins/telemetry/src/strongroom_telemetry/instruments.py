@@ -93,11 +93,11 @@ def _observed(
     values: Callable[[], Values], both: Callable[[float, float], float], _: CallbackOptions
 ) -> Iterator[Observation]:
     """Yield one number for each set of labels: several registries may have a pipeline of one name."""
-    found: dict[tuple[tuple[str, str], ...], float] = {}
+    totals: dict[tuple[tuple[str, str], ...], float] = {}
     for labels, value in values():
         name = tuple(sorted(labels.items()))
-        found[name] = both(found[name], value) if name in found else value
-    for name, value in found.items():
+        totals[name] = both(totals[name], value) if name in totals else value
+    for name, value in totals.items():
         yield Observation(value, dict(name))
 
 
@@ -109,15 +109,15 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
     """Return the instruments of a meter provider, or of the global one; made at the first call."""
     chosen = provider if provider is not None else metrics.get_meter_provider()
     with _lock:
-        found = _instruments.get(chosen)
-        if found is None and provider is None:
+        instruments = _instruments.get(chosen)
+        if instruments is None and provider is None:
             # The API hands what was made before the global provider was set over to that one.
             earlier = next((one for one in list(_instruments) if _stands_in(one)), None)
-            found = _instruments.pop(earlier) if earlier is not None else None
-        if found is None:
-            found = Instruments(provider)
-        _instruments[chosen] = found
-        return found
+            instruments = _instruments.pop(earlier) if earlier is not None else None
+        if instruments is None:
+            instruments = Instruments(provider)
+        _instruments[chosen] = instruments
+        return instruments
 
 
 def _stands_in(provider: MeterProvider) -> bool:

@@ -284,15 +284,15 @@ def _answer(reply: Reply, where: str) -> Answer | None:
         return None
     deep = False
     try:
-        found = parsed(reply.body)
+        body = parsed(reply.body)
     except ValueError:
-        found = None
+        body = None
     except RecursionError:
         deep = True
     if deep:
         raise ValidationError(f"vault: what is stored{where} is JSON nested too deeply", provider="vault")
-    if not isinstance(found, dict):
+    if not isinstance(body, dict):
         raise no_server(where)
-    answer = Answer(found)
+    answer = Answer(body)
     answer.where = where
     return answer

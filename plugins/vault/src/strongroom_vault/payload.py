@@ -78,17 +78,17 @@ def fields_for(old: Mapping[str, Any] | None, value: str, field: str | None, key
     if not old or set(old) == {VALUE}:
         return {VALUE: value}
     try:
-        found = json.loads(value, object_pairs_hook=_members)
+        fields = json.loads(value, object_pairs_hook=_members)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not all(_is_text(text) for pair in found.items() for text in pair):
+        fields = None
+    if not isinstance(fields, dict) or not all(_is_text(text) for pair in fields.items() for text in pair):
         raise ValidationError(
             f"vault: {show_key(key)} has several fields and takes only a JSON object of strings",
             key=key,
             provider="vault",
             hint="write such an object, or name one `field`",
         )
-    return found
+    return fields
 
 
 def _json(value: Any) -> str:

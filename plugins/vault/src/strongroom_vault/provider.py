@@ -184,15 +184,15 @@ class VaultSecretProvider(BaseProvider):
         return str(self._write(key, fields_for(old, value, self._field, key), version, call))
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        found, now = self._metadata(check_key(key), "describe")
-        current = str(found["current_version"])
-        _raise_if_gone(key, found["versions"].get(current), now)
+        metadata, now = self._metadata(check_key(key), "describe")
+        current = str(metadata["current_version"])
+        _raise_if_gone(key, metadata["versions"].get(current), now)
         return SecretMetadata(
             key,
             current,
-            time_of(found.get("created_time")),
-            time_of(found["versions"][current].get("created_time")),
-            dict(found.get("custom_metadata") or {}),
+            time_of(metadata.get("created_time")),
+            time_of(metadata["versions"][current].get("created_time")),
+            dict(metadata.get("custom_metadata") or {}),
         )
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
@@ -203,17 +203,17 @@ class VaultSecretProvider(BaseProvider):
             folders.setdefault(escape(key).rpartition("/")[0], []).append(key)
         with self._client.within(self._whole):
             alone = [key for whole in folders.values() for key in whole]
-            found: dict[str, SecretMetadata] = {}
+            collected: dict[str, SecretMetadata] = {}
             if self._lists_metadata and wanted:
                 many = [folder for folder, inside in folders.items() if len(inside) >= _WORTH_A_LIST]
                 for folder, described in zip(many, self._each(self._described_folder, many), strict=True):
                     if described is not None:
-                        found |= {key: described[key] for key in folders[folder] if key in described}
+                        collected |= {key: described[key] for key in folders[folder] if key in described}
                         alone = [key for key in alone if key not in folders[folder]]
             for key, one in zip(alone, self._each(self._described_or_none, alone), strict=True):
                 if one is not None:
-                    found[key] = one
-        return {key: found[key] for key in wanted if key in found}
+                    collected[key] = one
+        return {key: collected[key] for key in wanted if key in collected}
 
     def _described_or_none(self, key: str) -> SecretMetadata | None:
         try:
@@ -242,7 +242,7 @@ class VaultSecretProvider(BaseProvider):
             self._lists_metadata = False
             return None
         now = server_time(call.date)
-        found: dict[str, SecretMetadata] = {}
+        described: dict[str, SecretMetadata] = {}
         for name, one in key_info.items():
             versions = one.get("versions") or {}
             current = str(one.get("current_version"))
@@ -252,21 +252,21 @@ class VaultSecretProvider(BaseProvider):
             key = key_of(f"{folder}/{name}" if folder else name)
             if key is None:
                 continue
-            found[key] = SecretMetadata(
+            described[key] = SecretMetadata(
                 key,
                 current,
                 time_of(one.get("created_time")),
                 time_of(info.get("created_time")),
                 dict(one.get("custom_metadata") or {}),
             )
-        return found
+        return described
 
     def list_versions(self, key: str) -> list[SecretVersion]:
-        found, now = self._metadata(check_key(key), "list versions of")
-        current = str(found["current_version"])
+        metadata, now = self._metadata(check_key(key), "list versions of")
+        current = str(metadata["current_version"])
         return [
             SecretVersion(number, time_of(info.get("created_time")), state_of(info, number == current, now))
-            for number, info in sorted(found["versions"].items(), key=lambda item: -int(item[0]))
+            for number, info in sorted(metadata["versions"].items(), key=lambda item: -int(item[0]))
         ]
 
     def get_secret_version(self, key: str, version: str) -> str:
@@ -384,14 +384,14 @@ class VaultSecretProvider(BaseProvider):
         return [folder + name for name in part(reply, "data", "keys", kind=list)]
 
     def _walk(self, folder: str, prefix: str, *, deep: bool = True) -> list[str]:
-        found: list[str] = []
+        keys: list[str] = []
         folders = [folder]
         while folders:
             names = [name for page in self._each(self._folder, folders) for name in page]
-            found += [name for name in names if not name.endswith("/")]
+            keys += [name for name in names if not name.endswith("/")]
             folders = [name for name in names if name.endswith("/") and deep]
             folders = [name for name in folders if name.startswith(prefix) or prefix.startswith(name)]
-        return found
+        return keys
 
     def _each(self, function: Callable[[T], R], items: list[T]) -> list[R]:
         """Return what `function` gives for each item, in parallel where the server is not near."""

@@ -62,12 +62,12 @@ def refusals_of(server: str, method: str, path: str, body: Mapping[str, Any]) ->
     """Return what is remembered of these credentials at this server; changed ones are others."""
     what = json.dumps([server, path, body], sort_keys=True, default=str).encode()
     name = hashlib.blake2b(what, key=_KEY, digest_size=16).digest()
-    found = _remembered.get(name)
-    if found is None:
+    refusals = _remembered.get(name)
+    if refusals is None:
         _prune()
         made = Refusals(_PAUSES if method in LOCKING else _OTHER_PAUSES)
-        found = _remembered.setdefault(name, made)
-    return found
+        refusals = _remembered.setdefault(name, made)
+    return refusals
 
 
 def refusal(said: str, note: str = "") -> AuthenticationError:

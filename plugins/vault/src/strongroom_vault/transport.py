@@ -366,15 +366,15 @@ def _files_of(cert: str | tuple[str, str] | None) -> tuple[str, ...]:
 
 def _proxy(address: str) -> _Place:
     try:
-        found = _Place(address if "://" in address else f"http://{address}")
+        place = _Place(address if "://" in address else f"http://{address}")
     except BadAddressError:
-        found = None
-    if found is None or found.scheme != "http":
+        place = None
+    if place is None or place.scheme != "http":
         # Not shown: there may be a password in it.
         raise ConfigurationError(
             "vault: a proxy's address is not usable", provider="vault", hint="write http://HOST:PORT"
         )
-    return found
+    return place
 
 
 def _basic(user: str, password: str) -> str:

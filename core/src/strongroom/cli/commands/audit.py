@@ -74,11 +74,13 @@ def verify_command(
         logs = [logs[-1]._replace(earlier=tuple(log.path for log in logs[:-1]))]
     if first > 1 and len(logs) > 1:
         raise errors.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
-    found = [(_shown(path, log), report) for log in logs for path, report in log.verify(expect_head, first)]
-    reports = [report for _, report in found]
+    verified = [
+        (_shown(path, log), report) for log in logs for path, report in log.verify(expect_head, first)
+    ]
+    reports = [report for _, report in verified]
     good = [report.ok and (report.anchored or allow_unanchored) for report in reports]
     if settings.json:
-        by_path = [{"path": path, **asdict(report)} for path, report in found]
+        by_path = [{"path": path, **asdict(report)} for path, report in verified]
         worst = by_path[good.index(False)] if False in good else by_path[-1]
         summary = {name: worst[name] for name in ("first_bad_line", "reason", "head")}
         output.as_json(
@@ -91,7 +93,7 @@ def verify_command(
             }
         )
     else:
-        output.lines(f"{safe(path)}: {_summary(report)}" for path, report in found)
+        output.lines(f"{safe(path)}: {_summary(report)}" for path, report in verified)
     return 0 if all(good) else errors.DECRYPTION
 
 
@@ -174,13 +176,15 @@ def show_command(
 
     Example: strongroom audit show --key 'database/*' --outcome denied --since 7d
     """
-    found = deque(filter(_filter(**given), _all(settings, paths)), maxlen=last)
+    selected = deque(filter(_filter(**given), _all(settings, paths)), maxlen=last)
     if settings.json:
-        output.as_json({"entries": list(found)})
+        output.as_json({"entries": list(selected)})
     else:
         drawn = output.is_drawn()
-        columns = [one for one in _COLUMNS if not drawn or any(entry.get(one) is not None for entry in found)]
-        rows = ([_table_cell(entry, name) for name in columns] for entry in found)
+        columns = [
+            one for one in _COLUMNS if not drawn or any(entry.get(one) is not None for entry in selected)
+        ]
+        rows = ([_table_cell(entry, name) for name in columns] for entry in selected)
         output.table([name.replace("started_at", "time") for name in columns], rows)
 
 
@@ -201,12 +205,12 @@ def tail_command(
     if len(logs) > 1:
         raise errors.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")
     chosen = _filter(**given)
-    found: Iterator[Entry]
+    selected: Iterator[Entry]
     if following:
-        found = filter(chosen, follow(logs[0].path, last))
+        selected = filter(chosen, follow(logs[0].path, last))
     else:
-        found = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
-    for entry in found:
+        selected = iter(deque(filter(chosen, entries(logs[0].path)), maxlen=last))
+    for entry in selected:
         output.lines([json.dumps(entry) if settings.json else "  ".join(_row(entry)).rstrip()])
 
 
@@ -245,13 +249,13 @@ def _never_read(settings: GlobalOptions, paths: Sequence[str], days: int) -> Non
     from strongroom.tenancy import current_tenant
 
     since = datetime.now(UTC) - timedelta(days=days)
-    found = _all(settings, paths)
-    first = next(found, None)
+    trail = _all(settings, paths)
+    first = next(trail, None)
     begin = started_at(first) if first is not None else None
     if begin is None or begin > since:
         extent = f"it begins {begin:%Y-%m-%d %H:%M}" if begin is not None else "it is empty"
         settings.warn(f"the audit trail does not go back {days} days: {extent}")
-    read = read_since(itertools.chain([first] if first is not None else [], found), since)
+    read = read_since(itertools.chain([first] if first is not None else [], trail), since)
     with settings.registry() as registry:
         tenant = current_tenant()
         keys = [key for key in registry.list_secrets() if (tenant, key) not in read]

@@ -46,43 +46,47 @@ def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: s
         if fix:
             raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
-        found = _refused({name: Resolution(one, "ok") for name, one in select_group(plan, group).items()})
-        found = {name: one for name, one in found.items() if one.status != "ok"}
+        resolutions = _refused(
+            {name: Resolution(one, "ok") for name, one in select_group(plan, group).items()}
+        )
+        resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
     else:
         with settings.registry() as registry:
             chosen = select_group(registry.plan, group)
-            found = _refused(_mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen))))
-            elsewhere = moved(registry, found)
-            found |= elsewhere
+            resolutions = _refused(
+                _mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen)))
+            )
+            elsewhere = moved(registry, resolutions)
+            resolutions |= elsewhere
             if fix:
-                found = _fixed(registry, found, elsewhere)
-    for line in deprecations(found):
+                resolutions = _fixed(registry, resolutions, elsewhere)
+    for line in deprecations(resolutions):
         settings.warn(line)
-    good = all(one.status == "ok" for one in found.values())
-    _tell(settings, found, "json" if settings.json else form, good=good, offline=offline)
+    good = all(one.status == "ok" for one in resolutions.values())
+    _tell(settings, resolutions, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
 
 
-def _refused(found: Mapping[str, Resolution]) -> dict[str, Resolution]:
+def _refused(resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
     """Mark those whose names `run` and `export` refuse."""
     bad = "the name is refused: " + REFUSED
     return {
         name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
-        for name, one in found.items()
+        for name, one in resolutions.items()
     }
 
 
 def _mark_rotating(
-    registry: SecretProviderRegistry, found: Mapping[str, Resolution]
+    registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution]
 ) -> dict[str, Resolution]:
-    """Return `found` with the status `due` for good secrets whose rotation has begun and not ended."""
+    """Return `resolutions` with the status `due` for good secrets whose rotation has begun and not ended."""
     rotated = {
         one.plan.key
-        for one in found.values()
+        for one in resolutions.values()
         if one.status in {"ok", "due"} and (one.plan.rotate_days is not None or one.plan.rotate is not None)
     }
     if not rotated:
-        return dict(found)
+        return dict(resolutions)
     from strongroom.cli.declared_rotations import in_flight
 
     rotating = in_flight(registry, rotated)
@@ -90,12 +94,12 @@ def _mark_rotating(
         name: one._replace(status="due", problem=rotating[one.plan.key].state)
         if one.plan.key in rotating and one.status in {"ok", "due"}
         else one
-        for name, one in found.items()
+        for name, one in resolutions.items()
     }
 
 
 def _fixed(
-    registry: SecretProviderRegistry, found: Mapping[str, Resolution], elsewhere: Collection[str]
+    registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
 ) -> dict[str, Resolution]:
     """Make what is absent and may be made; what another declaration of the same key made is used.
 
@@ -104,7 +108,7 @@ def _fixed(
     """
     fixed: dict[str, Resolution] = {}
     made: dict[str, str] = {}
-    for name, one in found.items():
+    for name, one in resolutions.items():
         fixed[name] = one
         # An optional one that is absent is `ok`; `generate` makes it all the same.
         # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
@@ -116,7 +120,7 @@ def _fixed(
             status: Status = "ok" if problem is None else "invalid"
             outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
             fixed[name] = one._replace(status=status, problem=outcome, text=made[one.plan.key], value=value)
-    composed = {name: one.plan for name, one in found.items() if one.plan.compose is not None}
+    composed = {name: one.plan for name, one in resolutions.items() if one.plan.compose is not None}
     return fixed | resolve_all(registry, composed) if made else fixed
 
 
@@ -144,9 +148,9 @@ def _rows(found: Mapping[str, Resolution]) -> list[dict[str, Any]]:
 
 
 def _tell(
-    settings: GlobalOptions, found: Mapping[str, Resolution], form: str, *, good: bool, offline: bool
+    settings: GlobalOptions, resolutions: Mapping[str, Resolution], form: str, *, good: bool, offline: bool
 ) -> None:
-    rows = _rows(found)
+    rows = _rows(resolutions)
     if form == "json":
         output.as_json({"ok": good, "secrets": rows})
     elif form == "junit":
@@ -156,7 +160,7 @@ def _tell(
     elif form == "sarif":
         from strongroom.cli.formats.check_reports import sarif
 
-        output.as_json(sarif(rows, {name: one.plan.position for name, one in found.items()}))
+        output.as_json(sarif(rows, {name: one.plan.position for name, one in resolutions.items()}))
     elif offline and good:
         output.lines(["the spec is right"])
     elif not rows:

@@ -55,14 +55,14 @@ def diff_command(
     if not by_profile:
         with settings.registry([left, right]) as registry:
             sides = [_of_pipeline(registry, one, prefix) for one in (left, right)]
-    found = _compared(*sides, names=(left, right))
-    differs = any(what != "same" for what in found.values())
+    comparison = _compared(*sides, names=(left, right))
+    differs = any(what != "same" for what in comparison.values())
     if settings.json:
-        output.as_json({"left": left, "right": right, "profiles": by_profile, "secrets": found})
-    elif shown := [[name, what] for name, what in found.items() if everything or what != "same"]:
+        output.as_json({"left": left, "right": right, "profiles": by_profile, "secrets": comparison})
+    elif shown := [[name, what] for name, what in comparison.items() if everything or what != "same"]:
         output.table(["name" if by_profile else "key", "what"], shown)
     else:
-        output.lines([f"{len(found)} secrets, and all are the same"])
+        output.lines([f"{len(comparison)} secrets, and all are the same"])
     return errors.FOUND_SOMETHING if differs else 0
 
 
@@ -78,11 +78,11 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
         if not registry.plan.secrets:
             return Side(registry.get_secrets(registry.list_secrets(prefix)), {})
         chosen = {name: one for name, one in registry.plan.secrets.items() if name.startswith(prefix)}
-        found = resolve_all(registry, chosen)
-    values = {name: one.text for name, one in found.items() if one.text is not None}
+        resolutions = resolve_all(registry, chosen)
+    values = {name: one.text for name, one in resolutions.items() if one.text is not None}
     unknown = {
         name: one.status
-        for name, one in found.items()
+        for name, one in resolutions.items()
         if one.text is None and one.status not in {"missing", "ok"}
     }
     return Side(values, unknown)
@@ -90,7 +90,7 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
 
 def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, str]:
     """Return what is to be said of each name, sorted."""
-    found = {}
+    comparison = {}
     for name in sorted({*left.values, *right.values, *left.unknown, *right.unknown}):
         reason = [
             f"{side.unknown[name]} in {of}"
@@ -98,11 +98,11 @@ def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, s
             if name in side.unknown
         ]
         if reason:
-            found[name] = ", ".join(reason)
+            comparison[name] = ", ".join(reason)
         elif name not in right.values:
-            found[name] = f"only in {names[0]}"
+            comparison[name] = f"only in {names[0]}"
         elif name not in left.values:
-            found[name] = f"only in {names[1]}"
+            comparison[name] = f"only in {names[1]}"
         else:
-            found[name] = "same" if left.values[name] == right.values[name] else "differs"
-    return found
+            comparison[name] = "same" if left.values[name] == right.values[name] else "differs"
+    return comparison

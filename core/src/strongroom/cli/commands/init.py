@@ -67,11 +67,11 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
 
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
-    found = {}
+    assignments = {}
     if source is not None:
-        found = read_dotenv(Path(source), settings.warn, left_out=why_dangerous, variables=True)
-    values = expanded(found)
-    composed = {name: template(one.parts) for name, one in found.items() if _is_composed(one)}
+        assignments = read_dotenv(Path(source), settings.warn, left_out=why_dangerous, variables=True)
+    values = expanded(assignments)
+    composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
     _fill_store(
         spec.absolute().parent, {name: value for name, value in values.items() if name not in composed}
     )

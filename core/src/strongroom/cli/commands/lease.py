@@ -37,11 +37,11 @@ def list_command(settings: GlobalOptions) -> int:
 
     Example: strongroom lease list
     """
-    found = [(entry, alive) for _, entry, alive in _entries()]
+    leases = [(entry, alive) for _, entry, alive in _entries()]
     if settings.json:
-        output.as_json({"leases": [entry.to_json() | {"alive": alive} for entry, alive in found]})
+        output.as_json({"leases": [entry.to_json() | {"alive": alive} for entry, alive in leases]})
         return 0
-    for entry, alive in found:
+    for entry, alive in leases:
         holder = f"process {entry.pid}" if alive else f"process {entry.pid}, which is dead"
         output.lines([f"{entry.id}  {entry.key}  {entry.pipeline}  until {_until(entry)}  {holder}"])
     return 0

@@ -71,7 +71,7 @@ class _Row(NamedTuple):
 def _described(registry: SecretProviderRegistry, key: str) -> _Row:
     declared = {name: one for name, one in registry.plan.secrets.items() if one.key == key}
     try:
-        found = registry.describe_secret(key)
+        metadata = registry.describe_secret(key)
     except (
         UnsupportedOperationError,
         SecretNotFoundError,
@@ -79,8 +79,10 @@ def _described(registry: SecretProviderRegistry, key: str) -> _Row:
     ):  # or gone since it was listed
         return _Row(key, None, None, list(declared), None)
     days = [one.rotate_days for one in declared.values() if one.rotate_days is not None]
-    due = found.updated_at + timedelta(days=min(days)) if days and found.updated_at is not None else None
-    return _Row(key, found.updated_at, found.version, list(declared), due)
+    due = (
+        metadata.updated_at + timedelta(days=min(days)) if days and metadata.updated_at is not None else None
+    )
+    return _Row(key, metadata.updated_at, metadata.version, list(declared), due)
 
 
 def _tree(keys: Sequence[str]) -> list[str]:

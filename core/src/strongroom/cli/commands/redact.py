@@ -39,11 +39,11 @@ def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) 
     Example: make deploy 2>&1 | strongroom redact
     """
     with settings.registry() as registry:
-        found = resolve_all(registry, select_secrets(registry.plan, group=group))
-    for one in found.values():
+        resolutions = resolve_all(registry, select_secrets(registry.plan, group=group))
+    for one in resolutions.values():
         if one.error is not None and one.status in {"denied", "unavailable"}:
             raise one.error
-    masked, unmasked = masked_texts(found)
+    masked, unmasked = masked_texts(resolutions)
     if unmasked is not None:
         settings.warn(unmasked)
     texts = [part for text in masked for part in (text, *parts(text))]

@@ -209,17 +209,17 @@ def _state(registry: SecretProviderRegistry, key: str) -> str:
 
 def _status(settings: GlobalOptions, registry: SecretProviderRegistry, key: str | None) -> int:
     if key is not None:
-        found: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
+        statuses: list[tuple[str, RotationStatus | None]] = [(key, rotation_of(registry, key).status_of(key))]
     else:
-        found = [(name, _status_of(registry, name)) for name in declared_rotations(registry.plan)]
-        if not found and not settings.json:
+        statuses = [(name, _status_of(registry, name)) for name in declared_rotations(registry.plan)]
+        if not statuses and not settings.json:
             output.lines(["the spec declares no secret with `rotate_days` or `rotate`"])
             return 0
     if settings.json:
-        output.as_json({"secrets": [_stands(name, status) for name, status in found]})
+        output.as_json({"secrets": [_stands(name, status) for name, status in statuses]})
         return 0
     now = datetime.now(UTC)
-    output.table(["key", "age", "due", "state", "last error"], _rows(found, now))
+    output.table(["key", "age", "due", "state", "last error"], _rows(statuses, now))
     return 0
 
 

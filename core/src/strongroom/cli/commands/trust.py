@@ -56,12 +56,12 @@ def _spec(settings: GlobalOptions, path: str | None) -> Path:
     named = path if path is not None else settings.spec
     if named is not None:
         return Path(named, SPEC_FILE) if Path(named).is_dir() else Path(named)
-    found = find_spec()
-    if found is None:
+    spec = find_spec()
+    if spec is None:
         raise errors.UsageError(
             f"there is no {SPEC_FILE} here or above", hint="name it: `strongroom trust PATH`"
         )
-    return Path(found.path)
+    return Path(spec.path)
 
 
 def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
@@ -113,11 +113,11 @@ def _forget(settings: GlobalOptions, path: str | None) -> None:
 
 
 def _list(settings: GlobalOptions) -> None:
-    found = sorted(trust.trusted(), key=lambda one: (one.path, one.digest or ""))
+    trusted_specs = sorted(trust.trusted(), key=lambda one: (one.path, one.digest or ""))
     if settings.json:
         rows = [
             {"path": one.path, "sha256": one.digest, "at": _time(one.at), "state": _state(one)}
-            for one in found
+            for one in trusted_specs
         ]
         output.as_json({"trusted": rows})
     else:
@@ -130,7 +130,7 @@ def _list(settings: GlobalOptions) -> None:
                     one.digest[:_SHOWN_DIGITS] if one.digest is not None else "a folder",
                     _state(one),
                 ]
-                for one in found
+                for one in trusted_specs
             ),
         )
 

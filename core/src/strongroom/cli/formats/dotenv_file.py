@@ -73,7 +73,7 @@ def read_assignments(
         UsageError: Lines are not assignments; all are named by their numbers, and nothing of them is shown.
     """
     text = text.replace("\r\n", "\n")
-    found: dict[str, Assignment] = {}
+    assignments: dict[str, Assignment] = {}
     lines: dict[str, list[int]] = {}
     bare: dict[str, int] = {}
     problems: list[tuple[int, str]] = []
@@ -85,16 +85,16 @@ def read_assignments(
             problems.append((line, problem))
             continue
         lines.setdefault(name, []).append(line)
-        found[name] = Assignment(line, value.parts)
+        assignments[name] = Assignment(line, value.parts)
         bare.pop(name, None)
         if value.has_bare:
             bare[name] = line
     if problems:
         raise _refused(path, problems)
-    _warn(path, found, lines, bare, warn)
+    _warn(path, assignments, lines, bare, warn)
     if left_out is not None:
-        found = _without(path, found, left_out, warn)
-    return _settled(path, found, warn)
+        assignments = _without(path, assignments, left_out, warn)
+    return _settled(path, assignments, warn)
 
 
 def expanded(assignments: Mapping[str, Assignment]) -> dict[str, str]:
@@ -248,47 +248,49 @@ def _piece(text: str, at: int) -> _Value | None:
 
 def _joined(parts: Sequence[str]) -> tuple[str, ...]:
     """Return `parts` with texts that follow each other made one, and empty ones left out."""
-    found: list[str] = []
+    joined: list[str] = []
     texts: list[str] = []
     for part in (*parts, None):
         if part is not None and not isinstance(part, Name):
             texts.append(part)
             continue
         if text := "".join(texts):
-            found.append(text)
+            joined.append(text)
         texts = []
         if part is not None:
-            found.append(part)
-    return tuple(found)
+            joined.append(part)
+    return tuple(joined)
 
 
 def _without(
     path: Path,
-    found: dict[str, Assignment],
+    assignments: dict[str, Assignment],
     left_out: Callable[[str], str | None],
     warn: Callable[[str], object],
 ) -> dict[str, Assignment]:
-    """Return `found` without the names that are left out, with a warning."""
+    """Return `assignments` without the names that are left out, with a warning."""
     reasons: dict[str, list[str]] = {}
-    for name, one in found.items():
+    for name, one in assignments.items():
         reason = left_out(name)
         if reason is not None:
             reasons.setdefault(reason, []).append(f"{name} (line {one.line})")
     for reason, names in reasons.items():
         warn(f"{path}: {', '.join(names)} is left out: {reason}")
-    return {name: one for name, one in found.items() if left_out(name) is None}
+    return {name: one for name, one in assignments.items() if left_out(name) is None}
 
 
 def _settled(
-    path: Path, found: dict[str, Assignment], warn: Callable[[str], object]
+    path: Path, assignments: dict[str, Assignment], warn: Callable[[str], object]
 ) -> dict[str, Assignment]:
     """Make text of each `${NAME}` that stands for nothing."""
-    ordered = set(_in_order(found))
+    ordered = set(_in_order(assignments))
     left: list[str] = []
     done = {}
-    for name, one in found.items():
+    for name, one in assignments.items():
         parts = tuple(
-            f"${{{part}}}" if isinstance(part, Name) and (part not in found or name not in ordered) else part
+            f"${{{part}}}"
+            if isinstance(part, Name) and (part not in assignments or name not in ordered)
+            else part
             for part in one.parts
         )
         if parts != one.parts or any(type(a) is not type(b) for a, b in zip(parts, one.parts, strict=True)):
@@ -302,11 +304,11 @@ def _settled(
     return done
 
 
-def _in_order(found: Mapping[str, Assignment]) -> list[str]:
+def _in_order(assignments: Mapping[str, Assignment]) -> list[str]:
     """Return the names that are in no circle and hang on none, each behind those that it needs."""
     needs = {
-        name: {part for part in one.parts if isinstance(part, Name) and part in found}
-        for name, one in found.items()
+        name: {part for part in one.parts if isinstance(part, Name) and part in assignments}
+        for name, one in assignments.items()
     }
     needed_by: dict[str, list[str]] = {}
     for name, others in needs.items():
@@ -326,7 +328,7 @@ def _in_order(found: Mapping[str, Assignment]) -> list[str]:
 
 def _warn(
     path: Path,
-    found: Mapping[str, Assignment],
+    assignments: Mapping[str, Assignment],
     lines: Mapping[str, list[int]],
     bare: Mapping[str, int],
     warn: Callable[[str], object],
@@ -335,7 +337,7 @@ def _warn(
         if len(numbers) > 1:
             listed = ", ".join(map(str, numbers))
             warn(f"{path}: {name} is there {len(numbers)} times (lines {listed}): the last counts")
-    shown = [f"{name} (line {line})" for name, line in bare.items() if name in found]
+    shown = [f"{name} (line {line})" for name, line in bare.items() if name in assignments]
     if shown:
         warn(f"{path}: the $ before a name in {', '.join(shown)} is text; what the name holds is ${{NAME}}")
 

@@ -109,12 +109,12 @@ def _json(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise _NotTakenError(f"{name} is there twice")
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 def _no_constant(name: str) -> None:
@@ -129,27 +129,27 @@ def _flat(path: Path, data: Any) -> dict[str, str]:
     return found
 
 
-def _add_members(path: Path, found: dict[str, str], before: str, data: dict[str, Any], depth: int) -> None:
+def _add_members(path: Path, values: dict[str, str], before: str, data: dict[str, Any], depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
     for member, value in data.items():
         name = before + member
         if isinstance(value, dict) and depth:
-            _add_members(path, found, f"{name}/", value, depth - 1)
+            _add_members(path, values, f"{name}/", value, depth - 1)
         elif isinstance(value, bool):
-            _add(path, found, name, "true" if value else "false")
+            _add(path, values, name, "true" if value else "false")
         elif isinstance(value, str):
-            _add(path, found, name, value)
+            _add(path, values, name, value)
         else:
             what = {"list": "a list", "dict": "nested too deep"}.get(type(value).__name__, "null")
             raise UsageError(f"{path}: {name} is {what}, expected text or a number")
 
 
-def _add(path: Path, found: dict[str, str], name: str, value: str, where: str = "") -> None:
-    if name in found:
+def _add(path: Path, values: dict[str, str], name: str, value: str, where: str = "") -> None:
+    if name in values:
         raise UsageError(f"{path}{where}: {name} is there twice")
-    if len(found) >= _MAX_VALUES:
+    if len(values) >= _MAX_VALUES:
         raise UsageError(f"{path} has more than {_MAX_VALUES} values")
-    found[name] = value
+    values[name] = value
 
 
 def _keepass(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
@@ -183,7 +183,7 @@ def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
     raise UsageError(f"{path}{where}: not YAML")
 
 
-def _add_nodes(path: Path, found: dict[str, str], before: str, mapping: Any, depth: int) -> None:
+def _add_nodes(path: Path, values: dict[str, str], before: str, mapping: Any, depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
     for key, node in _merged(path, mapping, depth):
         where = f":{key.start_mark.line + 1}:{key.start_mark.column + 1}"
@@ -198,9 +198,9 @@ def _add_nodes(path: Path, found: dict[str, str], before: str, mapping: Any, dep
                 else "ansible -m debug shows what it stands for",
             )
         if node.id == "mapping" and depth:
-            _add_nodes(path, found, f"{name}/", node, depth - 1)
+            _add_nodes(path, values, f"{name}/", node, depth - 1)
         elif node.id == "scalar" and not (node.style is None and node.value in _NULLS):
-            _add(path, found, name, node.value, where)
+            _add(path, values, name, node.value, where)
         else:
             what = {"sequence": "a list", "mapping": "nested too deep"}.get(node.id, "null")
             raise UsageError(f"{path}{where}: {name} is {what}, expected text; quote it where it is text")

@@ -55,19 +55,22 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
     }
     masker, left_out = Masker(), []
     # Two searches: a key may be called as a declared secret is, and both are meant.
-    for name, found in [*resolve_all(registry, declared).items(), *resolve_all(registry, stored).items()]:
-        if found.error is not None and found.status in {"denied", "unavailable"}:
-            raise found.error
-        text = found.text
-        if text is None or text == found.plan.default:  # what stands in the spec is not a secret
+    for name, resolution in [
+        *resolve_all(registry, declared).items(),
+        *resolve_all(registry, stored).items(),
+    ]:
+        if resolution.error is not None and resolution.status in {"denied", "unavailable"}:
+            raise resolution.error
+        text = resolution.text
+        if text is None or text == resolution.plan.default:  # what stands in the spec is not a secret
             continue
-        if not found.plan.mask:  # the spec says that it is not a secret
+        if not resolution.plan.mask:  # the spec says that it is not a secret
             continue
-        reason = _why_not(found.plan, text)
+        reason = _why_not(resolution.plan, text)
         if reason is not None:
             left_out.append(f"{name} ({reason})")
             continue
-        inside = (part for part in (*parts(text), *lines(text)) if _why_not(found.plan, part) is None)
+        inside = (part for part in (*parts(text), *lines(text)) if _why_not(resolution.plan, part) is None)
         for part in (text, *inside):
             masker.finder.add(part, name)
     if left_out:

@@ -134,7 +134,7 @@ class ForkTests(ConformanceBase):
 
         own: list[str] = []
         read = Children(3, work).results(meanwhile=lambda: own.extend(work(0)))
-        assert [set(found) for found in (own, *read)] == [{value} for value in values.values()]
+        assert [set(answers) for answers in (own, *read)] == [{value} for value in values.values()]
         # The children are gone, and said good-bye to nobody.
         assert work(0) == own
 
@@ -145,14 +145,14 @@ class ForkTests(ConformanceBase):
         self.put(provider, {"fork/0": "value of 0", "fork/1": "value of 1"})
         forked = threading.Event()
         begun = threading.Semaphore(0)
-        found: list[set[str]] = []
+        answers: list[set[str]] = []
 
         def read() -> None:
             mine = set()
             while not forked.is_set():
                 mine.add(provider.get_secret("fork/0"))
                 begun.release()
-            found.append(mine | {provider.get_secret("fork/0") for _ in range(3)})
+            answers.append(mine | {provider.get_secret("fork/0") for _ in range(3)})
 
         def work(_: int) -> Iterable[str]:
             return sorted({provider.get_secret("fork/1") for _ in range(3)})
@@ -168,7 +168,7 @@ class ForkTests(ConformanceBase):
             forked.set()
             for thread in threads:
                 thread.join(_LONGEST_SECONDS)
-        assert found == [{"value of 0"}] * 3
+        assert answers == [{"value of 0"}] * 3
 
     @_of_what_is_new
     def test_a_child_writes_while_threads_write(self, provider: Any) -> None:

@@ -178,9 +178,9 @@ _ALPHABET = "aAbBzZ0129_-.%=+~ :/xuX\u00e9\u00c9"
 def generated_keys(count: int, *, seed: int) -> list[str]:
     """Return `count` different valid keys of characters that escapes are made of, the same every time."""
     source = random.Random(seed)  # noqa: S311 - samples that repeat, nothing secret
-    found: dict[str, None] = {}
-    while len(found) < count:
+    keys: dict[str, None] = {}
+    while len(keys) < count:
         text = "".join(source.choices(_ALPHABET, k=source.randint(1, 7)))
         if not {"", ".", ".."} & set(text.split("/")):
-            found[text] = None
-    return list(found)
+            keys[text] = None
+    return list(keys)

@@ -219,11 +219,11 @@ class WatchingTests(ConformanceBase):
         keys = self.run_of([key for key in HOSTILE_KEYS.values() if len(key) <= longest])
         keys += ["app/a", "app/b"]
         self.put(provider, dict.fromkeys(keys, "1"))
-        found = provider.describe_secrets(keys)
-        assert {key: metadata.version for key, metadata in found.items()} == {
+        described = provider.describe_secrets(keys)
+        assert {key: metadata.version for key, metadata in described.items()} == {
             key: provider.describe_secret(key).version for key in keys
         }
-        assert all(metadata.key == key for key, metadata in found.items())
+        assert all(metadata.key == key for key, metadata in described.items())
 
     @needs(BatchDescriber)
     def test_a_batch_of_descriptions_leaves_out_what_readers_do_not_find(self, provider: Any) -> None:

@@ -103,20 +103,20 @@ def open_cache(path: Path, timeout: float) -> Opened:
         BackendUnavailableError: It cannot be made, or what is there may not be touched.
         DamagedError, sqlite3.Error: What is there is damaged, or SQLite's own trouble.
     """
-    found = files.check_store(path)
-    if found is None:
+    status = files.check_store(path)
+    if status is None:
         _make(path, timeout)
-        found = files.check_store(path)
-        if found is None:
+        status = files.check_store(path)
+        if status is None:
             raise unavailable(f"{path} vanished as soon as it was made")
-    files.check_local(path, found.st_dev)
+    files.check_local(path, status.st_dev)
     connection = _connect(path, timeout)
     try:
         _check(connection, path)
     except BaseException:
         connection.close()
         raise
-    return Opened(connection, (found.st_dev, found.st_ino))
+    return Opened(connection, (status.st_dev, status.st_ino))
 
 
 def set_aside(path: Path, identity: Identity | None, why: str) -> None:

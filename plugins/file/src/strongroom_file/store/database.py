@@ -129,11 +129,11 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version = format_of(connection)
-    found = sorted(sql or b"" for (sql,) in connection.execute("SELECT sql FROM sqlite_schema"))
+    schema = sorted(sql or b"" for (sql,) in connection.execute("SELECT sql FROM sqlite_schema"))
     expected = sorted(statement.encode() for statement in SCHEMA)
     if application != APPLICATION_ID:
-        if found == expected or not found:
-            raise tampered("it is empty" if not found else "its application id is another one")
+        if schema == expected or not schema:
+            raise tampered("it is empty" if not schema else "its application id is another one")
         raise ConfigurationError(
             f"{path} is a database, but no strongroom store",
             provider=TYPE_NAME,
@@ -147,6 +147,6 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
         )
     if version not in ROOT_KINDS:
         raise tampered(f"its format is {version}")
-    if found != expected:
+    if schema != expected:
         raise tampered("its tables are other ones")
     return version

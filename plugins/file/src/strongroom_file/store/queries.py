@@ -65,7 +65,7 @@ def get(view: Snapshot, key: str) -> str:
 
 
 def get_many(view: Snapshot, keys: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for key in keys:
         try:
             value = _find(view, key)
@@ -73,18 +73,18 @@ def get_many(view: Snapshot, keys: Iterable[str]) -> dict[str, str]:
             error.key = key
             raise
         if value is not None:
-            found[key] = value
-    return found
+            values[key] = value
+    return values
 
 
 def _find(view: Snapshot, key: str) -> str | None:
     name = key.encode()
     writes = view.root.recent.writes.get(name)
-    found = writes[-1] if writes else view.entry(name)
-    if found is None or not found.value:
+    entry = writes[-1] if writes else view.entry(name)
+    if entry is None or not entry.value:
         return None
-    value = view.value(name, found.value, found.tag)
-    view.state.remember(key, (found.value, found.tag, view.sealer.bound(VALUE, found.value, name)))
+    value = view.value(name, entry.value, entry.tag)
+    view.state.remember(key, (entry.value, entry.tag, view.sealer.bound(VALUE, entry.value, name)))
     return value
 
 
@@ -96,28 +96,28 @@ def _known(view: Snapshot, name: bytes) -> tuple[Entry | None, bytes]:
 
 
 def list_keys(view: Snapshot, prefix: str) -> list[str]:
-    found: list[str] = []
+    keys: list[str] = []
     for leaf in view.leaves(prefix.encode()):  # in the order of UTF-8, which is that of Python's text
-        found += [
+        keys += [
             name
             for name, entry in zip(leaf.keys, ENTRY.iter_unpack(leaf.items), strict=True)
             if entry[1] and name.startswith(prefix) and not is_reserved(name)
         ]
-    return _with_recent(found, view, prefix)
+    return _with_recent(keys, view, prefix)
 
 
-def _with_recent(found: list[str], view: Snapshot, prefix: str) -> list[str]:
+def _with_recent(keys: list[str], view: Snapshot, prefix: str) -> list[str]:
     """Return sorted names with those that stand in the root only."""
-    before = len(found)
+    before = len(keys)
     for written in view.root.recent.writes:
         name = written.decode()
         if name.startswith(prefix) and not is_reserved(name):
-            place = bisect_left(found, name, 0, before)
-            if place == before or found[place] != name:
-                found.append(name)
-    if len(found) > before:
-        found.sort()  # two runs in order, which takes no longer than looking at each name
-    return found
+            place = bisect_left(keys, name, 0, before)
+            if place == before or keys[place] != name:
+                keys.append(name)
+    if len(keys) > before:
+        keys.sort()  # two runs in order, which takes no longer than looking at each name
+    return keys
 
 
 def describe(view: Snapshot, key: str) -> SecretMetadata:
@@ -134,11 +134,11 @@ def describe(view: Snapshot, key: str) -> SecretMetadata:
 
 
 def describe_many(view: Snapshot, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-    found: dict[str, SecretMetadata] = {}
+    described: dict[str, SecretMetadata] = {}
     for key in keys:
         with suppress(SecretNotFoundError):
-            found[key] = describe(view, key)
-    return found
+            described[key] = describe(view, key)
+    return described
 
 
 def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:

@@ -174,17 +174,17 @@ class Session:
             raise
 
     def _unlock(self, source: KeySource) -> tuple[Header, bytes, RowCipher]:
-        found = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
-        if found is None:
+        row = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
+        if row is None:
             raise tampered("the header is gone")
-        header = open_header(found[0])
+        header = open_header(row[0])
         for material in source.candidates():
-            if header.is_opened_by(material, found[0]):
+            if header.is_opened_by(material, row[0]):
                 if not self.read_only:
                     source.opened_by(material)
                 self.material = material
-                return header, found[0], header.sealer(material)
-        raise wrong_key(self._shown, header_id(found[0]), source.path)
+                return header, row[0], header.sealer(material)
+        raise wrong_key(self._shown, header_id(row[0]), source.path)
 
     @property
     def key_id(self) -> str:
@@ -373,9 +373,9 @@ class Session:
 
 def _identity(path: str, read_only: bool) -> tuple[int, ...]:
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except OSError:
         return ()
     if read_only:  # nobody tells of changes there
-        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-    return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_dev, status.st_ino

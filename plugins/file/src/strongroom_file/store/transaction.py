@@ -270,12 +270,12 @@ class WriteTransaction:
         if entry is None:
             raise not_found(key)
         packed = self.history(name, entry)
-        found = find_version(entry, packed, version)
-        if found is None:
+        stored = find_version(entry, packed, version)
+        if stored is None:
             raise no_such_version(key)
-        if found.value == entry.value or found.state != PENDING:
-            state = "current" if found.value == entry.value else "previous"
+        if stored.value == entry.value or stored.state != PENDING:
+            state = "current" if stored.value == entry.value else "previous"
             raise ConflictError(
                 f"version {version} of {show_key(key)} is {state}, not pending", key=key, provider=TYPE_NAME
             )
-        return entry, packed, found
+        return entry, packed, stored

@@ -64,14 +64,14 @@ class WriteBuffer:
     @property
     def writes(self) -> dict[bytes, tuple[Write, ...]]:
         """The writes by name, the oldest first; sorted out at the first look, for most writes take none."""
-        found = self._writes
-        if found is None:
-            found = {}
+        writes = self._writes
+        if writes is None:
+            writes = {}
             for name, write in self.in_order():
-                known = found.get(name)
-                found[name] = (write,) if known is None else (*known, write)
-            self._writes = found
-        return found
+                known = writes.get(name)
+                writes[name] = (write,) if known is None else (*known, write)
+            self._writes = writes
+        return writes
 
     def in_order(self) -> list[tuple[bytes, Write]]:
         """Return all writes as they were made."""
