@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 else:
 
     class _NamedTuple(type):
-        def __new__(cls, name: str, _: tuple[type, ...], given: dict[str, Any]) -> type:
-            hints = given.get("__annotations__", {})
-            defaults = [given[one] for one in hints if one in given]
-            made = namedtuple(name, hints, defaults=defaults, module=given["__module__"])  # noqa: PYI024  # it is it
-            made.__annotations__ = hints
-            for attribute, value in given.items():
+        def __new__(cls, name: str, _: tuple[type, ...], namespace: dict[str, Any]) -> type:
+            hints = namespace.get("__annotations__", {})
+            defaults = [namespace[one] for one in hints if one in namespace]
+            tuple_class = namedtuple(name, hints, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024  # it is it
+            tuple_class.__annotations__ = hints
+            for attribute, value in namespace.items():
                 if attribute not in {"__module__", "__annotations__", "__qualname__", *hints}:
-                    setattr(made, attribute, value)
-            return made
+                    setattr(tuple_class, attribute, value)
+            return tuple_class
 
     class _Entry:
         def __mro_entries__(self, _: tuple[type, ...]) -> tuple[type, ...]:
@@ -56,33 +56,33 @@ def member(
 @dataclass_transform(frozen_default=True, field_specifiers=(member,))
 def frozen(cls: type[T]) -> type[T]:
     """Make `cls` a class with slots whose annotated names are its members, set once and compared by value."""
-    given = dict(vars(cls))
+    namespace = dict(vars(cls))
     members: dict[str, _Member] = {}
-    for name in given.get("__annotations__", {}):
-        default = given.pop(name, _MISSING)
+    for name in namespace.get("__annotations__", {}):
+        default = namespace.pop(name, _MISSING)
         members[name] = default if isinstance(default, _Member) else _Member(default, None, True)
     for name in ("__dict__", "__weakref__"):
-        given.pop(name, None)
-    given |= {"__slots__": (*members,), "__match_args__": (*members,)}
-    given.setdefault("__repr__", _repr_of([name for name, one in members.items() if one.shown]))
-    given["__dataclass_fields__"] = _Fields(members)
-    given |= {
+        namespace.pop(name, None)
+    namespace |= {"__slots__": (*members,), "__match_args__": (*members,)}
+    namespace.setdefault("__repr__", _repr_of([name for name, one in members.items() if one.shown]))
+    namespace["__dataclass_fields__"] = _Fields(members)
+    namespace |= {
         "__setattr__": _refuse,
         "__delattr__": _refuse,
         "__getstate__": _state,
         "__setstate__": _set_state,
     }
-    made: Any = type(cls.__name__, cls.__bases__, given)
-    made.__qualname__ = cls.__qualname__
+    rebuilt: Any = type(cls.__name__, cls.__bases__, namespace)
+    rebuilt.__qualname__ = cls.__qualname__
     source = _source(members)
-    known = {"_put": object.__setattr__, "_missing": _MISSING, "_given": members, "_cls": made}
+    known = {"_put": object.__setattr__, "_missing": _MISSING, "_given": members, "_cls": rebuilt}
     exec(source, known)  # noqa: S102  # as dataclasses do: names of members alone
     for name in ("__init__", "__eq__", "__hash__"):
         function: Any = known[name]
         function.__qualname__ = f"{cls.__qualname__}.{name}"
         function.__module__ = cls.__module__
-        setattr(made, name, function)
-    return made  # type: ignore[no-any-return]  # the class, made again
+        setattr(rebuilt, name, function)
+    return rebuilt  # type: ignore[no-any-return]  # the class, made again
 
 
 def replaced(thing: T, **changes: Any) -> T:

@@ -73,7 +73,7 @@ def call_with_retries(
             which tells more.
     """
     waits: Iterator[float] | None = None
-    said: StrongroomError | None = None
+    failure: StrongroomError | None = None
     while True:
         try:
             return send()
@@ -82,8 +82,8 @@ def call_with_retries(
         # From here on outside the `except` block: the client's error may hold the request, and must not be
         # the context of ours.
         late = isinstance(failed, DeadlineExceededError)
-        if said is not None and (late or not deadline.allows(_MOMENT)):
-            raise said
+        if failure is not None and (late or not deadline.allows(_MOMENT)):
+            raise failure
         ours = translate(failed)
         if late or not may_help(failed, ours):
             raise ours
@@ -91,7 +91,7 @@ def call_with_retries(
         wait = max(next(waits), asked_to_wait(failed) or 0.0)
         if not deadline.allows(wait):
             raise ours
-        said = ours
+        failure = ours
         del failed, ours
         pause(wait)
 
@@ -115,12 +115,12 @@ def parse_retry_after(text: str | None) -> float | None:
         return None  # then the usual pause does
 
 
-def redact_message(said: str, *hidden: str | None) -> str:
+def redact_message(message: str, *hidden: str | None) -> str:
     """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it."""
     # Before anything is joined or cut off: what is left of a value would not be found.
-    if any(value and any(form in said for form in _forms(value)) for value in hidden):
+    if any(value and any(form in message for form in _forms(value)) for value in hidden):
         return "(its message holds the value and is left out)"
-    line = " ".join(said.split())
+    line = " ".join(message.split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
 
 
@@ -166,9 +166,9 @@ def leave_connections(session: Any) -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-def redacted_copy(error: Exception, said: str) -> Exception:
+def redacted_copy(error: Exception, message: str) -> Exception:
     """Return an error of the same class with just a text: `error` may hold requests and their tokens."""
     try:
-        return type(error)(said)
+        return type(error)(message)
     except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
-        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")
+        return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {message}")

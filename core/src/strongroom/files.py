@@ -225,15 +225,15 @@ def file_error(error: OSError, doing: str, *, provider: str, key: str | None = N
         provider: The type name.
         key: The key that it was about.
     """
-    said = f"{provider}: {doing}: {error.strerror or type(error).__name__}"
+    message = f"{provider}: {doing}: {error.strerror or type(error).__name__}"
     if error.errno in _DENIED:
         hint = "let this user have the right, or run as one who has it"
-        return PermissionDeniedError(said, key=key, provider=provider, hint=hint)
+        return PermissionDeniedError(message, key=key, provider=provider, hint=hint)
     if error.errno == errno.EROFS:
-        return ReadOnlyError(said, key=key, provider=provider, hint="the file system is mounted read-only")
+        return ReadOnlyError(message, key=key, provider=provider, hint="the file system is mounted read-only")
     hint = (
         "free space on the disk; what was stored before is still there"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}
         else "look at the disk or mount; what was stored before is still there"
     )
-    return BackendUnavailableError(said, key=key, provider=provider, hint=hint)
+    return BackendUnavailableError(message, key=key, provider=provider, hint=hint)

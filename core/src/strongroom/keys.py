@@ -99,12 +99,12 @@ def record_key(key: str) -> str:
     from hashlib import sha256
 
     digest = sha256(key.encode(errors="surrogatepass")).hexdigest()
-    kept: list[str] = []
+    segments: list[str] = []
     for segment in parent.split("/") if parent else ():
-        if len("/".join([*kept, segment, ROTATION_SEGMENT, digest])) > _LONGEST_RECORD_KEY:
+        if len("/".join([*segments, segment, ROTATION_SEGMENT, digest])) > _LONGEST_RECORD_KEY:
             break
-        kept.append(segment)
-    return "/".join([*kept, ROTATION_SEGMENT, digest])
+        segments.append(segment)
+    return "/".join([*segments, ROTATION_SEGMENT, digest])
 
 
 def listed(keys: Iterable[str | None], prefix: str) -> list[str]:

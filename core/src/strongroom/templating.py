@@ -48,18 +48,18 @@ def environment(line_end: Literal["\n", "\r\n"] = "\n") -> ImmutableSandboxedEnv
         raise ConfigurationError(
             "templates need Jinja2, which is not installed", hint="pip install 'strongroom[templates]'"
         )
-    made = ImmutableSandboxedEnvironment(
+    jinja = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         newline_sequence=line_end,
         autoescape=False,  # configuration files are not HTML
         finalize=_written,
     )
-    pairs = made.filters["urlencode"]
-    made.filters["urlencode"] = lambda value: (
+    pairs = jinja.filters["urlencode"]
+    jinja.filters["urlencode"] = lambda value: (
         quote(str(value), safe="") if isinstance(value, str | int | float) else pairs(value)
     )
-    return made
+    return jinja
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -71,13 +71,13 @@ def names_in(text: str) -> frozenset[str]:
     parts = plain_parts(text)
     if parts is not None:
         return frozenset(part[0] for part in parts if isinstance(part, tuple))
-    made = environment()
+    jinja = environment()
     from jinja2 import TemplateError, meta, nodes
 
     try:
-        tree = made.parse(text)
-        made.compile(tree)  # unknown filters and tests come up here
-        tree = made.parse(text)  # compiling changes the tree
+        tree = jinja.parse(text)
+        jinja.compile(tree)  # unknown filters and tests come up here
+        tree = jinja.parse(text)  # compiling changes the tree
     except TemplateError as error:
         problem = _QUOTED.sub("…", str(error.args[0] if error.args else type(error).__name__))
     except RecursionError:

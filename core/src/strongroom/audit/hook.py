@@ -215,8 +215,8 @@ def _checking(file: FileSink, size: int) -> Callable[[], None]:
 def _paths(path: StrPath | Sequence[StrPath] | None) -> list[str]:
     if path is None:
         return []
-    given = [path] if isinstance(path, str | os.PathLike) else list(path)
-    if not given:
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not paths:
         raise ConfigurationError("an empty list of audit logs", hint="leave `path` out to use a logger")
     # Whole from the start: a program may change its folder later.
-    return list(dict.fromkeys(os.path.abspath(os.fspath(one)) for one in given))  # noqa: PTH100  # stays text
+    return list(dict.fromkeys(os.path.abspath(os.fspath(one)) for one in paths))  # noqa: PTH100  # stays text

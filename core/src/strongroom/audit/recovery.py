@@ -109,17 +109,17 @@ def _closed(descriptor: int, recovered: Found) -> Found:
         return recovered
     piece = os.pread(descriptor, min(size - whole, _MAX_LINE), whole)
     note = {"what": "cut short", "bytes": size - whole, "sha256": hashlib.sha256(piece).hexdigest()}
-    kept = False
+    has_text = False
     try:
         os.ftruncate(descriptor, whole)
         size = whole
     except PermissionError:  # an append-only file: the piece stays, on a line of its own
         os.write(descriptor, b"\n")
         size += 1
-        kept = True
+        has_text = True
     recovered.end = replaced(recovered.end, size=size)
-    if kept or piece.strip(b" "):  # blanks were but a trial of the disk
-        note |= {"kept": kept, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
+    if has_text or piece.strip(b" "):  # blanks were but a trial of the disk
+        note |= {"kept": has_text, "text": piece[:_SHOWN_BYTES].decode("ascii", "backslashreplace")}
         recovered.notes.append(_note(note))
     return recovered
 

@@ -84,14 +84,14 @@ class EntryCodec:
         """Return the same for the namespace and the account that it turned out to be."""
         return EntryCodec(self._cipher, self._name_keys, f"{self._namespace}\0{account}")
 
-    def seal(self, name: str, kept: StoredEntry) -> bytes:
-        """Return the data of `kept` for `name`.
+    def seal(self, name: str, entry: StoredEntry) -> bytes:
+        """Return the data of `entry` for `name`.
 
         Raises:
             ValidationError: The value is not Unicode text.
         """
         members = [
-            _FORMAT, kept.value, kept.fetched_at, kept.expires, kept.kept_for, kept.version, kept.marks,
+            _FORMAT, entry.value, entry.fetched_at, entry.expires, entry.kept_for, entry.version, entry.marks,
         ]  # fmt: skip
         text = json.dumps(members, ensure_ascii=False)
         return self._cipher.encrypt(text, context=_context(name)).encode()

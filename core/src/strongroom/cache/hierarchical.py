@@ -251,28 +251,28 @@ class HierarchicalSecretCache(ProcessBound):
         name = self._name(tenant, key)
         version = self._l1.described(tenant, key)
         marks = self._marks(tenant, key)
-        kept = self._look(name, self._read_marks(marks))
+        entry = self._look(name, self._read_marks(marks))
         if self._offline:
-            return self._given_offline(key, kept)
-        if kept is not None and self._serves(kept, version):
-            return self._second_hand(kept)
+            return self._given_offline(key, entry)
+        if entry is not None and self._serves(entry, version):
+            return self._second_hand(entry)
         with self._store.holding(name) as token:
             if token is not None:
                 # Whoever held the lock before has most likely fetched.
                 read_marks = self._read_marks(marks, make=True)
-                kept = self._look(name, read_marks) or kept
-                if kept is not None and self._serves(kept, version):
-                    return self._second_hand(kept)
+                entry = self._look(name, read_marks) or entry
+                if entry is not None and self._serves(entry, version):
+                    return self._second_hand(entry)
             try:
                 fetched = replaced(checked(load(key)), version=version)
             except BackendUnavailableError:
-                stale = self._stale_of(kept)
+                stale = self._stale_of(entry)
                 if stale is None:
                     raise
                 return stale
             except REFUSALS:
                 # Without the lock nobody knows what the store holds.
-                if kept is not None or token is None:
+                if entry is not None or token is None:
                     self._drop([key])
                 raise
             if token is not None:
@@ -296,17 +296,19 @@ class HierarchicalSecretCache(ProcessBound):
             zip(keys, in_parallel(lambda key: self._read_marks(marks[key]), keys, _PARALLEL), strict=True)
         )
         looked = in_parallel(lambda key: self._look(names[key], read_marks[key]), keys, _PARALLEL)
-        kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
+        entries_kept = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
         if self._offline:
-            return {key: self._bounded(self._given_offline(key, kept.get(key))) for key in keys}
+            return {key: self._bounded(self._given_offline(key, entries_kept.get(key))) for key in keys}
         entries = {
-            key: self._second_hand(one) for key, one in kept.items() if self._serves(one, versions[key])
+            key: self._second_hand(one)
+            for key, one in entries_kept.items()
+            if self._serves(one, versions[key])
         }
         missing = [key for key in keys if key not in entries]
         if missing:
             made = in_parallel(lambda key: self._read_marks(marks[key], make=True), missing, _PARALLEL)
             read_marks |= zip(missing, made, strict=True)
-            loaded = self._loaded(missing, kept, load)
+            loaded = self._loaded(missing, entries_kept, load)
             for key, one in loaded.items():
                 entries[key] = one if one.source == "stale" else replaced(one, version=versions[key])
                 if one.source != "stale":
@@ -426,29 +428,29 @@ class HierarchicalSecretCache(ProcessBound):
             return None
         data, left = found
         try:
-            kept = self._sealing.open(name, data)
+            entry = self._sealing.open(name, data)
         except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
             self._store.failed(error)
             return None
         # What was fetched in the future is of a clock that is ahead, or ours went back: how old it is, nobody
         # knows.
-        if kept is None or kept.fetched_at > self._wall() + _SKEW_SECONDS:
+        if entry is None or entry.fetched_at > self._wall() + _SKEW_SECONDS:
             self._store.rubbish(name)
             return None
-        if kept.marks != marks:
+        if entry.marks != marks:
             return None  # its source was written to since
-        return self._by_own_clock(kept, left)
+        return self._by_own_clock(entry, left)
 
-    def _by_own_clock(self, kept: StoredEntry, left: float | None) -> StoredEntry:
-        """Return `kept` with the times of this host's clock: as old as it is by its own or by the store's.
+    def _by_own_clock(self, entry: StoredEntry, left: float | None) -> StoredEntry:
+        """Return `entry` with the times of this host's clock: as old as it is by its own or by the store's.
 
         The clock of the host that wrote it may have been ahead; what it says is believed where that makes it
         older, so that whoever may write to the store lengthens no life either.
         """
-        fetched_at, life = kept.fetched_at, min(kept.expires - kept.fetched_at, self._ttl)
+        fetched_at, life = entry.fetched_at, min(entry.expires - entry.fetched_at, self._ttl)
         if left is not None:
-            fetched_at = min(fetched_at, self._wall() - (kept.kept_for - left))
-        return replaced(kept, fetched_at=fetched_at, expires=min(kept.expires, fetched_at + life))
+            fetched_at = min(fetched_at, self._wall() - (entry.kept_for - left))
+        return replaced(entry, fetched_at=fetched_at, expires=min(entry.expires, fetched_at + life))
 
     def _serves(self, kept: StoredEntry, version: str | None) -> bool:
         """Tell whether a value is fresh, and not older than the version that a description showed here."""
@@ -472,16 +474,16 @@ class HierarchicalSecretCache(ProcessBound):
     def _second_hand(self, kept: StoredEntry) -> FetchResult:
         return FetchResult(kept.value, "l2", min(kept.expires - self._wall(), self._ttl), kept.version)
 
-    def _given_offline(self, key: str, kept: StoredEntry | None) -> FetchResult:
-        age = self._wall() - kept.fetched_at if kept is not None else None
-        if kept is None or age is None or age > self._max_age:
+    def _given_offline(self, key: str, entry: StoredEntry | None) -> FetchResult:
+        age = self._wall() - entry.fetched_at if entry is not None else None
+        if entry is None or age is None or age > self._max_age:
             state = "nothing is kept" if age is None else f"what is kept is {age:.0f} s old"
             raise BackendUnavailableError(
                 f"offline, and {state} of {show_key(key)}",
                 key=key,
                 hint="go online once, or allow a greater `max_age_seconds`",
             )
-        return FetchResult(kept.value, "l2", self._max_age - age)
+        return FetchResult(entry.value, "l2", self._max_age - age)
 
     def _bounded(self, fetched: FetchResult) -> FetchResult:
         """Let what may have changed elsewhere without notice live for a second at most."""

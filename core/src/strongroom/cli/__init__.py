@@ -37,8 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
     from strongroom.cli.context import run_guarded
     from strongroom.cli.fast_path import parse_fast_call
 
-    given = list(sys.argv[1:] if args is None else args)
-    request = parse_fast_call(given)
+    arguments = list(sys.argv[1:] if args is None else args)
+    request = parse_fast_call(arguments)
     if request is not None:
         call: Callable[..., int | None]
         if request.command == "get":
@@ -50,4 +50,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
     from strongroom.cli.app import run_app
 
-    return run_app(given)
+    return run_app(arguments)

@@ -73,7 +73,7 @@ def run_watched(
         )  # fmt: skip
         stack.callback(control.close)
         renew_files({}, texts_of(resolutions))
-        said: set[str] = set()
+        shown: set[str] = set()
         keys = keys_of(registry.plan, chosen)
         if keys:
             stack.enter_context(registry.watch(keys, control.changed, poll_seconds=poll_seconds))
@@ -91,8 +91,8 @@ def run_watched(
                 *deprecations(control.resolutions),
                 *(one for one in (unmasked, undeclared) if one is not None),
             ]
-            news = "; ".join(one for one in notices if one not in said)
-            said.update(notices)
+            news = "; ".join(one for one in notices if one not in shown)
+            shown.update(notices)
             if news:
                 settings.warn(news)
             try:

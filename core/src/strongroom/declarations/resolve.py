@@ -207,16 +207,18 @@ def _with_why(resolution: Resolution, registry: SecretSource) -> Resolution:
 def _composed(secret: SecretPlan, resolutions: Mapping[str, Resolution]) -> Resolution:
     from strongroom.declarations.compose import compose
 
-    made = compose(secret, resolutions)
-    if made.absent and not secret.required:
+    composition = compose(secret, resolutions)
+    if composition.absent and not secret.required:
         return Resolution(secret, "ok")
-    if made.part is not None:
-        return Resolution(secret, made.part.status, made.problem, made.part.error)
-    if made.absent:
-        return Resolution(secret, "missing", made.problem, SecretNotFoundError(secret.name))
-    if made.text is None:
-        return Resolution(secret, "invalid", made.problem)
-    return _checked(secret, made.text)._replace(parts=tuple(resolutions[name] for name in secret.parts))
+    if composition.part is not None:
+        return Resolution(secret, composition.part.status, composition.problem, composition.part.error)
+    if composition.absent:
+        return Resolution(secret, "missing", composition.problem, SecretNotFoundError(secret.name))
+    if composition.text is None:
+        return Resolution(secret, "invalid", composition.problem)
+    return _checked(secret, composition.text)._replace(
+        parts=tuple(resolutions[name] for name in secret.parts)
+    )
 
 
 def _checked(secret: SecretPlan, text: str) -> Resolution:

@@ -233,11 +233,11 @@ def check_parameters(parameters: Argon2Parameters) -> Argon2Parameters:
         ConfigurationError: Too cheap to protect a passphrase, or so dear that they would harm the machine.
     """
     for name in ("iterations", "memory_kib", "lanes"):
-        asked = getattr(parameters, name)
+        cost = getattr(parameters, name)
         least, most = getattr(ARGON2_FLOOR, name), getattr(ARGON2_CEILING, name)
-        if not least <= asked <= most:
+        if not least <= cost <= most:
             raise ConfigurationError(
-                f"Argon2id {name} must be between {least} and {most}, the header asks for {asked}",
+                f"Argon2id {name} must be between {least} and {most}, the header asks for {cost}",
                 hint="the header was changed, or made by another program",
             )
     return parameters

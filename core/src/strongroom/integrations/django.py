@@ -90,14 +90,14 @@ class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is kno
         while True:
             stamp = follower.stamp(values)
             try:
-                made = super().get_new_connection({**conn_params, **values})
+                connection = super().get_new_connection({**conn_params, **values})
             except Exception as error:  # whatever the driver raises
                 newer = attempts.again(error, values)
                 if newer is None:
                     raise
             else:
                 self._stamp = stamp
-                return made
+                return connection
             if newer == values:
                 time.sleep(PAUSE_SECONDS)
             values = newer

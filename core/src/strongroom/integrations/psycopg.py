@@ -59,14 +59,14 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             while True:
                 stamp = follower.stamp(values)
                 try:
-                    made = super().connect(conninfo, **{**options, **values})
+                    connection = super().connect(conninfo, **{**options, **values})
                 except Exception as error:
                     newer = attempts.again(error, values)
                     if newer is None:
                         raise
                 else:
-                    stamps[made] = stamp
-                    return made
+                    stamps[connection] = stamp
+                    return connection
                 if newer == values:
                     time.sleep(PAUSE_SECONDS)
                 values = newer
@@ -87,14 +87,14 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             while True:
                 stamp = follower.stamp(values)
                 try:
-                    made = await super().connect(conninfo, **{**options, **values})
+                    connection = await super().connect(conninfo, **{**options, **values})
                 except Exception as error:
                     newer = await asyncio.to_thread(attempts.again, error, values)
                     if newer is None:
                         raise
                 else:
-                    stamps[made] = stamp
-                    return made
+                    stamps[connection] = stamp
+                    return connection
                 if newer == values:
                     await asyncio.sleep(PAUSE_SECONDS)
                 values = newer

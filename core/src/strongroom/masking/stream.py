@@ -40,11 +40,11 @@ class Masker:
         """Return `data`, complete as it is, with every find masked."""
         spans = joined(self.finder.find(data))
         pieces: list[bytes] = []
-        given = 0
+        copied = 0
         for start, stop in spans:
-            pieces += (data[given:start], self.mark)
-            given = stop
-        return b"".join((*pieces, data[given:])) if pieces else data
+            pieces += (data[copied:start], self.mark)
+            copied = stop
+        return b"".join((*pieces, data[copied:])) if pieces else data
 
     def mask_text(self, text: str) -> str:
         """Return `text` with every find masked; the same object where there is none."""
@@ -120,26 +120,26 @@ class MaskingStream:
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
         """Give out what stands before `end`, and the marks of finds that begin there or follow at once."""
-        data, held, given, marked = memoryview(self._data), self._held, self._given, self._marked
+        data, held, copied, marked = memoryview(self._data), self._held, self._given, self._marked
         pieces: list[bytes | memoryview] = []
         for start, stop in joined(self._masker.finder.find(self._data, ended=ended)):
             # Behind `end` a longer find may still come, but what is found is found.
-            if start >= end and start > given:
+            if start >= end and start > copied:
                 break
             if stop <= max(marked, held):
                 continue
-            if start > given:
-                pieces.append(data[given:start])
+            if start > copied:
+                pieces.append(data[copied:start])
             if start >= marked:
                 pieces.append(self._masker.mark)
             marked = stop
-            given = max(stop, given)
-        if given < end:
-            pieces.append(data[given:end])
-            given = end
+            copied = max(stop, copied)
+        if copied < end:
+            pieces.append(data[copied:end])
+            copied = end
         gone = max(0, end - _CONTEXT)
         self._data = self._data[gone:]
         self._held = end - gone
-        self._given = given - gone
+        self._given = copied - gone
         self._marked = max(0, marked - gone)
         return b"".join(pieces)

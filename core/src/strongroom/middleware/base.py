@@ -119,12 +119,12 @@ class Middleware(BaseProvider):
 
     def around(self, inner: Any) -> Self:
         """Return the same middleware around another provider, which has the same capabilities."""
-        made = object.__new__(type(self))  # not `copy.copy`: `__new__` would choose a class again
-        vars(made).update(vars(self))
-        made.inner = guard(inner)
-        if hasattr(made, "_get"):
-            made._get = made.inner.get_secret
-        return made
+        copy = object.__new__(type(self))  # not `copy.copy`: `__new__` would choose a class again
+        vars(copy).update(vars(self))
+        copy.inner = guard(inner)
+        if hasattr(copy, "_get"):
+            copy._get = copy.inner.get_secret
+        return copy
 
     def get_secret(self, key: str) -> str:
         return self.inner.get_secret(key)

@@ -358,15 +358,15 @@ def make_caching_middleware(
             "namespace": context.address,
             "due_at": partial(_due_at, inner, context.rotate_days),
         }
-    made = CachingMiddleware(
+    middleware = CachingMiddleware(
         inner,
         l2=l2.make() if l2 is not None else None,
         encryption=encryption.make() if encryption is not None else None,
         **options,
     )
     if context is not None:
-        made.belongs_to(context.pipeline)
-    return made
+        middleware.belongs_to(context.pipeline)
+    return middleware
 
 
 make_caching_middleware.accepts_pipeline_context = True  # type: ignore[attr-defined]  # see `strongroom.registry.assembly`

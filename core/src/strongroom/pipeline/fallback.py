@@ -32,7 +32,7 @@ class FallbackProvider(Middleware):
         self.when = when
 
     def get_secret(self, key: str) -> str:
-        kept: StrongroomError | None = None
+        failure: StrongroomError | None = None
         for member in self.members:
             try:
                 return member.get_secret(key)
@@ -40,10 +40,10 @@ class FallbackProvider(Middleware):
                 if not self._goes_on(error):
                     raise
                 # That one of several was down means that nobody knows whether the secret is absent.
-                if kept is None or isinstance(kept, SecretNotFoundError):
-                    kept = error
-        assert kept is not None  # noqa: S101  # the model demands at least one member
-        raise kept
+                if failure is None or isinstance(failure, SecretNotFoundError):
+                    failure = error
+        assert failure is not None  # noqa: S101  # the model demands at least one member
+        raise failure
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         return sorted({key for member in self.members for key in member.list_secrets(prefix)})

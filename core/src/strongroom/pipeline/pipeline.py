@@ -131,32 +131,32 @@ class Pipeline(Middleware):
         return self.watched_batch("get", asked, lambda: self._read_batch(asked))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        given = dict(values)
+        written = dict(values)
 
         def write() -> dict[str, str]:
-            for key, value in given.items():
+            for key, value in written.items():
                 check_user_key(key)
                 self.observed(value)
             try:
-                self.inner.set_secrets(given)
+                self.inner.set_secrets(written)
             finally:
-                self.changed(*given)
-            return given
+                self.changed(*written)
+            return written
 
-        self.watched_batch("set", list(given), write)
+        self.watched_batch("set", list(written), write)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._run("describe", key, self.inner.describe_secret)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        asked = list(dict.fromkeys(keys))
+        wanted = list(dict.fromkeys(keys))
 
         def describe() -> dict[str, SecretMetadata]:
-            for key in asked:
+            for key in wanted:
                 check_user_key(key)
-            return self.inner.describe_secrets(asked)
+            return self.inner.describe_secrets(wanted)
 
-        return self.watched_batch("describe", asked, describe)
+        return self.watched_batch("describe", wanted, describe)
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._run("history", key, self.inner.list_versions)

@@ -57,13 +57,15 @@ def discloses(error: BaseException, asked: Iterable[str], provider: Any) -> bool
     if not shown:
         return False
     frames = [frame for one in errors for frame in _frames(one)]
-    said = "\n".join((*known, *_literals(frames)))
-    if any(quoted not in said for text in shown for _, quoted in _QUOTED.findall(text) if _IT not in quoted):
+    known_text = "\n".join((*known, *_literals(frames)))
+    if any(
+        quoted not in known_text for text in shown for _, quoted in _QUOTED.findall(text) if _IT not in quoted
+    ):
         return True
     whole = "\n".join(shown)
     for seen, text in enumerate(_at_hand(frames)):
         rest = _without(text, known)
-        made_of_it = _IT in rest and all(one in said for one in rest.split(_IT))
+        made_of_it = _IT in rest and all(one in known_text for one in rest.split(_IT))
         if seen > _MOST or (not made_of_it and any(form in whole for form in _forms(rest))):
             return True
     return False

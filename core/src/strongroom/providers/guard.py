@@ -131,12 +131,12 @@ def _translate(error: Exception, asked: str | None, provider: str) -> Strongroom
         return _bare(error, asked, provider)
     if isinstance(error, KeyError) and asked is not None and error.args == (asked,):
         return SecretNotFoundError(asked, provider=provider)
-    what = f"{provider} failed with {type(error).__name__}"
+    summary = f"{provider} failed with {type(error).__name__}"
     if isinstance(error, PermissionError):
-        return PermissionDeniedError(what, key=asked, provider=provider)
+        return PermissionDeniedError(summary, key=asked, provider=provider)
     if isinstance(error, ConnectionError | TimeoutError):
-        return BackendUnavailableError(what, key=asked, provider=provider)
-    return StrongroomError(what, key=asked, provider=provider, hint="the cause is in the provider itself")
+        return BackendUnavailableError(summary, key=asked, provider=provider)
+    return StrongroomError(summary, key=asked, provider=provider, hint="the cause is in the provider itself")
 
 
 def _bare(error: StrongroomError, asked: str | None, provider: str) -> StrongroomError:
@@ -146,14 +146,14 @@ def _bare(error: StrongroomError, asked: str | None, provider: str) -> Strongroo
         for one in type(error).__mro__
         if issubclass(one, StrongroomError) and one.__module__ == StrongroomError.__module__
     )
-    what = f"{provider} failed with {kind.__name__}"
+    summary = f"{provider} failed with {kind.__name__}"
     if isinstance(error, SecretNotFoundError) and error.reason in get_args(NotFoundReason):
-        return SecretNotFoundError(asked or "", what, reason=error.reason, provider=provider)
+        return SecretNotFoundError(asked or "", summary, reason=error.reason, provider=provider)
     if issubclass(kind, SecretNotFoundError | InvalidKeyError | SecretTooLargeError):
-        return kind(asked or "", what, provider=provider)
+        return kind(asked or "", summary, provider=provider)
     if issubclass(kind, SpecError):
-        return ConfigurationError(what, key=asked, provider=provider)
-    return kind(what, key=asked, provider=provider)
+        return ConfigurationError(summary, key=asked, provider=provider)
+    return kind(summary, key=asked, provider=provider)
 
 
 def _guarded_method(name: str) -> Callable[..., Any]:

@@ -52,13 +52,13 @@ class Subscribers:
 
     def add(self, callback: Callable[[list[SecretChange]], object]) -> _Subscription:
         """Tell `callback` of changes until what is returned is closed."""
-        made = _Subscription(self, callback)
+        subscription = _Subscription(self, callback)
         with self._lock:
             if not self._subscriptions and self._first is not None:
                 self._first()
-            self._subscriptions.append(made)
+            self._subscriptions.append(subscription)
             self.present = True
-        return made
+        return subscription
 
     def queue(self, changes: Sequence[SecretChange]) -> None:
         """Put changes at the end of what is to be told; `tell` does it. For callers that hold a lock."""

@@ -67,13 +67,13 @@ def explain(
         ConfigurationError: No route matches and there is no default pipeline.
     """
     check_user_key(key)
-    made = registered or {}
+    registered_names = registered or {}
     route = routes.matching(key)
     name = route.pipeline if route is not None else default
     if name is None:
-        raise no_default(plan, key, [*plan.pipelines, *made])
+        raise no_default(plan, key, [*plan.pipelines, *registered_names])
     stored = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
-    return _explained(plan, name, key, stored, registered=made, route=route, hooks=plan.hooks)
+    return _explained(plan, name, key, stored, registered=registered_names, route=route, hooks=plan.hooks)
 
 
 def _explained(

@@ -640,11 +640,11 @@ class SecretProviderRegistry(BaseProvider):
         raise ConfigurationError(f"no pipeline {name!r}", hint=did_you_mean(name, self.pipelines()))
 
     def _assembled(self, chain: Any, name: str) -> Pipeline:
-        made = Pipeline(chain, name=name, hooks=self._hooks_of(name))
+        pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
         if self._seen is not None:
-            made.tell_values(self._seen)
-        made.tell_changes(self._changed)
-        return made
+            pipeline.tell_values(self._seen)
+        pipeline.tell_changes(self._changed)
+        return pipeline
 
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
         """Let every cache forget what was read from where a write through `chain` went, and watches look."""

@@ -92,8 +92,8 @@ class Watch(ProcessBound):
             raise ConfigurationError(f"poll_seconds must be above 0, got {poll_seconds}")
         if not callable(callback):
             raise TypeError(f"a {type(callback).__name__} is not a callback")
-        asked = dict.fromkeys([keys] if isinstance(keys, str) else keys)
-        if not asked:
+        names = dict.fromkeys([keys] if isinstance(keys, str) else keys)
+        if not names:
             raise ValueError("watch: no keys were given")
         self._registry = registry
         self._callback = callback
@@ -110,7 +110,7 @@ class Watch(ProcessBound):
         """Counts what the sources told, so that nothing that comes during a round of work is slept over."""
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
-        self._groups = self._grouped(asked)
+        self._groups = self._grouped(names)
 
     def _grouped(self, keys: Iterable[str]) -> list[WatchedGroup]:
         groups: dict[tuple[int, Any], WatchedGroup] = {}

@@ -93,13 +93,15 @@ class CommandRotator:
             raise RotationError(f"{name} took longer than {self._timeout:g} seconds")
         if process.returncode != 0:
             values = [message[name] for name in ("old", "new") if name in message]
-            said = without(values, output.decode(errors="replace"))
+            output_text = without(values, output.decode(errors="replace"))
             how = (
                 f"exit code {process.returncode}"
                 if process.returncode > 0
                 else f"signal {-process.returncode}"
             )
-            raise RotationError(f"{name} ended with {how}: {said}" if said else f"{name} ended with {how}")
+            raise RotationError(
+                f"{name} ended with {how}: {output_text}" if output_text else f"{name} ended with {how}"
+            )
 
     def _talk(self, process: subprocess.Popen[bytes], message: bytes) -> bytes | None:
         try:

@@ -137,7 +137,7 @@ class HttpRotator:
         try:
             connection.request("POST", self._target, body, headers)
             answer = connection.getresponse()
-            status, said = answer.status, answer.read(_READ)
+            status, reply = answer.status, answer.read(_READ)
         except TimeoutError:
             return f"no answer within {self._timeout:g} seconds"
         except (OSError, http.client.HTTPException) as error:
@@ -151,7 +151,7 @@ class HttpRotator:
             return f"no answer within {self._timeout:g} seconds"
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
-        text = without(values, said.decode(errors="replace"))
+        text = without(values, reply.decode(errors="replace"))
         what = "a redirect, which is not followed" if 300 <= status < 400 else "refused"  # noqa: PLR2004  # as above
         return f"status {status}, {what}: {text}" if text else f"status {status}, {what}"
 

@@ -234,11 +234,11 @@ class SecretRotation(ProcessBound):
             )
         target = pipeline_answering(self._provider, check_user_key(key))
         old = self._provider.get_secret(key)
-        seen = [old]
+        values = [old]
 
         def make(before: str) -> str:
             new: str = check_value(self._generator(key, before), key)
-            seen.extend((before, new))
+            values.extend((before, new))
             return new
 
         def check(new: str) -> None:
@@ -249,7 +249,7 @@ class SecretRotation(ProcessBound):
         except (UnsupportedOperationError, ValidationError, ConfigurationError):
             raise
         except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything at all
-            reason = redacted_error(error, seen)
+            reason = redacted_error(error, values)
         else:
             return
         raise RotationError(f"the rehearsal for {show_key(key)} failed: {reason}", key=key)

@@ -249,7 +249,7 @@ class RotationRun:
     def _back(self, record: Record) -> RotationResult:
         # From here on the target may have the old value: a resumption must not go forward.
         record = self._held.save(record, abandoned=True, step="rollback")
-        made = self._secret.new(record) if record.begun and self._system.retirer() is not None else None
+        new = self._secret.new(record) if record.begun and self._system.retirer() is not None else None
         while True:
             look = self._secret.look()
             goal = self._secret.value(look)
@@ -264,7 +264,7 @@ class RotationRun:
         state: RotationState = "current" if readers == "new" else "rolled_back"
         self._effect = f"the rollback of {show_key(self._key)} took effect"
         if record.begun:
-            self._system.retire(record, goal, *((record.old,) if readers != "old" else ()), made)
+            self._system.retire(record, goal, *((record.old,) if readers != "old" else ()), new)
         self._held.close(record, state, self._system.left_of(record))
         return RotationResult(self._key, state, record.old_version, record.new_version)
 

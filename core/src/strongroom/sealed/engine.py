@@ -257,15 +257,15 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
                 continue
             changes = [self._change(store, names[key], known[key], step) for key, step in steps.items()]
             conflicts = self._backend.write(changes, deadline)
-            made = {
+            records = {
                 key: _Seen(step.record, one.head)
                 for (key, step), one in zip(steps.items(), changes, strict=True)
             }
             if conflicts is None:
-                for key, seen in made.items():
+                for key, seen in records.items():
                     self._remember(names[key].name, seen)
                 return {key: step.result for key, step in steps.items()}
-            for key, seen in made.items():
+            for key, seen in records.items():
                 ours[key].add(seen.head)
             known = self._after_conflict(store, names, known, conflicts)
             if all(known[key] is not None and known[key].head in ours[key] for key in plans):  # type: ignore[union-attr]  # None was ruled out

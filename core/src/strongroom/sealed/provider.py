@@ -59,16 +59,16 @@ class SealedSecretProvider(SealedEngine[B]):
         return value
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = list(dict.fromkeys(check_key(key) for key in keys))
-        if not asked:
+        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        if not wanted:
             return {}
 
         def read(store: Store) -> dict[str, str]:
-            names = [store.sealer.name(key) for key in asked]
+            names = [store.sealer.name(key) for key in wanted]
             floors = [self._seen.get(one.name) for one in names]
             stored = self._backend.read([one.name for one in names], self._deadline(len(names)))
             values = {}
-            for key, name, floor in zip(asked, names, floors, strict=True):
+            for key, name, floor in zip(wanted, names, floors, strict=True):
                 record = self._verified(store, key, name, stored.get(name.name), floor)
                 if record is None:
                     continue
@@ -324,14 +324,14 @@ class SealedSecretProvider(SealedEngine[B]):
             stored = self._backend.heads(asked, self._deadline()) if asked else {}
             now = self._clock()
             changes = []
-            for name, given in written:
-                head = given if given is not None or name not in stored else stored[name].head
+            for name, expected in written:
+                head = expected if expected is not None or name not in stored else stored[name].head
                 if head is None:
                     continue
                 record = self._head(store, None, SealedName(name, store.sealer.cipher(name)), head)
                 if is_reserved(record.key) or record.changed <= reported.get(name, 0):
                     continue
-                if given is not None and record.changed != record.number:
+                if expected is not None and record.changed != record.number:
                     continue  # staged or discarded
                 reported[name] = record.changed
                 current = record.version_id(record.current) if record.current else None
@@ -430,15 +430,15 @@ class SealedSecretProvider(SealedEngine[B]):
         """
         if new_key is not None and new_key_file is not None:
             raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
-        given = read_key(new_key) if new_key is not None else None
+        next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
-            given = self._source.read(Path(new_key_file))
-            if given is None:
+            next_key = self._source.read(Path(new_key_file))
+            if next_key is None:
                 raise ConfigurationError(f"there is no key file {new_key_file}", provider=self.type_name)
         self._opened = None  # what another host made of the header since
 
         def change(store: Store) -> Path | None:
-            material = given if keep_key_file and given is not None else self._source.next(given)
+            material = next_key if keep_key_file and next_key is not None else self._source.next(next_key)
             opened = open_header(store.header, [store.material])
             if opened is None:  # pragma: no cover  # it was opened by that very key
                 raise self._wrong_key(store.header)
@@ -447,11 +447,11 @@ class SealedSecretProvider(SealedEngine[B]):
                 raise ConflictError(
                     "another host has just put the store under a new key", provider=self.type_name
                 )
-            kept = None if keep_key_file else self._source.finish(material, header_id(store.header))
+            old_file = None if keep_key_file else self._source.finish(material, header_id(store.header))
             self._opened = Store(store.sealer, header, material)
             if progress is not None:
                 progress(1, 1)
-            return kept
+            return old_file
 
         return self._with_store(change, None, self._no_store)
 

@@ -378,13 +378,13 @@ def _candidates(value: str, at: int) -> Iterator[str]:
 
 def _validated(config: type[BaseModel], node: Node, inner: set[str]) -> dict[str, Any] | None:
     """Return the options without references as the model has them; None where it cannot tell."""
-    given = {name: one for name, one in node.mapping.items() if name != "type" and name not in inner}
+    options = {name: one for name, one in node.mapping.items() if name != "type" and name not in inner}
     open_ones = {
         name
-        for name, one in given.items()
+        for name, one in options.items()
         if any(references.has_reference(scalar.value) for _, scalar in one.scalars())
     }
-    data = {name: one.data() for name, one in given.items() if name not in open_ones}
+    data = {name: one.data() for name, one in options.items() if name not in open_ones}
     if any(one.validation_alias not in {None, one.alias} for one in config.model_fields.values()):
         raise _UnwritableError
     if not open_ones:

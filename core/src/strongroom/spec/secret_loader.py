@@ -95,12 +95,12 @@ def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodeP
         for name in ("command", "verify", "timeout_seconds"):
             if name in model.rotate.model_fields_set and getattr(model.rotate, name) is not None:
                 below = ("rotate", name)
-                said = (
+                problem = (
                     "a rotator has a `timeout_seconds` of its own, among its options"
                     if name == "timeout_seconds"
                     else "a rotator takes the place of `command` and `verify`: have one or the other"
                 )
-                notes.note(node.at(below), (*path, *below), said)
+                notes.note(node.at(below), (*path, *below), problem)
 
 
 def _check_generator(notes: Problems, model: models.Generator, node: Node, path: NodePath) -> None:
@@ -138,8 +138,8 @@ def _parts(
     for other in ("key", "field", "default", "generate", "rotate_days", "rotate"):
         given = node.mapping.get(other)
         if given is not None and given.value is not None:
-            said = "not for a secret that is composed: its parts have their own"
-            notes.note(given, (*path, other), said)
+            problem = "not for a secret that is composed: its parts have their own"
+            notes.note(given, (*path, other), problem)
     at = node.at(("compose",))
     try:
         names = names_in(template)
@@ -147,8 +147,8 @@ def _parts(
         notes.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
         return ()
     for name in sorted(names - declared.keys()):
-        said = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
-        notes.note(at, (*path, "compose"), said)
+        problem = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
+        notes.note(at, (*path, "compose"), problem)
     return tuple(sorted(names & declared.keys()))
 
 

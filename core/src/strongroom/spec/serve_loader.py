@@ -43,13 +43,13 @@ def _check_clients(notes: Problems, node: Node) -> None:
         path: NodePath = ("serve", "clients", index)
         if not client.mapping:
             continue  # told by the model
-        given = [
+        members = [
             member
             for member in ("token", "uid")
             if (one := client.mapping.get(member)) and one.value is not None
         ]
-        if len(given) != 1:
-            notes.note(client, path, "a client has a token or a uid" + (", not both" if given else ""))
+        if len(members) != 1:
+            notes.note(client, path, "a client has a token or a uid" + (", not both" if members else ""))
         name = client.mapping.get("name")
         if name is not None and isinstance(name.value, str):
             if name.value in names:

@@ -66,11 +66,11 @@ def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
         # Non-blocking, so that a FIFO in the spec's place cannot hold the program up.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        what = (
+        problem = (
             "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         )
         raise ConfigurationError(
-            f"the spec file {path} {what}", hint="run `strongroom init`, or name another with --spec"
+            f"the spec file {path} {problem}", hint="run `strongroom init`, or name another with --spec"
         ) from error
     try:
         status = os.fstat(descriptor)

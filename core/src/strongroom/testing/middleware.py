@@ -141,21 +141,21 @@ def behind_each(
             parameters at least once.
         one_in: Have one in so many tests in the sample, where other kits have the others in theirs.
     """
-    made = [behind(kit), *(behind(kit, name) for name in CHAIN)]
+    kits = [behind(kit), *(behind(kit, name) for name in CHAIN)]
     marks = tuple(beyond_sample)
     for name in names_of_tests(kit) if marks else ():
-        asked = [one for one in made if not why_not_asked(one, getattr(one, name))]
-        if not asked:
+        asking = [one for one in kits if not why_not_asked(one, getattr(one, name))]
+        if not asking:
             continue
         count = count_of_parameters(getattr(kit, name))
         seed, left_out = divmod(seed_of(kit, name), one_in)
-        rounds = 0 if left_out else max(len(asked), count) if each_middleware else 1
+        rounds = 0 if left_out else max(len(asking), count) if each_middleware else 1
         sampled = {
-            ((seed + turn) % len(asked), (seed // len(asked) + turn) % count) for turn in range(rounds)
+            ((seed + turn) % len(asking), (seed // len(asking) + turn) % count) for turn in range(rounds)
         }
-        for turn, one in enumerate(asked):
+        for turn, one in enumerate(asking):
             mark_beyond(one, name, {value for at, value in sampled if at == turn}, marks)
-    return {one.__name__: one for one in made}
+    return {one.__name__: one for one in kits}
 
 
 def _closing(provider: Any) -> Iterator[Any]:

@@ -115,13 +115,13 @@ def _assumed(session: Any, account: Account) -> Any:
     import boto3
     from botocore.credentials import DeferredRefreshableCredentials
 
-    asked = {"RoleArn": account.role_arn, "RoleSessionName": account.role_session_name}
+    request = {"RoleArn": account.role_arn, "RoleSessionName": account.role_session_name}
     if account.external_id is not None:
-        asked["ExternalId"] = account.external_id
+        request["ExternalId"] = account.external_id
 
     def renew() -> dict[str, str]:
         with contextlib.closing(client_of(session, "sts", account)) as sts:
-            credentials = sts.assume_role(**asked)["Credentials"]
+            credentials = sts.assume_role(**request)["Credentials"]
         return {
             "access_key": credentials["AccessKeyId"],
             "secret_key": credentials["SecretAccessKey"],

@@ -262,10 +262,10 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
-    said = _said(error)
-    said = redact_message(said, hidden)
+    reason = _said(error)
+    reason = redact_message(reason, hidden)
     about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
-    message = f"{about}: {code_of(error) or type(error).__name__}: {said}"
+    message = f"{about}: {code_of(error) or type(error).__name__}: {reason}"
     ours: StrongroomError
     if kind is SecretNotFoundError:
         ours = SecretNotFoundError(key or "", provider=provider)
@@ -274,7 +274,7 @@ def translate(
         ours = ThrottledError(message, retry_after=wait, key=key, provider=provider, hint=_HINTS[kind])
     else:
         ours = kind(message, key=key, provider=provider, hint=_HINTS.get(kind))
-    ours.__cause__ = _clean(error, said)
+    ours.__cause__ = _clean(error, reason)
     return ours
 
 
@@ -289,13 +289,13 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, boto.BotoCoreError) else type(error).__name__
 
 
-def _clean(error: Exception, said: str) -> Exception:
+def _clean(error: Exception, reason: str) -> Exception:
     """Return an error of the same kind with just a text: the original may hold the request and its token."""
     if isinstance(error, boto.ClientError):
         metadata = {name: _answer(error).get(name) for name in ("RequestId", "HTTPStatusCode")}
-        shown: Any = {"Error": {"Code": code_of(error), "Message": said}, "ResponseMetadata": metadata}
+        shown: Any = {"Error": {"Code": code_of(error), "Message": reason}, "ResponseMetadata": metadata}
         return boto.ClientError(shown, error.operation_name)
-    return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {said}")
+    return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {reason}")
 
 
 def _answer(error: Exception) -> Any:

@@ -204,14 +204,14 @@ class AWSParameterProvider(BaseProvider):
         deadline = self._connection.deadline()
         if name.hashed:
             self._described(key, name, deadline)
-        asked: dict[str, Any] = {"Name": name.text, "MaxResults": _HISTORY_PAGE}
+        request: dict[str, Any] = {"Name": name.text, "MaxResults": _HISTORY_PAGE}
         rows: list[dict[str, Any]] = []
         while True:
-            page = self._call("get_parameter_history", "listing versions of", deadline, key=key, **asked)
+            page = self._call("get_parameter_history", "listing versions of", deadline, key=key, **request)
             rows += page.get("Parameters") or ()
             if not page.get("NextToken"):
                 break
-            asked["NextToken"] = page["NextToken"]
+            request["NextToken"] = page["NextToken"]
         if not rows:
             raise SecretNotFoundError(key, provider=self.type_name)
         rows.sort(key=lambda row: int(row["Version"]), reverse=True)
@@ -288,14 +288,14 @@ class AWSParameterProvider(BaseProvider):
         return next((one for one in found if one["Name"] == name), None)
 
     def _names(self, folder: str, whole: Deadline) -> Iterator[str]:
-        asked: dict[str, Any] = {"Path": folder, "Recursive": True, "MaxResults": _BATCH}
+        request: dict[str, Any] = {"Path": folder, "Recursive": True, "MaxResults": _BATCH}
         while True:
             deadline = self._connection.deadline(whole)
-            page = self._call("get_parameters_by_path", "listing parameters", deadline, **asked)
+            page = self._call("get_parameters_by_path", "listing parameters", deadline, **request)
             yield from (one["Name"] for one in page.get("Parameters") or ())
             if not page.get("NextToken"):
                 return
-            asked["NextToken"] = page["NextToken"]
+            request["NextToken"] = page["NextToken"]
 
     def _no_version(self, key: str) -> SecretNotFoundError:
         return SecretNotFoundError(

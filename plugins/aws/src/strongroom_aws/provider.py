@@ -160,11 +160,11 @@ class AWSSecretProvider(BaseProvider):
         return self._value(key, self._connection.deadline(), {"VersionId": version})
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = list(dict.fromkeys(check_key(key) for key in keys))
         whole = Deadline(self._whole)
         batches = self._batches  # another thread may learn meanwhile that there are none
         return read_in_batches(
-            asked,
+            wanted,
             lambda part: self._batch(part, whole),
             lambda key: self._value_if_any(key, whole),
             alone=lambda key: name_of(key).hashed or not batches,

@@ -103,7 +103,7 @@ class SecretsManager:
     def create(self, key: str, text: str, version: str, deadline: Deadline) -> str | None:
         """Create a secret and return its version; None where the name is taken, if by one that is deleted."""
         name = name_of(key)
-        asked: dict[str, Any] = {"Description": description_of(key)} if name.hashed else {}
+        request: dict[str, Any] = {"Description": description_of(key)} if name.hashed else {}
         answer = self._connection.call(
             "create_secret",
             "creating",
@@ -114,7 +114,7 @@ class SecretsManager:
             Name=name.text,
             SecretString=text,
             ClientRequestToken=version,
-            **asked,
+            **request,
             **self._created,
         )
         return None if isinstance(answer, Refusal) else str(answer["VersionId"])
@@ -153,7 +153,7 @@ class SecretsManager:
         This is the only request of the service that compares before it writes.
         """
         versions = {"MoveToVersionId": to, "RemoveFromVersionId": of}
-        asked: dict[str, Any] = {name: one for name, one in versions.items() if one is not None}
+        request: dict[str, Any] = {name: one for name, one in versions.items() if one is not None}
         answer = self._connection.call(
             "update_secret_version_stage",
             "promoting" if to is not None else "tidying up",
@@ -162,7 +162,7 @@ class SecretsManager:
             accept={Outcome.REFUSED, *_GONE},
             SecretId=name_of(key).text,
             VersionStage=label,
-            **asked,
+            **request,
         )
         return answer if isinstance(answer, Refusal) else None
 

@@ -39,27 +39,31 @@ METHODS: dict[str, Method] = {
 _SECRET_MEMBERS = ("client_secret", "certificate", "password")
 
 
-def problem(given: Mapping[str, Any]) -> str | None:
+def problem(credential: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a described login, or None; no text of it holds a member's value."""
-    name = given.get("method")
+    name = credential.get("method")
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None:
         return f"credential needs a method, one of {', '.join(METHODS)}"
-    unknown = sorted(str(member) for member in given.keys() - {"method", *method.needed, *method.allowed})
+    unknown = sorted(
+        str(member) for member in credential.keys() - {"method", *method.needed, *method.allowed}
+    )
     if unknown:
         known = ", ".join((*method.needed, *method.allowed))
         return f"credential of method {name}: unknown {', '.join(unknown)}; it takes {known}"
-    missing = [member for member in method.needed if not given.get(member)]
+    missing = [member for member in method.needed if not credential.get(member)]
     if missing:
         return f"credential of method {name} needs {', '.join(missing)}"
-    if name == "client_certificate" and bool(given.get("certificate")) == bool(given.get("certificate_path")):
+    if name == "client_certificate" and bool(credential.get("certificate")) == bool(
+        credential.get("certificate_path")
+    ):
         return "credential of method client_certificate needs one of certificate and certificate_path"
-    if name == "managed_identity" and sum(bool(given.get(member)) for member in method.allowed) > 1:
+    if name == "managed_identity" and sum(bool(credential.get(member)) for member in method.allowed) > 1:
         return "credential of method managed_identity takes one of client_id, object_id and resource_id"
     return None
 
 
-def build(given: Mapping[str, Any]) -> Any:
+def build(credential: Mapping[str, Any]) -> Any:
     """Return azure-identity's credential for a described login without problems.
 
     Raises:
@@ -67,17 +71,17 @@ def build(given: Mapping[str, Any]) -> Any:
     """
     import azure.identity
 
-    members = {name: value for name, value in given.items() if name != "method" and value is not None}
-    kind: Callable[..., Any] = getattr(azure.identity, METHODS[given["method"]].class_name)
+    members = {name: value for name, value in credential.items() if name != "method" and value is not None}
+    kind: Callable[..., Any] = getattr(azure.identity, METHODS[credential["method"]].class_name)
     secrets = [str(members[name]) for name in _SECRET_MEMBERS if members.get(name)]
     try:
-        return kind(**_arguments(given["method"], members))
+        return kind(**_arguments(credential["method"], members))
     except Exception as error:  # noqa: BLE001  # whatever it is, its text may hold the secret
-        said = f"{type(error).__name__}: {error}"
-    if any(secret in said for secret in secrets):
-        said = said.partition(":")[0]
+        reason = f"{type(error).__name__}: {error}"
+    if any(secret in reason for secret in secrets):
+        reason = reason.partition(":")[0]
     raise ConfigurationError(
-        f"azure: credential of method {given['method']}: {' '.join(said.split())}",
+        f"azure: credential of method {credential['method']}: {' '.join(reason.split())}",
         provider="azure",
         hint="check its members; `az login --service-principal` takes the same ones",
     )

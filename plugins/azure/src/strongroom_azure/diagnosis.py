@@ -36,16 +36,16 @@ class _Seen:
 
 def diagnose(service: Service, deadline: Deadline) -> dict[str, str]:
     """Return who is logged in and what works, by one page of the list; the token itself is never shown."""
-    seen = _Seen()
-    pages = service.client.list_properties_of_secrets(max_page_size=1, raw_response_hook=seen).by_page()
+    headers = _Seen()
+    pages = service.client.list_properties_of_secrets(max_page_size=1, raw_response_hook=headers).by_page()
     try:
         service.call(lambda: next(pages, None), deadline, doing="listing secrets")
         can_list = "yes"
     except PermissionDeniedError:
         # The service knows the caller and answers: those who only read by name need no more.
         can_list = "no"
-    report = {"reachable": "yes", "identity": seen.identity, "can_list": can_list}
-    return report if seen.skew is None else {**report, "clock_skew": str(round(seen.skew))}
+    report = {"reachable": "yes", "identity": headers.identity, "can_list": can_list}
+    return report if headers.skew is None else {**report, "clock_skew": str(round(headers.skew))}
 
 
 def identity(authorization: str) -> str | None:

@@ -137,7 +137,7 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list does not find is not a secret
-    said = message_of(error, hidden)
+    reason = message_of(error, hidden)
     about = f"azure: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError
     if kind is SecretNotFoundError:
@@ -145,14 +145,14 @@ def translate(
     elif kind is ThrottledError:
         wait = retry_after(error)
         ours = ThrottledError(
-            f"{about}: {said}", retry_after=wait, key=key, provider="azure", hint=_HINTS[kind]
+            f"{about}: {reason}", retry_after=wait, key=key, provider="azure", hint=_HINTS[kind]
         )
     else:
-        ours = kind(f"{about}: {said}", key=key, provider="azure", hint=_hint(error, kind))
+        ours = kind(f"{about}: {reason}", key=key, provider="azure", hint=_hint(error, kind))
     if isinstance(ours, BusyError):
         code = inner_code(error)
         ours.deleted = True if code == _DELETED else False if code in _BUSY else None
-    ours.__cause__ = redacted_copy(error, said)
+    ours.__cause__ = redacted_copy(error, reason)
     return ours
 
 
@@ -224,14 +224,14 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     if name == "DeadlineExceededError":
         return "no answer before the deadline"
     if detail is not None:
-        said = f"{inner_code(error) or detail.code}: {detail.message}"
+        reason = f"{inner_code(error) or detail.code}: {detail.message}"
     elif (status := status_of(error)) is not None:
-        said = f"HTTP {status}, not in Key Vault's words"
+        reason = f"HTTP {status}, not in Key Vault's words"
     elif name in _NO_ANSWER:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
-        said = f"{name}: {getattr(error, 'message', None) or error}"
-    return redact_message(said, hidden)
+        reason = f"{name}: {getattr(error, 'message', None) or error}"
+    return redact_message(reason, hidden)
 
 
 def retry_after(error: Exception) -> float | None:
@@ -251,16 +251,16 @@ def _is_closed(error: Exception) -> bool:
 
 
 def _hint(error: Exception, kind: type[StrongroomError]) -> str | None:
-    said = message_of(error)
+    reason = message_of(error)
     if kind is PermissionDeniedError and inner_code(error) in (
         "ForbiddenByFirewall",
         "ForbiddenByConnection",
         "ForbiddenByNsp",
     ):
         return "the vault's network rules refuse this machine: add its address, or use the private endpoint"
-    if kind is ConfigurationError and _PURGE_PROTECTION.search(said):
+    if kind is ConfigurationError and _PURGE_PROTECTION.search(reason):
         return "the secret is deleted, recoverable until its retention ends; leave out purge"
-    if "challenge resource" in said:
+    if "challenge resource" in reason:
         return (
             "check vault_url; only for an emulator set client_options to {verify_challenge_resource: false}"
         )

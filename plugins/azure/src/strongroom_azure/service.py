@@ -229,7 +229,7 @@ class Service:
             return poller.result().recovery_id is not None  # else the vault keeps no deleted secrets
 
         try:
-            kept = self._when_free(delete, deadline, key, "deleting")
+            soft_deleted = self._when_free(delete, deadline, key, "deleting")
         except SecretNotFoundError:
             if not purge:
                 raise
@@ -246,7 +246,7 @@ class Service:
                 return
             raise not_yet
 
-        if purge and kept:
+        if purge and soft_deleted:
             self._when_free(purge_now, deadline, key, "purging")
 
     def pages(
@@ -311,13 +311,13 @@ class Service:
                 self.pause(pause)
             else:
                 break
-        said = BackendUnavailableError(
+        conflict = BackendUnavailableError(
             f"azure: {doing} {show_key(key)}: Key Vault is still deleting, purging or recovering it",
             key=key,
             provider="azure",
             hint="call again in a few seconds, or raise timeout",
         )
-        raise said from busy.__cause__
+        raise conflict from busy.__cause__
 
     def _purge(self, name: str, key: str, deadline: Deadline) -> None:
         self.call(lambda: self.client.purge_deleted_secret(name), deadline, key=key, doing="purging")

@@ -152,7 +152,7 @@ class Client:
         token = self._logged_in(deadline)
         connection = self._take(deadline)
         share = self._share(deadline)
-        kept = False
+        reused = False
         try:
             try:
                 status, body = connection.post(path, data, token, share)
@@ -167,9 +167,9 @@ class Client:
                 if len(self._endpoints) == 1:
                     raise
                 raise LostError("a member does not answer") from None
-            kept = True
+            reused = True
         finally:
-            if kept:
+            if reused:
                 connection.used = time.monotonic()
                 self._idle.append(connection)
             else:

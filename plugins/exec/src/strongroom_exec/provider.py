@@ -142,15 +142,15 @@ class ExecSecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there: one request, or one a key, many at once."""
-        asked = list(dict.fromkeys(check_key(key) for key in keys))
-        if not asked:
+        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        if not wanted:
             return {}
         if not self._knows("get_secrets"):
-            return present_in_parallel(self.get_secret, asked, _PARALLEL)
-        found = self._ask("get_secrets", {"keys": asked})
-        if not isinstance(found, dict) or not set(found) <= set(asked):
+            return present_in_parallel(self.get_secret, wanted, _PARALLEL)
+        found = self._ask("get_secrets", {"keys": wanted})
+        if not isinstance(found, dict) or not set(found) <= set(wanted):
             raise self._nonsense("get_secrets", "an object of the keys that were asked for")
-        return {key: self._value(found[key], "get_secrets", key) for key in asked if key in found}
+        return {key: self._value(found[key], "get_secrets", key) for key in wanted if key in found}
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         checked = {check_key(key): check_value(value, key) for key, value in values.items()}

@@ -57,22 +57,24 @@ class Picture:
     @classmethod
     def of(cls, view: Snapshot, known: Picture) -> Picture:
         """Return what is true now; only what `known` has not is read and decrypted."""
-        made = cls()
-        made.recent = {name: (one[-1].epoch, one[-1].value) for name, one in view.root.recent.writes.items()}
+        picture = cls()
+        picture.recent = {
+            name: (one[-1].epoch, one[-1].value) for name, one in view.root.recent.writes.items()
+        }
         links = [view.top]
         while links:
             link = links.pop()
             leaf = known.leaves.get(link.tag)
             if leaf is not None:
-                made.leaves[link.tag] = leaf
+                picture.leaves[link.tag] = leaf
                 continue
             node = known.inner.get(link.tag) or view.load_fresh(*link)
             if node.leaf:
-                made.leaves[link.tag] = _versions(node)
+                picture.leaves[link.tag] = _versions(node)
             else:
-                made.inner[link.tag] = node
+                picture.inner[link.tag] = node
                 links += [Link(*one) for one in node.links()]
-        return made
+        return picture
 
     def changes_since(self, before: Picture, view: Snapshot) -> list[SecretChange]:
         """Return what is other than it was `before`: what was set in the order of writing, then deletions."""
@@ -138,7 +140,7 @@ class ChangeWatcher:
             if not self._subscribers.present:
                 self._picture = Picture()
             self._look()  # what was before is not for this one
-            made = self._subscribers.add(callback)
+            subscription = self._subscribers.add(callback)
             if self._ended or self._thread is None:
                 self._ended = False
                 waiting = self._waiting = waiting_for(self._path)
@@ -146,7 +148,7 @@ class ChangeWatcher:
                     target=self._run, args=(waiting,), name="strongroom-file-watch", daemon=True
                 )
                 self._thread.start()
-        return made
+        return subscription
 
     def _look(self) -> None:
         """Tell what changed since the last look."""

@@ -271,8 +271,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             ConflictError: Another process is about to replace the key for all that uses it.
             TamperedError: Something is wrong with the store, which stays as it is.
         """
-        given = self._next_key(new_key, new_key_file)
-        source, kept = self._source, None
+        next_key = self._next_key(new_key, new_key_file)
+        source, old_file = self._source, None
         if isinstance(source, FileKey) and not keep_key_file:
             refuse_link(source.path)
             source.refuse_another_rekey()
@@ -281,12 +281,12 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             session.require_writable()
 
             def prepare() -> KeyMaterial:
-                nonlocal kept
+                nonlocal old_file
                 if isinstance(source, FileKey) and read_key_file(source.path) == session.material:
-                    kept = keep_old(source.path, session.key_id)
-                if given is not None and keep_key_file:
-                    return given
-                return source.prepare(given, session.material)
+                    old_file = keep_old(source.path, session.key_id)
+                if next_key is not None and keep_key_file:
+                    return next_key
+                return source.prepare(next_key, session.material)
 
             with forks_wait():
                 from strongroom_file.maintenance.rekey import rekey
@@ -295,7 +295,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 if not keep_key_file:
                     source.replace(material)
             self._drop(session)
-            return kept
+            return old_file
 
         found = self._with_session(attempt)
         if found is None:
@@ -307,12 +307,12 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     ) -> KeyMaterial | None:
         if new_key is not None and new_key_file is not None:
             raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
-        given = read_key(new_key) if new_key is not None else None
+        next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
-            given = FileKey(Path(new_key_file)).create()
-        if given is not None and given.kind == "fernet":
-            return KeyMaterial("raw", given.secret)  # here the same, and with one text form
-        return given
+            next_key = FileKey(Path(new_key_file)).create()
+        if next_key is not None and next_key.kind == "fernet":
+            return KeyMaterial("raw", next_key.secret)  # here the same, and with one text form
+        return next_key
 
     def key_id(self) -> str:
         """Return the id of the key that the store is under, which a backup made now needs.

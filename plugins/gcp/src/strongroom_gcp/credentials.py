@@ -46,21 +46,21 @@ def build(info: Mapping[str, Any], source: str) -> Any:
     """Return google-auth's credentials for a parsed key."""
     from google.oauth2 import credentials, service_account
 
-    made = None
+    google = None
     try:
         if info["type"] == "service_account":
-            made = service_account.Credentials.from_service_account_info(dict(info))  # type: ignore[no-untyped-call]  # google-auth has no types for it
+            google = service_account.Credentials.from_service_account_info(dict(info))  # type: ignore[no-untyped-call]  # google-auth has no types for it
         else:
-            made = credentials.Credentials.from_authorized_user_info(dict(info), scopes=[SCOPE])  # type: ignore[no-untyped-call]  # as above
+            google = credentials.Credentials.from_authorized_user_info(dict(info), scopes=[SCOPE])  # type: ignore[no-untyped-call]  # as above
     except Exception as error:  # noqa: BLE001  # whatever it is, its text may hold the key
         kind = type(error).__name__
-    if made is None:
+    if google is None:
         raise ConfigurationError(
             f"gcp: {source} is not a usable key ({kind})",
             provider="gcp",
             hint="download the key again, or make a new one",
         )
-    return made
+    return google
 
 
 def identity(credentials: Any) -> str:

@@ -182,7 +182,7 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list or a project does not find is not a secret
-    said = message_of(error, hidden)
+    reason = message_of(error, hidden)
     about = f"gcp: {doing}" + (f" {show_key(key)}" if key is not None else "")
     ours: StrongroomError
     if kind is SecretNotFoundError:
@@ -190,12 +190,12 @@ def translate(
     elif kind is ThrottledError:
         wait = retry_after(error)
         ours = ThrottledError(
-            f"{about}: {said}", retry_after=wait, key=key, provider="gcp", hint=_HINTS[kind]
+            f"{about}: {reason}", retry_after=wait, key=key, provider="gcp", hint=_HINTS[kind]
         )
     else:
         hint = _OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind)
-        ours = kind(f"{about}: {said}", key=key, provider="gcp", hint=hint)
-    ours.__cause__ = redacted_copy(error, said)
+        ours = kind(f"{about}: {reason}", key=key, provider="gcp", hint=hint)
+    ours.__cause__ = redacted_copy(error, reason)
     return ours
 
 
@@ -204,15 +204,15 @@ def kind_of(error: Exception) -> type[StrongroomError]:
     kind = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), StrongroomError)
     if _is_cut_short(error):
         return BackendUnavailableError
-    said = message_of(error)
-    if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or _NO_PROJECT.search(said)):
+    reason = message_of(error)
+    if kind is PermissionDeniedError and (_reason(error) in _PROJECT_REASONS or _NO_PROJECT.search(reason)):
         return ConfigurationError
-    if kind is SecretNotFoundError and (not _from_service(error) or _NO_PROJECT.search(said)):
+    if kind is SecretNotFoundError and (not _from_service(error) or _NO_PROJECT.search(reason)):
         return ConfigurationError
     if kind is AuthenticationError and getattr(error, "retryable", False):
         return BackendUnavailableError
     # gRPC reports a login that failed as UNAVAILABLE, and tells only in words that it was the login.
-    if _PLUGIN_FAILED in said and not _NETWORK_TROUBLE.search(said.partition(_PLUGIN_FAILED)[2]):
+    if _PLUGIN_FAILED in reason and not _NETWORK_TROUBLE.search(reason.partition(_PLUGIN_FAILED)[2]):
         return AuthenticationError
     return kind
 
@@ -243,13 +243,13 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     if isinstance(error, _NO_ANSWER):
         return "the answer is not Secret Manager's"  # these errors' texts hold pieces of it
     if isinstance(error, core.GoogleAPICallError):
-        said = str(_answer(error).get("message") or error.message)
+        reason = str(_answer(error).get("message") or error.message)
         status = getattr(error, "grpc_status_code", None)
         name = _answer(error).get("status") or (status.name if status is not None else error.code)
-        said = f"{name}: {said}" if name else said
+        reason = f"{name}: {reason}" if name else reason
     else:
-        said = f"{type(error).__name__}: {error}"
-    return redact_message(said, hidden)
+        reason = f"{type(error).__name__}: {error}"
+    return redact_message(reason, hidden)
 
 
 def was_not_sent(error: Exception) -> bool:

@@ -133,13 +133,13 @@ def _path(file: str | Path | None) -> Path | None:
     return None if file is None else Path(file)
 
 
-def _mapping(given: Any) -> dict[str, Any]:
+def _mapping(options: Any) -> dict[str, Any]:
     """Return client options as a mapping; of the SDK's own object, its attributes."""
-    if given is None:
+    if options is None:
         return {}
-    if isinstance(given, Mapping):
-        return dict(given)
-    return {name: value for name, value in vars(given).items() if value is not None}
+    if isinstance(options, Mapping):
+        return dict(options)
+    return {name: value for name, value in vars(options).items() if value is not None}
 
 
 def _locations(replication: Sequence[str] | None) -> tuple[str, ...]:

@@ -53,12 +53,12 @@ def make_client(
         ConfigurationError: The ready transport is one that only works with asyncio.
     """
     if not isinstance(transport, SecretManagerServiceTransport):
-        made = sm.SecretManagerServiceClient(
+        client = sm.SecretManagerServiceClient(
             credentials=credentials, transport=transport, client_options=dict(client_options)
         )
-        _keep_connections(made.transport)
-        _check_bodies(made.transport)
-        return made
+        _keep_connections(client.transport)
+        _check_bodies(client.transport)
+        return client
     if str(transport.kind) == "grpc_asyncio":
         raise bad(
             "the ready transport works with asyncio only",
@@ -101,14 +101,14 @@ def _check_complete(rpc: str, request: Mapping[str, Any], answer: Any) -> None:
     Of a deletion and of a list of nothing it is the service's own answer.
     """
     names = [one.name for one in _named_in(rpc, answer)]
-    asked = _named(request.get("name") or request["parent"]) or request.get("secret_id")
+    expected = _named(request.get("name") or request["parent"]) or request.get("secret_id")
     answered = [_named(name) for name in names]
     whole = None not in answered and (
         not rpc.endswith(("_version", "_versions")) or all(map(_VERSION_NAME.search, names))
     )
     if not whole or (rpc == _ACCESS and not answer.payload.data):
         raise json_format.ParseError(_NO_ANSWER)
-    if asked is not None and rpc != _ACCESS and any(name != asked for name in answered):
+    if expected is not None and rpc != _ACCESS and any(name != expected for name in answered):
         raise json_format.ParseError("the answer is about another secret")
 
 

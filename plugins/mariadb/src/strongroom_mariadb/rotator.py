@@ -105,15 +105,15 @@ class MariaDBRotator(UserRotator):
         with self._administrator(key, old, new) as connection:
             for account in self._found(connection, user):
                 ways = [
-                    (plugin, hashed(password, plugin) if plugin in PLUGINS else kept)
-                    for plugin, kept in account.ways
+                    (plugin, hashed(password, plugin) if plugin in PLUGINS else digest)
+                    for plugin, digest in account.ways
                 ]
                 if tuple(ways) != account.ways:
-                    template = " OR ".join("{} USING %s" if kept else "{}" for _, kept in ways)
+                    template = " OR ".join("{} USING %s" if digest else "{}" for _, digest in ways)
                     # The names of plugins come from the server's own table.
                     clause = template.format(*(_name(plugin) for plugin, _ in ways))
                     statement = f"ALTER USER %s@%s IDENTIFIED VIA {clause}"
-                    values = (account.user, account.host, *(kept for _, kept in ways if kept))
+                    values = (account.user, account.host, *(digest for _, digest in ways if digest))
                     self._execute(connection, f"changing the password of {user!r}", statement, *values)
 
     def verify(self, key: str, new: str) -> None:

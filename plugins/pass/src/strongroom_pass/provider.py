@@ -275,18 +275,18 @@ class PassSecretProvider(BaseProvider):
 
     def _error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
         # The whole of what was written, and each line of it.
-        said = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
+        reason = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
         about = f"pass: {doing} {show_key(key)}: "
-        if any(one in said for one in _NO_KEY):
+        if any(one in reason for one in _NO_KEY):
             hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
-            return AuthenticationError(f"{about}{said}", key=key, provider=self.type_name, hint=hint)
-        if "You must run" in said or "not initialized" in said:
+            return AuthenticationError(f"{about}{reason}", key=key, provider=self.type_name, hint=hint)
+        if "You must run" in reason or "not initialized" in reason:
             return self._no_store()
-        if "is not in the password store" in said:  # it went away meanwhile
+        if "is not in the password store" in reason:  # it went away meanwhile
             return SecretNotFoundError(key, provider=self.type_name)
         how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
         return BackendUnavailableError(
-            f"{about}{said or how}",
+            f"{about}{reason or how}",
             key=key,
             provider=self.type_name,
             hint=f"run it yourself: pass show {key}",

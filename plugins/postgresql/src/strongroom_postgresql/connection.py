@@ -119,12 +119,12 @@ class Connection:
                 pg.send_query_prepared(name, values, [_BINARY] * len(values), _BINARY)
             return self._answer(deadline)
         except psycopg.Error as error:
-            said = str(error)
+            reason = str(error)
         except DeadlineExceededError:
             self.close()
             raise
         self.close()
-        raise LostError(said)
+        raise LostError(reason)
 
     def _answer(self, deadline: Deadline) -> Rows:
         pg = self.pg
@@ -230,13 +230,13 @@ class Pool:
 
     def use(self, doing: str, work: Callable[[Connection], T], deadline: Deadline) -> T:
         """Return what `work` does with a connection; it is called again where the connection was dead."""
-        said = ""
+        reason = ""
         for _ in range(_RETRIES):
             connection, fresh = self._take(deadline)
             try:
                 result = work(connection)
             except LostError as error:
-                said = str(error)
+                reason = str(error)
                 self._lost()
                 if fresh:
                     break
@@ -262,7 +262,7 @@ class Pool:
             self._give_back(connection)
             return result
         raise BackendUnavailableError(
-            f"{TYPE_NAME}: {doing}: the connection to {self._shown} was lost: {redact_message(said)}",
+            f"{TYPE_NAME}: {doing}: the connection to {self._shown} was lost: {redact_message(reason)}",
             provider=TYPE_NAME,
             hint="the outcome of a write is then unknown: read before you repeat it",
         )
@@ -274,14 +274,14 @@ class Pool:
         except DeadlineExceededError:
             raise
         except psycopg.Error as error:
-            said, wrong = str(error), isinstance(error, psycopg.ProgrammingError)
+            reason, wrong = str(error), isinstance(error, psycopg.ProgrammingError)
         if wrong:  # its words may hold a part of the URL, and so of a password
             raise ConfigurationError(
                 f"{TYPE_NAME}: the URL cannot be understood",
                 provider=TYPE_NAME,
                 hint="percent-encode what is special in user and password, or give `password`",
             )
-        raise connect_error(said, self._shown, *self._hidden)
+        raise connect_error(reason, self._shown, *self._hidden)
 
     def _opened(self, deadline: Deadline) -> Connection:
         opened = self._connect(deadline.remaining())

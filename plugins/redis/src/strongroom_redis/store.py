@@ -236,13 +236,13 @@ class RedisCacheStore:
     def _acquire(self, name: str, holder: str, life: int, wait_seconds: float) -> int:
         keys = self._key("l", name), self._key("f", name)
         end, pause = time.monotonic() + wait_seconds, _SHORTEST_WAIT
-        kept = max(_FENCE_MILLISECONDS, 2 * life)
+        fence_life = max(_FENCE_MILLISECONDS, 2 * life)
         # A server that hung may carry out what it was asked long after nobody waits for its answer: a lock is
         # short until the answer has come.
         first = min(life, _milliseconds(2 * self._timeout))
 
         def ask(client: Any) -> Any:
-            token = client.eval(LOCK, 2, *keys, holder, first, kept)
+            token = client.eval(LOCK, 2, *keys, holder, first, fence_life)
             if token and life > first and not client.eval(CONFIRM, 1, keys[0], holder, life):
                 return None
             return token
@@ -310,11 +310,11 @@ class RedisCacheStore:
         client = self._client
         if client is None:
             with forks_wait():
-                made = connect(self._options)  # a cluster's asks its nodes: outside the lock
+                opened = connect(self._options)  # a cluster's asks its nodes: outside the lock
             with self._lock:
-                client = self._client = self._client or made
-            if client is not made:
-                disconnect(made)
+                client = self._client = self._client or opened
+            if client is not opened:
+                disconnect(opened)
         return client
 
     def _let_go(self) -> None:

@@ -98,13 +98,13 @@ class App:
         started = time.perf_counter()
         backend = self.backend
         backend.requests += 1
-        seen = ["-", "other"]  # the client and the operation, for the counts
+        labels = ["-", "other"]  # the client and the operation, for the counts
         body = Body(scope, receive)
         try:
-            answer = await self._answer(scope, body, seen)
+            answer = await self._answer(scope, body, labels)
         finally:
             self.done(backend)
-        self.metrics.requests.add(*seen, str(answer.status))
+        self.metrics.requests.add(*labels, str(answer.status))
         self.metrics.duration.observe(time.perf_counter() - started)
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [answer.kind, _NO_STORE, length, *answer.headers]
@@ -126,25 +126,25 @@ class App:
         except Exception as error:  # noqa: BLE001  # whatever it is, it becomes an answer without its text
             return of_error(error)
 
-    async def _routed(self, request: Request, seen: list[str]) -> Answer:
+    async def _routed(self, request: Request, labels: list[str]) -> Answer:
         config, path = self.backend.config, request.path
         if request.is_tcp and not _is_own_host(request.header(b"host"), config.hosts):
             raise Refused(errors(403, "this server does not answer for this Host"), "host")
         if path in {"/healthz", vault_sys.HEALTH}:
-            return await self._healthy(request, seen)
+            return await self._healthy(request, labels)
         if config.ui and (path.startswith(PREFIX) or path == PREFIX.rstrip("/")):
-            seen[1] = "ui"
-            return await self._page(request, seen)
+            labels[1] = "ui"
+            return await self._page(request, labels)
         target = self._target(request) if path.startswith(self._engine) else None
         client = await self._client(request, target)
-        seen[0] = client.name
+        labels[0] = client.name
         if target is not None:
-            seen[1] = target.operation
+            labels[1] = target.operation
             return await self._of_engine(request, client, target)
         if path.startswith(self._engine):
             return _not_offered(path, self._engine)
         if path == aws_agent.PATH:
-            seen[1] = "get"
+            labels[1] = "get"
             return await self._of_agent(request, client)
         return self._other(request, client)
 
@@ -271,12 +271,12 @@ class App:
     async def _of_agent(self, request: Request, client: Client) -> Answer:
         if request.method != "GET":
             return not_allowed("only GET")
-        asked = aws_agent.asked(request, by_uid=client.token is None)
-        key = check_key(asked.key)
-        asker = await self._asker(request, client, Target("history" if asked.is_old else "get", key))
+        asked_for = aws_agent.asked(request, by_uid=client.token is None)
+        key = check_key(asked_for.key)
+        asker = await self._asker(request, client, Target("history" if asked_for.is_old else "get", key))
         with asker.acting():
             try:
-                return await aws_agent.answer(self.backend, asked)
+                return await aws_agent.answer(self.backend, asked_for)
             except StrongroomError as error:
                 if is_unrouted(self.backend.sync, key, error):
                     return ABSENT
@@ -284,7 +284,7 @@ class App:
 
     # --- the pages ---
 
-    async def _page(self, request: Request, seen: list[str]) -> Answer:
+    async def _page(self, request: Request, labels: list[str]) -> Answer:
         pages, backend = self.pages, self.backend
         answer = pages.static(request)
         if answer is None and request.method == "POST" and request.path == "/ui/login":
@@ -297,7 +297,7 @@ class App:
         client = await self._client(request, None) if by_token else pages.by_cookie(request, backend)
         if client is None:
             return pages.refused()
-        seen[0] = client.name
+        labels[0] = client.name
         allowed, tenant = client.tenant_for(_namespace(request) or request.query().get("tenant"))
         if not client.admin or not allowed:
             raise Refused(DENIED, "rule")
@@ -317,14 +317,14 @@ class App:
 
     # --- the server itself ---
 
-    async def _healthy(self, request: Request, seen: list[str]) -> Answer:
+    async def _healthy(self, request: Request, labels: list[str]) -> Answer:
         if request.method not in {"GET", "HEAD"}:
             return not_allowed("only GET", "GET, HEAD")
         client: Client | None = None
         if _token(request) is not None or self.backend.clients.of_uid(request.uid) is not None:
             try:
                 client = await self._client(request, None)
-                seen[0] = client.name
+                labels[0] = client.name
             except Refused as refused:
                 if refused.reason == "guessing":
                     raise

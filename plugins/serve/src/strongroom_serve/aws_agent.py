@@ -59,25 +59,25 @@ def asked(request: Request, *, by_uid: bool) -> Asked:
     return Asked(key, query.get("versionId") or None, stage, query.get("refreshNow", "").lower() in _YES)
 
 
-async def answer(backend: Backend, what: Asked) -> Answer:
+async def answer(backend: Backend, wanted: Asked) -> Answer:
     """Answer with the object that GetSecretValue gives."""
-    registry = backend.registry_of(what.key)
-    if what.refresh:
-        await registry.invalidate(what.key)
-    if what.is_old:
-        versions = await _versions(backend, what.key)
-        one = next((one for one in versions if _is_asked(one, what)), None)
+    registry = backend.registry_of(wanted.key)
+    if wanted.refresh:
+        await registry.invalidate(wanted.key)
+    if wanted.is_old:
+        versions = await _versions(backend, wanted.key)
+        one = next((one for one in versions if _is_asked(one, wanted)), None)
         if one is None:
-            raise SecretNotFoundError(what.key)
-        value = await registry.get_secret_version(what.key, one.version)
+            raise SecretNotFoundError(wanted.key)
+        value = await registry.get_secret_version(wanted.key, one.version)
     else:
-        value = await registry.get_secret(what.key)
+        value = await registry.get_secret(wanted.key)
         try:
-            versions = await _versions(backend, what.key)
+            versions = await _versions(backend, wanted.key)
         except StrongroomError:
             versions = []
         one = next((one for one in versions if one.state == "current"), None)
-    return Answer(200, as_json(_object(what.key, value, one)))
+    return Answer(200, as_json(_object(wanted.key, value, one)))
 
 
 def _is_asked(one: SecretVersion, what: Asked) -> bool:

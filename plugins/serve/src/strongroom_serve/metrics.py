@@ -108,12 +108,12 @@ def _figures(figures: Any, draining: bool) -> Iterator[str]:
         for member, result in _RESULTS.items()
     ]
     yield from _family("strongroom_cache_requests_total", "Reads of caches.", reads)
-    for member, what in (
+    for member, meaning in (
         ("evictions", "Entries that made room."),
         ("errors", "Failures of second levels."),
     ):
         counts = [({"pipeline": name}, getattr(stats, member)) for name, stats in caches]
-        yield from _family(f"strongroom_cache_{member}_total", what, counts)
+        yield from _family(f"strongroom_cache_{member}_total", meaning, counts)
     summary = "Operations that the audit trail could not take."
     yield from _family("strongroom_audit_failures_total", summary, [({}, figures.audit_failures)])
     entries = [({"pipeline": name}, stats.entries) for name, stats in caches]

@@ -123,10 +123,10 @@ class _Server:
         servers = []
         for one in self._listeners:
             tls = self._tls if one.is_tcp else None
-            made = await loop.create_server(
+            server = await loop.create_server(
                 lambda is_tcp=one.is_tcp: connections.protocol(is_tcp=is_tcp), sock=one.socket, ssl=tls
             )
-            servers.append(made)
+            servers.append(server)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, ending.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
@@ -137,8 +137,8 @@ class _Server:
         await ending.wait()
         systemd.stopping()
         self._app.draining = True
-        for made in servers:
-            made.close()
+        for server in servers:
+            server.close()
         await connections.drain(_DRAIN_SECONDS)
         for chore in chores:
             chore.cancel()

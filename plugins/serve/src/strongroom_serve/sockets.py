@@ -57,28 +57,28 @@ def bound_unix(path: Path, mode: int, group: str | None) -> Listener:
         ConflictError: A server listens there, or something else is there.
         ConfigurationError: There is no such folder or group.
     """
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Under another name first: at `path` there is never one that more may use, or that nobody hears.
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _refuse_taken(path)
-        made.bind(str(hidden))
+        sock.bind(str(hidden))
         try:
             hidden.chmod(mode)
             if group is not None:
                 os.chown(hidden, -1, _group_id(group))
-            made.listen(_BACKLOG)
+            sock.listen(_BACKLOG)
             hidden.rename(path)
         except BaseException:
             hidden.unlink()
             raise
     except OSError as error:
-        made.close()
+        sock.close()
         raise ConfigurationError(f"the socket {path} cannot be made: {error.strerror or error}") from error
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return Listener(made, f"unix:{path}", path)
+    return Listener(sock, f"unix:{path}", path)
 
 
 def bound_tcp(host: str, port: int) -> Listener:
@@ -92,19 +92,19 @@ def bound_tcp(host: str, port: int) -> Listener:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        made = socket.socket(family, kind, protocol)
+        sock = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigurationError(f"the address {host} is not known: {error.strerror}") from error
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen(_BACKLOG)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
     except OSError as error:
-        made.close()
+        sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ConflictError(f"somebody listens at {host}:{port} already") from error
         raise ConfigurationError(f"cannot listen at {host}:{port}: {error.strerror}") from error
-    return Listener(made, _tcp_name(made))
+    return Listener(sock, _tcp_name(sock))
 
 
 def taken_over() -> list[Listener]:

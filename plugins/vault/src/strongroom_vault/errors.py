@@ -83,23 +83,23 @@ def translate(  # noqa: PLR0911  # a table of cases
     hidden: Iterable[str] = (),
 ) -> StrongroomError:
     """Return our error for an answer; the message has the server's reason and none of `hidden`."""
-    said = said_by(reply)
+    server_words = said_by(reply)
     kind = TABLE.get(reply.status, BackendUnavailableError)
     about = f" {show_key(key)}" if key is not None else ""
     more: dict[str, Any] = {"key": key, "provider": PROVIDER, "hint": _HINTS.get(kind)}
-    reason = shown(said, hidden)
+    reason = shown(server_words, hidden)
     message = f"vault: {what}{about}{where}: status {reply.status}{f': {reason}' if reason else ''}"
-    if "no handler for route" in said or "namespace not found" in said:
+    if "no handler for route" in server_words or "namespace not found" in server_words:
         more["hint"] = "check mount_point and namespace: the server has nothing there"
         return ConfigurationError(f"vault: {what}{about}{where}: no such mount or namespace", **more)
-    if _LOCKED_NAMESPACE in said:
+    if _LOCKED_NAMESPACE in server_words:
         more["hint"] = "an administrator locked the namespace; `bao namespace unlock` opens it"
         return BackendUnavailableError(message, **more)
-    state = next((state for words, state in _STATES.items() if words in said.lower()), None)
+    state = next((state for words, state in _STATES.items() if words in server_words.lower()), None)
     if state is not None:
         more["hint"] = _HINTS[BackendUnavailableError]
         return BackendUnavailableError(f"vault: {what}{about}{where}: {state}", **more)
-    if kind is SecretTooLargeError or any(words in said for words in _TOO_LARGE):
+    if kind is SecretTooLargeError or any(words in server_words for words in _TOO_LARGE):
         return SecretTooLargeError(key or "", provider=PROVIDER, hint=reason or None)
     if not is_vaults(reply) and kind in {
         PermissionDeniedError, SecretNotFoundError, ValidationError, AuthenticationError
@@ -110,7 +110,7 @@ def translate(  # noqa: PLR0911  # a table of cases
             f"vault: {what}{about}{where}: what answers is not a Vault server (status {reply.status})",
             **more,
         )
-    if "unsupported path" in said:
+    if "unsupported path" in server_words:
         more["hint"] = "check mount_point: an engine of another kind is mounted there"
         return ConfigurationError(f"vault: {what}{about}{where}: the mount is not a KV engine", **more)
     if kind is SecretNotFoundError:
@@ -214,15 +214,15 @@ def said_by(reply: Reply | None) -> str:
     return " ".join(" ".join(texts).split())
 
 
-def shown(said: str, hidden: Iterable[str]) -> str:
+def shown(message: str, hidden: Iterable[str]) -> str:
     """Return what the server said, to be shown: nothing where it repeats a piece of what was sent."""
-    said = re.sub(r"^1 error occurred: \* ", "", "".join(c for c in said if c.isprintable()))
-    for text in filter(None, hidden if said else ()):
+    message = re.sub(r"^1 error occurred: \* ", "", "".join(c for c in message if c.isprintable()))
+    for text in filter(None, hidden if message else ()):
         if len(text) < _WINDOW:
-            repeated = re.search(rf"(?<!\w){re.escape(text)}(?!\w)", said) is not None
+            repeated = re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message) is not None
         else:
-            size = min(_WINDOW, len(said))
-            repeated = any(said[at : at + size] in text for at in range(len(said) - size + 1))
+            size = min(_WINDOW, len(message))
+            repeated = any(message[at : at + size] in text for at in range(len(message) - size + 1))
         if repeated:
             return ""
-    return said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}…"
+    return message if len(message) <= _SHOWN_CHARACTERS else f"{message[:_SHOWN_CHARACTERS]}…"

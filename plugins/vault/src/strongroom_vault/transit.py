@@ -197,18 +197,18 @@ class VaultTransitEncryption(HoldsKey):
 
 def _refused(error: ValidationError, operation: str, name: str) -> Exception:
     """Return our error for a request that the server would not do (status 400)."""
-    said = said_by(getattr(error, "raw", None)).lower()
-    if "key not found" in said:
+    reason = said_by(getattr(error, "raw", None)).lower()
+    if "key not found" in reason:
         return ConfigurationError(
             f"vault.transit: there is no key {name}",
             provider="vault",
             hint="make it: `bao write -f transit/keys/NAME`",
         )
-    if "missing 'context'" in said:
+    if "missing 'context'" in reason:
         return ConfigurationError(
             f"vault.transit: the key {name} is a derived one", provider="vault", hint="say `derived: true`"
         )
-    if "associated_data" in said or "not support" in said:
+    if "associated_data" in reason or "not support" in reason:
         return ConfigurationError(
             f"vault.transit: the key {name} is of a type that cannot be bound to a secret's name",
             provider="vault",
@@ -216,7 +216,7 @@ def _refused(error: ValidationError, operation: str, name: str) -> Exception:
         )
     if operation == "encrypt":
         return error
-    if "too old" in said:
+    if "too old" in reason:
         return DecryptionError(
             f"the value was encrypted with a version of the transit key {name} that may no longer decrypt",
             provider="vault",

@@ -192,11 +192,11 @@ class Transport:
         return None
 
     def _keep(self, way: tuple[Any, ...], connection: Connection) -> None:
-        kept = self._idle.setdefault(way, deque())
-        if not connection.keeps or self._closed or len(kept) >= self._most:
+        idle = self._idle.setdefault(way, deque())
+        if not connection.keeps or self._closed or len(idle) >= self._most:
             connection.close()
             return
-        kept.append(connection)
+        idle.append(connection)
         if self._closed:  # in this very moment
             self.close()
 

@@ -56,14 +56,14 @@ class SecretFiles:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             begun.replace(self._folder / _LOCK)
         self._count += 1
-        made = self._folder / str(self._count)
-        made.mkdir(0o700)
+        folder = self._folder / str(self._count)
+        folder.mkdir(0o700)
         for name, text in texts.items():
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(made / name, flags, 0o600), "wb") as file:
+            with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
                 file.write(text.encode())
         link = self._folder / _LINK
-        link.symlink_to(made.name)
+        link.symlink_to(folder.name)
         link.replace(self._folder / _CURRENT)
         shutil.rmtree(self._folder / str(self._count - 2), ignore_errors=True)
         return {name: str(self._folder / _CURRENT / name) for name in texts}

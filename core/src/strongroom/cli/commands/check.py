@@ -107,21 +107,23 @@ def _fixed(
     system that it logs in to.
     """
     fixed: dict[str, Resolution] = {}
-    made: dict[str, str] = {}
+    generated: dict[str, str] = {}
     for name, one in resolutions.items():
         fixed[name] = one
         # An optional one that is absent is `ok`; `generate` makes it all the same.
         # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
         absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
         if absent and name not in elsewhere and one.plan.generate is not None and one.plan.field is None:
-            if one.plan.key not in made:
-                made[one.plan.key] = _made(registry, one.plan)
-            value, problem = check_text(one.plan, made[one.plan.key])
+            if one.plan.key not in generated:
+                generated[one.plan.key] = _made(registry, one.plan)
+            value, problem = check_text(one.plan, generated[one.plan.key])
             status: Status = "ok" if problem is None else "invalid"
             outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
-            fixed[name] = one._replace(status=status, problem=outcome, text=made[one.plan.key], value=value)
+            fixed[name] = one._replace(
+                status=status, problem=outcome, text=generated[one.plan.key], value=value
+            )
     composed = {name: one.plan for name, one in resolutions.items() if one.plan.compose is not None}
-    return fixed | resolve_all(registry, composed) if made else fixed
+    return fixed | resolve_all(registry, composed) if generated else fixed
 
 
 def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:

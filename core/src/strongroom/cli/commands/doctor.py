@@ -227,15 +227,15 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
 def _key_files(plan: Plan) -> Iterator[Check]:
     """Look at who may read the files that keys come from: by `key_file`, or by `${file:}`."""
     for name, pipeline in plan.pipelines.items():
-        seen: set[str] = set()
+        paths: set[str] = set()
         part = pipeline.provider
         if part is not None and not part.reads:
             path = part.resolved().get("key_file")
             if path is not None:
-                seen.add(str(path))
+                paths.add(str(path))
         for component in pipeline.components():
-            seen.update(str(path) for path in component.key_files)
-        for path in sorted(seen):
+            paths.update(str(path) for path in component.key_files)
+        for path in sorted(paths):
             yield from _readable_key(f"key of {name}", Path(path))
     others = {"a hook": plan.hooks, "a rotator": tuple(plan.rotators.values())}
     others |= {"rotation_lock": tuple(filter(None, [plan.rotation_lock]))}
@@ -301,22 +301,22 @@ def _user() -> str:
 
 def _in_words(diagnosis: Mapping[str, str]) -> Iterator[str]:
     """Yield what a provider found out, as one would say it."""
-    for what, said in diagnosis.items():
-        answer, _, more = said.partition(", " if said.startswith("yes, ") else ": ")
-        if what == "reachable" and said == "yes":
+    for subject, answer_text in diagnosis.items():
+        answer, _, more = answer_text.partition(", " if answer_text.startswith("yes, ") else ": ")
+        if subject == "reachable" and answer_text == "yes":
             yield "reachable"
-        elif what == "can_list" and answer in {"yes", "no"}:
+        elif subject == "can_list" and answer in {"yes", "no"}:
             keys = f"{'lists' if answer == 'yes' else 'may not list'} keys"
             number = more.removesuffix(" keys")
             yield _count(int(number), "key") if number.isdecimal() else f"{keys}: {more}" if more else keys
-        elif what == "identity":
-            unknown = said.startswith(("unknown", "not "))
-            yield f"login {said}" if unknown else f"logged in as {said}"
-        elif what == "clock_skew":
-            seconds = float(said)
+        elif subject == "identity":
+            unknown = answer_text.startswith(("unknown", "not "))
+            yield f"login {answer_text}" if unknown else f"logged in as {answer_text}"
+        elif subject == "clock_skew":
+            seconds = float(answer_text)
             yield f"its clock differs by {seconds:.0f} s" if abs(seconds) >= 1 else "its clock agrees"
         else:
-            yield f"{what.replace('_', ' ')} {said}"
+            yield f"{subject.replace('_', ' ')} {answer_text}"
 
 
 def _count(number: int, what: str) -> str:

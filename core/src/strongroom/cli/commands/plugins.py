@@ -83,11 +83,11 @@ def _new(settings: GlobalOptions, words: tuple[str, ...], into: Path) -> int:
 
     if len(words) != 1:
         raise UsageError("`plugins new` needs the NAME of the new type", hint="strongroom plugins new acme")
-    made = create_plugin(words[0], into)
+    path = create_plugin(words[0], into)
     if settings.json:
-        output.as_json({"created": str(made)})
+        output.as_json({"created": str(path)})
     else:
-        output.lines([f"wrote {made}; next: cd {made} && pip install -e '.[test]' && pytest"])
+        output.lines([f"wrote {path}; next: cd {path} && pip install -e '.[test]' && pytest"])
     return 0
 
 

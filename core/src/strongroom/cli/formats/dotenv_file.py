@@ -133,8 +133,8 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
     while reader.has_next():
         start, at = reader.position.chars, reader.position.line
         binding = parse_binding(reader)
-        said = binding.original.string
-        line = at + said[: len(said) - len(said.lstrip())].count("\n")
+        source = binding.original.string
+        line = at + source[: len(source) - len(source.lstrip())].count("\n")
         problem = _problem(binding)
         if problem is not None:
             word = _shell_word(reader.string, start if waiting is None else waiting[3])
@@ -149,9 +149,9 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
         if problem is not None:
             yield line, "", _Value((), 0, has_bare=False), problem
         elif binding.key is not None:
-            value = _value(said, binding.value or "", reader.position.chars)
+            value = _value(source, binding.value or "", reader.position.chars)
             waiting = line, binding.key, value, start
-            if not said.rstrip("\n").endswith("\\"):
+            if not source.rstrip("\n").endswith("\\"):
                 yield *waiting[:3], None
                 waiting = None
     if waiting is not None:

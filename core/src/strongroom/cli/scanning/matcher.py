@@ -90,12 +90,12 @@ def find_matches(path: str, content: IO[bytes], masker: Masker) -> Iterator[Matc
             newline = data.rfind(b"\n", 0, start)
             at = start - newline if newline >= 0 else column + start
             yield Match(path, line + data.count(b"\n", 0, start), at, secret, encoding)
-        kept = min(len(data), finder.reach)
-        gone = data[: len(data) - kept]
+        overlap = min(len(data), finder.reach)
+        gone = data[: len(data) - overlap]
         newline = gone.rfind(b"\n")
         line += gone.count(b"\n")
         column = len(gone) - newline if newline >= 0 else column + len(gone)
-        before = data[len(data) - kept :]
+        before = data[len(data) - overlap :]
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:

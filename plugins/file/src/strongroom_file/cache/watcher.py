@@ -71,21 +71,21 @@ class Watcher:
     def _run(self) -> None:
         pause = _LOOK_SECONDS
         while not self._ended.is_set():
-            seen = False
+            alive = False
             with suppress(Exception):  # whatever ended it, it is tried again
                 with self._using:
                     self.connection, identity = self._connect()
                 try:
                     self._watch(self.connection, identity)
                 finally:
-                    seen = self._alive
+                    alive = self._alive
                     with self._using:
                         self.connection.close()
                         self.connection = None
             if self._alive:
                 self._alive = False
                 self._tell(None)
-            pause = 0.0 if seen else min(pause * 2, _LONGEST_PAUSE)
+            pause = 0.0 if alive else min(pause * 2, _LONGEST_PAUSE)
             self._ended.wait(pause)
 
     def _watch(self, connection: sqlite3.Connection, identity: Identity) -> None:
@@ -96,15 +96,15 @@ class Watcher:
         self._looked = time.monotonic()
         self._alive = True
         self._tell(None)
-        seen = -1
+        last_version = -1
         while not self._ended.wait(_LOOK_SECONDS):
             started = time.monotonic()
             if identity_of(self._path) != identity:
                 return
             with self._using:
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
-                dropped = self._dropped(connection, last) if version != seen else []
-            seen = version
+                dropped = self._dropped(connection, last) if version != last_version else []
+            last_version = version
             last = self._pass_on(dropped, last)
             self._looked = started
 

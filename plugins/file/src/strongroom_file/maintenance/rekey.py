@@ -118,11 +118,11 @@ class _Rekeying:
 
     def _entry(self, name: bytes, entry: Entry) -> Entry:
         if entry.history:
-            kept = [
+            versions = [
                 version._replace(tag=self._value(name, version.value, version.tag))
                 for version in version_history.versions(read_history(self._view, name, entry))
             ]
-            entry = entry._replace(history_tag=self._history(name, entry.history, kept))
+            entry = entry._replace(history_tag=self._history(name, entry.history, versions))
         if entry.value:
             entry = entry._replace(tag=self._value(name, entry.value, entry.tag))
             self._done += 1

@@ -115,13 +115,13 @@ class Verification:
     def _history(self, key: str, name: bytes, entry: Entry) -> None:
         self._meet("history", entry.history)
         try:
-            kept = version_history.versions(read_history(self._view, name, entry))
+            versions = version_history.versions(read_history(self._view, name, entry))
         except (TamperedError, struct.error) as error:
             self._unread = True
             what = error.message if isinstance(error, TamperedError) else "the history is damaged"
             self._problems.append(f"secret {show_key(key)}: {what}")
             return
-        for version in kept:
+        for version in versions:
             self._value(key, name, version.epoch, version.value, version.tag)
 
     def _value(self, key: str, name: bytes, epoch: int, row: int, tag: bytes) -> None:

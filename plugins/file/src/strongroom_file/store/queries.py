@@ -146,16 +146,16 @@ def list_versions(view: Snapshot, key: str) -> list[SecretVersion]:
     entry, packed = _known(view, name)
     if entry is None:
         raise not_found(key)
-    kept = packed_history.versions(packed)
-    states: dict[int, VersionState] = {version.value: STATES[version.state] for version in kept}
+    listed = packed_history.versions(packed)
+    states: dict[int, VersionState] = {version.value: STATES[version.state] for version in listed}
     if entry.value:
-        kept.append(_current(entry))
+        listed.append(_current(entry))
         states[entry.value] = "current"
     from strongroom.providers import SecretVersion
 
     return [
         SecretVersion(version_id(version.epoch, version.value), _time(version.made), states[version.value])
-        for version in sorted(kept, key=lambda version: version.value, reverse=True)
+        for version in sorted(listed, key=lambda version: version.value, reverse=True)
     ]
 
 
