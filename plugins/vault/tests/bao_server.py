@@ -27,18 +27,28 @@ def free_port():
 
 
 class BaoServer:
-    """A server with one unseal key. `listener` and `more` are lines of its configuration file."""
+    """A server with one unseal key. `listener` and `more` are lines of its configuration file.
+
+    Without `ready` it is left as it starts: not initialized.
+    """
 
     def __init__(
-        self, folder, *, storage="inmem", listener="tls_disable = true", ca=None, cert=None, more=""
+        self,
+        folder,
+        *,
+        storage="inmem",
+        listener="tls_disable = true",
+        ca=None,
+        cert=None,
+        more="",
+        ready=True,
     ):
         self.folder = folder
         self.port = free_port()
         scheme = "http" if ca is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         (folder / "data").mkdir(exist_ok=True)
-        # Raft elects at its usual pace otherwise, which takes five seconds.
-        raft = f'path = "{folder}/data"\n  node_id = "one"\n  performance_multiplier = 1'
+        raft = _raft(folder, "one")
         (folder / "bao.hcl").write_text(
             f'storage "{storage}" {{\n  {raft if storage == "raft" else ""}\n}}\n'
             f'listener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n  {listener}\n}}\n'
@@ -46,8 +56,10 @@ class BaoServer:
         )
         verify = str(ca) if ca is not None else True
         self.client = hvac.Client(self.url, verify=verify, cert=cert, timeout=30)
-        self.process = None
+        self.process, self.token = None, "nobody has made a token"
         self.start()
+        if not ready:
+            return
         initialized = self.eventually(lambda: self.client.sys.initialize(1, 1))
         self.key, self.token = initialized["keys"][0], initialized["root_token"]
         self.unseal()
@@ -88,3 +100,33 @@ class BaoServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Standby(BaoServer):
+    """Another node of `first`'s cluster, which runs on raft: it answers reads by itself, and has no vote."""
+
+    def __init__(self, folder, first):
+        self.folder, self.port, self.key, self.token = folder, free_port(), first.key, first.token
+        self.url = f"http://127.0.0.1:{self.port}"
+        (folder / "data").mkdir()
+        joins = f'retry_join_as_non_voter = true\n  retry_join {{\n    leader_api_addr = "{first.url}"\n  }}'
+        (folder / "bao.hcl").write_text(
+            f'storage "raft" {{\n  {_raft(folder, "two")}\n  {joins}\n}}\n'
+            f'listener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n  tls_disable = true\n}}\n'
+            f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{self.port + 1}"\n'
+        )
+        self.client = hvac.Client(self.url, first.token, timeout=30)
+        self.start()
+        self.eventually(lambda: self.client.sys.submit_unseal_key(self.key))
+        self.eventually(self._answers)
+
+    def _answers(self):
+        answer = self.client.sys.read_health_status(method="GET")
+        state = answer if isinstance(answer, dict) else answer.json()
+        assert (state["standby"], state["sealed"]) == (True, False)
+        self.client.sys.list_mounted_secrets_engines()
+
+
+def _raft(folder, node):
+    # It elects at its usual pace otherwise, which takes five seconds.
+    return f'path = "{folder}/data"\n  node_id = "{node}"\n  performance_multiplier = 1'

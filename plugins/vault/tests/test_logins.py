@@ -156,7 +156,7 @@ def test_kubernetes(server, mount, policy, enabled, signing, tmp_path):
     path = enabled("kubernetes")
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Reviewer)
     made.good = good
-    thread = threading.Thread(target=made.serve_forever)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
     thread.start()
     try:
         # Not by hvac, which takes certificates for keys only.

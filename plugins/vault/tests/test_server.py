@@ -204,7 +204,7 @@ def stub():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     made.status, made.body, made.count = 500, b'{"errors": ["internal"]}', 0
     made.wait, made.first = "7", []
-    thread = threading.Thread(target=made.serve_forever)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
     thread.start()
     yield made
     made.shutdown()
@@ -228,8 +228,9 @@ def stub():
 @pytest.mark.parametrize("body", [b'{"errors": ["internal"]}', b"", b"<html>no JSON</html>"])
 def test_statuses_are_told_by_class(stub, status, expected, body):
     stub.status, stub.body = status, body
+    timeout = 0.1 if status == 412 else 5  # which is waited for to the deadline
     with VaultSecretProvider(
-        f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2, timeout=5
+        f"http://127.0.0.1:{stub.server_port}", "token", kv_version=2, timeout=timeout
     ) as provider:
         for call in (
             lambda: provider.get_secret("k"),
@@ -384,7 +385,7 @@ def test_a_redirect_to_no_tls_does_not_get_the_token(server, authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "server.pem", authority / "server.key")
     made.socket = context.wrap_socket(made.socket, server_side=True)
-    thread = threading.Thread(target=made.serve_forever)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
     thread.start()
     try:
         with (

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import http.server
 import socket
+import socketserver
+import sys
 import threading
 import time
 import uuid
+from functools import partial
+from pathlib import Path
 
 import hvac
 import pytest
@@ -22,6 +26,11 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom_vault import VaultSecretProvider
+
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bao_server import BaoServer, Standby  # as above
 
 NEW = "a-new-value"
 WORDS = {
@@ -87,12 +96,18 @@ in_a_namespace               ok ok ok ok current ok conflict ok
 in_a_ghost_namespace         config config config config config config config config
 in_a_locked_namespace        down down down down down down down down
 over_the_quota               throttled throttled throttled throttled throttled throttled throttled throttled
+sealed                       down down down down down down down down
+not_initialized              down down down down down down down down
+without_an_audit_device      down down down down down down down down
+a_standby                    ok ok ok ok current ok conflict ok
+without_a_leader             ok ok ok ok current down conflict down
 nobody_listens               down down down down down down down down
 a_proxy_refuses              down down down down down down down down
 a_proxy_finds_nothing        down down down down down down down down
 a_portal_answers             down down down down down down down down
 a_redirect_to_a_portal       down down down down down down down down
 """
+OF_A_CLUSTER = {"a_standby", "without_a_leader"}
 ROWS = {line.split()[0]: tuple(line.split()[1:]) for line in TABLE.strip().splitlines()}
 
 
@@ -103,7 +118,8 @@ class World:
         self.server, self.mount, self.request = server, mount, request
         self.api, self.v2 = server.client, server.client.secrets.kv.v2
         self.options = {}
-        self.token, self.url = server.token, server.url
+        self.token = self.root = server.token
+        self.url = server.url
 
     def write(self, key, data=None, **options):
         body = {"data": {"value": "x"} if data is None else data, "options": options}
@@ -408,6 +424,114 @@ def over_the_quota(world, key):
     world.options["kv_version"] = 2
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a function that gives a server of a state's own: made by the first operation, used by the others."""
+    found = {}
+
+    def make(name, start):
+        if name not in found:
+            found[name] = start(tmp_path_factory.mktemp("bao"))
+        return found[name]
+
+    yield make
+    for one in found.values():
+        one.stop()
+
+
+def at(world, name, start):
+    def with_keys(folder):
+        running = start(folder)
+        running.client.sys.enable_secrets_engine("kv", path="kv", options={"version": "2"})
+        there = World(running, "kv", world.request)
+        for operation in OPERATIONS:
+            there.write(f"{name}-{operation}")
+        return running
+
+    running = world.request.getfixturevalue("made")(name, with_keys)
+    world.url, world.token, world.root, world.mount = running.url, running.token, running.token, "kv"
+    return running
+
+
+def sealed(world, key):
+    at(world, "sealed", BaoServer).client.sys.seal()
+
+
+def not_initialized(world, key):
+    start = partial(BaoServer, ready=False)
+    world.url = world.request.getfixturevalue("made")("not_initialized", start).url
+
+
+def without_an_audit_device(world, key):
+    """The one device cannot be written to: the server answers nothing but its health, which is 200."""
+    at(world, "without_an_audit_device", Audited).lose_the_device()
+
+
+class Heard(socketserver.StreamRequestHandler):
+    """Takes what an audit device sends."""
+
+    def handle(self):
+        self.server.connections.append(self.request)
+        self.rfile.read()
+
+
+class Audited(BaoServer):
+    """A server that writes what is asked of it to a socket."""
+
+    def __init__(self, folder):
+        self.listens = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Heard)
+        self.listens.connections = []
+        self.thread = threading.Thread(target=self.listens.serve_forever, args=(0.02,))
+        self.thread.start()
+        options = f'address = "127.0.0.1:{self.listens.server_address[1]}"\n    socket_type = "tcp"'
+        super().__init__(folder, more=f'audit "socket" "a" {{\n  options = {{\n    {options}\n  }}\n}}')
+
+    def lose_the_device(self):
+        if self.thread.is_alive():
+            self.listens.shutdown()
+            self.thread.join()
+            for one in self.listens.connections:
+                one.shutdown(socket.SHUT_RDWR)
+            self.listens.server_close()
+
+    def stop(self):
+        self.lose_the_device()
+        super().stop()
+
+
+class Cluster(Standby):
+    """The standby of two nodes."""
+
+    def __init__(self, folder):
+        for name in ("one", "two"):
+            (folder / name).mkdir()
+        self.first = BaoServer(folder / "one", storage="raft")
+        try:
+            super().__init__(folder / "two", self.first)
+        except BaseException:
+            self.first.stop()
+            raise
+
+    def lose_the_leader(self):
+        if self.first.process.poll() is None:
+            self.first.process.kill()
+            self.first.process.wait()
+
+    def stop(self):
+        super().stop()
+        self.first.stop()
+
+
+def a_standby(world, key):
+    at(world, "a_standby", Cluster)
+
+
+def without_a_leader(world, key):
+    running = at(world, "without_a_leader", Cluster)
+    running.eventually(running.client.adapter.get, f"/v1/kv/data/without_a_leader-{OPERATIONS[-1]}")
+    running.lose_the_leader()
+
+
 def nobody_listens(world, key):
     with socket.create_server(("127.0.0.1", 0)) as one:
         world.url = f"http://127.0.0.1:{one.getsockname()[1]}"
@@ -499,7 +623,19 @@ def said(call):
         return WORDS[type(error)] if NEW not in shown else shown
 
 
-@pytest.mark.parametrize("state", ROWS)
+def test_the_error_of_a_server_without_an_audit_device_says_where_to_look(mount, server, request):
+    world = World(server, mount, request)
+    without_an_audit_device(world, "k")
+    with world.provider() as provider, pytest.raises(BackendUnavailableError) as caught:
+        provider.get_secret("k")
+    assert "status 500: internal error" in str(caught.value)
+    assert "audit log" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "state",
+    [pytest.param(name, marks=[pytest.mark.torture] if name in OF_A_CLUSTER else []) for name in ROWS],
+)
 def test_what_is_said_of_a_state(server, mount, request, state, monkeypatch):
     found = {}
     for operation in OPERATIONS:
@@ -519,7 +655,7 @@ def test_what_is_said_of_a_state(server, mount, request, state, monkeypatch):
             found[operation] = said(call[operation])
             if found[operation] == "ok" and operation in {"set", "set_if"}:
                 world.options.pop("kv_version", None)
-                with VaultSecretProvider(world.url, server.token, world.mount, **world.options) as root:
+                with VaultSecretProvider(world.url, world.root, world.mount, **world.options) as root:
                     assert root.get_secret(world.key) == NEW
             if found[operation] == "ok" and operation == "delete":
                 assert said(call["get"]) in {"deleted", "absent", "login"}

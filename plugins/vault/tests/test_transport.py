@@ -254,6 +254,19 @@ def test_a_redirect_that_leads_nowhere_is_an_error(location):
         provider.get_secret("k")
 
 
+def test_an_error_names_where_the_request_was_sent_on_to():
+    """A standby whose active node died a moment ago: it is not the standby that does not answer."""
+    with Script([]) as active:
+        pass
+    with Script([moved(active)]) as standby, standby.provider() as provider:
+        with pytest.raises(BackendUnavailableError, match=f"redirected to http://127.0.0.1:{active.port}"):
+            provider.get_secret("k")
+        standby.answers = [answer(b"", "503 Busy")]
+        with pytest.raises(BackendUnavailableError) as caught:
+            provider.get_secret("k")
+        assert "redirected" not in str(caught.value)
+
+
 def test_redirects_have_an_end():
     with Script([]) as server, server.provider() as provider:
         server.answers = [moved(server)] * 20

@@ -23,6 +23,7 @@ from strongroom.errors import (
 )
 from strongroom.parallel import never_collect, renew_after_fork
 
+from strongroom_vault.consistency import Seen
 from strongroom_vault.errors import (
     Answer,
     address_of,
@@ -41,8 +42,8 @@ from strongroom_vault.refusals import refusal
 from strongroom_vault.transport import BadAddressError, RedirectedError, Transport
 from strongroom_vault.wire import Call, LostError, Reply
 
-_UPGRADE_PAUSE_SECONDS = 0.05
-_NO_CONTENT, _NO_SUCCESS = 204, 300
+_PAUSE_SECONDS = 0.05
+_NO_CONTENT, _NO_SUCCESS, _IS_BEHIND = 204, 300, 412
 _REFUSED = (ValidationError, AuthenticationError, PermissionDeniedError, SecretNotFoundError)
 
 
@@ -99,12 +100,14 @@ class VaultClient:
         self._address = address_of(url)
         self.round_trip = 0.0
         """Seconds that the last answer took."""
+        self._seen = Seen()
         self._transport = Transport(url, **options)
         renew_after_fork(self, VaultClient._after_fork)
 
     def _after_fork(self) -> None:
         """Leave the connections to the parent of a forked child."""
         never_collect(self._transport)
+        self._seen = self._seen.copy()
         self._transport = Transport(self.url, **self._options)
 
     @property
@@ -181,10 +184,12 @@ class VaultClient:
             return says_denied(error)
         return True
 
-    def _where(self, path: str) -> str:
+    def _where(self, path: str, call: Call | None = None) -> str:
+        """Return where a request went, for errors: address, mount, namespace, and where it was sent on to."""
         namespace = self.namespace
         about = [f"mount {self.mount}"] if path.startswith(f"/v1/{url_path(self.mount)}/") else []
         about += [f"namespace {namespace}"] if namespace else []
+        about += [f"redirected to {call.redirected}"] if call is not None and call.redirected else []
         more = f" ({', '.join(about)})" if about else ""
         return f" at {self._address}{more}"
 
@@ -214,19 +219,23 @@ class VaultClient:
             path += "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in params.items())
         failed: StrongroomError
         while True:
+            passes = False
             try:
-                reply = self._transport.send(call, method.upper(), path, sent, body)
+                reply = self._transport.send(call, method.upper(), path, sent | self._seen.headers, body)
             except (BadAddressError, RedirectedError, LostError, OSError) as error:
-                failed = _unanswered(error, what, key, self._where(path))
+                failed = _unanswered(error, what, key, self._where(path, call))
             else:
                 self.round_trip = call.round_trip
+                self._seen.note(reply.headers, is_write=method != "get")
                 if reply.status < _NO_SUCCESS:
-                    return _answer(reply, self._where(path))
-                failed = _refused(reply, what, key, self._where(path), [token or "", *texts_in(json)])
+                    return _answer(reply, self._where(path, call))
+                hidden = [token or "", *texts_in(json)]
+                failed = _refused(reply, what, key, self._where(path, call), hidden)
+                passes = reply.status == _IS_BEHIND or says_upgrading(failed)
             # Nothing was done, and it takes the server a moment: no caller should have to know.
-            if not says_upgrading(failed) or call.left() <= _UPGRADE_PAUSE_SECONDS:
+            if not passes or call.left() <= _PAUSE_SECONDS:
                 break
-            time.sleep(_UPGRADE_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
         if isinstance(failed, ThrottledError):
             failed.retry_after = call.retry_after
         # Outside of the block above, so that nothing of the request is its context.

@@ -47,6 +47,10 @@ _HINTS: dict[type[StrongroomError], str] = {
     BackendUnavailableError: "see `vault status` / `bao status`: sealed, standby, or not reachable from here",
     ThrottledError: "ask again later, or raise the quota",
 }
+_FAILING = 500
+_FAILING_HINT = (
+    "the server's log says why; where all requests fail, it may not be able to write its audit log"
+)
 _NO_SERVER_HINT = "check the address: it may be that of a proxy or a portal"
 
 
@@ -87,6 +91,8 @@ def translate(  # noqa: PLR0911  # a table of cases
     kind = TABLE.get(reply.status, BackendUnavailableError)
     about = f" {show_key(key)}" if key is not None else ""
     more: dict[str, Any] = {"key": key, "provider": PROVIDER, "hint": _HINTS.get(kind)}
+    if reply.status == _FAILING and is_vaults(reply):
+        more["hint"] = _FAILING_HINT
     reason = shown(server_words, hidden)
     message = f"vault: {what}{about}{where}: status {reply.status}{f': {reason}' if reason else ''}"
     if "no handler for route" in server_words or "namespace not found" in server_words:

@@ -130,6 +130,7 @@ class Transport:
         sent = {**self._headers, **headers}
         if place.login is not None:
             sent["Authorization"] = place.login
+        call.redirected = ""
         for _ in range(_MOST_REDIRECTS):
             proxy = self._proxy_of(place)
             message = _message(method, place, target, sent, body=body, proxy=proxy)
@@ -148,6 +149,7 @@ class Transport:
             target = place.path or "/"
             if place.origin != before.origin:
                 sent.pop("Authorization", None)
+                call.redirected = f"{place.scheme}://{place.netloc}"
         raise LostError("there are too many redirects")
 
     def close(self) -> None:

@@ -25,13 +25,15 @@ class LostError(Exception):
 class Call:
     """A deadline that all requests of one operation share, and what the last answer's head said."""
 
-    __slots__ = ("date", "deadline", "retry_after", "round_trip", "status")
+    __slots__ = ("date", "deadline", "redirected", "retry_after", "round_trip", "status")
 
     def __init__(self, timeout: float) -> None:
         self.deadline = time.monotonic() + timeout
         self.retry_after: float | None = None
         self.status: int | None = None
         self.date: str | None = None
+        self.redirected = ""
+        """Where the last request was sent on to, without its path; empty where it was not."""
         self.round_trip = 0.0
         """Seconds from the last request, sent over an open connection, to the end of its answer."""
 
