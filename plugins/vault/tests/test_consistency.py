@@ -92,7 +92,7 @@ def test_a_node_that_is_behind_is_asked_again_until_the_deadline(node):
     node.script = [(412, "")] * 99
     with (
         VaultSecretProvider(node.url, "t", kv_version=2, timeout=0.2) as provider,
-        pytest.raises(BackendUnavailableError, match="412"),
+        pytest.raises(BackendUnavailableError),
     ):
         provider.get_secret("k")
 

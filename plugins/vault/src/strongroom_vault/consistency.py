@@ -1,6 +1,6 @@
 """Reads that are not older than what this client has seen, in a cluster whose standbys answer reads.
 
-A standby of OpenBao answers a read from what it has, which may be older than what the active node has answered.
+A standby of OpenBao answers a read from what it has, which may be older than what the active node gave.
 Since 2.7 an answer on replicated storage says how far its node was, in `X-Vault-Index`; a request that shows
 that again is answered by a node that is as far, or by the active one. Without it more than half of the reads
 right after a write gave the value before, and a token of a moment ago was unknown.
