@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import tty
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,32 @@ def test_a_job_is_stopped_and_continued_by_its_shell(masked):
         running.until(b"job ended with 0")
 
 
+STOPPED_FROM_OUTSIDE = {
+    "stops": ("printf 'last hun'; kill -STOP $$; echo on; exit 4", b"stopped after 'last hun', ended with 4"),
+    "goes on": ("echo goes on; exit 5", b"ended with 5"),
+}
+
+
+@pytest.mark.parametrize("case", STOPPED_FROM_OUTSIDE)
+def test_asked_to_stop_it_does_as_the_child_does(case):
+    trap, expected = STOPPED_FROM_OUTSIDE[case]
+    with Running(sh(f'trap "{trap}" TSTP; {WAIT}'), wrap=[sys.executable, "-c", MANAGER]) as running:
+        assert expected in running.end()[1]
+
+
+# What stops and continues one process by signals, without a terminal.
+MANAGER = """
+import os, signal, subprocess, sys
+run = subprocess.Popen(sys.argv[1:], process_group=0, stdout=subprocess.PIPE, bufsize=0)
+assert run.stdout.readline() == b"ready\\n"
+run.send_signal(signal.SIGTSTP)
+_, status = os.waitpid(run.pid, os.WUNTRACED)
+if os.WIFSTOPPED(status):
+    print("stopped after", ascii(os.read(run.stdout.fileno(), 100).decode()), end=", ")
+    run.send_signal(signal.SIGCONT)
+    _, status = os.waitpid(run.pid, 0)
+print("ended with", os.waitstatus_to_exitcode(status), flush=True)
+"""
 # What a shell does with one job.
 SHELL = """
 import fcntl, os, signal, subprocess, sys, termios
@@ -370,6 +398,23 @@ def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_pa
         relay.drain()
     os.close(writer)
     assert (tmp_path / "out").read_bytes() == b"x" * 50_000 + b"********"
+
+
+def test_all_that_a_terminal_holds_is_passed_on_though_it_counts_only_a_part(tmp_path):
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(slave, False)
+    written = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            written += os.write(slave, b"x" * 1000)
+    with (tmp_path / "out").open("wb") as out:
+        relay = Relay(master, out.fileno(), lambda: Masker(["hunter22"]))
+        relay.drain()
+        relay.abandon()
+    os.close(slave)
+    assert written > 5000
+    assert (tmp_path / "out").stat().st_size == written
 
 
 def test_a_reader_that_goes_away_ends_the_child_as_usual():

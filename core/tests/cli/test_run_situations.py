@@ -31,7 +31,8 @@ fill_closed()
 from strongroom.cli.child.supervisor import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
-masker = (lambda: Masker(["hunter22-geheim"])) if {masked} else None
+# The last character of each mark could begin the second value, so that it is held back for a moment.
+masker = (lambda: Masker(["hunter22-geheim", ">hunter22-geheim"])) if {masked} else None
 try:
     code = run_child(sys.argv[1:], os.environ, masker).end()
 except UsageError as error:
@@ -46,7 +47,8 @@ PROGRAMS = {
     "lines": 'echo "<ready>"; while read x; do echo "<got $x>"; done; echo "<end>"',
     "asks": 'read x < /dev/tty; echo "<got $x>"',
     "hidden": 'stty -echo < /dev/tty; echo "<ready>"; read x < /dev/tty; stty echo < /dev/tty; echo "<got ${#x}>"',
-    "stops": 'echo "<ready>"; kill -STOP $$; echo "<on>"',
+    "stops": 'printf "<ready>"; kill -STOP $$; echo "<on>"',
+    "stops_twice": 'printf "<out>"; printf "<err>" >&2; kill -STOP $$; echo "<on>"',
     "size": 'echo "<ready>"; read x; echo "<$(stty size)>"',
     "signals": (
         "for s in INT QUIT HUP TERM USR1; do trap \"echo '<met $s>'; exit 5\" $s; done\n"
@@ -163,9 +165,20 @@ SITUATIONS = {
         "bash zsh",
         interactive=True,
     ),
-    # Not often: under load what it printed just before may come only after `fg`, as nothing waits for it.
     "stops itself": Situation(
-        "R stops", ("…ready", "!stopped", "fg\n", "…on"), "bash zsh fish", interactive=True
+        "R stops", ("…ready", "!stopped", "fg\n", "…on"), "bash zsh fish", interactive=True, often=True
+    ),
+    "stops itself, with both streams in files": Situation(
+        "R stops_twice > out 2> err",
+        ("!stopped", "cat out err\n", "…out", "…err", "fg\n", "!prompt", "!prompt", "cat out\n", "…on"),
+        "bash zsh",
+        interactive=True,
+    ),
+    "stops itself, with one stream in a file": Situation(
+        "R stops_twice > out",
+        ("…err", "!stopped", "cat out\n", "…out", "fg\n", "!prompt", "!prompt", "cat out\n", "…on"),
+        "bash zsh",
+        interactive=True,
     ),
     "another size meanwhile": Situation(
         "R size",

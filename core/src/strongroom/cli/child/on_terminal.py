@@ -140,9 +140,8 @@ class ChildOnTerminal(Child):
             # Our terminal was not raw, so that it may have come from there, to the whole job.
             self.typed, self.was_typed_in_line, self.terminal_took_it = number, False, False
 
-    def _suspend(self, number: int = signal.SIGTSTP) -> None:
+    def _leave_terminal(self) -> None:
         self.terminal.detach()
-        super()._suspend(number)
 
     def _go_on(self) -> None:
         here = self.terminal.attach()

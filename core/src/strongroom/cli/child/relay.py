@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from strongroom.masking import Masker, MaskingStream
 
-__all__ = ["Relay", "leave_behind", "write_all"]
+__all__ = ["Relay", "leave_behind", "same_file", "write_all"]
 
 _CHUNK = 1 << 18
 _PIPE_BYTES = 1 << 20  # fewer, larger pieces
 _LARGEST = 1 << 24
+_TERMINAL_BYTES = 1 << 16
+"""More than any terminal holds: Linux takes 18 KB, of which it counts the first 4 KiB."""
 _GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
 
 
@@ -89,15 +91,24 @@ class Relay:
     def release_due(self) -> None:
         """Give out an undecided tail that was held long enough."""
         if self._release_at is not None and time.monotonic() >= self._release_at:
+            self.release()
+
+    def release(self) -> None:
+        """Give out an undecided tail, as whoever writes will write nothing for now."""
+        if self._release_at is not None:
             self._release_at = None
             self._write(self._stream.release())
 
     def drain(self) -> None:
-        """Pass on all that was written by now; at its end, where nobody is left who could write, close."""
+        """Pass on all that was written by now; at its end, where nobody is left who could write, close.
+
+        A terminal has it ready: Linux, where nothing is there to read, first waits for what is on its way.
+        """
         if self.open:
             os.set_blocking(self.source, False)
-            owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
+            counted = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
             # Once more than that, for the end; whoever goes on printing does not keep us.
+            owed = max(counted, _TERMINAL_BYTES)
             while self.open and owed >= 0 and (came := self.forward()):
                 owed -= came
 
@@ -165,3 +176,12 @@ def write_all(descriptor: int, data: bytes) -> None:
             left = left[os.write(descriptor, left) :]
             continue
         select.select([], [descriptor], [])
+
+
+def same_file(one: int, other: int) -> bool:
+    """Tell whether what is written to the two descriptors goes to one place."""
+    try:
+        first, second = os.fstat(one), os.fstat(other)
+    except OSError:
+        return False
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import Guard
 from strongroom.cli.child.launch import refuse_start, start
-from strongroom.cli.child.relay import Relay, leave_behind
+from strongroom.cli.child.relay import Relay, leave_behind, same_file
 from strongroom.cli.child.signals import (
     FROM_THE_KEYBOARD,
     PASSED_ON,
@@ -134,6 +134,7 @@ class Child:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.stopping = False
+        self.stop_asked = False
         self.kill_at: float | None = None
         self.prepare_at: float | None = None
         self.pid: int | None = None
@@ -197,7 +198,7 @@ class Child:
             streams["stdout"] = self._pipe(self.job.masker, STDOUT, ends)
         if self.job.masker is not None and STDERR not in closed:
             # Where both go to one place their order is worth keeping, so they share a pipe.
-            shared = streams.get("stdout") if _same_file() else None
+            shared = streams.get("stdout") if same_file(STDOUT, STDERR) else None
             streams["stderr"] = shared if shared is not None else self._pipe(self.job.masker, STDERR, ends)
         process = start(
             self.job.command,
@@ -312,14 +313,14 @@ class Child:
                     self._ended(pid, os.waitstatus_to_exitcode(status))
 
     def _stopped_itself(self, pid: int, number: int) -> None:
+        if pid != self.pid:
+            return
         # What a terminal stops, it stops with us. As the first of a job we are what its shell looks at.
-        if (
-            pid == self.pid
-            and number == signal.SIGSTOP
-            and not self.own_group
-            and os.getpgrp() == os.getpid()
-        ):
+        if number == signal.SIGSTOP and not self.own_group and os.getpgrp() == os.getpid():
             self._suspend()
+        elif self.stop_asked:
+            self.stop_asked = False
+            self._suspend(job=False)
 
     def _ended(self, pid: int, code: int) -> None:
         if pid == self.pid:
@@ -352,16 +353,23 @@ class Child:
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
         del frame
+        self.stop_asked = True  # we stop once it has, which it may do later, or not at all
         self._send(number)
-        self._suspend()
 
-    def _suspend(self, number: int = signal.SIGTSTP) -> None:
-        """Stop with the child, and continue with it."""
+    def _suspend(self, number: int = signal.SIGTSTP, *, job: bool = True) -> None:
+        """Stop after the child, with the rest of the `job`, once its last words are seen; go on with it."""
+        for relay in self.relays:
+            relay.drain()
+            relay.release()
+        self._leave_terminal()
         before = signal.signal(number, signal.SIG_DFL)
         # Where no shell could continue us, the kernel lets us go on at once.
-        os.killpg(0, number)
+        os.kill(0 if job else os.getpid(), number)
         signal.signal(number, before)
         self._go_on()
+
+    def _leave_terminal(self) -> None:
+        """Do what has to be done before others of our job, or its shell, get our terminal."""
 
     def _go_on(self) -> None:
         self._send(signal.SIGCONT)
@@ -388,11 +396,3 @@ def _watch(selector: selectors.BaseSelector, wanted: Mapping[int, int]) -> None:
 
 def _wake(number: int, frame: FrameType | None) -> None:
     """Do nothing: that the handler is there makes the wake-up descriptor readable."""
-
-
-def _same_file() -> bool:
-    try:
-        out, err = os.fstat(STDOUT), os.fstat(STDERR)
-    except OSError:
-        return False
-    return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)
