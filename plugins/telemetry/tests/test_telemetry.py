@@ -27,6 +27,7 @@ from strongroom import BaseProvider, Lease, SecretHook, SecretProviderRegistry, 
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
     AuditError,
+    InvalidKeyError,
     PermissionDeniedError,
     SecretNotFoundError,
     UnsupportedOperationError,
@@ -302,6 +303,101 @@ def test_several_registries_share_the_instruments(seen, caplog):
     del registry
     gc.collect()
     assert seen.metrics().get("cache.entries", {}) == {}
+
+
+def test_counters_outlive_their_registries(seen):
+    def used(*hooks) -> None:
+        with SecretProviderRegistry(CACHED) as registry:
+            for hook in hooks:
+                registry.add_hook(hook)
+            registry.set_secret(KEY, VALUE)
+            registry.get_secret(KEY)
+            registry.get_secret(KEY)
+            counts.append(seen.metrics()["cache.requests"][labels(pipeline="app", result="hit")])
+            registry.get_secret(KEY)  # after the last collection
+
+    counts: list[int] = []
+    hook = seen.hook()
+    used(hook)
+    gc.collect()
+    used(seen.hook())  # a hook of its own
+    gc.collect()
+    used(hook, seen.hook())  # two of one registry count it once
+    gc.collect()
+    found = seen.metrics()
+    assert counts == [1, 3, 5]
+    assert found["cache.requests"][labels(pipeline="app", result="hit")] == 6
+    assert "cache.entries" not in found or not found["cache.entries"]
+
+
+def test_caches_of_members_and_of_stripped_routes_are_counted(seen):
+    cached = {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}]}
+    spec = {
+        "version": 1,
+        "pipelines": {"one": cached, "two": cached, "both": {"fallback": {"pipelines": ["one", "two"]}}},
+        "default": "both",
+        "routes": [{"prefix": "dev/", "pipeline": "two", "strip_prefix": True}],
+    }
+    with SecretProviderRegistry(spec) as registry:
+        registry.add_hook(seen.hook())
+        for key in (KEY, f"dev/{KEY}"):
+            registry.set_secret(key, VALUE)
+            registry.get_secret(key)
+            registry.get_secret(key)
+        found = seen.metrics()["cache.requests"]
+    assert found[labels(pipeline="one", result="hit")] == 1
+    assert found[labels(pipeline="two", result="hit")] == 1
+
+
+def test_a_hook_of_a_fallbacks_member_counts_too(tmp_path):
+    program = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from strongroom import SecretProviderRegistry
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+cached = {"provider": {"type": "memory"}, "middleware": [{"type": "caching"}], "hooks": [{"type": "telemetry"}]}
+spec = {"version": 1, "default": "both",
+        "pipelines": {"one": cached, "two": cached, "both": {"fallback": {"pipelines": ["one", "two"]}}}}
+with SecretProviderRegistry(spec) as registry:
+    registry.set_secret("a", "1"), registry.get_secret("a"), registry.get_secret("a")
+    [scope] = reader.get_metrics_data().resource_metrics[0].scope_metrics
+    [entries] = [one for one in scope.metrics if one.name == "strongroom.cache.entries"]
+    print(sorted((point.attributes["pipeline"], point.value) for point in entries.data.data_points))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+    )
+    assert (run.stdout.strip(), run.stderr) == ("[('one', 1), ('two', 0)]", "")
+
+
+@pytest.mark.parametrize("key", ["half \udc80 a character", 5, None, "../up", ""])
+def test_keys_that_are_refused_have_a_span_too(seen, caplog, key):
+    with SecretProviderRegistry(PLAIN) as registry:
+        registry.add_hook(seen.hook(keys="hashed", hash_key="0123456789abcdef"))
+        with pytest.raises((InvalidKeyError, TypeError)):
+            registry.get_secret(key)
+    [(name, attributes)] = seen.spans()
+    assert (name, attributes["outcome"]) == ("strongroom get", "error")
+    assert not caplog.text
+
+
+def test_what_is_due_by_default_or_twice_declared_is_as_rotate_due_has_it(seen):
+    provider = MemorySecretProvider(clock=lambda: datetime.now(UTC) - timedelta(days=40))
+    secrets = {
+        "A": {"key": "old/A", "rotate": {}},
+        "B": {"key": "old/B", "rotate_days": 60},
+        "C": {"key": "old/B", "rotate_days": 1},  # the first of a key counts
+        "D": {"key": "old/D", "rotate_days": 20},
+        "E": {"key": "old/E"},
+    }
+    with SecretProviderRegistry({**PLAIN, "secrets": secrets}) as registry:
+        registry.register("old", provider, prefix="old/")
+        registry.add_hook(seen.hook())
+        for name in "ABDE":
+            registry.set_secret(f"old/{name}", "1")
+        assert seen.metrics()["rotation.due"] == {labels(pipeline="old"): 2}
 
 
 def test_asyncio_threads_and_forks_have_spans_of_their_own(seen, registry):

@@ -25,6 +25,9 @@ class SecretHook:
     def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which stands floors above
         """Meet a registry whose operations it will see, perhaps more than once; refer to it weakly."""
 
+    def registry_closing(self, registry: Any) -> None:  # as above
+        """Look at a registry before it is closed, perhaps more than once; it must not raise."""
+
 
 class BatchHook(SecretHook):
     """An audit hook that sees all events of one operation at once: a batch read has one for each key.

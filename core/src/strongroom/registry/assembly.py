@@ -114,6 +114,14 @@ class Assembly:
         """Return the pipelines that are assembled by now."""
         return list(self._chains.values())
 
+    def by_name(self) -> dict[str, Any]:
+        """Return the pipelines that are assembled by now, members of fallbacks among them, by name."""
+        return dict(self._chains)
+
+    def pipeline_hooks(self) -> list[SecretHook]:
+        """Return the hooks of single pipelines that are made by now."""
+        return [hook for hooks in list(self._own_hooks.values()) for hook in hooks]
+
     def shares_more(self) -> bool:
         """Tell whether a pipeline with a second level of its cache is not assembled yet."""
         return bool(self._sharing) and not self._sharing.issubset(self._chains)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from strongroom._frozen import frozen
@@ -31,12 +31,7 @@ def cache_stats(chain: Any) -> CacheStats | None:
 
     The members of a fallback are pipelines of their own, and count for themselves.
     """
-    stats = []
-    node = chain
-    while node is not None:
-        if hasattr(node, "drop") and hasattr(node, "cache"):
-            stats.append(node.stats())
-        node = getattr(node, "inner", None)
+    stats = [node.stats() for node in _own(chain) if hasattr(node, "drop") and hasattr(node, "cache")]
     if not stats:
         return None
     return CacheStats(*(sum(getattr(one, name) for one in stats) for name in CacheStats.__match_args__))
@@ -44,15 +39,21 @@ def cache_stats(chain: Any) -> CacheStats | None:
 
 def lease_seconds_left(chain: Any) -> float | None:
     """Return the seconds until the first live lease of one pipeline ends; None where it holds none."""
-    node = chain
-    while node is not None:
+    for node in _own(chain):
         # By its method, and not by its class: that module takes long to load, and most have no leases.
         seconds_left = getattr(getattr(node, "leases", None), "least_seconds_left", None)
         if callable(seconds_left):
             found: float | None = seconds_left()
             return found
-        node = getattr(node, "inner", None)
     return None
+
+
+def _own(chain: Any) -> Iterator[Any]:
+    """Yield middleware and provider of a pipeline, without the members of a fallback."""
+    node = chain
+    while node is not None and not hasattr(node, "members"):
+        yield node
+        node = getattr(node, "inner", None)
 
 
 def audit_failures(hooks: Iterable[Any]) -> int:

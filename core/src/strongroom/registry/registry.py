@@ -551,8 +551,8 @@ class SecretProviderRegistry(BaseProvider):
     def figures(self) -> RegistryFigures:
         """Return what its caches and audit hooks have counted until now, without asking a backend."""
         with self._lock:
-            chains = {name: one.inner for name, one in self._pipelines.items()}
-            hooks = [*self._hooks, *(hook for name in chains for hook in self._own_hooks(name))]
+            chains = {**self._assembly.by_name(), **self._registered}
+            hooks = [*self._hooks, *self._assembly.pipeline_hooks()]
         counted = {name: stats for name, one in chains.items() if (stats := cache_stats(one)) is not None}
         failures = audit_failures({id(hook): hook for hook in hooks}.values())
         left = {name: end for name, one in chains.items() if (end := lease_seconds_left(one)) is not None}
@@ -565,6 +565,10 @@ class SecretProviderRegistry(BaseProvider):
 
     def close(self) -> None:
         """Close every provider; a second call is harmless."""
+        for hook in [*self._hooks, *self._assembly.pipeline_hooks()]:
+            look = getattr(hook, "registry_closing", None)
+            if callable(look):
+                look(self)
         with self._lock:
             registered, self._registered = list(self._registered.values()), {}
         for watch in self._watches:
@@ -677,7 +681,9 @@ class SecretProviderRegistry(BaseProvider):
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
-        self._introduce(own)
+        self._introduce(
+            self._assembly.pipeline_hooks()
+        )  # also of a fallback's members, which have no other way
         return [*self._hooks, *own]
 
     def _own_hooks(self, name: str) -> Sequence[SecretHook]:

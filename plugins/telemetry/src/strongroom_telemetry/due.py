@@ -14,14 +14,18 @@ from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom import SecretProviderRegistry
+    from strongroom.spec.plan import SecretPlan
 
 __all__ = ["RotationsDue"]
+
+_DAYS = 30
+"""Of a secret with `rotate` and without `rotate_days`, as `strongroom rotate --due` has it."""
 
 _log = logging.getLogger("strongroom.hooks")
 
 
 class RotationsDue:
-    """Counts the declared secrets that are older than their interval; asks backends, past the hooks.
+    """Counts the secrets that `strongroom rotate --due` would rotate; asks backends, past the hooks.
 
     Args:
         seconds: For how long a count is good.
@@ -43,13 +47,17 @@ class RotationsDue:
         if before is not None and self._clock() - before[0] < self._seconds:
             return before[1]
         counts: Counter[str] = Counter()
-        days = {
-            one.key: one.rotate_days for one in registry.plan.secrets.values() if one.key and one.rotate_days
-        }
-        for key, interval in days.items():
+        declared: dict[str, SecretPlan] = {}
+        for one in registry.plan.secrets.values():
+            if one.key and (one.rotate_days is not None or one.rotate is not None):
+                declared.setdefault(one.key, one)
+        for key, one in declared.items():
+            days = _DAYS if one.rotate_days is None else one.rotate_days
+            jitter = (one.rotate or {}).get("jitter", 0)
             try:
                 pipeline = registry.pipeline_for(key)
-                counts[pipeline.name] += SecretRotation(pipeline.inner, interval).needs_rotation(key)
+                rotation = SecretRotation(pipeline.inner, days, jitter=jitter)
+                counts[pipeline.name] += rotation.needs_rotation(key)
             except StrongroomError as error:
                 _log.debug("telemetry: whether a rotation is due cannot be told: %s", type(error).__name__)
         self._counted[registry] = self._clock(), dict(counts)

@@ -7,8 +7,7 @@ import hmac
 import logging
 import secrets
 import time
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import context, trace
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
-    from strongroom import CacheStats, SecretProviderRegistry
+    from strongroom import SecretProviderRegistry
 
 __all__ = ["TelemetryHook"]
 
@@ -62,25 +61,28 @@ class TelemetryHook(BatchHook):
         self._hash_key = given if keys == "hashed" else None
         self._tracer = trace.get_tracer("strongroom", tracer_provider=tracer_provider)
         self._instruments: Instruments = instruments_of(meter_provider)
-        self._instruments.add(self)
         self._open: dict[tuple[str, str], tuple[Span, Any]] = {}
         """By the event's id and key, what is under way: the span, and the way back to its context."""
-        self._registries: weakref.WeakSet[SecretProviderRegistry] = weakref.WeakSet()
         self._due = RotationsDue(due_seconds, clock)
 
     def registry_opened(self, registry: SecretProviderRegistry) -> None:
         """Count its caches, rotations and audit trail too."""
-        self._registries.add(registry)
+        self._instruments.watch(registry, self._due)
+
+    def registry_closing(self, registry: SecretProviderRegistry) -> None:
+        """Keep what it has counted: no counter may fall because a registry is gone."""
+        self._instruments.keep(registry)
 
     def before_all(self, events: Sequence[SecretEvent]) -> None:
         """Start a span for each of them; it never refuses one."""
         try:
             for event in events:
                 attributes = _attributes(event)
-                if self._hash_key is not None and event.key:
-                    attributes["key"] = hmac.new(
-                        self._hash_key, event.key.encode(), hashlib.sha256
-                    ).hexdigest()[:_HASH_CHARACTERS]
+                if self._hash_key is not None and event.key and isinstance(event.key, str):
+                    # Of any key that was asked for, also of one that is refused: half a character.
+                    name = event.key.encode(errors="surrogatepass")
+                    hashed = hmac.new(self._hash_key, name, hashlib.sha256).hexdigest()
+                    attributes["key"] = hashed[:_HASH_CHARACTERS]
                 span = self._tracer.start_span(f"strongroom {event.operation}", attributes=attributes)
                 token = context.attach(trace.set_span_in_context(span)) if len(events) == 1 else None
                 self._open[event.id, event.key] = span, token
@@ -97,28 +99,6 @@ class TelemetryHook(BatchHook):
 
     def __repr__(self) -> str:
         return "<TelemetryHook>"
-
-    def caches(self) -> Iterator[tuple[dict[str, str], CacheStats]]:
-        """Yield what each pipeline's caches have counted, with its labels."""
-        for registry in list(self._registries):
-            for pipeline, counted in registry.figures().caches.items():
-                yield {"pipeline": pipeline}, counted
-
-    def audit_failures(self) -> int:
-        """Return how often something could not be recorded."""
-        return sum(registry.figures().audit_failures for registry in list(self._registries))
-
-    def seconds_left(self) -> Iterator[tuple[dict[str, str], float]]:
-        """Yield for each pipeline the seconds until the first of its live leases ends."""
-        for registry in list(self._registries):
-            for pipeline, seconds in registry.figures().lease_seconds_left.items():
-                yield {"pipeline": pipeline}, seconds
-
-    def rotations_due(self) -> Iterator[tuple[dict[str, str], int]]:
-        """Yield how many declared rotations of each pipeline are due."""
-        for registry in list(self._registries):
-            for pipeline, count in self._due.of(registry).items():
-                yield {"pipeline": pipeline}, count
 
     def _note(self, event: SecretEvent) -> None:
         attributes = _attributes(event)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import add
@@ -11,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 from opentelemetry.metrics import Observation
+from strongroom.parallel import renew_after_fork
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider
+    from strongroom import SecretProviderRegistry
+    from strongroom.registry.figures import RegistryFigures
 
-    from strongroom_telemetry.hook import TelemetryHook
+    from strongroom_telemetry.due import RotationsDue
 
 __all__ = ["Instruments", "Values", "instruments_of"]
 
@@ -25,8 +30,29 @@ _RESULTS = {"hit": "hits", "miss": "misses", "stale": "stale", "negative": "nega
 _SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 
 
+class _Counted:
+    """What one registry has counted, as it was seen last; no number of it falls."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """Reads of caches by pipeline and result."""
+        self.failures = 0
+
+    def see(self, figures: RegistryFigures) -> None:
+        for pipeline, stats in figures.caches.items():
+            for result, member in _RESULTS.items():
+                name = pipeline, result
+                self.requests[name] = max(self.requests[name], getattr(stats, member))
+        self.failures = max(self.failures, figures.audit_failures)
+
+    def add(self, other: _Counted) -> None:
+        for name, count in other.requests.items():
+            self.requests[name] += count
+        self.failures += other.failures
+
+
 class Instruments:
-    """What one meter provider gets; the observable ones ask every hook that is alive.
+    """What one meter provider gets; the observable ones ask every registry that is alive, each once.
 
     Args:
         provider: Where they go; None for the global one, also where that is set later.
@@ -34,7 +60,13 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("strongroom", meter_provider=provider)
-        self._hooks: weakref.WeakSet[TelemetryHook] = weakref.WeakSet()
+        self._begin_again()
+        renew_after_fork(self, Instruments._begin_again)
+        self._registries: weakref.WeakKeyDictionary[SecretProviderRegistry, tuple[_Counted, RotationsDue]]
+        self._registries = weakref.WeakKeyDictionary()
+        self._ended: deque[_Counted] = deque()
+        """Of registries that are gone, what is not yet in `_before`: garbage collection takes no lock."""
+        self._before = _Counted()
         self.duration = meter.create_histogram(
             "strongroom.operation.duration",
             unit="s",
@@ -63,30 +95,56 @@ class Instruments:
             ask = partial(_observed, observe, min if name.startswith("lease") else add)
             create(f"strongroom.{name}", callbacks=[ask], unit=unit, description=description)
 
-    def add(self, hook: TelemetryHook) -> None:
-        """Ask `hook` too, as long as it lives."""
-        self._hooks.add(hook)
+    def _begin_again(self) -> None:
+        self._lock = threading.Lock()
 
-    def _entries(self) -> Values:
-        for hook in list(self._hooks):
-            yield from ((labels, stats.entries) for labels, stats in hook.caches())
+    def watch(self, registry: SecretProviderRegistry, due: RotationsDue) -> None:
+        """Ask `registry` too, as long as it lives; of several hooks of one registry the first counts."""
+        with self._lock:
+            if registry not in self._registries:
+                counted = _Counted()
+                self._registries[registry] = counted, due
+                weakref.finalize(registry, self._ended.append, counted).atexit = False
+
+    def keep(self, registry: SecretProviderRegistry) -> None:
+        """Take what `registry` has counted until now into the counters, which outlive it."""
+        with self._lock:
+            known = self._registries.get(registry)
+            if known is not None:
+                known[0].see(registry.figures())
+
+    def _counted(self) -> _Counted:
+        with self._lock:
+            while self._ended:
+                self._before.add(self._ended.popleft())
+            total = _Counted()
+            total.add(self._before)
+            for registry, (counted, _) in list(self._registries.items()):
+                counted.see(registry.figures())
+                total.add(counted)
+        return total
 
     def _requests(self) -> Values:
-        for hook in list(self._hooks):
-            for labels, stats in hook.caches():
-                for result, member in _RESULTS.items():
-                    yield {**labels, "result": result}, getattr(stats, member)
+        for (pipeline, result), count in self._counted().requests.items():
+            yield {"pipeline": pipeline, "result": result}, count
 
     def _failures(self) -> Values:
-        yield from (({}, hook.audit_failures()) for hook in list(self._hooks))
+        yield {}, self._counted().failures
+
+    def _entries(self) -> Values:
+        for registry in list(self._registries):
+            for pipeline, stats in registry.figures().caches.items():
+                yield {"pipeline": pipeline}, stats.entries
 
     def _left(self) -> Values:
-        for hook in list(self._hooks):
-            yield from hook.seconds_left()
+        for registry in list(self._registries):
+            for pipeline, seconds in registry.figures().lease_seconds_left.items():
+                yield {"pipeline": pipeline}, seconds
 
     def _due(self) -> Values:
-        for hook in list(self._hooks):
-            yield from hook.rotations_due()
+        for registry, (_, due) in list(self._registries.items()):
+            for pipeline, count in due.of(registry).items():
+                yield {"pipeline": pipeline}, count
 
 
 def _observed(
@@ -102,6 +160,14 @@ def _observed(
 
 
 _lock = threading.Lock()
+
+
+def _unlocked() -> None:
+    global _lock  # noqa: PLW0603  # a thread of a forked child's parent may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlocked)
 _instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
 
 
