@@ -7,14 +7,13 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from strongroom import SecretRotation
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom import SecretProviderRegistry
-    from strongroom.spec.plan import SecretPlan
 
 __all__ = ["RotationsDue"]
 
@@ -47,7 +46,7 @@ class RotationsDue:
         if before is not None and self._clock() - before[0] < self._seconds:
             return before[1]
         counts: Counter[str] = Counter()
-        declared: dict[str, SecretPlan] = {}
+        declared: dict[str, Any] = {}
         for one in registry.plan.secrets.values():
             if one.key and (one.rotate_days is not None or one.rotate is not None):
                 declared.setdefault(one.key, one)

@@ -18,7 +18,6 @@ from strongroom.parallel import renew_after_fork
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider
     from strongroom import SecretProviderRegistry
-    from strongroom.registry.figures import RegistryFigures
 
     from strongroom_telemetry.due import RotationsDue
 
@@ -38,7 +37,8 @@ class _Counted:
         """Reads of caches by pipeline and result."""
         self.failures = 0
 
-    def see(self, figures: RegistryFigures) -> None:
+    def see(self, registry: SecretProviderRegistry) -> None:
+        figures = registry.figures()
         for pipeline, stats in figures.caches.items():
             for result, member in _RESULTS.items():
                 name = pipeline, result
@@ -111,7 +111,7 @@ class Instruments:
         with self._lock:
             known = self._registries.get(registry)
             if known is not None:
-                known[0].see(registry.figures())
+                known[0].see(registry)
 
     def _counted(self) -> _Counted:
         with self._lock:
@@ -120,7 +120,7 @@ class Instruments:
             total = _Counted()
             total.add(self._before)
             for registry, (counted, _) in list(self._registries.items()):
-                counted.see(registry.figures())
+                counted.see(registry)
                 total.add(counted)
         return total
 
