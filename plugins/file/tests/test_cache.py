@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 from strongroom import SecretProviderRegistry
-from strongroom.encryption import generate_key
+from strongroom.cache import HierarchicalSecretCache
+from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError
 from strongroom.testing import CacheStoreConformance
 from strongroom_file import FileCacheStore, FileSecretProvider
 from strongroom_file.cache import store as cache
 from strongroom_file.cache.database import set_aside
+from strongroom_file.cache.uptime import Uptime, machine_uptime
 
 WORKER = Path(__file__).with_name("_cache_worker.py")
 
@@ -178,6 +180,91 @@ def test_a_clock_that_is_set_back(store, clock):
         held.__exit__(None, None, None)
         with pytest.raises(ConflictError):
             store.lock("a:b", ttl_seconds=60, wait_seconds=0).__enter__()
+
+
+class TestTheTimeSinceTheStart:
+    """A machine that says when it started: its clock may be set, and no life is longer and no lock is open."""
+
+    @pytest.fixture
+    def uptime(self):
+        return {"boot": "one", "seconds": 100.0}
+
+    @pytest.fixture
+    def store(self, path, clock, uptime):
+        with FileCacheStore(path, timeout_seconds=30, clock=clock, uptime=lambda: Uptime(**uptime)) as store:
+            yield store
+
+    def test_a_clock_that_is_set_back_lengthens_no_life(self, store, clock, uptime):
+        store.set("a:b", b"data", 60)
+        clock.now -= 3600
+        uptime["seconds"] += 59
+        assert store.get_with_life("a:b") == (b"data", 1)
+        uptime["seconds"] += 1
+        assert store.get("a:b") is None
+
+    def test_nor_does_one_that_was_ahead_when_it_was_written(self, path, clock, uptime):
+        """Attack 23: after an hour it looked as if it had just been fetched."""
+        options = {"encryption": AESGCMEncryption(b"k" * 32), "stale_if_error_seconds": 7200, "wall": clock}
+        with FileCacheStore(path, timeout_seconds=30, clock=clock, uptime=lambda: Uptime(**uptime)) as store:
+
+            def read(value):
+                cache = HierarchicalSecretCache(0, 300, l2=store, l2_timeout_seconds=30, **options)
+                return cache.get_or_fetch("key", lambda _: value)
+
+            clock.now += 3600
+            assert read("old") == "old"
+            clock.now -= 3600  # put right
+            clock.now += 3600
+            uptime["seconds"] += 3600
+            assert read("new") == "new"
+
+    def test_a_lock_ends_by_it_whatever_the_clock_says(self, store, clock, uptime):
+        with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as first:
+            for moved in (-3600, 7200, 0):
+                clock.now += moved
+                assert _held(store)
+            uptime["seconds"] += 60
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0) as second:
+                assert second > first
+        assert not _held(store)
+
+    def test_making_room_forgets_no_lock_that_is_held(self, path, clock, uptime):
+        with FileCacheStore(path, max_entries=1, clock=clock, uptime=lambda: Uptime(**uptime)) as store:
+            with store.lock("a:b", ttl_seconds=60, wait_seconds=0):
+                clock.now += 7200
+                store.set("a:c", b"data", 60)
+                assert _held(store)
+            uptime["seconds"] += 4000
+            clock.now += 4000
+            store.set("a:c", b"data", 60)
+            with closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("SELECT count(*) FROM lock").fetchone() == (0,)
+
+    @pytest.mark.parametrize("other", ["two", ""])
+    def test_after_another_start_the_clock_counts_again(self, store, clock, uptime, other):
+        store.set("a:c", b"data", 60)
+        before = store.lock("a:b", ttl_seconds=60, wait_seconds=0)
+        before.__enter__()
+        uptime.update(boot=other, seconds=5.0)
+        assert _held(store)
+        assert store.get("a:c") == b"data"
+        clock.now += 60
+        assert not _held(store)
+        assert store.get("a:c") is None
+
+    def test_of_this_machine(self):
+        first, second = machine_uptime(), machine_uptime()
+        assert first.boot == second.boot
+        assert first.seconds <= second.seconds
+        assert bool(first.boot) == (sys.platform == "linux")
+
+
+def _held(store):
+    try:
+        with store.lock("a:b", ttl_seconds=60, wait_seconds=0):
+            return False
+    except ConflictError:
+        return True
 
 
 def test_old_locks_leave(path, clock):
@@ -406,7 +493,7 @@ def _newer(path):
     with FileCacheStore(path) as store:
         store.set("a:b", b"data", 60)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=99")
 
 
 REFUSED = {

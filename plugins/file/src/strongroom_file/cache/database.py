@@ -33,13 +33,17 @@ __all__ = [
 TYPE_NAME: Final = "file.cache"
 APPLICATION_ID: Final = 0x53524D43
 """`SRMC`: no cache is taken for a store, and no store for a cache."""
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _SCHEMA: Final = (
-    "CREATE TABLE entry (name TEXT PRIMARY KEY, data BLOB NOT NULL, expires INTEGER NOT NULL) STRICT",
+    (
+        "CREATE TABLE entry (name TEXT PRIMARY KEY, data BLOB NOT NULL, expires INTEGER NOT NULL, "
+        "boot BLOB NOT NULL, ends INTEGER NOT NULL) STRICT"
+    ),
     "CREATE INDEX entry_expires ON entry (expires)",
     (
         "CREATE TABLE lock (name TEXT PRIMARY KEY, token INTEGER NOT NULL, fence INTEGER NOT NULL, "
-        "since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+        "since INTEGER NOT NULL, until INTEGER NOT NULL, boot BLOB NOT NULL, ends INTEGER NOT NULL) "
+        "STRICT, WITHOUT ROWID"
     ),
     "CREATE TABLE dropped (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT) STRICT",
     "CREATE TABLE counter (id INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT",
@@ -155,7 +159,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     expected = {statement.encode() for statement in _SCHEMA} | {b"CREATE TABLE sqlite_sequence(name,seq)"}
     if application != APPLICATION_ID or version != FORMAT_VERSION or set(schema) != expected:
-        raise DamagedError("its tables are other ones" if schema else "it is empty")
+        older = application == APPLICATION_ID and version < FORMAT_VERSION
+        why = (
+            "it is an older strongroom's"
+            if older
+            else "its tables are other ones"
+            if schema
+            else "it is empty"
+        )
+        raise DamagedError(why)
 
 
 def _make(path: Path, timeout: float) -> None:

@@ -24,6 +24,7 @@ from strongroom_file.cache.database import (
     set_aside,
     unavailable,
 )
+from strongroom_file.cache.uptime import Uptime, UptimeClock, machine_uptime
 from strongroom_file.cache.watcher import Watcher
 from strongroom_file.store.database import transaction
 
@@ -37,12 +38,13 @@ _MOST_DROPS: Final = 4096
 _ATTEMPTS: Final = 3
 
 _PUT = (
-    "INSERT INTO entry VALUES (?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET data=excluded.data, expires=excluded.expires"
+    "INSERT INTO entry VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
+    "SET data=excluded.data, expires=excluded.expires, boot=excluded.boot, ends=excluded.ends"
 )
 _LOCK = (
-    "INSERT INTO lock VALUES (?1, ?2, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE "
-    "SET token=excluded.token, fence=excluded.fence, since=excluded.since, until=excluded.until"
+    "INSERT INTO lock VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE "
+    "SET token=excluded.token, fence=excluded.fence, since=excluded.since, until=excluded.until, "
+    "boot=excluded.boot, ends=excluded.ends"
 )
 _NEXT = (
     "INSERT INTO counter VALUES (1, ?) ON CONFLICT (id) DO UPDATE "
@@ -55,7 +57,9 @@ class FileCacheStore:
     """A `strongroom.cache.CacheStore` in a file, fenced and watchable, for many threads and processes.
 
     The file is made by the first call, 0600 whatever the umask. A damaged one is set aside, with a warning in
-    the log, and a new one begun. Lives and locks end by the clock of the machine.
+    the log, and a new one begun. Lives end by the time of day or by the time since the machine started,
+    whichever is sooner, and locks by the latter as long as the machine runs: so a clock that is set lengthens
+    no life and opens no lock. Where the machine does not say when it started, both end by the time of day.
 
     Args:
         path: The file.
@@ -63,6 +67,7 @@ class FileCacheStore:
             may be a hundredth beyond it for a moment.
         timeout_seconds: How long one call waits for others at most.
         clock: Seconds since 1970.
+        uptime: Which start of the machine, and the seconds since then; not asked where a `clock` is given.
 
     Raises:
         ConfigurationError: An option is out of bounds.
@@ -79,6 +84,7 @@ class FileCacheStore:
         max_entries: int = 10_000,
         timeout_seconds: float = 0.4,
         clock: Callable[[], float] = time.time,
+        uptime: UptimeClock | None = None,
     ) -> None:
         if max_entries < 1 or timeout_seconds <= 0:
             raise ConfigurationError(
@@ -89,6 +95,7 @@ class FileCacheStore:
         self._max_entries = max_entries
         self._timeout = timeout_seconds
         self._clock = clock
+        self._uptime = uptime or (machine_uptime if clock is time.time else _no_uptime)
         self._begin_again()
         renew_after_fork(self, FileCacheStore._after_fork, rest=FileCacheStore._rest)
 
@@ -98,10 +105,23 @@ class FileCacheStore:
         Raises:
             BackendUnavailableError: The file cannot be used. So for all other methods.
         """
+        timed = self.get_with_life(name)
+        return None if timed is None else timed[0]
 
-        def read(cursor: sqlite3.Cursor) -> bytes | None:
-            found = cursor.execute("SELECT data, expires FROM entry WHERE name=?", (name,)).fetchone()
-            return found[0] if found is not None and self._now() < found[1] else None
+    def get_with_life(self, name: str) -> tuple[bytes, float] | None:
+        """Return the data under `name` and the seconds that are left of its life, or None."""
+
+        def read(cursor: sqlite3.Cursor) -> tuple[bytes, float] | None:
+            columns = "SELECT data, expires, boot, ends FROM entry WHERE name=?"
+            row = cursor.execute(columns, (name,)).fetchone()
+            if row is None:
+                return None
+            data, expires, boot, ends = row
+            here, up = self._up()
+            left = expires - self._now()
+            if boot == here != b"":
+                left = min(left, ends - up)
+            return (data, left / 1_000_000) if left > 0 else None
 
         return self._call("reading", read)
 
@@ -156,7 +176,8 @@ class FileCacheStore:
                 self._change(
                     "unlocking",
                     lambda cursor: cursor.execute(
-                        "UPDATE lock SET until=? WHERE name=? AND token=?", (self._now(), name, token)
+                        "UPDATE lock SET until=?, ends=? WHERE name=? AND token=?",
+                        (self._now(), self._up()[1], name, token),
                     ),
                 )
 
@@ -208,13 +229,18 @@ class FileCacheStore:
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
+    def _up(self) -> tuple[bytes, int]:
+        boot, seconds = self._uptime()
+        return boot.encode(), int(seconds * 1_000_000)
+
     def _put(self, cursor: sqlite3.Cursor, name: str, data: bytes, ttl_seconds: float) -> bool:
         """Put data in the place of what is there; tell whether it is kept."""
         if ttl_seconds <= 0:
             cursor.execute("DELETE FROM entry WHERE name=?", (name,))
             return False
-        expires = self._now() + int(min(ttl_seconds, _LONGEST_LIFE) * 1_000_000)
-        cursor.execute(_PUT, (name, data, expires))
+        life = int(min(ttl_seconds, _LONGEST_LIFE) * 1_000_000)
+        boot, up = self._up()
+        cursor.execute(_PUT, (name, data, self._now() + life, boot, up + life))
         self._make_room(cursor)
         return True
 
@@ -224,8 +250,14 @@ class FileCacheStore:
         if self._uncounted <= self._max_entries // 100:
             return
         now = self._now()
-        cursor.execute("DELETE FROM entry WHERE expires<=?", (now,))
-        cursor.execute("DELETE FROM lock WHERE until<?", (now - _FENCE_MICROSECONDS,))
+        boot, up = self._up()
+        cursor.execute(
+            "DELETE FROM entry WHERE expires<=? OR (boot=? AND boot<>x'' AND ends<=?)", (now, boot, up)
+        )
+        cursor.execute(
+            "DELETE FROM lock WHERE until<?1 AND (boot<>?2 OR boot=x'' OR ends<?3)",
+            (now - _FENCE_MICROSECONDS, boot, up - _FENCE_MICROSECONDS),
+        )
         (count,) = cursor.execute("SELECT count(*) FROM entry").fetchone()
         cursor.execute(
             "DELETE FROM entry WHERE name IN (SELECT name FROM entry ORDER BY expires LIMIT ?)",
@@ -239,13 +271,18 @@ class FileCacheStore:
 
         def take(cursor: sqlite3.Cursor) -> int | None:
             now = self._now()
-            found = cursor.execute("SELECT since, until FROM lock WHERE name=?", (name,)).fetchone()
-            # One that begins in the future is of a clock that was set back since: nobody knows when it ends.
-            if found is not None and found[0] <= now < found[1]:
-                return None
+            boot, up = self._up()
+            columns = "SELECT since, until, boot, ends FROM lock WHERE name=?"
+            row = cursor.execute(columns, (name,)).fetchone()
+            if row is not None:
+                since, until, of, ends = row
+                # By the clock, one that begins in the future is of a clock that was set back since: nobody
+                # knows when it ends.
+                if (up < ends) if of == boot != b"" else since <= now < until:
+                    return None
             # By the time too, so that tokens grow past the loss of the file.
             (token,) = cursor.execute(_NEXT, (now,)).fetchone()
-            cursor.execute(_LOCK, (name, token, now, now + life))
+            cursor.execute(_LOCK, (name, token, now, now + life, boot, up + life))
             return int(token)
 
         while True:
@@ -314,6 +351,10 @@ class FileCacheStore:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _no_uptime() -> Uptime:
+    return Uptime("", 0.0)
 
 
 def _tell(cursor: sqlite3.Cursor, name: str | None) -> None:
