@@ -7,6 +7,7 @@ import sys
 import pytest
 from strongroom import SecretProviderRegistry
 from strongroom.cache import HierarchicalSecretCache, SecretCache
+from strongroom.sealed.record import Record
 
 LAYERS = [{"type": "retry"}, {"type": "validation", "max_length": 4096}, {"type": "prefix", "prefix": "p/"}]
 SPEC = {
@@ -57,3 +58,15 @@ def test_a_read_with_a_fetch_of_its_own(made):
 def test_a_read_of_a_cache():
     cache = SecretCache()
     assert calls_of(lambda: cache.get_or_fetch("key", lambda _: "value")) <= 9
+
+
+def test_a_write_of_a_secret_with_many_versions():
+    """The next record of a sealed secret costs the same, however many versions of it are kept."""
+    record = Record("app/key")
+    for at in range(1_000):
+        record, _ = record.written(at, 1_000, 1)
+
+    after, dropped = record.written(1_000, 1_000, 1)
+    assert dropped == (1,)
+    assert [one.number for one in after.kept()] == list(range(2, 1_002))
+    assert calls_of(lambda: record.written(1_000, 1_000, 1)) <= 40

@@ -32,14 +32,31 @@ WITH added AS (
 def rows() -> list[dict[str, Any]]:
     """Return what was measured: name, ratio to the peer, the limit that it must keep, and details."""
     server = PostgresServer()
-    url = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}/postgres?sslmode=disable"
     try:
-        return [*_singles(url), *_batches(url, server.port), *_sizes(url)]
+        url = _url(server)
+        (got, put), batches, sizes = _singles(url), _batches(url, server.port), _sizes(url)
     finally:
         server.stop()
+    synced = PostgresServer("fsync=on")
+    try:
+        _, put_to_disk = _singles(_url(synced))
+    finally:
+        synced.stop()
+    return [
+        row("postgresql: one read / bare psycopg's select", *got, 1.3),
+        row("postgresql: one write / bare psycopg's upsert and commit", *put, 1.3),
+        row("postgresql: one write / bare psycopg's, where a commit waits for the disk", *put_to_disk, 1.3),
+        *batches,
+        *sizes,
+    ]
 
 
-def _singles(url: str) -> list[dict[str, Any]]:
+def _url(server: PostgresServer) -> str:
+    return f"{server.url()}?sslmode=disable"
+
+
+def _singles(url: str) -> tuple[list[float], list[float]]:
+    """Return the seconds of a read and of a write, ours and bare psycopg's of each."""
     key = os.urandom(32)
     with (
         PostgreSQLSecretProvider(url, schema="singles", encryption_key=key) as provider,
@@ -62,12 +79,10 @@ def _singles(url: str) -> list[dict[str, Any]]:
             writer.execute(upsert, ("app/7", "other"))
             writer.commit()
 
-        got = medians(_ROUNDS, lambda: provider.get_secret("app/7"), select)
-        put = medians(_ROUNDS, lambda: provider.set_secret("app/7", "other"), write)
-    return [
-        row("postgresql: one read / bare psycopg's select", *got, 1.3),
-        row("postgresql: one write / bare psycopg's upsert and commit", *put, 1.3),
-    ]
+        return (
+            medians(_ROUNDS, lambda: provider.get_secret("app/7"), select),
+            medians(_ROUNDS, lambda: provider.set_secret("app/7", "other"), write),
+        )
 
 
 def _batches(url: str, port: int) -> list[dict[str, Any]]:

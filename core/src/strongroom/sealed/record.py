@@ -153,15 +153,21 @@ class Record(NamedTuple):
         return (self.number,)
 
     def _trimmed(self, after: Self, keep: int) -> tuple[Self, tuple[int, ...]]:
-        dropped = []
-        spare = len(after.versions) // _VERSION.size - keep
-        if spare > 0:
-            for one in after.kept():
-                if spare and one.state == PREVIOUS and one.number != after.current:
-                    dropped.append(one.number)
-                    spare -= 1
-            after = after._replace(versions=_without(after.versions, set(dropped)))
-        return after, (*dropped, *self._marker())
+        """Drop the oldest versions beyond `keep`; no more of them are looked at than that takes."""
+        packed, size, at = after.versions, _VERSION.size, 0
+        spare = len(packed) // size - keep
+        if spare <= 0:
+            return after, self._marker()
+        dropped, kept = [], []
+        while spare and at < len(packed):
+            number, _, state = _VERSION.unpack_from(packed, at)
+            if state == PREVIOUS and number != after.current:
+                dropped.append(number)
+                spare -= 1
+            else:
+                kept.append(packed[at : at + size])
+            at += size
+        return after._replace(versions=b"".join(kept) + packed[at:]), (*dropped, *self._marker())
 
 
 def _without(packed: bytes, numbers: set[int]) -> bytes:

@@ -215,7 +215,7 @@ class PostgreSQLBackend:
             rows = self._checked("write", self._sql.insert, values, deadline)
         else:
             rows = self._checked("write", self._sql.update, [*values, one.before[-_TAG:]], deadline)
-        added, _, head = rows[0]
+        added, head = rows[0]
         return None if number_of(added) else {one.name: head}
 
     def _written_together(

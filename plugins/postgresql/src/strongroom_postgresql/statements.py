@@ -44,11 +44,10 @@ _SINGLE = """\
 , dropped AS (
     DELETE FROM {schema}.version v USING changed c WHERE v.name = c.name AND v.number = ANY ($6)
 ), added AS (
-    INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed RETURNING 1
-), notified AS (
-    SELECT pg_catalog.pg_notify($7, $8) FROM changed WHERE $8 <> ''
+    INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed
+    RETURNING CASE WHEN $8 <> '' THEN pg_catalog.pg_notify($7, $8) END
 )
-SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM notified),
+SELECT (SELECT count(*) FROM added),
        CASE WHEN EXISTS (SELECT FROM changed) THEN NULL ELSE
            (SELECT head FROM {schema}.secret WHERE name = $1) END"""
 # Ordered and limited, so that the index is read whatever the statistics say: of a store that grew from few
