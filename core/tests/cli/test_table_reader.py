@@ -220,8 +220,12 @@ def test_values_are_read_as_python_dotenv_and_sh_write_them(read, line, value):
     assert read(".env", line + "\nLAST=1\n")["A"] == value
 
 
-# Of a backslash in single quotes python-dotenv and sh think differently: it is read as the former does.
-VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0\\"), max_size=30)
+VALUES = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), st.sampled_from("\\\\\"'$` \n#=")
+    ),
+    max_size=30,
+)
 
 
 @given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), VALUES, max_size=5))
@@ -235,8 +239,8 @@ def test_what_export_writes_for_a_shell_comes_back(values):
 
 @given(values=st.dictionaries(st.from_regex(r"[a-z_]{1,6}", fullmatch=True), VALUES, max_size=5))
 def test_what_python_dotenv_writes_comes_back(values):
-    """As its `set_key` quotes: single quotes, with a backslash before those inside."""
-    quoted = {name: value.replace("'", chr(92) + "'") for name, value in values.items()}
+    """As its `set_key` quotes: single quotes, with a backslash before those inside, and before a backslash."""
+    quoted = {name: value.replace("\\", r"\\").replace("'", r"\'") for name, value in values.items()}
     text = "".join(f"{name}='{value}'\n" for name, value in quoted.items())
     assert expanded(read_assignments(Path(".env"), text, lambda _: None)) == values
 
@@ -274,6 +278,22 @@ def test_what_may_be_meant_otherwise_is_warned_of(read):
     assert "PATH (line 4), NODE_OPTIONS (line 5)" in refused
     assert "P (line 6)" in left
     assert "hunter" not in "".join(read.warned)
+
+
+def test_what_sh_reads_otherwise_in_single_quotes_is_warned_of(read):
+    found = read(".env", "A='x\\\\hunter2' # \\'\nB='x\\y' # a\\\\b's\nC='a\\\\b'\nC='a'\nD=\"a\\\\b\"\n")
+    assert found == {"A": "x\\hunter2", "B": "x\\y", "C": "a", "D": "a\\b"}
+    _, pairs = read.warned
+    assert "in A (line 1) are read as one" in pairs
+    assert "hunter2" not in pairs
+
+
+def test_a_word_of_sh_that_ends_in_a_backslash_takes_no_line_along(read):
+    """python-dotenv takes the backslash for an escape and looks for the quote's end in the lines below."""
+    assert read(".env", "A='end\\'\nB='x'\n\nC='y\\'\nD='it'\\''s'\nE=1\n") == {
+        "A": "end\\", "B": "x", "C": "y\\", "D": "it's", "E": "1",
+    }  # fmt: skip
+    assert read.warned == []
 
 
 def test_all_lines_that_are_wrong_are_named_at_once(refused):

@@ -7,6 +7,8 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strongroom import SecretProviderRegistry
+from strongroom.cli.commands.render import render
 from strongroom.errors import ConfigurationError
 from strongroom.templating import as_written, environment, names_in, plain_parts
 
@@ -52,5 +54,12 @@ def test_what_init_writes_needs_no_jinja2_and_others_name_the_extra(monkeypatch)
     assert names_in("postgres://{{ DB_USER }}@host") == {"DB_USER"}
     with pytest.raises(ConfigurationError, match="Jinja2") as caught:
         names_in("{{ DB_USER | urlencode }}")
+    assert caught.value.hint == "pip install 'strongroom[templates]'"
+    spec = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    with (
+        SecretProviderRegistry(spec) as registry,
+        pytest.raises(ConfigurationError, match="Jinja2") as caught,
+    ):
+        render("x", "-", registry)
     assert caught.value.hint == "pip install 'strongroom[templates]'"
     environment.cache_clear()

@@ -76,18 +76,20 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
     """Return `text` with secrets filled in.
 
     Raises:
+        ConfigurationError: Jinja2 is not installed.
         UsageError: It is not a template, or asks for what is not there; its lines are not quoted.
     """
-    from jinja2 import TemplateError
-
     from strongroom.templating import environment
+
+    line_end: Literal["\n", "\r\n"] = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
+    templates = environment(line_end)  # first: it says what to install where Jinja2 is not
+    from jinja2 import TemplateError
 
     def secret(key: str, field: str | None = None) -> str:
         return registry.get_secret(key) if field is None else registry.get_field(key, field)
 
     try:
-        line_end: Literal["\n", "\r\n"] = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
-        made = environment(line_end).from_string(text, globals={"secret": secret})
+        made = templates.from_string(text, globals={"secret": secret})
         declared = _needed(registry, text)
         return made.render(declared)
     except StrongroomError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Assignment", "Name", "expanded", "read_assignments", "template"]
 
 _BEFORE: Final = re.compile(r"\s*(?:export[^\S\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\n]*=[^\S\n]*")
+_SINGLE: Final = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
 _DOUBLE: Final = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 _REST: Final = re.compile(r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)")
 _IN_TEXT: Final = re.compile(r"(\\?)\$(?:\{([A-Za-z_]\w*)\}|(\{?[A-Za-z_]\w*))", re.ASCII)
@@ -47,11 +48,15 @@ class Assignment(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A value as it was read, where it ends in the file, and whether a `$NAME` without braces is in it."""
+    """A value as it was read, where it ends in the file, and what of it `sh` might read otherwise.
+
+    `has_bare`: a `$NAME` without braces is in it. `has_pair`: two backslashes in single quotes, read as one.
+    """
 
     parts: tuple[str, ...]
     end: int
     has_bare: bool
+    has_pair: bool = False
 
 
 def read_assignments(
@@ -76,6 +81,7 @@ def read_assignments(
     assignments: dict[str, Assignment] = {}
     lines: dict[str, list[int]] = {}
     bare: dict[str, int] = {}
+    pairs: dict[str, int] = {}
     problems: list[tuple[int, str]] = []
     for line, name, value, problem in _bindings(text):
         if problem is None and variables and not _VARIABLE.fullmatch(name):
@@ -86,12 +92,13 @@ def read_assignments(
             continue
         lines.setdefault(name, []).append(line)
         assignments[name] = Assignment(line, value.parts)
-        bare.pop(name, None)
-        if value.has_bare:
-            bare[name] = line
+        for marked, is_so in ((bare, value.has_bare), (pairs, value.has_pair)):
+            marked.pop(name, None)
+            if is_so:
+                marked[name] = line
     if problems:
         raise _refused(path, problems)
-    _warn(path, assignments, lines, bare, warn)
+    _warn(path, assignments, lines, (bare, pairs), warn)
     if left_out is not None:
         assignments = _without(path, assignments, left_out, warn)
     return _settled(path, assignments, warn)
@@ -126,7 +133,7 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
     """Yield line, name and value of each assignment, or what is wrong with the line."""
     import io
 
-    from dotenv.parser import Reader, parse_binding
+    from dotenv.parser import Position, Reader, parse_binding
 
     reader = Reader(io.StringIO(text))
     waiting: tuple[int, str, _Value, int] | None = None  # one that may go on in the next line
@@ -139,7 +146,9 @@ def _bindings(text: str) -> Iterator[tuple[int, str, _Value, str | None]]:
         if problem is not None:
             word = _shell_word(reader.string, start if waiting is None else waiting[3])
             if word is not None and word[1].end > start:
-                reader.position.advance(reader.string[reader.position.chars : word[1].end])
+                # python-dotenv may have gone past the word's end: `\'` is an escape to it alone.
+                reader.position.set(Position(start, at))
+                reader.position.advance(reader.string[start : word[1].end])
                 yield line if waiting is None else waiting[0], *word, None
                 waiting = None
                 continue
@@ -172,7 +181,8 @@ def _value(said: str, value: str, end: int) -> _Value:
     before = _BEFORE.match(said)
     rest = said[before.end() :] if before is not None else ""
     if rest.startswith("'"):
-        return _Value((value,), end, has_bare=False)
+        single = _SINGLE.match(rest)
+        return _Value((value,), end, has_bare=False, has_pair=single is not None and "\\\\" in single[1])
     double = _DOUBLE.match(rest)
     if double is not None:
         return _of_double(double[1], _IN_DOUBLE, end)
@@ -330,16 +340,22 @@ def _warn(
     path: Path,
     assignments: Mapping[str, Assignment],
     lines: Mapping[str, list[int]],
-    bare: Mapping[str, int],
+    marked: tuple[Mapping[str, int], Mapping[str, int]],
     warn: Callable[[str], object],
 ) -> None:
     for name, numbers in lines.items():
         if len(numbers) > 1:
             listed = ", ".join(map(str, numbers))
             warn(f"{path}: {name} is there {len(numbers)} times (lines {listed}): the last counts")
-    shown = [f"{name} (line {line})" for name, line in bare.items() if name in assignments]
-    if shown:
-        warn(f"{path}: the $ before a name in {', '.join(shown)} is text; what the name holds is ${{NAME}}")
+    bare, pairs = (
+        ", ".join(f"{name} (line {line})" for name, line in one.items() if name in assignments)
+        for one in marked
+    )
+    if bare:
+        warn(f"{path}: the $ before a name in {bare} is text; what the name holds is ${{NAME}}")
+    if pairs:
+        readers = "are read as one, as by python-dotenv; sh keeps both"
+        warn(f"{path}: two backslashes in single quotes in {pairs} {readers}")
 
 
 def _refused(path: Path, problems: Sequence[tuple[int, str]]) -> UsageError:

@@ -12,6 +12,7 @@ from strongroom.cli.errors import UsageError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CIPHERTEXT = "encrypted:"
+_SHELLS_OWN = re.compile(r'[\\"$`]')
 _NO_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -45,6 +46,9 @@ def as_env(values: Mapping[str, str], *, before: str = "") -> str:
 
 
 def _shell_quoted(value: str) -> str:
+    # In single quotes such a backslash is an escape to python-dotenv, and with it to `import`.
+    if "\\\\" in value or "\\'" in f"{value}'":
+        return '"' + _SHELLS_OWN.sub(r"\\\g<0>", value) + '"'
     # zsh takes `=ls` at the beginning, or behind a colon, for the path of a program.
     if "=" in value:
         return "'" + value.replace("'", "'\"'\"'") + "'"
