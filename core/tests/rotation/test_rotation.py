@@ -138,6 +138,50 @@ def test_what_fails_is_in_flight_until_it_is_resumed(abilities, step):
     assert (status.state, status.last_error) == ("current", None)
 
 
+def test_a_resumption_applies_once_more_what_the_target_system_does_not_have(abilities):
+    """It was restored from a backup, or its `apply` said that all went well and had changed nothing."""
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+    careless = SecretRotation(
+        provider, apply=lambda *_: None, verify=target.verify, lock=(lock := MemoryCacheStore())
+    )
+    with pytest.raises(RotationError, match="resume it to try again"):
+        careless.rotate(KEY, NEW)
+    rotation = SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock)
+    assert rotation.status_of(KEY).state == "applied"
+    assert rotation.resume(KEY).state == "current"
+    assert target.calls == [(KEY, OLD, NEW)]
+    assert memory.get_secret(KEY) == NEW == target.password
+    assert not leftovers(memory)
+
+
+def test_a_resumption_leaves_alone_what_the_target_system_has(abilities):
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+    lock = MemoryCacheStore()
+    blind = SecretRotation(provider, apply=target.apply, verify=lambda *_: False, lock=lock)
+    with pytest.raises(RotationError):
+        blind.rotate(KEY, NEW)
+    SecretRotation(provider, apply=target.apply, verify=target.verify, lock=lock).resume(KEY)
+    assert len(target.calls) == 1
+    assert memory.get_secret(KEY) == NEW
+
+
+def test_a_resumption_that_is_refused_again_can_be_rolled_back(abilities):
+    memory, target = memory_with(), Target()
+    provider = backend(memory, abilities)
+    rotation = SecretRotation(
+        provider, apply=target.apply, verify=lambda _, value: value == OLD, lock=MemoryCacheStore()
+    )
+    for way in (rotation.rotate, rotation.resume, rotation.resume):
+        with pytest.raises(RotationError, match="verify failed"):
+            way(KEY)
+        assert rotation.status_of(KEY).state == "applied"
+    assert len(target.calls) == 3
+    assert rotation.rollback(KEY).state == "rolled_back"
+    assert target.password == OLD == memory.get_secret(KEY)
+
+
 def test_a_verification_that_returns_false_has_failed_and_none_has_not(abilities):
     memory, lock = memory_with(), MemoryCacheStore()
     provider = backend(memory, abilities)

@@ -187,8 +187,8 @@ def test_who_has_no_rotator_leaves_it_to_the_others(abilities):
     assert rotator.good == {NEW}
 
 
-@pytest.mark.parametrize("grace", [0, 60])
-def test_after_a_death_at_any_step_one_value_is_left(abilities, grace):
+@pytest.mark.parametrize(("grace", "way"), [(0, "resume"), (60, "resume"), (0, "rollback"), (60, "rollback")])
+def test_after_a_death_at_any_step_one_value_is_left(abilities, grace, way):
     for after in (False, True):
         for step in range(1, 200):
             memory, rotator, clock, mortal = memory_with(), Passwords(), Clock(), Mortal()
@@ -206,11 +206,62 @@ def test_after_a_death_at_any_step_one_value_is_left(abilities, grace):
                 break
             mortal.live_on()
             with suppress(RotationError):
-                rotation().resume(KEY)
+                getattr(rotation(), way)(KEY)
             clock.pass_by(seconds=grace + 1)
             assert rotation().status_of(KEY).state == "current"
             assert rotator.good == {memory.get_secret(KEY)}, (step, after)
             assert leftovers(memory) == []
+    assert step > 5
+
+
+def test_a_value_that_was_rolled_back_to_has_one_grace_as_it_is_replaced(abilities):
+    """Also where the rotation that is undone had not ended: its old value is not good for ever."""
+    for step in range(5, 200):
+        memory, rotator, clock, mortal = memory_with(), Passwords(), Clock(), Mortal()
+        provider = backend(memory, abilities, mortal)
+        rotation = rotation_with(provider, rotator, clock, grace_seconds=60)
+        mortal.die_at(step)
+        ended = False
+        with suppress(Killed):
+            rotation.rotate(KEY, NEW)
+            ended = True
+        mortal.live_on()
+        if memory.get_secret(KEY) == OLD:
+            continue
+        assert rotation_with(provider, rotator, clock, grace_seconds=60).rollback(KEY).state == "rolled_back"
+        assert memory.get_secret(KEY) == OLD
+        rotation.rotate(KEY, "third")
+        assert rotator.good == {OLD, "third"}
+        clock.pass_by(seconds=61)
+        rotation.status_of(KEY)
+        assert rotator.good == {"third"}
+        assert leftovers(memory) == []
+        if ended:
+            break
+
+
+def test_a_death_in_a_rollback_leaves_no_value_good_for_ever(abilities):
+    for step in range(1, 200):
+        memory, rotator, clock, mortal = memory_with(), Passwords(), Clock(), Mortal()
+        provider = backend(memory, abilities, mortal)
+        rotator.broken = ("retire",)
+        rotation = rotation_with(provider, rotator, clock)
+        with pytest.raises(RotationError):
+            rotation.rotate(KEY, NEW)  # readers have the new value, and it is in flight
+        rotator.broken = ()
+        mortal.die_at(step)
+        try:
+            rotation_with(provider, rotator, clock).rollback(KEY)
+        except Killed:
+            mortal.live_on()
+        else:
+            break
+        with suppress(RotationError):
+            rotation_with(provider, rotator, clock).resume(KEY)
+        clock.pass_by(days=1)
+        assert rotation.status_of(KEY).state == "current"
+        assert rotator.good == {memory.get_secret(KEY)}, step
+        assert leftovers(memory) == []
     assert step > 5
 
 
@@ -231,11 +282,14 @@ def test_a_repeated_step_has_its_id_again_and_no_other_step_has_it():
     rotation.rotate(KEY, NEW)  # the same values once more: another rotation
     steps = [(name, step.name, step.id) for name, step in rotator.steps if name != "retire"]
     ids = [one[2] for one in steps]
-    assert ids[1] == ids[2] == ids[3]
-    assert len(set(ids)) == len(ids) - 2
-    assert [one[1] for one in steps[:6]] == ["apply", "verify", "verify", "verify", "rollback", "verify"]
+    assert ids[0] == ids[3]
+    assert ids[1] == ids[2] == ids[4] == ids[5]
+    assert len(set(ids)) == len(ids) - 4
+    tried = ["apply", "verify"]
+    refused = ["verify", "apply", "verify"]  # the resumption lets the target system have it once more
+    assert [one[1] for one in steps[:8]] == [*tried, *refused, "verify", "rollback", "verify"]
     olds = [step.old for name, step in rotator.steps if name != "retire"]
-    assert olds[:4] == [OLD] * 4
+    assert olds[:6] == [OLD] * 6
     assert OLD not in repr(rotator.steps)
     assert current_step() is None
 

@@ -212,6 +212,8 @@ class RotationRun:
                 record, self._fresh, self._effect = disturbed.record, False, None
 
     def _forward(self, record: Record) -> RotationResult:
+        if record.state == "applied":
+            record = self._looked_at_again(record)
         if record.state == "pending":
             untouched = self._fresh or not record.begun
             record = self._staged(record)
@@ -229,6 +231,17 @@ class RotationRun:
         self._effect = f"the {kind} of {show_key(self._key)} took effect"
         return self._ended(record, self._settings.grace)
 
+    def _looked_at_again(self, record: Record) -> Record:
+        """Return `record`, which another attempt has applied, as verified, or as to be applied once more.
+
+        A target system may have lost what it took, and a program may have changed nothing.
+        """
+        if self._settings.apply is None or self._settings.verify is None:
+            return record
+        if self._system.takes(self._new(record), record):
+            return self._passed(record, "verified", step="promote")
+        return replace(record, state="pending")
+
     # --- back ---
 
     def undo(self, record: Record) -> RotationResult:
@@ -239,7 +252,8 @@ class RotationRun:
         """
         while not record.abandoned and self._secret.readers(record, self._secret.look()) == "new":
             try:
-                settled = self._settled(record, timedelta.max)
+                # As long as an attempt may take to put the value back: a death leaves no value good for ever.
+                settled = self._settled(record, max(self._settings.grace, self._settings.patience))
             except DisturbedError as disturbed:  # putting the value back sets the target again
                 record, self._fresh = disturbed.record, False
             else:
@@ -436,7 +450,7 @@ class RotationRun:
         else:
             if self._settings.rotator is not None and self._system.retirer() is not None:
                 self._system.retire(record, self._new(record), record.old)
-            self._held.close(record, "current", self._system.left_of(record))
+            self._held.close(record, "current", self._still_stale(record))
         state: RotationState = "rolled_back" if record.undoes else "current"
         return RotationResult(
             self._key, state, record.old_version, record.new_version, self._settings.clock()
@@ -450,7 +464,7 @@ class RotationRun:
         except OverflowError:  # raised again by each resumption, as the new value is current by now
             until = datetime.max.replace(tzinfo=now.tzinfo)
         new = self._secret.new(record) if record.new_version is None else None
-        stale = self._system.left_of(record)
+        stale = self._still_stale(record)
         if record.old is not None and self._system.retirer() is not None:
             stale = (*stale, (record.old, until.isoformat()))
         settled = self._held.save(
@@ -472,6 +486,10 @@ class RotationRun:
         return settled
 
     # --- values that the target system still takes ---
+
+    def _still_stale(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Take away what is stale by now, and return what is not, of a rotation that took effect."""
+        return self._system.left_of(record, self._secret.new(record)) if record.stale else ()
 
     def _relieved(self, record: Record) -> Record:
         """Return `record`, which is settled, without what was stale by now and could be taken away."""
@@ -508,7 +526,7 @@ class RotationRun:
     def _take_back(self, record: Record, look: Look, goal: str) -> None:
         """Let the target system have `goal`, which is what readers get."""
         assert self._settings.apply is not None  # noqa: S101  # the caller asked
-        if self._secret.readers(record, look) == "other" and self._system.takes(goal):
+        if self._secret.readers(record, look) == "other" and self._system.takes(goal, record):
             return  # whoever set it has changed the target system too
         new = self._secret.new(record)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,12 +89,19 @@ class TargetSystem:
         number = hmac.digest(record.id.encode(), identity, "sha256").hex()[:32]
         return RotationStep(number, name, old, repeated=not first)
 
-    def takes(self, value: str) -> bool:
-        """Tell whether `verify` says that `value` works; where there is no `verify`, it is not known to."""
+    def takes(self, value: str, record: Record | None = None) -> bool:
+        """Tell whether `verify` says that `value` works; where there is no `verify`, it is not known to.
+
+        `record` is that of the rotation in which it is asked.
+        """
         if self._settings.verify is None:
             return False
+        step: Any = nullcontext()
+        if record is not None:
+            step = stepping(self._step(record, "verify", (value,), first=False))
         try:
-            return self._settings.verify(self._key, value) is not False
+            with step:
+                return self._settings.verify(self._key, value) is not False
         except Exception:  # noqa: BLE001  # a stranger's function may raise anything at all
             return False
 
@@ -116,17 +123,20 @@ class TargetSystem:
             if value is not None and value != current:
                 self.call(record, "retire", retirer.retire, value, current, hint=_STALE_STAYS)
 
-    def left_of(self, record: Record) -> tuple[tuple[str, str], ...]:
+    def left_of(self, record: Record, readers_get: str | None = None) -> tuple[tuple[str, str], ...]:
         """Take away what is stale by now, and return what is not.
+
+        `readers_get` is a value that is current again, and therefore not stale any more.
 
         Raises:
             RotationError: One of them cannot be taken away.
         """
-        if not record.stale or self._settings.rotator is None:
-            return record.stale
+        stale = tuple(one for one in record.stale if one[0] != readers_get)
+        if not stale or self._settings.rotator is None:
+            return stale
         now = self._settings.clock()
-        left = [one for one in record.stale if datetime.fromisoformat(one[1]) >= now][-_STALE:]
-        over = [value for value, until in record.stale if (value, until) not in left]
+        left = [one for one in stale if datetime.fromisoformat(one[1]) >= now][-_STALE:]
+        over = [value for value, until in stale if (value, until) not in left]
         if over:
             kept = [value for value, _ in left]
             current = self._secret.value(self._secret.look())

@@ -389,33 +389,58 @@ class RotatorConformance:
     def test_a_process_that_is_killed_at_any_step_loses_nothing(
         self, rotator: Rotator, logs_in: Callable[[str], bool], store: _FileStore
     ) -> None:
-        """Afterwards one value is what readers get and the target system takes, and nothing is in flight."""
+        """One value is what readers get and the target system takes, or a rotation is shown in flight.
+
+        Whoever comes next finishes it, or undoes it: afterwards nothing is in flight.
+        """
         killed = 0
         turns = list(itertools.product((False, True), (0, 60))) * self.deaths_times
+        ways = "resume", "rollback", "rollback", "resume"
         for turn, (after, grace) in enumerate(turns):
+            way = ways[(turn + turn // len(ways)) % len(ways)]
             for step in itertools.count(1 + turn % self.deaths_every, self.deaths_every):
                 before = store.get_secret(KEY)
                 new = _made(rotator, before)
                 if not _dies(rotator, store, new, _Death(step, after=after), grace):
-                    _finish(rotator, store, grace)
+                    _finish(rotator, store, grace, "resume")
                     break
                 killed += 1
-                assert store.get_secret(KEY) in {before, new}
-                _finish(rotator, store, grace)
-                current = store.get_secret(KEY)
                 situation = f"killed {'after' if after else 'before'} step {step}"
-                assert logs_in(current), f"{situation}: what readers get is not taken"
-                stale = before if current == new else new
-                assert self.keeps_old or not logs_in(stale), f"{situation}: both are taken"
+                shown = SecretRotation(store).status_of(KEY).state  # without the rotator, to change nothing
+                if shown == "current":
+                    self._has_one(store, logs_in, before, new, situation, within_grace=grace > 0)
+                else:
+                    assert store.get_secret(KEY) in {before, new}, situation
+                _finish(rotator, store, grace, way)
+                self._has_one(store, logs_in, before, new, f"{situation}, then {way}")
+                if way == "rollback" and shown != "current":
+                    assert store.get_secret(KEY) == before, f"{situation}: it was not undone"
         assert killed, "there was nothing to die at"
 
+    def _has_one(
+        self,
+        store: _FileStore,
+        logs_in: Callable[[str], bool],
+        before: str,
+        new: str,
+        situation: str,
+        *,
+        within_grace: bool = False,
+    ) -> None:
+        """Assert that the target system takes what readers get, and not the other value as well."""
+        current = store.get_secret(KEY)
+        assert current in {before, new}, f"{situation}: readers get neither of both"
+        assert logs_in(current), f"{situation}: what readers get is not taken"
+        other = before if current == new else new
+        assert self.keeps_old or within_grace or not logs_in(other), f"{situation}: both are taken"
 
-def _finish(rotator: Rotator, store: _FileStore, grace: int) -> None:
-    """Go on with what is in flight, and let the grace pass."""
+
+def _finish(rotator: Rotator, store: _FileStore, grace: int, way: str) -> None:
+    """Go on with what is in flight, or undo it, and let the grace pass."""
     clock = _Clock()
     rotation = SecretRotation(store, rotator=rotator, grace_seconds=grace, clock=clock)
     with suppress(RotationError):
-        rotation.resume(KEY)
+        getattr(rotation, way)(KEY)
     clock.now += timedelta(seconds=grace + 1)
     assert rotation.status_of(KEY).state == "current"
     assert record_key(KEY) not in store.list_secrets(), "something is left of the rotation"
