@@ -432,10 +432,15 @@ def test_render_is_whole_private_and_sandboxed(strongroom):
         ("{% for %}", 2),
         ("{{ secret('nope') }}", 3),
         ("{{ PASSWORD + 1 }}", 2),
+        ("{{ {}[PASSWORD] }}", 2),
+        ("{{ ('x'|attr(secret('database/password'))).y }}", 2),
+        ("{{ {'nope': PASSWORD}.nope[PASSWORD].nope }}", 2),
     ):
         Path("t").write_text(bad)
         refused = strongroom("render", "t", "-o", "out", expected=code)
         assert "long enough" not in refused.stderr
+    Path("t").write_text("{{ {}['mispelt'] }}")
+    assert "no attribute 'mispelt'" in strongroom("render", "t", expected=2).stderr
     assert Path("out").read_text() == "<b> long enough 5433\n"
     assert not [name for name in os.listdir() if name.startswith(".out")]
 

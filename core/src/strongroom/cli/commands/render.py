@@ -96,18 +96,25 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
         raise
     except TemplateError as error:
         line = getattr(error, "lineno", None)
-        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error)}"
+        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error, text)}"
     except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
         problem = f"{name}: {type(error).__name__} while it was rendered"
     raise errors.UsageError(problem)
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, text: str) -> str:
     from jinja2 import TemplateSyntaxError, UndefinedError
 
-    # Both name what stands in the template; other errors may hold what was filled in.
-    known = isinstance(error, TemplateSyntaxError | UndefinedError)
-    return str(error.args[0]) if known and error.args else "refused"
+    said = str(error.args[0]) if error.args else ""
+    if isinstance(error, TemplateSyntaxError):
+        return said or "refused"
+    if isinstance(error, UndefinedError):
+        # Of an object's members each may be named by a secret's value: `{{ settings[secret("stage")] }}`.
+        of, member, name = said.partition(" has no ")
+        if not member or name.partition(" ")[2].strip("'\"") in text:
+            return said
+        return f"{of} has no member of a name that was filled in"
+    return "refused"  # it may hold what was filled in
 
 
 def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
