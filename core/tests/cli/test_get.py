@@ -99,6 +99,19 @@ def test_errors_are_those_of_the_whole_way(strongroom):
     assert json.loads(done.stderr)["error"]["type"] == "SecretNotFoundError"
 
 
+def test_a_variable_that_changed_is_told_as_on_the_whole_way(strongroom):
+    Path("strongroom.yaml").write_text(
+        SPEC.replace("key_file: app.key", 'key_file: app.key, timeout: "${env:SECONDS_OF_TEST}"')
+    )
+    assert strongroom("get", "a/b", SECONDS_OF_TEST="5").stdout == "value"
+    for changed, words in (({}, "is not set"), ({"SECONDS_OF_TEST": "soon"}, "a number")):
+        for command in (["get", "a/b"], ["run", "--", "true"]):
+            refused = strongroom(*command, **changed)
+            assert refused.returncode == 2
+            assert words in refused.stderr
+            assert "soon" not in refused.stderr
+
+
 def test_json_and_fields_are_the_same_on_both_ways(strongroom):
     strongroom("set", "j", stdin='{"user": {"name": "amy"}}')
     expected = {"key": "j", "value": "amy", "pipeline": "app"}

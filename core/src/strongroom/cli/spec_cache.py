@@ -91,6 +91,10 @@ class CachedSpec:
             close()
 
 
+_NOT_SO = (ValueError, LookupError, TypeError, AttributeError, OSError)
+"""What goes wrong where the environment, or what was written down, is not as it was."""
+
+
 def recall(settings: GlobalOptions) -> CachedSpec | None:
     """Return what answers every key; None where that is not known, or not plain.
 
@@ -110,10 +114,13 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     recalled.closed()
     from strongroom.spec.recalling import Options, folder_of
 
-    options = Options(recalled, folder_of(recalled.spec.path), _not_here)
-    options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
-    component = pipeline["provider"]
-    made = _made(component["factory"], options.prepare(component, _not_here))
+    try:
+        options = Options(recalled, folder_of(recalled.spec.path), _not_here)
+        options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
+        component = pipeline["provider"]
+        made = _made(component["factory"], options.prepare(component, _not_here))
+    except _NOT_SO:
+        return None  # a variable that is not set, or holds what its option does not take: the whole way tells
     if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
         return None
     return CachedSpec(made, pipeline["name"], recalled)
