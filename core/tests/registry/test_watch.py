@@ -11,6 +11,7 @@ import pytest
 from strongroom import SecretProviderRegistry, TenantContext, current_tenant
 from strongroom.aio import AsyncSecretRegistry
 from strongroom.errors import (
+    AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
     InvalidKeyError,
@@ -487,6 +488,74 @@ def test_a_key_that_is_refused_does_not_hide_the_others(kind, caplog):
     assert caplog.text.count("PermissionDeniedError") == 1
     provider.error = None
     assert [[one[:2] for one in batch] for batch in driven.pass_seconds(90)][1:] == [[("a", "set")]]
+
+
+@pytest.mark.parametrize("kind", [Polled, Versioned, Batched])
+@pytest.mark.parametrize("keys", [["a", "b"], ["p/"]], ids=["keys", "prefix"])
+@pytest.mark.parametrize("error", [AuthenticationError, PermissionDeniedError])
+def test_a_right_that_is_taken_away_later_is_said_once_and_again_when_it_is_back(kind, keys, error, caplog):
+    """With pipeline and address; hooks, and so the audit log, see a watch that was denied."""
+    provider = kind()
+    names = ["a", "b"] if keys != ["p/"] else ["p/a", "p/b"]
+    provider.kept = dict.fromkeys(names, "1")
+    denied = []
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            if event.outcome != "ok":
+                denied.append((event.operation, event.key, event.outcome, event.pipeline))
+
+    registry = over(provider)
+    registry.add_hook(Recorder())
+    driven = Driven(provider, keys, registry=registry)
+    provider.error = error("kind: read at https://secrets.example.com: status 403")
+    driven.pass_seconds(400)
+    lost = [one for one in caplog.messages if error.__name__ in one]
+    # Where keys are asked for one by one they are refused one by one.
+    one_by_one = error is PermissionDeniedError and kind is not Batched
+    assert len(lost) == (len({*names, *keys}) if one_by_one else 1)
+    assert all("pipeline app" in one and "https://secrets.example.com" in one for one in lost)
+    assert all(one.levelno == logging.WARNING for one in caplog.records)
+    watched = {*names, *keys} if one_by_one else keys
+    assert sorted(denied) == [("watch", key, "denied", "app") for key in sorted(watched)]
+    assert driven.heard.batches == []
+    caplog.clear()
+    provider.error = None
+    provider.kept = dict.fromkeys(names, "2")
+    assert {one[0] for batch in driven.pass_seconds(400) for one in batch} == set(names)
+    assert [one for one in caplog.messages if "again" in one]
+    assert len(caplog.messages) == len(lost)
+    assert len(denied) == len(watched)
+
+
+def test_a_hook_that_fails_at_a_refusal_does_not_end_the_watch(caplog):
+    provider = Versioned()
+    provider.kept = {"a": "1"}
+    registry = over(provider)
+
+    class Failing(SecretHook):
+        def before(self, event):
+            if provider.error is not None:
+                raise RuntimeError("s3cret")
+
+    registry.add_hook(Failing())
+    driven = Driven(provider, ["a"], registry=registry)
+    provider.error = PermissionDeniedError("no")
+    driven.pass_seconds(60)
+    assert "a hook failed at the event of a refusal: RuntimeError" in caplog.text
+    assert "s3cret" not in caplog.text
+    provider.error, provider.kept = None, {"a": "2"}
+    assert driven.pass_seconds(60)
+
+
+def test_many_refused_keys_are_one_line(caplog):
+    provider = Batched()
+    provider.kept = {f"k{number}": "1" for number in range(50)}
+    driven = Driven(provider, list(provider.kept))
+    provider.error = PermissionDeniedError("no")
+    driven.pass_seconds(60)
+    assert len(caplog.messages) == 1
+    assert "'k0', 'k1', 'k2' and 47 more cannot be asked for" in caplog.messages[0]
 
 
 def test_a_fallback_is_told_where_its_answer_changes_whichever_member_wrote():

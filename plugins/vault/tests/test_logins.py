@@ -14,7 +14,10 @@ import requests
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from log_listener import listening
+from strongroom import SecretProviderRegistry
 from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, ThrottledError
+from strongroom.hooks import SecretHook
 from strongroom_vault import VaultSecretProvider, refusals
 
 VALUE = "a-value-that-no-message-may-tell"
@@ -204,6 +207,56 @@ def test_a_token_file_is_read_again_when_its_token_has_died(server, mount, polic
         file.unlink()
         with pytest.raises(ConfigurationError):
             provider.get_secret("k")
+
+
+@pytest.mark.parametrize("lost", ["token", "policy"])
+def test_a_watch_that_loses_its_right_says_so_once_and_again_when_it_is_back(
+    server, mount, policy, tmp_path, lost
+):
+    rules = server.client.sys.read_policy(policy)["data"]["rules"]
+
+    def token():
+        return server.client.auth.token.create(policies=[policy])["auth"]["client_token"]
+
+    file, heard, outcomes = tmp_path / "token", threading.Event(), []
+    file.write_text(token())
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            outcomes.append((event.operation, event.key, event.outcome))
+
+    with (
+        VaultSecretProvider(server.url, server.token, mount) as writer,
+        VaultSecretProvider(
+            server.url, auth={"method": "token_file", "path": str(file)}, mount_point=mount
+        ) as watched,
+        SecretProviderRegistry(
+            {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+        ) as registry,
+        listening() as log,
+    ):
+        writer.set_secret("k", "1")
+        registry.register("team", watched, prefix="")
+        registry.add_hook(Recorder())
+        with registry.watch("k", lambda _: heard.set(), poll_seconds=0.05):
+            if lost == "token":
+                server.client.auth.token.revoke(file.read_text())
+            else:
+                server.client.sys.create_or_update_policy(
+                    policy, 'path "other/*" { capabilities = ["read"] }'
+                )
+            kind = "AuthenticationError" if lost == "token" else "PermissionDeniedError"
+            log.wait("pipeline team", kind, server.url)
+            writer.set_secret("k", "2")
+            if lost == "token":
+                file.write_text(token())
+            else:
+                server.client.sys.create_or_update_policy(policy, rules)
+            log.wait("pipeline team", "again")
+            assert heard.wait(60)
+    assert sum(kind in one for one in log.messages) == 1
+    assert outcomes[:2] == [("watch", "k", "ok"), ("watch", "k", "denied")]
+    assert outcomes.count(("watch", "k", "denied")) == 1
 
 
 # --- tokens that end ---

@@ -32,12 +32,12 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
-    show_key,
 )
 from strongroom.keys import is_reserved
 from strongroom.parallel import Take, never_collect, renew_after_fork
 from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
 from strongroom.providers import SecretChange, Watchable
+from strongroom.registry.watch_trouble import OF_ALL_KEYS, note_failure, note_refused_keys, note_success
 from strongroom.registry.watched import Mark, Names, WatchedGroup, as_prefix, group_of, own_name
 from strongroom.tenancy import TenantContext, current_tenant
 
@@ -293,18 +293,12 @@ class Watch(ProcessBound):
             self._compare_all(group)
         if not group.pushes and now >= group.due:
             self._poll(group, now)
-        if group.down:
-            _log.info("watch: pipeline %s answers again", group.pipeline.name)
-        group.pause, group.down = 0.0, False
+        note_success(group)
+        group.pause = 0.0
 
     def _failed(self, group: WatchedGroup, error: Exception) -> None:
         """Try again after a pause; an outage is not a change."""
-        if not group.down:
-            _log.warning(
-                "watch: pipeline %s cannot be asked for changes (%s); it is tried again", group.pipeline.name,
-                type(error).__name__,
-            )  # fmt: skip
-        group.down = True
+        note_failure(group, error)
         group.pause = min(
             max(group.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE, max(self._poll_seconds, _FIRST_PAUSE)
         )
@@ -430,20 +424,26 @@ class Watch(ProcessBound):
     def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
         if not group.by_value:
             try:
-                return {key: metadata.version for key, metadata in self._described(group, keys).items()}
+                marks = {key: metadata.version for key, metadata in self._described(group, keys).items()}
             except UnsupportedOperationError:  # as KV version 1 says it, of which nobody knew before
                 group.by_value = True
                 if group.known:
                     group.marks, group.known, group.rescan = {}, False, True
             except StrongroomError as error:
-                if self._starting or isinstance(error, BackendUnavailableError):
+                if self._starting or isinstance(error, OF_ALL_KEYS):
                     raise
                 return self._one_by_one(group, keys, lambda key: self._described(group, [key])[key].version)
+            else:
+                note_refused_keys(group, keys, {})
+                return dict[str, Mark](marks)
         try:
-            return {key: self._hash(value) for key, value in self._read(group, keys).items()}
+            hashes = {key: self._hash(value) for key, value in self._read(group, keys).items()}
         except StrongroomError as error:
-            if self._starting or isinstance(error, BackendUnavailableError):
+            if self._starting or isinstance(error, OF_ALL_KEYS):
                 raise
+        else:
+            note_refused_keys(group, keys, {})
+            return dict[str, Mark](hashes)
         return self._one_by_one(group, keys, lambda key: self._hash(group.chain.get_secret(key)))
 
     def _one_by_one(
@@ -451,20 +451,18 @@ class Watch(ProcessBound):
     ) -> dict[str, Mark]:
         """Return the marks of `keys`, the old one where a key is refused: it must not hide the others."""
         marks: dict[str, Mark] = {}
+        refused: dict[str, StrongroomError] = {}
         for key in keys:
-            try:
-                marks[key] = mark_of(key)
-                group.refused.discard(key)
-            except (SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
-                group.refused.discard(key)
-            except BackendUnavailableError:
-                raise
-            except StrongroomError as error:
-                if key in group.marks:
-                    marks[key] = group.marks[key]
-                if key not in group.refused:
-                    group.refused.add(key)
-                    _log.warning("watch: %s cannot be asked for: %s", show_key(key), type(error).__name__)
+            with suppress(SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
+                try:
+                    marks[key] = mark_of(key)
+                except (SecretNotFoundError, *OF_ALL_KEYS):
+                    raise
+                except StrongroomError as error:
+                    refused[key] = error
+                    if key in group.marks:
+                        marks[key] = group.marks[key]
+        note_refused_keys(group, keys, refused)
         return marks
 
     def _described(self, group: WatchedGroup, keys: list[str]) -> dict[str, Any]:

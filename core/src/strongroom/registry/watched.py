@@ -48,7 +48,7 @@ class WatchedGroup:
         round: The keys that are still to be asked for in this interval, where they are asked one by one.
         due: When the next poll is.
         pause: How long to wait after a failure.
-        down: Whether the source was unavailable last time.
+        failing: The class of the error by which the source failed last time; empty where it did not.
         refused: The keys that could not be asked for last time, which was logged.
     """
 
@@ -71,7 +71,7 @@ class WatchedGroup:
     step: float = 0.0
     due: float = 0.0
     pause: float = 0.0
-    down: bool = False
+    failing: str = ""
     refused: set[str] = field(default_factory=set)
     subscriptions: list[Closeable] = field(default_factory=list)
 

@@ -65,6 +65,11 @@ class Client:
         self._begin_again()
         renew_after_fork(self, Client._after_fork)
 
+    @property
+    def address(self) -> str:
+        """The members' addresses, for messages."""
+        return ", ".join(self._endpoints)
+
     def call(self, doing: str, path: str, body: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
         """Return the answer to a request.
 
@@ -143,7 +148,7 @@ class Client:
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
         raise refused or BackendUnavailableError(
-            f"{TYPE_NAME}: {doing}: no member of {', '.join(self._endpoints)} answers: {failed}",
+            f"{TYPE_NAME}: {doing}: no member of {self.address} answers: {failed}",
             provider=TYPE_NAME,
             hint="is the cluster running, and are those its client addresses?",
         )

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from strongroom.deadlines import Deadline
+from strongroom.errors import AuthenticationError, PermissionDeniedError
 from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_etcd.client import Client
-from strongroom_etcd.errors import DENIED, ServerError
+from strongroom_etcd.errors import DENIED, ServerError, translate
 from strongroom_etcd.http import HTTPConnection, LostError
 
 __all__ = ["Listener"]
@@ -55,6 +56,7 @@ class Listener:
         self._changed = changed
         self._next = 0
         self._missed = False
+        self._refused = False
         self._ended = threading.Event()
         self._process = os.getpid()
         self._connection: HTTPConnection | None = None
@@ -105,6 +107,9 @@ class Listener:
             try:
                 if self._connection is None:
                     self._lines = self._begin(Deadline(_CONNECT_SECONDS))
+                if self._refused:
+                    self._refused = False
+                    _log.warning("changes at %s are heard again", self._client.address)
                 if self._missed:
                     self._missed = False
                     self._tell(None)
@@ -114,12 +119,25 @@ class Listener:
             except _CancelledError:
                 pass
             except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
-                _log.info("the watch stopped: %s", type(error).__name__)
+                self._stopped(error)
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
             if not self._ended.wait(pause):
                 pause = min(pause * 2, _PAUSES[1])
+
+    def _stopped(self, error: Exception) -> None:
+        """Say once that the right is gone, and let whoever listens look for itself: it meets the error."""
+        failed = translate(error, "watch") if isinstance(error, ServerError) else error
+        if not isinstance(failed, AuthenticationError | PermissionDeniedError):
+            _log.info("the watch stopped: %s", type(error).__name__)
+        elif not self._refused:
+            self._refused = True
+            _log.warning(
+                "changes at %s are not heard (%s: %s); it is tried again",
+                self._client.address, type(failed).__name__, failed,
+            )  # fmt: skip
+            self._tell(None)
 
     def _take(self, message: dict[str, Any]) -> None:
         """Pass on the events of a message, those of each transaction together."""

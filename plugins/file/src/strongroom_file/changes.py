@@ -162,7 +162,10 @@ class ChangeWatcher:
 
             self._seen, self._sure = self._signature(), time.monotonic()
             self._read(compare)
-            self._picture, self._failing = now, False
+            if self._failing:
+                self._failing = False
+                _log.warning("the store %s can be asked for changes again", self._path)
+            self._picture = now
             if changes:
                 self._subscribers.queue(changes)
         self._subscribers.tell()
@@ -202,7 +205,11 @@ class ChangeWatcher:
         except StrongroomError as error:
             if not self._failing:
                 self._failing = True
-                _log.warning("the store cannot be asked for changes: %s", type(error).__name__)
+                _log.warning(
+                    "the store %s cannot be asked for changes (%s); it is tried again",
+                    self._path, type(error).__name__,
+                )  # fmt: skip
+                self._subscribers.tell([])  # whoever listens looks for itself, and meets the error
 
     def _signature(self) -> object:
         signature: list[tuple[int, int, int] | None] = []

@@ -10,6 +10,7 @@ from typing import Final
 
 import psycopg
 from strongroom.deadlines import Deadline
+from strongroom.errors import AuthenticationError, PermissionDeniedError
 from strongroom.parallel import never_collect, renew_after_fork
 
 from strongroom_postgresql.connection import Connection, Statement
@@ -55,6 +56,7 @@ class Listener:
         self._connect = connect
         self._channel = channel.decode()
         self._changed = changed
+        self._refused = False
         self._ended = threading.Event()
         self._connection: Connection | None = connection
         self._process = os.getpid()
@@ -90,10 +92,13 @@ class Listener:
                     connection = self._connection = self._connect(Deadline(_CONNECT_SECONDS))
                     self._listen(connection)
                     pause = _PAUSES[0]
+                    if self._refused:
+                        self._refused = False
+                        _log.warning("notices of changes come again")
                     self._tell(None)
                 self._hear(connection)
             except Exception as error:  # noqa: BLE001  # whatever ended it, it is tried again
-                _log.info("notices of changes stopped: %s", type(error).__name__)
+                self._stopped(error)
             self._connection = None
             if connection is not None:
                 connection.close()
@@ -101,6 +106,17 @@ class Listener:
                 pause = min(pause * 2, _PAUSES[1])
         os.close(self._wake_reader)
         os.close(self._wake)
+
+    def _stopped(self, error: Exception) -> None:
+        """Say once that the right is gone, and let whoever listens look for itself: it meets the error."""
+        if not isinstance(error, AuthenticationError | PermissionDeniedError):
+            _log.info("notices of changes stopped: %s", type(error).__name__)
+        elif not self._refused:
+            self._refused = True
+            _log.warning(
+                "notices of changes do not come (%s: %s); it is tried again", type(error).__name__, error
+            )
+            self._tell(None)
 
     def _hear(self, connection: Connection) -> None:
         """Pass on what is notified until the connection is lost, or this one closed."""
