@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import Counter, deque
@@ -27,6 +26,17 @@ Values = Iterator[tuple[dict[str, str], float]]
 """Numbers, each with its labels."""
 _RESULTS = {"hit": "hits", "miss": "misses", "stale": "stale", "negative": "negative"}
 _SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
+
+
+class _Guard:
+    """A lock that a forked child has free, also where a thread of its parent held it."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self, _Guard.renew)
+
+    def renew(self) -> None:
+        self.lock = threading.Lock()
 
 
 class _Counted:
@@ -60,8 +70,7 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("strongroom", meter_provider=provider)
-        self._begin_again()
-        renew_after_fork(self, Instruments._begin_again)
+        self._guard = _Guard()
         self._registries: weakref.WeakKeyDictionary[SecretProviderRegistry, tuple[_Counted, RotationsDue]]
         self._registries = weakref.WeakKeyDictionary()
         self._ended: deque[_Counted] = deque()
@@ -95,12 +104,9 @@ class Instruments:
             ask = partial(_observed, observe, min if name.startswith("lease") else add)
             create(f"strongroom.{name}", callbacks=[ask], unit=unit, description=description)
 
-    def _begin_again(self) -> None:
-        self._lock = threading.Lock()
-
     def watch(self, registry: SecretProviderRegistry, due: RotationsDue) -> None:
         """Ask `registry` too, as long as it lives; of several hooks of one registry the first counts."""
-        with self._lock:
+        with self._guard.lock:
             if registry not in self._registries:
                 counted = _Counted()
                 self._registries[registry] = counted, due
@@ -108,13 +114,13 @@ class Instruments:
 
     def keep(self, registry: SecretProviderRegistry) -> None:
         """Take what `registry` has counted until now into the counters, which outlive it."""
-        with self._lock:
+        with self._guard.lock:
             known = self._registries.get(registry)
             if known is not None:
                 known[0].see(registry)
 
     def _counted(self) -> _Counted:
-        with self._lock:
+        with self._guard.lock:
             while self._ended:
                 self._before.add(self._ended.popleft())
             total = _Counted()
@@ -159,22 +165,14 @@ def _observed(
         yield Observation(value, dict(name))
 
 
-_lock = threading.Lock()
-
-
-def _unlocked() -> None:
-    global _lock  # noqa: PLW0603  # a thread of a forked child's parent may have held it
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_unlocked)
+_making = _Guard()
 _instruments: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
     """Return the instruments of a meter provider, or of the global one; made at the first call."""
     chosen = provider if provider is not None else metrics.get_meter_provider()
-    with _lock:
+    with _making.lock:
         instruments = _instruments.get(chosen)
         if instruments is None and provider is None:
             # The API hands what was made before the global provider was set over to that one.
