@@ -194,3 +194,126 @@ class Moves(RuleBasedStateMachine):
 
 TestMoves = Moves.TestCase
 TestMoves.settings = settings(max_examples=3, stateful_step_count=8, deadline=None)
+
+
+OTHER = "provider: {{type: file, file_path: {}, key_file: app.key}}"
+HERE = f"pipelines: {{app: {{{OTHER.format('secrets.enc')}}}}}\n"
+THERE = f"pipelines: {{app: {{{OTHER.format('new.enc')}}}}}\n"
+BOTH = f"pipelines: {{app: {{{OTHER.format('secrets.enc')}}}, new: {{{OTHER.format('new.enc')}}}}}\n"
+ELSEWHERE = {
+    "a route": (
+        f"{BOTH}default: app\nroutes: [{{prefix: db/, pipeline: new}}]\n",
+        "is still at 'db/pw' of pipeline 'app': `strongroom --pipeline app get --key db/pw",
+    ),
+    "a route that strips its prefix": (
+        f"{HERE}default: app\nroutes: [{{prefix: db/, pipeline: app, strip_prefix: true}}]\n",
+        "is still at 'db/pw' of pipeline 'app'",
+    ),
+    "another default": (
+        f"{BOTH}default: new\n",
+        "is still at 'db/pw' of pipeline 'app'",
+    ),
+    "another name of the pipeline": (
+        f"pipelines: {{old: {{{OTHER.format('secrets.enc')}}}, app: {{{OTHER.format('new.enc')}}}}}\ndefault: app\n",
+        "is still at 'db/pw' of pipeline 'old'",
+    ),
+    "another file": (
+        THERE,
+        "was last seen at 'db/pw' of pipeline 'app', in a store (file ",
+    ),
+    "another provider": (
+        "pipelines: {app: {provider: {type: memory}}}\n",
+        "that the spec does not lead to any more: bring it over, `strongroom set --key db/pw --generate` makes",
+    ),
+    "a prefix": (
+        f"pipelines: {{app: {{{OTHER.format('secrets.enc')}, middleware: [{{type: prefix, prefix: prod/}}]}}}}\n",
+        "was last seen at 'db/pw' of pipeline 'app'",
+    ),
+}
+DECLARED = "secrets: {PW: {key: db/pw, generate: {length: 20}}}\n"
+
+
+def declare_in(pipelines):
+    Path("strongroom.yaml").write_text(f"version: 1\n{pipelines}{DECLARED}")
+    Path("strongroom.yaml").chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        *((name, ["check"]) for name in ELSEWHERE),
+        ("a route", ["run", "--", "true"]),
+        ("another file", ["set", "PW", "value-in-use"]),
+        ("another default", ["import", ".env"]),
+    ],
+)
+def test_a_name_that_leads_to_another_store_keeps_its_value(cli, name, seen):
+    """The route, the default pipeline, the provider or its options changed; what is seen before is known."""
+    pipelines, told = ELSEWHERE[name]
+    store(db__pw="value-in-use")
+    Path(".env").write_text("PW=value-in-use\n")
+    declare_in(HERE)
+    cli(*seen)
+    declare_in(pipelines)
+    for words in (["check", "--fix"], ["check"]):
+        (row,) = json.loads(cli("--json", *words, expected=7).out)["secrets"]
+        assert row["status"] == "missing"
+        assert told in row["problem"]
+        assert "value-in-use" not in row["problem"]
+    assert "the value that PW had" in cli("run", "--", "true", expected=3).err
+    declare_in(HERE)
+    cli("check", "--fix")
+    assert stored() == {"db/pw": "value-in-use"}
+
+
+def test_what_is_not_there_any_more_is_made_in_the_other_store(cli):
+    """Deleted there, by this command line or another; its file gone; or a store that no later process reads."""
+    declare_in(HERE)
+    cli("check", "--fix")
+    cli("delete", "db/pw")
+    declare_in(THERE)
+    cli("check", "--fix")
+    declare_in(f"{BOTH}default: app\n")
+    Path("new.enc").unlink()
+    cli("check", "--fix")
+    with SecretProviderRegistry(SPEC_OF_THE_STORE) as registry:
+        registry.delete_secret("db/pw")
+    declare_in(f"{BOTH}default: new\n")
+    cli("check", "--fix")
+    declare_in("pipelines: {app: {provider: {type: memory}}}\n")
+    cli("set", "--key", "db/pw", "--generate")
+    declare_in(f"pipelines: {{app: {{{OTHER.format('third.enc')}}}}}\n")
+    cli("check", "--fix")
+
+
+def test_what_init_took_over_is_known_to_be_in_its_store(cli):
+    Path(".env").write_text("PW=value-in-use\n")
+    cli("init", "--from", ".env")
+    declare_in(THERE)
+    Path("strongroom.yaml").write_text(Path("strongroom.yaml").read_text().replace("db/pw", "PW"))
+    assert "was last seen at 'PW' of pipeline 'app'" in cli("check", "--fix", expected=7).out
+
+
+def test_a_member_that_was_seen_in_another_store_is_found_there(cli):
+    store(db='{"password": "value-in-use"}')
+    declare = "  A: {key: db, field: password}"
+    cli("check", declared=[declare.strip()])
+    declare_in(f"{BOTH}default: new\n")
+    Path("strongroom.yaml").write_text(
+        Path("strongroom.yaml").read_text().replace(DECLARED, f"secrets:\n{declare}\n")
+    )
+    (row,) = json.loads(cli("--json", "check", expected=7).out)["secrets"]
+    assert "in 'password' of 'db' of pipeline 'app'" in row["problem"]
+    assert "--field password |" in row["problem"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"PW": 7}', '{"PW": [["x"]]}', "rubbish", '{"PW": [[1, 2, 3, 4, 5]]}']
+)
+def test_rubbish_in_the_place_of_sightings_is_nothing(cli, tmp_path, text):
+    declare_in(HERE)
+    cli("check", "--fix")
+    (noted,) = (tmp_path / "state" / "strongroom" / "names").glob("*.seen")
+    noted.write_text(text)
+    declare_in(THERE)
+    cli("check", "--fix")

@@ -1,4 +1,4 @@
-"""Declared names that moved to a key where nothing is stored: the value is still where they led before."""
+"""Declared names that lead to where nothing is stored: the value is still where they led before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from strongroom.cli.names import stored
+from strongroom.cli.sightings import where_it_was_seen
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import SecretNotFoundError, ValidationError, show_key
 
@@ -37,21 +38,26 @@ def _marked(registry: SecretProviderRegistry, one: Resolution) -> Resolution | N
     may_be_made = one.status == "ok" and one.text is None and plan.generate is not None
     if plan.compose is not None or one.is_gone or not (one.status == "missing" or may_be_made):
         return None
-    before = _before(registry, plan)
-    if before is None:
+    still = _at_another_key(registry, plan) or where_it_was_seen(registry, plan)
+    if still is None:
         return None
-    where, what = show_key(before.key), show_key(plan.key)
-    if before.field is None:
-        still = f"is still at {where}: `strongroom mv {quote(before.key)} {quote(plan.key)}` moves it"
-    else:
-        still = f"is still the member {before.field!r} of {where}: store it here as well"
     if plan.generate is not None and plan.field is None:
         still += f", `strongroom set --key {quote(plan.key)} --generate` makes a new one"
     return one._replace(
         status="missing",
-        problem=f"missing: nothing is stored at {what}; the value that {plan.name} had {still}",
+        problem=f"missing: nothing is stored at {show_key(plan.key)}; the value that {plan.name} had {still}",
         error=one.error or SecretNotFoundError(plan.key),
     )
+
+
+def _at_another_key(registry: SecretProviderRegistry, plan: SecretPlan) -> str | None:
+    before = _before(registry, plan)
+    if before is None:
+        return None
+    where = show_key(before.key)
+    if before.field is not None:
+        return f"is still the member {before.field!r} of {where}: store it here as well"
+    return f"is still at {where}: `strongroom mv {quote(before.key)} {quote(plan.key)}` moves it"
 
 
 def _before(registry: SecretProviderRegistry, plan: SecretPlan) -> Place | None:

@@ -79,6 +79,8 @@ def _wholly(  # `run`'s own options
     allow_empty: bool,
     replace: bool,
 ) -> Chosen:
+    from strongroom.cli.sightings import note_resolved
+
     with ExitStack() as own:
         registry = own.enter_context(settings.registry())
         if registry.plan.origin == "own" and not allow_empty:
@@ -90,6 +92,7 @@ def _wholly(  # `run`'s own options
         chosen = select_secrets(registry.plan, group=group, only=only, source=registry)
         refuse_dangerous(chosen)
         resolutions = read_all(registry, chosen)
+        note_resolved(registry, resolutions.values())
         plan = registry.plan
         undeclared = newly_undeclared(plan.source, plan.profile, plan.secrets)
         if registry.holds_leases():

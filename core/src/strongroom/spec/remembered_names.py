@@ -1,8 +1,8 @@
 """What the user's state folder keeps of the names that a spec declares, from one process to the next.
 
-Two things, each for the spec of one path under one profile: which keys a name had before it was moved to the
-key that it has now, and which keys were stored that no name leads to yet. Keys alone, never a value; and
-nothing for a user without a home.
+Three things, each for the spec of one path under one profile: which keys a name had before it was moved to
+the key that it has now, in which store its value was seen, and which keys were stored that no name leads to
+yet. Keys and places alone, never a value; and nothing for a user without a home.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from strongroom._frozen import NamedTuple
 from strongroom.spec.secret_plan import SecretPlan
 from strongroom.spec.trust import state_folder
 
-__all__ = ["Place", "former_places", "note_declared", "note_undeclared", "take_undeclared"]
+__all__ = [
+    "Place",
+    "Sighting",
+    "former_places",
+    "note_declared",
+    "note_sightings",
+    "note_undeclared",
+    "sightings_of",
+    "take_undeclared",
+]
 
 _MOST_BYTES: Final = 1 << 22
 _MOST_PLACES: Final = 5
@@ -30,6 +39,21 @@ class Place(NamedTuple):
     """Where the value of a declared name is stored: a key, and a member of what is there."""
 
     key: str
+    field: str | None
+
+
+class Sighting(NamedTuple):
+    """In which store the value of a declared name was seen, and by which way.
+
+    `place` is a hash of the store's address and of the key there; `pipeline` and `key` lead to it, `type` is
+    that of its provider, `path` the file that it is, `field` the member of what is there.
+    """
+
+    place: str
+    pipeline: str
+    key: str
+    type: str
+    path: str | None
     field: str | None
 
 
@@ -59,6 +83,33 @@ def former_places(source: str, profile: str | None, secret: SecretPlan) -> list[
     places = [*reversed(known), Place(secret.name, None)]
     now = Place(secret.key, secret.field)
     return [one for one in dict.fromkeys(places) if one != now]
+
+
+def note_sightings(source: str, profile: str | None, sightings: Mapping[str, Collection[Sighting]]) -> None:
+    """Note down where the value of each of these names is, in the place of where it was."""
+    path = _path(source, profile, "seen")
+    if path is None:
+        return
+    before = _read(path)
+    before = before if isinstance(before, dict) else {}
+    after = before | {name: [list(one) for one in places] for name, places in sightings.items()}
+    if after != before:
+        _write(path, after)
+
+
+def sightings_of(source: str, profile: str | None, name: str) -> list[Sighting]:
+    """Return where the value of a name was seen last; more than one where a pipeline falls back to others."""
+    path = _path(source, profile, "seen")
+    noted = _read(path) if path is not None else None
+    rows = noted.get(name) if isinstance(noted, dict) else None
+    return [
+        Sighting(*row)
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, list)
+        and len(row) == len(Sighting._fields)
+        and all(isinstance(one, str) for one in row[:4])
+        and all(isinstance(one, str | None) for one in row[4:])
+    ]
 
 
 def note_undeclared(source: str, profile: str | None, keys: Iterable[str], *, gone: bool = False) -> None:

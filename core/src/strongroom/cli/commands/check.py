@@ -12,6 +12,7 @@ from strongroom.cli.app import command
 from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.moved import moved
 from strongroom.cli.selection import deprecations
+from strongroom.cli.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
 
@@ -60,6 +61,7 @@ def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: s
             resolutions |= elsewhere
             if fix:
                 resolutions = _fixed(registry, resolutions, elsewhere)
+            note_resolved(registry, resolutions.values())
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())

@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
+from strongroom.cli.sightings import forget_sightings
 from strongroom.cli.undeclared import forget_undeclared
 from strongroom.errors import SecretNotFoundError
 
@@ -35,6 +36,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
             except SecretNotFoundError as error:
                 code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
         forget_undeclared(registry.plan, deleted)
+        forget_sightings(registry, deleted)
     if settings.json and deleted:
         output.as_json({"deleted": deleted})
     return code

@@ -10,6 +10,7 @@ import click
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.formats.table_reader import FORMATS, read_table
+from strongroom.cli.sightings import note_sightings
 from strongroom.cli.transfer import move, report
 from strongroom.cli.undeclared import note_undeclared
 from strongroom.pipeline import check_user_key
@@ -55,4 +56,5 @@ def import_command(
         plan = move(settings, values, registry, overwrite=overwrite, dry_run=dry_run)
         if not dry_run:
             note_undeclared(registry.plan, plan.new)
+            note_sightings(registry, [one for one in declared.values() if one.key in values])
     report(settings, plan, dry_run=dry_run)

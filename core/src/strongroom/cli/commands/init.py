@@ -80,6 +80,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     write_atomically(spec, text, mode=0o644)
     with suppress(ConfigurationError):  # it is closed, so that it is used without as well
         trust(str(spec.resolve()), text)
+    _note_sightings(spec)
     ignored = _ignore(spec.absolute().parent, source)
     tracked = _tracked(spec.absolute().parent)
     if tracked:
@@ -143,6 +144,15 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
         missing = {name: value for name, value in values.items() if name not in present}
         if missing:
             registry.set_secrets(missing)
+
+
+def _note_sightings(spec: Path) -> None:
+    """Note down that what was taken over is in this store, for the day that the spec leads to another one."""
+    from strongroom.cli.sightings import note_sightings
+    from strongroom.registry import SecretProviderRegistry
+
+    with SecretProviderRegistry(spec) as registry:
+        note_sightings(registry, registry.plan.secrets.values())
 
 
 def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: Mapping[str, str]) -> str:

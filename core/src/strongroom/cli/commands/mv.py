@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
+from strongroom.cli.sightings import note_sightings
 from strongroom.cli.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
@@ -52,6 +53,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
         origin.delete_secret(old)
         forget_undeclared(registry.plan, [old])
         note_undeclared(registry.plan, [new])
+        note_sightings(registry, [one for one in registry.plan.secrets.values() if one.key == new])
         for name, declared in registry.plan.secrets.items():
             if declared.key == old:
                 settings.warn(f"the spec still looks for {name} at {show_key(old)}: change its `key`")

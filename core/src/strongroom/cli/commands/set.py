@@ -15,6 +15,7 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.input import read_value
+from strongroom.cli.sightings import note_sightings
 from strongroom.cli.undeclared import note_undeclared
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
 from strongroom.paths.atomic_write import write_atomically
@@ -88,6 +89,7 @@ def set_command(
             _write_spec(Path(registry.plan.source), added)
         else:
             note_undeclared(registry.plan, [key])
+        note_sightings(registry, [one for one in registry.plan.secrets.values() if one.key == key])
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made from scratch; secrets that others have stored are not in it")
         if settings.json:

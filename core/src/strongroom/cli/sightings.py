@@ -1,0 +1,145 @@
+"""In which stores the values of declared names were seen, so that a changed route or provider loses none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from strongroom.cache.addresses import sources_of, type_of
+from strongroom.cli.names import stored
+from strongroom.declarations.json_fields import member_of
+from strongroom.errors import SecretNotFoundError, StrongroomError, ValidationError, show_key
+from strongroom.spec import remembered_names
+from strongroom.spec.remembered_names import Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from strongroom.cache.addresses import Source
+    from strongroom.declarations.resolution import Resolution
+    from strongroom.providers import SecretProvider
+    from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.secret_plan import SecretPlan
+
+__all__ = ["forget_sightings", "note_resolved", "note_sightings", "where_it_was_seen"]
+
+
+def note_resolved(registry: SecretProviderRegistry, resolutions: Iterable[Resolution]) -> None:
+    """Note down in which store the values of these are, where they have one that is not a default."""
+    note_sightings(registry, [one.plan for one in resolutions if one.text is not None])
+
+
+def note_sightings(registry: SecretProviderRegistry, secrets: Iterable[SecretPlan]) -> None:
+    """Note down in which store the values of declared secrets are.
+
+    Args:
+        registry: What they are stored through.
+        secrets: Composed ones, and those with a default, are left out.
+    """
+    sightings = {
+        _of_this_tenant(one.name): _sightings(registry, one.key, one.field)
+        for one in secrets
+        if one.compose is None and one.default is None
+    }
+    if sightings:
+        remembered_names.note_sightings(registry.plan.source, registry.plan.profile, sightings)
+
+
+def forget_sightings(registry: SecretProviderRegistry, keys: Iterable[str]) -> None:
+    """Forget in which store the values of the names that lead to `keys` were: they were deleted."""
+    plan, gone = registry.plan, set(keys)
+    names = {_of_this_tenant(name): () for name, secret in plan.secrets.items() if secret.key in gone}
+    if names:
+        remembered_names.note_sightings(plan.source, plan.profile, names)
+
+
+def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> str | None:
+    """Return, in words, where the value of a secret still is, or may be, though the spec leads elsewhere now.
+
+    What another declared name leads to is that one's value.
+
+    Args:
+        registry: Asked, where one of its pipelines still leads there.
+        secret: A declared one, with nothing at its key.
+    """
+    plan = registry.plan
+    seen = remembered_names.sightings_of(plan.source, plan.profile, _of_this_tenant(secret.name))
+    if not seen:
+        return None
+    taken = {
+        (place.place, one.field)
+        for one in plan.secrets.values()
+        if one.compose is None
+        for place in _sightings(registry, one.key, one.field)
+    }
+    for one in seen:
+        if not taken.isdisjoint({(one.place, one.field), (one.place, None)}):
+            continue
+        if one.path is not None and not os.path.lexists(one.path):
+            continue
+        where = f"at {show_key(one.key)}" if one.field is None else f"in {one.field!r} of {show_key(one.key)}"
+        pipeline = _leading_to(registry, one)
+        if pipeline is None:
+            store = one.type if one.path is None else f"{one.type} {one.path}"
+            return (
+                f"was last seen {where} of pipeline {one.pipeline!r}, in a store ({store}) that the spec "
+                "does not lead to any more: bring it over"
+            )
+        if _is_there(registry.pipeline(pipeline), one):
+            member = "" if one.field is None else f" --field {quote(one.field)}"
+            get = f"strongroom --pipeline {quote(pipeline)} get --key {quote(one.key)}{member}"
+            copies = f"`{get} | strongroom set --key {quote(secret.key)}` copies it"
+            return f"is still {where} of pipeline {pipeline!r}: {copies}"
+    return None
+
+
+def _is_there(pipeline: SecretProvider, sighting: Sighting) -> bool:
+    try:
+        value = stored(pipeline, sighting.key)
+        if value is not None and sighting.field is not None:
+            member_of(value, sighting.key, sighting.field)
+    except (SecretNotFoundError, ValidationError):  # deleted, or another secret by now
+        return False
+    return value is not None
+
+
+def _leading_to(registry: SecretProviderRegistry, sighting: Sighting) -> str | None:
+    """Return the pipeline that leads to where a value was seen; None where no usable one does."""
+    for name in sorted(registry.pipelines(), key=lambda name: name != sighting.pipeline):
+        try:
+            sources = sources_of(registry.pipeline(name), sighting.key)
+        except StrongroomError:
+            continue
+        if any(_place(one) == sighting.place for one in sources):
+            return name
+    return None
+
+
+def _sightings(registry: SecretProviderRegistry, key: str, field: str | None) -> list[Sighting]:
+    """Return each store that `key` is read from, but for those that no later process can read."""
+    ((pipeline, _, route),) = registry.answering(key, prefix=False)
+    inside = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
+    return [
+        Sighting(_place(source), pipeline.name, inside, kind, _path(source), field)
+        for source in sources_of(pipeline, key)
+        if (kind := type_of(source.place)) not in {None, "memory"}
+    ]
+
+
+def _place(source: Source) -> str:
+    return hashlib.sha256(json.dumps(source).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _path(source: Source) -> str | None:
+    path = dict(json.loads(source.place)[2]).get("file_path")
+    return path if isinstance(path, str) else None
+
+
+def _of_this_tenant(name: str) -> str:
+    from strongroom.tenancy import current_tenant
+
+    tenant = current_tenant()
+    return name if tenant is None else f"{tenant}/{name}"
