@@ -57,6 +57,20 @@ def test_what_is_missing_is_the_store(clone, tmp_path):
     assert not Path("secrets.enc").exists()
 
 
+def test_doctor_and_list_say_it_too(clone, tmp_path):
+    """Nothing is called verified that is not there."""
+    why = WHY.format(tmp_path)
+    assert clone("list").err == f"warning: {why}\n"
+    done = clone("doctor", "--json").out
+    (row,) = [one for one in json.loads(done)["findings"] if one["subject"] == "store of app"]
+    assert row["ok"] is None
+    assert row["told"] == why
+    assert "verified" not in done
+    clone("set", "A", "value", "--quiet")
+    assert clone("list", "B").err == ""
+    assert "integrity verified" in clone("doctor").out
+
+
 def test_a_store_that_a_write_makes_is_told(clone, tmp_path, monkeypatch):
     """Once: the next write finds it."""
     import io

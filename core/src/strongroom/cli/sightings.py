@@ -9,9 +9,14 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from strongroom.cache.addresses import sources_of, type_of
-from strongroom.cli.names import stored
 from strongroom.declarations.json_fields import member_of
-from strongroom.errors import SecretNotFoundError, StrongroomError, ValidationError, show_key
+from strongroom.errors import (
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ValidationError,
+    show_key,
+)
 from strongroom.spec import remembered_names
 from strongroom.spec.remembered_names import Sighting
 
@@ -98,12 +103,14 @@ def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> s
 
 def _is_there(pipeline: SecretProvider, sighting: Sighting) -> bool:
     try:
-        value = stored(pipeline, sighting.key)
-        if value is not None and sighting.field is not None:
+        value = pipeline.get_secret(sighting.key)
+        if sighting.field is not None:
             member_of(value, sighting.key, sighting.field)
-    except (SecretNotFoundError, ValidationError):  # deleted, or another secret by now
+    except (SecretNotFoundError, ValidationError):  # gone, or another secret by now
         return False
-    return value is not None
+    except PermissionDeniedError:  # nobody here can tell that it is gone
+        pass
+    return True
 
 
 def _leading_to(registry: SecretProviderRegistry, sighting: Sighting) -> str | None:

@@ -271,8 +271,12 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
         yield Check(
             f"clock of {name}", False, f"it differs by {skew:.0f} seconds", "set this machine's clock"
         )
+    absent = provider.absent() if hasattr(provider, "absent") else None
     verify = getattr(provider, "verify", None)
-    if callable(verify):
+    if absent is not None:
+        copy = "in a fresh clone copy both here, or restore a backup; `set` makes new ones"
+        yield Check(f"store of {name}", None, absent, copy)
+    elif callable(verify):
         problems = verify()
         hint = "restore a backup: `strongroom restore FILE`" if hasattr(provider, "restore") else None
         for problem in problems:

@@ -12,6 +12,7 @@ from strongroom.cli import errors, output
 from strongroom.cli.app import command
 from strongroom.cli.output import span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
+from strongroom.middleware.base import innermost
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -34,6 +35,8 @@ def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool
     with settings.registry() as registry:
         keys = registry.list_secrets(prefix)
         rows = [_described(registry, key) for key in keys] if long else []
+        if not keys and registry.plan.origin != "own":
+            _warn_of_absent_stores(settings, registry, prefix)
     if long and settings.json:
         output.as_json({"secrets": [one.as_data() for one in rows]})
     elif long:
@@ -43,6 +46,17 @@ def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool
         output.as_json({"keys": keys})
     else:
         output.lines(_tree(keys) if tree else keys)
+
+
+def _warn_of_absent_stores(settings: GlobalOptions, registry: SecretProviderRegistry, prefix: str) -> None:
+    """Say that nothing is listed because a store is not there, as in a fresh clone."""
+    stores = (
+        getattr(innermost(pipeline), "absent", None)
+        for pipeline, _, _ in registry.answering(prefix, prefix=True)
+    )
+    for absent in dict.fromkeys(ask() for ask in stores if callable(ask)):
+        if absent is not None:
+            settings.warn(absent)
 
 
 class _Row(NamedTuple):

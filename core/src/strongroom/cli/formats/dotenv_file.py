@@ -285,7 +285,7 @@ def _without(
         if reason is not None:
             reasons.setdefault(reason, []).append(f"{name} (line {one.line})")
     for reason, names in reasons.items():
-        warn(f"{path}: {', '.join(names)} is left out: {reason}")
+        warn(f"{path}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} left out: {reason}")
     return {name: one for name, one in assignments.items() if left_out(name) is None}
 
 
