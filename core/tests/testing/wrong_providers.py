@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -656,6 +657,26 @@ class TellsWhatWasBefore(Right):
         now = datetime.now(UTC)
         callback([SecretChange(key, "set", None, now) for key in self.list_secrets()])
         return super().subscribe_changes(callback)
+
+
+class TellsEachTwice(Right):
+    """The second time with a version that there is not."""
+
+    caught_by = "test_a_registry_watches_it"
+
+    def subscribe_changes(self, callback):
+        def tell(changes):
+            callback(changes)
+            callback([replace(one, version="another") for one in changes if one.kind == "set"])
+
+        return super().subscribe_changes(tell)
+
+
+class PromotesNothing(Right):
+    caught_by = "test_a_secret_is_rotated_and_rolled_back"
+
+    def promote_version(self, key, version, *, expected_version):
+        pass
 
 
 class AnswersAnotherProcess(Right):

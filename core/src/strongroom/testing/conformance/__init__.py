@@ -39,6 +39,7 @@ from strongroom.testing.conformance.forks import ForkTests
 from strongroom.testing.conformance.keys import KeyTests
 from strongroom.testing.conformance.lifecycle import LifecycleTests
 from strongroom.testing.conformance.listing import ListingTests
+from strongroom.testing.conformance.live import LiveTests
 from strongroom.testing.conformance.staging import StagingTests
 from strongroom.testing.conformance.threads import ThreadTests
 from strongroom.testing.conformance.values import ValueTests
@@ -57,6 +58,7 @@ class ProviderConformance(
     VersionTests,
     StagingTests,
     WatchingTests,
+    LiveTests,
     ThreadTests,
     ForkTests,
     LifecycleTests,
