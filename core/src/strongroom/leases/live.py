@@ -24,6 +24,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
+    show_error,
     show_key,
 )
 from strongroom.parallel import BackgroundPool, Take, in_parallel, renew_after_fork
@@ -411,7 +412,7 @@ class LiveLeases:
         except (SecretNotFoundError, UnsupportedOperationError) as error:
             _log.info("the lease of %s is replaced: %s", show_key(held.name[1]), type(error).__name__)
         except Exception as error:  # noqa: BLE001  # a hook may raise anything; denied, not logged in
-            _log.warning("the lease of %s is not renewed: %s", show_key(held.name[1]), type(error).__name__)
+            _log.warning("the lease of %s is not renewed: %s", show_key(held.name[1]), show_error(error))
         else:
             self._renewed(held, renewed)
             return
@@ -517,7 +518,7 @@ class LiveLeases:
         except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
             _log.warning(
                 "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
-                show_key(name[1]), type(error).__name__,
+                show_key(name[1]), show_error(error),
             )  # fmt: skip
             return
         if self._ledger is not None:

@@ -16,6 +16,7 @@ from strongroom.errors import (
     ConfigurationError,
     PermissionDeniedError,
     StrongroomError,
+    show_error,
     show_key,
 )
 from strongroom.registry.watched import WatchedGroup
@@ -37,7 +38,7 @@ def note_failure(group: WatchedGroup, error: Exception) -> None:
     group.failing = kind
     _log.warning(
         "watch: pipeline %s cannot be asked for changes (%s); it is tried again",
-        group.pipeline.name, _shown(error),
+        group.pipeline.name, show_error(error),
     )  # fmt: skip
     _tell_hooks(group, group.names(), error)
 
@@ -64,7 +65,7 @@ def note_refused_keys(
     group.refused.update(news)
     _log.warning(
         "watch: pipeline %s: %s cannot be asked for (%s); what is known of it stays",
-        name, _keys(news), _shown(next(iter(news.values()))),
+        name, _keys(news), show_error(next(iter(news.values()))),
     )  # fmt: skip
     for key, error in news.items():
         _tell_hooks(group, [key], error)
@@ -82,12 +83,6 @@ def _tell_hooks(group: WatchedGroup, keys: list[str], error: Exception) -> None:
     except Exception as raised:  # noqa: BLE001  # a hook may raise anything
         if raised is not error:
             _log.warning("watch: a hook failed at the event of a refusal: %s", type(raised).__name__)
-
-
-def _shown(error: Exception) -> str:
-    """Return an error for a log: with its words where it is one of ours, which hold no value."""
-    kind = type(error).__name__
-    return f"{kind}: {error}" if isinstance(error, StrongroomError) else kind
 
 
 def _keys(keys: Iterable[str]) -> str:
