@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from strongroom.masking.limits import ENOUGH
 
-__all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "letters"]
+__all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "is_generated", "letters"]
 
 WINDOW = 6
 """So many letters and digits in a row are looked for."""
@@ -21,6 +22,12 @@ _LONG_ISLAND = re.compile(rb"[A-Za-z0-9]{%d,}" % WINDOW)
 _HIGH = re.compile(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
 _RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
 _ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_LEAST_GENERATED = 8
+_LOWER, _UPPER, _DIGIT, _SIGN = range(4)
+_KINDS = bytes(
+    _LOWER if char.islower() else _UPPER if char.isupper() else _DIGIT if char.isdigit() else _SIGN
+    for char in map(chr, range(256))
+)
 NEITHER_LETTER_NOR_DIGIT = bytes(set(range(256)) - set(_ALNUM))
 
 
@@ -49,6 +56,11 @@ def anchors(raw: bytes) -> Iterator[tuple[int, int]]:
         if len(raw) <= 2 * ENOUGH:
             chosen = sorted(chosen, key=lambda span: (span[0] - span[1], _commonness(raw[slice(*span)])))[:2]
         yield from chosen
+        # Where it was cut, or a sign of it was changed, pieces are found that no encoder touched.
+        for start in range(0, min(len(raw) - WINDOW + 1, _DENSE), _EVERY):
+            window = raw[start : start + WINDOW]
+            if len(raw) >= ENOUGH and window.isascii() and len(set(window)) > _FEW and b" " not in window:
+                yield start, start + WINDOW
     if len(raw) < _DENSE:
         yield from (match.span() for match in _HIGH.finditer(raw))
 
@@ -86,3 +98,12 @@ def _windows(raw: bytes) -> Iterator[tuple[int, int]]:
 
 def _commonness(anchor: bytes) -> int:
     return -sum(_RARE.find(byte) for byte in anchor)
+
+
+def is_generated(part: bytes) -> bool:
+    """Tell whether letters of both cases, and digits, alternate in a piece, as in no word."""
+    if len(part) < _LEAST_GENERATED or not part.isascii():
+        return False
+    kinds = part.translate(_KINDS)
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return 2 * changes >= len(part) and {_LOWER, _UPPER} <= set(kinds)

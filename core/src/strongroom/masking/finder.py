@@ -14,9 +14,18 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from strongroom.masking.alignment import extend_left, extend_right
-from strongroom.masking.anchors import NEITHER_LETTER_NOR_DIGIT, WINDOW, anchors, has_window, letters
+from strongroom.masking.anchors import (
+    NEITHER_LETTER_NOR_DIGIT,
+    WINDOW,
+    anchors,
+    has_window,
+    is_generated,
+    letters,
+)
+from strongroom.masking.apart import Spread, followed_apart, spreads
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
+from strongroom.masking.origins import LEAST, NOTHING, Known
 from strongroom.masking.partial import (
     Beginnings,
     Starts,
@@ -25,7 +34,7 @@ from strongroom.masking.partial import (
     encoded_beginnings,
     inside_at_end,
 )
-from strongroom.masking.views import LEAST, NOTHING, Known, views
+from strongroom.masking.views import views
 
 __all__ = ["Finder", "Found"]
 
@@ -83,8 +92,27 @@ class _Window(NamedTuple):
     value: _Value
     offset: int
 
+    def find(self, data: bytes, start: int, stop: int) -> Found | None:
+        value = self.value
+        met = _followed(data, start, stop, self)
+        if met is None:
+            return None
+        plain = data.startswith(value.raw, met[0]) and met[1] - met[0] == len(value.raw)
+        return Found(*met, value.label, "plain" if plain else "escaped")
 
-Target = _Form | _Window
+
+class _Apart(NamedTuple):
+    value: _Value
+    spread: Spread
+
+    def find(self, data: bytes, start: int, _stop: int) -> Found | None:
+        raw = self.value.raw
+        begin, end, count = followed_apart(data, start, raw, self.spread)
+        whole = count == len(raw.translate(None, _CONTINUING))
+        return Found(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
+
+
+Target = _Form | _Window | _Apart
 
 
 class _Automaton:
@@ -184,6 +212,7 @@ class Finder:
                 wanted.append((form, _Form(label, encoding, one.word and encoding == "plain")))
         if not one.word:
             wanted += ((raw[start:stop], _Window(one, start)) for start, stop in runs)
+            wanted += ((pattern, _Apart(one, spread)) for pattern, spread in spreads(raw))
         self._words = self._words or one.word
         self._raws.append(raw)
         self._added += wanted
@@ -220,24 +249,18 @@ class Finder:
                 for target in targets[which]:
                     if isinstance(target, _Form):
                         one = Found(start, stop, target.label, target.encoding)
-                        if target.whole_token:
-                            before, behind = data[start - 1 : start] or b" ", data[stop : stop + 1]
-                            if before in _BOUNDS and behind in _BOUNDS and (behind or ended):
-                                yield one
-                            else:
-                                words.append(one)
+                        if target.whole_token and not _stands_alone(data, one, ended):
+                            words.append(one)
                         else:
                             yield one
                         continue
-                    value = target.value
-                    last = done.get(value)
+                    last = done.get(target.value)
                     if last is not None and last[0] <= start and stop <= last[1]:
                         continue
-                    met = _followed(data, start, stop, target)
+                    met = target.find(data, start, stop)
                     if met is not None:
-                        done[value] = met
-                        plain = data.startswith(value.raw, met[0]) and met[1] - met[0] == len(value.raw)
-                        yield Found(*met, value.label, "plain" if plain else "escaped")
+                        done[target.value] = met.start, met.stop
+                        yield met
         if words:
             yield from _whole_tokens(data, words, ended)
 
@@ -330,7 +353,7 @@ def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int,
     if value.only is not None and not _counts(value, first, last):
         return None
     # Nearly the whole is the whole: what is missing are characters that some encoders drop.
-    if shown >= ENOUGH or (shown == value.count and shown >= WINDOW):
+    if shown >= ENOUGH or (shown == value.count and shown >= WINDOW) or is_generated(part):
         return left, right
     return None
 
@@ -341,6 +364,11 @@ def _counts(value: _Value, first: int, last: int) -> bool:
         min(last, match.end()) - max(first, match.start()) >= min(ENOUGH, match.end() - match.start())
         for match in value.only.finditer(value.raw)
     )
+
+
+def _stands_alone(data: bytes, word: Found, ended: bool) -> bool:
+    before, behind = data[word.start - 1 : word.start] or b" ", data[word.stop : word.stop + 1]
+    return before in _BOUNDS and behind in _BOUNDS and (bool(behind) or ended)
 
 
 def _whole_tokens(data: bytes, words: list[Found], ended: bool) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["LOOKS", "Look", "step_left", "step_right"]
+__all__ = ["LOOKS", "Look", "shown", "step_left", "step_right", "width"]
 
 
 class Look(NamedTuple):
@@ -50,6 +50,9 @@ def _itself(char: str) -> Iterator[bytes]:
         yield rb"\r\n"
     elif char == " ":
         yield rb"\t"
+        yield rb"['\"], ?['\"]"  # where the words are a list
+    elif char == "/":
+        yield b"-"  # in the names of systemd's units
 
 
 def _named(char: str) -> Iterator[bytes]:
@@ -68,7 +71,7 @@ def _percent(char: str) -> Iterator[bytes]:
 
 
 def _hexadecimal(char: str) -> Iterator[bytes]:
-    yield b"".join(_SLASHES + rb"x?(?i:%02x)" % byte for byte in _bytes_of(char))
+    yield b"".join(_SLASHES + rb"(?:x?\[?(?i:%02x)\]?|%03o)" % (byte, byte) for byte in _bytes_of(char))
     if ord(char) < 0x100:  # noqa: PLR2004
         yield _SLASHES + rb"x(?i:%02x)" % ord(char)
 
@@ -76,6 +79,7 @@ def _hexadecimal(char: str) -> Iterator[bytes]:
 def _octal(char: str) -> Iterator[bytes]:
     yield b"".join(_SLASHES + b"%03o" % byte for byte in _bytes_of(char))
     yield b"".join(_SLASHES + b"%d" % byte for byte in _bytes_of(char))
+    yield _SLASHES + rb"%d(?:\\{1,16}&)?" % ord(char)
 
 
 def _code_point(char: str) -> Iterator[bytes]:
@@ -86,6 +90,10 @@ def _code_point(char: str) -> Iterator[bytes]:
     yield b"".join(
         _SLASHES + rb"u(?i:%s)" % units[at : at + 2].hex().encode() for at in range(0, len(units), 2)
     )
+    yield rb"_x(?i:%04x)_" % point  # .NET's names and messages in XML
+    if point >= _HIGH:  # its bytes, each taken for a character
+        yield b"".join(_SLASHES + rb"u00(?i:%02x)" % byte for byte in _bytes_of(char))
+        yield b"".join(rb"&#(?:%d|[xX]0{0,4}(?i:%x));" % (byte, byte) for byte in _bytes_of(char))
     name = unicodedata.name(char, "")
     if point >= _HIGH and name:
         yield _SLASHES + rb"N\{" + re.escape(name.encode()) + rb"\}"
@@ -110,7 +118,9 @@ def _caret(char: str) -> Iterator[bytes]:
     if data[0] >= _HIGH:
         for control in (rb"\^", rb"\\?C-"):
             yield b"".join(
-                rb"\\?M-" + (control if byte < _LEAST_SHOWN else b"") + re.escape(bytes([_shown(byte)]))
+                rb"\\?M(?:-|(?=\^))"
+                + (control if byte < _LEAST_SHOWN else b"")
+                + re.escape(bytes([_shown(byte)]))
                 for byte in data
             )
     elif data[0] < ord(" "):
@@ -131,6 +141,7 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
         yield re.escape(char.encode(name, errors="ignore"))
     yield re.escape(unicodedata.normalize("NFD", char).encode(errors="surrogatepass"))
     yield rb"[?.]{1,4}"
+    yield rb"\n"  # where only what is ASCII is shown, a run a line
     yield rb"(?:\xef\xbf\xbd){1,4}"
 
 
@@ -151,7 +162,7 @@ LOOKS = (
 _COLOUR = rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]"
 _BORDER = rb"[ \t|'\"\\.+>~\xe2\x80-\xbf]"
 _WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}" % (_BORDER, _BORDER)
-_BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}[\\'\"$%%`\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
+_BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}\\{0,16}[\\'\"$%%`^\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
 _ESCAPED_BETWEEN = (
     rb"(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2}%b{0,80}"
     rb"|(?:%b2[27])"
@@ -286,6 +297,12 @@ def _shown_left(data: bytes, begin: int, at: int, value: bytes, place: int) -> S
 def _end_of_between(data: bytes, at: int) -> int:
     between = _AFTER.match(data, at)
     return at if between is None else between.end()
+
+
+def shown(data: bytes, at: int, char: bytes) -> int | None:
+    """Return where one character ends that `data` shows at `at` in whatever way; None where it does not."""
+    match = _forwards(char).match(data, at)
+    return None if match is None else match.end()
 
 
 def width(data: bytes, at: int) -> int:

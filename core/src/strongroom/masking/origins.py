@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-__all__ = ["Moved", "Twice", "View", "substituted"]
+__all__ = ["LEAST", "NOTHING", "RUN", "Joined", "Known", "Moved", "Twice", "View", "is_text", "substituted"]
+
+LEAST = 22
+"""Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
+RUN = b"\1" * LEAST
+_EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
+_NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
 class View(NamedTuple):
@@ -42,6 +49,17 @@ class Moved:
         return first + self.by, last + self.by
 
 
+class Joined:
+    """Where the bytes of pieces come from that each stand somewhere as a whole."""
+
+    def __init__(self, pieces: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> None:
+        self.ends, self.spans = list(accumulate(map(len, pieces))), spans
+
+    def __call__(self, start: int, stop: int) -> tuple[int, int]:
+        first, last = bisect_right(self.ends, start), bisect_right(self.ends, stop - 1)
+        return self.spans[first][0], self.spans[last][1]
+
+
 def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) -> View | None:
     """Return `data` with each match replaced by what stands in `by` for its group; None without a match."""
     pieces: list[bytes] = []
@@ -69,3 +87,48 @@ def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) 
         return place(start), place(stop - 1) + 1
 
     return View(b"".join(pieces), origin, "")
+
+
+class Known:
+    """Where values were found already: nothing is decoded there. Put in order when somebody asks."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._spans = list(spans)
+        self._starts: list[int] | None = None
+        self._stops: list[int] = []
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Tell whether nearly all of this was found."""
+        if not self._spans:
+            return False
+        if self._starts is None:
+            self._starts = self._joined()
+        which = bisect_right(self._starts, start + _EDGE) - 1
+        return which >= 0 and self._stops[which] >= stop - _EDGE
+
+    def _joined(self) -> list[int]:
+        starts: list[int] = []
+        for start, stop in sorted(self._spans):
+            if starts and start <= self._stops[-1]:
+                self._stops[-1] = max(self._stops[-1], stop)
+            else:
+                starts.append(start)
+                self._stops.append(stop)
+        return starts
+
+
+NOTHING = Known(())
+
+
+def is_text(data: bytes) -> bool:
+    """Tell whether `data` may be text of UTF-8, cut at its ends or not."""
+    if data.isascii() and len(data.translate(None, _NEVER_IN_TEXT)) == len(data):
+        return True
+    inner = data[3:-3]  # the first and the last character may be cut
+    if len(inner.translate(None, _NEVER_IN_TEXT)) != len(inner):
+        return False
+    try:
+        inner.decode()
+    except UnicodeDecodeError as error:
+        return error.start < 3 and error.end - error.start < 3 and len(data) > 64  # noqa: PLR2004
+    return True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from strongroom.masking.encodings import members
 from strongroom.masking.limits import MIN_CHARACTERS
 
-__all__ = ["HARMLESS", "lines", "parts"]
+__all__ = ["HARMLESS", "expanded", "lines", "parts"]
 
 _BOUNDARY = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")
 _SETTING = re.compile(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
@@ -30,6 +30,23 @@ def lines(value: str) -> Iterator[str]:
     if found != [value]:
         # A line without its indentation is found in the indented one too.
         yield from (line for line in dict.fromkeys(line.strip() for line in found) if _is_secret(line))
+
+
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|([abfnrtv\\]))")
+_MEANINGS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
+
+
+def expanded(value: str) -> Iterator[str]:
+    """Yield what `value` becomes where a program takes its backslashes for escapes, as `echo` does."""
+    if "\\" in value:
+        yield _ESCAPE.sub(_meant, value)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    digits, octal, name = escape.groups()
+    if digits or octal:
+        return chr(int(digits, 16) if digits else int(octal, 8) & 255)
+    return _MEANINGS[name]
 
 
 def _is_secret(line: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from strongroom.masking.finder import Finder, Found
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
-from strongroom.masking.parts import lines
+from strongroom.masking.parts import expanded, lines
 
 __all__ = ["Masker", "MaskingStream"]
 
@@ -27,7 +27,7 @@ class Masker:
 
     def add(self, value: str) -> None:
         """Mask `value` too from now on, and its lines."""
-        for part in (value, *lines(value)):
+        for part in (value, *lines(value), *expanded(value)):
             self.finder.add(part)
 
     def __bool__(self) -> bool:

@@ -1,0 +1,151 @@
+"""Lists of numbers, read as the bytes that they stand for: hexadecimal, decimal, octal, dumps."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+
+from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, substituted
+from strongroom.masking.readings import dumped, of_points, signed, turned
+
+__all__ = ["lists"]
+
+_IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
+_LISTED = re.compile(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
+_OF_TEXT = re.compile(rb"[2-7]{6}")
+_NUMBER = re.compile(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
+_LEAST_NUMBERS = 8
+_DECIMAL = re.compile(rb"[0-9]+")
+_DECIMALS = re.compile(rb"\b[0-9]{1,6}(?:[ ,\r\n\\]+[0-9]{1,6}\b){7,}")
+_ADDRESS = 7
+_LONGEST_ADDRESS = 16
+_LONG_WORDS = {8, 16}
+_BROKEN_NUMBER = re.compile(rb"[0-9]\r?\n[0-9]")
+_LINE_END = re.compile(rb"\r?\n")
+_HIGH = 0x80
+
+
+def lists(data: bytes, known: Known) -> Iterator[View]:
+    """Yield what the lists of numbers in `data` stand for."""
+    marked = data.translate(_IS_LISTED)
+    at = marked.find(RUN)
+    while at >= 0:
+        run = _LISTED.match(data, at)
+        assert run is not None  # noqa: S101  # its first character is one of a list
+        end = run.end()
+        if not known.covers(at, end):
+            found, stop = dumped(data, at) if run[0].count(b" ") > 1 else ([], at)
+            yield from found
+            if data[end : end + 1] == b"-":
+                listed, stop = signed(data, at)
+                yield from listed
+            if stop > end:
+                end = stop
+            else:
+                yield from _numbers(run[0], at)
+        at = marked.find(RUN, end)
+
+
+def _numbers(text: bytes, start: int) -> Iterator[View]:
+    if len(text.translate(None, b" \r\n,:\\%[")) < _LEAST_NUMBERS:
+        return
+    if text.isalnum() and b"x" not in text and b"X" not in text:
+        # Of letters and digits every second digit is 3 to 7; so are few of a hash's.
+        if _OF_TEXT.search(text[::2]) or _OF_TEXT.search(text[1::2]):
+            yield from _digits([text], [(start, start + len(text))])
+        return
+    spans = []
+    words: list[bytes] = []
+    addressed = False
+    for match in _NUMBER.finditer(text):
+        word, begin = match[1], match.start(1)
+        # The address at the beginning of a dump's line.
+        first = begin == 0 or text[begin - 1 : begin] == b"\n"
+        if (
+            first
+            and _ADDRESS <= len(word) <= _LONGEST_ADDRESS
+            and (addressed or text[match.end() : match.end() + 1] in {b" ", b":"})
+        ):
+            addressed = True
+            continue
+        if len(word) == 1:
+            continue  # a letter of the word before
+        words.append(word)
+        spans.append((start + begin, start + match.end()))
+    if not words:
+        return
+    sizes = {len(word) for word in words}
+    yield from _decimal_lists(text, start)
+    if sizes <= {4, 2} or sizes == {6}:
+        yield from _little_endian(words, spans, 16 if sizes <= {4, 2} else 8)
+    elif len(words) > 1 and sizes <= _LONG_WORDS:
+        pieces = [turned(word) for word in words]
+        yield View(b"".join(pieces), Joined(pieces, spans), "hex")
+    yield from _digits(words, spans)
+
+
+def _decimal_lists(text: bytes, start: int) -> Iterator[View]:
+    for listed in _DECIMALS.finditer(text):
+        yield from _decimals(listed[0], start + listed.start())
+    # A line may end within a number, too.
+    joined = substituted(_LINE_END, text, ()) if _BROKEN_NUMBER.search(text) else None
+    if joined is None:
+        return
+    origin = Moved(joined.origin, start)
+    for listed in _DECIMALS.finditer(joined.data):
+        for view in _decimals(listed[0], listed.start()):
+            yield View(view.data, Twice(view.origin, origin), view.encoding, view.text)
+
+
+def _decimals(text: bytes, start: int) -> Iterator[View]:
+    matches = list(_DECIMAL.finditer(text))
+    spans = [(start + match.start(), start + match.end()) for match in matches]
+    numbers = [int(match[0]) for match in matches]
+    yield from _of_bytes(numbers, spans, "numbers")
+    if max(numbers) >= _HIGH:
+        yield of_points(numbers, spans)
+    if all(len(match[0]) == 3 for match in matches):  # noqa: PLR2004
+        yield from _of_bytes([_octal(match[0]) for match in matches], spans, "numbers")
+
+
+def _of_bytes(numbers: list[int], spans: list[tuple[int, int]], name: str) -> Iterator[View]:
+    data = bytes(number if number < 256 else 255 for number in numbers)  # noqa: PLR2004
+    yield View(data, lambda start, stop: (spans[start][0], spans[stop - 1][1]), name)
+
+
+def _octal(word: bytes) -> int:
+    try:
+        return int(word, 8)
+    except ValueError:
+        return 255
+
+
+def _little_endian(words: list[bytes], spans: list[tuple[int, int]], base: int) -> Iterator[View]:
+    try:
+        numbers = [int(word, base) for word in words]
+    except ValueError:
+        return
+    data = b"".join((number & 0xFFFF).to_bytes(2, "little") for number in numbers)
+    name = "hex" if base == 16 else "numbers"  # noqa: PLR2004
+    yield View(data, lambda start, stop: (spans[start // 2][0], spans[(stop - 1) // 2][1]), name)
+
+
+def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
+    joined = b"".join(words)
+    ends = list(accumulate(len(word) for word in words))
+
+    def place(digit: int) -> int:
+        which = bisect_right(ends, digit)
+        return spans[which][1] - (ends[which] - digit)
+
+    for shift in (0, 1) if len(joined) % 2 or max(map(len, words)) >= _LEAST_NUMBERS else (0,):
+        digits = joined[shift : shift + (len(joined) - shift) // 2 * 2]
+
+        def origin(start: int, stop: int, shift: int = shift) -> tuple[int, int]:
+            return place(shift + 2 * start), place(shift + 2 * stop - 1) + 1
+
+        data = binascii.a2b_hex(digits)
+        yield View(data, origin, "hex", text=is_text(data))

@@ -1,0 +1,186 @@
+"""Readings that are rare: base32, uuencode, code points one by one, dumps with text beside, signed bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from strongroom.masking.origins import Joined, View, substituted
+
+__all__ = ["base32", "code_points", "dumped", "edited", "of_points", "signed", "turned", "uuencoded"]
+
+_BASE32 = re.compile(rb"[A-Z2-7]{16,}")
+_GROUP = 8  # characters of base32, five bytes
+_LONGEST_PLACE = 256
+_HIGHEST = 0x110000
+_SIGNED = re.compile(rb"(?:-?[0-9]{1,3}[,; ]{1,2}){7,}-?[0-9]{1,3}")
+_BEFORE_SIGNED = re.compile(rb"(?:-?[0-9]{1,3}[,; ]{1,2})*-?\Z")
+_DIGIT = re.compile(rb"[0-9]")
+_INTEGER = re.compile(rb"-?[0-9]+")
+# The prefix that a pattern begins with is what Python looks for fast.
+_POINTS = tuple(
+    (first, re.compile(begin + rest + rb"(?:[ ,]{0,2}" + begin + rest + rb"){5,}"), re.compile(begin + rest))
+    for first, begin, rest in (
+        (b"\\u", rb"\\u", rb"\{?([0-9a-fA-F]{1,8})\}?"),
+        (b"U+", rb"U\+", rb"([0-9A-Fa-f]{4,6})"),
+        (b"&#", rb"&#", rb"[xX]?([0-9a-fA-F]{1,7});"),
+        (b"%u", rb"%u", rb"([0-9a-fA-F]{4})"),
+    )
+)
+
+
+def base32(text: bytes, start: int) -> Iterator[View]:
+    """Yield what `text`, a run in one case that begins at `start`, is in base32."""
+    for run in _BASE32.finditer(text.upper()):
+        for shift in range(_GROUP):
+            usable = run[0][shift:]
+            # A last group that is not whole still holds whole bytes.
+            usable += b"A" * (-len(usable) % _GROUP)
+            begin = start + run.start() + shift
+            end = start + run.end()
+            data = base64.b32decode(usable)
+
+            def origin(first: int, stop: int, begin: int = begin, end: int = end) -> tuple[int, int]:
+                return begin + first * 8 // 5, min(end, begin - (-stop * 8 // 5))
+
+            yield View(data, origin, "base32", text=False)
+
+
+def uuencoded(data: bytes) -> Iterator[View]:
+    """Yield what stands uuencoded in `data`."""
+    at = data.find(b"begin ")
+    while at >= 0:
+        pieces: list[bytes] = []
+        spans: list[tuple[int, int]] = []
+        line = data.find(b"\n", at) + 1 or len(data)
+        while line < len(data):
+            end = data.find(b"\n", line)
+            end = len(data) if end < 0 else end
+            try:
+                piece = binascii.a2b_uu(data[line:end])
+            except binascii.Error:
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            spans.append((line, end))
+            line = end + 1
+        if pieces:
+            yield View(b"".join(pieces), Joined(pieces, spans), "uuencode", text=False)
+        at = data.find(b"begin ", at + 6)
+
+
+def code_points(data: bytes) -> Iterator[View]:
+    r"""Yield what stands in `data` with each character by its number, as `\u{6b}`, `U+006B` or `&#107;`."""
+    for first, region, each in _POINTS:
+        if first not in data:
+            continue
+        for match in region.finditer(data):
+            matches = list(each.finditer(match[0]))
+            base = 10 if first == b"&#" and b"x" not in match[0].lower() else 16
+            try:
+                numbers = [int(one[1], base) for one in matches]
+            except ValueError:
+                continue
+            spans = [(match.start() + one.start(), match.start() + one.end()) for one in matches]
+            yield of_points(numbers, spans)
+
+
+def of_points(numbers: list[int], spans: list[tuple[int, int]], name: str = "numbers") -> View:
+    """Return the characters of `numbers`, which stand at `spans`."""
+    pieces = [
+        (chr(number) if number < _HIGHEST else "\ufffd").encode(errors="surrogatepass") for number in numbers
+    ]
+    data = b"".join(pieces)
+    if b"\xed" in data:  # two halves of one character
+        whole = data.decode(errors="surrogatepass").encode("utf-16-le", errors="surrogatepass")
+        decoded = whole.decode("utf-16-le", errors="replace").encode()
+        if len(decoded) != len(data):
+            return View(decoded, lambda _start, _stop: (spans[0][0], spans[-1][1]), name)
+    return View(data, Joined(pieces, spans), name)
+
+
+def signed(data: bytes, at: int) -> tuple[list[View], int]:
+    """Return the list of signed bytes round `at`, and where it ends."""
+    first_digit = _DIGIT.search(data, at)
+    at = at if first_digit is None else first_digit.start()
+    before = _BEFORE_SIGNED.search(data, max(0, at - _LONGEST_PLACE), at)
+    start = at if before is None else before.start()
+    listed = _SIGNED.match(data, start)
+    if listed is None or listed.end() <= at:
+        return [], at
+    matches = list(_INTEGER.finditer(listed[0]))
+    numbers = bytes(int(one[0]) & 255 for one in matches)
+    spans = [(start + one.start(), start + one.end()) for one in matches]
+    view = View(numbers, lambda first, stop: (spans[first][0], spans[stop - 1][1]), "numbers")
+    return [view], listed.end()
+
+
+# --- dumps: an address, hexadecimal digits, and perhaps the text beside them ---
+
+_DUMP_LINE = re.compile(
+    rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t)"
+    rb"((?:[0-9a-fA-F]{2,16}[ -]{0,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,16})(?=[ \t\r\n]|\Z)([^\n]*)(?:\n|\Z)"
+)
+_HEX_DIGIT = re.compile(rb"[0-9a-fA-F]")
+_LONGEST_MARGIN = 16
+_LEAST_LINES = 2
+_MOST_LINES = 4096
+_WORDS = (4, 8, 16)
+
+
+def dumped(data: bytes, at: int) -> tuple[list[View], int]:
+    """Return what the dump holds in whose first line `at` stands, and where it ends; none without one."""
+    digit = _HEX_DIGIT.search(data, at)
+    at = at if digit is None else digit.start()
+    low = max(0, at - _LONGEST_MARGIN)
+    begin = data.rfind(b"\n", low, at) + 1 or low
+    pieces: list[bytes] = []
+    others: list[bytes] = []
+    spans: list[tuple[int, int]] = []
+    width = 0
+    while len(pieces) < _MOST_LINES:
+        line = _DUMP_LINE.match(data, begin)
+        if line is None:
+            break
+        words = line[1].replace(b"-", b" ").split()
+        if any(len(word) % 2 for word in words):
+            break
+        if width and len(line[1]) > width:  # the text beside it looks like digits
+            words = line[1][:width].replace(b"-", b" ").split()
+        width = width or len(line[1])
+        try:
+            pieces.append(binascii.a2b_hex(b"".join(words)))
+        except binascii.Error:
+            break
+        others.append(b"".join(turned(word) for word in words))
+        # The text beside it goes with the digits.
+        spans.append((line.start(1), line.end(2)))
+        begin = line.end()
+    if len(pieces) < _LEAST_LINES:
+        return [], at
+    views = [View(b"".join(pieces), Joined(pieces, spans), "hex")]
+    if others != pieces:
+        views.append(View(b"".join(others), Joined(others, spans), "hex"))
+    return views, begin
+
+
+def turned(word: bytes) -> bytes:
+    """Return the bytes of a word of hexadecimal digits, of which the last come first in memory."""
+    return binascii.a2b_hex(word)[::-1] if len(word) in _WORDS else binascii.a2b_hex(word)
+
+
+# --- what was edited out ---
+
+_RED = re.compile(rb"\x1b\[(?:1;)?31m[^\x1b\n]{1,512}\x1b\[0?m|\x1b\[[0-9;]*m")
+_WORD_DIFF = re.compile(rb"\[-[^\n]{0,512}?-\]|\{\+|\+\}")
+
+
+def edited(data: bytes) -> Iterator[View]:
+    """Yield `data` as it is behind an edit that a diff of words shows."""
+    for marked, pattern in ((b"\x1b[31m", _RED), (b"{+", _WORD_DIFF)):
+        view = substituted(pattern, data, ()) if marked in data else None
+        if view is not None:
+            yield View(view.data, view.origin, "colours")

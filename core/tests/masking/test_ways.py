@@ -1,0 +1,135 @@
+"""The smallest output of each way in which programs write a value; none of it is left to be read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+import pytest
+from strongroom.masking import Masker
+
+TOKEN = "Zk3Jx9qLw2Z7mNc4Rv8p"
+UMLAUT = "Kq7Wv9\u00fcZp4tRs8yUo2x"
+PATH = "C:\\new\\table\\x41\\066end"
+RUSSIAN = "\u043f\u0430\u0440\u043e\u043b\u044c-\u0441\u0442\u0440\u0430\u043d\u0430-\u0434\u043e\u043c9"
+SIGNS = "#kT9!vQ~2^mL@7$wX%4&rB*8(nJ)5-gH=1+cD[6]"
+
+
+def apart(separator, text=TOKEN):
+    return separator.join(text)
+
+
+def uuencoded(text):
+    data = text.encode()
+    lines = [binascii.b2a_uu(data[at : at + 45]).decode() for at in range(0, len(data), 45)]
+    return "".join(lines)
+
+
+def dump(text, address="{:08x}: ", between=" ", beside="  {}"):
+    data, shown = text.encode(), []
+    for at in range(0, len(data), 16):
+        row = data[at : at + 16]
+        letters = "".join(chr(byte) if 32 < byte < 127 else "." for byte in row)
+        shown.append(
+            address.format(at) + between.join(f"{byte:02x}" for byte in row) + beside.format(letters)
+        )
+    return "\n".join(shown)
+
+
+def words(text, size):
+    data = text.encode() + bytes(-len(text.encode()) % size)
+    return " ".join(data[at : at + size][::-1].hex() for at in range(0, len(data), size))
+
+
+WAYS = {
+    "base32": (TOKEN, base64.b32encode(TOKEN.encode()).decode()),
+    "base32 in small letters": (TOKEN, base64.b32encode(TOKEN.encode()).decode().lower()),
+    "base32 behind a name": (TOKEN, base64.b32encode(b"user:" + TOKEN.encode()).decode()),
+    "base32, wrapped": (3 * TOKEN, re.sub("(.{40})", "\\1\n", base64.b32encode(3 * TOKEN.encode()).decode())),
+    "uuencode": (TOKEN, uuencoded(TOKEN)),
+    "a blank between": (TOKEN, apart(" ")),
+    "two blanks between": (TOKEN, apart("  ")),
+    "a character a line": (TOKEN, apart("\n")),
+    "a character a line, with CR": (TOKEN, apart("\r\n")),
+    "a character a line, each with a backslash": (
+        PATH,
+        apart("\\\n", [char.replace("\\", "\\\\") for char in PATH]),
+    ),
+    "characters in brackets": (TOKEN, f"[{apart(', ')}]"),
+    "characters in quotes": (UMLAUT, str(list(UMLAUT))),
+    "bytes with a sign": (UMLAUT, str([byte - 256 * (byte > 127) for byte in UMLAUT.encode()])),
+    "code points": (RUSSIAN, str([ord(char) for char in RUSSIAN])),
+    "each by its code point": (TOKEN, "".join(f"\\u{{{ord(char):x}}}" for char in TOKEN)),
+    "each by four digits": (TOKEN, "".join(f"\\u{ord(char):04x}" for char in TOKEN)),
+    "each with its name": (TOKEN, " ".join(f"U+{ord(char):04X}" for char in TOKEN)),
+    "each as an entity": (TOKEN, "".join(f"&#{ord(char)};" for char in TOKEN)),
+    "each as an entity of digits": (TOKEN, "".join(f"&#x{ord(char):x};" for char in TOKEN)),
+    "each in octal": (TOKEN, "".join(f"\\{ord(char):03o}" for char in TOKEN)),
+    "UTF-16 in a repr": (PATH, repr(PATH.encode("utf-16-le"))),
+    "bytes as characters, escaped": (UMLAUT, UMLAUT.replace("\u00fc", "\\u00c3\\u00bc")),
+    "bytes as characters, entities": (UMLAUT, UMLAUT.replace("\u00fc", "&#195;&#188;")),
+    "hexadecimal and octal mixed": (UMLAUT, UMLAUT.replace("\u00fc", "\\xc3\\274")),
+    "hexadecimal in brackets": (UMLAUT, UMLAUT.replace("\u00fc", "\\xc3\\x[bc]")),
+    "decimal, as Haskell writes": (UMLAUT, UMLAUT.replace("\u00fc", "\\252\\&")),
+    "meta without a dash": ("Kq7Wv9\u00dfZp4tRs8yUo2x", "Kq7Wv9\\M-C\\M^_Zp4tRs8yUo2x"),
+    "in .NET's XML": ("Kq7W v9Zp4tR", "Kq7W_x0020_v9Zp4tR"),
+    "a sign behind each caret": ("Kq7W&v9Zp4tR", "Kq7W^&v9Zp4tR"),
+    "backticks": ('Kq7W"v9Z$p4tR', 'Kq7W`"v9Z`$p4tR'),
+    "a unit's name": ("Kq7W/v9Z/p4tR", "Kq7W-v9Z-p4tR"),
+    "words as a list": ("Kq7W v9Zp 4tRs8y", str(["Kq7W", "v9Zp", "4tRs8y"])),
+    "JSON four deep": (PATH, PATH.replace("\\", "\\" * 16)),
+    "overstruck": (UMLAUT, "".join(f"{char}\b{char}" for char in UMLAUT)),
+    "what a diff struck out": (
+        PATH,
+        "\x1b[32mC:\\new\\table\\\x1b[mx\x1b[31mxx\x1b[m\x1b[32m41\\066end\x1b[m",
+    ),
+    "what a diff of words struck out": (PATH, "{+C:\\new\\table\\+}x[-xx-]{+41\\066end+}"),
+    "base64 wrapped in JSON": (
+        3 * TOKEN,
+        base64.encodebytes((3 * TOKEN + "ab").encode()).decode().replace("\n", "\\n"),
+    ),
+    "base64 behind addresses": (
+        2 * TOKEN,
+        re.sub("(.{30})", "\\1\n0067: ", base64.b64encode(b"u:" + 2 * TOKEN.encode()).decode()),
+    ),
+    "base64 in a quotation": (
+        2 * TOKEN,
+        re.sub("(.{30})", "\\1\n> ", base64.b64encode(2 * TOKEN.encode()).decode()),
+    ),
+    "a dump with text": (SIGNS, dump(SIGNS)),
+    "a dump with one blank before the text": (SIGNS, dump(SIGNS, "{:04x}: ", " ", " {}")),
+    "a dump with a dash": (SIGNS, dump(SIGNS, "    {:04x} - ")),
+    "a dump in bars": (SIGNS, dump(SIGNS, "{:08x}  ", " ", "  |{}|")),
+    "a dump of packets": (SIGNS, dump(SIGNS, "\t0x{:04x}:  ")),
+    "words of four bytes": (SIGNS, words(SIGNS, 4)),
+    "words of eight bytes": (SIGNS, words(SIGNS, 8)),
+    "signs, the middle changed": (SIGNS, SIGNS[:5] + "#" + SIGNS[5:]),
+    "escapes undone": (PATH, "C:\new\tableA6end"),
+    "ten characters of a generated value": (TOKEN, f'"{TOKEN[:10]}"...'),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_nothing_is_left_of_what_a_program_wrote(name):
+    value, shown = WAYS[name]
+    before = "begin 644 x\n" if name == "uuencode" else "said "
+    masked = Masker([value]).mask(f"{before}{shown} end\n".encode())
+    assert b"*****" in masked
+    left = len(masked.replace(b"*", b"")) - len(f"{before} end\n")
+    assert left <= len(shown) / 4 + 4, masked
+
+
+ORDINARY = (
+    b"a b c d e f g h i j k l m n o p q r s t u v w x y z\n",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVWXYZ234567\n",
+    b"begin 644 of the work\nMany lines\n",
+    b"U+0041 U+0042 U+0043 U+0044 U+0045 U+0046 U+0047 U+0048\n",
+    b"0000000 5a 6b 33 4a\n0000010 00 00 00 00\n",
+    b"1 2 3 4 5 6 7 8 9 10 11 12 -13 -14 -15\n",
+)
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_what_only_looks_like_it_is_left_alone(text):
+    assert Masker([value for value, _ in WAYS.values()]).mask(text) == text
