@@ -37,7 +37,7 @@ def test_threads_that_begin_at_once_share_one_client():
 
     def begin(_):
         together.wait()
-        return connection.begin()[0]
+        return connection.start()[0]
 
     assert set(in_parallel(begin, range(8), 8)) == set(connection.made)
     assert len(connection.made) == 1
@@ -45,16 +45,16 @@ def test_threads_that_begin_at_once_share_one_client():
 
 def test_the_client_is_closed_before_its_login_and_made_again_after_that():
     connection = Connection()
-    first, _ = connection.begin()
+    first, _ = connection.start()
     connection.close()
     assert connection.closed == ["client", "login"]
-    assert connection.begin()[0] is not first
+    assert connection.start()[0] is not first
 
 
 def test_a_login_is_closed_where_no_client_comes_of_it():
     connection = Connection(broken=True)
     with pytest.raises(AuthenticationError, match="OSError") as caught:
-        connection.begin()
+        connection.start()
     assert connection.closed == ["login"]
     assert caught.value.__context__ is None
 
@@ -71,7 +71,7 @@ def test_closing_does_not_wait_for_a_client_that_is_never_made():
     connection = Hanging()
     connection._timeout = 0.05
     with pytest.raises(AuthenticationError, match="DeadlineExceededError"):
-        connection.begin()
+        connection.start()
     closing = threading.Thread(target=connection.close)
     closing.start()
     closing.join(30)

@@ -223,7 +223,7 @@ class SharedClient(ABC, Generic[T]):
     def translate(self, error: Exception) -> StrongroomError:
         """Return strongroom's error for what `make` raised, or for a deadline that it outlasted."""
 
-    def begin(self) -> tuple[T, Deadline]:
+    def start(self) -> tuple[T, Deadline]:
         """Return the client, and the deadline of the one operation that begins now."""
         service = self._service
         if service is not None:
@@ -240,12 +240,12 @@ class SharedClient(ABC, Generic[T]):
             failed = error
         raise self.translate(failed)
 
-    def begin_whole(self) -> tuple[T, Deadline]:
+    def start_batch(self) -> tuple[T, Deadline]:
         """Return the client, and the deadline of a list or batch that begins now."""
         whole = Deadline(self._whole)
-        return self.begin()[0], whole
+        return self.start()[0], whole
 
-    def part(self, whole: Deadline) -> Deadline:
+    def next_deadline(self, whole: Deadline) -> Deadline:
         """Return the deadline of one request of a list or batch."""
         return Deadline(self._timeout, whole)
 

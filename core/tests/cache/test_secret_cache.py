@@ -294,9 +294,9 @@ class TestOneFetch:
                     self.late = False
                     self.get_or_fetch("key", backend)
 
-            def _slow(self, key, load):
+            def _read_slow(self, key, load):
                 self.faster()
-                return super()._slow(key, load)
+                return super()._read_slow(key, load)
 
             def _ask_together(self, missing, load, found):
                 self.faster()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from strongroom import AuditLoggingHook, SecretProviderRegistry, TenantContext
 from strongroom.audit import because
-from strongroom.audit.query import Filter, entries, follow, moment, read_since, uses
+from strongroom.audit.query import Filter, count_uses, entries, follow, parse_time, read_since
 from strongroom.cli import output
 from strongroom.cli.app import run_app
 from strongroom.errors import AuditError, StrongroomError
@@ -211,13 +211,13 @@ def test_a_reason_is_recorded_and_may_be_required(audited):
 
 def test_times_are_iso_or_how_long_ago():
     now = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    assert moment("2h", now) == now - timedelta(hours=2)
-    assert moment("7d", now) == now - timedelta(days=7)
-    assert moment("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
-    assert moment("2026-01-31T12:00:00+02:00", now) == now - timedelta(hours=2)
+    assert parse_time("2h", now) == now - timedelta(hours=2)
+    assert parse_time("7d", now) == now - timedelta(days=7)
+    assert parse_time("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert parse_time("2026-01-31T12:00:00+02:00", now) == now - timedelta(hours=2)
     for wrong in ("yesterday", "7", "h", "2026-13-01"):
         with pytest.raises(ValueError, match=r"(?i)iso|month"):
-            moment(wrong, now)
+            parse_time(wrong, now)
 
 
 ENTRY = {
@@ -255,7 +255,7 @@ def test_a_filter(wanted, fits):
 
 def test_uses_are_counted_without_intents_and_notes():
     later = {**ENTRY, "started_at": "2026-02-01T00:00:00+00:00", "outcome": "denied"}
-    found = uses([ENTRY, later, {**ENTRY, "outcome": None}, {**ENTRY, "operation": "note"}])
+    found = count_uses([ENTRY, later, {**ENTRY, "outcome": None}, {**ENTRY, "operation": "note"}])
     (use,) = found
     assert (use.count, use.refused, use.last) == (2, 1, datetime(2026, 2, 1, tzinfo=UTC))
     assert read_since([ENTRY, later], datetime(2026, 1, 1, tzinfo=UTC)) == {("acme", "database/password")}

@@ -92,7 +92,7 @@ class FileSink:
         try:
             self._begin()
             try:
-                self._try_out(size + _SPARE_BYTES)
+                self._probe_write(size + _SPARE_BYTES)
             finally:
                 self._finish()
         except OSError as error:
@@ -127,7 +127,7 @@ class FileSink:
             try:
                 now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116  # on the path of every audited read
             except FileNotFoundError:
-                self._find_the_end()
+                self._recover_tail()
             else:
                 if (
                     now.st_size != self._size
@@ -135,7 +135,7 @@ class FileSink:
                     or now.st_dev != self._device
                     or (time.monotonic() > self._look_at and self._lost_its_head())
                 ):
-                    self._find_the_end()
+                    self._recover_tail()
         except BaseException:
             self._drop()  # which gives the file lock back
             self._mutex.release()
@@ -166,7 +166,7 @@ class FileSink:
     def _open_head(self) -> None:
         in_use = self._refuse_what_is_no_log()
         try:
-            key = self._keys.find_or_make(self.path, in_use=in_use)
+            key = self._keys.load_or_create(self.path, in_use=in_use)
         except ConfigurationError as error:
             raise AuditError(error.message, hint=error.hint) from error
         self._chain = Chain(key)
@@ -190,7 +190,7 @@ class FileSink:
             sizes.append(status.st_size)
         return any(sizes)
 
-    def _find_the_end(self) -> None:
+    def _recover_tail(self) -> None:
         if self._is_replaced(self.head_path, self._head_fd):
             self._drop()
             self._open_head()
@@ -261,7 +261,7 @@ class FileSink:
                 os.ftruncate(self._log_fd, before)
             raise
 
-    def _try_out(self, size: int) -> None:
+    def _probe_write(self, size: int) -> None:
         """Write blanks and take them away again: room, quota, limits and rights are what a line will meet."""
         before = self._size
         try:

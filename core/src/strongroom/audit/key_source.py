@@ -62,7 +62,7 @@ class KeySource(HoldsKey):
             )
         return key
 
-    def find_or_make(self, log: str, *, in_use: bool) -> bytes:
+    def load_or_create(self, log: str, *, in_use: bool) -> bytes:
         """Return the key for writing `log`; where nothing gives one, make its key file.
 
         Args:

@@ -15,14 +15,24 @@ from typing import Any, BinaryIO
 from strongroom.audit.pieces import UNREADABLE, open_piece, unreadable
 from strongroom.audit.serialization import NOTE
 
-__all__ = ["Entry", "Filter", "Use", "entries", "follow", "moment", "read_since", "started_at", "uses"]
+__all__ = [
+    "Entry",
+    "Filter",
+    "Use",
+    "count_uses",
+    "entries",
+    "follow",
+    "parse_time",
+    "read_since",
+    "started_at",
+]
 
 Entry = Mapping[str, Any]
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """Return the time that `text` says: ISO 8601 (UTC where it names no zone), or how long ago: `2h`, `7d`.
 
     Raises:
@@ -158,7 +168,7 @@ class Use:
     last: datetime | None = None
 
 
-def uses(found: Iterable[Entry]) -> list[Use]:
+def count_uses(found: Iterable[Entry]) -> list[Use]:
     """Count who did what to which key, the most frequent first; intents and notes do not count."""
     counted: dict[tuple[str, str | None, str, str], Use] = {}
     for entry in found:

@@ -28,13 +28,13 @@ class Backoff:
         self._until = 0.0
         self._probe: Flight | None = None
 
-    def spares(self, now: float, *, asked: bool) -> bool:
+    def should_serve_stale(self, now: float, *, asked: bool) -> bool:
         """Tell whether a caller with a stale value is better off with it; `asked`: another one is asking."""
         if not self._down:
             return False
         return asked or now < self._until or (self._probe is not None and not self._probe.future.done())
 
-    def probed_by(self, flight: Flight) -> None:
+    def begin_probe(self, flight: Flight) -> None:
         """Take note of who finds out."""
         self._probe = flight
 

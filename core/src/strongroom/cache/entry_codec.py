@@ -61,10 +61,10 @@ class EntryCodec:
         """Return the names of a tenant's key under all keys."""
         return [
             f"{space}{_hash(name_key, b'key', key)}"
-            for space, name_key in zip(self.spaces(tenant), self._name_keys, strict=True)
+            for space, name_key in zip(self.namespaces(tenant), self._name_keys, strict=True)
         ]
 
-    def spaces(self, tenant: str | None) -> list[str]:
+    def namespaces(self, tenant: str | None) -> list[str]:
         """Return what all names of a tenant begin with, under all keys."""
         who = "0" if tenant is None else f"1{tenant}"
         return [f"{_hash(name_key, b'space', self._namespace, who)[:32]}:" for name_key in self._name_keys]

@@ -202,7 +202,7 @@ class HierarchicalSecretCache(ProcessBound):
         self._l1.invalidate_prefix(prefix)
         if not self._is_named():
             return  # nothing of this tenant is known by its name there
-        self._store.clear(self._sealing.spaces(current_tenant()))
+        self._store.clear(self._sealing.namespaces(current_tenant()))
 
     def clear(self) -> None:
         """Forget everything of the active tenant, in the store as well."""

@@ -112,7 +112,7 @@ class SecretCache(ProcessBound):
             TypeError: `fetch` returned something else than text.
         """
         value = self.fresh(key)
-        return value if value is not None else self._slow(key, lambda asked: FetchResult(fetch(asked)))
+        return value if value is not None else self._read_slow(key, lambda asked: FetchResult(fetch(asked)))
 
     def fresh(self, key: str) -> str | None:
         """Return the value of `key` where it is remembered and fresh; else None, and the slow way decides."""
@@ -133,7 +133,7 @@ class SecretCache(ProcessBound):
 
     def reader(self, load: Load) -> Callable[[str], str]:
         """Return a function of a key that reads through the cache: the fast path, bound once."""
-        spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._slow
+        spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._read_slow
         observed, open_blocks = observation.get, open_tenants.get
 
         def read(key: str) -> str:
@@ -265,7 +265,7 @@ class SecretCache(ProcessBound):
         Raises:
             SecretNotFoundError: One of them is not there for another reason than `absent`.
         """
-        if self._lock.is_mine():  # as in `_slow`
+        if self._lock.is_mine():  # as in `_read_slow`
             return {key: checked(one).value for key, one in load(keys).items()}
         values, missing = self.peek_many(keys)
         if observation.get() is not None and len(missing) < len(keys):
@@ -333,7 +333,7 @@ class SecretCache(ProcessBound):
             self._entries.expire_by(self._clock() + _INHERITED_SECONDS)
         self._begin_again()
 
-    def _slow(self, key: str, load: Load) -> str:
+    def _read_slow(self, key: str, load: Load) -> str:
         if not isinstance(key, str):
             check_key(key)  # raises
         if self._lock.is_mine():
@@ -344,9 +344,9 @@ class SecretCache(ProcessBound):
         while True:
             if flight is None:
                 with self._lock:
-                    flight, answer, mine = self._decide(tenant, key)
+                    flight, answer, mine = self._plan_read(tenant, key)
                 if mine is not None:
-                    self._crew.start(partial(copy_context().run, self._fly, mine, load))
+                    self._crew.start(partial(copy_context().run, self._run_fetch, mine, load))
                 if isinstance(answer, SecretNotFoundError):
                     raise answer
                 if answer is not None:
@@ -359,7 +359,7 @@ class SecretCache(ProcessBound):
             except UnansweredError:
                 flight = None  # part of a batch that failed for another key: this one is asked for alone
 
-    def _decide(
+    def _plan_read(
         self, tenant: str | None, key: str
     ) -> tuple[Flight | None, str | SecretNotFoundError | None, Flight | None]:
         """Return the flight to wait for or an answer, and the flight to launch."""
@@ -376,17 +376,17 @@ class SecretCache(ProcessBound):
             report_source("l1")
             # Not where another caller was faster: then it is fresh, and was not when the slow way began.
             old = now >= entry.fresh_until
-            ahead = old and flight is None and not self._outage.spares(now, asked=False)
+            ahead = old and flight is None and not self._outage.should_serve_stale(now, asked=False)
             return None, entry.value, self._new_flight(tenant, key, now) if ahead else None
         stale = entry is not None and self._is_stale(entry, now)
-        if entry is not None and stale and self._outage.spares(now, asked=flight is not None):
+        if entry is not None and stale and self._outage.should_serve_stale(now, asked=flight is not None):
             return None, self._given_stale(entry, key), None
         self._counts["misses"] += 1
         if flight is not None:
             return flight, None, None
         flight = self._new_flight(tenant, key, now)
         if stale:
-            self._outage.probed_by(flight)
+            self._outage.begin_probe(flight)
         return flight, None, flight
 
     def _new_flight(self, tenant: str | None, key: str, now: float) -> Flight:
@@ -404,14 +404,14 @@ class SecretCache(ProcessBound):
         report_source("stale", key)
         return entry.value
 
-    def _fly(self, flight: Flight, load: Load) -> None:
+    def _run_fetch(self, flight: Flight, load: Load) -> None:
         turn.set(None)  # this thread may wait
         try:
             fetched = checked(load(flight.key))
         except BaseException as error:  # noqa: BLE001  # it is raised again by everybody who waits
             self._failed(flight, error)
         else:
-            self._landed(flight, fetched)
+            self._store_result(flight, fetched)
 
     def _fly_together(self, flights: Mapping[str, Flight], load: LoadMany) -> None:
         turn.set(None)
@@ -422,7 +422,7 @@ class SecretCache(ProcessBound):
             return
         for key, flight in flights.items():
             if key in fetched:
-                self._landed(flight, fetched[key])
+                self._store_result(flight, fetched[key])
             else:
                 self._failed(flight, SecretNotFoundError(key))
 
@@ -436,9 +436,9 @@ class SecretCache(ProcessBound):
         for key, flight in flights.items():
             self._failed(flight, error if key == named else UnansweredError(error, named=named in flights))
 
-    def _landed(self, flight: Flight, fetched: FetchResult) -> None:
+    def _store_result(self, flight: Flight, fetched: FetchResult) -> None:
         with self._lock:
-            now = self._settle(flight)
+            now = self._remove_flight(flight)
             if fetched.source == "stale":
                 self._outage.failed(now, now - flight.started)
             else:
@@ -464,7 +464,7 @@ class SecretCache(ProcessBound):
 
     def _failed(self, flight: Flight, error: BaseException) -> None:
         with self._lock:
-            now = self._settle(flight)
+            now = self._remove_flight(flight)
             if not isinstance(error, SecretNotFoundError | UnansweredError):
                 self._counts["errors"] += 1
             if isinstance(error, BackendUnavailableError):
@@ -487,7 +487,7 @@ class SecretCache(ProcessBound):
             entry.missing = again(error)
             entry.expires = now + self._negative_ttl
 
-    def _settle(self, flight: Flight) -> float:
+    def _remove_flight(self, flight: Flight) -> float:
         """Take the flight off the table, and return the time."""
         if self._flights.get((flight.tenant, flight.key)) is flight:
             del self._flights[flight.tenant, flight.key]
@@ -519,7 +519,7 @@ class SecretCache(ProcessBound):
     def _given_up(self, flight: Flight) -> BackendUnavailableError:
         """Return the error for a fetch that does not end, and let the next caller try again."""
         with self._lock:
-            now = self._settle(flight)
+            now = self._remove_flight(flight)
             flight.kept = False
             self._outage.failed(now, self._timeout or 0)
         return BackendUnavailableError(

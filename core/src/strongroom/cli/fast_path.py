@@ -39,12 +39,12 @@ def parse_fast_call(args: Sequence[str]) -> FastCall | None:
         if word in {"get", "run"}:
             options = (_get if word == "get" else _run)(words, chosen)
             return None if options is None else FastCall(word, GlobalOptions(**chosen), options)
-        if not _taken(word, words, _GLOBAL_VALUES, _FLAGS, chosen):
+        if not _take_option(word, words, _GLOBAL_VALUES, _FLAGS, chosen):
             return None
     return None
 
 
-def _taken(
+def _take_option(
     word: str, words: Iterator[str], values: frozenset[str], flags: frozenset[str], options: dict[str, Any]
 ) -> bool:
     """Put the option `word` into `options`, with its value from `words`, and return whether it was one."""
@@ -66,7 +66,7 @@ def _get(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
         if word in _FLAGS:
             chosen[word[2:]] = True
         elif word.startswith("-") and key is not None:
-            if not _taken(word, words, _GET_VALUES, frozenset(), options):
+            if not _take_option(word, words, _GET_VALUES, frozenset(), options):
                 return None
         elif not word or word.startswith("-") or key is not None:
             return None
@@ -83,6 +83,6 @@ def _run(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
             return {**options, "words": command} if command else None
         if word in _FLAGS:
             chosen[word[2:]] = True
-        elif not _taken(word, words, _RUN_VALUES, _RUN_FLAGS, options):
+        elif not _take_option(word, words, _RUN_VALUES, _RUN_FLAGS, options):
             return None
     return None

@@ -25,10 +25,10 @@ def one(
 ) -> None:
     # What is remembered does not tell whether anything heeds a tenant.
     quick = version is None and settings.tenant is None
-    result = _quickly(settings, key, as_key=as_key) if quick else None
+    result = _from_spec_cache(settings, key, as_key=as_key) if quick else None
     if result is None:
         with settings.registry() as registry:
-            result = _wholly(settings, registry, key, version, as_key=as_key)
+            result = _from_registry(settings, registry, key, version, as_key=as_key)
     key, value, pipeline = result
     if field is not None:
         from strongroom.declarations.json_fields import member_of
@@ -40,7 +40,7 @@ def one(
         output.value(value)
 
 
-def _quickly(settings: GlobalOptions, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
+def _from_spec_cache(settings: GlobalOptions, key: str, *, as_key: bool) -> tuple[str, str, str] | None:
     """Return key, value and pipeline on the remembered way; of whatever goes wrong there, None."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import SecretNotFoundError, StrongroomError
@@ -62,7 +62,7 @@ def _quickly(settings: GlobalOptions, key: str, *, as_key: bool) -> tuple[str, s
         return None
 
 
-def _wholly(
+def _from_registry(
     settings: GlobalOptions, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
 ) -> tuple[str, str, str]:
     from strongroom.cli import names
@@ -98,7 +98,7 @@ def several(settings: GlobalOptions, texts: Sequence[str], *, as_key: bool) -> N
         declared = set() if as_key else {*registry.plan.secrets}
         for text in dict.fromkeys(texts):
             try:
-                results[text] = _wholly(settings, registry, text, None, as_key=as_key)
+                results[text] = _from_registry(settings, registry, text, None, as_key=as_key)
             except SecretNotFoundError as error:
                 missing.append(error)
     if len(missing) == 1:

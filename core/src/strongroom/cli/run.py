@@ -53,9 +53,10 @@ def run(
     if on_change is not None or poll_seconds is not None or stop_timeout is not None:
         raise UsageError("--on-change, --poll-seconds and --stop-timeout belong to --watch")
     with ExitStack() as stack:
-        chosen, resolutions, credentials, undeclared = _quickly(settings, group, only) or _wholly(
-            settings, group, only, stack, allow_empty=allow_empty, replace=replace
-        )
+        read = _from_spec_cache(settings, group, only)
+        if read is None:
+            read = _from_registry(settings, group, only, stack, allow_empty=allow_empty, replace=replace)
+        chosen, resolutions, credentials, undeclared = read
         given = {one.plan.name: one.text for one in resolutions.values() if one.text is not None}
         variables = given | _as_files(stack, {name: given[name] for name in given if chosen[name].as_file})
         refuse_unholdable(variables)
@@ -70,7 +71,7 @@ def run(
     return outcome.end()
 
 
-def _wholly(  # `run`'s own options
+def _from_registry(  # `run`'s own options
     settings: GlobalOptions,
     group: str | None,
     only: str | None,
@@ -102,8 +103,8 @@ def _wholly(  # `run`'s own options
         return chosen, resolutions, registry.environment(), undeclared
 
 
-def _quickly(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:
-    """Do as `_wholly` on the remembered way; of whatever goes wrong there, return None."""
+def _from_spec_cache(settings: GlobalOptions, group: str | None, only: str | None) -> Chosen | None:
+    """Do as `_from_registry` on the remembered way; of whatever goes wrong there, return None."""
     from strongroom.cli.spec_cache import recall
     from strongroom.errors import StrongroomError
 

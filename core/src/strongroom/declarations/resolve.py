@@ -107,7 +107,9 @@ def resolve_all(registry: SecretSource, secrets: Mapping[str, SecretPlan]) -> di
     for name in order:
         secret = needed[name]
         resolutions[name] = (
-            _found(secret, values, failures) if secret.compose is None else _composed(secret, resolutions)
+            _resolve_stored(secret, values, failures)
+            if secret.compose is None
+            else _resolve_composed(secret, resolutions)
         )
         if resolutions[name].status == "missing" and secret.compose is None:
             resolutions[name] = _with_why(resolutions[name], registry)
@@ -172,7 +174,7 @@ def _is_absent(error: StrongroomError) -> bool:
     return isinstance(error, SecretNotFoundError) and error.reason == "absent"
 
 
-def _found(
+def _resolve_stored(
     secret: SecretPlan, values: Mapping[str, str], failures: Mapping[str, StrongroomError]
 ) -> Resolution:
     error = failures.get(secret.key)
@@ -194,7 +196,7 @@ def _found(
         field = f" field {secret.field!r}" if secret.field is not None else ""
         problem = f"missing: nothing is stored at {secret.key!r}{field}"
         return Resolution(secret, "missing", problem, SecretNotFoundError(secret.key))
-    return _checked(secret, text)
+    return _validate(secret, text)
 
 
 def _with_why(resolution: Resolution, registry: SecretSource) -> Resolution:
@@ -204,7 +206,7 @@ def _with_why(resolution: Resolution, registry: SecretSource) -> Resolution:
     return resolution if why is None else resolution._replace(problem=f"{resolution.problem}: {why}")
 
 
-def _composed(secret: SecretPlan, resolutions: Mapping[str, Resolution]) -> Resolution:
+def _resolve_composed(secret: SecretPlan, resolutions: Mapping[str, Resolution]) -> Resolution:
     from strongroom.declarations.compose import compose
 
     composition = compose(secret, resolutions)
@@ -216,12 +218,12 @@ def _composed(secret: SecretPlan, resolutions: Mapping[str, Resolution]) -> Reso
         return Resolution(secret, "missing", composition.problem, SecretNotFoundError(secret.name))
     if composition.text is None:
         return Resolution(secret, "invalid", composition.problem)
-    return _checked(secret, composition.text)._replace(
+    return _validate(secret, composition.text)._replace(
         parts=tuple(resolutions[name] for name in secret.parts)
     )
 
 
-def _checked(secret: SecretPlan, text: str) -> Resolution:
+def _validate(secret: SecretPlan, text: str) -> Resolution:
     value, problem = check_text(secret, text)
     if problem is not None:
         return Resolution(secret, "invalid", problem)

@@ -61,7 +61,7 @@ class Observer(Protocol):
 
     name: str
 
-    def watched(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
+    def run_with_hooks(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
     def observed(self, value: str) -> str: ...
 
 
@@ -234,7 +234,7 @@ class LiveLeases:
                 raise self._lapse(name, error)
             flight, mine = self._flight(name)
         if mine:
-            self._fly(name, flight, self._generation)
+            self._run_fetch(name, flight, self._generation)
         try:
             return flight.result(_PATIENCE_SECONDS)
         except TimeoutError:
@@ -266,7 +266,7 @@ class LiveLeases:
         self._flights[name] = made
         return made, True
 
-    def _fly(self, name: LeaseName, flight: Future[_Held], generation: int) -> bool:
+    def _run_fetch(self, name: LeaseName, flight: Future[_Held], generation: int) -> bool:
         """Issue a lease for all who wait for `flight`, and tell whether that succeeded."""
         try:
             held = self._issued(name)
@@ -341,7 +341,7 @@ class LiveLeases:
 
     def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
         observer = self._observer()
-        return call() if observer is None else observer.watched(operation, key, call)
+        return call() if observer is None else observer.run_with_hooks(operation, key, call)
 
     @contextmanager
     def _as(self, tenant: str | None) -> Iterator[None]:
@@ -440,7 +440,7 @@ class LiveLeases:
             if self._held.get(held.name) is not held:
                 return
             flight, mine = self._flight(held.name)
-        if mine and not self._fly(held.name, flight, self._generation):
+        if mine and not self._run_fetch(held.name, flight, self._generation):
             error = flight.exception()
             if not held.pause:
                 _log.warning(

@@ -24,7 +24,7 @@ _SHELL_SPECIAL = re.compile(r"([^A-Za-z0-9_@%+=:,./\n-])")
 _SHELL_IN_DOUBLE_QUOTES = re.compile(r'([$`"\\])')
 _MAX_LEAVES = 1000
 _LONGEST = 128
-_CONTINUES = 0x80
+_UTF8_CONTINUATION = 0x80
 
 
 def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[bytes, str]:
@@ -54,18 +54,18 @@ def _pieces(form: bytes) -> Iterator[bytes]:
     while size - start > _LONGEST:
         end = start + _LONGEST
         # Not within a character of UTF-8: what is left has to be text.
-        while form[end] & 0xC0 == _CONTINUES:
+        while form[end] & 0xC0 == _UTF8_CONTINUATION:
             end -= 1
         yield form[start:end]
         start = end - 1
-        while form[start] & 0xC0 == _CONTINUES:
+        while form[start] & 0xC0 == _UTF8_CONTINUATION:
             start -= 1
     yield form[start:] if start == 0 else form[_begin_of_last(form) :]
 
 
 def _begin_of_last(form: bytes) -> int:
     start = len(form) - _LONGEST
-    while form[start] & 0xC0 == _CONTINUES:
+    while form[start] & 0xC0 == _UTF8_CONTINUATION:
         start += 1
     return start
 

@@ -15,7 +15,7 @@ from strongroom.masking.known_values import known, mask, remember
 if TYPE_CHECKING:
     from strongroom.masking.stream import Masker
 
-__all__ = ["MaskingFilter", "TellsValues", "install"]
+__all__ = ["MaskingFilter", "ValueSource", "install"]
 
 # Python's own, in which no value can be.
 _LEFT_ALONE = frozenset(
@@ -29,7 +29,7 @@ _LEFT_ALONE = frozenset(
 _REPEATED = frozenset({"threadName", "processName", "taskName"})
 
 
-class TellsValues(Protocol):
+class ValueSource(Protocol):
     """What a registry offers to whoever masks."""
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
@@ -97,7 +97,7 @@ class MaskingFilter(logging.Filter):
             record.msg, record.args = masked, None
 
 
-def install(*registries: TellsValues) -> None:
+def install(*registries: ValueSource) -> None:
     """Mask from now on what this process logs and the tracebacks that it shows at its end.
 
     Call it when logging is configured, and again when handlers were added. It takes the place of an

@@ -33,7 +33,7 @@ _SLASHES = rb"(?:\\{1,16}|(?:" + _TWICE + rb"5[cC]){1,16})"
 _AMPERSAND = rb"(?:&|" + _TWICE + rb"26|\\{1,16}(?:u00|x)26)"
 _SEMICOLON = rb"(?:;|" + _TWICE + rb"3[bB])"
 _HIGH = 0x80
-_CONTINUES = 0x80
+_UTF8_CONTINUATION = 0x80
 _BACKSLASH = ord("\\")
 _WIDEST = 4
 _LEAST_SHOWN = 0xA0  # `cat -v` shows bytes below as control characters
@@ -275,7 +275,7 @@ def _step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
 def _shown_left(data: bytes, begin: int, at: int, value: bytes, place: int) -> Step | None:
     """Return where both begin before the character in front of `place`, shown up to `begin` or `at`."""
     size = 1
-    while value[place - size] & 0xC0 == _CONTINUES and size < min(_WIDEST, place):
+    while value[place - size] & 0xC0 == _UTF8_CONTINUATION and size < min(_WIDEST, place):
         size += 1
     while size < place and value[place - size - 1] == _BACKSLASH and size < _REACH:
         size += 1  # how many of the backslashes in front are whose, only the whole of it tells

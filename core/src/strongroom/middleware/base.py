@@ -31,7 +31,7 @@ __all__ = ["Middleware"]
 _OPTIONAL = frozenset(name for names in CAPABILITIES.values() for name in names) - {"close"}
 
 
-class _PassedOn:
+class _PassThrough:
     """The capability methods as a middleware has them that does not care for them."""
 
     inner: FullProvider
@@ -90,7 +90,7 @@ class Middleware(BaseProvider):
     """The inner `get_secret`, bound by those middlewares that have no call to spare."""
 
     _capability_methods: ClassVar[Mapping[str, Callable[..., Any]]] = {
-        name: vars(_PassedOn)[name] for name in _OPTIONAL
+        name: vars(_PassThrough)[name] for name in _OPTIONAL
     }
 
     _withheld: ClassVar[frozenset[str]] = frozenset()
@@ -109,7 +109,7 @@ class Middleware(BaseProvider):
 
     def __new__(cls, inner: Any, *_args: Any, **_kwargs: Any) -> Self:
         methods = (capability_methods(inner) & _OPTIONAL) - cls._withheld | cls._offered
-        chosen: Any = _chosen(cls, methods)  # type: ignore[arg-type]  # classes are hashable
+        chosen: Any = _class_for(cls, methods)  # type: ignore[arg-type]  # classes are hashable
         made: Self = object.__new__(chosen)
         return made
 
@@ -117,7 +117,7 @@ class Middleware(BaseProvider):
         # Which of the capabilities are there was decided when the class was chosen.
         self.inner: FullProvider = guard(inner)
 
-    def around(self, inner: Any) -> Self:
+    def with_inner(self, inner: Any) -> Self:
         """Return the same middleware around another provider, which has the same capabilities."""
         copy = object.__new__(type(self))  # not `copy.copy`: `__new__` would choose a class again
         vars(copy).update(vars(self))
@@ -148,7 +148,7 @@ class Middleware(BaseProvider):
 
 
 @lru_cache(maxsize=512)
-def _chosen(cls: Any, methods: frozenset[str]) -> Any:
+def _class_for(cls: Any, methods: frozenset[str]) -> Any:
     namespace = {name: cls._capability_methods[name] for name in methods}
     namespace |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), namespace, chosen=True)

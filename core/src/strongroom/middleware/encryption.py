@@ -66,7 +66,7 @@ class EncryptionMiddleware(Middleware):
         self._cipher = encryption if encryption is not None else AESGCMEncryption(_key_of_settings())
         self._migrate = migrate
         self._get = self.inner.get_secret
-        _warn_of_blind_rules(inner)
+        _warn_if_rules_see_ciphertext(inner)
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant: nothing but that it is there."""
@@ -210,7 +210,7 @@ def _key_of_settings() -> str:
     return required_encryption_key("encryption: there is no key", "key")
 
 
-def _warn_of_blind_rules(inner: Any) -> None:
+def _warn_if_rules_see_ciphertext(inner: Any) -> None:
     while isinstance(inner, Middleware):
         if isinstance(inner, ValidationMiddleware) and inner.has_value_rules:
             warnings.warn(

@@ -41,10 +41,10 @@ class RenamingMiddleware(Middleware, ABC):
             raise
 
     def set_secret(self, key: str, value: str) -> None:
-        self._ask(key, self.inner.set_secret, value)
+        self._call_renamed(key, self.inner.set_secret, value)
 
     def delete_secret(self, key: str) -> None:
-        self._ask(key, self.inner.delete_secret)
+        self._call_renamed(key, self.inner.delete_secret)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         names = {self.stored(key): key for key in keys}
@@ -76,7 +76,7 @@ class RenamingMiddleware(Middleware, ABC):
             raise
 
     def describe_secret(self, key: str) -> SecretMetadata:
-        return replaced(self._ask(key, self.inner.describe_secret), key=key)
+        return replaced(self._call_renamed(key, self.inner.describe_secret), key=key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         names = {self.stored(key): key for key in keys}
@@ -90,22 +90,22 @@ class RenamingMiddleware(Middleware, ABC):
         }
 
     def list_versions(self, key: str) -> list[SecretVersion]:
-        return self._ask(key, self.inner.list_versions)
+        return self._call_renamed(key, self.inner.list_versions)
 
     def get_secret_version(self, key: str, version: str) -> str:
-        return self._ask(key, self.inner.get_secret_version, version)
+        return self._call_renamed(key, self.inner.get_secret_version, version)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
-        return self._ask(key, self.inner.set_secret_if, value, expected_version)
+        return self._call_renamed(key, self.inner.set_secret_if, value, expected_version)
 
     def stage_secret(self, key: str, value: str) -> str:
-        return self._ask(key, self.inner.stage_secret, value)
+        return self._call_renamed(key, self.inner.stage_secret, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
-        self._ask(key, self.inner.promote_version, version, expected_version=expected_version)
+        self._call_renamed(key, self.inner.promote_version, version, expected_version=expected_version)
 
     def discard_version(self, key: str, version: str) -> None:
-        self._ask(key, self.inner.discard_version, version)
+        self._call_renamed(key, self.inner.discard_version, version)
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         own_name = self.own_names()
@@ -119,16 +119,18 @@ class RenamingMiddleware(Middleware, ABC):
         return self.inner.subscribe_changes(changed)
 
     def issue_lease(self, key: str) -> Lease:
-        return replaced(self._ask(key, self.inner.issue_lease), key=key)
+        return replaced(self._call_renamed(key, self.inner.issue_lease), key=key)
 
     def renew_lease(self, lease: Lease) -> Lease:
-        renewed = self._ask(lease.key, lambda stored: self.inner.renew_lease(replaced(lease, key=stored)))
+        renewed = self._call_renamed(
+            lease.key, lambda stored: self.inner.renew_lease(replaced(lease, key=stored))
+        )
         return replaced(renewed, key=lease.key)
 
     def revoke_lease(self, lease: Lease) -> None:
-        self._ask(lease.key, lambda stored: self.inner.revoke_lease(replaced(lease, key=stored)))
+        self._call_renamed(lease.key, lambda stored: self.inner.revoke_lease(replaced(lease, key=stored)))
 
-    def _ask(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def _call_renamed(self, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         stored = self.stored(key)
         try:
             return method(stored, *args, **kwargs)

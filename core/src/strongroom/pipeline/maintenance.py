@@ -88,7 +88,7 @@ def operate(
                 )
         return call()
 
-    return pipeline.watched(operation, "", run)
+    return pipeline.run_with_hooks(operation, "", run)
 
 
 def encryption_of(pipeline: Pipeline) -> EncryptionMiddleware | None:

@@ -54,7 +54,7 @@ class Pipeline(Middleware):
         self.name = name
         self._get = self.inner.get_secret
         self._hooks: tuple[SecretHook, ...] = ()
-        self._seen: Callable[[str], object] | None = None
+        self._value_observer: Callable[[str], object] | None = None
         self._changed: Callable[[Any, Sequence[str]], object] | None = None
         self.watch(hooks)
 
@@ -62,17 +62,17 @@ class Pipeline(Middleware):
         """Replace the hooks."""
         self._hooks = tuple(sorted(hooks, key=lambda hook: not getattr(hook, "audit", False)))
 
-    def is_watched(self) -> bool:
+    def has_hooks(self) -> bool:
         """Tell whether any hook sees the operations."""
         return bool(self._hooks)
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
         """Give `seen` every value that is read or written from now on, before it goes on."""
         read = self.inner.get_secret
-        self._seen = seen
+        self._value_observer = seen
         self._get = lambda key: self.observed(read(key))
 
-    def tell_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
+    def observe_changes(self, changed: Callable[[Any, Sequence[str]], object]) -> None:
         """Call `changed` with what is inside and the keys after every write, also after one that failed."""
         self._changed = changed
 
@@ -91,8 +91,8 @@ class Pipeline(Middleware):
 
     def observed(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
-        if self._seen is not None and isinstance(value, str):
-            self._seen(value)
+        if self._value_observer is not None and isinstance(value, str):
+            self._value_observer(value)
         return value
 
     def get_secret(self, key: str) -> str:
@@ -101,12 +101,12 @@ class Pipeline(Middleware):
         try:
             return self._get(check_user_key(key))
         except StrongroomError as error:
-            self._sign(error)
+            self._attach_pipeline(error)
             raise
 
     def _get_watched(self, key: str) -> str:
         # A method of its own: a closure over `key` would slow down the reads that nobody watches.
-        return self.watched("get", key, lambda: self._get(check_user_key(key)))
+        return self.run_with_hooks("get", key, lambda: self._get(check_user_key(key)))
 
     def set_secret(self, key: str, value: str) -> None:
         if self._hooks:
@@ -115,7 +115,7 @@ class Pipeline(Middleware):
         try:  # as above, written out
             self.inner.set_secret(check_user_key(key), self.observed(value))
         except StrongroomError as error:
-            self._sign(error)
+            self._attach_pipeline(error)
             raise
         finally:
             self.changed(key)
@@ -124,11 +124,11 @@ class Pipeline(Middleware):
         self._write("delete", key, self._delete)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
-        return self.watched("list", prefix, lambda: self._list(prefix))
+        return self.run_with_hooks("list", prefix, lambda: self._list(prefix))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(keys))
-        return self.watched_batch("get", asked, lambda: self._read_batch(asked))
+        return self.run_batch_with_hooks("get", asked, lambda: self._read_batch(asked))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         written = dict(values)
@@ -143,7 +143,7 @@ class Pipeline(Middleware):
                 self.changed(*written)
             return written
 
-        self.watched_batch("set", list(written), write)
+        self.run_batch_with_hooks("set", list(written), write)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         return self._run("describe", key, self.inner.describe_secret)
@@ -156,7 +156,7 @@ class Pipeline(Middleware):
                 check_user_key(key)
             return self.inner.describe_secrets(wanted)
 
-        return self.watched_batch("describe", wanted, describe)
+        return self.run_batch_with_hooks("describe", wanted, describe)
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._run("history", key, self.inner.list_versions)
@@ -182,7 +182,7 @@ class Pipeline(Middleware):
             if own or not changes:
                 callback(own)
 
-        return self.watched("watch", "", lambda: self.inner.subscribe_changes(changed))
+        return self.run_with_hooks("watch", "", lambda: self.inner.subscribe_changes(changed))
 
     def issue_lease(self, key: str) -> Lease:
         lease = self._run("issue", key, self.inner.issue_lease)
@@ -191,10 +191,10 @@ class Pipeline(Middleware):
         return lease
 
     def renew_lease(self, lease: Lease) -> Lease:
-        return self.watched("renew", lease.key, lambda: self.inner.renew_lease(lease))
+        return self.run_with_hooks("renew", lease.key, lambda: self.inner.renew_lease(lease))
 
     def revoke_lease(self, lease: Lease) -> None:
-        self.watched("revoke", lease.key, lambda: self.inner.revoke_lease(lease))
+        self.run_with_hooks("revoke", lease.key, lambda: self.inner.revoke_lease(lease))
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}: {self.inner!r}>"
@@ -225,7 +225,7 @@ class Pipeline(Middleware):
         return {key: self.observed(value) for key, value in self.inner.get_secrets(keys).items()}
 
     def _run(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return self.watched(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
+        return self.run_with_hooks(operation, key, lambda: method(check_user_key(key), *args, **kwargs))
 
     def _write(self, operation: str, key: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a write; afterwards nobody knows what is stored, also where it failed."""
@@ -234,17 +234,17 @@ class Pipeline(Middleware):
         finally:
             self.changed(key)
 
-    def _sign(self, error: StrongroomError) -> None:
+    def _attach_pipeline(self, error: StrongroomError) -> None:
         if error.pipeline is None:
             error.pipeline = self.name
 
-    def watched(self, operation: str, key: str, call: Callable[[], T]) -> T:
+    def run_with_hooks(self, operation: str, key: str, call: Callable[[], T]) -> T:
         """Run `call` as one operation on `key` that every hook sees."""
         if not self._hooks:
             try:
                 return call()
             except StrongroomError as error:
-                self._sign(error)
+                self._attach_pipeline(error)
                 raise
         watch = HookCalls(self._hooks, [self._event(operation, key)])
         try:
@@ -252,13 +252,13 @@ class Pipeline(Middleware):
             result = call()
         except BaseException as error:
             if isinstance(error, StrongroomError) and not watch.vetoed:
-                self._sign(error)
+                self._attach_pipeline(error)
             watch.leave({}, error)
             raise
         watch.leave({key: "ok"}, None)
         return result
 
-    def watched_batch(
+    def run_batch_with_hooks(
         self, operation: str, keys: list[str], call: Callable[[], dict[str, T]]
     ) -> dict[str, T]:
         """Run a batch with an event for each key."""
@@ -268,7 +268,7 @@ class Pipeline(Middleware):
             result = call()
         except BaseException as error:
             if isinstance(error, StrongroomError) and not watch.vetoed:
-                self._sign(error)
+                self._attach_pipeline(error)
             watch.leave({}, error)
             raise
         watch.leave({key: "ok" if key in result else "not_found" for key in keys}, None)

@@ -80,7 +80,7 @@ class Assembly:
         self._tried_again: dict[str, float] = {}
         self.hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
         for name in plan.pipelines:
-            if name in self._used and not self._waits(name):
+            if name in self._used and not self._reads_secrets(name):
                 self.chain(name)
 
     def _begin_again(self) -> None:
@@ -89,7 +89,7 @@ class Assembly:
         self._locks = {name: threading.RLock() for name in self.plan.pipelines}
         self._rotation = threading.RLock()
 
-    def _waits(self, name: str) -> bool:
+    def _reads_secrets(self, name: str) -> bool:
         return any(part.reads for member in self.plan.used_by(name) for part in self._parts(member))
 
     def _parts(self, name: str) -> Sequence[ComponentPlan]:
@@ -151,7 +151,7 @@ class Assembly:
             return {one for member in plan.fallback.pipelines for one in self._types(member)}
         return {plan.provider.type} if plan.provider is not None else set()
 
-    def own_hooks(self, name: str) -> Sequence[SecretHook]:
+    def pipeline_hooks(self, name: str) -> Sequence[SecretHook]:
         """Return the hooks that the spec gives to this pipeline alone."""
         self.chain(name)
         return self._own_hooks[name]
@@ -197,7 +197,7 @@ class Assembly:
         hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
         if plan.fallback is not None:
             members = [
-                Pipeline(self.chain(name), name=name, hooks=self.own_hooks(name))
+                Pipeline(self.chain(name), name=name, hooks=self.pipeline_hooks(name))
                 for name in plan.fallback.pipelines
             ]
             chain: Any = FallbackProvider(members[0], others=members[1:], when=plan.fallback.when)
@@ -301,7 +301,9 @@ class Assembly:
 
     def _read_reference(self, component: ComponentPlan, reference: Reference) -> str:
         source = reference.pipeline
-        pipeline = Pipeline(self.chain(source), name=source, hooks=[*self.hooks, *self.own_hooks(source)])
+        pipeline = Pipeline(
+            self.chain(source), name=source, hooks=[*self.hooks, *self.pipeline_hooks(source)]
+        )
         try:
             value = pipeline.get_secret(reference.name)
             return value if reference.field is None else member_of(value, reference.name, reference.field)

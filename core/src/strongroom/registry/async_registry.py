@@ -230,7 +230,7 @@ class AsyncSecretRegistry(ProcessBound):
         meets = self._meets_a_cache.get(pipeline)
         if meets is None:
             meets = self._meets_a_cache[pipeline] = _meets_a_cache(pipeline)
-        return meets and not pipeline.is_watched()
+        return meets and not pipeline.has_hooks()
 
     async def run_in_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method of the registry behind this one on a thread, as all that may block."""

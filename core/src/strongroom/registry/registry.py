@@ -84,7 +84,7 @@ class SecretProviderRegistry(BaseProvider):
         self._lock = threading.RLock()
         renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
-        self._seen: Callable[[str], object] | None = None
+        self._value_observer: Callable[[str], object] | None = None
         self._known_caches: tuple[list[Any], list[Any]] = ([], [])
         self._watches: tuple[Watch, ...] = ()
         self._resumed = True
@@ -94,7 +94,7 @@ class SecretProviderRegistry(BaseProvider):
         self._plain: Pipeline | None = None
         """The default pipeline where there are no routes, as soon as it was used: all that a read needs."""
         self._routes = Routes() if pipeline is not None else Routes(self._plan.routes)
-        self._stripped: dict[RoutePlan, Pipeline] = {}
+        self._stripping_pipelines: dict[RoutePlan, Pipeline] = {}
         self._introduce(self._hooks)
 
     # --- reading and writing ---
@@ -182,13 +182,13 @@ class SecretProviderRegistry(BaseProvider):
             SecretNotFoundError: There is no such secret.
             UnsupportedOperationError: The backend tells nothing about its secrets.
         """
-        return self._able(key, Describer, "describe").describe_secret(key)
+        return self._require(key, Describer, "describe").describe_secret(key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         """Return version, dates and tags of those of `keys` that are there, batched where it can be."""
         found: dict[str, SecretMetadata] = {}
         for _, part in self._by_pipeline(keys):
-            found |= describe_many(self._able(part[0], Describer, "describe"), part)
+            found |= describe_many(self._require(part[0], Describer, "describe"), part)
         return found
 
     def list_versions(self, key: str) -> list[SecretVersion]:
@@ -198,7 +198,7 @@ class SecretProviderRegistry(BaseProvider):
             SecretNotFoundError: There is no such secret.
             UnsupportedOperationError: The backend keeps no versions.
         """
-        return self._able(key, VersionReader, "history").list_versions(key)
+        return self._require(key, VersionReader, "history").list_versions(key)
 
     def get_secret_version(self, key: str, version: str) -> str:
         """Return the value that `key` had in `version`, an id from `list_versions`.
@@ -207,7 +207,7 @@ class SecretProviderRegistry(BaseProvider):
             SecretNotFoundError: There is no such secret or version.
             UnsupportedOperationError: The backend keeps no versions.
         """
-        return self._able(key, VersionReader, "history").get_secret_version(key, version)
+        return self._require(key, VersionReader, "history").get_secret_version(key, version)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         """Write `value` if `expected_version` is still the current one, and return the new version's id.
@@ -221,7 +221,7 @@ class SecretProviderRegistry(BaseProvider):
             ConflictError: Somebody else has written meanwhile.
             UnsupportedOperationError: The backend has no conditional writes.
         """
-        return self._able(key, ConditionalWriter, "conditional write").set_secret_if(
+        return self._require(key, ConditionalWriter, "conditional write").set_secret_if(
             key, value, expected_version
         )
 
@@ -231,7 +231,7 @@ class SecretProviderRegistry(BaseProvider):
         Raises:
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        return self._able(key, StagedWriter, "staging").stage_secret(key, value)
+        return self._require(key, StagedWriter, "staging").stage_secret(key, value)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         """Make the staged `version` the current one if `expected_version` still is.
@@ -241,7 +241,7 @@ class SecretProviderRegistry(BaseProvider):
             SecretNotFoundError: There is no such version.
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        able = self._able(key, StagedWriter, "staging")
+        able = self._require(key, StagedWriter, "staging")
         able.promote_version(key, version, expected_version=expected_version)
 
     def discard_version(self, key: str, version: str) -> None:
@@ -251,7 +251,7 @@ class SecretProviderRegistry(BaseProvider):
             SecretNotFoundError: There is no such version.
             UnsupportedOperationError: The backend cannot stage versions.
         """
-        self._able(key, StagedWriter, "staging").discard_version(key, version)
+        self._require(key, StagedWriter, "staging").discard_version(key, version)
 
     def invalidate(self, key: str) -> None:
         """Forget what is remembered of `key` for the active tenant, so that the next read asks the backend.
@@ -395,14 +395,14 @@ class SecretProviderRegistry(BaseProvider):
             self._hooks.append(hook)
             for name, pipeline in self._pipelines.items():
                 pipeline.watch(self._hooks_of(name))
-            for route, pipeline in self._stripped.items():
+            for route, pipeline in self._stripping_pipelines.items():
                 pipeline.watch(self._hooks_of(route.pipeline))
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
         """Give `seen` every value that is read from now on; `strongroom.masking.install` asks for it."""
         with self._lock:
-            self._seen = seen
-            for pipeline in (*self._pipelines.values(), *self._stripped.values()):
+            self._value_observer = seen
+            for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
                 pipeline.tell_values(seen)
 
     def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
@@ -466,7 +466,11 @@ class SecretProviderRegistry(BaseProvider):
         route = self._routes.matching(key) if isinstance(key, str) else None
         if route is None:
             return self._pipelines.get(self._default or "")
-        return self._stripped.get(route) if route.strip_prefix else self._pipelines.get(route.pipeline)
+        return (
+            self._stripping_pipelines.get(route)
+            if route.strip_prefix
+            else self._pipelines.get(route.pipeline)
+        )
 
     def default_pipeline(self) -> str:
         """Return the name of the pipeline that answers keys which no route matches.
@@ -610,14 +614,14 @@ class SecretProviderRegistry(BaseProvider):
     def _routed(self, route: RoutePlan) -> Pipeline:
         if not route.strip_prefix:
             return self.pipeline(route.pipeline)
-        pipeline = self._stripped.get(route)
+        pipeline = self._stripping_pipelines.get(route)
         if pipeline is None:
             chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
             with self._lock:
-                pipeline = self._stripped.get(route)
+                pipeline = self._stripping_pipelines.get(route)
                 if pipeline is None:
                     pipeline = self._assembled(chain, route.pipeline)
-                    self._stripped[route] = pipeline
+                    self._stripping_pipelines[route] = pipeline
         return pipeline
 
     def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
@@ -627,7 +631,7 @@ class SecretProviderRegistry(BaseProvider):
             parts.setdefault(id(provider), (provider, []))[1].append(key)
         return list(parts.values())
 
-    def _able(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
+    def _require(self, key: str, protocol: type[Any], operation: str) -> FullProvider:
         provider = self._route(key)
         if not isinstance(provider, protocol):
             error = unsupported(operation, innermost(provider), key)
@@ -645,9 +649,9 @@ class SecretProviderRegistry(BaseProvider):
 
     def _assembled(self, chain: Any, name: str) -> Pipeline:
         pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
-        if self._seen is not None:
-            pipeline.tell_values(self._seen)
-        pipeline.tell_changes(self._changed)
+        if self._value_observer is not None:
+            pipeline.tell_values(self._value_observer)
+        pipeline.observe_changes(self._changed)
         return pipeline
 
     def _changed(self, chain: Any, keys: Sequence[str]) -> None:
@@ -687,7 +691,7 @@ class SecretProviderRegistry(BaseProvider):
         return [*self._hooks, *own]
 
     def _own_hooks(self, name: str) -> Sequence[SecretHook]:
-        return self._assembly.own_hooks(name) if name not in self._registered else ()
+        return self._assembly.pipeline_hooks(name) if name not in self._registered else ()
 
     def _introduce(self, hooks: Iterable[SecretHook]) -> None:
         for hook in hooks:

@@ -143,7 +143,7 @@ class Watch(ProcessBound):
         try:
             for group in self._groups:
                 group.due = self._clock() + self._poll_seconds
-                group.pipeline.watched_batch("watch", group.names(), lambda group=group: self._begin(group))  # type: ignore[misc]  # bound here
+                group.pipeline.run_batch_with_hooks("watch", group.names(), partial(self._begin, group))
         except BaseException:
             self.close()
             raise
@@ -533,7 +533,7 @@ class Watch(ProcessBound):
                 self._registry.forget(group.pipeline.inner, change.key)
             try:
                 keys = [change.key for change in changes]
-                group.pipeline.watched_batch("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
+                group.pipeline.run_batch_with_hooks("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
             except Exception as error:  # noqa: BLE001  # a hook may raise anything
                 # A change holds no value; whoever reads the value is seen, and refused, by the same hooks.
                 _log.warning("watch: a hook refused the event of a change: %s", type(error).__name__)

@@ -127,7 +127,7 @@ def _past_caches(node: Any) -> Any:
         return FallbackProvider(first, others=others, when=node.when)
     if isinstance(node, Middleware):
         inner = node.inner if hasattr(node, "leases") else _past_caches(node.inner)
-        return node if inner is node.inner else node.around(inner)
+        return node if inner is node.inner else node.with_inner(inner)
     return guard(node)
 
 

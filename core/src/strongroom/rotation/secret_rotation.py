@@ -407,7 +407,7 @@ class SecretRotation(ProcessBound):
         failure: BaseException | None = None
         try:
             if isinstance(target, Pipeline):
-                return target.watched("rotate", key, lambda: self._steps(key, work))
+                return target.run_with_hooks("rotate", key, lambda: self._steps(key, work))
             return self._steps(key, work)
         except BaseException as error:
             failure = error

@@ -33,7 +33,7 @@ def without_value_middleware(target: Any) -> Any:
         return without_value_middleware(target.inner)
     if isinstance(target, Middleware):
         inner = without_value_middleware(target.inner)
-        return target if inner is target.inner else target.around(inner)
+        return target if inner is target.inner else target.with_inner(inner)
     return guard(target)
 
 

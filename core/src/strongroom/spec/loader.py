@@ -31,7 +31,7 @@ from strongroom.spec.plan import (
     PipelinePlan,
     Plan,
     RoutePlan,
-    circles,
+    find_cycles,
 )
 from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
 from strongroom.spec.references import Reference, no_secret
@@ -123,7 +123,7 @@ class _Loader(Problems):
         if root is None:
             self.fail()
         root = self.with_profile(root)
-        plan = self.assemble(root, self.frame(root))
+        plan = self.assemble(root, self.check_structure(root))
         if self.look_up:
             self.resolve_all_options(plan)
         if self.problems:
@@ -155,18 +155,18 @@ class _Loader(Problems):
                 self.note(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
         return root.merged(chosen)
 
-    def frame(self, root: Node) -> Spec | None:
+    def check_structure(self, root: Node) -> Spec | None:
         """Check everything but the options of components; return what that came to, where all is well."""
         try:
             return Spec.model_validate(root.data())
         except ValidationError as error:
             for loc, kind, message in complaints_of(error):
-                self.complain(root, loc, kind, message)
+                self.add_pydantic(root, loc, kind, message)
         except Exception as error:  # noqa: BLE001  # pydantic's own limits, whatever they are
             self.note(root, (), f"the spec cannot be checked: {type(error).__name__}")
         return None
 
-    def complain(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
+    def add_pydantic(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
         if loc and loc[-1] == "[key]":
             parent, key = root.at(loc[:-2]), str(loc[-2])
             self.note(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
@@ -412,7 +412,7 @@ class _Loader(Problems):
                 # Reading from a pipeline for a hook that watches it would have to watch itself.
                 said = f"a hook of every pipeline cannot read from one of them ({needed!r})"
                 self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
-        for circle in circles({name: one.needs() for name, one in plan.pipelines.items()}):
+        for circle in find_cycles({name: one.needs() for name, one in plan.pipelines.items()}):
             node = root.at(("pipelines", circle[0]))
             self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 

@@ -21,7 +21,7 @@ __all__ = [
     "Position",
     "RoutePlan",
     "SecretPlan",
-    "circles",
+    "find_cycles",
 ]
 
 
@@ -178,7 +178,7 @@ class Plan:
         return frozenset(name for part in (*components, *others) for name in part.environment)
 
 
-def circles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
+def find_cycles(needs: Mapping[str, frozenset[str]]) -> list[tuple[str, ...]]:
     """Return a circle for each edge that closes one, in time linear in the number of edges."""
     trails: list[tuple[str, ...]] = []
     done: set[str] = set()

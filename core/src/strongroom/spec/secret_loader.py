@@ -13,7 +13,7 @@ from strongroom.plugins import did_you_mean
 from strongroom.spec import models
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath
-from strongroom.spec.plan import SecretPlan, circles
+from strongroom.spec.plan import SecretPlan, find_cycles
 from strongroom.spec.problems import Problems, entries, members, references_in
 
 __all__ = ["declared"]
@@ -123,7 +123,7 @@ def _composed(notes: Problems, root: Node, secrets: Mapping[str, SecretPlan]) ->
         if secret.compose is not None:
             parts = _parts(notes, secret.compose, nodes[name], ("secrets", name), nodes)
             plans[name] = plans[name]._replace(parts=parts)
-    for circle in circles({name: frozenset(one.parts) for name, one in plans.items()}):
+    for circle in find_cycles({name: frozenset(one.parts) for name, one in plans.items()}):
         path: NodePath = ("secrets", circle[0], "compose")
         notes.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
     return plans

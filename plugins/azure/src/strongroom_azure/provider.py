@@ -87,7 +87,7 @@ class AzureSecretProvider(BaseProvider):
     def get_secret(self, key: str) -> str:
         """Return the newest version's value: one request, or two where it is not found."""
         name = name_of(check_key(key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         return self._read(service, key, name, deadline)
 
     def set_secret(self, key: str, value: str) -> None:
@@ -101,14 +101,14 @@ class AzureSecretProvider(BaseProvider):
         name = name_of(check_key(key))
         text = payload.encode(key, check_value(value, key))
         tags = {**self._options.tags, **tags_for(key, name), **versions.written_now()}
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         self._check_owner(service, key, name, deadline)
         service.write(name.text, text, tags, deadline, key=key, hidden=value)
 
     def delete_secret(self, key: str) -> None:
         """Delete the secret: recoverable, or with the option `purge` for good."""
         name = name_of(check_key(key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         self._check_owner(service, key, name, deadline)
         try:
             service.delete(name.text, key, deadline, purge=self._options.purge)
@@ -121,10 +121,10 @@ class AzureSecretProvider(BaseProvider):
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return all keys, of every page; secrets whose names no key has (see `names`) are left out."""
         check_prefix(prefix)
-        service, whole = self._connection.begin_whole()
+        service, whole = self._connection.start_batch()
         items = service.pages(
             service.client.list_properties_of_secrets,
-            lambda: self._connection.part(whole),
+            lambda: self._connection.next_deadline(whole),
             doing="listing secrets",
         )
         keys = (key_of(item.name, item.tags) for item in items)
@@ -135,10 +135,10 @@ class AzureSecretProvider(BaseProvider):
         wanted = list(dict.fromkeys(check_key(key) for key in keys))
         if not wanted:
             return {}
-        service, whole = self._connection.begin_whole()
+        service, whole = self._connection.start_batch()
 
         def read(key: str) -> str:
-            return self._read(service, key, name_of(key), self._connection.part(whole))
+            return self._read(service, key, name_of(key), self._connection.next_deadline(whole))
 
         return present_in_parallel(read, wanted, self._options.max_workers)
 
@@ -174,7 +174,7 @@ class AzureSecretProvider(BaseProvider):
             raise SecretNotFoundError(
                 key, f"secret {show_key(key)} has no version {show_key(version)}", provider=self.type_name
             )
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         return self._read(service, key, name, deadline, version)
 
     def diagnose(self) -> dict[str, str]:
@@ -183,7 +183,7 @@ class AzureSecretProvider(BaseProvider):
         Raises:
             StrongroomError: The vault is not reachable, or the login is refused.
         """
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         from strongroom_azure.diagnosis import diagnose
 
         return diagnose(service, deadline)
@@ -219,11 +219,11 @@ class AzureSecretProvider(BaseProvider):
     def _versions(self, key: str) -> list[Any]:
         """Return the SDK's descriptions of all versions, newest first."""
         name = name_of(check_key(key))
-        service, whole = self._connection.begin_whole()
+        service, whole = self._connection.start_batch()
         try:
             items = service.pages(
                 lambda: service.client.list_properties_of_secret_versions(name.text),
-                lambda: self._connection.part(whole),
+                lambda: self._connection.next_deadline(whole),
                 key=key,
                 doing="listing the versions of",
             )
@@ -232,10 +232,10 @@ class AzureSecretProvider(BaseProvider):
         except SecretNotFoundError as error:
             listed, missing = [], error
         if not listed:
-            raise self._with_reason(missing, service, name, self._connection.part(whole))
+            raise self._with_reason(missing, service, name, self._connection.next_deadline(whole))
         self._check_tags(key, name, listed[0].tags)
         if versions.is_unsure(listed):
-            current = self._current(service, key, name, self._connection.part(whole))
+            current = self._current(service, key, name, self._connection.next_deadline(whole))
             listed.sort(key=lambda item: item.version != current)
         return listed
 

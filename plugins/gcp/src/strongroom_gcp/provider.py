@@ -119,7 +119,7 @@ class GCPSecretProvider(BaseProvider):
 
     def get_secret(self, key: str) -> str:
         name = name_of(check_key(key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         return self._read(service, key, name, "latest", deadline)
 
     def set_secret(self, key: str, value: str) -> None:
@@ -131,7 +131,7 @@ class GCPSecretProvider(BaseProvider):
         """
         name = name_of(check_key(key))
         data = payload.encode(key, check_value(value, key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
 
         def add() -> bool:
             try:
@@ -158,7 +158,7 @@ class GCPSecretProvider(BaseProvider):
     def delete_secret(self, key: str) -> None:
         """Delete the secret with all its versions; nobody can bring them back."""
         name = name_of(check_key(key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         self._check_owner(service, key, name, deadline)
         # Not repeated when its answer was lost: the repetition would say that there is nothing to delete.
         service.call(
@@ -173,11 +173,11 @@ class GCPSecretProvider(BaseProvider):
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return all keys, of every page; secrets whose names no key has (see `names`) are left out."""
         check_prefix(prefix)
-        service, whole = self._connection.begin_whole()
+        service, whole = self._connection.start_batch()
         pages = service.pages(
             "list_secrets",
             {"parent": self._parent},
-            lambda: self._connection.part(whole),
+            lambda: self._connection.next_deadline(whole),
             doing="listing secrets",
         )
         keys = (
@@ -192,17 +192,17 @@ class GCPSecretProvider(BaseProvider):
         wanted = list(dict.fromkeys(check_key(key) for key in keys))
         if not wanted:
             return {}
-        service, whole = self._connection.begin_whole()
+        service, whole = self._connection.start_batch()
 
         def read(key: str) -> str:
-            return self._read(service, key, name_of(key), "latest", self._connection.part(whole))
+            return self._read(service, key, name_of(key), "latest", self._connection.next_deadline(whole))
 
         return present_in_parallel(read, wanted, self._options.max_workers)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return the newest version's number and date, the secret's own date, and its labels as tags."""
         name = name_of(check_key(key))
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         secret = self._secret(service, key, name, deadline)
         version = service.call(
             "get_secret_version",
@@ -225,12 +225,12 @@ class GCPSecretProvider(BaseProvider):
     def list_versions(self, key: str) -> list[SecretVersion]:
         """Return all versions, newest first; only the newest can be `current`, as readers get no other."""
         name = name_of(check_key(key))
-        service, whole = self._connection.begin_whole()
-        self._check_owner(service, key, name, self._connection.part(whole))
+        service, whole = self._connection.start_batch()
+        self._check_owner(service, key, name, self._connection.next_deadline(whole))
         pages = service.pages(
             "list_secret_versions",
             {"parent": self._secrets + name.text},
-            lambda: self._connection.part(whole),
+            lambda: self._connection.next_deadline(whole),
             key=key,
             doing="listing the versions of",
         )
@@ -261,7 +261,7 @@ class GCPSecretProvider(BaseProvider):
             raise SecretNotFoundError(
                 key, f"secret {show_key(key)} has no version {show_key(version)}", provider=self.type_name
             )
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         return self._read(service, key, name, version, deadline)
 
     def diagnose(self) -> dict[str, str]:
@@ -270,7 +270,7 @@ class GCPSecretProvider(BaseProvider):
         Raises:
             StrongroomError: The service is not reachable, or the login is refused.
         """
-        service, deadline = self._connection.begin()
+        service, deadline = self._connection.start()
         report = {
             "project": self._options.project_id,
             "endpoint": str(service.client.transport.host),

@@ -120,7 +120,7 @@ class KeyringSecretProvider(BaseProvider):
             return self._made
         with forks_wait(), self._lock:
             if self._made is None:
-                from strongroom_keyring.choice import choose_backend
+                from strongroom_keyring.backend_choice import choose_backend
                 from strongroom_keyring.store import Store
 
                 self._made = Store(choose_backend(self._backend), self._service)

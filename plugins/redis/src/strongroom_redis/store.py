@@ -23,11 +23,11 @@ from strongroom.errors import (
 )
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
+from strongroom_redis.circuit_breaker import CircuitBreaker
 from strongroom_redis.connection import Options, check, connect, disconnect, load
 from strongroom_redis.errors import translate
-from strongroom_redis.gate import CircuitBreaker
-from strongroom_redis.listening import ALL, SILENT_SECONDS, Listener
 from strongroom_redis.scripts import CONFIRM, DROP, LOCK, SET_FENCED, UNLOCK
+from strongroom_redis.subscriber import ALL, SILENT_SECONDS, Listener
 
 __all__ = ["RedisCacheStore"]
 
@@ -227,7 +227,7 @@ class RedisCacheStore:
         never_collect(self._client, *self._listeners)
         self._client = None
         self._lock = threading.Lock()
-        self._gate = CircuitBreaker(self._clock)
+        self._breaker = CircuitBreaker(self._clock)
         self._listeners = []
 
     def _key(self, kind: str, name: str) -> str:
@@ -279,7 +279,7 @@ class RedisCacheStore:
         """Return what `call` returns of the client, or raise strongroom's error; within the time-out."""
         if self._client is None:
             self.prepare()
-        with self._gate.passage() as open_:
+        with self._breaker.attempt() as open_:
             if not open_:
                 failure: StrongroomError = self._unavailable(f"{doing} was not tried: it failed a moment ago")
             else:

@@ -156,7 +156,7 @@ class Records:
             able = getattr(without_value_middleware(pipeline), method, None)
             if able is None:
                 raise UnsupportedOperationError(f"the pipeline has no {operation}", key=key)
-            return pipeline.watched(operation, key, lambda: able(key, *given))
+            return pipeline.run_with_hooks(operation, key, lambda: able(key, *given))
 
         return await self._backend.in_thread(call)
 
@@ -168,6 +168,6 @@ def record_refusal(registry: Any, operation: str, key: str) -> None:
         raise PermissionDeniedError("serve: the client's rules refuse it", key=key)
 
     try:
-        registry.pipeline_for(key).watched(operation, key, refuse)
+        registry.pipeline_for(key).run_with_hooks(operation, key, refuse)
     except StrongroomError:
         return  # as it was raised above; or there is no pipeline to watch, or no trail: refused all the same

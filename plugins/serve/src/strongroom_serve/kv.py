@@ -317,7 +317,7 @@ class KeyValue:
             pipeline.inner.get_secret(key)
             return SecretMetadata(key, "1")
 
-        return await self._backend.in_thread(lambda: pipeline.watched("describe", key, look))
+        return await self._backend.in_thread(lambda: pipeline.run_with_hooks("describe", key, look))
 
     async def _fail(self, operation: str, key: str, error: StrongroomError) -> NoReturn:
         """Raise `error` as the outcome of an operation, which hooks see."""
@@ -326,7 +326,7 @@ class KeyValue:
         def fail() -> None:
             raise error
 
-        await self._backend.in_thread(lambda: pipeline.watched(operation, key, fail))
+        await self._backend.in_thread(lambda: pipeline.run_with_hooks(operation, key, fail))
         raise error
 
     async def _gone(self, asker: Asker, key: str, error: SecretNotFoundError) -> Answer:

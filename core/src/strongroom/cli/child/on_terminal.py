@@ -32,7 +32,7 @@ class ChildOnTerminal(Child):
         super().__init__(job)
         self.own_group = True
         self.terminal = Terminal(STDOUT)
-        self.monitor: session_leader.Monitor | None = None
+        self.monitor: session_leader.SessionLeader | None = None
         self.was_typed_in_line = False
         self.terminal_took_it = True
         self.has_jobs = False
@@ -59,7 +59,7 @@ class ChildOnTerminal(Child):
             in_foreground=self.terminal.reads_input,
             prepare=self.prepare_all if self.prepare else None,
         )
-        self.monitor = session_leader.Monitor(program, foreign=[relay.source for relay in self.relays])
+        self.monitor = session_leader.SessionLeader(program, foreign=[relay.source for relay in self.relays])
 
     def _wanted(self) -> dict[int, int]:
         wanted = super()._wanted()

@@ -22,7 +22,7 @@ from strongroom.cli.child.launch import start
 from strongroom.cli.child.signals import PASSED_ON
 from strongroom.cli.child.terminal import Terminal
 
-__all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Monitor", "Program"]
+__all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Program", "SessionLeader"]
 
 STARTED, STOPPED, ENDED, FAILED = range(4)
 """Kinds of reports; with each comes a number: process id, signal, wait status, error number."""
@@ -48,7 +48,7 @@ class Program(NamedTuple):
         return "<Program>"  # no argument, and no variable: they may hold values
 
 
-class Monitor:
+class SessionLeader:
     """Starts `program`; `reports` tells what became of it since the last call.
 
     Args:
@@ -62,7 +62,7 @@ class Monitor:
         if self.pid == 0:
             for descriptor in (self.reader, *foreign):
                 os.close(descriptor)
-            _Leader(program, writer).lead()
+            _LeaderProcess(program, writer).lead()
         os.close(writer)
         os.set_blocking(self.reader, False)
         self._listens = True
@@ -97,7 +97,7 @@ class Monitor:
                 os.waitpid(self.pid, 0)
 
 
-class _Leader:
+class _LeaderProcess:
     """What the copy does."""
 
     def __init__(self, program: Program, writer: int) -> None:

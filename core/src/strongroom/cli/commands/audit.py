@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.audit.query import Entry, Filter, entries, follow, moment, read_since, started_at, uses
+from strongroom.audit.query import (
+    Entry,
+    Filter,
+    count_uses,
+    entries,
+    follow,
+    parse_time,
+    read_since,
+    started_at,
+)
 from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import errors, output
 from strongroom.cli.app import COMMANDS, Command
@@ -148,7 +157,7 @@ def _filter(**given: str | None) -> Filter:
         text = given[name]
         if text is not None:
             try:
-                times[name] = moment(text, now)
+                times[name] = parse_time(text, now)
             except (ValueError, OverflowError) as error:
                 raise errors.UsageError(
                     f"--{name}: {text!r} is not a time",
@@ -234,7 +243,7 @@ def stats_command(
     if never_read_days is not None:
         _never_read(settings, paths, never_read_days)
         return
-    counted = uses(filter(_filter(**given), _all(settings, paths)))
+    counted = count_uses(filter(_filter(**given), _all(settings, paths)))
     rows = [
         {**asdict(use), "last": use.last.isoformat() if use.last is not None else None} for use in counted
     ]

@@ -69,7 +69,7 @@ def copy_command(
 
 def _itself(pipeline: Pipeline) -> Pipeline:
     """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
-    return pipeline.around(without_value_middleware(pipeline))
+    return pipeline.with_inner(without_value_middleware(pipeline))
 
 
 def _refuse_shared(origin: Pipeline, destination: Pipeline, key: str) -> None:

@@ -85,7 +85,7 @@ def _store(destination: Pipeline, copy: Pipeline, key: str, value: str) -> None:
 
 def _itself(pipeline: Pipeline) -> Pipeline:
     """Return `pipeline` without caches, rules for values and what it falls back to; hooks see it all."""
-    return pipeline.around(without_value_middleware(pipeline))
+    return pipeline.with_inner(without_value_middleware(pipeline))
 
 
 def _now(provider: SecretProvider, key: str) -> str | None:

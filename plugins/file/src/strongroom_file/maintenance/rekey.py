@@ -81,7 +81,7 @@ def _checked(cursor: sqlite3.Cursor, session: Session) -> Snapshot:
 def _settled(view: Snapshot) -> Snapshot:
     """Return the same with all writes in the tree, so that there is one place to seal again."""
     change = WriteTransaction(view, keep=1, now=0)  # neither counts: the writes bring their own
-    change.settle()
+    change.flush()
     return Snapshot(view.cursor, view.sealer, change.seal(limited=False))
 
 

@@ -40,7 +40,7 @@ class Verification:
         self._view = view
         self._root: Root = view.root
         self._problems: list[str] = []
-        self._met: dict[str, set[int]] = {
+        self._visited: dict[str, set[int]] = {
             "header": {ROW},
             "root": {ROW},
             "node": set(),
@@ -53,7 +53,7 @@ class Verification:
     @property
     def met(self) -> dict[str, set[int]]:
         """The rows that something leads to, by table."""
-        return self._met
+        return self._visited
 
     def run(self, anchor: Anchor | None = None) -> list[str]:
         """Walk everything and return what is wrong."""
@@ -135,13 +135,13 @@ class Verification:
         self._problems.append(f"secret {show_key(key)}, version {version_id(epoch, row)}: {said}")
 
     def _meet(self, table: str, row: int) -> None:
-        if row in self._met[table] or row > self._root.last_id:
+        if row in self._visited[table] or row > self._root.last_id:
             self._problems.append(f"row {row} of {table} is named twice or was never given out")
-        self._met[table].add(row)
+        self._visited[table].add(row)
 
     def _unmet(self) -> None:
         """Report rows that nothing leads to. Below what could not be read they cannot be told."""
-        for table, met in self._met.items():
+        for table, met in self._visited.items():
             if self._unread and table not in {"header", "root"}:
                 continue
             there = {row for (row,) in self._view.cursor.execute(f"SELECT id FROM {table}")}  # noqa: S608  # own tables

@@ -102,11 +102,11 @@ class WriteTransaction:
         epoch = self.view.root.epoch
         self._recent = self._recent.added(name, Write(epoch, row, tag, self._now, self._keep))
         if self._recent.size > MAX_NODE_BYTES:
-            self.settle()
+            self.flush()
         self.keys.append(key)
         return version_id(epoch, row)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Bring all writes that stand in the root into the tree."""
         for name in self._recent.writes:
             self._settle(name)

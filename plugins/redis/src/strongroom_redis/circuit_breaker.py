@@ -33,7 +33,7 @@ class CircuitBreaker:
         self._closed_until = float("-inf")
 
     @contextmanager
-    def passage(self) -> Iterator[bool]:
+    def attempt(self) -> Iterator[bool]:
         """Give whether the block may call the server, and learn from how it ends."""
         with self._lock:
             closed = bool(self._pause) and (self._probing or self._clock() < self._closed_until)
