@@ -118,7 +118,7 @@ class Assembly:
         """Return the pipelines that are assembled by now, members of fallbacks among them, by name."""
         return dict(self._chains)
 
-    def pipeline_hooks(self) -> list[SecretHook]:
+    def hooks_made(self) -> list[SecretHook]:
         """Return the hooks of single pipelines that are made by now."""
         return [hook for hooks in list(self._own_hooks.values()) for hook in hooks]
 

@@ -556,7 +556,7 @@ class SecretProviderRegistry(BaseProvider):
         """Return what its caches and audit hooks have counted until now, without asking a backend."""
         with self._lock:
             chains = {**self._assembly.by_name(), **self._registered}
-            hooks = [*self._hooks, *self._assembly.pipeline_hooks()]
+            hooks = [*self._hooks, *self._assembly.hooks_made()]
         counted = {name: stats for name, one in chains.items() if (stats := cache_stats(one)) is not None}
         failures = audit_failures({id(hook): hook for hook in hooks}.values())
         left = {name: end for name, one in chains.items() if (end := lease_seconds_left(one)) is not None}
@@ -569,7 +569,7 @@ class SecretProviderRegistry(BaseProvider):
 
     def close(self) -> None:
         """Close every provider; a second call is harmless."""
-        for hook in [*self._hooks, *self._assembly.pipeline_hooks()]:
+        for hook in [*self._hooks, *self._assembly.hooks_made()]:
             look = getattr(hook, "registry_closing", None)
             if callable(look):
                 look(self)
@@ -686,7 +686,7 @@ class SecretProviderRegistry(BaseProvider):
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
         self._introduce(
-            self._assembly.pipeline_hooks()
+            self._assembly.hooks_made()
         )  # also of a fallback's members, which have no other way
         return [*self._hooks, *own]
 
