@@ -685,9 +685,7 @@ class SecretProviderRegistry(BaseProvider):
 
     def _hooks_of(self, name: str) -> list[SecretHook]:
         own = self._own_hooks(name)
-        self._introduce(
-            self._assembly.hooks_made()
-        )  # also of a fallback's members, which have no other way
+        self._introduce(self._assembly.hooks_made())  # also of a fallback's members, which have no other way
         return [*self._hooks, *own]
 
     def _own_hooks(self, name: str) -> Sequence[SecretHook]:

@@ -79,7 +79,7 @@ def _tell_hooks(group: WatchedGroup, keys: list[str], error: Exception) -> None:
         raise error
 
     try:
-        group.pipeline.watched_batch("watch", keys, refused)
+        group.pipeline.run_batch_with_hooks("watch", keys, refused)
     except Exception as raised:  # noqa: BLE001  # a hook may raise anything
         if raised is not error:
             _log.warning("watch: a hook failed at the event of a refusal: %s", type(raised).__name__)
