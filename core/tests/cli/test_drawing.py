@@ -23,6 +23,22 @@ def test_an_audit_trail_can_be_read(columns):
         assert word in text
 
 
+def test_words_stay_whole_where_another_column_has_more_to_give():
+    """A time wraps between day and hour before a key is broken in two."""
+    row = ["2026-11-28 15:20:01Z", "root", "get", "DATABASE_PASSWORD", "ok", "backend", "app"]
+    lines = list(
+        drawn_table(
+            ["time", "actor", "operation", "key", "outcome", "source", "pipeline"],
+            [row],
+            columns=80,
+            bold=False,
+        )
+    )
+    assert max(map(len, lines)) <= 80
+    assert any("DATABASE_PASSWORD" in line for line in lines)
+    assert any("15:20:01Z" in line for line in lines)
+
+
 @settings(max_examples=50)
 @given(
     st.integers(20, 100),

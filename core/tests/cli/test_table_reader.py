@@ -98,6 +98,10 @@ def test_encrypted_files_are_told_by_how_they_begin(refused, name, text, tool, a
         ("x.json", '{"A": {"B": "ENC[AES256_GCM,data:ab]"}, "C": "hunter2"}', "sops"),
         ("x.yaml", "A: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6234\nB: hunter2\n", "!vault"),
         ("x.yaml", "A: |\n  $ANSIBLE_VAULT;1.1;AES256\n  6234\nB: hunter2\n", "ansible-vault"),
+        (".env", "A=op://My Vault/hunter2/password\nB=hunter2\n", "op inject -i "),
+        ("x.json", '{"a": {"b": "op://vault/hunter2/section/password"}}', "op inject -i "),
+        (".env", "A=ref+vault://hunter2/b#c\n", "vals eval"),
+        ("x.yaml", "a: secretref+awssecrets://hunter2?region=x\n", "vals eval"),
         ("x.yaml", "apiVersion: v1\nkind: Secret\ndata: {pw: aHVudGVyMg==, q: hunter2}\n", "kubectl"),
         ("x.json", '{"apiVersion": "v1", "kind": "Secret", "data": {"pw": "aGVsbG8="}}', "kubectl"),
         ("x.yaml", "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {a: hunter2}\n", "cluster"),
@@ -111,6 +115,7 @@ def test_ciphertext_is_not_taken_for_values(refused, name, text, tool):
     ("name", "text"),
     [
         (".env", "A=encrypted:no\nB=sops\nkind=Secret\n"),
+        (".env", "A=op://no\nB=see op://a/b/c\nC=ref+\nD=xref+vault://a\n"),
         ("x.yaml", "kind: Secret\nA: encrypted\n"),
         ("x.json", '{"sops": "mine", "A": "x ENC[AES256_GCM,"}'),
     ],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["drawn_table"]
 
 _GAP = "  "
 _NARROWEST = 10
+_WORD = re.compile(r"[^ /\-,]+[/\-,]?")
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -23,7 +25,7 @@ def drawn_table(
     widths = [max(map(_width, column)) for column in zip(headings, *body, strict=True)]
     free = columns - len(_GAP) * (len(widths) - 1)
     if sum(widths) > free:
-        narrowed = _narrowed(widths, free)
+        narrowed = _narrowed(list(zip(headings, *body, strict=True)), widths, free)
         if narrowed is None:
             yield from _blocks(headings, body, columns, bold=bold)
             return
@@ -37,14 +39,28 @@ def drawn_table(
             yield _joined([cell[at] if at < len(cell) else "" for cell in cells], widths)
 
 
-def _narrowed(widths: Sequence[int], free: int) -> list[int] | None:
-    """Return widths whose sum is `free`, the widest ones made equal; None where that is too narrow."""
-    limit = max(widths)
-    while sum(min(width, limit) for width in widths) > free:
-        limit -= 1
-        if limit < _NARROWEST:
-            return None
-    return [min(width, limit) for width in widths]
+def _narrowed(columns: Sequence[Sequence[str]], widths: Sequence[int], free: int) -> list[int] | None:
+    """Return widths whose sum is at most `free`, the widest ones made equal; None where that is too narrow.
+
+    Columns are not made narrower than their longest word, unless nothing else fits: those of prose first.
+    """
+    words = [_longest_word(column) for column in columns]
+    names = [
+        0 if any(" " in cell for cell in column) else word
+        for column, word in zip(columns, words, strict=True)
+    ]
+    for floors in (words, names, [0] * len(widths)):
+        limit = max(widths)
+        while limit >= _NARROWEST:
+            narrowed = [min(width, max(limit, floor)) for width, floor in zip(widths, floors, strict=True)]
+            if sum(narrowed) <= free:
+                return narrowed
+            limit -= 1
+    return None
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    return max((_width(word) for cell in cells for word in _WORD.findall(cell)), default=0)
 
 
 def _blocks(

@@ -103,7 +103,8 @@ def _refuse(settings: GlobalOptions, plan: Plan) -> None:
     if not settings.json:
         output.table(["key", "what"], plan.as_rows())
     raise errors.UsageError(
-        f"{len(plan.other)} keys hold another value, the first is {show_key(plan.other[0])}; "
+        f"{'1 key holds' if len(plan.other) == 1 else f'{len(plan.other)} keys hold'} another value, "
+        f"the first is {show_key(plan.other[0])}; "
         "nothing was written",
         code=errors.CONFLICT,
         hint="replace them with --overwrite",

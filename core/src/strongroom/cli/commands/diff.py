@@ -41,7 +41,7 @@ def diff_command(
     No value is shown. Two profiles of a spec that declares no secrets are compared by all keys. Ends with 7
     where anything differs or cannot be compared.
 
-    Example: strongroom diff app app
+    Example: strongroom diff app vault
     """
     plan = settings.plan()
     by_profile = profiles or not {left, right} <= set(plan.pipelines)

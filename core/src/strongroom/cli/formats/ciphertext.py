@@ -1,6 +1,7 @@
-"""Telling files that hold ciphertext, or are of a format that is not read: what to do instead.
+"""Telling files that hold ciphertext or references, or are of a format that is not read: what to do instead.
 
-What is encrypted must not be stored as if it were the value, and what is read by wrong rules neither.
+What is encrypted, or only names where a value is, must not be stored as if it were the value, and what is
+read by wrong rules neither.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ _ENDINGS: dict[str, tuple[str, str]] = {
 
 _SOPS = "ENC[AES256_GCM,"
 _DOTENVX = re.compile(r"encrypted:[A-Za-z0-9+/]{60,}={0,2}")
+_ONE_PASSWORD = re.compile(r"op://[^/]+/[^/]+/.+")
+_VALS = re.compile(r"(?:secret)?ref\+[a-z][a-z0-9+-]*://.+")
 
 
 def refuse_ending(path: Path) -> None:
@@ -81,14 +84,14 @@ def refuse_sealed_file(path: Path, data: bytes) -> None:
 
 
 def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> None:
-    """Raise `UsageError` where values are ciphertext of a tool that is known here.
+    """Raise `UsageError` where values are ciphertext of a tool that is known here, or references for it.
 
     Args:
         path: The file.
         kind: Its format, for the advice.
         values: What was read of it.
     """
-    sealed = _sealed(values)
+    sealed = _sealed(values) or _references(values)
     if sealed is not None:
         what, advice = sealed
         raise UsageError(f"{path}: {what}", hint=advice.format(file=path, kind=kind))
@@ -113,6 +116,21 @@ def _sealed(values: Mapping[str, str]) -> tuple[str, str] | None:
         return (
             "it is a Kubernetes Secret, whose data is base64",
             "kubectl get secret NAME -o json | jq '.data | map_values(@base64d)', to import - --format json",
+        )
+    return None
+
+
+def _references(values: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return what tool the values are references for, and how to resolve them; None where there are none."""
+    if any(map(_ONE_PASSWORD.fullmatch, values.values())):
+        return (
+            "values are references of 1Password, `op://…`",
+            "op inject -i {file} | strongroom import - --format {kind}",
+        )
+    if any(map(_VALS.fullmatch, values.values())):
+        return (
+            "values are references of vals, `ref+…://`",
+            "vals eval -f {file} | strongroom import - --format yaml, of a file in YAML",
         )
     return None
 
