@@ -25,7 +25,7 @@ _NEIGHBOURS = """
 WITH added AS (
     INSERT INTO many.secret
     SELECT substr(sha256(int8send(i)), 1, 32), 1, 1, decode(repeat(md5(i::text), 7), 'hex')
-    FROM generate_series(%s, %s) i RETURNING name
+    FROM generate_series(%s::int, %s::int) i RETURNING name
 ) INSERT INTO many.version SELECT name, 1, name FROM added"""
 
 

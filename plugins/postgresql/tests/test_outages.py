@@ -234,6 +234,8 @@ def test_behind_pgbouncer(schema, server, make):
         provider.set_secrets({f"app/{number}": "1" for number in range(50)})
         assert provider.diagnose()["pooler"] == "yes"
         assert len(provider.list_secrets("app/")) == 50
+        with psycopg.connect(address) as another:  # gets the server's session that we had
+            assert another.execute("SHOW enable_seqscan").fetchone() == ("on",)
         options = {"type": "postgresql", "url": address, "schema": schema, "encryption_key": KEY}
         make().set_secret("key", "1")
         polled_for(options, make())

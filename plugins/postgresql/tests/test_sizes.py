@@ -122,6 +122,26 @@ def test_no_statement_reads_what_it_is_not_about(server, schema, monkeypatch):
     check(server, schema, monkeypatch, 5_000)
 
 
+def test_no_plan_that_is_kept_goes_through_a_table(server, schema):
+    """A session keeps its plans: one made in a small store that was analyzed would read a large one row by row."""
+    url = f"{server.url()}?sslmode=disable"
+    scans = "SELECT sum(seq_scan)::int FROM pg_stat_user_tables WHERE schemaname = %s AND relname <> 'store'"
+    with PostgreSQLSecretProvider(url, schema=schema, encryption_key=generate_key()) as provider:
+        provider.set_secrets(dict.fromkeys(KEYS, "1"))
+        [session] = provider._backend._pool._idle
+        with server.login("postgres", server.password) as admin:
+            admin.execute(f"VACUUM ANALYZE {schema}.secret, {schema}.version")
+
+            def scanned():
+                session.opened.execute("SELECT pg_stat_force_next_flush()")
+                return admin.execute(scans, [schema]).fetchone()[0]
+
+            before = scanned()
+            for _, call in calls(provider):
+                call()
+            assert scanned() == before
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_no_statement_reads_what_it_is_not_about_among_a_million(server, schema, monkeypatch, is_analyzed):

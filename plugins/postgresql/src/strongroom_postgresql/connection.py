@@ -273,7 +273,7 @@ class Pool:
             return self.runner.run(lambda: self._opened(deadline), deadline)
         except DeadlineExceededError:
             raise
-        except psycopg.Error as error:
+        except (psycopg.Error, LostError, ServerError) as error:
             reason, wrong = str(error), isinstance(error, psycopg.ProgrammingError)
         if wrong:  # its words may hold a part of the URL, and so of a password
             raise ConfigurationError(
@@ -286,14 +286,17 @@ class Pool:
     def _opened(self, deadline: Deadline) -> Connection:
         opened = self._connect(deadline.remaining())
         connection = Connection(opened, prepare=False)
-        if self.pooler is None:
+        if not self.pooler:
             # A pooler tells clients a process of its own making, and not that of the server's session.
+            pid = opened.pgconn.backend_pid
+            values = (int8(pid), int8(0 if self.pooler is None else 1))
             try:
-                [(own,)] = connection.run(_BACKEND, (), deadline)
+                [(own, _)] = connection.run(_SESSION, values, deadline)
             except BaseException:
                 connection.close()
                 raise
-            self.pooler = number_of(own) != opened.pgconn.backend_pid
+            if self.pooler is None:
+                self.pooler = number_of(own) != pid
         connection.prepare = not self.pooler
         return connection
 
@@ -349,4 +352,16 @@ class Pool:
         self._begin_again()
 
 
-_BACKEND = Statement("backend", b"SELECT pg_catalog.pg_backend_pid()::bigint", ())
+_SESSION = Statement(
+    "",
+    b"SELECT pg_catalog.pg_backend_pid()::bigint, CASE WHEN pg_catalog.pg_backend_pid() = $1 OR $2 = 1 THEN"
+    b" pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false)"
+    b" || pg_catalog.set_config('enable_seqscan', 'off', false)"
+    b" || pg_catalog.set_config('jit', 'off', false) END",
+    (INT8, INT8),
+)
+"""Tells which process serves us and, where it is ours alone, sets how it plans.
+
+Each of our statements finds its rows by an index, so one plan is good for all values: to plan it for each call
+costs as much as a third of a write. A plan made while the tables were small would go through them row by row.
+"""

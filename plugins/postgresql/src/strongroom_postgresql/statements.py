@@ -42,7 +42,7 @@ FORMAT: Final = len(MIGRATIONS)
 
 _SINGLE = """\
 , dropped AS (
-    DELETE FROM {schema}.version v USING changed c WHERE v.name = c.name AND v.number = ANY ($6)
+    DELETE FROM {schema}.version WHERE name = $1 AND number = ANY ($6) AND EXISTS (SELECT FROM changed)
 ), added AS (
     INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed
     RETURNING CASE WHEN $8 <> '' THEN pg_catalog.pg_notify($7, $8) END
