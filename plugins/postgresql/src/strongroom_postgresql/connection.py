@@ -362,6 +362,6 @@ _SESSION = Statement(
 )
 """Tells which process serves us and, where it is ours alone, sets how it plans.
 
-Each of our statements finds its rows by an index, so one plan is good for all values: to plan it for each call
-costs as much as a third of a write. A plan made while the tables were small would go through them row by row.
+Each of our statements finds its rows by an index, so one plan is good for all values, and planning each call
+would cost a third of a write. A plan made while the tables were small would go through them row by row.
 """
