@@ -246,6 +246,40 @@ def test_with_a_namespace_or_an_address_it_is_shared(tmp_path):
     CachingMiddleware(EnvSecretProvider(), l2=store, encryption=AESGCMEncryption(KEY))
 
 
+def test_objects_without_an_address_share_the_level_that_a_namespace_names(tmp_path, clock):
+    """Each host has an object of its own; its place there means nothing to the others."""
+    stored, reads = {"key": "old"}, []
+
+    class Plain:
+        def get_secret(self, key):
+            reads.append(key)
+            return stored[key]
+
+        def set_secret(self, key, value):
+            stored[key] = value
+
+        def delete_secret(self, key):
+            del stored[key]
+
+        def list_secrets(self, prefix=""):
+            return sorted(stored)
+
+    def host(namespace="ours"):
+        store = FileCacheStore(tmp_path / "l2.db", timeout_seconds=30)
+        options = {"encryption": AESGCMEncryption(KEY), "l2_timeout_seconds": 30, "namespace": namespace}
+        return CachingMiddleware(Plain(), 1, l2_ttl_seconds=300, l2=store, clock=clock, **options)
+
+    here, there, elsewhere = host(), host(), host("another's")
+    assert [one.get_secret("key") for one in (here, there, elsewhere)] == ["old"] * 3
+    assert len(reads) == 2
+    here.set_secret("key", "new")
+    clock.pass_by(2)  # beyond the first level
+    assert [one.get_secret("key") for one in (there, here)] == ["new"] * 2
+    assert len(reads) == 3
+    for one in (here, there, elsewhere):
+        one.close()
+
+
 def spec_of(middleware, **options):
     provider = {"type": "file", "encryption_key": "a passphrase", **options}
     return {"version": 1, "pipelines": {"app": {"provider": provider, "middleware": middleware}}}

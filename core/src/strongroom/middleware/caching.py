@@ -18,6 +18,7 @@ from strongroom.cache.addresses import (
     part_without_address,
     places_of,
     sources_of,
+    type_of,
 )
 from strongroom.cache.secret_cache import SecretCache
 from strongroom.cache.single_flight import FetchResult
@@ -90,6 +91,7 @@ class CachingMiddleware(WriteObserver):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(inner)
+        self._namespace = namespace
         self._offline = offline
         self._passes_through = issues_leases(self.inner)
         self._due_at = due_at
@@ -244,7 +246,7 @@ class CachingMiddleware(WriteObserver):
         for tenant, key in renamed:
             self.cache.forget(tenant, key)
         if self._shared is not None:
-            self._shared.drop(_text_of(source))
+            self._shared.drop(self._text_of(source))
 
     def drop_all(self, places: frozenset[str]) -> None:
         """Forget all that is read from one of `places`, of every tenant: here, and in the second level."""
@@ -304,7 +306,12 @@ class CachingMiddleware(WriteObserver):
             self.drop(source)
 
     def _source_texts(self, key: str) -> list[str]:
-        return [_text_of(source) for source in self._sources(key)]
+        return [self._text_of(source) for source in self._sources(key)]
+
+    def _text_of(self, source: Source) -> str:
+        # What tells no address has a place that means nothing to other processes: there its namespace counts.
+        named = self._namespace is not None and type_of(source.place) is None
+        return f"{self._namespace if named else source.place}\0{source.key}"
 
     def _sources(self, key: str) -> list[Source]:
         """Return where `key` is read from, and take note of it where it has another name there."""
@@ -343,10 +350,6 @@ def _namespace_of(inner: Any, l2: CacheStore) -> str:
         "secrets could not be told from those of another backend",
         hint='give `namespace="…"`, a text of your own, the same on all hosts and for no other backend',
     )
-
-
-def _text_of(source: Source) -> str:
-    return f"{source.place}\0{source.key}"
 
 
 def make_caching_middleware(
