@@ -315,8 +315,16 @@ def test_a_token_is_renewed_before_it_ends(server, mount, user, clock):
         assert renewed["last_renewal_time"] > 0
 
 
-def test_a_token_that_cannot_be_renewed_any_longer_is_replaced(server, mount, user, clock):
-    auth = user(token_ttl="60s", token_max_ttl="60s")
+@pytest.mark.parametrize(
+    "ages",
+    [
+        {"token_ttl": "60s", "token_max_ttl": "60s"},
+        {"token_period": "600s", "token_explicit_max_ttl": "60s"},  # which caps the period
+    ],
+    ids=["renewable", "periodic"],
+)
+def test_a_token_that_cannot_be_renewed_any_longer_is_replaced(server, mount, user, clock, ages):
+    auth = user(**ages)
     with VaultSecretProvider(server.url, auth=auth, mount_point=mount) as provider:
         provider.set_secret("k", VALUE)
         first = provider._client.login._token

@@ -475,16 +475,28 @@ class Heard(socketserver.StreamRequestHandler):
         self.rfile.read()
 
 
+class Listens(socketserver.ThreadingTCPServer):
+    """What hears it; the same port serves it again."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 class Audited(BaoServer):
     """A server that writes what is asked of it to a socket."""
 
     def __init__(self, folder):
-        self.listens = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Heard)
+        self.find_the_device(0)
+        options = f'address = "127.0.0.1:{self.listens.server_address[1]}"\n    socket_type = "tcp"'
+        super().__init__(folder, more=f'audit "socket" "a" {{\n  options = {{\n    {options}\n  }}\n}}')
+
+    def find_the_device(self, port=None):
+        """Listen where the server writes to; at first anywhere."""
+        address = ("127.0.0.1", self.listens.server_address[1] if port is None else port)
+        self.listens = Listens(address, Heard)
         self.listens.connections = []
         self.thread = threading.Thread(target=self.listens.serve_forever, args=(0.02,))
         self.thread.start()
-        options = f'address = "127.0.0.1:{self.listens.server_address[1]}"\n    socket_type = "tcp"'
-        super().__init__(folder, more=f'audit "socket" "a" {{\n  options = {{\n    {options}\n  }}\n}}')
 
     def lose_the_device(self):
         if self.thread.is_alive():
@@ -623,13 +635,65 @@ def said(call):
         return WORDS[type(error)] if NEW not in shown else shown
 
 
-def test_the_error_of_a_server_without_an_audit_device_says_where_to_look(mount, server, request):
+def test_a_write_that_an_audit_device_hinders_is_not_made_and_the_error_says_where_to_look(
+    mount, server, request
+):
     world = World(server, mount, request)
     without_an_audit_device(world, "k")
-    with world.provider() as provider, pytest.raises(BackendUnavailableError) as caught:
-        provider.get_secret("k")
-    assert "status 500: internal error" in str(caught.value)
-    assert "audit log" in caught.value.hint
+    key = f"without_an_audit_device-{OPERATIONS[0]}"
+    with world.provider() as provider:
+        with pytest.raises(BackendUnavailableError) as caught:
+            provider.set_secret(key, NEW)
+        assert "status 500: internal error" in str(caught.value)
+        assert "audit log" in caught.value.hint
+        running = request.getfixturevalue("made")("without_an_audit_device", None)
+        running.find_the_device()
+        assert running.eventually(provider.get_secret, key) == "x"
+        running.lose_the_device()
+
+
+def test_fewer_versions_kept_take_hold_at_the_next_write(server, mount, provider):
+    """Nothing goes before, then all that is too much at once; deleted versions count."""
+    for number in range(1, 6):
+        provider.set_secret("k", f"v{number}")
+    server.client.adapter.post(f"/v1/{mount}/metadata/k", json={"max_versions": 2})
+    assert [one.version for one in provider.list_versions("k")] == ["5", "4", "3", "2", "1"]
+    assert provider.get_secret_version("k", "1") == "v1"
+    provider.delete_secret("k")
+    provider.set_secret("k", "v6")
+    assert [(one.version, one.state) for one in provider.list_versions("k")] == [
+        ("6", "current"),
+        ("5", "deleted"),
+    ]
+    with pytest.raises(SecretNotFoundError) as caught:
+        provider.get_secret_version("k", "4")
+    assert caught.value.reason == "absent"
+    assert provider.get_secret("k") == "v6"
+
+
+@pytest.mark.torture
+def test_between_two_leaders_everything_is_down_or_right(tmp_path):
+    """After a step-down the node is without a leader for a moment, in which it answers 500; then it leads again."""
+    running = BaoServer(tmp_path, storage="raft")
+    try:
+        running.client.sys.enable_secrets_engine("kv", path="kv", options={"version": "2"})
+        world = World(running, "kv", None)
+        world.write("k")
+        with world.provider() as provider:
+            call, written = calls(provider, "k"), calls(provider, "written")
+            seen = set()
+            for _ in range(3):
+                running.client.adapter.put("/v1/sys/step-down")
+                until, last = time.monotonic() + 20, set()
+                while last != {"ok", "current"} and time.monotonic() < until:
+                    last = {said(call[name]) for name in ("get", "batch", "list", "describe", "history")}
+                    last.add(said(written["set"]))
+                    seen |= last
+                assert provider.get_secret("k") == "x"
+        assert seen <= {"ok", "current", "down"}
+        assert "down" in seen
+    finally:
+        running.stop()
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,8 @@ def test_a_redirect_is_followed_with_the_token_and_the_body():
         provider._client.call("post", "/v1/secret/data/k", "write", "k", json={"a": 1})
     assert [body for _, body in active.requests] == [b"", b'{"a": 1}']
     assert all(f"X-Vault-Token: {TOKEN}" in head for head, _ in active.requests)
+    # A listener with `require_request_header` takes no request without it.
+    assert all("X-Vault-Request: true" in head for head, _ in [*standby.requests, *active.requests])
     assert f"Host: 127.0.0.1:{active.port}" in active.requests[0][0]
 
 
