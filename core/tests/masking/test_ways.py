@@ -120,6 +120,19 @@ def test_nothing_is_left_of_what_a_program_wrote(name):
     assert left <= len(shown) / 4 + 4, masked
 
 
+@pytest.mark.parametrize(
+    "size", [pytest.param(1, marks=pytest.mark.torture), 7, pytest.param(50, marks=pytest.mark.torture)]
+)
+@pytest.mark.parametrize("name", [name for name in WAYS if name not in {"uuencode", "JSON four deep"}])
+def test_nothing_is_left_either_where_it_comes_in_pieces(name, size):
+    value, shown = WAYS[name]
+    text = f"said {shown} end\n".encode() * 2
+    stream = Masker([value]).stream()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    masked = b"".join(map(stream.feed, pieces)) + stream.finish()
+    assert b"*****" in masked
+
+
 ORDINARY = (
     b"a b c d e f g h i j k l m n o p q r s t u v w x y z\n",
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567ABCDEFGHIJKLMNOPQRSTUVWXYZ234567\n",

@@ -33,6 +33,7 @@ from strongroom.masking.partial import (
     encoded_at_end,
     encoded_beginnings,
     inside_at_end,
+    maybe_encoded_at_end,
 )
 from strongroom.masking.views import views
 
@@ -295,6 +296,7 @@ class Finder:
         for held, strength in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
             if held > size:
                 size, evidence = held, max(evidence, strength)
+        size = max(size, maybe_encoded_at_end(data))
         if size and self._words:
             # Several plain words may be one token.
             token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from strongroom.masking.limits import ENOUGH
 
-__all__ = ["Beginnings", "Starts", "begun_at_end", "encoded_at_end", "encoded_beginnings", "inside_at_end"]
+__all__ = [
+    "Beginnings",
+    "Starts",
+    "begun_at_end",
+    "encoded_at_end",
+    "encoded_beginnings",
+    "inside_at_end",
+    "maybe_encoded_at_end",
+]
 
 _ENCODED_BYTES = 15
 _HEAD = 3
@@ -18,6 +26,19 @@ _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _ENCODED_TAIL = re.compile(rb"[A-Za-z0-9+/_-]{3,128}\Z")
 _HEX_TAIL = re.compile(rb"[0-9a-fA-F]{4,128}\Z")
 _EVIDENCE = 2
+
+_MOST_HELD = 1024
+_OF_LISTS = b"0123456789abcdefABCDEFxXuU{}+&#;,: \\%[-"
+_OF_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_LEAST_LISTED = 10
+_LEAST_BASE64 = 12  # what a stream keeps of what it gave out is as long
+_GLANCE = 40
+_APART = re.compile(
+    rb"(?:[^\s]{1,4}(?:, |\\?\r?\n| {1,3})){3,}[^\s]{0,4}[, \r\\]{0,2}\Z"
+    rb"|(?:['\"](?:\\[^\n]{1,8}|[^\n]{1,4}?)['\"], ?){2,}['\"]?[^\n]{0,10}\Z"
+)
+_STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
 class Starts(NamedTuple):
@@ -99,3 +120,23 @@ def encoded_at_end(tail: bytes, known: Beginnings) -> Iterator[tuple[int, int]]:
             size = begun_at_end(a2b_hex(usable_digits[len(usable_digits) % 2 :]), known.values)
             if size >= _EVIDENCE:
                 yield min(len(digits[0]), 2 * size + 2), size
+
+
+def maybe_encoded_at_end(data: bytes) -> int:
+    """Return how many bytes at the end of `data` may begin something encoded, whatever it is."""
+    tail = data[-_MOST_HELD:]
+    listed = len(tail) - len(tail.rstrip(_OF_LISTS))
+    if listed >= _LEAST_LISTED:
+        digits = len(tail[-listed:].translate(None, _NO_DIGITS))
+        listed = listed if 4 * digits >= listed else 0
+    else:
+        listed = 0
+    coded = len(tail) - len(tail.rstrip(_OF_BASE64))
+    size = max(listed, coded if coded >= _LEAST_BASE64 else 0)
+    if _APART.search(tail[-_GLANCE:]):
+        found = _APART.search(tail)
+        size = max(size, 0 if found is None else len(tail) - found.start())
+    line = len(tail) - tail.rfind(b"\n") - 1
+    if any(sign in tail[-line:] for sign in _STRUCK_OUT):
+        size = max(size, line)
+    return size
