@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from strongroom import SecretRotation
+from strongroom.cli import main
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -561,6 +563,44 @@ def test_the_server_s_own_look(make):
     report = make().diagnose()
     assert report["replica"] == report["pooler"] == "no"
     assert report["role"] == "postgres"
+
+
+def test_doctor_tells_a_wrong_key_from_no_store_and_reading_from_writing(
+    make, url, schema, admin, server, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    role = f"{schema}_reader"
+
+    def doctor(**options):
+        provider = {"type": "postgresql", "url": url, "schema": schema, "encryption_key": KEY, **options}
+        Path("strongroom.yaml").write_text(
+            json.dumps({"version": 1, "pipelines": {"app": {"provider": provider}}})
+        )
+        return main(["--spec", "strongroom.yaml", "doctor"]), capsys.readouterr().out
+
+    status, said = doctor()
+    assert status == 0
+    assert "writes allowed, store made by the first write" in said
+    assert "verified" not in said
+    assert "make it as" in doctor(migrate=False)[1]
+    admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'pw-{schema}'")
+    try:
+        as_reader = {"username": role, "password": f"pw-{schema}"}
+        assert "this role may not make it" in doctor(**as_reader)[1]
+        make().set_secret("key", VALUE)
+        status, said = doctor()
+        assert status == 0
+        assert "integrity verified" in said
+        status, said = doctor(encryption_key=generate_key())
+        assert status == 7
+        assert "wrong key" in said
+        admin.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+        admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
+        status, said = doctor(**as_reader)
+        assert status == 0
+        assert "writes not allowed, store there" in said
+    finally:
+        admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_psycopg_is_the_one_that_is_installed():

@@ -326,19 +326,32 @@ class PostgreSQLBackend:
                 "strongroom_server",
                 b"SELECT convert_to(current_setting('server_version'), 'UTF8'),"
                 b" convert_to(current_user::text, 'UTF8'), pg_is_in_recovery()::int::bigint,"
-                b" (to_regclass($1) IS NOT NULL)::int::bigint",
-                (TEXT,),
+                b" (found IS NOT NULL)::int::bigint, (CASE WHEN found IS NOT NULL THEN"
+                b" has_table_privilege(found, 'INSERT') WHEN to_regnamespace($2) IS NOT NULL THEN"
+                b" has_schema_privilege(to_regnamespace($2), 'CREATE')"
+                b" ELSE has_database_privilege(current_database(), 'CREATE') END)::int::bigint"
+                b" FROM to_regclass($1) found",
+                (TEXT, TEXT),
             ),
-            (f'"{self._schema}".store'.encode(),),
+            (f'"{self._schema}".version'.encode(), f'"{self._schema}"'.encode()),
             deadline,
         )
-        version, role, replica, store = rows[0]
+        version, role, replica, store, may = rows[0]
+        if number_of(store):
+            there = "there"
+        elif not self._migrate:
+            there = "not there: make it as docs/how-to/backends/postgresql.md says, or say migrate: true"
+        elif not number_of(may):
+            there = "not there, and this role may not make it: docs/how-to/backends/postgresql.md says how"
+        else:
+            there = "made by the first write"
         return {
             "server": (version or b"").decode(),
             "role": (role or b"").decode(),
             "replica": "yes" if number_of(replica) else "no",
             "pooler": "yes" if self._pool.pooler else "no",
-            "store": "there" if number_of(store) else "made by the first write",
+            "writes": "allowed" if number_of(may) and not number_of(replica) else "not allowed",
+            "store": there,
         }
 
 

@@ -276,8 +276,12 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     if absent is not None:
         copy = "in a fresh clone copy both here, or restore a backup; `set` makes new ones"
         yield Check(f"store of {name}", None, absent, copy)
-    elif callable(verify):
-        problems = verify()
+    elif callable(verify) and diagnosis.get("store") in {None, "there"}:
+        try:
+            problems = verify()
+        except StrongroomError as error:  # a wrong key, mostly: the other checks go on
+            yield Check(f"store of {name}", False, error.message, error.hint)
+            return
         hint = "restore a backup: `strongroom restore FILE`" if hasattr(provider, "restore") else None
         for problem in problems:
             yield Check(subject, False, problem, hint)
