@@ -253,6 +253,16 @@ def test_a_filter(wanted, fits):
     assert Filter(since=datetime(2026, 1, 1, tzinfo=UTC))({**ENTRY, "started_at": "rubbish"}) is False
 
 
+def test_what_the_log_notes_of_itself_is_shown_as_its_reason(audited):
+    Path("logs/audit.jsonl.head").unlink()
+    LOG.write_bytes(LOG.read_bytes() + b'{"id":"cut')
+    audited("get", "database/password")
+    rows = audited("audit", "show", "--operation", "note").stdout.splitlines()
+    assert any("head: missing" in row for row in rows)
+    assert any("cut short: 10 bytes" in row for row in rows)
+    assert "head: missing" in audited("audit", "tail", "--operation", "note").stdout
+
+
 def test_uses_are_counted_without_intents_and_notes():
     later = {**ENTRY, "started_at": "2026-02-01T00:00:00+00:00", "outcome": "denied"}
     found = count_uses([ENTRY, later, {**ENTRY, "outcome": None}, {**ENTRY, "operation": "note"}])

@@ -52,6 +52,19 @@ def test_the_version_is_the_number_one(tmp_path, version):
     ]
 
 
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ("{type: vault, url: vault.example.com, token: t}", "http:// or https://"),
+        ("{type: azure, vault_url: 'http://x'}", "https://"),
+        ("{type: postgresql, url: db.example.com, encryption_key: long-enough-words}", "postgresql://"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_a_pattern(tmp_path, provider, expected):
+    (problem,) = problems(tmp_path, f"version: 1\npipelines: {{app: {{provider: {provider}}}}}\n")
+    assert problem.endswith(f"url: expected an address that begins with {expected}")
+
+
 def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
     text = (
         "version: 2\n"

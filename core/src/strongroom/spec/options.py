@@ -276,7 +276,22 @@ _FRIENDLY = {
 }
 
 
+_ADDRESSES = {
+    "[hH][tT][tT][pP][sS]?": "http:// or https://",
+    "[hH][tT][tT][pP][sS]": "https://",
+    "postgres(ql)?": "postgresql://",
+    "(mariadb|mysql)": "mariadb:// or mysql://",
+    "(rediss?|unix)": "redis://, rediss:// or unix://",
+    "(rediss?|unix|rediss?\\+(sentinel|cluster))": "redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://",
+}
+"""How an address begins, by the beginning of the pattern that its option has."""
+
+
 def _friendly(kind: str, message: str) -> str:
+    if kind == "string_pattern_mismatch":
+        scheme = message.partition("'^")[2].partition("://")[0]
+        if scheme in _ADDRESSES:
+            return f"expected an address that begins with {_ADDRESSES[scheme]}"
     return _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
 
 

@@ -191,7 +191,7 @@ def show_command(
     else:
         drawn = output.is_drawn()
         columns = [
-            one for one in _COLUMNS if not drawn or any(entry.get(one) is not None for entry in selected)
+            one for one in _COLUMNS if not drawn or any(_member(entry, one) is not None for entry in selected)
         ]
         rows = ([_table_cell(entry, name) for name in columns] for entry in selected)
         output.table([name.replace("started_at", "time") for name in columns], rows)
@@ -281,13 +281,22 @@ def _all(settings: GlobalOptions, paths: Sequence[str]) -> Iterator[Entry]:
 
 
 def _row(entry: Entry) -> list[str]:
-    return [_cell(entry.get(name)) for name in _COLUMNS]
+    return [_cell(_member(entry, name)) for name in _COLUMNS]
+
+
+def _member(entry: Entry, name: str) -> object:
+    """Return what a column says of an entry; the reason of a note of the log's own is what the note says."""
+    note = entry.get("note")
+    if name != "reason" or not isinstance(note, dict):
+        return entry.get(name)
+    more = note.get("why") or (f"{note['bytes']} bytes" if "bytes" in note else "")
+    return f"{note.get('what', '')}: {more}"
 
 
 def _table_cell(entry: Entry, name: str) -> str:
     """Return a cell of a table: on a terminal a time to the second, which leaves room for the rest."""
     at = started_at(entry) if name == "started_at" and output.is_drawn() else None
-    return _cell(entry.get(name)) if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+    return _cell(_member(entry, name)) if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _cell(value: object) -> str:

@@ -274,7 +274,7 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     absent = provider.absent() if hasattr(provider, "absent") else None
     verify = getattr(provider, "verify", None)
     if absent is not None:
-        copy = "in a fresh clone copy both here, or restore a backup; `set` makes new ones"
+        copy = "a fresh clone has none: copy it here, or restore a backup; the first `set` makes a new one"
         yield Check(f"store of {name}", None, absent, copy)
     elif callable(verify) and diagnosis.get("store") in {None, "there"}:
         try:

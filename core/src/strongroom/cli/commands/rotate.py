@@ -37,7 +37,12 @@ _NOTHING_DUE = "nothing is due"
 @click.option("--due", "mode", flag_value="due", help="All that is declared and due, or in flight.")
 @click.option("--status", "mode", flag_value="status", help="Where KEY stands, or every declared secret.")
 @click.option("--resume", "mode", flag_value="resume", help="Finish the rotation of KEY that is in flight.")
-@click.option("--rollback", "mode", flag_value="rollback", help="Undo the rotation of KEY.")
+@click.option(
+    "--rollback",
+    "mode",
+    flag_value="rollback",
+    help="Undo KEY's rotation; after its end, within grace_seconds, put the value before back.",
+)
 @click.option(
     "--forget", "mode", flag_value="forget", help="Drop what is kept of KEY's rotation; look at it first."
 )
