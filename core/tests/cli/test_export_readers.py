@@ -311,6 +311,7 @@ READERS = {
     ("env", "dash"): sh("dash"),
     ("env", "bash"): sh("bash", "--norc"),
     ("env", "bash --posix"): sh("bash", "--posix"),
+    ("env", "busybox"): sh("busybox", "ash"),
     ("env", "zsh"): sh("zsh", "-f"),
     ("dotenv", "python-dotenv"): of_python_dotenv,
     ("env", "strongroom"): of_strongroom,
@@ -329,6 +330,7 @@ READERS = {
     ("yaml", "pyyaml"): lambda text, _: yaml.safe_load(text),
 }
 RARE = {
+    "busybox": "busybox",
     "zsh": "zsh",
     "node": "node",
     "direnv": "direnv",
