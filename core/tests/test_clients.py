@@ -16,9 +16,16 @@ from strongroom.clients import (
     parse_retry_after,
     redact_message,
     redacted_copy,
+    service_error,
 )
 from strongroom.deadlines import Deadline, DeadlineExceededError
-from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError
+from strongroom.errors import (
+    BackendUnavailableError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+)
 
 LEFT_OUT = "(its message holds the value and is left out)"
 
@@ -151,3 +158,25 @@ def test_a_copy_has_the_class_and_nothing_else():
 def test_a_class_that_wants_more_than_a_text_is_named():
     error = UnicodeDecodeError("utf-8", b"secret", 0, 1, "bad")
     assert str(redacted_copy(error, "cleaned")) == "builtins.UnicodeDecodeError: cleaned"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (PermissionDeniedError, "shop: reading 'a/b': 403, no"),
+        (ThrottledError, "shop: reading 'a/b': 403, no"),
+        (SecretNotFoundError, "secret 'a/b' not found"),
+    ],
+)
+def test_a_services_error_says_who_did_what_with_which_key(kind, text):
+    cause = RuntimeError("403, no")
+    error = service_error(
+        kind, "403, no", provider="shop", doing="reading", key="a/b", hint="ask", retry_after=2.0, cause=cause
+    )
+    assert type(error) is kind
+    assert text in str(error)
+    assert (error.key, error.provider) == ("a/b", "shop")
+    assert error.__cause__ is cause
+    assert getattr(error, "retry_after", None) == (2.0 if kind is ThrottledError else None)
+    without_key = service_error(kind, "503", provider="shop", doing="listing", key=None, hint=None)
+    assert without_key.__cause__ is None

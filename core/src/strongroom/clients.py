@@ -11,7 +11,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 from strongroom.deadlines import Deadline, DeadlineExceededError
-from strongroom.errors import BackendUnavailableError, StrongroomError, show_key
+from strongroom.errors import (
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+    ThrottledError,
+    show_key,
+)
 from strongroom.parallel import never_collect
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "parse_retry_after",
     "redact_message",
     "redacted_copy",
+    "service_error",
 ]
 
 T = TypeVar("T")
@@ -172,3 +179,38 @@ def redacted_copy(error: Exception, message: str) -> Exception:
         return type(error)(message)
     except Exception:  # noqa: BLE001  # a class that wants more arguments than its text
         return RuntimeError(f"{type(error).__module__}.{type(error).__qualname__}: {message}")
+
+
+def service_error(  # what an error says, member by member
+    kind: type[StrongroomError],
+    reason: str,
+    *,
+    provider: str,
+    doing: str,
+    key: str | None,
+    hint: str | None,
+    retry_after: float | None = None,
+    cause: Exception | None = None,
+) -> StrongroomError:
+    """Return the error of class `kind` that says who did what with which key, and the service's own reason.
+
+    Args:
+        kind: The class, by the provider's table.
+        reason: What the service said, without values and credentials (`redact_message`).
+        provider: The type name.
+        doing: The operation.
+        key: The key it was about. An absent secret is named by its key alone.
+        hint: What to do next.
+        retry_after: Seconds that the service asked to wait; only a `ThrottledError` has them.
+        cause: What it is raised from, without values and credentials (`redacted_copy`).
+    """
+    about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
+    error: StrongroomError
+    if issubclass(kind, SecretNotFoundError):
+        error = kind(key or "", provider=provider)
+    elif issubclass(kind, ThrottledError):
+        error = kind(f"{about}: {reason}", retry_after=retry_after, key=key, provider=provider, hint=hint)
+    else:
+        error = kind(f"{about}: {reason}", key=key, provider=provider, hint=hint)
+    error.__cause__ = cause
+    return error

@@ -11,7 +11,7 @@ from typing import Any
 import botocore.parsers
 from botocore import exceptions as boto
 from strongroom.clients import is_permanent as says_lasting
-from strongroom.clients import parse_retry_after, redact_message
+from strongroom.clients import parse_retry_after, redact_message, service_error
 from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
@@ -22,7 +22,6 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     ThrottledError,
-    show_key,
 )
 
 from strongroom_aws.connection import CutShortError, OtherAnswerError, Outcome
@@ -205,7 +204,7 @@ def code_of(error: Exception) -> str:
 def outcome(error: Exception) -> Outcome | None:
     """Return what the service refuses for, where somebody may take that for an answer."""
     code = code_of(error)
-    if code == "InvalidRequestException" and is_to_be_deleted(_said(error)):
+    if code == "InvalidRequestException" and is_to_be_deleted(_reason(error)):
         return Outcome.DELETED
     return _OUTCOMES.get(code)
 
@@ -262,23 +261,20 @@ def translate(
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
-    reason = _said(error)
-    reason = redact_message(reason, hidden)
-    about = f"{provider}: {doing}" + (f" {show_key(key)}" if key is not None else "")
-    message = f"{about}: {code_of(error) or type(error).__name__}: {reason}"
-    ours: StrongroomError
-    if kind is SecretNotFoundError:
-        ours = SecretNotFoundError(key or "", provider=provider)
-    elif kind is ThrottledError:
-        wait = retry_after(error)
-        ours = ThrottledError(message, retry_after=wait, key=key, provider=provider, hint=_HINTS[kind])
-    else:
-        ours = kind(message, key=key, provider=provider, hint=_HINTS.get(kind))
-    ours.__cause__ = _clean(error, reason)
-    return ours
+    reason = redact_message(_reason(error), hidden)
+    return service_error(
+        kind,
+        f"{code_of(error) or type(error).__name__}: {reason}",
+        provider=provider,
+        doing=doing,
+        key=key,
+        hint=_HINTS.get(kind),
+        retry_after=retry_after(error) if kind is ThrottledError else None,
+        cause=_clean(error, reason),
+    )
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return what `error` says, without what was sent: parameters, and the token within a signature."""
     if isinstance(error, boto.ClientError):
         found = error.response.get("Error", {})

@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from strongroom.clients import is_permanent, parse_retry_after, redact_message, redacted_copy
+from strongroom.clients import (
+    is_permanent,
+    parse_retry_after,
+    redact_message,
+    redacted_copy,
+    service_error,
+)
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -19,7 +25,6 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     ThrottledError,
-    show_key,
 )
 
 TABLE: dict[str, type[StrongroomError]] = {
@@ -138,21 +143,19 @@ def translate(
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list does not find is not a secret
     reason = message_of(error, hidden)
-    about = f"azure: {doing}" + (f" {show_key(key)}" if key is not None else "")
-    ours: StrongroomError
-    if kind is SecretNotFoundError:
-        ours = SecretNotFoundError(key or "", provider="azure")
-    elif kind is ThrottledError:
-        wait = retry_after(error)
-        ours = ThrottledError(
-            f"{about}: {reason}", retry_after=wait, key=key, provider="azure", hint=_HINTS[kind]
-        )
-    else:
-        ours = kind(f"{about}: {reason}", key=key, provider="azure", hint=_hint(error, kind))
+    ours = service_error(
+        kind,
+        reason,
+        provider="azure",
+        doing=doing,
+        key=key,
+        hint=_hint(error, kind),
+        retry_after=retry_after(error) if kind is ThrottledError else None,
+        cause=redacted_copy(error, reason),
+    )
     if isinstance(ours, BusyError):
         code = inner_code(error)
         ours.deleted = True if code == _DELETED else False if code in _BUSY else None
-    ours.__cause__ = redacted_copy(error, reason)
     return ours
 
 

@@ -14,7 +14,7 @@ from google.api_core import exceptions as core
 from google.auth import exceptions as auth
 from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from requests import exceptions as http
-from strongroom.clients import parse_retry_after, redact_message, redacted_copy
+from strongroom.clients import parse_retry_after, redact_message, redacted_copy, service_error
 from strongroom.deadlines import DeadlineExceededError
 from strongroom.errors import (
     AuthenticationError,
@@ -26,7 +26,6 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     ThrottledError,
-    show_key,
 )
 
 TABLE: dict[type[Exception], type[StrongroomError]] = {
@@ -183,20 +182,16 @@ def translate(
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # what a list or a project does not find is not a secret
     reason = message_of(error, hidden)
-    about = f"gcp: {doing}" + (f" {show_key(key)}" if key is not None else "")
-    ours: StrongroomError
-    if kind is SecretNotFoundError:
-        ours = SecretNotFoundError(key or "", provider="gcp")
-    elif kind is ThrottledError:
-        wait = retry_after(error)
-        ours = ThrottledError(
-            f"{about}: {reason}", retry_after=wait, key=key, provider="gcp", hint=_HINTS[kind]
-        )
-    else:
-        hint = _OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind)
-        ours = kind(f"{about}: {reason}", key=key, provider="gcp", hint=hint)
-    ours.__cause__ = redacted_copy(error, reason)
-    return ours
+    return service_error(
+        kind,
+        reason,
+        provider="gcp",
+        doing=doing,
+        key=key,
+        hint=_OPTIONS_HINT if kind is ConfigurationError else _HINTS.get(kind),
+        retry_after=retry_after(error) if kind is ThrottledError else None,
+        cause=redacted_copy(error, reason),
+    )
 
 
 def kind_of(error: Exception) -> type[StrongroomError]:

@@ -6,6 +6,7 @@ platform and is imported on none of the others. A test walks the classes and fai
 
 from __future__ import annotations
 
+from strongroom.clients import service_error
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -14,7 +15,6 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
     ValidationError,
-    show_key,
 )
 
 __all__ = ["TABLE", "kind_of", "translate"]
@@ -79,17 +79,18 @@ def translate(
         hidden: A value that was written and must not appear in any text.
     """
     kind = kind_of(error)
-    if kind is SecretNotFoundError:
-        if key is not None:
-            return SecretNotFoundError(key, provider="keyring")
+    if kind is SecretNotFoundError and key is None:
         kind = BackendUnavailableError  # an entry went away while it was listed
     # A decoding error holds the bytes that it could not decode; what is not in the table may hold anything.
-    tellable = kind not in (ValidationError, StrongroomError)
+    shows = kind not in (ValidationError, StrongroomError, SecretNotFoundError)
     if hidden and (hidden in str(error) or hidden in repr(error)):
-        tellable = False
-    about = f"keyring: {doing}" + (f" {show_key(key)}" if key is not None else "")
-    said = f"{type(error).__name__}: {error}" if tellable else type(error).__name__
-    ours = kind(f"{about}: {said}", key=key, provider="keyring", hint=_HINTS.get(kind))
-    if tellable:
-        ours.__cause__ = error
-    return ours
+        shows = False
+    return service_error(
+        kind,
+        f"{type(error).__name__}: {error}" if shows else type(error).__name__,
+        provider="keyring",
+        doing=doing,
+        key=key,
+        hint=_HINTS.get(kind),
+        cause=error if shows else None,
+    )
