@@ -137,8 +137,12 @@ def spec(tmp_path, monkeypatch):
             "import strongroom; strongroom.SecretProviderRegistry('strongroom.yaml').resolve()",
             MOST_RICH,
         ),
+        *(
+            (RICH, f"from strongroom.cli import main; assert main({words.split()}) == 0", MOST_RUN)
+            for words in ("list", "check", "export --format env", "render t.j2")
+        ),
     ],
-    ids=["plain", "get", "run", "resolve"],
+    ids=["plain", "get", "run", "resolve", "list", "check", "export", "render"],
 )
 def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, text, code, most):
     """Work is counted: modules, calls, and calls of the compiler, whose first one takes eight milliseconds.
@@ -147,6 +151,7 @@ def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, tex
     """
     spec.write_text(text)
     spec.chmod(0o644)
+    Path("t.j2").write_text("port = {{ PORT }}\n")
     warm_command.run([warm_strongroom, "set", "value"], check=True, input="value-of-it")
     # The first one takes the whole way, remembers, and writes what Python compiled.
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

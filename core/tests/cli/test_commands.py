@@ -620,13 +620,14 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
 
 def test_a_file_that_is_mounted_by_itself_is_named(tmp_path, monkeypatch):
     """As in a container: what fails is not a temporary file that nobody knows."""
-    from strongroom.cli.commands import render
+    from strongroom.cli import rendering
     from strongroom.cli.errors import UsageError
+    from strongroom.paths import atomic_write
 
     def busy(*_):
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(tmp_path / ".out.12345"))
 
-    monkeypatch.setattr(render, "write_atomically", busy)
+    monkeypatch.setattr(atomic_write, "write_atomically", busy)
     with pytest.raises(UsageError, match="out cannot be replaced: something is mounted on it") as caught:
-        render._write(tmp_path / "out", b"value")
+        rendering._write(tmp_path / "out", b"value")
     assert caught.value.__context__ is None

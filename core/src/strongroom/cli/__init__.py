@@ -1,14 +1,14 @@
 """The command line. `script` is what the `strongroom` command calls; each command is a module of its own.
 
-Only the module of the command that is asked for is imported, and for the plain forms of `get` and `run`,
-which scripts call in loops, not even click.
+Only the module of the command that is asked for is imported, and for the plain forms of those that scripts
+call in loops, such as `get`, `run` and `check`, not even click.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 __all__ = ["main", "script"]
 
@@ -35,18 +35,13 @@ def main(args: Sequence[str] | None = None) -> int:
     Nothing is raised: errors go to stderr, one line each.
     """
     from strongroom.cli.context import run_guarded
-    from strongroom.cli.fast_path import parse_fast_call
+    from strongroom.cli.fast_path import COMMANDS, parse_fast_call
 
     arguments = list(sys.argv[1:] if args is None else args)
     request = parse_fast_call(arguments)
     if request is not None:
-        call: Callable[..., int | None]
-        if request.command == "get":
-            from strongroom.cli.get import get as call
-        else:
-            from strongroom.cli.run import run as call
-
-        return run_guarded(request.settings, lambda: call(request.settings, **request.options))
+        load = COMMANDS[request.command].load
+        return run_guarded(request.settings, lambda: load()(request.settings, **request.options))
 
     from strongroom.cli.app import run_app
 

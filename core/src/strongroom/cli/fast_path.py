@@ -1,27 +1,100 @@
-"""Recognises plain calls of `get` and `run` without click, whose import costs more than the reading does.
+"""Recognises plain calls of the commands that scripts call, without click, which costs more than a read.
 
 Only what is beyond doubt is taken here; help, mistakes and unusual spellings are left to click, so
-that there is one place that explains them.
+that there is one place that explains them. A test holds what is written here equal to what click says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from strongroom.cli.context import GlobalOptions
 
-__all__ = ["FastCall", "parse_fast_call"]
+__all__ = ["COMMANDS", "FastCall", "parse_fast_call"]
 
-_GLOBAL_VALUES = frozenset({"--spec", "--profile", "--pipeline"})
-_FLAGS = frozenset({"--json", "--debug", "--quiet"})
-_GET_VALUES = frozenset({"--field", "--version"})
-_RUN_VALUES = frozenset({"--group", "--only"})
-_RUN_FLAGS = frozenset({"--allow-empty", "--no-mask"})
+_GLOBAL_VALUES = {one: one[2:] for one in ("--spec", "--profile", "--pipeline")}
+_FLAGS = {one: one[2:] for one in ("--json", "--debug", "--quiet")}
+
+
+class _Command:
+    """What of a command is plain.
+
+    Attributes:
+        place: The module of its function, and the function's name.
+        values: The options with a value, and the names of their parameters.
+        flags: The same of those without.
+        choices: What a parameter may be, where that is not any text.
+        operand: The parameter of the one word that is not an option; of `words`, all behind `--`.
+        needed: The parameters that have to be given.
+    """
+
+    __slots__ = ("choices", "flags", "needed", "operand", "place", "values")
+
+    def __init__(
+        self,
+        place: str,
+        *,
+        values: Mapping[str, str] | None = None,
+        flags: Collection[str] = (),
+        choices: Mapping[str, Collection[str]] | None = None,
+        operand: str | None = None,
+        needed: Collection[str] = (),
+    ) -> None:
+        self.place, self.values, self.choices = place, values or {}, choices or {}
+        self.operand, self.needed = operand, needed
+        self.flags = {one: one[2:].replace("-", "_") for one in flags}
+
+    def load(self) -> Callable[..., int | None]:
+        """Return the function: it takes the `GlobalOptions`, and the parameters by name."""
+        import importlib
+
+        module, _, name = self.place.partition(":")
+        function: Callable[..., int | None] = getattr(
+            importlib.import_module(f"strongroom.cli.{module}"), name
+        )
+        return function
+
+
+COMMANDS = {
+    "get": _Command(
+        "get:get",
+        values={"--field": "field", "--version": "version"},
+        operand="key",
+        needed=("key",),
+    ),
+    "run": _Command(
+        "run:run",
+        values={"--group": "group", "--only": "only"},
+        flags=("--allow-empty", "--no-mask"),
+        operand="words",
+        needed=("words",),
+    ),
+    "list": _Command("listing:list_keys", flags=("--tree", "--long"), operand="prefix"),
+    "check": _Command(
+        "checking:check",
+        values={"--group": "group", "--format": "form"},
+        flags=("--fix", "--offline"),
+        choices={"form": ("table", "json", "junit", "sarif")},
+    ),
+    "export": _Command(
+        "exporting:export",
+        values={"--format": "form", "--prefix": "prefix", "--group": "group"},
+        flags=("--exported",),
+        choices={"form": ("env", "fish", "dotenv", "json", "yaml", "docker", "github")},
+        needed=("form",),
+    ),
+    "render": _Command(
+        "rendering:render_file",
+        values={"-o": "target", "--output": "target"},
+        operand="template",
+        needed=("template",),
+    ),
+}
 
 
 class FastCall:
-    """A call of `get` or `run` that was understood."""
+    """A call that was understood."""
 
     __slots__ = ("command", "options", "settings")
 
@@ -32,57 +105,55 @@ class FastCall:
 
 
 def parse_fast_call(args: Sequence[str]) -> FastCall | None:
-    """Return what a plain `get KEY` or `run -- CMD` with options asks for; of anything else None."""
+    """Return what a plain call of one of the `COMMANDS` asks for; of anything else None."""
     chosen: dict[str, Any] = {}
     words = iter(args)
     for word in words:
-        if word in {"get", "run"}:
-            options = (_get if word == "get" else _run)(words, chosen)
+        command = COMMANDS.get(word)
+        if command is not None:
+            options = _read_options(command, words, chosen)
             return None if options is None else FastCall(word, GlobalOptions(**chosen), options)
         if not _take_option(word, words, _GLOBAL_VALUES, _FLAGS, chosen):
             return None
     return None
 
 
+def _read_options(command: _Command, words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters of a command; global flags behind its name go to `chosen`."""
+    options: dict[str, Any] = {}
+    operand = command.operand
+    for word in words:
+        if word in _FLAGS:
+            chosen[_FLAGS[word]] = True
+        elif word == "--" and operand == "words":
+            options[operand] = list(words)
+        elif word.startswith("-"):
+            if not _take_option(word, words, command.values, command.flags, options):
+                return None
+        elif not word or operand is None or operand == "words" or operand in options:
+            return None
+        else:
+            options[operand] = word
+    if not all(options.get(name) for name in command.needed):
+        return None
+    if any(options[name] not in some for name, some in command.choices.items() if name in options):
+        return None
+    return options
+
+
 def _take_option(
-    word: str, words: Iterator[str], values: frozenset[str], flags: frozenset[str], options: dict[str, Any]
+    word: str,
+    words: Iterator[str],
+    values: Mapping[str, str],
+    flags: Mapping[str, str],
+    options: dict[str, Any],
 ) -> bool:
     """Put the option `word` into `options`, with its value from `words`, and return whether it was one."""
-    name = word[2:].replace("-", "_")
     if word in flags:
-        options[name] = True
+        options[flags[word]] = True
         return True
     value = next(words, None) if word in values else None
     if value is None or value.startswith("-"):
         return False
-    options[name] = value
+    options[values[word]] = value
     return True
-
-
-def _get(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
-    options: dict[str, Any] = {"field": None, "version": None}
-    key = None
-    for word in words:
-        if word in _FLAGS:
-            chosen[word[2:]] = True
-        elif word.startswith("-") and key is not None:
-            if not _take_option(word, words, _GET_VALUES, frozenset(), options):
-                return None
-        elif not word or word.startswith("-") or key is not None:
-            return None
-        else:
-            key = word
-    return None if key is None else {"key": key, **options}
-
-
-def _run(words: Iterator[str], chosen: dict[str, Any]) -> dict[str, Any] | None:
-    options: dict[str, Any] = {"group": None, "only": None, "no_mask": False, "allow_empty": False}
-    for word in words:
-        if word == "--":
-            command = list(words)
-            return {**options, "words": command} if command else None
-        if word in _FLAGS:
-            chosen[word[2:]] = True
-        elif not _take_option(word, words, _RUN_VALUES, _RUN_FLAGS, options):
-            return None
-    return None

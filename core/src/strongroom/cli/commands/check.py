@@ -1,25 +1,15 @@
-"""`strongroom check`: whether every declared secret is there, typed and fresh."""
+"""`strongroom check`, as click sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from strongroom.cli import completions, errors, output
+from strongroom.cli import completions
 from strongroom.cli.app import command
-from strongroom.cli.child.environment import REFUSED, is_dangerous
-from strongroom.cli.moved import moved
-from strongroom.cli.selection import deprecations
-from strongroom.cli.sightings import note_resolved
-from strongroom.declarations.resolution import Resolution, Status
-from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
+from strongroom.cli.checking import check
+from strongroom.cli.context import GlobalOptions
 
-if TYPE_CHECKING:
-    from strongroom.cli.context import GlobalOptions
-    from strongroom.registry import SecretProviderRegistry
-    from strongroom.spec.secret_plan import SecretPlan
+__all__ = ["check_command"]
 
 
 @command("check")
@@ -43,134 +33,4 @@ def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: s
 
     Example: strongroom check --offline
     """
-    if offline:
-        if fix:
-            raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
-        plan = settings.plan()
-        resolutions = _refused(
-            {name: Resolution(one, "ok") for name, one in select_group(plan, group).items()}
-        )
-        resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
-    else:
-        with settings.registry() as registry:
-            chosen = select_group(registry.plan, group)
-            resolutions = _refused(
-                _mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen)))
-            )
-            elsewhere = moved(registry, resolutions)
-            resolutions |= elsewhere
-            if fix:
-                resolutions = _fixed(registry, resolutions, elsewhere)
-            note_resolved(registry, resolutions.values())
-    for line in deprecations(resolutions):
-        settings.warn(line)
-    good = all(one.status == "ok" for one in resolutions.values())
-    _tell(settings, resolutions, "json" if settings.json else form, good=good, offline=offline)
-    return 0 if good else errors.FOUND_SOMETHING
-
-
-def _refused(resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
-    """Mark those whose names `run` and `export` refuse."""
-    bad = "the name is refused: " + REFUSED
-    return {
-        name: one._replace(status="invalid", problem=bad) if is_dangerous(name) else one
-        for name, one in resolutions.items()
-    }
-
-
-def _mark_rotating(
-    registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution]
-) -> dict[str, Resolution]:
-    """Return `resolutions` with the status `due` for good secrets whose rotation has begun and not ended."""
-    rotated = {
-        one.plan.key
-        for one in resolutions.values()
-        if one.status in {"ok", "due"} and (one.plan.rotate_days is not None or one.plan.rotate is not None)
-    }
-    if not rotated:
-        return dict(resolutions)
-    from strongroom.cli.declared_rotations import in_flight
-
-    rotating = in_flight(registry, rotated)
-    return {
-        name: one._replace(status="due", problem=rotating[one.plan.key].state)
-        if one.plan.key in rotating and one.status in {"ok", "due"}
-        else one
-        for name, one in resolutions.items()
-    }
-
-
-def _fixed(
-    registry: SecretProviderRegistry, resolutions: Mapping[str, Resolution], elsewhere: Collection[str]
-) -> dict[str, Resolution]:
-    """Make what is absent and may be made; what another declaration of the same key made is used.
-
-    Nothing is made for the names whose value is `elsewhere`: its application would get another one than the
-    system that it logs in to.
-    """
-    fixed: dict[str, Resolution] = {}
-    generated: dict[str, str] = {}
-    for name, one in resolutions.items():
-        fixed[name] = one
-        # An optional one that is absent is `ok`; `generate` makes it all the same.
-        # One that was deleted, destroyed or disabled is not absent: somebody may want it back.
-        absent = one.status in {"missing", "ok"} and one.text is None and not one.is_gone
-        if absent and name not in elsewhere and one.plan.generate is not None and one.plan.field is None:
-            if one.plan.key not in generated:
-                generated[one.plan.key] = _made(registry, one.plan)
-            value, problem = check_text(one.plan, generated[one.plan.key])
-            status: Status = "ok" if problem is None else "invalid"
-            outcome = "made and stored" if problem is None else f"what was made breaks a rule: {problem}"
-            fixed[name] = one._replace(
-                status=status, problem=outcome, text=generated[one.plan.key], value=value
-            )
-    composed = {name: one.plan for name, one in resolutions.items() if one.plan.compose is not None}
-    return fixed | resolve_all(registry, composed) if generated else fixed
-
-
-def _made(registry: SecretProviderRegistry, plan: SecretPlan) -> str:
-    from strongroom.errors import ConflictError, UnsupportedOperationError
-    from strongroom.generators import generate_password
-
-    text = generate_password(**dict(plan.generate or {}))
-    if check_text(plan, text)[1] is not None:
-        return text  # told as invalid, and not stored
-    try:
-        registry.set_secret_if(plan.key, text, None)  # two at once must not make two
-    except UnsupportedOperationError:
-        registry.set_secret(plan.key, text)
-    except ConflictError:
-        return registry.get_secret(plan.key)
-    return text
-
-
-def _rows(found: Mapping[str, Resolution]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "key": one.plan.key or None, "status": one.status, "problem": one.problem}
-        for name, one in found.items()
-    ]
-
-
-def _tell(
-    settings: GlobalOptions, resolutions: Mapping[str, Resolution], form: str, *, good: bool, offline: bool
-) -> None:
-    rows = _rows(resolutions)
-    if form == "json":
-        output.as_json({"ok": good, "secrets": rows})
-    elif form == "junit":
-        from strongroom.cli.formats.check_reports import junit
-
-        output.raw(junit(rows))
-    elif form == "sarif":
-        from strongroom.cli.formats.check_reports import sarif
-
-        output.as_json(sarif(rows, {name: one.plan.position for name, one in resolutions.items()}))
-    elif offline and good:
-        output.lines(["the spec is right"])
-    elif not rows:
-        settings.warn("the spec declares no secrets")
-    else:
-        output.table(
-            ["name", "key", "status", "problem"],
-            ([row["name"], row["key"] or "(composed)", row["status"], row["problem"] or ""] for row in rows),
-        )
+    return check(settings, fix=fix, offline=offline, group=group, form=form)

@@ -1,24 +1,15 @@
-"""`strongroom export`: secrets in the format of another tool, exactly or not at all."""
+"""`strongroom export`, as click sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import click
 
-from strongroom.cli import completions, output
+from strongroom.cli import completions
 from strongroom.cli.app import command
-from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
-from strongroom.cli.errors import UsageError
-from strongroom.cli.formats.export import FORMATS, as_env, variables
-from strongroom.cli.selection import read_all, select_secrets
-from strongroom.masking.limits import MIN_CHARACTERS
+from strongroom.cli.context import GlobalOptions
+from strongroom.cli.exporting import export
 
-if TYPE_CHECKING:
-    from strongroom.cli.context import GlobalOptions
-
-_NOT_MASKED = frozenset({"integer", "boolean", "port"})
+__all__ = ["export_command"]
 
 
 @command("export")
@@ -48,35 +39,4 @@ def export_command(
 
     Example: strongroom export --format json
     """
-    if prefix is not None and group is not None:
-        raise UsageError("--prefix takes keys, --group declared secrets: choose one")
-    if exported and form != "env":
-        raise UsageError("--exported is for --format env")
-    open_ones: set[str] = set()
-    with settings.registry() as registry:
-        if prefix is None:
-            chosen = select_secrets(registry.plan, group=group)
-            refuse_dangerous(chosen)
-            found = read_all(registry, chosen)
-            values = {name: one.text for name, one in found.items() if one.text is not None}
-            open_ones = {
-                name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED
-            }
-        else:
-            values = registry.get_secrets(registry.list_secrets(prefix))
-    if prefix is not None and form not in {"json", "yaml"}:  # there the names are keys
-        values = variables(values)
-        refuse_undeclared(values)
-    text = as_env(values, before="export ") if exported else FORMATS[form](values)
-    if form == "github":
-        # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.
-        masked = [value for name, value in values.items() if name not in open_ones]
-        click.echo(_masks(masked), nl=False, err=True)
-    output.raw(text.encode())
-
-
-def _masks(values: Iterable[str]) -> str:
-    """Return the commands that have GitHub mask every line of `values` from now on."""
-    lines = dict.fromkeys(line for value in values for line in value.split("\n"))
-    escaped = (line.replace("%", "%25").replace("\r", "%0D") for line in lines if len(line) >= MIN_CHARACTERS)
-    return "".join(f"::add-mask::{line}\n" for line in escaped)
+    export(settings, form=form, prefix=prefix, group=group, exported=exported)

@@ -1,22 +1,14 @@
-"""`strongroom list`."""
+"""`strongroom list`, as click sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 import click
 
-from strongroom.cli import errors, output
 from strongroom.cli.app import command
-from strongroom.cli.output import span
-from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
-from strongroom.middleware.base import innermost
+from strongroom.cli.context import GlobalOptions
+from strongroom.cli.listing import list_keys
 
-if TYPE_CHECKING:
-    from strongroom.cli.context import GlobalOptions
-    from strongroom.registry import SecretProviderRegistry
+__all__ = ["list_command"]
 
 
 @command("list")
@@ -30,88 +22,4 @@ def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool
 
     Example: strongroom list database/
     """
-    if tree and long:
-        raise errors.UsageError("--tree draws keys, --long is a table: choose one")
-    with settings.registry() as registry:
-        keys = registry.list_secrets(prefix)
-        rows = [_described(registry, key) for key in keys] if long else []
-        if not keys and registry.plan.origin != "own":
-            _warn_of_absent_stores(settings, registry, prefix)
-    if long and settings.json:
-        output.as_json({"secrets": [one.as_data() for one in rows]})
-    elif long:
-        now = datetime.now(UTC)
-        output.table(["key", "age", "version", "declared", "due"], (one.as_row(now) for one in rows))
-    elif settings.json:
-        output.as_json({"keys": keys})
-    else:
-        output.lines(_tree(keys) if tree else keys)
-
-
-def _warn_of_absent_stores(settings: GlobalOptions, registry: SecretProviderRegistry, prefix: str) -> None:
-    """Say that nothing is listed because a store is not there, as in a fresh clone."""
-    stores = (
-        getattr(innermost(pipeline), "absent", None)
-        for pipeline, _, _ in registry.answering(prefix, prefix=True)
-    )
-    for absent in dict.fromkeys(ask() for ask in stores if callable(ask)):
-        if absent is not None:
-            settings.warn(absent)
-
-
-class _Row(NamedTuple):
-    """What a list says of one key."""
-
-    key: str
-    updated_at: datetime | None
-    version: str | None
-    declared: Sequence[str]
-    due_at: datetime | None
-
-    def as_data(self) -> dict[str, Any]:
-        times = {"updated_at": self.updated_at, "due_at": self.due_at}
-        members = {name: at.isoformat() if at is not None else None for name, at in times.items()}
-        return {"key": self.key, "version": self.version, "declared": list(self.declared), **members}
-
-    def as_row(self, now: datetime) -> Sequence[str]:
-        age = "-" if self.updated_at is None else span((now - self.updated_at).total_seconds())
-        due = "-"
-        if self.due_at is not None:
-            left = (self.due_at - now).total_seconds()
-            due = f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
-        return self.key, age, self.version or "-", ", ".join(self.declared) or "-", due
-
-
-def _described(registry: SecretProviderRegistry, key: str) -> _Row:
-    declared = {name: one for name, one in registry.plan.secrets.items() if one.key == key}
-    try:
-        metadata = registry.describe_secret(key)
-    except (
-        UnsupportedOperationError,
-        SecretNotFoundError,
-        PermissionDeniedError,
-    ):  # or gone since it was listed
-        return _Row(key, None, None, list(declared), None)
-    days = [one.rotate_days for one in declared.values() if one.rotate_days is not None]
-    due = (
-        metadata.updated_at + timedelta(days=min(days)) if days and metadata.updated_at is not None else None
-    )
-    return _Row(key, metadata.updated_at, metadata.version, list(declared), due)
-
-
-def _tree(keys: Sequence[str]) -> list[str]:
-    nested: dict[str, Any] = {}
-    for key in keys:
-        level = nested
-        for segment in key.split("/"):
-            level = level.setdefault(segment, {})
-    return _branches(nested, "")
-
-
-def _branches(level: dict[str, Any], indent: str) -> list[str]:
-    lines = []
-    for place, (segment, below) in enumerate(level.items(), 1):
-        last = place == len(level)
-        lines.append(f"{indent}{'└── ' if last else '├── '}{segment}")
-        lines += _branches(below, indent + ("    " if last else "│   "))
-    return lines
+    list_keys(settings, prefix=prefix, tree=tree, long=long)

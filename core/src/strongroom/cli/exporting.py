@@ -1,0 +1,68 @@
+"""`strongroom export`: secrets in the format of another tool, exactly or not at all.
+
+Without click, which `commands/export.py` brings.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from strongroom.cli import output
+from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
+from strongroom.cli.errors import UsageError
+from strongroom.cli.formats.export import FORMATS, as_env, variables
+from strongroom.cli.selection import read_all, select_secrets
+from strongroom.masking.limits import MIN_CHARACTERS
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import GlobalOptions
+
+__all__ = ["export"]
+
+_NOT_MASKED = frozenset({"integer", "boolean", "port"})
+
+
+def export(
+    settings: GlobalOptions,
+    *,
+    form: str,
+    prefix: str | None = None,
+    group: str | None = None,
+    exported: bool = False,
+) -> None:
+    """Print the declared secrets, or all keys under `prefix`, in the format `form`."""
+    if prefix is not None and group is not None:
+        raise UsageError("--prefix takes keys, --group declared secrets: choose one")
+    if exported and form != "env":
+        raise UsageError("--exported is for --format env")
+    open_ones: set[str] = set()
+    with settings.registry() as registry:
+        if prefix is None:
+            chosen = select_secrets(registry.plan, group=group)
+            refuse_dangerous(chosen)
+            found = read_all(registry, chosen)
+            values = {name: one.text for name, one in found.items() if one.text is not None}
+            open_ones = {
+                name for name, one in found.items() if not one.plan.mask or one.plan.type in _NOT_MASKED
+            }
+        else:
+            values = registry.get_secrets(registry.list_secrets(prefix))
+    if prefix is not None and form not in {"json", "yaml"}:  # there the names are keys
+        values = variables(values)
+        refuse_undeclared(values)
+    text = as_env(values, before="export ") if exported else FORMATS[form](values)
+    if form == "github":
+        # On stderr, which the runner reads too: stdout goes to the file that GITHUB_ENV names.
+        masked = [value for name, value in values.items() if name not in open_ones]
+        sys.stderr.write(_masks(masked))
+        sys.stderr.flush()
+    output.raw(text.encode())
+
+
+def _masks(values: Iterable[str]) -> str:
+    """Return the commands that have GitHub mask every line of `values` from now on."""
+    lines = dict.fromkeys(line for value in values for line in value.split("\n"))
+    escaped = (line.replace("%", "%25").replace("\r", "%0D") for line in lines if len(line) >= MIN_CHARACTERS)
+    return "".join(f"::add-mask::{line}\n" for line in escaped)

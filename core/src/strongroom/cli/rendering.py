@@ -1,0 +1,162 @@
+"""`strongroom render`: a template with secrets filled in.
+
+Without click, which `commands/render.py` brings.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+from strongroom.cli import errors, output
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+
+
+__all__ = ["render", "render_file"]
+
+_STDOUT = frozenset({"-", "/dev/stdout"})
+
+
+def render_file(settings: GlobalOptions, *, template: str, target: str | None = None) -> None:
+    """Fill in the file `template`, and write it to `target`, by default to stdout."""
+    text = _source(template)
+    with settings.registry() as registry:
+        rendered = render(text, template, registry)
+    if target is None or target in _STDOUT:
+        output.raw(rendered.encode())
+    else:
+        from pathlib import Path
+
+        _write(Path(target), rendered.encode())
+
+
+def _write(target: Path, data: bytes) -> None:
+    """Put a file in its place as a whole; write into what is not an ordinary file, which nothing may replace.
+
+    Raises:
+        UsageError: It is a symbolic link, or something is mounted on it.
+    """
+    is_descriptor = str(target).startswith(("/dev/", "/proc/")) and target.is_symlink()
+    if is_descriptor or (target.exists() and not target.is_file() and not target.is_dir()):
+        with target.open("ab") as stream:  # a device, a pipe
+            stream.write(data)
+        return
+    if target.is_symlink():
+        raise errors.UsageError(f"{target} is a symbolic link", hint="name the file that it points to")
+    from strongroom.paths.atomic_write import write_atomically
+
+    busy = False
+    try:
+        write_atomically(target, data)
+    except OSError as error:
+        busy = error.errno == errno.EBUSY
+        if not busy:
+            raise
+    if busy:  # a container's file that was mounted by itself
+        raise errors.UsageError(
+            f"{target} cannot be replaced: something is mounted on it",
+            hint=f"leave out -o, and redirect: `strongroom render … > {target}`",
+        )
+
+
+def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
+    """Return `text` with secrets filled in.
+
+    Raises:
+        ConfigurationError: Jinja2 is needed, and is not installed.
+        UsageError: It is not a template, or asks for what is not there; its lines are not quoted.
+    """
+    plain = _plainly(text, registry)
+    if plain is not None:
+        return plain
+    from strongroom.templating import environment
+
+    line_end: Literal["\n", "\r\n"] = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
+    templates = environment(line_end)  # first: it says what to install where Jinja2 is not
+    from jinja2 import TemplateError
+
+    def secret(key: str, field: str | None = None) -> str:
+        return registry.get_secret(key) if field is None else registry.get_field(key, field)
+
+    try:
+        made = templates.from_string(text, globals={"secret": secret})
+        declared = _needed(registry, text)
+        return made.render(declared)
+    except StrongroomError:
+        raise
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        problem = f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {_said(error, text)}"
+    except Exception as error:  # noqa: BLE001  # an expression of the template; its message may hold a value
+        problem = f"{name}: {type(error).__name__} while it was rendered"
+    raise errors.UsageError(problem)
+
+
+def _plainly(text: str, registry: SecretProviderRegistry) -> str | None:
+    """Return what a template of declared names alone comes to, without Jinja2; of any other None."""
+    from strongroom.templating import as_written, plain_parts
+
+    parts = plain_parts(text)
+    if parts is None:
+        return None
+    declared = registry.plan.secrets
+    names = {part[0] for part in parts if isinstance(part, tuple)}
+    if not names <= declared.keys():
+        return None
+    from strongroom.cli.selection import read_all
+    from strongroom.declarations.compose import template_value
+
+    resolutions = read_all(registry, {name: plan for name, plan in declared.items() if name in names})
+    values = {name: template_value(one) for name, one in resolutions.items()}
+    return "".join(as_written(values[part[0]]) if isinstance(part, tuple) else part for part in parts)
+
+
+def _said(error: Exception, text: str) -> str:
+    from jinja2 import TemplateSyntaxError, UndefinedError
+
+    said = str(error.args[0]) if error.args else ""
+    if isinstance(error, TemplateSyntaxError):
+        return said or "refused"
+    if isinstance(error, UndefinedError):
+        # Of an object's members each may be named by a secret's value: `{{ settings[secret("stage")] }}`.
+        of, member, name = said.partition(" has no ")
+        if not member or name.partition(" ")[2].strip("'\"") in text:
+            return said
+        return f"{of} has no member of a name that was filled in"
+    return "refused"  # it may hold what was filled in
+
+
+def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
+    """Return the declared secrets that the template names, and read no others."""
+    from jinja2 import meta
+
+    from strongroom.cli.selection import read_all
+    from strongroom.declarations.compose import template_value
+    from strongroom.templating import environment
+
+    names = meta.find_undeclared_variables(environment().parse(text))
+    chosen = {name: plan for name, plan in registry.plan.secrets.items() if name in names}
+    return {name: template_value(found) for name, found in read_all(registry, chosen).items()}
+
+
+def _source(template: str) -> str:
+    if template == "-":
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            with open(template, "rb") as file:  # noqa: PTH123  # pathlib takes long to import
+                data = file.read()
+        except OSError as error:
+            raise errors.UsageError(f"{template}: {error.strerror}") from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass  # raised below, without the bytes in its context
+    raise errors.UsageError(f"{template} is not UTF-8 text")
