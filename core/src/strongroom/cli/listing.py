@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from strongroom._frozen import NamedTuple
 from strongroom.cli import errors, output
 from strongroom.cli.output import span
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, UnsupportedOperationError
