@@ -127,8 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         front = self.server.front
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        front.asked.append((self.headers.get("X-Amz-Target", "").rpartition(".")[2], body))
-        status, content, headers = front.answer(front.operations[-1])
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        front.asked.append((operation, body))
+        status, content, headers = front.answer(operation)
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, text in {"Content-Length": str(len(data)), **headers}.items():

@@ -416,7 +416,7 @@ def test_no_operation_takes_a_strangers_answer(fronted, cls, each):
         provider, front, lambda _: ((f" {body}", body) for body in islice(strangers, each))
     ):
         seen.add(what.split()[1])
-        assert found is not good
+        assert found is not good, what
         assert type(found) in {BackendUnavailableError, PermissionDeniedError}, what
         assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
     assert len(seen) >= {AWSSecretProvider: 9, AWSParameterProvider: 7}[cls]
