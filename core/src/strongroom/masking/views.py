@@ -46,8 +46,15 @@ _SPECIAL = b"\x1b\x08\0\\'%&"
 """Without one of these nothing is coloured, escaped or quoted."""
 _MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
 _BREAK = rb"(?:[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?[ \t|>#*]*|(?:\\{1,16}r)?\\{1,16}n|(?:%0[dD])?%0[aA])"
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
-_BREAKS = re.compile(_BREAK)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
+_BASE64_BROKEN = re.compile(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
+_LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
+_MAY_BREAK = b"\\%\r\n \t"
+# The same in a run that has no other signs; Python searches fast for what begins with one of a set.
+_BREAKS = re.compile(
+    rb"[ \t\r\n\\%](?:(?<=[\\])\\{0,15}(?:r\\{1,16})?n|(?<=%)0[aAdD](?:%0[aA])?"
+    rb"|(?<=[ \t\r\n])[ \t\r\n]*(?:[0-9a-f]{4,8}: )?[ \t|>#*]*)"
+)
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _IS_BASE32 = re.compile(rb"[A-Z2-7]{16}|[a-z2-7]{16}")
 _GAP = b"\xff\xff\xff"
@@ -69,7 +76,7 @@ def views(data: bytes, known: Known = NOTHING) -> Iterator[View]:
         yield from _parts(_DUMPED, _DUMP_GAP, data, by=(b"\\",))
     if _BEGIN in signs:
         yield from uuencoded(data)
-    if _WORDS in signs:
+    if _WORDS in signs and b"+}" in data:
         yield from edited(data)
     if _POINT in signs or b"\2" in marked:
         yield from _taken_out(data)
@@ -82,7 +89,7 @@ def _taken_out(data: bytes) -> Iterator[View]:
         yield from edited(data)
     if b"\\" in data:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
-        if any(nul in data for nul in (b"\\x00", b"\\0", b"\\u0000")):
+        if any(data.count(nul) >= _LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
             yield from _without(_ESCAPED_NULS, data, "colours")
     if b"', '" in data:
         yield from _parts(_LIST_OF_CHARACTERS, rb"['\"], ?['\"]", data, more=2)
@@ -111,6 +118,7 @@ _TERMINAL = re.compile(
     rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
     rb"|(?:[\xc0-\xff][\x80-\xbf]{1,3}|[^\n])\x08|\0"
 )
+_LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = re.compile(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = re.compile(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
 _LIST_OF_CHARACTERS = re.compile(
@@ -141,6 +149,10 @@ def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
         end = run.end()
+        if end - at >= _LEAST_LINE and end < len(data) and data[end] in _MAY_BREAK:
+            run = _BASE64_BROKEN.match(data, at)
+            assert run is not None  # noqa: S101  # it takes what the other one took
+            end = run.end()
         if not known.covers(at, end):
             text = run[0]
             # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
@@ -154,7 +166,7 @@ def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
 def _decoded(text: bytes, start: int) -> Iterator[View]:
     broken = b"\n" in text or b"\\" in text or b"%" in text
     breaks = [match.span() for match in _BREAKS.finditer(text)] if broken else []
-    clean = _BREAKS.sub(b"", text) if breaks else text
+    clean = _without_spans(text, breaks) if breaks else text
     clean = clean.translate(_TO_STANDARD)
     pieces: list[bytes] = []
     for shift in range(4):
@@ -166,6 +178,12 @@ def _decoded(text: bytes, start: int) -> Iterator[View]:
     for shift, piece in enumerate(pieces):
         origin = _OfBase64(start, shift, breaks, len(piece), len(clean))
         yield View(piece, origin, "base64", text=is_text(piece))
+
+
+def _without_spans(text: bytes, spans: list[tuple[int, int]]) -> bytes:
+    begins = [0, *(end for _, end in spans)]
+    ends = [*(begin for begin, _ in spans), len(text)]
+    return b"".join(map(text.__getitem__, map(slice, begins, ends)))
 
 
 class _OfBase64:
