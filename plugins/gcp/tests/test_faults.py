@@ -213,7 +213,7 @@ def _spoilt(bench, provider, spoiler, operations, make):
         spoiler.good.clear()
 
     bench.server.spoil_with(spoiler)
-    provider._connection.begin()[0].pause = lambda _: None
+    provider._connection.start()[0].pause = lambda _: None
     for number, operation in enumerate(operations):
         fresh()
         good = operation()
