@@ -34,6 +34,7 @@ from strongroom.providers import (
 )
 from strongroom.testing import ProviderConformance, sampled
 from strongroom.testing.conformance.base import SECRET, assert_harmless
+from strongroom.testing.sampling import together
 from strongroom_memory import MemorySecretProvider
 
 
@@ -69,8 +70,11 @@ class Failing(Stranger):
         raise self.error
 
 
+@together(pytest.mark.torture)
 class TestGuarded(ProviderConformance):
     """An object with just the four methods passes the kit through its guard."""
+
+    provider_class = type(guard(Stranger()))
 
     @pytest.fixture
     def provider(self):

@@ -91,4 +91,11 @@ class TestLimited(TestMemory):
 
 globals().update(behind_each(TestMemory, beyond_sample=[pytest.mark.torture]))
 globals().update(behind_each(TestLimited, beyond_sample=[pytest.mark.torture], each_middleware=True))
-together(pytest.mark.torture)(TestLimited)
+# What is derived from another first: it would have got the marks of that one.
+for kit in [
+    *(one for name, one in globals().items() if name.startswith("TestLimitedB")),
+    TestLimited,
+    TestMemory,
+]:
+    together(pytest.mark.torture)(kit)
+del kit
