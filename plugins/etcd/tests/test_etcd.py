@@ -482,6 +482,17 @@ def test_what_is_not_etcd(make, server):
         make("http://127.0.0.1:1", timeout=5).get_secret("key")
 
 
+def test_an_address_for_other_members_or_without_tls_is_named(make, server):
+    peers = f"http://127.0.0.1:{server._peer}"
+    with pytest.raises(BackendUnavailableError, match=peers) as caught:
+        make(peers, timeout=5).get_secret("key")
+    assert "client address" in caught.value.hint
+    secure = server.url.replace("http:", "https:")
+    with pytest.raises(ConfigurationError, match=secure) as caught:
+        make(secure, timeout=5).get_secret("key")
+    assert "http://" in caught.value.hint
+
+
 def test_a_write_whose_answer_was_lost_counts_once(make, monkeypatch):
     from strongroom_etcd.http import HTTPConnection, LostError
 

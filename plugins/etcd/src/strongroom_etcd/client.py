@@ -107,7 +107,7 @@ class Client:
             if status == _OK:
                 return connection
             connection.close()
-            raise _refusal(status, whole)
+            raise _refusal(status, whole, self._endpoints[self._at])
 
         connection = self._until_answered("watch", begin, deadline)
         return connection, connection.chunks(Deadline(None))
@@ -135,7 +135,7 @@ class Client:
                     raise
                 refused = translate(error, doing)
             except (LostError, OSError) as error:
-                failed, refused = _said(error, doing), None
+                failed, refused = _said(error, doing, self._endpoints[at]), None
                 self._drop_idle()  # they lead to the same member
             except DeadlineExceededError:
                 if not failed:
@@ -180,7 +180,7 @@ class Client:
             else:
                 connection.close()
         if status != _OK:
-            raise _refusal(status, body)
+            raise _refusal(status, body, self._endpoints[self._at])
         return _parsed(body)
 
     def _take(self, deadline: Deadline) -> HTTPConnection:
@@ -274,18 +274,20 @@ class Client:
         self._begin_again()
 
 
-def _said(error: Exception, doing: str) -> str:
+def _said(error: Exception, doing: str, member: str) -> str:
     """Return what is wrong with a connection, shortened.
 
     Raises:
-        ConfigurationError: It is about certificates, and so will be again.
+        ConfigurationError: It is about TLS, and so will be again.
     """
     if not isinstance(error, ssl.SSLError):
         return redact_message(str(getattr(error, "strerror", None) or error))
+    # A server that speaks HTTP alone answers in its own words, or ends the connection.
+    is_plain = isinstance(error, ssl.SSLEOFError) or "WRONG_VERSION_NUMBER" in str(error)
     raise ConfigurationError(
-        f"{TYPE_NAME}: {doing}: {redact_message(str(error))}",
+        f"{TYPE_NAME}: {doing}: {member}: {redact_message(str(error))}",
         provider=TYPE_NAME,
-        hint="look at ca_file, client_cert, client_key",
+        hint="no TLS there? say http://" if is_plain else "look at ca_file, client_cert, client_key",
     ) from None
 
 
@@ -299,7 +301,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return answer
 
 
-def _refusal(status: int, body: bytes) -> ServerError:
+def _refusal(status: int, body: bytes, member: str) -> ServerError:
     try:
         fields = json.loads(body)
     except ValueError:
@@ -309,5 +311,5 @@ def _refusal(status: int, body: bytes) -> ServerError:
     code = fields.get("code", fields.get("grpc_code")) if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(code, int):
         what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
-        return ServerError(0, f"{what} (HTTP {status})")
+        return ServerError(0, f"{member}: {what} (HTTP {status})")
     return ServerError(code, str(fields.get("message") or fields.get("error") or ""))

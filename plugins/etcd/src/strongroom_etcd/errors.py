@@ -84,4 +84,7 @@ def translate(error: ServerError, doing: str) -> StrongroomError:
     for code, words, kind, hint in _TABLE:
         if error.code == code or error.says(*words):
             return kind(message, provider=TYPE_NAME, hint=hint)
-    return BackendUnavailableError(message, provider=TYPE_NAME, hint="`etcdctl endpoint health` tells more")
+    hint = "`etcdctl endpoint health` tells more"
+    if not error.code:
+        hint = "it must be a client address of etcd, mostly port 2379, and not one of its peers"
+    return BackendUnavailableError(message, provider=TYPE_NAME, hint=hint)
