@@ -239,7 +239,7 @@ class Client:
             connection.close()
         if status == _OK:
             return str(_parsed(answer).get("token", ""))
-        error = _refusal(status, answer)
+        error = _refusal(status, answer, self._endpoints[self._at])
         if error.says("authentication is not enabled"):
             return ""  # then everybody may do everything
         if error.says("authentication failed"):
