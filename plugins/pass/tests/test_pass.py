@@ -89,6 +89,7 @@ def fake(tmp_path, script):
         ("echo 'gpg: decryption failed: No secret key' >&2; exit 2", AuthenticationError),
         ("echo 'Error: a is not in the password store.' >&2; exit 1", SecretNotFoundError),
         ("echo 'Error: You must run: pass init' >&2; exit 1", ConfigurationError),
+        ("echo 'gpg: 0123ABCD: skipped: Unusable public key' >&2; exit 2", ConfigurationError),
         ("exit 9", BackendUnavailableError),
         ("kill -9 $$", BackendUnavailableError),
         ("printf 'hunter2\\377'", ValidationError),
@@ -106,6 +107,18 @@ def test_no_error_holds_a_value(tmp_path):
     with pytest.raises(BackendUnavailableError) as caught:
         provider.set_secret("a", SECRET)
     assert_harmless(caught.value, SECRET)
+
+
+def test_doctor_opens_a_secret_and_finds_that_there_is_no_program(tmp_path):
+    provider = fake(tmp_path, "echo 'gpg: decryption failed: No secret key' >&2; exit 2")
+    (tmp_path / "store/.gpg-id").write_text("0123ABCD")
+    with pytest.raises(AuthenticationError):
+        provider.diagnose()
+    (tmp_path / "store/a.gpg").unlink()
+    assert provider.diagnose()["decrypts"].startswith("not tried")
+    (tmp_path / "program").unlink()
+    with pytest.raises(ConfigurationError, match="there is no program"):
+        provider.diagnose()
 
 
 def test_a_program_that_waits(tmp_path):

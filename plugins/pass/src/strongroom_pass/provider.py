@@ -32,6 +32,7 @@ __all__ = ["PassSecretProvider"]
 _PROGRAMS: Final = ("pass", "gopass")
 _ENDINGS: Final = (".gpg", ".age")
 _PARALLEL: Final = 8
+_UNUSABLE: Final = ("nusable public key", "No public key", "no assurance this key belongs")
 _NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
 
 
@@ -126,10 +127,20 @@ class PassSecretProvider(BaseProvider):
         """Return what `strongroom doctor` shows."""
         if not (self._store() / ".gpg-id").exists() and not (self._store() / ".age-recipients").exists():
             raise self._no_store()
+        keys = self.list_secrets()
+        if keys:  # opened as a reader would: with the program, and the user's key
+            self.get_secret(keys[0])
+        elif shutil.which(self._found()) is None:
+            raise ConfigurationError(
+                f"pass: there is no program {self._found()}",
+                provider=self.type_name,
+                hint="install it, or give its whole path",
+            )
         return {
             "store": str(self._store()),
             "program": self._found(),
-            "can_list": f"yes, {len(self.list_secrets())} keys",
+            "decrypts": "yes" if keys else "not tried: there is nothing in it",
+            "can_list": f"yes, {len(keys)} keys",
         }
 
     def __repr__(self) -> str:
@@ -280,6 +291,14 @@ class PassSecretProvider(BaseProvider):
         if any(one in reason for one in _NO_KEY):
             hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
             return AuthenticationError(f"{about}{reason}", key=key, provider=self.type_name, hint=hint)
+        if any(one in reason for one in _UNUSABLE):
+            return ConfigurationError(
+                f"{about}{reason}",
+                key=key,
+                provider=self.type_name,
+                hint="a key of .gpg-id is expired, absent or not trusted: see `gpg --list-keys`, then "
+                "`gpg --quick-set-expire KEY 1y`, import or sign it, or `pass init` with another one",
+            )
         if "You must run" in reason or "not initialized" in reason:
             return self._no_store()
         if "is not in the password store" in reason:  # it went away meanwhile
