@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+import logging
 import re
 
 import pytest
-from strongroom.masking import Masker
+from strongroom.cli.scanning.matcher import find_matches
+from strongroom.masking import Masker, MaskingFilter, mask
+from strongroom.masking.parts import expanded
 
 TOKEN = "Zk3Jx9qLw2Z7mNc4Rv8p"
 UMLAUT = "Kq7Wv9\u00fcZp4tRs8yUo2x"
@@ -146,3 +150,19 @@ ORDINARY = (
 @pytest.mark.parametrize("text", ORDINARY)
 def test_what_only_looks_like_it_is_left_alone(text):
     assert Masker([value for value, _ in WAYS.values()]).mask(text) == text
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_logs_objects_and_scan_find_it_as_streams_do(name):
+    value, shown = WAYS[name]
+    text = f"{'begin 644 x' if name == 'uuencode' else 'said'}\n{shown} end\n"
+    masker = Masker()
+    masker.finder.add(value, "token")
+    for part in expanded(value):
+        masker.finder.add(part, "token")
+    expected = masker.mask_text(text)
+    record = logging.LogRecord("app", logging.INFO, "app.py", 1, text, None, None)
+    assert MaskingFilter(masker).filter(record)
+    assert record.getMessage() == expected != text
+    assert mask({"lines": [text]}, masker=masker) == {"lines": [expected]}
+    assert {match.secret for match in find_matches("file", io.BytesIO(text.encode()), masker)} == {"token"}
