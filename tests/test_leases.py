@@ -208,12 +208,17 @@ def test_a_lease_under_a_batch_token_ends_with_it(servers):
         provider.revoke_lease(lease)
 
 
+def certificates(servers, mount, ttl):
+    """Let the server issue certificates, and return the options of the pipeline that gives them."""
+    servers.call("POST", f"sys/mounts/{mount}", type="pki", config={"max_lease_ttl": "48h"})
+    servers.call("POST", f"{mount}/root/generate/internal", common_name="test", ttl="47h")
+    servers.call("POST", f"{mount}/roles/web", allow_any_name=True, ttl=ttl, key_type="ec", key_bits=256)
+    return {"mount_point": mount, "path": "issue", "parameters": {"web": {"common_name": "web.test"}}}
+
+
 def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
     """With a POST of what the role is asked with; there is no lease to revoke."""
-    servers.call("POST", "sys/mounts/pki", type="pki", config={"max_lease_ttl": "48h"})
-    servers.call("POST", "pki/root/generate/internal", common_name="test", ttl="47h")
-    servers.call("POST", "pki/roles/web", allow_any_name=True, ttl="1h")
-    options = {"mount_point": "pki", "path": "issue", "parameters": {"web": {"common_name": "web.test"}}}
+    options = certificates(servers, "pki", "1h")
     with SecretProviderRegistry(spec(servers, **options)) as registry:
         lease = registry.lease("web")
         assert lease.values["certificate"].startswith("-----BEGIN CERTIFICATE-----")
@@ -223,6 +228,41 @@ def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
         assert lease.expires_at == datetime.fromtimestamp(int(lease.values["expiration"]), UTC)
         assert LeaseLedger().files() == []
         assert registry.list_secrets() == ["web"]
+
+
+TLS_SERVER = """
+import hashlib, os, signal, ssl
+def load(*_):
+    chain, key = os.environ["CHAIN"], os.environ["KEY"]
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)  # raises where they are not a pair
+    print(hashlib.sha256(open(chain, "rb").read()).hexdigest(), flush=True)
+signal.signal(signal.SIGHUP, load)
+load()
+while True:
+    signal.pause()
+"""
+
+
+def test_key_and_chain_of_a_certificate_are_replaced_together(servers, tmp_path):
+    """Under `run --watch`: a child that loads both as it is signalled always has a pair."""
+    secrets = {
+        "CHAIN": {"key": "web", "field": "certificate", "as_file": True},
+        "KEY": {"key": "web", "field": "private_key", "as_file": True},
+    }
+    path = tmp_path / "strongroom.yaml"
+    path.write_text(json.dumps({**spec(servers, **certificates(servers, "short", "4s")), "secrets": secrets}))
+    strongroom = [Path(sys.executable).parent / "strongroom", "--spec", path]
+    command = [*strongroom, "run", "--watch", "--on-change", "HUP", "--", sys.executable, "-c", TLS_SERVER]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        loaded = [running.stdout.readline() for _ in range(2)]
+        assert "" not in loaded
+        assert len(set(loaded)) == 2  # as many as there were
+    finally:
+        running.terminate()
+        _, errors = running.communicate(timeout=60)
+    assert "PRIVATE KEY" not in errors
+    assert "Traceback" not in errors
 
 
 def test_a_user_of_valkey_is_made_used_and_revoked(servers, tmp_path):
