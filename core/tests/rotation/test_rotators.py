@@ -424,6 +424,9 @@ class Service(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
         pass
 
+    def takes(self, headers, body):
+        return 204
+
     def stop(self):
         self.over.set()
         self.shutdown()
@@ -437,7 +440,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.seen.append((self.path, self.headers, body))
-        status, headers, said = self.server.answers.pop(0) if self.server.answers else (204, {}, b"")
+        default = self.server.takes(self.headers, body), {}, b""
+        status, headers, said = self.server.answers.pop(0) if self.server.answers else default
         if status == "trickle":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n")
             while not self.server.over.wait(0.02):
@@ -485,6 +489,58 @@ def test_steps_are_posted_and_signed(service):
         expected = hmac.new(b"a key of some thirty-two bytes ok", signed, hashlib.sha256).digest()
         assert headers["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
     assert len({one["id"] for one in messages}) == 4
+
+
+class SignedService(Service):
+    """Does what is signed with its key, which is what it is given."""
+
+    def __init__(self):
+        self.key = OLD
+        super().__init__()
+
+    def takes(self, headers, body):
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = base64.b64encode(hmac.digest(self.key.encode(), signed, "sha256")).decode()
+        if f"v1,{expected}" not in headers["webhook-signature"].split():
+            return 401
+        message = json.loads(body)
+        if message["step"] != "verify":
+            self.key = message["new"]
+        return 204 if message["new"] == self.key else 409
+
+
+@pytest.fixture
+def signed_service():
+    running = SignedService()
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+def test_the_key_of_the_signature_is_rotated_by_itself(signed_service, way):
+    """Each step is signed with both: the reference leads to the old one, and the service may have the new one."""
+    declared = spec(
+        {"rotator": {"type": "http", "url": signed_service.url, "hmac_key": f"${{secret:app:{KEY}}}"}}
+    )
+    with SecretProviderRegistry(declared) as registry:
+        for _ in range(2):
+            SecretRotation(registry, rotator=registry.rotator("PASSWORD")).rotate(KEY)
+            assert registry.get_secret(KEY) == signed_service.key
+        dying = registry.rotator("PASSWORD")
+
+        def dies(*_):
+            raise KeyboardInterrupt
+
+        dying.verify = dies
+        with pytest.raises(KeyboardInterrupt):
+            SecretRotation(registry, rotator=dying).rotate(KEY)
+        assert registry.get_secret(KEY) != signed_service.key
+        getattr(SecretRotation(registry, rotator=registry.rotator("PASSWORD")), way)(KEY)
+        assert registry.get_secret(KEY) == signed_service.key
+    assert all(
+        one.count("v1,") == 2
+        for one in (headers["webhook-signature"] for _, headers, _ in signed_service.seen)
+    )
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

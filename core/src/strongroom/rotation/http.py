@@ -36,7 +36,8 @@ class HttpRotator:
 
     `step` is `apply`, `verify` or `rollback`, and `new` is what the target system is to take: as a rotation
     is undone, the value before. A repeated step has the same `id`. Any status from 200 to 299 is success; a
-    redirect is not followed, and is an error.
+    redirect is not followed, and is an error. Where the key of the signature is the very secret that is
+    rotated, each request has a signature by the old one and one by the new one: the service may have either.
 
     Args:
         url: Where to.
@@ -73,8 +74,8 @@ class HttpRotator:
                 f"rotator http: {self.address} would get values in clear",
                 hint="use https; or `allow_http: true` where something else encrypts on the way",
             )
-        self._key = _key_of(hmac_key)
-        self._hmac_text = hmac_key
+        _key_of(hmac_key)
+        self._hmac_key = hmac_key
         self._files = (ca_file, cert_file, key_file)
         self._timeout = timeout_seconds
         if self._tls:
@@ -106,18 +107,23 @@ class HttpRotator:
         step_id = secrets.token_hex(16) if step is None else step.id
         body = json.dumps({"step": name, "key": key, "old": old, "new": new, "id": step_id}).encode()
         stamp = str(int(time.time()))
-        signed = hmac.digest(self._key, f"{step_id}.{stamp}.".encode() + body, "sha256")
+        signed = f"{step_id}.{stamp}.".encode() + body
         headers = {
             "content-type": "application/json",
             "user-agent": "strongroom",
             "webhook-id": step_id,
             "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+            "webhook-signature": " ".join(_signature(key, signed) for key in self._keys(old, new)),
         }
-        values = [one for one in (old, new, self._hmac_text) if one]
+        values = [one for one in (old, new, self._hmac_key) if one]
         failure = self._failure(body, headers, values)
         if failure is not None:
             raise RotationError(f"http: {name} at {self.address}: {failure}")
+
+    def _keys(self, old: str | None, new: str) -> list[bytes]:
+        """Return what a request is signed with: more than one key where the key itself is rotated."""
+        itself = [one for one in (old, new) if one] if self._hmac_key in {old, new} else []
+        return [_key_of(one) for one in dict.fromkeys([self._hmac_key, *itself])]
 
     def _failure(self, body: bytes, headers: dict[str, str], values: list[str]) -> str | None:
         """Send the request, and return what went wrong."""
@@ -196,6 +202,10 @@ def _is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False
+
+
+def _signature(key: bytes, signed: bytes) -> str:
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
 def _key_of(text: str) -> bytes:
