@@ -244,9 +244,10 @@ def _rotations(postgres: PostgresServer, folder: Path) -> list[dict[str, Any]]:
         with registry.watch("login", lambda _: promoted.append(time.perf_counter())):
             taken = [_rotated(rotation, rotator, promoted, postgres) for _ in range(_ROTATIONS)]
     bare, whole, window = (statistics.median(column) for column in zip(*taken, strict=True))
+    peer = "log-in and bare ALTER ROLE"
     return [
-        row("rotation: of a role of PostgreSQL / log-in and bare ALTER ROLE", whole, bare, 3),
-        row("rotation: from ALTER ROLE to the callback of the new value / log-in and bare ALTER ROLE", window, bare, 3),
+        row(f"rotation: of a role of PostgreSQL / {peer}", whole, bare, 3),
+        row(f"rotation: from ALTER ROLE to the callback of the new value / {peer}", window, bare, 3),
     ]
 
 
