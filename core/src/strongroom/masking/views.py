@@ -10,6 +10,7 @@ import binascii
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
@@ -99,10 +100,16 @@ def _taken_out(data: bytes) -> Iterator[View]:
 _SIGNS = _DUMP, _BEGIN, _POINT, _WORDS = b"0000000 ", b"begin ", b"U+", b"{+"
 
 
-def _signs(data: bytes) -> set[bytes]:
+_NO_SIGNS: frozenset[bytes] = frozenset()
+
+
+def _signs(data: bytes) -> AbstractSet[bytes]:
     """Return which of the texts stand in `data` that a reading begins with."""
     if len(data) < _SHORT:
-        return {sign for sign in _SIGNS if sign in data}
+        # Without a set where there is none: this is what each log record costs.
+        if _DUMP in data or _BEGIN in data or _POINT in data or _WORDS in data:
+            return {sign for sign in _SIGNS if sign in data}
+        return _NO_SIGNS
     # Six times as fast as Python, which compares at every blank.
     return {_SIGNS[which] for which, _, _ in _finder_of_signs().find_matches_as_indexes(data)}
 
