@@ -105,21 +105,34 @@ class MaskingStream:
         return self.pending > 0 and min(self._evidence, unmasked) < MIN_CHARACTERS
 
     def release(self) -> bytes:
-        """Give out the undecided tail unless 4 characters of a value are in it.
+        """Give out the undecided tail, masked, unless it ends in 4 characters of a value.
 
         If a value turns out to begin in what was given out, the rest of it is still masked.
         """
         if not self.holds:
             return b""
-        tail, self._given = self._data[self._given :], len(self._data)
-        return tail
+        shown, self._given, self._marked = self._shown(len(self._data), ended=True)
+        return shown
 
     def finish(self) -> bytes:
         """Return the rest, at the end of the stream."""
         return self._advance(len(self._data), ended=True)
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
-        """Give out what stands before `end`, and the marks of finds that begin there or follow at once."""
+        """Give out what stands before `end`, and forget it but for what decides about what follows."""
+        shown, given, marked = self._shown(end, ended=ended)
+        gone = max(0, end - _CONTEXT)
+        self._data = self._data[gone:]
+        self._held = end - gone
+        self._given = given - gone
+        self._marked = max(0, marked - gone)
+        return shown
+
+    def _shown(self, end: int, *, ended: bool) -> tuple[bytes, int, int]:
+        """Return what stands before `end`, and the marks of finds that begin there or follow at once.
+
+        With it, up to where that is, and up to where it is under a mark.
+        """
         data, held, copied, marked = memoryview(self._data), self._held, self._given, self._marked
         pieces: list[bytes | memoryview] = []
         for start, stop in joined(self._masker.finder.find(self._data, ended=ended)):
@@ -137,9 +150,4 @@ class MaskingStream:
         if copied < end:
             pieces.append(data[copied:end])
             copied = end
-        gone = max(0, end - _CONTEXT)
-        self._data = self._data[gone:]
-        self._held = end - gone
-        self._given = copied - gone
-        self._marked = max(0, marked - gone)
-        return b"".join(pieces)
+        return b"".join(pieces), copied, marked
