@@ -396,6 +396,7 @@ def test_what_was_written_is_passed_on_however_long_it_takes(monkeypatch, tmp_pa
         relay = Relay(reader, out.fileno(), lambda: Masker(["hunter22"]))
         os.write(writer, b"x" * 50_000 + b"hunter22")
         relay.drain()
+        relay.release()
     os.close(writer)
     assert (tmp_path / "out").read_bytes() == b"x" * 50_000 + b"********"
 
@@ -411,6 +412,7 @@ def test_all_that_a_terminal_holds_is_passed_on_though_it_counts_only_a_part(tmp
     with (tmp_path / "out").open("wb") as out:
         relay = Relay(master, out.fileno(), lambda: Masker(["hunter22"]))
         relay.drain()
+        relay.release()
         relay.abandon()
     os.close(slave)
     assert written > 5000

@@ -106,9 +106,10 @@ class Relay:
         """
         if self.open:
             os.set_blocking(self.source, False)
-            counted = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
             # Once more than that, for the end; whoever goes on printing does not keep us.
-            owed = max(counted, _TERMINAL_BYTES)
+            owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
+            if os.isatty(self.source):
+                owed = max(owed, _TERMINAL_BYTES)
             while self.open and owed >= 0 and (came := self.forward()):
                 owed -= came
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 from strongroom._frozen import NamedTuple
 from strongroom.cli.child.guard import keep_only, sweep_files
 from strongroom.cli.child.launch import start
-from strongroom.cli.child.signals import PASSED_ON
+from strongroom.cli.child.signals import PASSED_ON, Wakeup
 from strongroom.cli.child.terminal import Terminal
 
 __all__ = ["ENDED", "FAILED", "STARTED", "STOPPED", "Program", "SessionLeader"]
@@ -105,54 +106,68 @@ class _LeaderProcess:
         self.terminal = program.terminal
         self.pid = 0
         self.owner = os.getppid()
+        self.wakeup = Wakeup()
 
     def lead(self) -> NoReturn:
         """Start the program and report what becomes of it."""
-        program = self.program
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (*PASSED_ON, signal.SIGCHLD, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
-                if callable(signal.getsignal(number)):
-                    signal.signal(number, signal.SIG_DFL)
-            os.setsid()
-            self.terminal.make_controlling()
-            signal.signal(signal.SIGHUP, self._abandoned)
-            signal.signal(_FOREGROUND, lambda *_: self._resume(self.pid))
-            signal.signal(_BACKGROUND, lambda *_: self._resume(os.getpgrp()))
-
-            def begin() -> None:
-                if program.in_foreground:
-                    self.terminal.set_foreground(os.getpgrp())
-                if program.prepare is not None:
-                    program.prepare()
-
-            streams = program.streams
-            process = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
-            self.pid = process.pid
-            # The slave stays open: without it, our going away could be told before the child's end is.
-            for stream in {streams["stdout"], streams["stderr"]} - {self.terminal.slave, None}:
-                os.close(stream)
-            self._watch()
+            with self.wakeup:
+                self._start()
+                self._watch()
         except OSError as error:
             self._report(FAILED, error.errno or 0)
         finally:
             # Nothing of what this process would do at its end is the copy's to do.
             os._exit(0)
 
+    def _start(self) -> None:
+        program = self.program
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (*PASSED_ON, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        self.terminal.make_controlling()
+        signal.signal(signal.SIGHUP, self._abandoned)
+        signal.signal(_FOREGROUND, lambda *_: self._resume(self.pid))
+        signal.signal(_BACKGROUND, lambda *_: self._resume(os.getpgrp()))
+
+        def begin() -> None:
+            if program.in_foreground:
+                self.terminal.set_foreground(os.getpgrp())
+            if program.prepare is not None:
+                program.prepare()
+
+        streams = program.streams
+        # Kept, for as it is collected it would take the status of a program that has ended by then.
+        self.process = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
+        self.pid = self.process.pid
+        # The slave stays open: without it, our going away could be told before the child's end is.
+        for stream in {streams["stdout"], streams["stderr"]} - {self.terminal.slave, None}:
+            os.close(stream)
+
     def _watch(self) -> None:
         self._report(STARTED, self.pid)
         while True:
-            _, status = os.waitpid(self.pid, os.WUNTRACED)
-            if not os.WIFSTOPPED(status):
+            pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
+            if not pid:
+                self._wait_for_signal()
+            elif os.WIFSTOPPED(status):
+                self._report(STOPPED, os.WSTOPSIG(status))
+            else:
                 break
-            self._report(STOPPED, os.WSTOPSIG(status))
         self.pid = 0
         self._report(ENDED, status)
         # Whoever outlives the program has the terminal as long as its session has a leader.
         os.close(self.terminal.slave)
-        keep_only([])
+        keep_only(self.wakeup.descriptors())
         while True:
-            signal.pause()
+            self._wait_for_signal()
+
+    def _wait_for_signal(self) -> None:
+        """Wait for a signal since the last call: a bare wait would miss one that comes just before it."""
+        select.select([self.wakeup.reader], [], [])
+        self.wakeup.clear()
 
     def _report(self, kind: int, number: int) -> None:
         os.write(self.writer, _REPORT.pack(kind, number))

@@ -143,6 +143,10 @@ class Wakeup:
         os.close(self.reader)
         os.close(self._writer)
 
+    def descriptors(self) -> tuple[int, int]:
+        """Return what must stay open while signals are waited for."""
+        return self.reader, self._writer
+
     def clear(self) -> None:
         """Forget the signals that came."""
         with contextlib.suppress(BlockingIOError):
