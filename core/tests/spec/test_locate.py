@@ -190,7 +190,10 @@ def test_a_terminal_is_told_which_one(project, terminal):
 
 def test_what_is_not_a_terminal_is_not(project, capfd):
     assert main(["list"]) == 0
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("warning: there is no store ")
+    assert "using" not in err
 
 
 def test_a_terminal_is_told_of_the_users_own_store(nowhere, terminal):

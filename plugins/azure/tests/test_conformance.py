@@ -9,6 +9,9 @@ from strongroom_azure import AzureSecretProvider
 from strongroom_azure.names import MARKER
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 
+PATIENCE = 60.0
+"""Seconds for one request, on a busy machine too."""
+
 
 class TestAzure(ProviderConformance):
     title = "azure"
@@ -33,11 +36,11 @@ class TestAzure(ProviderConformance):
     @pytest.fixture
     def provider(self, bench):
         bench.store.page = 5  # the service's own has more secrets than a test likes to write
-        return bench.provider()
+        return bench.provider(timeout=PATIENCE)
 
     @pytest.fixture
     def reopened(self, bench):
-        return bench.provider()
+        return bench.provider(timeout=PATIENCE)
 
     @pytest.fixture
     def request_count(self, bench):
@@ -55,7 +58,7 @@ class TestAzureThatPurges(ProviderConformance):
 
     @pytest.fixture
     def provider(self, bench):
-        return bench.provider(purge=True)
+        return bench.provider(purge=True, timeout=PATIENCE)
 
 
 globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=3))
