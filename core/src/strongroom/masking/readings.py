@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from strongroom.masking.origins import Joined, View, substituted
 __all__ = ["base32", "code_points", "dumped", "edited", "of_points", "signed", "turned", "uuencoded"]
 
 _BASE32 = re.compile(rb"[A-Z2-7]{16,}")
+_AS_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
+"""To the digits of `int`, which reads them in linear time; `base64.b32decode` takes a step for each group."""
 _GROUP = 8  # characters of base32, five bytes
 _LONGEST_PLACE = 256
 _HIGHEST = 0x110000
@@ -40,7 +41,7 @@ def base32(text: bytes, start: int) -> Iterator[View]:
             usable += b"A" * (-len(usable) % _GROUP)
             begin = start + run.start() + shift
             end = start + run.end()
-            data = base64.b32decode(usable)
+            data = int(usable.translate(_AS_DIGITS), 32).to_bytes(len(usable) * 5 // 8, "big")
 
             def origin(first: int, stop: int, begin: int = begin, end: int = end) -> tuple[int, int]:
                 return begin + first * 8 // 5, min(end, begin - (-stop * 8 // 5))
