@@ -61,5 +61,5 @@ class TestAzureThatPurges(ProviderConformance):
         return bench.provider(purge=True, timeout=PATIENCE)
 
 
-globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=3))
+globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=5))
 together(pytest.mark.torture)(TestAzure)

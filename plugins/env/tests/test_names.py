@@ -47,7 +47,7 @@ def test_documented_names(key, name):
     assert key_of(name) == key
 
 
-@settings(derandomize=True, max_examples=500)
+@settings(derandomize=True, max_examples=200)
 @given(keys)
 def test_round_trip(key):
     """Every key comes back from its name, which no shell or tool would refuse."""
@@ -55,7 +55,7 @@ def test_round_trip(key):
     assert re.fullmatch("[A-Z0-9_]+", name_of(key))
 
 
-@settings(derandomize=True, max_examples=500)
+@settings(derandomize=True, max_examples=200)
 @given(near_keys, near_keys)
 def test_injective(first, second):
     """Two keys never share a name."""
@@ -69,7 +69,7 @@ def test_identity_up_to_case(key):
     assert name_of(key) == key.upper()
 
 
-@settings(derandomize=True, max_examples=500)
+@settings(derandomize=True, max_examples=200)
 @given(st.text(alphabet="_0X2F5EDa/", max_size=14))
 def test_every_name_is_of_one_key_or_of_none(name):
     """Whatever variables others make, a key that is listed leads to just that variable."""

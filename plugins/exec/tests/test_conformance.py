@@ -41,5 +41,5 @@ class TestExecJavaScript(TestExec):
         return emptied(javascript)
 
 
-globals().update(behind_each(TestExec, beyond_sample=[pytest.mark.torture], one_in=3))
+globals().update(behind_each(TestExec, beyond_sample=[pytest.mark.torture], one_in=5))
 together(pytest.mark.torture)(TestExec)

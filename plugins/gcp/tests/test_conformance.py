@@ -59,5 +59,5 @@ class TestRest(TestGrpc):
         return "rest"
 
 
-globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture], one_in=3))
+globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture], one_in=5))
 together(pytest.mark.torture)(TestGrpc)
