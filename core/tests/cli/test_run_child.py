@@ -541,3 +541,20 @@ def test_the_masker_is_made_while_a_child_is_quiet(tmp_path, capfdbinary):
 
     assert run_child(["cat", str(pipe)], dict(os.environ), make).code == 0
     assert VALUE.encode() not in capfdbinary.readouterr().out
+
+
+LATE = """
+import os, signal, sys
+from strongroom.cli.child.signals import keyboard_signals_apart
+told = []
+sys.setswitchinterval(1000)  # no other thread has a turn but where we wait for one
+with keyboard_signals_apart(frozenset({signal.SIGINT}), told.append, told.append):
+    os.kill(os.getpid(), signal.SIGINT)
+print(*map(int, told))
+"""
+
+
+def test_a_signal_that_comes_just_before_the_end_is_known_by_then():
+    """A script goes by whether `run` died of it, and a program may die of it before our thread has a turn."""
+    ended = subprocess.run([sys.executable, "-c", LATE], check=True, capture_output=True, timeout=60)
+    assert ended.stdout.split() == [b"2"]

@@ -30,6 +30,9 @@ FROM_THE_KEYBOARD = frozenset({int(signal.SIGINT), int(signal.SIGQUIT)})
 _PR_SET_DUMPABLE = 4
 _OF_JOBS = _known("SIGTSTP", "SIGCONT")
 
+_LAST = signal.SIGURG
+"""Sent to our own thread as the last one. No terminal sends it, and where nobody waits it does nothing."""
+
 Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -109,19 +112,35 @@ def keyboard_signals_apart(
         yield lambda: None
         return
 
+    over = threading.Event()
+
+    def take(info: signal.struct_siginfo) -> None:
+        if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
+            tell(info.si_signo)
+        else:
+            typed(info.si_signo)
+
     def wait() -> None:
         while True:
-            info = signal.sigwaitinfo(numbers)
-            if info.si_code <= 0:  # SI_USER and its like; the kernel's own are positive
-                tell(info.si_signo)
-            else:
-                typed(info.si_signo)
+            info = signal.sigwaitinfo(numbers | {_LAST})
+            if info.si_signo != _LAST:
+                take(info)
+            elif over.is_set():
+                return
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers | {_LAST})
+    thread = threading.Thread(target=wait, name="strongroom-signals", daemon=True)
     try:
-        threading.Thread(target=wait, name="strongroom-signals", daemon=True).start()
+        thread.start()
         yield lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
+        if thread.ident is not None:
+            # A program may have died of a signal that the thread has not come to: we must know of it.
+            over.set()
+            signal.pthread_kill(thread.ident, _LAST)
+            thread.join()
+            while (late := signal.sigtimedwait(numbers, 0)) is not None:
+                take(late)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
