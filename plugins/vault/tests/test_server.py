@@ -26,7 +26,7 @@ from strongroom_vault import VaultSecretProvider
 # pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bao_server import BaoServer  # as above
+from bao_server import BaoServer, served  # as above
 
 VALUE = "a-value-that-no-message-may-tell"
 
@@ -204,12 +204,8 @@ def stub():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     made.status, made.body, made.count = 500, b'{"errors": ["internal"]}', 0
     made.wait, made.first = "7", []
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with served(made):
+        yield made
 
 
 @pytest.mark.parametrize(

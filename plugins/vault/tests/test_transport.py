@@ -7,7 +7,9 @@ import contextlib
 import http.server
 import socket
 import ssl
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import trustme
@@ -17,6 +19,11 @@ from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
 from strongroom_vault.transport import Transport
 from strongroom_vault.wire import Call
+
+# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bao_server import served  # as above
 
 BODY = b'{"data": {"data": {"value": "x"}, "metadata": {"version": 1}}, "request_id": "r"}'
 TOKEN = "a-token-that-no-message-may-tell"
@@ -391,12 +398,8 @@ def pump(source, sink):
 def proxy():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     made.daemon_threads, made.asked, made.refuses = True, [], False
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with served(made):
+        yield made
 
 
 @pytest.mark.parametrize("name", ["http", "all", "http://vault.example.com"])
