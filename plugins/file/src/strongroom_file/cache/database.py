@@ -160,14 +160,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     expected = {statement.encode() for statement in _SCHEMA} | {b"CREATE TABLE sqlite_sequence(name,seq)"}
     if application != APPLICATION_ID or version != FORMAT_VERSION or set(schema) != expected:
         older = application == APPLICATION_ID and version < FORMAT_VERSION
-        why = (
-            "it is an older strongroom's"
-            if older
-            else "its tables are other ones"
-            if schema
-            else "it is empty"
-        )
-        raise DamagedError(why)
+        if older:
+            raise DamagedError("it is an older strongroom's")
+        raise DamagedError("its tables are other ones" if schema else "it is empty")
 
 
 def _make(path: Path, timeout: float) -> None:
