@@ -479,6 +479,21 @@ def test_a_killed_run_takes_its_program_along(mode):
     os.close(reader)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its parent's parent in /proc")
+def test_a_program_that_kills_run_at_once_ends_with_it():
+    """Whoever leads its session may not know by then that it has started it."""
+    script = "trap '' TERM HUP INT; read -r _ _ _ run _ < /proc/$PPID/stat; kill -KILL $run; exec sleep 1000"
+    for _ in range(5):
+        reader, writer = os.pipe()
+        with Running(sh(script), pass_fds=[writer], on_terminal=True) as running:
+            os.close(writer)
+            running.process.wait(30)
+            ready, _, _ = select.select([reader], [], [], 30)
+            assert ready
+            assert os.read(reader, 1) == b""
+        os.close(reader)
+
+
 def test_what_is_too_large_for_an_environment_is_named():
     with pytest.raises(UsageError, match="BIG alone has 140000 bytes") as caught:
         run_child(["true"], {**os.environ, "BIG": "x" * 140_000}, None)

@@ -107,6 +107,7 @@ class _LeaderProcess:
         self.pid = 0
         self.owner = os.getppid()
         self.wakeup = Wakeup()
+        self.abandoned = False
 
     def lead(self) -> NoReturn:
         """Start the program and report what becomes of it."""
@@ -128,7 +129,7 @@ class _LeaderProcess:
                 signal.signal(number, signal.SIG_DFL)
         os.setsid()
         self.terminal.make_controlling()
-        signal.signal(signal.SIGHUP, self._abandoned)
+        signal.signal(signal.SIGHUP, self._hung_up)
         signal.signal(_FOREGROUND, lambda *_: self._resume(self.pid))
         signal.signal(_BACKGROUND, lambda *_: self._resume(os.getpgrp()))
 
@@ -149,6 +150,7 @@ class _LeaderProcess:
     def _watch(self) -> None:
         self._report(STARTED, self.pid)
         while True:
+            self._end_if_abandoned()
             pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
             if not pid:
                 self._wait_for_signal()
@@ -168,9 +170,11 @@ class _LeaderProcess:
         """Wait for a signal since the last call: a bare wait would miss one that comes just before it."""
         select.select([self.wakeup.reader], [], [])
         self.wakeup.clear()
+        self._end_if_abandoned()
 
     def _report(self, kind: int, number: int) -> None:
-        os.write(self.writer, _REPORT.pack(kind, number))
+        with contextlib.suppress(BrokenPipeError):  # `run` was killed: its end of the terminal goes with it
+            os.write(self.writer, _REPORT.pack(kind, number))
 
     def _resume(self, foreground: int) -> None:
         if self.pid:
@@ -178,8 +182,14 @@ class _LeaderProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGCONT)
 
-    def _abandoned(self, *_: object) -> None:
-        """Act on the end of the terminal's other side, which we have as long as we live."""
+    def _hung_up(self, *_: object) -> None:
+        """Note the end of the terminal: the program may be there already, and its number not known yet."""
+        self.abandoned = True
+
+    def _end_if_abandoned(self) -> None:
+        """End the program, and this process, where `run` was killed."""
+        if not self.abandoned:
+            return
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
