@@ -80,12 +80,12 @@ class Clients:
 
     def __init__(self, server, registry):
         self.server, self.registry = server, registry
-        self.logins, self.failures, self.users = 0, [], set()
+        self.logins, self.failures, self.users = [0] * CLIENTS, [], set()
         self.over = threading.Event()
         self.moved = threading.Condition()
-        self.threads = [threading.Thread(target=self.work) for _ in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(CLIENTS)]
 
-    def work(self):
+    def work(self, number):
         while not self.over.is_set():
             login = json.loads(self.registry.get_secret(KEY))
             try:
@@ -93,13 +93,21 @@ class Clients:
             except psycopg.OperationalError as error:
                 self.failures.append(type(error).__name__)
             with self.moved:
-                self.logins += 1
+                self.logins[number] += 1
                 self.users.add(login["user"])
                 self.moved.notify_all()
 
     def wait_for(self, logins):
         with self.moved:
-            assert self.moved.wait_for(lambda: self.logins >= logins, timeout=120)
+            assert self.moved.wait_for(lambda: sum(self.logins) >= logins, timeout=120)
+
+    def have_read_again(self):
+        """Wait until nobody is at a log-in any more with what was read before: its role changes next."""
+        with self.moved:
+            begun = list(self.logins)
+            assert self.moved.wait_for(
+                lambda: all(now > before for now, before in zip(self.logins, begun, strict=True)), timeout=120
+            )
 
     def __enter__(self):
         for thread in self.threads:
@@ -130,9 +138,10 @@ def test_no_login_fails_while_two_users_take_turns(server, admin, registry, rota
         for number in range(rotations):
             clients.wait_for(number * logins // rotations)
             assert rotation.rotate(KEY).state == "current"
+            clients.have_read_again()
         clients.wait_for(logins)
     assert clients.failures == []
-    assert clients.logins >= logins
+    assert sum(clients.logins) >= logins
     assert clients.users == set(USERS)
     assert registry.get_secret(KEY) != first
 
