@@ -88,6 +88,37 @@ def test_without_a_good_token_every_path_is_403(served, path):
     assert known == (404 if "nothing" in path or path.endswith(("/x", "/")) else 200)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/secret/data/x?version=abc",
+        "/v1/secret/data/x?version=1&version=2",
+        "/v1/secret/metadata/?list=perhaps",
+        "/v1/secret/data/%zz",
+        "/v1/secret/data/%ff",
+        "/secretsmanager/get?secretId=a&secretId=b",
+    ],
+)
+def test_without_a_good_token_a_request_that_cannot_be_read_is_403_too(served, path):
+    server = served()
+    refused = server.ask("GET", path, token=None)
+    assert (refused.status, refused.json()) == (403, BAD_TOKEN)
+    own = {"X-Aws-Parameters-Secrets-Token": ADMIN}
+    assert server.ask("GET", path, headers=own).status == 400
+
+
+def test_what_is_refused_is_recorded_for_the_tenant_and_at_the_agents_path_too(served):
+    server = served(spec_of(web(tenants=["acme"])))
+    server.get("other", token=WEB)
+    server.get("other", token=WEB, headers={"X-Vault-Namespace": "blue"})
+    server.ask("GET", "/secretsmanager/get?secretId=app/x", token="wrong-token-0123456789")
+    assert [(one.actor, one.key, one.tenant, one.outcome) for one in server.recorder.events] == [
+        ("web", "other", "acme", "denied"),
+        ("web", "other", None, "denied"),  # a tenant that is not its own is not claimed for it
+        ("unknown", "app/x", None, "denied"),
+    ]
+
+
 def test_a_token_comes_by_three_headers(served):
     server = served(spec_of(web()))
     server.put("app/x", "1")

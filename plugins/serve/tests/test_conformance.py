@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -171,3 +172,68 @@ def test_bao(served, tmp_path):
     bao("kv", "delete", "secret/app/db")
     bao("kv", "get", "secret/app/db", code=2)
     bao("kv", "metadata", "delete", "secret/app/db")
+
+
+SAME = [
+    ("GET", "data/x"),
+    ("POST", "data/x", {"data": {"a": "b", "c": "d"}}),
+    ("GET", "data/x"),
+    ("GET", "data/x?version=0"),
+    ("GET", "data/x?version=1"),
+    ("GET", "data/x?version=2"),
+    ("GET", "metadata/x"),
+    ("LIST", "metadata"),
+    ("LIST", "metadata/"),
+    ("LIST", "metadata/x"),
+    ("LIST", "metadata/none"),
+    ("GET", "metadata/?list=true"),
+    ("GET", "metadata?list=T"),
+    ("POST", "data/x", {"data": {"value": "2"}, "options": {"cas": 0}}),
+    ("POST", "data/x", {"data": {"value": "2"}, "options": {"cas": None}}),
+    ("POST", "data/x", {"data": {"value": "2"}, "options": {"cas": 1}}),
+    ("PUT", "data/x", {"data": {"value": "3"}, "options": {"cas": "2"}}),
+    ("POST", "data/x", {"data": {"value": "4"}, "options": {"cas": 1}}),
+    ("POST", "data/x", {"data": {"value": "4"}, "options": None}),
+    ("GET", "data/x"),
+    ("GET", "metadata/x"),
+    ("DELETE", "data/x"),
+    ("GET", "data/x"),
+    ("GET", "data/x?version=1"),
+    ("GET", "data/x?version=4"),
+    ("GET", "metadata/x"),
+    ("DELETE", "data/x"),
+    ("DELETE", "data/none"),
+    ("POST", "data/x", {"data": {"a": "5"}}),
+    ("GET", "data/x"),
+    ("DELETE", "metadata/none"),
+    ("GET", "metadata/none"),
+]
+"""What is answered as OpenBao answers it, to the letter, but for ids and times."""
+
+
+@pytest.mark.torture
+def test_answers_are_those_of_openbao_itself(bao_behind, served):
+    names = [f"kv-{uuid.uuid4()}" for _ in range(2)]
+    client = hvac.Client(bao_behind, token="root")
+    for name in names:
+        client.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
+    behind = {"type": "vault", "url": bao_behind, "token": "root", "mount_point": names[0]}
+    server = served(spec_of(provider=behind, middleware=[{"type": "caching", "ttl_seconds": 300}]))
+
+    def shown(status, body):
+        text = re.sub(r'"request_id":"[^"]*"', "", body.decode().strip())
+        return status, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+
+    for method, path, *body in SAME:
+        ours = server.ask(method, f"/v1/secret/{path}", body=body[0] if body else None)
+        theirs = client.session.request(
+            method,
+            f"{bao_behind}/v1/{names[1]}/{path}",
+            json=body[0] if body else None,
+            headers={"X-Vault-Token": "root"},
+        )
+        told = [shown(ours.status, ours.body), shown(theirs.status_code, theirs.content)]
+        if ours.body:
+            told = [(status, json.loads(re.sub(r"\{,", "{", text))) for status, text in told]
+        assert told[0] == told[1], (method, path, body)
+    client.adapter.close()

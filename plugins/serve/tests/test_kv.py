@@ -94,7 +94,7 @@ def test_how_members_are_stored(served):
         b'{"data": {"a": null}}',
         b'{"data": {"a": "\\ud800"}}',
         b'{"data": {"a": "b"}, "options": 1}',
-        b'{"data": {"a": "b"}, "options": {"cas": "1"}}',
+        b'{"data": {"a": "b"}, "options": {"cas": "1x"}}',
         b'{"data": {"a": "b"}, "options": {"cas": -1}}',
         b'{"data": {"a": "b"}, "options": {"cas": true}}',
         b"[" * 100_000,
@@ -135,6 +135,17 @@ def test_names_and_folders_are_listed_as_vault_does(served):
     assert server.ask("LIST", "/v1/secret/metadata/?after=a&limit=1").data == {"keys": ["b"]}
 
 
+def test_a_list_is_asked_for_by_every_spelling_of_true(served):
+    server = served()
+    server.put("a/b", "x")
+    for text in ("true", "True", "TRUE", "t", "T", "1"):
+        assert server.ask("GET", f"/v1/secret/metadata/a?list={text}").data == {"keys": ["b"]}
+    for text in ("false", "0", "F", ""):
+        assert server.ask("GET", f"/v1/secret/metadata/a/b?list={text}").data["current_version"] == 1
+    assert server.ask("GET", "/v1/secret/metadata/a?list=yes").status == 400
+    assert server.ask("GET", "/v1/secret/data/a/b?list=true").status == 405
+
+
 def test_metadata_are_those_that_openbao_gives(served):
     server = served()
     server.put("k", "one")
@@ -163,6 +174,8 @@ def test_metadata_are_those_that_openbao_gives(served):
         ("GET", "config"),
         ("POST", "config"),
         ("GET", "subkeys/k"),
+        ("POST", "delete/k"),
+        ("LIST", "detailed-metadata/k"),
         ("PATCH", "data/k"),
         ("PATCH", "metadata/k"),
         ("POST", "metadata/k"),
@@ -176,6 +189,21 @@ def test_what_is_not_offered_is_405_and_says_so(served, method, path):
     assert reply.status == 405
     if method != "HEAD":
         assert reply.json()["errors"][0].startswith("unsupported operation: ")
+
+
+def test_what_nobody_has_below_the_mount_is_absent(served):
+    server = served()
+    for path in ("/v1/secret", "/v1/secret/", "/v1/secret/nothing", "/v1/secret/nothing/k"):
+        assert (server.ask("GET", path).status, server.ask("GET", path).json()) == (404, ABSENT)
+
+
+def test_an_answer_to_head_has_no_body_and_leaves_no_line(served, caplog):
+    server = served()
+    for path, status in (("/v1/sys/health", 200), ("/healthz", 200), ("/v1/secret/data/k", 405)):
+        reply = server.ask("HEAD", path)
+        assert (reply.status, reply.body) == (status, b"")
+        assert int(reply.headers["content-length"]) > 0
+    assert caplog.records == []
 
 
 # --- versions ---
@@ -220,6 +248,18 @@ def test_cas_takes_the_number_for_the_version_that_it_stood_for(served):
     assert server.put("k", "x", cas=2).json() == CAS
     assert server.get("k").data["metadata"]["version"] == 3
     assert server.put("k", "three", cas=3).status == 200
+
+
+def test_cas_is_read_from_text_and_null_is_0(served):
+    """As OpenBao reads it: who sends one, in whatever form, never writes over what it has not seen."""
+    server = served()
+
+    def put(cas):
+        return server.ask(
+            "POST", "/v1/secret/data/k", body={"data": {"value": "x"}, "options": {"cas": cas}}
+        ).status
+
+    assert [put("0"), put(None), put("1"), put(2)] == [200, 400, 200, 200]
 
 
 def test_cas_of_a_number_that_was_never_given_is_refused(served):

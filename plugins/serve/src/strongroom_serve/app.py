@@ -12,11 +12,22 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
+from strongroom.hooks import acting_as
 from strongroom.keys import check_key, check_prefix, is_reserved
 from strongroom.tenancy import check_tenant_id
 
 from strongroom_serve import aws_agent, openapi, vault_sys
-from strongroom_serve.answers import ABSENT, BAD_TOKEN, DENIED, Answer, as_json, errors, not_allowed, of_error
+from strongroom_serve.answers import (
+    ABSENT,
+    BAD_TOKEN,
+    DENIED,
+    Answer,
+    as_json,
+    bad_request,
+    errors,
+    not_allowed,
+    of_error,
+)
 from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
@@ -34,9 +45,10 @@ _THROTTLED: Final = 429
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _CLOSE: Final = (b"connection", b"close")
-_NOT_OFFERED: Final = frozenset({"undelete", "destroy", "config", "subkeys"})
+_NOT_OFFERED: Final = frozenset({"config", "delete", "destroy", "detailed-metadata", "subkeys", "undelete"})
 _METHODS: Final = {"data": "GET, POST, PUT, DELETE", "metadata": "GET, LIST, DELETE"}
-_YES: Final = frozenset({"true", "1"})
+_YES: Final = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+_NO: Final = frozenset({"", "0", "f", "F", "false", "False", "FALSE"})
 _WRITES: Final = frozenset({"POST", "PUT"})
 
 
@@ -111,7 +123,8 @@ class App:
         if _CLOSE in answer.headers:
             scope["strongroom.close"]()
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        shown = answer.body if scope["method"] != "HEAD" else b""
+        await send({"type": "http.response.body", "body": shown})
         if not body.ended and answer.status != _THROTTLED:
             await body.drain()
 
@@ -135,17 +148,19 @@ class App:
         if config.ui and (path.startswith(PREFIX) or path == PREFIX.rstrip("/")):
             labels[1] = "ui"
             return await self._page(request, labels)
-        target = self._target(request) if path.startswith(self._engine) else None
+        target, fault = self._asked(request)
         client = await self._client(request, target)
         labels[0] = client.name
+        if fault is not None:  # who has no good token gets the same answer to every request
+            raise fault
+        if path == aws_agent.PATH:
+            labels[1] = "get"
+            return await self._of_agent(request, client)
         if target is not None:
             labels[1] = target.operation
             return await self._of_engine(request, client, target)
         if path.startswith(self._engine):
             return _not_offered(path, self._engine)
-        if path == aws_agent.PATH:
-            labels[1] = "get"
-            return await self._of_agent(request, client)
         return self._other(request, client)
 
     def _other(self, request: Request, client: Client) -> Answer:
@@ -182,7 +197,8 @@ class App:
         else:  # nothing was guessed
             _log.info("no token from %s", request.peer)
         if target is not None:
-            await self._record(target, NOBODY)
+            with acting_as(NOBODY):
+                await self._record(target)
         raise Refused(BAD_TOKEN, "token")
 
     def _count_guess(self, request: Request, what: str) -> None:
@@ -196,29 +212,43 @@ class App:
             )
         _log.warning("%s from %s", what, request.peer)
 
-    async def _record(self, target: Target, name: str) -> None:
-        from strongroom.hooks import acting_as
-
-        with acting_as(name):
-            await self.backend.in_thread(
-                lambda: record_refusal(self.backend.sync, target.operation, target.key)
-            )
+    async def _record(self, target: Target) -> None:
+        """Let the hooks see that `target` was refused, to whom the context says."""
+        await self.backend.in_thread(lambda: record_refusal(self.backend.sync, target.operation, target.key))
 
     async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
         """Return the client with its tenant, where its rules let it do what it asks for."""
         allowed, tenant = client.tenant_for(_namespace(request))
         of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
-        if allowed and of_key and target.operation in client.operations and _is_tenant(tenant):
-            return Asker(client, tenant, exact=_wants_exact(request))
-        await self._record(target, client.name)
+        allowed = allowed and _is_tenant(tenant)
+        asker = Asker(client, tenant if allowed else None, exact=_wants_exact(request))
+        if allowed and of_key and target.operation in client.operations:
+            return asker
+        with asker.acting():
+            await self._record(target)
         raise Refused(DENIED, "rule")
 
     # --- the KV engine ---
+
+    def _asked(self, request: Request) -> tuple[Target | None, Refused | None]:
+        """Return what is asked for, None where that is not a secret; and why it cannot be read."""
+        if request.problem:
+            return None, Refused(bad_request(request.problem), "path")
+        try:
+            if request.path.startswith(self._engine):
+                return self._target(request), None
+            if request.path == aws_agent.PATH:
+                return Target("get", request.query().get("secretId", "")), None
+        except Refused as refused:
+            return None, refused
+        return None, None
 
     def _target(self, request: Request) -> Target | None:
         """Return what is asked of the engine; None where it does not offer that."""
         kind, _, key = request.path[len(self._engine) :].partition("/")
         method, query = request.method, request.query()
+        if method == "GET" and _flag(query.get("list", "0"), "list"):
+            method = "LIST"
         if kind == "data" and method == "GET":
             version = _whole(query.get("version", "0"), "version")
             return Target("history" if version else "get", key, version)
@@ -226,7 +256,7 @@ class App:
             return Target("set", key)
         if kind in {"data", "metadata"} and method == "DELETE":
             return Target("delete", key)
-        if kind == "metadata" and (method == "LIST" or (method == "GET" and query.get("list") in _YES)):
+        if kind == "metadata" and method == "LIST":
             return Target("list", key.removesuffix("/"))
         if kind == "metadata" and method == "GET":
             return Target("describe", key)
@@ -345,6 +375,8 @@ class App:
 
 def _not_offered(path: str, engine: str) -> Answer:
     kind = path[len(engine) :].partition("/")[0]
+    if kind not in _NOT_OFFERED and kind not in _METHODS:
+        return ABSENT
     if kind in _NOT_OFFERED:
         problem = f"`{kind}` is not offered; secrets are read, written, listed and deleted"
     else:
@@ -381,6 +413,12 @@ def _wants_exact(request: Request) -> bool:
 def _namespace(request: Request) -> str | None:
     sent = request.header(b"x-vault-namespace")
     return sent.decode("latin-1").strip("/") if sent is not None else None
+
+
+def _flag(text: str, name: str) -> bool:
+    if text in _YES or text in _NO:
+        return text in _YES
+    raise Refused(errors(400, f"`{name}` must be true or false"), "query")
 
 
 def _whole(text: str, name: str) -> int:

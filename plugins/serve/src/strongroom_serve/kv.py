@@ -44,6 +44,7 @@ VALUE: Final = "value"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _GONE = frozenset({"deleted", "destroyed", "disabled"})
 _MOST_LOOKED_THROUGH = 8
+_CAS_DIGITS = 18
 
 
 def members_of(text: str) -> bytes:
@@ -146,9 +147,10 @@ class KeyValue:
         options = body.get("options")
         if options is not None and not isinstance(options, dict):
             return bad_request("`options` must be an object")
-        cas = (options or {}).get("cas")
-        if cas is not None and (not isinstance(cas, int) or isinstance(cas, bool) or cas < 0):
-            return bad_request("`options.cas` must be a whole number from 0")
+        try:
+            cas = _cas(options or {})
+        except ValueError as error:
+            return bad_request(str(error))
         try:
             text = text_of(body["data"])
         except ValueError as error:
@@ -387,6 +389,21 @@ class KeyValue:
         created = time_text(one.created_at if one is not None else datetime.now(UTC))
         known.value, known.current, known.created = hash(text), number, created
         return number, created
+
+
+def _cas(options: Mapping[str, Any]) -> int | None:
+    """Return the number that a write is checked against; null is 0, and text is read, as OpenBao does it.
+
+    Raises:
+        ValueError: It is not a whole number from 0.
+    """
+    if "cas" not in options:
+        return None
+    given = options["cas"]
+    text = str(0 if given is None else given)
+    if isinstance(given, int | str | None) and text.isascii() and text.isdigit() and len(text) <= _CAS_DIGITS:
+        return int(text)
+    raise ValueError("`options.cas` must be a whole number from 0")
 
 
 def _shown(asker: Asker, value: str) -> bytes:

@@ -69,9 +69,21 @@ class Request:
         uid: The user at the other end of a Unix socket; None on TCP.
         is_tcp: Whether it came over TCP.
         secure: Whether it came through TLS.
+        problem: Why its path cannot be read, which is then empty; empty where it can.
     """
 
-    __slots__ = ("_headers", "_query", "_receive", "is_tcp", "method", "path", "peer", "secure", "uid")
+    __slots__ = (
+        "_headers",
+        "_query",
+        "_receive",
+        "is_tcp",
+        "method",
+        "path",
+        "peer",
+        "problem",
+        "secure",
+        "uid",
+    )
 
     def __init__(self, scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
         self.method: str = scope["method"]
@@ -80,7 +92,7 @@ class Request:
         self._receive = receive
         self.secure = scope["scheme"] == "https"
         self.is_tcp, self.uid, self.peer = scope["strongroom.peer"]
-        self.path = _decoded(scope["raw_path"])
+        self.path, self.problem = _decoded(scope["raw_path"])
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value; None where it was not sent.
@@ -156,11 +168,11 @@ def _too_large() -> Refused:
     return Refused(errors(413, f"the body is larger than {MAX_BODY_BYTES >> 20} MiB"), "size")
 
 
-def _decoded(raw: bytes) -> str:
-    """Return a path with its escapes undone, once."""
+def _decoded(raw: bytes) -> tuple[str, str]:
+    """Return a path with its escapes undone, once; else an empty one, and why it cannot be read."""
     if not raw.startswith(b"/") or _BAD_ESCAPE.search(raw):
-        raise Refused(bad_request("the path cannot be read"), "path")
+        return "", "the path cannot be read"
     try:
-        return unquote_to_bytes(raw).decode() if b"%" in raw else raw.decode()
+        return unquote_to_bytes(raw).decode() if b"%" in raw else raw.decode(), ""
     except UnicodeDecodeError:
-        raise Refused(bad_request("the path is not UTF-8"), "path") from None
+        return "", "the path is not UTF-8"
