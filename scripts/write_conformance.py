@@ -26,9 +26,11 @@ them. `make test` runs and passes as many of them as the next column says, `make
 """
 _BEHIND = """\
 `make test` runs each test with each middleware on memory with limits, where its parameters are spread over
-them; on each other provider it runs a sample, in which each test is once: behind one middleware or all, and
-with one of its parameters. So each test meets each middleware and each provider. Keys are longer behind
-`prefix` and `tenant`, so the longest are cut there. What one provider remembers another may change, so behind
+them, and each test on each provider without middleware. So on each other provider a sample is enough, in
+which each middleware has a test at least: where a request costs nothing each test is once behind one or all
+of them, where a server answers one test in twelve is. So each test meets each middleware and each provider,
+and each provider each middleware. Keys are longer behind `prefix` and `tenant`, so the longest are cut there.
+What one provider remembers another may change, so behind
 `caching` there is no second one; how a provider is imported and made is tested without middleware alone.
 `all` is each of them around the next: caching, retry, validation, tenant, prefix, encryption.
 """

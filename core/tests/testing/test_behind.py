@@ -113,7 +113,10 @@ def test_a_sample_may_have_one_in_some_tests():
     assert min(sizes) > 1
     tests = sum(not is_marked(kit, name) for kit in whole for name in names_of_tests(kit))
     assert 2 * sum(sizes) < tests < 4 * sum(sizes)
+    few = behind_each(Kit, beyond_sample=[pytest.mark.torture], one_in=1000).values()
+    assert [sum(not is_marked(kit, name) for name in asked_of(kit)) for kit in few] == [1] * len(few)
     for name in names_of_tests(Kit):
+        check_whole([kit for kit in few if not why_not_asked(kit, getattr(kit, name))], name)
         check_whole([kit for kit in third if not why_not_asked(kit, getattr(kit, name))], name)
 
 
@@ -143,6 +146,26 @@ def test_another_configuration_has_a_sample_of_its_own():
             assert not is_marked(Other, name)
             check_whole([Other], name)
         assert not hasattr(Kit, f"{name}_beyond")
+
+
+def test_another_configuration_may_have_one_in_some_tests():
+    """And what only it is held to, as where the first one cannot fork; with the rest it is whole."""
+
+    class First(Kit):
+        survives_forks = "it has a thread of its own"
+
+    class Other(First):
+        survives_forks = True
+
+    sampled(pytest.mark.torture, one_in=4)(Other)
+    asked = [name for name in names_of_tests(Kit) if not why_not_asked(Other, getattr(Other, name))]
+    alone = [name for name in asked if why_not_asked(First, getattr(First, name))]
+    chosen = [name for name in asked if not is_marked(Other, name)]
+    assert alone
+    assert set(alone) <= set(chosen)
+    assert 2 * (len(chosen) - len(alone)) < len(asked) < 6 * len(chosen)
+    for name in asked:
+        check_whole([Other], name)
 
 
 def test_one_test_may_try_all_parameters():
@@ -198,6 +221,11 @@ def test_a_second_provider_is_asked_for_where_there_is_one():
         assert bool(why_not_asked(made, test)) is not asked
     assert why_not_asked(Kit, Kit.test_no_sdk_is_loaded_before_the_first_call) == []
     assert why_not_asked(behind(Kit, "prefix"), Kit.test_no_sdk_is_loaded_before_the_first_call)
+
+
+def asked_of(kit):
+    """Return the names of the tests that a kit is held to."""
+    return [name for name in names_of_tests(kit) if not why_not_asked(kit, getattr(kit, name))]
 
 
 def parameters(kit, name):

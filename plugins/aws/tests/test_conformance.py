@@ -141,7 +141,7 @@ class TestManyParameters(TestParameterStore):
     listed_keys = 55
 
 
-globals().update(behind_each(TestSecretsManager, beyond_sample=[pytest.mark.torture], one_in=5))
-globals().update(behind_each(TestParameterStore, beyond_sample=[pytest.mark.torture], one_in=5))
+globals().update(behind_each(TestSecretsManager, beyond_sample=[pytest.mark.torture], one_in=12))
+globals().update(behind_each(TestParameterStore, beyond_sample=[pytest.mark.torture], one_in=12))
 together(pytest.mark.torture)(TestSecretsManager)
 together(pytest.mark.torture)(TestParameterStore)

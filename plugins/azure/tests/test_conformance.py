@@ -47,7 +47,7 @@ class TestAzure(ProviderConformance):
         return lambda: bench.server.requests
 
 
-@sampled(pytest.mark.torture)
+@sampled(pytest.mark.torture, one_in=4)
 class TestAzureThatPurges(ProviderConformance):
     """With `purge` a deleted key is gone for good, and set again as if it had never been."""
 
@@ -61,5 +61,5 @@ class TestAzureThatPurges(ProviderConformance):
         return bench.provider(purge=True, timeout=PATIENCE)
 
 
-globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=5))
+globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=12))
 together(pytest.mark.torture)(TestAzure)

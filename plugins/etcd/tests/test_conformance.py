@@ -37,5 +37,5 @@ class TestEtcd(ProviderConformance):
             yield other
 
 
-globals().update(behind_each(TestEtcd, beyond_sample=[pytest.mark.torture], one_in=3))
+globals().update(behind_each(TestEtcd, beyond_sample=[pytest.mark.torture], one_in=12))
 together(pytest.mark.torture)(TestEtcd)

@@ -48,7 +48,7 @@ class TestGrpc(ProviderConformance):
         return lambda: len(bench.store.calls)
 
 
-@sampled(pytest.mark.torture)
+@sampled(pytest.mark.torture, one_in=4)
 class TestRest(TestGrpc):
     title = "gcp, REST"
     survives_forks = True
@@ -59,5 +59,5 @@ class TestRest(TestGrpc):
         return "rest"
 
 
-globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture], one_in=5))
+globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture], one_in=12))
 together(pytest.mark.torture)(TestGrpc)

@@ -46,7 +46,7 @@ class TestSecretService(ProviderConformance):
         return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
 
 
-globals().update(behind_each(TestFileBackend, beyond_sample=[pytest.mark.torture], one_in=3))
-globals().update(behind_each(TestSecretService, beyond_sample=[pytest.mark.torture], one_in=2))
+globals().update(behind_each(TestFileBackend, beyond_sample=[pytest.mark.torture], one_in=12))
+globals().update(behind_each(TestSecretService, beyond_sample=[pytest.mark.torture], one_in=12))
 together(pytest.mark.torture)(TestFileBackend)
 together(pytest.mark.torture)(TestSecretService)

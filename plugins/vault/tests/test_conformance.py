@@ -24,6 +24,6 @@ class TestVault(ProviderConformance):
             yield made
 
 
-globals().update(behind_each(TestVault, beyond_sample=[pytest.mark.torture], one_in=5))
+globals().update(behind_each(TestVault, beyond_sample=[pytest.mark.torture], one_in=12))
 # The server keeps the folders of what was deleted, and a list looks into each.
 together(pytest.mark.torture, apart=["test_hostile_key_round_trips"])(TestVault)

@@ -139,22 +139,28 @@ def behind_each(
             has parameters, with one of them. The others are tests of a name that ends in `_beyond`.
         each_middleware: Have each test in the sample behind each middleware at least once, and each of its
             parameters at least once.
-        one_in: Have one in so many tests in the sample, where other kits have the others in theirs.
+        one_in: Have one in so many tests in the sample, where other kits have the others in theirs; behind
+            each middleware at least one.
     """
     kits = [behind(kit), *(behind(kit, name) for name in CHAIN)]
     marks = tuple(beyond_sample)
+    samples: dict[type, dict[str, set[int]]] = {one: {} for one in kits}
     for name in names_of_tests(kit) if marks else ():
         asking = [one for one in kits if not why_not_asked(one, getattr(one, name))]
-        if not asking:
-            continue
         count = count_of_parameters(getattr(kit, name))
         seed, left_out = divmod(seed_of(kit, name), one_in)
-        rounds = 0 if left_out else max(len(asking), count) if each_middleware else 1
-        sampled = {
-            ((seed + turn) % len(asking), (seed // len(asking) + turn) % count) for turn in range(rounds)
-        }
-        for turn, one in enumerate(asking):
-            mark_beyond(one, name, {value for at, value in sampled if at == turn}, marks)
+        rounds = 0 if left_out or not asking else max(len(asking), count) if each_middleware else 1
+        for one in asking:
+            samples[one][name] = set()
+        for turn in range(rounds):
+            one = asking[(seed + turn) % len(asking)]
+            samples[one][name].add((seed // len(asking) + turn) % count)
+    for one, sample in samples.items():
+        if sample and not any(sample.values()):
+            name = min(sample, key=lambda test: seed_of(one, test))
+            sample[name] = {seed_of(one, name) % count_of_parameters(getattr(kit, name))}
+        for name, values in sample.items():
+            mark_beyond(one, name, values, marks)
     return {one.__name__: one for one in kits}
 
 

@@ -25,18 +25,27 @@ __all__ = ["count_of_parameters", "mark_beyond", "names_of_tests", "sampled", "s
 Kit = TypeVar("Kit", bound=type[ConformanceBase])
 
 
-def sampled(*beyond_sample: pytest.MarkDecorator) -> Callable[[Kit], Kit]:
+def sampled(*beyond_sample: pytest.MarkDecorator, one_in: int = 1) -> Callable[[Kit], Kit]:
     """Give marks to all tests of a kit but a sample, in which each test is once, with one of its parameters.
 
     It is for a backend that is held to the whole kit already: another transport of it, another option. The
     tests with marks have names that end in `_beyond` where the sample has some of their parameters.
+
+    Args:
+        beyond_sample: The marks.
+        one_in: Have one in so many tests in the sample, and all those that the class it is derived from is
+            not held to.
     """
 
     def decorate(kit: Kit) -> Kit:
         for name in names_of_tests(kit):
             test = getattr(kit, name)
-            if not why_not_asked(kit, test):
-                mark_beyond(kit, name, {seed_of(kit, name) % count_of_parameters(test)}, beyond_sample)
+            if why_not_asked(kit, test):
+                continue
+            seed, left_out = divmod(seed_of(kit, name), one_in)
+            here_alone = any(why_not_asked(base, test) for base in kit.__bases__)
+            sample = () if left_out and not here_alone else (seed % count_of_parameters(test),)
+            mark_beyond(kit, name, sample, beyond_sample)
         return kit
 
     return decorate

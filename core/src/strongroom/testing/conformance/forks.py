@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from strongroom.providers import BatchReader
-from strongroom.testing.conformance.base import ConformanceBase
+from strongroom.testing.conformance.base import ConformanceBase, only_where
 
 __all__ = ["Children", "ForkTests"]
 
@@ -101,6 +101,13 @@ def _answer(reading: int, end: float) -> dict[str, Any] | None:
         data += part
 
 
+_only_where_forks_are_survived = only_where(
+    lambda kit: (
+        None
+        if kit.survives_forks is True
+        else f"the backend's library does not survive a fork: {kit.survives_forks}"
+    )
+)
 _of_what_is_new = pytest.mark.usefixtures("little_garbage")
 
 
@@ -117,10 +124,10 @@ class ForkTests(ConformanceBase):
         if not frozen_already:
             gc.unfreeze()
 
+    @_only_where_forks_are_survived
     @_of_what_is_new
     def test_children_read_what_they_ask_for(self, provider: Any) -> None:
         """Parent and children read at the same time after a read before the fork; each gets its own value."""
-        self.skip_unless_forks_are_survived()
         values = {f"fork/{number}": f"value of {number}" for number in range(4)}
         self.put(provider, values)
         assert provider.get_secret("fork/0") == values["fork/0"]
@@ -138,10 +145,10 @@ class ForkTests(ConformanceBase):
         # The children are gone, and said good-bye to nobody.
         assert work(0) == own
 
+    @_only_where_forks_are_survived
     @_of_what_is_new
     def test_a_fork_while_threads_read(self, provider: Any) -> None:
         """A fork in the middle of other threads' calls leaves the child free, and the threads undisturbed."""
-        self.skip_unless_forks_are_survived()
         self.put(provider, {"fork/0": "value of 0", "fork/1": "value of 1"})
         forked = threading.Event()
         begun = threading.Semaphore(0)
@@ -170,10 +177,10 @@ class ForkTests(ConformanceBase):
                 thread.join(_LONGEST_SECONDS)
         assert answers == [{"value of 0"}] * 3
 
+    @_only_where_forks_are_survived
     @_of_what_is_new
     def test_a_child_writes_while_threads_write(self, provider: Any) -> None:
         """A fork in the middle of another thread's writes does not keep the child from writing."""
-        self.skip_unless_forks_are_survived()
         self.put(provider, {"fork/0": "value of 0"})
         forked, begun = threading.Event(), threading.Event()
 
@@ -198,8 +205,3 @@ class ForkTests(ConformanceBase):
             forked.set()
             thread.join(_LONGEST_SECONDS)
         assert provider.get_secret("fork/0") == "value of 0"
-
-    def skip_unless_forks_are_survived(self) -> None:
-        """Skip the test where the backend's library lives through no fork."""
-        if self.survives_forks is not True:
-            pytest.skip(f"the backend's library does not survive a fork: {self.survives_forks}")
