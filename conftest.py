@@ -62,6 +62,7 @@ SERVERS = {
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
 from scheduling import StayTogether, place  # noqa: E402  # as above
+from skipped_time import SkippedTime  # noqa: E402  # as above
 from warm_command import warm_command  # noqa: E402
 
 DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
@@ -102,6 +103,16 @@ def warm_strongroom(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 def warm_python(warm_strongroom: str) -> str:
     """The path of a Python for `-c CODE …` that need not import strongroom first, nor start."""
     return str(Path(warm_strongroom).with_name("warm-python"))
+
+
+@pytest.fixture
+def skipped_time(monkeypatch: pytest.MonkeyPatch) -> SkippedTime:
+    """A clock for deadlines; who sets what a provider pauses by to its `pause` waits for nothing."""
+    from strongroom import deadlines
+
+    clock = SkippedTime()
+    monkeypatch.setattr(deadlines, "time", clock)
+    return clock
 
 
 def pytest_xdist_auto_num_workers() -> int:

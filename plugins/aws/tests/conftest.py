@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from moto import backends as moto_backends
 from moto.core import responses
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
-from strongroom import deadlines
 from strongroom.testing.faults import FaultProxy
 from strongroom_aws import AWSSecretProvider
 
@@ -71,25 +69,6 @@ def moto(plain_moto, monkeypatch):
     """The address of moto, emptied, with AWS's rules where moto's are others."""
     aws_rules.follow_aws(monkeypatch)
     return plain_moto
-
-
-class Clock:
-    """Time for deadlines, which passes at once where a provider pauses."""
-
-    passed = 0.0
-
-    def monotonic(self):
-        return time.monotonic() + self.passed
-
-    def pause(self, seconds):
-        self.passed += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(deadlines, "time", made)
-    return made
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def _operations(provider):
 
 
 @pytest.fixture
-def fronted(keys, clock):
+def fronted(keys, skipped_time):
     """Return a function that makes a provider on a server with the answers given."""
     opened = []
 
@@ -58,7 +58,7 @@ def fronted(keys, clock):
         front = Front(*answers, context=context)
         options = {"region_name": "us-east-1", "endpoint_url": front.url, "timeout": DEADLINE, **keys, **more}
         provider = cls(**options)
-        provider._connection.pause = clock.pause
+        provider._connection.pause = skipped_time.pause
         opened.extend([provider, front])
         return provider, front
 
@@ -216,10 +216,10 @@ def test_retry_after_is_kept_and_told(fronted):
     assert len(front.asked) == 1  # another try within the deadline would come too soon
 
 
-def test_what_was_said_before_time_was_up_is_told(fronted, clock, monkeypatch):
+def test_what_was_said_before_time_was_up_is_told(fronted, skipped_time, monkeypatch):
     provider, _ = fronted(refusal(400, "ThrottlingException"))
     provider._connection.client()
-    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not clock.pause(DEADLINE))
+    monkeypatch.setattr(provider._connection, "hold_back", lambda *_: not skipped_time.pause(DEADLINE))
     _ends_in_time(lambda: provider.get_secret("k"), ThrottledError)
 
 

@@ -72,6 +72,7 @@ class Store:
         self.faults = collections.defaultdict(collections.deque)
         self.forever = {}
         self.delay = 0.0
+        self.closing = threading.Event()
         self.lag = 0
         """How many requests a delete, recovery or purge is under way for."""
         self.page = 25
@@ -96,7 +97,7 @@ class Store:
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             if self.delay:
-                threading.Event().wait(self.delay)
+                self.closing.wait(self.delay)
             with self._lock:
                 refusal = (
                     self.faults[operation].popleft()

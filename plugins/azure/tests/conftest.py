@@ -17,19 +17,20 @@ from azure_loopback import Server  # as above
 from azure_store import Store  # as above
 from strongroom.testing.faults import FaultProxy  # as above
 from strongroom_azure import AzureSecretProvider  # as above
+from strongroom_azure.service import Service  # as above
 
 
 class Login:
     """A credential as azure-identity's are: it gives a token, and counts how often."""
 
-    def __init__(self, token="loopback-token", error=None, delay=0.0):
-        self.token, self.error, self.delay = token, error, delay
+    def __init__(self, token="loopback-token", error=None, until=None):
+        self.token, self.error, self.until = token, error, until
         self.asked = 0
 
     def get_token(self, *scopes, **options):
         self.asked += 1
-        if self.delay:
-            time.sleep(self.delay)
+        if self.until is not None:
+            self.until.wait(60)
         if self.error is not None:
             raise self.error
         return AccessToken(self.token, int(time.time()) + 3600)
@@ -68,6 +69,7 @@ class Bench:
         return list(self.store.calls)
 
     def close(self):
+        self.store.closing.set()
         while self._closing:
             self._closing.pop().close()
         self.proxy.close()
@@ -96,6 +98,12 @@ def bench(azure_authority):
     made = Bench(azure_authority)
     yield made
     made.close()
+
+
+@pytest.fixture
+def skips_pauses(skipped_time, monkeypatch):
+    """Have providers that are made from here on try again without waiting, as if the time had passed."""
+    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", skipped_time.pause)
 
 
 @pytest.fixture

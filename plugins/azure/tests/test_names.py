@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import InvalidKeyError
 from strongroom.keys import check_key
 from strongroom_azure.names import MOST_KEY_TAGS, belongs, key_in, key_of, name_of, tags_for, units
@@ -23,11 +23,9 @@ def _valid(key):
 # Close to the marker, so that what could collide does come up.
 tricky = st.text(st.sampled_from("aA-0x/2fhX.é😀 "), min_size=1, max_size=24).filter(_valid)
 keys = tricky | st.text(min_size=1, max_size=512).filter(_valid)
-derandomized = settings(derandomize=True, max_examples=400, deadline=None)
 
 
-@derandomized
-@given(keys)
+@holds_for(keys)
 def test_every_name_is_allowed_and_tells_its_key(key):
     name = name_of(key)
     assert ALLOWED.fullmatch(name.text)
@@ -40,14 +38,12 @@ def test_every_name_is_allowed_and_tells_its_key(key):
         assert key_of(name.text, None) == key
 
 
-@derandomized
-@given(tricky, tricky)
+@holds_for(tricky, tricky)
 def test_no_two_keys_share_a_name(one, other):
     assert (name_of(one) == name_of(other)) == (one == other)
 
 
-@derandomized
-@given(st.from_regex(ALLOWED, fullmatch=True))
+@holds_for(st.from_regex(ALLOWED, fullmatch=True))
 def test_a_name_without_the_marker_is_its_own_key(name):
     if "-0x" not in name:
         assert name_of(name).text == name
@@ -55,8 +51,7 @@ def test_a_name_without_the_marker_is_its_own_key(name):
         assert key_of(name, {}) == name
 
 
-@derandomized
-@given(st.from_regex(ALLOWED, fullmatch=True))
+@holds_for(st.from_regex(ALLOWED, fullmatch=True))
 def test_a_listed_name_is_left_out_or_leads_back_to_itself(name):
     key = key_of(name, {})
     assert key is None or name_of(key).text == name

@@ -18,6 +18,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 )
 from strongroom.testing.faults import FaultProxy
 from strongroom_gcp import GCPSecretProvider  # as above
+from strongroom_gcp.service import Service  # as above
 
 
 class Bench:
@@ -65,6 +66,7 @@ class Bench:
         return client
 
     def close(self):
+        self.store.closing.set()
         for held in reversed(self._closing):
             held.close()
         self.proxy.close()
@@ -81,6 +83,12 @@ def bench(transport):
     made = Bench(transport)
     yield made
     made.close()
+
+
+@pytest.fixture
+def skips_pauses(skipped_time, monkeypatch):
+    """Have providers that are made from here on try again without waiting, as if the time had passed."""
+    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", skipped_time.pause)
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class Store:
         self.faults = collections.defaultdict(collections.deque)
         self.forever = {}
         self.delay = 0.0
+        self.closing = threading.Event()
         self.largest_page = 25_000
         self.damage = False
         self.under_way = 0
@@ -70,7 +71,7 @@ class Store:
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             if self.delay:
-                threading.Event().wait(self.delay)
+                self.closing.wait(self.delay)
             with self._lock:
                 refusal = self.faults[rpc].popleft() if self.faults[rpc] else self.forever.get(rpc)
                 if refusal is not None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import InvalidKeyError
 from strongroom.keys import check_key
 from strongroom_gcp.names import ANNOTATION, key_of, name_of
@@ -23,33 +23,28 @@ def _valid(key):
 # Close to the marker, so that what could collide does come up.
 tricky = st.text(st.sampled_from("a-_/2f5h.é😀 "), min_size=1, max_size=24).filter(_valid)
 keys = tricky | st.text(min_size=1, max_size=512).filter(_valid)
-derandomized = settings(derandomize=True, max_examples=400, deadline=None)
 
 
-@derandomized
-@given(keys)
+@holds_for(keys)
 def test_every_name_is_allowed_and_tells_its_key(key):
     name = name_of(key)
     assert ALLOWED.fullmatch(name.text)
     assert key_of(name.text, {ANNOTATION: key} if name.hashed else {}) == key
 
 
-@derandomized
-@given(tricky, tricky)
+@holds_for(tricky, tricky)
 def test_no_two_keys_share_a_name(one, other):
     assert (name_of(one) == name_of(other)) == (one == other)
 
 
-@derandomized
-@given(st.from_regex(ALLOWED, fullmatch=True))
+@holds_for(st.from_regex(ALLOWED, fullmatch=True))
 def test_a_name_without_the_marker_is_its_own_key(name):
     if "-_" not in name:
         assert name_of(name) == (name, False)
         assert key_of(name, {}) == name
 
 
-@derandomized
-@given(st.from_regex(ALLOWED, fullmatch=True))
+@holds_for(st.from_regex(ALLOWED, fullmatch=True))
 def test_a_listed_name_is_left_out_or_leads_back_to_itself(name):
     key = key_of(name, {})
     assert key is None or name_of(key).text == name
