@@ -303,11 +303,12 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         [entry] = dead.entries()
         assert entry.pid != os.getpid()
         path = tmp_path / "strongroom.json.yaml"
-        path.write_text(json.dumps(spec(servers)))
+        elsewhere = {"pipelines": {"db": {"provider": {"url": "http://127.0.0.1:9"}}}}
+        path.write_text(json.dumps(spec(servers) | {"profiles": {"elsewhere": elsewhere}}))
 
-        def command(*words, other=None):
+        def command(*words, profile=()):
             done = subprocess.run(
-                [Path(sys.executable).parent / "strongroom", "--spec", other or path, "--json", "lease", *words],
+                [Path(sys.executable).parent / "strongroom", "--spec", path, *profile, "--json", "lease", *words],
                 check=False, capture_output=True, text=True,
             )  # fmt: skip
             return done.returncode, json.loads(done.stdout or json.dumps(done.stderr))
@@ -321,6 +322,9 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         code, swept = command("sweep")
         assert isinstance(swept, dict), swept
         assert (code, swept["revoked"], [one["id"] for one in swept["left"]]) == (0, [], [entry.id])
+        away = ("--profile", "elsewhere")
+        code, refused = command("revoke", entry.id, profile=away)
+        assert (code, "of a server that" in refused) == (2, True)
         assert command("revoke", entry.id) == (0, {"revoked": [entry.id]})
         assert len(servers.users()) == 1
         assert command("revoke", entry.id)[0] == 3
@@ -339,6 +343,8 @@ def test_a_killed_process_leaves_its_lease_in_the_ledger(servers, tmp_path):
         )
         assert ended.returncode == -signal.SIGKILL
         assert len(servers.users()) == 2
+        code, swept = command("sweep", profile=away)
+        assert (code, swept["revoked"], len(swept["left"])) == (0, [], 1)
         code, swept = command("sweep")
         assert (code, len(swept["revoked"]), swept["left"]) == (0, 1, [])
         assert len(servers.users()) == 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from strongroom import Lease, SecretProviderRegistry, TenantContext
+from strongroom import Lease, SecretProviderRegistry, SecretRotation, TenantContext
 from strongroom.errors import (
     AuditError,
     BackendUnavailableError,
@@ -21,6 +21,8 @@ from strongroom.errors import (
 )
 from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger, LeasingProvider, LiveLeases, ProcessLedger
+from strongroom.leases.ledger import issuer_of
+from strongroom_memory import MemorySecretProvider
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -362,10 +364,58 @@ def test_a_registry_gives_one_lease_to_reads_and_handles(state):
     assert LeaseLedger().files() == []
 
 
+def test_a_lease_is_not_rotated(state):
+    """No lease is issued to find that out, and what stands beside it is rotated."""
+    server = Server(Wall())
+    with registry_over(server) as registry:
+        registry.register("plain", MemorySecretProvider(), prefix="plain/")
+        registry.set_secret("plain/a", "1")
+        rotation = SecretRotation(registry, rotation_interval_days=0)
+        server.list_secrets = lambda _prefix="": ["app"]
+        for work in (rotation.rotate, rotation.resume, rotation.rollback, rotation.status_of, rotation.forget):
+            with pytest.raises(UnsupportedOperationError, match="is a lease"):
+                work("app")
+        with pytest.raises(UnsupportedOperationError):
+            rotation.needs_rotation("app")
+        assert [one.key for one in rotation.rotate_due()] == ["plain/a"]
+        assert [one.key for one in rotation.status()] == ["plain/a"]
+    assert server.issued == 0
+
+
+def test_an_end_in_another_age_is_waited_for():
+    """As certificates have it that are good until the year 9999: the thread must not fail on the number."""
+    driven = Driven(ttl=250_000_000_000.0, most=250_000_000_000.0)
+    driven.user()
+    assert 0 < driven.leases.start_due(lambda call: call()) <= threading.TIMEOUT_MAX
+
+
+def test_whose_lease_it_is_shows_in_the_ledger(state):
+    """A server that does not know a lease says that it has revoked it: it must not be asked."""
+
+    class Issuer(Server):
+        def __init__(self, url, roles=()):
+            super().__init__(Wall())
+            self.url, self.roles = url, dict.fromkeys(roles)
+
+        def address(self):
+            return {"url": self.url, "roles": self.roles}
+
+    hashes = [issuer_of(Issuer(*given)) for given in (("a", "r"), ("a", "rs"), ("b", "r"))]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert issuer_of(Server(Wall())) == ""
+    with registry_over(Issuer("a")) as registry:
+        registry.get_secret("app")
+        [entry] = LeaseLedger().files()[0].entries()
+    assert entry.is_from(hashes[0])
+    assert not entry.is_from(hashes[2])
+    assert entry.is_from("")
+    assert hashes[0] not in str(entry.shown())
+
+
 def test_other_pipelines_issue_no_leases(state):
     """The error says which do."""
     with registry_over(Server(Wall())) as registry:
-        registry.register("plain", __import__("strongroom_memory").MemorySecretProvider(), prefix="plain/")
+        registry.register("plain", MemorySecretProvider(), prefix="plain/")
         with pytest.raises(UnsupportedOperationError, match="issues no lease"):
             registry.lease("plain/a")
 

@@ -655,6 +655,45 @@ def test_asyncio_keeps_the_tenant_and_ends_with_the_block():
     assert asyncio.run(asyncio.wait_for(run(), PATIENCE)) == ["a"]
 
 
+def test_a_task_that_is_cancelled_as_it_begins_leaves_no_watch():
+    """Nobody would close it, and its changes would be kept for ever."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(Polled):
+        def get_secret(self, key):
+            reading.set()
+            assert go_on.wait(PATIENCE)
+            return super().get_secret(key)
+
+    async def run(registry):
+        async def watch():
+            async with AsyncSecretRegistry(registry).watch("a"):
+                raise AssertionError
+
+        task = asyncio.create_task(watch())
+        assert await asyncio.to_thread(reading.wait, PATIENCE)
+        begun = registry._watches
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        while any(one.alive for one in begun):
+            await asyncio.sleep(0)
+        return begun
+
+    with over(Slow()) as registry:
+        assert asyncio.run(asyncio.wait_for(run(registry), PATIENCE))
+        assert registry._watches == ()
+
+
+def test_the_longest_interval_is_not_too_long_to_wait_for():
+    """The machine's clock takes fewer seconds than a number may say."""
+    driven = Driven(Polled(), "a", poll_seconds=float("inf"))
+    with driven.watch._changed:
+        assert driven.watch._changed.wait_for(lambda: True, driven.watch.work())
+    assert driven.watch.work() <= threading.TIMEOUT_MAX
+
+
 def test_watches_go_on_in_a_forked_child_from_its_first_use(registry):
     """What parent or child close, the other keeps."""
     registry.set_secret("a", "0")

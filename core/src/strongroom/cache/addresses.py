@@ -151,9 +151,12 @@ def places_of(chain: Any, *, written: bool = False) -> frozenset[str]:
     return frozenset(place_of(provider) for provider in _providers(chain, written=written))
 
 
-def issues_leases(chain: Any) -> bool:
-    """Tell whether one of the providers that are read through `chain` issues leases."""
-    return any(isinstance(provider, LeaseProvider) for provider in _providers(chain))
+def issues_leases(chain: Any, *, written: bool = False) -> bool:
+    """Tell whether one of the providers that are read through `chain` issues leases.
+
+    With `written`, whether the one does that writes go to.
+    """
+    return any(isinstance(provider, LeaseProvider) for provider in _providers(chain, written=written))
 
 
 def type_of(place: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from strongroom.errors import DecryptionError, StrongroomError
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
 
-__all__ = ["LeaseFile", "LeaseLedger", "LedgerEntry", "ProcessLedger", "state_folder"]
+__all__ = ["LeaseFile", "LeaseLedger", "LedgerEntry", "ProcessLedger", "issuer_of", "state_folder"]
 
 _SUFFIX: Final = ".leases"
 _LINES: Final = 1000
@@ -41,6 +42,19 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir("strongroom")) / "leases"
 
 
+def issuer_of(chain: Any) -> str:
+    """Return a hash of who issues the leases of a chain: the address, without what is asked for there."""
+    while hasattr(chain, "inner"):
+        chain = chain.inner
+    tell = getattr(chain, "address", None)
+    if not callable(tell):
+        return ""
+    # What is a mapping (roles, parameters) says what is issued, and not by whom.
+    where = {name: str(one) for name, one in tell().items() if not isinstance(one, Mapping)}
+    text = json.dumps([getattr(chain, "type_name", ""), where], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One lease in the ledger; it has no values.
@@ -52,6 +66,7 @@ class LedgerEntry:
         tenant: The tenant that it is for, if any.
         pid: The process that holds it, or held it.
         life_seconds: How long it lived when it was new, before any renewal.
+        issuer: What `issuer_of` gave for the pipeline; empty where its provider does not say who it is.
     """
 
     id: str
@@ -64,15 +79,26 @@ class LedgerEntry:
     renewable: bool
     pid: int
     life_seconds: float = 0.0
+    issuer: str = ""
 
     def as_lease(self) -> Lease:
         """Return the lease without its values, for revoking it."""
         return Lease(self.id, self.key, {}, self.issued_at, self.expires_at, self.renewable)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it is written and shown."""
+        """Return it as it is written."""
         plain = asdict(self)
         return plain | {name: plain[name].isoformat() for name in ("issued_at", "expires_at")}
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as it is shown."""
+        plain = self.to_json()
+        del plain["issuer"]
+        return plain
+
+    def is_from(self, issuer: str) -> bool:
+        """Tell whether it may be of this issuer: another server would say that it has revoked it, too."""
+        return not self.issuer or not issuer or self.issuer == issuer
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
@@ -237,10 +263,12 @@ class ProcessLedger:
     Args:
         spec: The whole path of the spec's file, or what else it came from.
         folder: Where the ledger is; by default `state_folder()`.
+        issuer: What `issuer_of` gives for the pipeline that issues them.
     """
 
-    def __init__(self, spec: str, folder: Path | None = None) -> None:
+    def __init__(self, spec: str, folder: Path | None = None, *, issuer: str = "") -> None:
         self._spec = spec
+        self._issuer = issuer
         self._folder = folder
         self._warned = False
 
@@ -251,7 +279,7 @@ class ProcessLedger:
         entry = LedgerEntry(
             lease.id, lease.key, self._spec, pipeline, tenant, lease.issued_at.astimezone(UTC),
             lease.expires_at.astimezone(UTC), lease.renewable, os.getpid(),
-            (lease.expires_at - lease.issued_at).total_seconds(),
+            (lease.expires_at - lease.issued_at).total_seconds(), self._issuer,
         )  # fmt: skip
         self._note(lambda own: self._put(own, entry))
 

@@ -385,7 +385,7 @@ class LiveLeases:
                 held = heapq.heappop(self._due)[2]
                 if self._held.get(held.name) is held:
                     start(partial(self._see_to, held))
-            return max(self._due[0][0] - now, 0.0) if self._due else None
+            return min(max(self._due[0][0] - now, 0.0), threading.TIMEOUT_MAX) if self._due else None
 
     def _see_to(self, held: _Held) -> None:
         with held.acting:

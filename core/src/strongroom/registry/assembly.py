@@ -219,13 +219,13 @@ class Assembly:
         """Return a chain that issues leases within what keeps them, and any other as it is."""
         if not isinstance(chain, LeaseProvider):
             return chain
-        from strongroom.leases import ProcessLedger
+        from strongroom.leases.ledger import ProcessLedger, issuer_of
         from strongroom.middleware.leases import LeaseMiddleware
 
-        source = self.plan.location()
+        ledger = ProcessLedger(self.plan.location(), issuer=issuer_of(chain))
         of = self._pipeline_of
         observer = partial(of, name) if of is not None else lambda: None
-        return LeaseMiddleware(chain, ledger=ProcessLedger(source), observer=observer)
+        return LeaseMiddleware(chain, ledger=ledger, observer=observer)
 
     def _make(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -236,6 +237,10 @@ class AsyncSecretRegistry(ProcessBound):
         """Run a method of the registry behind this one on a thread, as all that may block."""
         return await self._call(method, *args, **kwargs)
 
+    def start_in_thread(self, call: Callable[[], object]) -> None:
+        """Let `call` run on a thread, and wait for nothing."""
+        self._crew.start(call)
+
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
         loop = asyncio.get_running_loop()
@@ -284,9 +289,23 @@ class AsyncWatch(ProcessBound):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._batches.put_nowait, batch)
 
-        behind = self._registry.registry
-        watch = partial(behind.watch, self._keys, tell, poll_seconds=self._poll_seconds)
-        self._watch = await self._registry.run_in_thread(watch)
+        made: list[Watch] = []
+        cancelled = threading.Event()
+
+        def begin() -> Watch:
+            watch = self._registry.registry.watch(self._keys, tell, poll_seconds=self._poll_seconds)
+            made.append(watch)
+            if cancelled.is_set():
+                watch.close()
+            return watch
+
+        try:
+            self._watch = await self._registry.run_in_thread(begin)
+        except asyncio.CancelledError:  # there will be no block that closes it
+            cancelled.set()
+            for watch in made:
+                self._registry.start_in_thread(watch.close)
+            raise
         self._watch.when_closed(partial(tell, None))
         return self
 

@@ -275,7 +275,7 @@ class Watch(ProcessBound):
             for group in self._groups
             if not group.pushes or group.rescan or group.pause
         ]
-        return min(waits, default=None)
+        return min([*waits, threading.TIMEOUT_MAX]) if waits else None
 
     def _work_on(self, group: WatchedGroup) -> None:
         now = self._clock()

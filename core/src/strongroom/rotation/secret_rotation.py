@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom._pickling import ProcessBound
+from strongroom.cache.addresses import issues_leases
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -333,7 +334,11 @@ class SecretRotation(ProcessBound):
 
     def _keys(self, prefix: str) -> list[str]:
         # A stranger's provider does not know which names are reserved.
-        return [key for key in self._provider.list_secrets(prefix) if not is_reserved(key)]
+        found = [key for key in self._provider.list_secrets(prefix) if not is_reserved(key)]
+        return [key for key in found if not self._is_leased(key)]
+
+    def _is_leased(self, key: str) -> bool:
+        return issues_leases(pipeline_answering(self._provider, key), written=True)
 
     def rotate_if_due(self, key: str) -> RotationResult | None:
         """Do what `rotate_due` does, for one key.
@@ -385,10 +390,15 @@ class SecretRotation(ProcessBound):
 
     @contextmanager
     def _at(self, key: str) -> Iterator[RotationRun]:
-        with attempting() as attempt:
-            steps = RotationRun(
-                pipeline_answering(self._provider, check_user_key(key)), key, self._settings, attempt
+        target = pipeline_answering(self._provider, check_user_key(key))
+        if self._is_leased(key):
+            raise UnsupportedOperationError(
+                f"{show_key(key)} is a lease, and its server issues the next one by itself",
+                key=key,
+                hint="`strongroom lease revoke` ends one",
             )
+        with attempting() as attempt:
+            steps = RotationRun(target, key, self._settings, attempt)
             try:
                 yield steps
             except StrongroomError as error:

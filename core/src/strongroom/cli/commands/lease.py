@@ -39,7 +39,7 @@ def list_command(settings: GlobalOptions) -> int:
     """
     leases = [(entry, alive) for _, entry, alive in _entries()]
     if settings.json:
-        output.as_json({"leases": [entry.to_json() | {"alive": alive} for entry, alive in leases]})
+        output.as_json({"leases": [entry.shown() | {"alive": alive} for entry, alive in leases]})
         return 0
     for entry, alive in leases:
         holder = f"process {entry.pid}" if alive else f"process {entry.pid}, which is dead"
@@ -69,6 +69,11 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
                     f"the lease is of the pipeline {entry.pipeline!r}, which the spec does not have",
                     hint=f"name the spec that it came from: --spec {entry.spec}",
                 )
+            if not entry.is_from(_issuer(registry, entry)):
+                raise UsageError(
+                    f"the lease is of a server that the pipeline {entry.pipeline!r} does not name (any more)",
+                    hint=f"name the spec, and the profile, that it came from: --spec {entry.spec}",
+                )
             _revoke(registry, entry)
             file.over(entry.id)
     if settings.json:
@@ -81,6 +86,7 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
 def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends in one of four ways
     """Revoke the leases that dead processes left behind in the pipelines of the spec, and name the others.
 
+    A lease of another server, as another profile has it, is one of the others.
     Ends with 5 where one could not be revoked: it stays in the ledger.
 
     Example: strongroom lease sweep
@@ -102,7 +108,8 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
                 for entry in file.entries():
                     if entry.expires_at <= now:
                         continue  # it has ended by itself
-                    if entry.spec != source or entry.pipeline not in pipelines:
+                    known = entry.spec == source and entry.pipeline in pipelines
+                    if not known or not entry.is_from(_issuer(registry, entry)):
                         left.append(entry)
                         staying += 1
                         continue
@@ -121,7 +128,7 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
                 if not staying:
                     file.remove()
     if settings.json:
-        output.as_json({"revoked": revoked, "failed": failed, "left": [entry.to_json() for entry in left]})
+        output.as_json({"revoked": revoked, "failed": failed, "left": [entry.shown() for entry in left]})
     else:
         output.lines(
             [
@@ -142,6 +149,12 @@ def _entries() -> Iterator[tuple[LeaseFile, LedgerEntry, bool]]:
         alive = file.alive()
         for entry in file.entries():
             yield file, entry, alive
+
+
+def _issuer(registry: SecretProviderRegistry, entry: LedgerEntry) -> str:
+    from strongroom.leases.ledger import issuer_of
+
+    return issuer_of(registry.pipeline(entry.pipeline))
 
 
 def _revoke(registry: SecretProviderRegistry, entry: LedgerEntry) -> None:
