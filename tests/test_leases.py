@@ -656,6 +656,42 @@ def test_a_transaction_of_django_is_not_cut_off(served, django_database):
         _who(django_database())
 
 
+def test_connections_from_before_are_retired(servers):
+    """Nobody knows which values they were opened with."""
+    from psycopg_pool import ConnectionPool
+    from sqlalchemy import create_engine, text
+    from strongroom.integrations import psycopg as of_psycopg
+    from strongroom.integrations import sqlalchemy as of_sqlalchemy
+
+    port, password = servers.postgres.port, servers.postgres.password
+    memory = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    info = f"host=127.0.0.1 port={port} dbname=postgres user=postgres password={password}"
+    with SecretProviderRegistry(memory) as registry, ConnectionPool(info, min_size=1, open=True) as pool:
+        registry.set_secret("db", password)
+        url = f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
+        engine = create_engine(url, pool_size=1)
+        made = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(info), pool_size=1)
+
+        def in_engine(one):
+            with one.connect() as connection:
+                return connection.scalar(text("SELECT pg_backend_pid()"))
+
+        def in_pool():
+            with pool.connection() as connection:
+                return connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+        before = in_engine(engine), in_pool()
+        of_sqlalchemy.follow(engine, registry, "db")
+        of_sqlalchemy.follow(made, registry, "db")
+        of_psycopg.follow(pool, registry, "db")
+        after = in_engine(engine), in_pool()
+        assert not {*before} & {*after}
+        assert (in_engine(engine), in_pool()) == after
+        assert in_engine(made) == in_engine(made)  # opened by a function of the user's, which knows better
+        engine.dispose()
+        made.dispose()
+
+
 def test_pools_follow_a_rotated_secret(servers, tmp_path):
     """JSON with user and password, or a plain password; a refused log-in waits for the rotation in flight."""
     from sqlalchemy import create_engine, text

@@ -372,7 +372,13 @@ def test_a_lease_is_not_rotated(state):
         registry.set_secret("plain/a", "1")
         rotation = SecretRotation(registry, rotation_interval_days=0)
         server.list_secrets = lambda _prefix="": ["app"]
-        for work in (rotation.rotate, rotation.resume, rotation.rollback, rotation.status_of, rotation.forget):
+        for work in (
+            rotation.rotate,
+            rotation.resume,
+            rotation.rollback,
+            rotation.status_of,
+            rotation.forget,
+        ):
             with pytest.raises(UnsupportedOperationError, match="is a lease"):
                 work("app")
         with pytest.raises(UnsupportedOperationError):

@@ -672,14 +672,13 @@ def test_a_task_that_is_cancelled_as_it_begins_leaves_no_watch():
 
         task = asyncio.create_task(watch())
         assert await asyncio.to_thread(reading.wait, PATIENCE)
-        begun = registry._watches
+        [begun], ended = registry._watches, threading.Event()
+        begun.when_closed(ended.set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
-        while any(one.alive for one in begun):
-            await asyncio.sleep(0)
-        return begun
+        return await asyncio.to_thread(ended.wait, PATIENCE)
 
     with over(Slow()) as registry:
         assert asyncio.run(asyncio.wait_for(run(registry), PATIENCE))

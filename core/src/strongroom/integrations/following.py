@@ -14,7 +14,7 @@ from strongroom._pickling import ProcessBound
 from strongroom.errors import StrongroomError, UnsupportedOperationError, ValidationError, show_key
 from strongroom.parallel import renew_after_fork
 
-__all__ = ["Follower", "Stamp", "refused"]
+__all__ = ["BEFORE", "Follower", "Stamp", "refused"]
 
 _MIN_LIFE_SECONDS: Final = 10.0
 _MIN_LIFE_PART: Final = 4
@@ -53,6 +53,10 @@ class Stamp:
 
     def __repr__(self) -> str:
         return "<Stamp>"
+
+
+BEFORE: Final = Stamp({}, None, 0.0)
+"""Of a connection from before its pool followed: nobody knows with which values it was opened."""
 
 
 def refused(error: BaseException) -> bool:

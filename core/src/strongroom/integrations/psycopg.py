@@ -15,7 +15,7 @@ import weakref
 from types import TracebackType
 from typing import Any
 
-from strongroom.integrations.following import PAUSE_SECONDS, Follower, Stamp
+from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp
 
 __all__ = ["follow"]
 
@@ -28,7 +28,8 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
     again, for 5 seconds at most; one that is refused with the values of a lease asks whether it still lives.
 
     Args:
-        pool: A `ConnectionPool` or `AsyncConnectionPool` of psycopg_pool, before it is opened.
+        pool: A `ConnectionPool` or `AsyncConnectionPool` of psycopg_pool, best before it is opened:
+            connections that it has already are closed instead of being handed out.
         registry: A registry, or that of `strongroom.aio`.
         key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
         min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
@@ -110,14 +111,14 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
             await super().__aexit__(kind, error, trace)
 
     def check(connection: Any) -> None:
-        if not follower.may_go_out(stamps.get(connection)):
+        if not follower.may_go_out(stamps.get(connection, BEFORE)):
             connection.close()
             raise OperationalError(refusal)
         if plain_check is not None:
             plain_check(connection)
 
     async def check_async(connection: Any) -> None:
-        if not follower.may_go_out(stamps.get(connection)):
+        if not follower.may_go_out(stamps.get(connection, BEFORE)):
             await connection.close()
             raise OperationalError(refusal)
         if plain_check is not None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from strongroom.integrations.following import PAUSE_SECONDS, Follower
+from strongroom.integrations.following import BEFORE, PAUSE_SECONDS, Follower, Stamp
 
 __all__ = ["follow"]
 
@@ -44,6 +44,7 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
     sync = getattr(engine, "sync_engine", engine)
     follower = Follower(registry, key, min_life=min_life)
     given_base = sync.dialect.create_connect_args(sync.url)
+    followed_at = time.time()  # as the pool notes down when it has opened a connection
     base_args, base = list(given_base[0]), dict(given_base[1])
 
     def connect(dialect: Any, record: Any, args: list[Any], params: dict[str, Any]) -> Any:
@@ -68,12 +69,17 @@ def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = Non
                 _pause(dialect)
             values = newer
 
+    def stamp_of(record: Any) -> Stamp | None:
+        stamp: Stamp | None = record.info.get(_STAMP)
+        # A pool with a `creator` of its own goes on to open connections that have none.
+        return BEFORE if stamp is None and record.starttime < followed_at else stamp
+
     def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
-        if not follower.may_go_out(record.info.get(_STAMP)):
+        if not follower.may_go_out(stamp_of(record)):
             raise DisconnectionError("its credentials are no longer those to log in with")
 
     def checkin(connection: Any, record: Any) -> None:
-        if connection is not None and follower.came_back(record.info.get(_STAMP)):
+        if connection is not None and follower.came_back(stamp_of(record)):
             record.invalidate()
 
     def failed(context: Any) -> None:
