@@ -64,7 +64,7 @@ def test_bad_options_are_told_without_a_password(options):
         ({"role": "app", "url": "postgresql://h"}, r"rotator\.url"),
         ({"url": "mariadb://h", "rol": "app"}, "unknown key; did you mean 'role'"),
         ({"role": "app", "url": "mariadb://h", "strategy": "altenating"}, "did you mean 'alternating'"),
-        ({"role": "app", "url": "mariadb://h", "role_b": "b"}, "`alternating` needs `role_b`"),
+        ({"role": "app", "url": "mariadb://h", "role_b": "b"}, "take turns need `role_b`"),
         (
             {"role": "app", "role_b": "app@h", "strategy": "alternating", "url": "mariadb://h"},
             "the same user",

@@ -372,7 +372,7 @@ def test_bad_options_are_told_without_a_password(options):
         ({"role": "app", "url": "mysql://h"}, r"rotator\.url"),
         ({"url": "postgresql://h", "rolle": "app"}, "unknown key; did you mean 'role'"),
         ({"role": "app", "url": "postgresql://h", "strategy": "altenating"}, "did you mean 'alternating'"),
-        ({"role": "app", "url": "postgresql://h", "role_b": "b"}, "`alternating` needs `role_b`"),
+        ({"role": "app", "url": "postgresql://h", "role_b": "b"}, "take turns need `role_b`"),
         ({"role": "app", "url": "postgresql://h", "pgbouncer": "postgresql://p"}, "is for `userlist`"),
     ],
 )

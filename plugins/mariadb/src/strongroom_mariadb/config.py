@@ -48,7 +48,7 @@ class MariaDBRotatorConfig(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.strategy == "alternating") != (self.role_b is not None):
-            message = "`alternating` needs `role_b`, and `single` has none"
+            message = "two roles that take turns need `role_b`, and one alone has none"
             raise ValueError(message)
         if self.role_b is not None and self.role.partition("@")[0] == self.role_b.partition("@")[0]:
             message = "role and role_b are the same user"

@@ -53,7 +53,7 @@ class PostgreSQLRotatorConfig(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.strategy == "alternating") != (self.role_b is not None):
-            message = "`alternating` needs `role_b`, and `single` has none"
+            message = "two roles that take turns need `role_b`, and one alone has none"
             raise ValueError(message)
         if self.role == self.role_b:
             message = "role and role_b are the same"
