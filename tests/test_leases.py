@@ -21,6 +21,7 @@ from strongroom import Lease, SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
+    ConfigurationError,
     PermissionDeniedError,
     SecretNotFoundError,
     UnsupportedOperationError,
@@ -124,6 +125,27 @@ def test_who_may_not_issue_is_told_apart_from_who_is_not_logged_in(servers):
         pytest.raises(BackendUnavailableError),
     ):
         down.get_secret("app")
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "expected", "hint"),
+    [
+        ({}, "tenants/app", SecretNotFoundError, None),
+        ({"path": "cred"}, "app", ConfigurationError, "path"),
+        ({"mount_point": "none"}, "app", ConfigurationError, "mount_point"),
+        ({"mount_point": "posted", "path": "issue"}, "web", UnsupportedOperationError, "parameters: {web"),
+    ],
+)
+def test_what_is_not_issued_is_said_in_words_about_leases(servers, options, key, expected, hint):
+    """Not that a mount is not the engine of another provider; and the error names this one."""
+    if "posted" in options.values():
+        servers.call("POST", "sys/mounts/posted", type="pki")
+    with provider_of(servers, **options) as provider, pytest.raises(expected) as caught:
+        provider.issue_lease(key)
+    error = caught.value
+    assert error.provider == "vault.leases"
+    assert "KV" not in str(error)
+    assert hint is None or hint in error.hint
 
 
 def test_a_static_role_is_given_until_its_password_changes_and_again_afterwards(servers):

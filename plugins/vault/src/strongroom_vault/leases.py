@@ -128,15 +128,38 @@ class VaultLeaseProvider(LeasingProvider):
         where = f"/v1/{url_path(self._mount)}/{quote(self._path)}/{url_path(key)}"
         failed: StrongroomError
         try:
-            reply = self._client.call("post" if more else "get", where, "issue", key, **more)
+            reply = self._call("post" if more else "get", where, "issue", key, **more)
         except ValidationError as error:
-            said = said_by(getattr(error, "raw", None)).lower()
-            if not any(words in said for words in _UNKNOWN):
+            if not _said(error, *_UNKNOWN):
                 raise
             failed = self.not_found(key)
+        except ConfigurationError as error:
+            if not _said(error, "unsupported path"):
+                raise
+            # The name of a role has no slash: with one, it is the key that the engine does not know.
+            failed = self.not_found(key) if "/" in key else self._no_such_path(key)
+        except UnsupportedOperationError as error:
+            if not more:
+                error.hint = f"where the engine wants to be sent something: parameters: {{{key}: {{…}}}}"
+            raise
         else:
             return self._issued(key, reply, started, now)
         raise failed
+
+    def _no_such_path(self, key: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"vault.leases: the engine at {self._mount} has no path {self._path}/{show_key(key)}",
+            key=key,
+            provider=self.type_name,
+            hint="check mount_point and path: `creds` for databases, `issue` for pki",
+        )
+
+    def _call(self, *args: Any, **more: Any) -> Any:
+        try:
+            return self._client.call(*args, **more)
+        except StrongroomError as error:
+            error.provider = self.type_name
+            raise
 
     def renew_lease(self, lease: Lease) -> Lease:
         if not lease.id or not lease.renewable:
@@ -166,7 +189,7 @@ class VaultLeaseProvider(LeasingProvider):
         check_prefix(prefix)
         with self._client.within(self._whole):
             try:
-                reply = self._client.call("list", f"/v1/{url_path(self._mount)}/roles", "list roles")
+                reply = self._call("list", f"/v1/{url_path(self._mount)}/roles", "list roles")
             except SecretNotFoundError:
                 return []
         return listed(part(reply, "data", "keys", kind=list), prefix)
@@ -209,12 +232,9 @@ class VaultLeaseProvider(LeasingProvider):
     def _about_lease(self, what: str, lease: Lease, body: Mapping[str, Any]) -> Any:
         failed: StrongroomError
         try:
-            return self._client.call(
-                "post", f"/v1/sys/leases/{what}", f"{what} a lease", lease.key, json=body
-            )
+            return self._call("post", f"/v1/sys/leases/{what}", f"{what} a lease", lease.key, json=body)
         except ValidationError as error:
-            said = said_by(getattr(error, "raw", None)).lower()
-            if not any(words in said for words in _ENDED):
+            if not _said(error, *_ENDED):
                 raise
             failed = self.not_found(lease.key)
         raise failed
@@ -243,6 +263,12 @@ class VaultLeaseProvider(LeasingProvider):
             self._login.lasts = True
             return token, None
         return token, now + left
+
+
+def _said(error: StrongroomError, *words: str) -> bool:
+    """Tell whether the server's own words hold one of `words`."""
+    said = said_by(getattr(error, "raw", None)).lower()
+    return any(one in said for one in words)
 
 
 def _as_text(name: str, value: Any) -> str:
