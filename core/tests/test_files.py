@@ -10,7 +10,12 @@ import threading
 
 import pytest
 from strongroom import files
-from strongroom.errors import BackendUnavailableError, PermissionDeniedError, ReadOnlyError
+from strongroom.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ReadOnlyError,
+)
 from strongroom.files import file_error, file_version, folder_locked, replace_file
 from strongroom.testing.conformance.forks import Children
 
@@ -136,6 +141,7 @@ def test_a_child_forked_meanwhile_does_not_hold_the_lock(tmp_path):
         (errno.EROFS, ReadOnlyError),
         (errno.ENOSPC, BackendUnavailableError),
         (errno.EIO, BackendUnavailableError),
+        (errno.EISDIR, ConfigurationError),
         (errno.ESTALE, BackendUnavailableError),
     ],
 )

@@ -19,6 +19,7 @@ from typing import Final
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     PermissionDeniedError,
     ReadOnlyError,
     StrongroomError,
@@ -37,6 +38,8 @@ __all__ = [
 
 _PREFIX: Final = ".strongroom-"
 _NO_FOLDER_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EISDIR})
+_OTHER_KIND: Final = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
+"""A folder where a file should be, or the reverse; links in a circle: waiting does not help."""
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
 _waiting: Final = DeadlineExecutor()
 
@@ -229,6 +232,8 @@ def file_error(error: OSError, doing: str, *, provider: str, key: str | None = N
     if error.errno in _DENIED:
         hint = "let this user have the right, or run as one who has it"
         return PermissionDeniedError(message, key=key, provider=provider, hint=hint)
+    if error.errno in _OTHER_KIND:
+        return ConfigurationError(message, key=key, provider=provider, hint="correct the path")
     if error.errno == errno.EROFS:
         return ReadOnlyError(message, key=key, provider=provider, hint="the file system is mounted read-only")
     hint = (

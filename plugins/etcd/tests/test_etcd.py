@@ -7,6 +7,7 @@ import threading
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -26,6 +27,7 @@ from strongroom.errors import (
     SecretTooLargeError,
     StrongroomError,
     TamperedError,
+    ThrottledError,
 )
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
@@ -189,8 +191,9 @@ def test_a_batch_that_does_not_fit_writes_nothing(make):
         {f"a{number}": "x" * 100_000 for number in range(20)},
         {f"a{number}": "x" for number in range(2049)},
     ):
-        with pytest.raises(SecretTooLargeError):
+        with pytest.raises(SecretTooLargeError) as caught:
             provider.set_secrets(values)
+        assert caught.value.key == ""  # and not the sealed name of one of them
         assert provider.list_secrets() == ["a0"]
         assert provider.get_secret("a0") == "old"
 
@@ -447,7 +450,7 @@ def test_a_server_that_answers_nothing_is_given_up_in_time(make, server):
         provider = make(f"http://127.0.0.1:{proxy.port}", timeout=0.3)
         proxy.mode = "black_hole"
         for call in (lambda: provider.get_secret("key"), lambda: provider.set_secret("key", "2")):
-            with pytest.raises(BackendUnavailableError):
+            with pytest.raises(BackendUnavailableError, match=f":{proxy.port}"):
                 call()
         proxy.mode = "pass"
         for _ in range(100):  # a machine that is busy may take more than 0.3 s for an answer
@@ -480,6 +483,67 @@ def test_another_member_is_asked_where_one_is_down(make, server):
 def test_what_is_not_etcd(make, server):
     with pytest.raises(BackendUnavailableError):
         make("http://127.0.0.1:1", timeout=5).get_secret("key")
+
+
+HEADER = '{"header": {"revision": "1"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, "{}", BackendUnavailableError),
+        (200, "[]", BackendUnavailableError),
+        (200, "<html>sign in</html>", BackendUnavailableError),
+        (200, '{"header": "x"}', BackendUnavailableError),
+        (200, HEADER + "}", BackendUnavailableError),
+        (200, HEADER + ', "kvs": "x"}', BackendUnavailableError),
+        (200, HEADER + ', "kvs": [{"value": "eA=="}]}', BackendUnavailableError),
+        (200, HEADER + ', "kvs": [{"key": "eA==", "value": 5}]}', BackendUnavailableError),
+        (200, HEADER + ', "kvs": [{"key": "eA==", "value": "?"}]}', BackendUnavailableError),
+        (200, HEADER + ', "responses": [[]]}', BackendUnavailableError),
+        (200, HEADER + ', "responses": [{"response_range": {"kvs": {}}}]}', BackendUnavailableError),
+        (401, "no", BackendUnavailableError),
+        (403, "no", BackendUnavailableError),
+        (404, "no", BackendUnavailableError),
+        (429, "slowly", ThrottledError),
+        (503, "busy", BackendUnavailableError),
+    ],
+)
+def test_a_server_that_is_another(status, body, expected):
+    """What is not etcd's answer is an outage, as a proxy's refusal is: no secret is absent, and no write was done."""
+    answers = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self):
+            answers.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{other.server_port}"
+        provider = EtcdSecretProvider(address, encryption_key=KEY, timeout=30)
+        calls = [lambda: provider.set_secret("key", VALUE)]
+        if not body.startswith(HEADER):  # else nothing is there, as an empty cluster says it
+            calls += [lambda: provider.get_secret("key"), provider.list_secrets, provider.diagnose]
+        try:
+            for call in calls:
+                with pytest.raises(expected) as caught:
+                    call()
+                assert type(caught.value) is expected
+                assert VALUE not in str(caught.value)
+        finally:
+            other.shutdown()
+            thread.join()
+            provider.close()
+    assert answers
 
 
 def test_an_address_for_other_members_or_without_tls_is_named(make, server):
@@ -566,7 +630,17 @@ def test_a_cluster_of_three_with_one_killed(make):
 
 
 @pytest.mark.parametrize(
-    "endpoints", ["etcd:2379", "http://u:pw@etcd:2379", "http://etcd/path", "", [], "ftp://x"]
+    "endpoints",
+    [
+        "etcd:2379",
+        "http://u:pw@etcd:2379",
+        "http://etcd/path",
+        "",
+        [],
+        "ftp://x",
+        "http://etcd:x",
+        "http://etcd:99999",
+    ],
 )
 def test_an_endpoint_that_is_not_one_is_refused_before_any_request(endpoints):
     with pytest.raises(ConfigurationError, match="endpoint") as caught:

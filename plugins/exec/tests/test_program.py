@@ -87,6 +87,7 @@ def test_a_program_without_batches_is_asked_for_each_key(program):
         ["describe_secret", "no_such"],
         {"capabilities": ["Describer"], "protocol": 1},
         {"methods": ["describe_secret"]},
+        {"Describer": True, "VersionReader": False},
     ],
 )
 def test_capabilities(program, capabilities):
@@ -190,6 +191,19 @@ def test_no_error_holds_a_value(program):
         assert_harmless(caught.value, SECRET, OTHER)
     with pytest.raises(BackendUnavailableError, match="is left out"):
         provider.set_secret("a", "xyz")
+
+
+def test_an_answer_with_a_member_that_is_null(program):
+    """Libraries that write both members are understood; two that are not null are not an answer."""
+    provider = program(
+        "def reply(request, params):\n"
+        "    answer = {'id': request['id'], 'result': None, 'error': None}\n"
+        "    answer.update({'result': 'v'} if params['key'] == 'a' else {'error': {'data': {'type': 'ReadOnlyError'}}})\n"
+        "    say(json.dumps(answer) + '\\n')\n"
+    )
+    assert provider.get_secret("a") == "v"
+    with pytest.raises(ReadOnlyError):
+        provider.delete_secret("b")
 
 
 # --- programs that fail ---

@@ -15,7 +15,6 @@ class TestPass(ProviderConformance):
     sdk_modules = ("sqlite3", "pydantic", "pluggy")
     construction = "from strongroom_pass import PassSecretProvider; PassSecretProvider('/nowhere')"
     hostile_keys = (".git/config", ".gpg-id", "-e", "--help/x", "a.gpg", "a.gpg/b", "~", "a.git")
-    max_key_characters = 62  # of four bytes each: a segment is the name of a file
     listed_keys = 20
     thread_count = 4
 

@@ -15,6 +15,7 @@ from strongroom.errors import (
     ConflictError,
     InvalidKeyError,
     SecretNotFoundError,
+    TamperedError,
     ValidationError,
 )
 from strongroom.keys import check_key
@@ -46,6 +47,18 @@ def test_names(first, second):
     assert (name == name_of(second)) == (first == second)
 
 
+@settings(derandomize=True, max_examples=100)
+@given(st.text(alphabet="a=_.-~/ gptü+", min_size=12, max_size=60).filter(_is_key))
+def test_names_of_long_segments(key):
+    """A segment over the limit is split into parts that are names as others are, and comes back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("strongroom_pass.names._LONGEST", 12)
+        name = name_of(key)
+        assert key_of(name) == key
+    assert all(len(part.encode()) <= 12 for part in name.split("/"))
+    assert not any(part.startswith((".", "-", "~", " ")) for part in name.split("/"))
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [
@@ -53,6 +66,7 @@ def test_names(first, second):
         (".ssh/-key", "=_2essh/=_2dkey"),
         ("a.gpg", "a=_2egpg"),
         (" a ", "=_20a=_20"),
+        ("x" * 251, f"{'x' * 247}=_+/{'x' * 4}"),
     ],
 )
 def test_documented_names(key, name):
@@ -90,6 +104,9 @@ def fake(tmp_path, script):
         ("echo 'Error: a is not in the password store.' >&2; exit 1", SecretNotFoundError),
         ("echo 'Error: You must run: pass init' >&2; exit 1", ConfigurationError),
         ("echo 'gpg: 0123ABCD: skipped: Unusable public key' >&2; exit 2", ConfigurationError),
+        ("echo 'gpg: WARNING: encrypted message has been manipulated!' >&2; exit 2", TamperedError),
+        ("echo 'gpg: decryption failed: Invalid packet' >&2; exit 2", TamperedError),
+        ("echo 'gpg: no valid OpenPGP data found.' >&2; exit 2", TamperedError),
         ("exit 9", BackendUnavailableError),
         ("kill -9 $$", BackendUnavailableError),
         ("printf 'hunter2\\377'", ValidationError),
@@ -176,3 +193,22 @@ def test_a_key_that_is_not_there(make, monkeypatch, tmp_path):
     monkeypatch.setenv("GNUPGHOME", str(home))
     with pytest.raises(AuthenticationError, match="No secret key"):
         make().get_secret("a")
+
+
+def test_an_entry_whose_file_is_damaged(make, passes, store):
+    """Of a file that was cut off gpg says nothing, and ends well: it is not an empty secret."""
+    provider = make()
+    passes("insert", "--multiline", "--force", "a", given=SECRET)
+    whole = (store / "a.gpg").read_bytes()
+    for data in (b"", b"x", whole[:50], whole[:-5], whole[:-1] + bytes([whole[-1] ^ 1])):
+        (store / "a.gpg").write_bytes(data)
+        with pytest.raises(TamperedError) as caught:
+            provider.get_secret("a")
+        assert_harmless(caught.value, SECRET)
+    passes("insert", "--multiline", "--force", "a", given="")
+    assert provider.get_secret("a") == ""
+    provider.set_secret("k" * 512, "long")
+    assert make().list_secrets() == ["a", "k" * 512]
+    assert provider.get_secret("k" * 512) == "long"
+    with pytest.raises(SecretNotFoundError):
+        provider.get_secret("j" * 512)

@@ -284,6 +284,15 @@ def test_a_database_that_is_not_there(make, url):
         make(url.replace("/postgres?", "/nowhere?")).get_secret("key")
 
 
+def test_a_port_that_is_not_one():
+    with (
+        PostgreSQLSecretProvider("postgresql://u:pw@127.0.0.1:x/d", encryption_key=KEY) as provider,
+        pytest.raises(ConfigurationError, match="port") as caught,
+    ):
+        provider.get_secret("key")
+    assert caught.value.hint == "mend the URL"
+
+
 @pytest.mark.parametrize("url", ["mysql://x", "postgres:/x", "", "host=x dbname=y"])
 def test_a_url_that_is_not_one_is_refused_before_any_request(url):
     with pytest.raises(ConfigurationError, match="postgresql://"):

@@ -198,9 +198,22 @@ def test_a_file_that_was_edited_without_sops(make, tmp_path):
 @pytest.mark.parametrize("text", ["a: hunter2\n", "a: [hunter2\n", "- hunter2\n", ""])
 def test_a_file_that_is_not_encrypted(make, tmp_path, text):
     (tmp_path / "secrets.yaml").write_text(text)
-    with pytest.raises((ConfigurationError, BackendUnavailableError)) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         make().get_secret("a")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_dotenv_file_that_is_not_one(make, tmp_path):
+    (tmp_path / "a.env").write_text("hunter2 without a name\n")
+    with pytest.raises(ConfigurationError, match="that sops can read") as caught:
+        make("a.env").get_secret("a")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_name_that_yaml_takes_for_a_merge(make, sops):
+    provider = make()
+    provider.set_secrets({"<<": "1", "a/<<": "2"})
+    assert provider.get_secrets(["<<", "a/<<"]) == {"<<": "1", "a/<<": "2"}
 
 
 def test_a_program_that_is_not_there(tmp_path):
@@ -257,7 +270,7 @@ def _is_key(text):
     return True
 
 
-keys = st.text(alphabet="ab/=_x0[\"' sop", min_size=1, max_size=9).filter(_is_key)
+keys = st.text(alphabet="ab/=_x0[\"'< sop", min_size=1, max_size=9).filter(_is_key)
 
 
 @settings(derandomize=True, max_examples=200)
@@ -269,6 +282,7 @@ def test_all_keys_stay_apart(names, is_flat):
         here, path = root, Tree(root, is_flat=is_flat).path_for(key)
         assert argument_of(path)
         assert path[0] != "sops"
+        assert "<<" not in path
         for name in path[:-1]:
             here = here.setdefault(name, {})
         assert not isinstance(here.get(path[-1]), dict)

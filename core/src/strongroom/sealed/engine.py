@@ -135,10 +135,12 @@ class SealedEngine(HoldsKey, BaseProvider, ABC, Generic[B]):
     def _late(self, doing: str, key: str | None = None) -> BackendUnavailableError:
         about = f" {show_key(key)}" if key is not None else ""
         return BackendUnavailableError(
-            f"{self.type_name}: {doing}{about}: no answer in time",
+            f"{self.type_name}: {doing}{about}: no answer in time from {self._shown()}",
             key=key,
             provider=self.type_name,
-            hint="the outcome of a write is then unknown: read before you repeat it",
+            hint="the outcome of a write is then unknown: read before you repeat it"
+            if doing == "write"
+            else "look at the server and the way to it; a longer `timeout` may help",
         )
 
     def _with_store(

@@ -76,7 +76,7 @@ class EtcdBackend:
         found = self._range("read the header", {"key": text(self._header)}, deadline)
         if not found:
             raise StoreGoneError
-        return b64decode(found[0]["value"])
+        return _decoded(found[0])
 
     def create(self, header: bytes, deadline: Deadline) -> bytes:
         won, answers = self._txn(
@@ -86,7 +86,10 @@ class EtcdBackend:
             [_range(self._header)],
             deadline,
         )
-        return header if won else b64decode(_pairs(answers[0])[0]["value"])
+        if won:
+            return header
+        found = _pairs(answers[0], "make the store")
+        return _decoded(found[0]) if found else self.header(deadline)
 
     def replace_header(self, before: bytes, after: bytes, deadline: Deadline) -> bool:
         compare = [_same(self._header, before)]
@@ -113,14 +116,14 @@ class EtcdBackend:
             answers, at = self._read(doing, some, deadline, at)
             for place in range(0, len(answers), 2):
                 name = names[(start + place) // 2]
-                heads, rows = _pairs(answers[place]), _pairs(answers[place + 1])
+                heads, rows = _pairs(answers[place], doing), _pairs(answers[place + 1], doing)
                 if heads:
-                    stored[name] = Found(b64decode(heads[0]["value"]), [self._row(rows[0])] if rows else [])
+                    stored[name] = Found(_decoded(heads[0]), [self._row(rows[0])] if rows else [])
         return stored
 
     def row(self, name: bytes, number: int, deadline: Deadline) -> bytes | None:
         found = self._range("read a version", {"key": text(self._row_key(name, number))}, deadline)
-        return b64decode(found[0].get("value", "")) if found else None
+        return _decoded(found[0]) if found else None
 
     def scan(
         self, start: bytes, part: Callable[[], Deadline], after: bytes | None = None
@@ -131,7 +134,7 @@ class EtcdBackend:
             deadline = part()
             asked = {"key": text(least), "range_end": end, "limit": str(_PAGE)}
             heads = self._range("list", asked, deadline)
-            keys = [b64decode(one["key"]) for one in heads]
+            keys = [_decoded(one, "key") for one in heads]
             names = [key[len(self._heads) :] for key in keys]
             # Of one moment each: a head and its row, where something was written since the page was read.
             found = self._found("list", names, deadline, bodies=False) if names else {}
@@ -151,7 +154,7 @@ class EtcdBackend:
         )
         if size > self._most_bytes or len(ops) > self._most_nested:
             raise SecretTooLargeError(
-                changes[0].name.hex(),
+                "",
                 f"{TYPE_NAME}: {len(changes)} secrets do not fit into one transaction: {size} bytes of "
                 f"{self._most_bytes}, {len(ops)} operations of {self._most_nested}",
                 provider=TYPE_NAME,
@@ -165,10 +168,9 @@ class EtcdBackend:
         )
         if won:
             return None
-        heads = [_pairs(one) for one in answers]
+        heads = [_pairs(one, "write") for one in answers]
         now = {
-            one.name: b64decode(head[0]["value"]) if head else None
-            for one, head in zip(changes, heads, strict=True)
+            one.name: _decoded(head[0]) if head else None for one, head in zip(changes, heads, strict=True)
         }
         return {one.name: now[one.name] for one in changes if now[one.name] != one.before}
 
@@ -179,9 +181,9 @@ class EtcdBackend:
         for _ in range(_TURNS):
             asked = [_range(self._heads + one.name) for one in changes]
             answers, at = self._read("write", asked, deadline, None)
-            found = [_pairs(one) for one in answers]
+            found = [_pairs(one, "write") for one in answers]
             now = {
-                one.name: b64decode(head[0]["value"]) if head else None
+                one.name: _decoded(head[0]) if head else None
                 for one, head in zip(changes, found, strict=True)
             }
             conflicts = {one.name: now[one.name] for one in changes if now[one.name] != one.before}
@@ -235,7 +237,9 @@ class EtcdBackend:
         granted = self._call(
             "lock", "/v3/lease/grant", {"TTL": str(max(1, ceil(ttl_seconds)))}, Deadline(timeout)
         )
-        lease = granted["ID"]
+        lease = granted.get("ID")
+        if not isinstance(lease, str):
+            raise _damaged("lock")
         try:
             yield self._acquired(name, self._locks + sealed, lease, wait_seconds, timeout)
         finally:
@@ -251,7 +255,7 @@ class EtcdBackend:
         while True:
             answer = self._call("lock", "/v3/kv/txn", body, Deadline(timeout))
             if answer.get("succeeded"):
-                return int(answer["header"]["revision"])
+                return _revision(answer, "lock")
             left = end - time.monotonic()
             if left <= 0:
                 raise ConflictError(
@@ -265,9 +269,9 @@ class EtcdBackend:
         status = self._call("look at the cluster", "/v3/maintenance/status", {}, deadline)
         facts = {
             "server": str(status.get("version", "")),
-            "database": f"{int(status.get('dbSize', 0))} bytes",
+            "database": f"{status.get('dbSize', 0)} bytes",
         }
-        if not int(status.get("leader", 0)):
+        if str(status.get("leader", 0)) == "0":
             raise BackendUnavailableError(
                 f"{TYPE_NAME}: the cluster has no leader",
                 provider=TYPE_NAME,
@@ -316,14 +320,17 @@ class EtcdBackend:
         answers = _flat(answer.get("responses", []))
         if len(answers) != len(ops):
             raise _damaged(doing)
-        return answers, at or str(answer["header"]["revision"])
+        return answers, at or str(_revision(answer, doing))
 
     def _txn(
         self, doing: str, compare: list[Op], success: list[Op], failure: list[Op], deadline: Deadline
     ) -> tuple[bool, list[Mapping[str, Any]]]:
         body = {"compare": compare, "success": success, "failure": failure}
         answer = self._call(doing, "/v3/kv/txn", body, deadline)
-        return bool(answer.get("succeeded")), _flat(answer.get("responses", []))
+        won, answers = bool(answer.get("succeeded")), _flat(answer.get("responses", []))
+        if not won and len(answers) != len(failure):
+            raise _damaged(doing)
+        return won, answers
 
     def _range(self, doing: str, asked: Op, deadline: Deadline) -> list[dict[str, Any]]:
         return list(self._call(doing, "/v3/kv/range", asked, deadline).get("kvs", []))
@@ -345,8 +352,8 @@ class EtcdBackend:
 
     @staticmethod
     def _row(pair: Mapping[str, Any]) -> tuple[int, bytes]:
-        number = _LAST - int.from_bytes(b64decode(pair["key"])[-8:], "big")
-        return number, b64decode(pair.get("value", ""))
+        number = _LAST - int.from_bytes(_decoded(pair, "key")[-8:], "big")
+        return number, _decoded(pair)
 
 
 def _range(key: bytes) -> Op:
@@ -376,14 +383,33 @@ def _flat(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return flat
 
 
-def _pairs(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _pairs(answer: Mapping[str, Any], doing: str) -> list[dict[str, Any]]:
     response = answer.get("response_range")
-    return list(response.get("kvs", [])) if isinstance(response, Mapping) else []
+    if response is None:
+        raise _damaged(doing)
+    return list(response.get("kvs", []))
+
+
+def _decoded(pair: Mapping[str, Any], member: str = "value") -> bytes:
+    """Return the key of a pair, or its value, which is left out where it is empty."""
+    try:
+        return b64decode(pair.get(member, ""), validate=True)
+    except ValueError:
+        pass
+    raise _damaged("read")
+
+
+def _revision(answer: Mapping[str, Any], doing: str) -> int:
+    """Return the revision that an answer is of; 64-bit numbers are text in this gateway."""
+    revision = answer["header"].get("revision")
+    if not isinstance(revision, str) or not revision.isdecimal():
+        raise _damaged(doing)
+    return int(revision)
 
 
 def _damaged(doing: str) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"{TYPE_NAME}: {doing}: the answer is damaged",
         provider=TYPE_NAME,
-        hint="is there a proxy in between?",
+        hint="is there a proxy in between, or another server at that address?",
     )

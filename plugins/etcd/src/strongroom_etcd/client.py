@@ -22,7 +22,15 @@ from strongroom.errors import (
 )
 from strongroom.parallel import never_collect, renew_after_fork
 
-from strongroom_etcd.errors import AGAIN, LOGIN, TYPE_NAME, ServerError, translate
+from strongroom_etcd.errors import (
+    AGAIN,
+    EXHAUSTED,
+    LOGIN,
+    TYPE_NAME,
+    UNAVAILABLE,
+    ServerError,
+    translate,
+)
 from strongroom_etcd.http import HTTPConnection, LostError
 
 __all__ = ["Client"]
@@ -32,6 +40,8 @@ _LONGEST_PAUSE: Final = 1.0
 _LOGINS: Final = 2
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_CODES: Final = {429: EXHAUSTED, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
+"""What a proxy or balancer in between says by its status alone, as gRPC's codes."""
 
 
 class Client:
@@ -296,9 +306,24 @@ def _parsed(body: bytes) -> dict[str, Any]:
         answer = json.loads(body)
     except ValueError:
         answer = None
-    if not isinstance(answer, dict):
+    # Without a header it is another server's, such as `{}`, in which no secret is found.
+    if not isinstance(answer, dict) or not isinstance(answer.get("header"), dict) or not _is_sound(answer):
         raise LostError("what answers is not etcd's gateway")
     return answer
+
+
+def _is_sound(answer: Any) -> bool:
+    """Tell whether an answer, or one in a transaction's, is made as those of etcd are."""
+    if not isinstance(answer, dict):
+        return False
+    pairs, answers = answer.get("kvs", []), answer.get("responses", [])
+    return (
+        isinstance(pairs, list)
+        and isinstance(answers, list)
+        and all(isinstance(one, dict) and isinstance(one.get("key"), str) for one in pairs)
+        and all(isinstance(one.get("value", ""), str) for one in pairs)
+        and all(isinstance(one, dict) and all(map(_is_sound, one.values())) for one in answers)
+    )
 
 
 def _refusal(status: int, body: bytes, member: str) -> ServerError:
@@ -311,5 +336,5 @@ def _refusal(status: int, body: bytes, member: str) -> ServerError:
     code = fields.get("code", fields.get("grpc_code")) if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(code, int):
         what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
-        return ServerError(0, f"{member}: {what} (HTTP {status})")
+        return ServerError(_CODES.get(status, 0), f"{member}: {what} (HTTP {status})")
     return ServerError(code, str(fields.get("message") or fields.get("error") or ""))

@@ -19,7 +19,7 @@ __all__ = ["AGAIN", "DENIED", "LOGIN", "TYPE_NAME", "ServerError", "translate"]
 
 TYPE_NAME: Final = "etcd"
 
-INVALID, EXHAUSTED, UNAUTHENTICATED, DENIED, OUT_OF_RANGE = 3, 8, 16, 7, 11
+INVALID, EXHAUSTED, UNAUTHENTICATED, DENIED, OUT_OF_RANGE, UNAVAILABLE = 3, 8, 16, 7, 11, 14
 
 LOGIN: Final = (
     "invalid auth token",
@@ -28,7 +28,7 @@ LOGIN: Final = (
     "user name is empty",
 )
 """A new log-in may help, where there is a user to log in."""
-AGAIN: Final = frozenset({1, 2, 4, 13, 14})
+AGAIN: Final = frozenset({1, 2, 4, 13, UNAVAILABLE})
 """Codes of gRPC by which a member says that it cannot answer now: another one, or a later call, may."""
 _TOO_LARGE: Final = ("request is too large", "too many operations", "larger than max")
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from strongroom.deadlines import DeadlineExceededError, check_limits
 from strongroom.errors import ConfigurationError
@@ -22,6 +23,13 @@ __all__ = ["EtcdSecretProvider"]
 
 _ENDPOINT: Final = re.compile(r"https?://[^/@\s]+/?", re.IGNORECASE)
 _SPARE_BYTES: Final = 65_536
+
+
+def _is_endpoint(address: str) -> bool:
+    try:
+        return bool(_ENDPOINT.fullmatch(address)) and urlsplit(address).port != 0
+    except ValueError:  # its port is not a number, or too large a one
+        return False
 
 
 def _now() -> datetime:
@@ -91,7 +99,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
                 provider=self.type_name,
             )
         addresses = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-        if not addresses or not all(isinstance(one, str) and _ENDPOINT.fullmatch(one) for one in addresses):
+        if not addresses or not all(isinstance(one, str) and _is_endpoint(one) for one in addresses):
             raise ConfigurationError(
                 "etcd: each endpoint must be http:// or https://, a host, and mostly a port",
                 provider=self.type_name,

@@ -190,6 +190,10 @@ class Channel:
         if "method" in answer and "id" not in answer:
             self._unasked += 1
             return "it floods: notifications without end" if self._unasked > _UNASKED else None
+        # Some libraries write both members, one of them null.
+        if {"result", "error"} <= set(answer):
+            empty = next((name for name in ("error", "result") if answer[name] is None), "")
+            answer.pop(empty, None)
         number = answer.get("id")
         if type(number) is not int or ("result" in answer) == ("error" in answer):
             return "it talks nonsense: an object is not an answer of JSON-RPC 2.0"

@@ -272,13 +272,14 @@ class ExecSecretProvider(BaseProvider):
 
     def _within(self, call: Callable[[], Any], method: str, key: str | None) -> Any:
         about = f"exec: {method}" + (f" {show_key(key)}" if key is not None else "")
+        program = show_key(self._command[0])
         try:
             return call()
         except DeadlineExceededError:
-            reason = f"the program did not answer within {self._timeout:g} seconds"
+            reason = f"the program {program} did not answer within {self._timeout:g} seconds"
             hint = "see the logger strongroom.exec for what it says; a longer `timeout` may help"
         except ProgramEndedError as error:
-            reason = f"the program is gone: {error}"
+            reason = f"the program {program} is gone: {error}"
             hint = (
                 "call again: it is started again after a pause; the logger strongroom.exec has what it said"
             )
@@ -379,7 +380,8 @@ class ExecSecretProvider(BaseProvider):
 def _methods_of(capabilities: Any) -> frozenset[str]:
     """Return the methods beside the four that a program says it has, by their names or their capability's."""
     if isinstance(capabilities, Mapping):
-        capabilities = [one for name in ("capabilities", "methods") for one in capabilities.get(name) or ()]
+        listed = [one for name in ("capabilities", "methods") for one in capabilities.get(name) or ()]
+        capabilities = [*listed, *(name for name, has in capabilities.items() if has is True)]
     names = [one for one in capabilities if isinstance(one, str)] if isinstance(capabilities, list) else []
     found = {method for name in names for method in _METHODS.get(name, (name,))}
     return frozenset(found & _OPTIONAL)

@@ -3,7 +3,8 @@
 An entry is a file `NAME.gpg` below the store; `/` in a name is a folder, and `a` and `a/b` may both be there.
 The marker is `=_`. Escaped are the first character of a segment that begins with a dot or a dash, which would
 be a hidden file or an option, a `~` at the beginning, blanks at the ends of a segment, and the end `.gpg` or
-`.git` of one. What is too long for a file system is not a name.
+`.git` of one. A segment that a file system could not hold is split: its first part is a folder whose name
+ends in `=_+`.
 """
 
 from __future__ import annotations
@@ -13,21 +14,37 @@ from typing import Final
 
 from strongroom.keys import escaped, matching_key, unescaped
 
-__all__ = ["LONGEST", "key_of", "name_of"]
+__all__ = ["key_of", "name_of"]
 
 _MARKER: Final = "=_"
 _UNSAFE: Final = re.compile(r"(?<==)_|^[.~-]|^ +| +$|\.(?=(?:gpg|git|age)$)")
-LONGEST: Final = 250
+_GOES_ON: Final = f"{_MARKER}+"
+_LONGEST: Final = 250
 """Bytes of the longest segment, with room for the ending."""
 
 
 def name_of(key: str) -> str:
     """Return the name of the entry that is `key`."""
-    return "/".join(
-        _UNSAFE.sub(lambda found: escaped(_MARKER, found.group()), segment) for segment in key.split("/")
-    )
+    return "/".join(_split(_UNSAFE.sub(_escaped, segment)) for segment in key.split("/"))
 
 
 def key_of(name: str) -> str | None:
     """Return the key whose entry `name` is, or None where no key is."""
-    return matching_key(name, unescaped(_MARKER, name), name_of)
+    return matching_key(name, unescaped(_MARKER, name.replace(f"{_GOES_ON}/", "")), name_of)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return escaped(_MARKER, found.group())
+
+
+def _split(segment: str) -> str:
+    """Return a segment as it is, or in parts where it is too long, each of which is safe at its beginning."""
+    if len(segment.encode()) <= _LONGEST:
+        return segment
+    parts = [""]
+    for one in segment:
+        if len((parts[-1] + one).encode()) > _LONGEST - len(_GOES_ON):
+            parts.append(_UNSAFE.sub(_escaped, one))
+        else:
+            parts[-1] += one
+    return f"{_GOES_ON}/".join(parts)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from strongroom.errors import (
     ConflictError,
     SecretNotFoundError,
     StrongroomError,
+    TamperedError,
     ValidationError,
     show_key,
 )
@@ -25,7 +26,7 @@ from strongroom.parallel import present_in_parallel
 from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
 
-from strongroom_pass.names import LONGEST, key_of, name_of
+from strongroom_pass.names import key_of, name_of
 
 __all__ = ["PassSecretProvider"]
 
@@ -33,6 +34,15 @@ _PROGRAMS: Final = ("pass", "gopass")
 _ENDINGS: Final = (".gpg", ".age")
 _PARALLEL: Final = 8
 _UNUSABLE: Final = ("nusable public key", "No public key", "no assurance this key belongs")
+_DAMAGED: Final = (
+    "has been manipulated",
+    "no valid OpenPGP data",
+    "decrypt_message failed",
+    "nvalid packet",
+    "length invalid",
+    "unknown version",
+    "Checksum error",
+)
 _NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
 
 
@@ -75,6 +85,7 @@ class PassSecretProvider(BaseProvider):
 
         Raises:
             ValidationError: It is not text.
+            TamperedError: Its file is damaged, or was changed.
         """
         text = self._text(check_key(key))
         return text if self._whole else text.partition("\n")[0]
@@ -98,13 +109,13 @@ class PassSecretProvider(BaseProvider):
 
     def set_secret(self, key: str, value: str) -> None:
         self._checked(value, check_key(key))
-        with self._writing(key):
+        with self._writing():
             self._write(key, value)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         """Write where the entry is at `expected_version`; programs other than strongroom are not kept out."""
         self._checked(value, check_key(key))
-        with self._writing(key):
+        with self._writing():
             found = self._file(key)
             if (None if found is None else file_version(found.stat())) != expected_version:
                 raise ConflictError(
@@ -119,7 +130,7 @@ class PassSecretProvider(BaseProvider):
     def delete_secret(self, key: str) -> None:
         check_key(key)
         self._entry(key)
-        with self._writing(key):
+        with self._writing():
             self._entry(key)
             self._run(["rm", "--force", name_of(key)], "delete", key)
 
@@ -201,14 +212,7 @@ class PassSecretProvider(BaseProvider):
             raise SecretNotFoundError(key, provider=self.type_name)
         return file
 
-    def _writing(self, key: str) -> AbstractContextManager[None]:
-        if max(len(part.encode()) for part in name_of(key).split("/")) > LONGEST:
-            raise ValidationError(
-                f"pass: {show_key(key)} has a segment too long for the name of a file",
-                key=key,
-                provider=self.type_name,
-                hint=f"use segments of {LONGEST} bytes at most",
-            )
+    def _writing(self) -> AbstractContextManager[None]:
         if not self._store().is_dir():
             raise self._no_store()
         return folder_locked(self._store(), seconds=self._timeout, provider=self.type_name)
@@ -234,6 +238,8 @@ class PassSecretProvider(BaseProvider):
     def _text(self, key: str) -> str:
         self._entry(key)
         ended = self._run(["show", name_of(key)], "read", key)
+        if not ended.out:
+            self._check_empty(key)
         try:
             return ended.out.decode()
         except UnicodeDecodeError:
@@ -243,6 +249,23 @@ class PassSecretProvider(BaseProvider):
             key=key,
             provider=self.type_name,
             hint="store binary data as base64 text",
+        )
+
+    def _check_empty(self, key: str) -> None:
+        """Check that an entry without text was decrypted: gpg says nothing of a file that was cut off."""
+        if Path(self._found()).name != "pass":
+            return
+        options = f"{os.environ.get('PASSWORD_STORE_GPG_OPTS', '')} --status-fd=2"
+        variables = {"PASSWORD_STORE_GPG_OPTS": options}
+        if b"DECRYPTION_OKAY" not in self._run(["show", name_of(key)], "read", key, variables=variables).err:
+            raise self._damaged(key, "its file is cut off")
+
+    def _damaged(self, key: str, reason: str) -> TamperedError:
+        return TamperedError(
+            f"pass: the entry of {show_key(key)} is damaged, or was changed: {reason}",
+            key=key,
+            provider=self.type_name,
+            hint="put back a copy of its file, as from git, or set it again",
         )
 
     # --- the program ---
@@ -259,7 +282,14 @@ class PassSecretProvider(BaseProvider):
             hint="install one of them, or name it by `program`",
         )
 
-    def _run(self, words: list[str], doing: str, key: str, given: str = "") -> Ended:
+    def _run(
+        self,
+        words: list[str],
+        doing: str,
+        key: str,
+        given: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> Ended:
         try:
             ended = run_program(
                 [self._found(), *words],
@@ -268,7 +298,11 @@ class PassSecretProvider(BaseProvider):
                 given=given.encode(),
                 # gopass reads the same variable, and neither is to ask anybody.
                 environment=environment_for_programs(
-                    {"PASSWORD_STORE_DIR": str(self._store()), "GOPASS_NO_NOTIFY": "true"}
+                    {
+                        "PASSWORD_STORE_DIR": str(self._store()),
+                        "GOPASS_NO_NOTIFY": "true",
+                        **(variables or {}),
+                    }
                 ),
             )
         except DeadlineExceededError:
@@ -288,6 +322,8 @@ class PassSecretProvider(BaseProvider):
         # The whole of what was written, and each line of it.
         reason = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
         about = f"pass: {doing} {show_key(key)}: "
+        if doing == "read" and any(one in reason for one in _DAMAGED):
+            return self._damaged(key, reason)
         if any(one in reason for one in _NO_KEY):
             hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
             return AuthenticationError(f"{about}{reason}", key=key, provider=self.type_name, hint=hint)

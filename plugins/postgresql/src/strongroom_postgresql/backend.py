@@ -223,7 +223,7 @@ class PostgreSQLBackend:
     ) -> dict[bytes, bytes | None] | None:
         if sum(len(one.head) + len(one.body) for one in changes) > _BATCH_BYTES:
             raise SecretTooLargeError(
-                changes[0].name.hex(),
+                "",
                 f"{TYPE_NAME}: a batch is longer than {_BATCH_BYTES} bytes",
                 provider=TYPE_NAME,
             )

@@ -90,6 +90,9 @@ _WRONG: Final = re.compile(
     r"certificate verify failed|does not support SSL|root certificate file|server certificate for"
     r"|invalid sslmode|could not load"
 )
+_MALFORMED: Final = re.compile(
+    r"invalid integer value|invalid port number|invalid connection option|could not match \d+"
+)
 _UNKNOWN: Final = re.compile(
     r"could not translate host name|Name or service not known|nodename nor servname|No address associated"
 )
@@ -111,6 +114,8 @@ def connect_error(said: str, shown: str, *hidden: str | None) -> StrongroomError
         return ConfigurationError(message, provider=TYPE_NAME, hint="make the database, or mend the URL")
     if _FULL.search(said):
         return ThrottledError(message, provider=TYPE_NAME, hint="the server has no connection left")
+    if _MALFORMED.search(said):
+        return ConfigurationError(message, provider=TYPE_NAME, hint="mend the URL")
     if _WRONG.search(said):
         return ConfigurationError(
             message, provider=TYPE_NAME, hint="look at sslmode and sslrootcert in the URL"

@@ -417,19 +417,10 @@ class SopsSecretProvider(BaseProvider):
             return TamperedError(
                 f"{about}: it was changed behind sops' back", provider=self.type_name, hint=hint
             )
-        if "metadata not found" in said:
-            hint = f"encrypt it: sops encrypt --in-place {self._path.name}"
-            return ConfigurationError(
-                f"{about}: it is not encrypted by sops", provider=self.type_name, hint=hint
-            )
-        if ended.code in _SETUP or "no matching creation rules" in said or "no creation rules" in said:
-            hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
-            return ConfigurationError(
-                f"{about}: {redact_message(said, *hidden)}", provider=self.type_name, hint=hint
-            )
-        if "value-stdin" in said or "No help topic" in said:
-            hint = "install sops 3.11 or newer, which takes values on its standard input"
-            return ConfigurationError(f"{about}: this sops is too old", provider=self.type_name, hint=hint)
+        wrong = self._wrong(ended.code, said, hidden)
+        if wrong is not None:
+            what, hint = wrong
+            return ConfigurationError(f"{about}: {what}", provider=self.type_name, hint=hint)
         how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
         # What it says of a file that it cannot read may quote it.
         return BackendUnavailableError(
@@ -438,6 +429,23 @@ class SopsSecretProvider(BaseProvider):
             provider=self.type_name,
             hint="run it yourself: sops decrypt",
         )
+
+    def _wrong(self, code: int, said: str, hidden: Iterable[str]) -> tuple[str, str] | None:
+        """Return what is wrong with file, rules or program, and what to do; None where none of these is."""
+        if "metadata not found" in said:
+            return "it is not encrypted by sops", f"encrypt it: sops encrypt --in-place {self._path.name}"
+        if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
+            kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
+            return f"it is not a {kind} file that sops can read", "mend it, or put back a copy of it"
+        if code in _SETUP or "no matching creation rules" in said or "no creation rules" in said:
+            hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
+            return redact_message(said, *hidden), hint
+        if "value-stdin" in said or "No help topic" in said:
+            return (
+                "this sops is too old",
+                "install sops 3.11 or newer, which takes values on its standard input",
+            )
+        return None
 
     def _late(self, what: str) -> BackendUnavailableError:
         return BackendUnavailableError(f"sops: {what}", provider=self.type_name, hint="call again")

@@ -21,7 +21,8 @@ Path = tuple[str | int, ...]
 """The way to a leaf: names of members, and places in lists."""
 
 _MARKER: Final = "=_"
-_NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $")
+_NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $|^<(?=<$)")
+"""Among them `<<`, by which YAML merges one mapping into another."""
 _FLAT_MARKER: Final = "_0x"
 _FLAT: Final = NameCodec(_FLAT_MARKER, "A-Za-z0-9_", 1 << 20)
 _IN_CLEAR: Final = "_unencrypted"
