@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -421,7 +422,7 @@ def served(servers):
         yield Served(servers, registry)
 
 
-def test_an_engine_of_sqlalchemy_follows_a_lease(served):
+def test_an_engine_of_sqlalchemy_follows_a_lease(served, caplog):
     """A connection in use goes on, comes back to be closed, and the next one logs in as the new user."""
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import ProgrammingError
@@ -439,6 +440,9 @@ def test_an_engine_of_sqlalchemy_follows_a_lease(served):
         served.replace()
         assert served.user != first
         assert connection.scalar(who) == first
+        following._clock = hours_later
+    following._clock = time.monotonic
+    assert "was held for longer than the credentials of 'app' lived" in caplog.text
     assert engine.pool.checkedin() == 1
     with engine.connect() as connection:
         second = connection.scalar(who)
@@ -497,7 +501,11 @@ def test_an_async_engine_follows_a_lease(served):
     asyncio.run(run())
 
 
-def test_a_pool_of_psycopg_follows_a_lease(served):
+def hours_later():
+    return time.monotonic() + 7200
+
+
+def test_a_pool_of_psycopg_follows_a_lease(served, caplog):
     """The same for psycopg_pool."""
     from psycopg_pool import ConnectionPool
     from strongroom.integrations.psycopg import follow
@@ -519,6 +527,9 @@ def test_a_pool_of_psycopg_follows_a_lease(served):
             assert first == served.user
             served.replace()
             assert who(connection) == first
+            following._clock = hours_later
+        following._clock = time.monotonic
+        assert "was held for longer than the credentials of 'app' lived" in caplog.text
         with pool.connection() as connection:
             assert who(connection) == served.user != first
         served.replace()
@@ -539,7 +550,7 @@ def test_a_pool_of_psycopg_follows_a_lease(served):
     )
 
 
-def test_an_async_pool_of_psycopg_follows_a_lease(served):
+def test_an_async_pool_of_psycopg_follows_a_lease(served, caplog):
     """The same in an event loop."""
     from psycopg_pool import AsyncConnectionPool
     from strongroom.integrations.psycopg import follow
@@ -555,12 +566,15 @@ def test_an_async_pool_of_psycopg_follows_a_lease(served):
     async def run():
         target = f"host=127.0.0.1 port={served.servers.postgres.port} dbname=postgres"
         pool = AsyncConnectionPool(target, min_size=1, max_size=1, open=False)
-        follow(pool, served.registry, "app")
+        following = follow(pool, served.registry, "app")
         async with pool:
             async with pool.connection() as connection:
                 first = await who(connection)
                 served.replace()
                 assert await who(connection) == first
+                following._clock = hours_later
+            following._clock = time.monotonic
+            assert "was held for longer than the credentials of 'app' lived" in caplog.text
             async with pool.connection() as connection:
                 assert await who(connection) == served.user != first
             await pool.wait(30)  # no log-in is under way

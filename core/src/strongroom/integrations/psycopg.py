@@ -124,10 +124,19 @@ def follow(pool: Any, registry: Any, key: str, *, min_life: float | None = None)
         if plain_check is not None:
             await plain_check(connection)
 
+    plain_put = pool.putconn
+
+    def put(connection: Any) -> Any:  # what an asynchronous pool returns is awaited by its caller
+        if follower.came_back(stamps.get(connection, BEFORE)):
+            connection._expire_at = 0.0  # noqa: SLF001  # as above
+        return plain_put(connection)
+
+    pool.putconn = put
     pool.connection_class = FollowingAsync if asynchronous else Following
     pool._check = check_async if asynchronous else check  # noqa: SLF001  # as above
 
     def end() -> None:
+        pool.putconn = plain_put
         pool.connection_class, pool._check = plain_class, plain_check  # noqa: SLF001  # as above
 
     follower.when_closed(end)
