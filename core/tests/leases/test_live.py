@@ -17,6 +17,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     PermissionDeniedError,
     SecretNotFoundError,
+    StrongroomError,
     UnsupportedOperationError,
 )
 from strongroom.hooks import SecretHook
@@ -386,6 +387,37 @@ def test_a_lease_is_not_rotated(state):
         assert [one.key for one in rotation.rotate_due()] == ["plain/a"]
         assert [one.key for one in rotation.status()] == ["plain/a"]
     assert server.issued == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"expires_at": datetime(2126, 1, 1)}, "times without a zone"),  # noqa: DTZ001  # it is the test
+        ({"values": {"password": b"s3cret"}}, "values that are not text"),
+    ],
+)
+def test_a_lease_that_is_not_one_is_refused_and_given_back(changes, expected):
+    """A provider of somebody else's may make it; a renewal like that leads to another lease."""
+    driven = Driven()
+    plain = {name: getattr(driven.server, name) for name in ("issue_lease", "renew_lease")}
+
+    def replaced(lease):
+        names = ("id", "key", "values", "issued_at", "expires_at", "renewable")
+        return Lease(**{name: getattr(lease, name) for name in names} | changes)
+
+    def spoil(name):
+        setattr(driven.server, name, lambda given: replaced(plain[name](given)))
+
+    spoil("issue_lease")
+    with pytest.raises(StrongroomError, match=expected) as caught:
+        driven.user()
+    assert "s3cret" not in str(caught.value)
+    assert driven.server.alive() == []
+    driven.server.issue_lease = plain["issue_lease"]
+    assert driven.user() == "u2"
+    spoil("renew_lease")
+    driven.pass_seconds(10)
+    assert driven.user() == "u3"
 
 
 def test_an_end_in_another_age_is_waited_for():

@@ -308,6 +308,7 @@ class LiveLeases:
         def issue() -> Lease:
             lease = self._provider.issue_lease(key)
             issued.append(lease)
+            self._check(lease, key)
             if self._ledger is not None:  # at once: whatever ends this process, `lease sweep` knows of it
                 self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
             return lease
@@ -404,8 +405,7 @@ class LiveLeases:
             return
         try:
             with self._as(held.name[0]):
-                renew = partial(self._provider.renew_lease, held.lease)
-                renewed = self._observed("renew", held.name[1], renew)
+                renewed = self._observed("renew", held.name[1], partial(self._renew, held))
         except BackendUnavailableError:
             self._later(held)
             return
@@ -418,6 +418,22 @@ class LiveLeases:
             return
         held.last = True
         self._replace(held)
+
+    def _renew(self, held: _Held) -> Lease:
+        renewed = self._provider.renew_lease(held.lease)
+        self._check(renewed, held.name[1])
+        return renewed
+
+    def _check(self, lease: Lease, key: str) -> None:
+        """Raise where a lease is not what a `Lease` says of itself: anybody may make one."""
+        if lease.issued_at.tzinfo is None or lease.expires_at.tzinfo is None:
+            wrong = "has times without a zone"
+        elif not all(isinstance(one, str) for pair in lease.values.items() for one in pair):
+            wrong = "has values that are not text"
+        else:
+            return
+        name = getattr(self._provider, "type_name", type(self._provider).__name__)
+        raise StrongroomError(f"{name}: the lease of {show_key(key)} {wrong}", key=key, provider=name)
 
     def _renewed(self, held: _Held, renewed: Lease) -> None:
         started = held.checked
