@@ -363,13 +363,13 @@ def test_a_name_that_is_still_being_deleted_is_waited_for(make):
 
 
 def test_a_name_that_is_deleted_for_longer_than_the_deadline_can_be_tried_again(make, skipped_time):
-    provider = make(force_delete=True, timeout=30.0)  # so long that no request is let go
+    provider = make(force_delete=True, timeout=10.0)  # so long that no request is let go
     provider._connection.pause = skipped_time.pause
     aws_rules.lingering["k"] = math.inf
     for call in (provider.set_secret, provider.stage_secret, lambda k, v: provider.set_secret_if(k, v, None)):
         with pytest.raises(BackendUnavailableError, match=r"try again|before the deadline"):
             call("k", "new")
-    assert skipped_time.passed <= 3 * 30.0  # no pause goes beyond the deadline of its call
+    assert skipped_time.passed <= 3 * 10.0  # no pause goes beyond the deadline of its call
 
 
 # --- values and names ---

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import BackendUnavailableError, SecretTooLargeError, ValidationError
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES, decode, encode
 
 values = st.text() | st.text().map(lambda text: EMPTY_MARK + text) | st.just(EMPTY_MARK * 2)
-derandomized = settings(derandomize=True, deadline=None)
 
 
-@derandomized
-@given(values)
+@holds_for(values)
 def test_values_come_back_and_none_is_kept_empty(value):
     text = encode("k", value)
     assert text
     assert decode("k", text, named=True) == value
 
 
-@derandomized
-@given(values)
+@holds_for(values)
 def test_text_of_other_tools_is_itself(value):
     if value and not value.startswith(EMPTY_MARK):
         assert encode("k", value) == value

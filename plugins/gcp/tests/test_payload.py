@@ -1,25 +1,22 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds_for
 from strongroom.errors import BackendUnavailableError, SecretTooLargeError, ValidationError
 from strongroom_gcp.payload import EMPTY_MARK, MAX_BYTES, check_crc, decode, encode
 
 values = st.text() | st.text().map(lambda text: EMPTY_MARK.decode() + text) | st.just(EMPTY_MARK.decode() * 2)
-derandomized = settings(derandomize=True, deadline=None)
 
 
-@derandomized
-@given(values)
+@holds_for(values)
 def test_values_come_back_and_no_payload_is_empty(value):
     data = encode("k", value)
     assert data
     assert decode("k", data) == value
 
 
-@derandomized
-@given(values)
+@holds_for(values)
 def test_text_of_other_tools_is_itself(value):
     if value and not value.startswith(EMPTY_MARK.decode()):
         assert encode("k", value) == value.encode()

@@ -28,7 +28,7 @@ from strongroom.errors import (
     PermissionDeniedError,
 )
 from strongroom.testing.faults import FaultProxy, ends_in_time
-from strongroom_redis import RedisCacheStore
+from strongroom_redis import RedisCacheStore, subscriber
 from tls_front import TlsFront
 from valkey_server import ValkeyServer, free_port
 
@@ -404,6 +404,15 @@ class TestHearing:
         soon(lambda: subscription.alive)
         soon(lambda: heard.count(None) >= 2)
         store.close()
+
+    def test_closing_waits_for_no_ping(self, start, heard, monkeypatch):
+        """The thread that hears is woken; it would wait for a message until it is time to ask for one."""
+        monkeypatch.setattr(subscriber, "_PING_SECONDS", 3600)
+        store = RedisCacheStore(start().url, timeout_seconds=5)
+        subscription = store.subscribe(heard.append)
+        soon(lambda: heard == [None])
+        store.close()
+        assert not subscription._thread.is_alive()
 
     def test_so_is_one_whose_server_is_gone(self, start, heard):
         server = start()

@@ -66,6 +66,8 @@ class Listener:
         """End it; a second call is harmless."""
         self._ended.set()
         if os.getpid() == self._process and threading.current_thread() is not self._thread:
+            if (client := self._client) is not None:
+                disconnect(client)  # so that the thread waits for no message until it is time for a ping
             self._thread.join(SILENT_SECONDS)
 
     def _run(self) -> None:
