@@ -18,13 +18,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import importlib_metadata
+import importlib_metadata  # noqa: F401  # see below
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Its first import takes the place of the standard library's finder of metadata. Within a run of pytester that
 # is undone by half, and no later test of the process finds a distribution: moto's server does not start.
-assert importlib_metadata
 
 # Hundreds of tests start a Python: without its caches each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
