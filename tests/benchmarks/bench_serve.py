@@ -1,7 +1,6 @@
 """`strongroom serve` beside the OpenBao server behind it, asked directly and through `bao proxy`, all in one run.
 
-The limits hold what is reached on a busy machine. The goals are 0.5 of OpenBao and 0.35 of its proxy for a cached
-read, and for the first answer no more than the proxy takes.
+The limits are the goals: what misses one is reported.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ def _beside(bao: BaoServer, folder: Path) -> list[dict[str, Any]]:
         memory = [one.resident_bytes() for one in (ours, proxy)]
         direct.close()
     return [
-        row("serve: cached read / OpenBao directly", mine, theirs, 0.9, unit="µs"),
-        row("serve: cached read / through bao proxy", mine, through, 0.65, unit="µs"),
+        row("serve: cached read / OpenBao directly", mine, theirs, 0.5, unit="µs"),
+        row("serve: cached read / through bao proxy", mine, through, 0.35, unit="µs"),
         row("serve: processor time a read, 64 connections / OpenBao's", *work, 1.0, unit="µs"),
         {
             "name": "serve: memory with 10,000 cached secrets / bao proxy's",
@@ -79,7 +78,7 @@ def _beside(bao: BaoServer, folder: Path) -> list[dict[str, Any]]:
             "limit": 0.6,
             "detail": f"{memory[0] >> 20} MiB against {memory[1] >> 20} MiB",
         },
-        row("serve: processor time to the first answer / bao proxy's", *map(min, starts), 3.0),
+        row("serve: processor time to the first answer / bao proxy's", *map(min, starts), 1.0),
     ]
 
 

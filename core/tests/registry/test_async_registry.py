@@ -71,6 +71,25 @@ def test_a_remembered_value_is_answered_without_a_thread(backend):
     asyncio.run(main())
 
 
+def test_what_takes_no_waiting_is_had_without_it_and_what_does_is_fetched_meanwhile(backend):
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        assert own.get_secret_nowait("key/1") is None  # its pipeline was not used before
+        await own.get_secret("key/1")
+        assert own.get_secret_nowait("key/1") == "value 1"
+        backend.gate.clear()
+        assert own.get_secret_nowait("key/2") is None
+        await once_entered(backend)
+        backend.gate.set()
+        assert await own.get_secret("key/2") == "value 2"
+        assert len(backend.threads) == 2
+        plain = registry_of(backend)
+        await plain.get_secret("key/1")
+        assert plain.get_secret_nowait("key/1") is None
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "around",
     [

@@ -61,12 +61,16 @@ class Reply:
 
 
 class Served:
-    """A running server. `ask` sends one request over a kept connection."""
+    """A running server. `ask` sends one request over a kept connection.
 
-    def __init__(self, spec, *, unix=None, app=App, **options):
+    Without `recorded` no hook watches, so that what a cache has is answered at once.
+    """
+
+    def __init__(self, spec, *, unix=None, app=App, recorded=True, **options):
         self.registry = spec if isinstance(spec, SecretProviderRegistry) else SecretProviderRegistry(spec)
         self.recorder = Recorder()
-        self.registry.add_hook(self.recorder)
+        if recorded:
+            self.registry.add_hook(self.recorder)
         config = config_of(self.registry.serve_options(), "spec")
         self.backend = Backend(self.registry, config)
         self.app = app(self.backend, **options)

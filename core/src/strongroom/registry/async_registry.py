@@ -102,6 +102,22 @@ class AsyncSecretRegistry(ProcessBound):
                 await asyncio.wait_for(flight.settled(), timeout)
             mine = NonBlockingRead([*mine.waited_for, flight])
 
+    def get_secret_nowait(self, key: str) -> str | None:
+        """Return the value of `key` where that takes no waiting, else None; for callers in the event loop.
+
+        A fetch that the value needs has begun then: `get_secret` waits for it. Raises as that does.
+        """
+        pipeline = self._registry.assembled_pipeline(key)
+        if pipeline is None or not self._answers_in_the_loop(pipeline):
+            return None
+        token = turn.set(_FIRST_TURN)
+        try:
+            return pipeline.get_secret(key)
+        except WouldBlock:
+            return None
+        finally:
+            turn.reset(token)
+
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there."""
         return await self._call(self._registry.get_secrets, list(keys))

@@ -33,17 +33,23 @@ from strongroom.errors import (
 __all__ = [
     "DENIED",
     "Answer",
+    "as_fields",
     "as_json",
     "bad_request",
     "data_answer",
     "errors",
+    "header_fields",
     "not_allowed",
     "of_error",
+    "request_id",
+    "secret_answer",
+    "secret_parts",
     "time_text",
 ]
 
 _log = logging.getLogger("strongroom.serve")
 _JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
 CAS_MISMATCH = "check-and-set parameter did not match the current version"
 
 
@@ -91,11 +97,27 @@ def data_answer(data: Mapping[str, Any] | None, status: int = 200, **more: Any) 
 
 def secret_answer(members: bytes, metadata: bytes) -> Answer:
     """Return the envelope around a secret, whose parts are JSON already: it is what is answered most."""
-    return Answer(
-        200,
-        b'{"request_id":"%b","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":%b,"metadata":%b},'
-        b'"wrap_info":null,"warnings":null,"auth":null}' % (request_id().encode(), members, metadata),
+    before, behind = secret_parts(members, metadata)
+    return Answer(200, before + request_id().encode() + behind)
+
+
+def secret_parts(members: bytes, metadata: bytes) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the request's id in the envelope around a secret."""
+    return b'{"request_id":"', (
+        b'","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":%b,"metadata":%b},'
+        b'"wrap_info":null,"warnings":null,"auth":null}' % (members, metadata)
     )
+
+
+def header_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return all header fields of an answer."""
+    return [answer.kind, _NO_STORE, (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+
+
+def as_fields(length: int) -> bytes:
+    """Return the header fields of an answer that is JSON of this length, a line each."""
+    fields = (_JSON, _NO_STORE, (b"content-length", b"%d" % length))
+    return b"".join(b"%b: %b\r\n" % one for one in fields)
 
 
 def _envelope(data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,10 +133,19 @@ def _envelope(data: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+_ids: list[str] = []
+
+
 def request_id() -> str:
     """Return a new id, in the form of a UUID."""
-    text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    try:
+        return _ids.pop()
+    except IndexError:
+        text = os.urandom(16 * 256).hex()  # many at once: asking the system costs more than all the rest
+        each = [text[at : at + 32] for at in range(0, len(text), 32)]
+        made = [f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}" for one in each]
+        _ids.extend(made[1:])
+        return made[0]
 
 
 def time_text(moment: datetime | None) -> str:

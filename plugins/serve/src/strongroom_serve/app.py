@@ -25,6 +25,7 @@ from strongroom_serve.answers import (
     as_json,
     bad_request,
     errors,
+    header_fields,
     not_allowed,
     of_error,
 )
@@ -34,6 +35,7 @@ from strongroom_serve.config import Client
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
 from strongroom_serve.metrics import Metrics
+from strongroom_serve.repeats import Repeats
 from strongroom_serve.request import Body, Refused, Request
 from strongroom_serve.ui import PREFIX, Pages
 
@@ -41,8 +43,8 @@ __all__ = ["App"]
 
 _log = logging.getLogger("strongroom.serve")
 _BEARER: Final = b"bearer "
+_OK: Final = 200
 _THROTTLED: Final = 429
-_NO_STORE: Final = (b"cache-control", b"no-store")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _CLOSE: Final = (b"connection", b"close")
 _NOT_OFFERED: Final = frozenset({"config", "delete", "destroy", "detailed-metadata", "subkeys", "undelete"})
@@ -76,6 +78,7 @@ class App:
         self.kv = KeyValue(backend)
         self.records = KeyValue(backend, Records(backend))
         self.health = Health(backend)
+        self.repeats = Repeats(backend, self.metrics)
         self._engine = f"/v1/{backend.config.mount}/"
         self._mount = f"{vault_sys.MOUNTS}/{backend.config.mount}"
 
@@ -118,11 +121,10 @@ class App:
             self.done(backend)
         self.metrics.requests.add(*labels, str(answer.status))
         self.metrics.duration.observe(time.perf_counter() - started)
-        length = (b"content-length", b"%d" % len(answer.body))
-        headers = [answer.kind, _NO_STORE, length, *answer.headers]
         if _CLOSE in answer.headers:
             scope["strongroom.close"]()
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        start = {"type": "http.response.start", "status": answer.status, "headers": header_fields(answer)}
+        await send(start)
         shown = answer.body if scope["method"] != "HEAD" else b""
         await send({"type": "http.response.body", "body": shown})
         if not body.ended and answer.status != _THROTTLED:
@@ -285,7 +287,11 @@ class App:
         kv = self.records if target.operation != "list" and is_reserved(key) else self.kv
         match target.operation:
             case "get":
-                return await kv.read(asker, key)
+                repeats = self.repeats  # that of the reading whose rules were asked
+                answer = await kv.read(asker, key)
+                if answer.status == _OK and request.sent is not None and not is_reserved(key):
+                    repeats.note(request.sent, asker, key)
+                return answer
             case "history":
                 return await kv.read_version(asker, key, target.version)
             case "set":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.asgi.protocol import _CACHED_SERVER_HEADER, ASGIProtocol, _get_cached_date_header
 from gunicorn.config import Config
 
 from strongroom_serve.answers import as_json
@@ -21,6 +22,7 @@ _HEAD_SECONDS: Final = 15.0
 _BODY_SECONDS: Final = 60
 _IDLE_SECONDS: Final = 75
 _MOST_CONNECTIONS: Final = 4096
+_OK_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 class _Log:
@@ -112,6 +114,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(connections)
         self._is_tcp = is_tcp
         self._peer: tuple[bool, int | None, str] = (is_tcp, None, "-")
+        self._sent: tuple[bool, int | None, bytes] | None = None
+        """All bytes of the request under way, and from whom, where they came at once, alone."""
+        self._has_part = False
+        """Whether a part of a request has come, and not the end of its headers."""
+        self._answered_at = -math.inf
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._is_last = False
@@ -134,20 +141,69 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._current_request is None and self._head_timer is None:
-            self._arm_head_timer()
+        if self._current_request is not None or self._has_part:
+            super().data_received(data)
+            return
+        # Between two requests: nothing of the one that comes has been read.
+        sent = (self._is_tcp, self._peer[1], data)
+        if self._is_answered(sent):
+            return
         super().data_received(data)
+        if self._has_part:
+            if self._head_timer is None and not self._closed:
+                self._arm_head_timer()
+        elif not self._closed and not self._callback_parser.remaining():
+            self._sent = sent
+
+    def _is_answered(self, sent: tuple[bool, int | None, bytes]) -> bool:
+        """Answer a request that was answered before, and tell whether it was."""
+        if self._closed or not self.worker.alive or self._finishing_calls or self._flow_control.write_paused:
+            return False
+        answer = self.worker.asgi.repeats.answer(sent)
+        if answer is None:
+            return False
+        fields, body = answer
+        date = _get_cached_date_header()
+        self._safe_write(b"".join((_OK_LINE, fields, _CACHED_SERVER_HEADER, date, b"\r\n", body)))
+        self._answered_at = self.worker.loop.time()
+        if self._head_timer is not None:  # that of the first request of the connection
+            self._cancel_head_timer()
+            self._arm_keepalive_timer()
+        return True
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        if self._current_request is None:
+            self._has_part, self._sent = True, None
+        goes_on: bool = super()._feed_callback_parser(data)
+        return goes_on
 
     def _on_headers_complete(self) -> bool:
+        self._has_part = False
         self._cancel_head_timer()
         skips: bool = super()._on_headers_complete()
         return skips
+
+    def _keepalive_timeout(self) -> None:
+        left = self._answered_at + self._keepalive - self.worker.loop.time()
+        if left > 0:  # requests that were answered at once did not set the timer
+            self._keepalive_handle = self.worker.loop.call_later(left, self._keepalive_timeout)
+        else:
+            super()._keepalive_timeout()
 
     def _build_http_scope(self, *given: Any) -> dict[str, Any]:
         scope: dict[str, Any] = super()._build_http_scope(*given)
         scope["strongroom.peer"] = self._peer
         scope["strongroom.close"] = self._close_after_answer
+        scope["strongroom.sent"] = self._sent if self._is_plain(given[0]) else None
         return scope
+
+    def _is_plain(self, request: Any) -> bool:
+        """Tell whether a request has no body, and its connection is kept: so it is known by its bytes."""
+        return (
+            (request.method, request.version) == ("GET", (1, 1))
+            and not (request.content_length or request.chunked)
+            and not self._will_close(request, False)
+        )
 
     def _close_after_answer(self) -> None:
         self._is_last = True
@@ -195,7 +251,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         self._head_timer = None
         if self._current_request is None and not self._closed:
             self._send_error_response(408, "")
-            self._keepalive_timeout()
+            super()._keepalive_timeout()
 
 
 _REASONS: Final = {

@@ -38,7 +38,7 @@ from strongroom_serve.answers import (
 from strongroom_serve.asking import Asker, Backend, Records
 from strongroom_serve.numbers import History
 
-__all__ = ["KeyValue", "members_of", "text_of"]
+__all__ = ["KeyValue", "is_unrouted", "members_of", "metadata_of", "shown", "text_of"]
 
 VALUE: Final = "value"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -118,7 +118,7 @@ class KeyValue:
                 return ABSENT
             return await self._gone(asker, key, error)
         number, created = await self._number_of(asker, key, value)
-        return secret_answer(_shown(asker, value), _metadata_json(number, created))
+        return secret_answer(shown(asker, value), metadata_of(number, created))
 
     async def read_version(self, asker: Asker, key: str, number: int) -> Answer:
         """Answer `GET data/KEY?version=N`."""
@@ -138,7 +138,7 @@ class KeyValue:
                 return ABSENT
             info = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
             return data_answer({"data": None, "metadata": info | {"version": number}}, 404)
-        return secret_answer(_shown(asker, value), _metadata_json(number, time_text(one.created_at)))
+        return secret_answer(shown(asker, value), metadata_of(number, time_text(one.created_at)))
 
     async def write(self, asker: Asker, key: str, body: Any) -> Answer:
         """Answer `POST data/KEY`."""
@@ -406,7 +406,8 @@ def _cas(options: Mapping[str, Any]) -> int | None:
     raise ValueError("`options.cas` must be a whole number from 0")
 
 
-def _shown(asker: Asker, value: str) -> bytes:
+def shown(asker: Asker, value: str) -> bytes:
+    """Return the members that a value is answered as, as JSON."""
     return _as_value(value) if asker.exact else members_of(value)
 
 
@@ -423,7 +424,8 @@ def _children(prefix: str, keys: Iterable[str]) -> set[str]:
     return children
 
 
-def _metadata_json(number: int, created: str) -> bytes:
+def metadata_of(number: int, created: str) -> bytes:
+    """Return the metadata of a live version, as JSON."""
     return (
         b'{"created_time":"%b","custom_metadata":null,"deletion_time":"","destroyed":false,"version":%d}'
         % (created.encode(), number)

@@ -69,6 +69,7 @@ class Request:
         uid: The user at the other end of a Unix socket; None on TCP.
         is_tcp: Whether it came over TCP.
         secure: Whether it came through TLS.
+        sent: All of it, where it may be known by that when it comes again; else None.
         problem: Why its path cannot be read, which is then empty; empty where it can.
     """
 
@@ -82,6 +83,7 @@ class Request:
         "peer",
         "problem",
         "secure",
+        "sent",
         "uid",
     )
 
@@ -92,6 +94,7 @@ class Request:
         self._receive = receive
         self.secure = scope["scheme"] == "https"
         self.is_tcp, self.uid, self.peer = scope["strongroom.peer"]
+        self.sent: tuple[bool, int | None, bytes] | None = scope["strongroom.sent"]
         self.path, self.problem = _decoded(scope["raw_path"])
 
     def header(self, name: bytes) -> bytes | None:
