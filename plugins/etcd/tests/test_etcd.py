@@ -538,6 +538,7 @@ def test_a_server_that_is_another(status, body, expected):
                 with pytest.raises(expected) as caught:
                     call()
                 assert type(caught.value) is expected
+                assert caught.value.hint
                 assert VALUE not in str(caught.value)
         finally:
             other.shutdown()

@@ -40,7 +40,7 @@ _TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], st
         BackendUnavailableError,
         "compact, defragment, then `etcdctl alarm disarm`; nothing was written",
     ),
-    (EXHAUSTED, ("too many requests",), ThrottledError, None),
+    (EXHAUSTED, ("too many requests",), ThrottledError, "ask less often, or cache"),
     (
         DENIED,
         ("permission denied",),
