@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 from strongroom.integrations.keyring import key_for
 
+KEYRING = "import runpy; runpy.run_module('keyring', run_name='__main__', alter_sys=True)"
 
-def test_keyrings_own_command_writes_and_reads_through_the_spec(tmp_path):
+
+def test_keyrings_own_command_writes_and_reads_through_the_spec(tmp_path, warm_python):
     spec = tmp_path / "strongroom.yaml"
     spec.write_text(
         "version: 1\n"
@@ -22,7 +23,7 @@ def test_keyrings_own_command_writes_and_reads_through_the_spec(tmp_path):
 
     def run(*command, text=None):
         return subprocess.run(
-            [sys.executable, *command],
+            [warm_python, "-c", *command],
             env=environment,
             input=text,
             capture_output=True,
@@ -30,9 +31,9 @@ def test_keyrings_own_command_writes_and_reads_through_the_spec(tmp_path):
             check=False,
         )
 
-    written = run("-m", "keyring", "set", "https://example.org/", "user", text="from-strongroom\n")
+    written = run(KEYRING, "set", "https://example.org/", "user", text="from-strongroom\n")
     assert written.returncode == 0, written.stderr
-    read = run("-m", "keyring", "get", "https://example.org/", "user")
+    read = run(KEYRING, "get", "https://example.org/", "user")
     assert (read.returncode, read.stdout) == (0, "from-strongroom\n"), read.stderr
-    listed = run("-c", "import strongroom; print(strongroom.SecretProviderRegistry().list_secrets())")
+    listed = run("import strongroom; print(strongroom.SecretProviderRegistry().list_secrets())")
     assert listed.stdout.strip() == str([key_for("https://example.org/", "user")])

@@ -519,7 +519,7 @@ def test_a_whole_list_or_batch_ends_at_its_deadline(server, mount):
         FaultProxy(int(server.url.rpartition(":")[2]), latency=0.2) as wire,
         VaultSecretProvider(server.url, server.token, mount) as direct,
         VaultSecretProvider(
-            f"http://127.0.0.1:{wire.port}", server.token, mount, max_connections=2, timeout=30, deadline=1
+            f"http://127.0.0.1:{wire.port}", server.token, mount, max_connections=2, timeout=30, deadline=0.4
         ) as provider,
     ):
         direct.set_secrets(keys)
