@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from strongroom import (
     generate_key,
 )
 from strongroom.cache import MemoryCacheStore
+from strongroom.cache.resilient_store import ResilientStore
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -375,3 +377,40 @@ def _cipher():
     from strongroom import AESGCMEncryption
 
     return AESGCMEncryption(generate_key())
+
+
+FORGETTING = {
+    "a write": lambda middleware: middleware.set_secret("key", "newer"),
+    "invalidate": lambda middleware: middleware.invalidate("key"),
+    "clear": CachingMiddleware.clear,
+    "drop_all": lambda middleware: middleware.cache.drop_all(),
+}
+
+
+@pytest.mark.parametrize("forget", FORGETTING.values(), ids=FORGETTING)
+def test_what_was_read_from_the_second_level_in_the_middle_of_forgetting_is_forgotten_too(
+    forget, inner, clock, monkeypatch
+):
+    """Another thread reads where this process has forgotten the value and the store has it still."""
+    store = MemoryCacheStore(clock=clock)
+    subscribe = store.subscribe  # what is dropped is heard of much later
+    monkeypatch.setattr(store, "subscribe", lambda _: subscribe(lambda name: None))
+    middleware = CachingMiddleware(inner, 300, l2=store, clock=clock)
+    assert middleware.get_secret("key") == "value"
+    read_between = []
+
+    def after_a_read(method):
+        def called(store, names):
+            other = threading.Thread(target=lambda: read_between.append(middleware.get_secret("key")))
+            other.start()
+            other.join()
+            method(store, names)
+
+        return called
+
+    inner.set_secret("key", "newer")
+    for name in ("drop", "clear"):
+        monkeypatch.setattr(ResilientStore, name, after_a_read(getattr(ResilientStore, name)))
+    forget(middleware)
+    assert read_between == ["value"]  # it was in the second level
+    assert middleware.get_secret("key") == "newer"

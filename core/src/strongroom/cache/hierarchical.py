@@ -165,6 +165,7 @@ class HierarchicalSecretCache(ProcessBound):
         tenant = current_tenant()
         self._l1.forget(tenant, key)
         self._drop([key])
+        self._l1.forget(tenant, key)  # who read in between may have found it in the store
 
     def drop(self, source: str) -> None:
         """Drop from the store what was read from `source`, by any tenant and through any pipeline."""
@@ -177,6 +178,7 @@ class HierarchicalSecretCache(ProcessBound):
         """Forget everything of every tenant, in the store as well: also what other caches read there."""
         self._l1.forget_all()
         self._store.clear(self._sealing.mark_spaces())
+        self._l1.forget_all()  # see `invalidate`
 
     def forget_everywhere(self, key: str) -> None:
         """Forget `key` of every tenant in this process."""
@@ -203,6 +205,7 @@ class HierarchicalSecretCache(ProcessBound):
         if not self._is_named():
             return  # nothing of this tenant is known by its name there
         self._store.clear(self._sealing.namespaces(current_tenant()))
+        self._l1.invalidate_prefix(prefix)  # see `invalidate`
 
     def clear(self) -> None:
         """Forget everything of the active tenant, in the store as well."""

@@ -240,13 +240,10 @@ class CachingMiddleware(WriteObserver):
         """Forget what was read from `source`, of every tenant: here at once, and in the second level."""
         if self._places and source.place not in self._places:
             return
-        self.cache.forget_everywhere(source.key)
-        with self._noting:
-            renamed = list(self._renamed.get(source, ()))
-        for tenant, key in renamed:
-            self.cache.forget(tenant, key)
+        self._forget_source(source)
         if self._shared is not None:
             self._shared.drop(self._text_of(source))
+            self._forget_source(source)  # who read in between may have found it in the second level
 
     def drop_all(self, places: frozenset[str]) -> None:
         """Forget all that is read from one of `places`, of every tenant: here, and in the second level."""
@@ -304,6 +301,14 @@ class CachingMiddleware(WriteObserver):
         self.cache.forget(current_tenant(), key)
         for source in sources:
             self.drop(source)
+
+    def _forget_source(self, source: Source) -> None:
+        """Forget what was read from `source` in this process."""
+        self.cache.forget_everywhere(source.key)
+        with self._noting:
+            renamed = list(self._renamed.get(source, ()))
+        for tenant, key in renamed:
+            self.cache.forget(tenant, key)
 
     def _source_texts(self, key: str) -> list[str]:
         return [self._text_of(source) for source in self._sources(key)]
