@@ -15,6 +15,7 @@ import pytest
 import trustme
 from aws_front import GOOD, Front, refusal, success, value
 from botocore import xform_name
+from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -489,3 +490,19 @@ def test_what_an_answer_must_tell_is_in_the_services_own_model(service):
         if parts:
             entries = shape.members[member]
             assert set(parts) <= set(getattr(entries, "member", entries).members)
+
+
+@pytest.mark.parametrize(
+    "code", ["UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException"]
+)
+def test_changed_keys_are_tried_at_once(fronted, code):
+    """A refused login is tried again with what the references of the keys bring in by then, and no sooner."""
+    now = ["old"]
+    given = {"secret_access_key": ReferencedText("old", lambda: now[0])}
+    provider, front = fronted(refusal(400, code), refusal(400, code), value("v"), timeout=30, **given)
+    with pytest.raises(AuthenticationError):
+        provider.get_secret("k")
+    assert len(front.asked) == 1
+    now[0] = "new"
+    assert provider.get_secret("k") == "v"
+    assert len(front.asked) == 3

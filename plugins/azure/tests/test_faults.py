@@ -12,6 +12,7 @@ import pytest
 import trustme
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure_store import Refusal
+from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -21,7 +22,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 from strongroom.testing.faults import damaged, ends_in_time
-from strongroom_azure import AzureSecretProvider
+from strongroom_azure import AzureSecretProvider, credentials
 
 # Python's ssl leaves a socket open whose other end is reset before the handshake, here until the collector comes.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
@@ -466,3 +467,32 @@ def test_a_redirect_takes_no_token_elsewhere(bench):
     bench.server.can(302, b"", Location="https://127.0.0.1:1/elsewhere")
     error = _ends_in_time(lambda: bench.provider(timeout=PAUSES).get_secret("k"), Exception)
     assert not isinstance(error, SecretNotFoundError)
+
+
+def test_a_changed_client_secret_is_tried_at_once(monkeypatch):
+    """A refused login is tried again with what the reference of its secret brings in by then."""
+
+    class Refusing:
+        def __init__(self, members):
+            self.members = members
+
+        def get_token(self, *_, **__):
+            if self.members["client_secret"] != "good":
+                raise ClientAuthenticationError("AADSTS7000215: Invalid client secret provided.")
+            return "token"
+
+        get_token_info = get_token
+
+        def close(self):
+            closed.append(self.members["client_secret"])
+
+    closed, now = [], ["stale"]
+    monkeypatch.setattr(credentials, "build", Refusing)
+    described = {"method": "client_secret", "tenant_id": "t", "client_id": "c"}
+    login = credentials.Login({**described, "client_secret": ReferencedText("stale", lambda: now[0])})
+    with pytest.raises(ClientAuthenticationError):
+        login.get_token("scope")
+    now[0] = "good"
+    assert login.get_token("scope") == login.get_token_info("scope") == "token"
+    login.close()
+    assert closed == ["stale", "good"]

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from etcd_server import EtcdServer, cluster
 from log_listener import listening
 from strongroom import SecretProviderRegistry, SecretRotation
+from strongroom.credentials import ReferencedText
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -669,3 +670,15 @@ def test_errors_hold_no_value(make):
     with pytest.raises(StrongroomError) as caught:
         provider.set_secret("key", VALUE)
     assert VALUE not in f"{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
+
+
+def test_a_changed_password_is_tried_at_once(make, guarded):
+    """A refused login is tried again with what the password's reference brings in by then."""
+    now = ["pw-stale"]
+    password = ReferencedText("pw-stale", lambda: now[0])
+    provider = make(guarded.url, username="writer", password=password, prefix="app/")
+    with pytest.raises(AuthenticationError):
+        provider.get_secret("key")
+    now[0] = "pw-writer"
+    provider.set_secret("key", "1")
+    assert provider.get_secret("key") == "1"

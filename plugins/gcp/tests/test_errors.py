@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import google.auth.exceptions
 import google.auth.transport.grpc  # so that its classes are walked too
 import google.oauth2.credentials  # as above
@@ -9,9 +11,11 @@ import grpc
 import pytest
 import requests.exceptions
 from google.api_core import exceptions as core
+from google.cloud import secretmanager_v1 as sm
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
-from strongroom.deadlines import DeadlineExceededError
+from strongroom.credentials import ReferencedText
+from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -22,7 +26,9 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.errors import TABLE, kind_of, message_of, retry_after, translate, unreadable_state
+from strongroom_gcp.service import Service
 
 VALUE = "hunter2-correct-horse"
 HOMES = ("google.api_core.exceptions", "google.auth.exceptions", "requests.exceptions")
@@ -141,3 +147,39 @@ def test_a_value_that_a_cut_would_leave_the_beginning_of_is_not_told():
     value = "correct-horse-" * 100
     ours = translate(core.InvalidArgument(f"cannot store {value}"), doing="writing", key="k", hidden=value)
     assert "correct" not in f"{ours} {ours.__cause__} {ours.__cause__!r}"
+
+
+def test_a_changed_key_is_tried_at_once():
+    """A refused login is tried again with what the key's reference brings in by then."""
+
+    class Client:
+        transport = SimpleNamespace(kind="rest")
+
+        def __init__(self, key):
+            self.key = key
+
+        def get_secret(self, **_):
+            if self.key != "good":
+                raise google.auth.exceptions.RefreshError("invalid_grant")
+            return sm.Secret(name="projects/p/secrets/k")
+
+    now = ["stale"]
+    used = Client("stale")
+    service = Service(used, DeadlineExecutor(), newer=lambda: Client(now[0]) if now[0] != "stale" else None)
+    ask = lambda: service.call("get_secret", {"name": "projects/p/secrets/k"}, Deadline(30), doing="reading")  # noqa: E731  # called twice
+    with pytest.raises(AuthenticationError):
+        ask()
+    now[0] = "good"
+    assert ask().name == "projects/p/secrets/k"
+
+
+def test_the_key_of_a_reference_is_the_one_of_now():
+    keys = ['{"type": "service_account", "n": "1"}', '{"type": "service_account", "n": "2"}', "not a key"]
+    now = keys[:1]
+    text = ReferencedText(keys[0], lambda: now[0])
+    provider = GCPSecretProvider("project-1", credentials=text)
+    assert provider._connection._key_of_now()["n"] == "1"
+    now[0] = keys[1]
+    assert provider._connection._key_of_now()["n"] == "2"
+    now[0] = keys[2]
+    assert provider._connection._key_of_now() is None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pykeepass import PyKeePass
+from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -336,3 +337,13 @@ def test_a_deleted_entry_takes_the_attachments_along_that_are_its_alone(path, pr
     assert attachments_of(path) == ({"b": b"b's", "c": b"shared"}, 2)
     provider.delete_secret("b")
     assert attachments_of(path) == ({"c": b"shared"}, 1)
+
+
+def test_a_changed_master_password_is_tried_at_once(path):
+    now = ["not the master"]
+    with KeePassSecretProvider(path, ReferencedText("not the master", lambda: now[0])) as provider:
+        with pytest.raises(DecryptionError):
+            provider.list_secrets()
+        now[0] = PASSWORD
+        provider.set_secret("a", "v")
+        assert provider.get_secret("a") == "v"

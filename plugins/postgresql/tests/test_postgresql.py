@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 from strongroom import SecretRotation
 from strongroom.cli import main
+from strongroom.credentials import ReferencedText
 from strongroom.encryption.keys import generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -614,3 +616,19 @@ def test_doctor_tells_a_wrong_key_from_no_store_and_reading_from_writing(
 
 def test_psycopg_is_the_one_that_is_installed():
     assert psycopg.__version__.startswith("3.")
+
+
+@pytest.mark.parametrize("where", ["password", "url"])
+def test_a_changed_password_is_tried_at_once(url, server, where):
+    """A refused login is tried again with what its reference brings in by then, by the watch's connection too."""
+    stale = url.replace(server.password, "stale-pw")
+    now = [stale if where == "url" else "stale-pw"]
+    given = ReferencedText(now[0], lambda: now[0])
+    options = {"url": given} if where == "url" else {"url": url, "password": given}
+    with PostgreSQLSecretProvider(**options, schema=f"t{uuid.uuid4().hex}", encryption_key=KEY) as provider:
+        with pytest.raises(AuthenticationError) as caught:
+            provider.set_secret("key", VALUE)
+        assert "stale-pw" not in f"{caught.value!r}{caught.value.__context__!r}"
+        now[0] = url if where == "url" else server.password
+        provider.set_secret("key", VALUE)
+        assert provider.get_secret("key") == VALUE

@@ -19,6 +19,7 @@ from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, ho
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.cache.single_flight import FetchResult
 from strongroom.cli.app import run_app
+from strongroom.credentials import ReferencedText
 from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     AuthenticationError,
@@ -134,6 +135,24 @@ class TestRefusals:
             assert "hunter" not in f"{error!r} {error}"
             error = error.__cause__ or error.__context__
         store.close()
+
+    def test_a_changed_password_is_tried_at_once(self, guarded):
+        """A refused login is tried again with what the password's reference brings in by then."""
+        now = ["hunter99"]
+        password = ReferencedText("hunter99", lambda: now[0])
+        with RedisCacheStore(guarded.url, password=password, timeout_seconds=10) as store:
+            with pytest.raises(AuthenticationError):
+                store.get("a:b")
+            now[0] = "hunter22"
+            store.set("a:b", b"data", 60)
+            assert store.get("a:b") == b"data"
+            # A listener asks at each connection, whatever calls have met.
+            with contextlib.closing(
+                RedisCacheStore(guarded.url, password=password, timeout_seconds=10)
+            ) as other:
+                heard = threading.Event()
+                with contextlib.closing(other.subscribe(lambda _: heard.set())):
+                    assert heard.wait(60)
 
     def test_a_password_of_the_url_or_of_the_options(self, guarded):
         url = guarded.url.replace("redis://", "redis://:hunter22@")

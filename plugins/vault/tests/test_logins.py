@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from log_listener import listening
 from strongroom import SecretProviderRegistry
+from strongroom.credentials import ReferencedText
 from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, ThrottledError
 from strongroom.hooks import SecretHook
 from strongroom_vault import VaultSecretProvider, refusals
@@ -515,7 +516,11 @@ def role(server, mount, policy, enabled):
     def login(secret=made):
         return {"method": "approle", "role_id": role_id, "secret_id": secret, "mount_point": path}
 
-    login.good = made
+    def single_use():
+        assert server.client.adapter.post(f"/v1/auth/{path}/role/app", json={"secret_id_num_uses": 1}).ok
+        return approle.generate_secret_id("app", mount_point=path)["data"]["secret_id"]
+
+    login.good, login.single_use = made, single_use
     return login
 
 
@@ -591,3 +596,42 @@ def test_a_server_that_is_down_is_no_refusal(relay, server, mount, role):
             provider.get_secret("k")
         relay.answers.clear()
         provider.set_secret("k", VALUE)
+
+
+def test_a_changed_reference_is_tried_at_once(relay, server, mount, role):
+    """A dead id is shown once; what its reference brings in later is shown by the next read, for all threads."""
+    now = ["stale-by-reference"]
+    auth = {**role(), "secret_id": ReferencedText("stale-by-reference", lambda: now[0])}
+    with VaultSecretProvider(relay.url, auth=auth, mount_point=mount) as provider:
+        for _ in range(5):
+            with pytest.raises(AuthenticationError):
+                provider.get_secret("k")
+        assert relay.logins() == 1
+        now[0] = role.good
+        provider.set_secret("k", VALUE)
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(provider.get_secret, ["k"] * 16)) == {VALUE}
+        assert relay.logins() == 2
+
+
+def test_a_dead_token_is_replaced_by_what_its_reference_brings_in(relay, server, mount):
+    dead = server.client.auth.token.create()["auth"]["client_token"]
+    server.client.auth.token.revoke(dead)
+    now = [dead]
+    token = ReferencedText(dead, lambda: now[0])
+    with VaultSecretProvider(relay.url, token, mount_point=mount) as provider:
+        with pytest.raises(AuthenticationError, match="not good") as caught:
+            provider.set_secret("k", VALUE)
+        assert dead not in f"{caught.value!r}{caught.value.__context__!r}"
+        now[0] = server.client.token
+        provider.set_secret("k", VALUE)
+        assert provider.get_secret("k") == VALUE
+
+
+def test_a_single_use_id_serves_sixteen_threads(relay, server, mount, role):
+    """One thread logs in with it, the others wait for its token: nobody shows it a second time."""
+    single = role.single_use()
+    with VaultSecretProvider(relay.url, auth={**role(), "secret_id": single}, mount_point=mount) as provider:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda at: provider.set_secret(f"k{at}", VALUE), range(16)))
+        assert relay.logins() == 1

@@ -305,6 +305,8 @@ class Assembly:
             self.chain(source), name=source, hooks=[*self.hooks, *self.pipeline_hooks(source)]
         )
         try:
+            if reference.past_caches:
+                pipeline.invalidate(reference.name)
             value = pipeline.get_secret(reference.name)
             return value if reference.field is None else member_of(value, reference.name, reference.field)
         except SecretNotFoundError as error:

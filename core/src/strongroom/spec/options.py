@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +82,7 @@ def prepare_options(
     """
     data = _options_data(node)
     unresolved: list[Complaint] = []
+    brought_in: dict[NodePath, str] = {}
     lone: set[NodePath] = set()
     for path, scalar in node.scalars():
         if path == ("type",) or not references.has_reference(scalar.value):
@@ -92,11 +94,24 @@ def prepare_options(
             unresolved.extend((path, str(problem)) for problem in error.args)
         else:
             _put(data, path, resolved)
+            brought_in[path] = text
             if references.is_lone_reference(text):
                 lone.add(path)
     if unresolved:
         raise OptionsError(unresolved)
     model = _validated(plugin.config, data, lone)
+    options = _members_of(model, plugin, folder)
+    again = partial(references.with_reference, environ=environ, folder=folder, read_secret=read_secret)
+    for path, text in brought_in.items():
+        _let_know(options, path, partial(again, text=text))
+    for name, inner in parts_of(plugin, node):
+        options[name] = _prepared_part(
+            name, inner, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
+        )
+    return options
+
+
+def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for field, info in plugin.config.model_fields.items():
         name = info.alias or field
@@ -104,10 +119,6 @@ def prepare_options(
             options[name] = _placed(getattr(model, field), folder)
         except ConfigurationError as error:  # a `~` of a user without a home
             raise OptionsError([((name,), str(error))]) from None
-    for name, inner in parts_of(plugin, node):
-        options[name] = _prepared_part(
-            name, inner, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
-        )
     return options
 
 
@@ -249,6 +260,19 @@ def _placed(value: Any, folder: Path) -> Any:
         placed = {name: _placed(getattr(value, name), folder) for name in type(value).model_fields}
         return value.model_copy(update=placed)
     return value
+
+
+def _let_know(options: Any, path: NodePath, made: Callable[[str], str]) -> None:
+    """Replace the text at `path`, where it still is text, by what `made` makes of it."""
+    *way, last = path
+    try:
+        for part in way:
+            options = options[part]
+        value = options[last]
+        if isinstance(value, str) and type(options) in {dict, list}:
+            options[last] = made(value)
+    except (LookupError, TypeError):
+        return  # what its plugin's model has made of it is not looked into
 
 
 def _get(data: Any, path: NodePath) -> Any:

@@ -212,12 +212,15 @@ class Options:
         if kind == "mapping":
             return {name: self._value(one, read_secret) for name, one in value.items()}
         if kind == "members":
-            return Members({name: self._value(one, read_secret) for name, one in value.items()})
+            # Those of a model do not know what brought them in, here as on the whole way.
+            found = {name: self._value(one, read_secret) for name, one in value.items()}
+            return Members({name: str(one) if isinstance(one, str) else one for name, one in found.items()})
         if kind == "reference":
-            text = references.resolve(
-                self._recalled.slice(value), environ=os.environ, folder=self.folder, read_secret=read_secret
-            )
-            return self._placed(fitted(text, *more))
+            where: Any = {"environ": os.environ, "folder": self.folder, "read_secret": read_secret}
+            written_text = self._recalled.slice(value)
+            found = self._placed(fitted(references.resolve(written_text, **where), *more))
+            is_text = isinstance(found, str)
+            return references.with_reference(found, written_text, **where) if is_text else found
         if kind == "part":
             from strongroom.spec.plan import Part
 

@@ -10,13 +10,15 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from pathlib import Path
 
 from strongroom._frozen import frozen
-from strongroom.errors import ConfigurationError
+from strongroom.credentials import ReferencedText
+from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths.ownership import distrust
 from strongroom.paths.user_home import expanded
+from strongroom.tenancy import TenantContext, current_tenant
 
 __all__ = [
     "BadReferenceError",
@@ -29,6 +31,7 @@ __all__ = [
     "parse",
     "references",
     "resolve",
+    "with_reference",
 ]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -52,6 +55,8 @@ class Reference:
     default: str | None = None
     pipeline: str = ""
     field: str | None = None
+    past_caches: bool = False
+    """Whether what is kept somewhere of the secret does not do."""
 
 
 def no_secret(reference: Reference) -> str:
@@ -159,6 +164,37 @@ def resolve(
     if missing:
         raise UnresolvedError(*missing)
     return "".join(pieces)
+
+
+def with_reference(
+    value: str,
+    text: str,
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    read_secret: Callable[[Reference], str],
+) -> ReferencedText:
+    """Return `value`, which the references in `text` brought in, so that it can be brought in again.
+
+    That happens on behalf of the tenant of now, whoever asks.
+    """
+    tenant = current_tenant()
+
+    def past_caches(reference: Reference) -> str:
+        name, pipeline, field = reference.name, reference.pipeline, reference.field
+        return read_secret(Reference("secret", name, pipeline=pipeline, field=field, past_caches=True))
+
+    def bring_in() -> str | None:
+        try:
+            if tenant is None:
+                return resolve(text, environ=environ, folder=folder, read_secret=past_caches)
+            with TenantContext(tenant):
+                return resolve(text, environ=environ, folder=folder, read_secret=past_caches)
+        except (UnresolvedError, StrongroomError):
+            return None
+
+    # In a context of its own: a deadline or an actor of the caller is not that of this reading.
+    return ReferencedText(value, lambda: Context().run(bring_in))
 
 
 def _variable(reference: Reference, environ: Mapping[str, str]) -> str:

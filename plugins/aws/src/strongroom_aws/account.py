@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.credentials import newest
 from strongroom.deadlines import check_limits
 from strongroom.errors import ConfigurationError
 
@@ -49,6 +50,10 @@ class Account:
             raise ConfigurationError(
                 problem, provider=provider, hint="give both, or neither and use the SDK's own chain"
             )
+
+    def newest(self) -> Account:
+        """Return it as the references in it bring it in now."""
+        return Account(**{one.name: newest(getattr(self, one.name)) for one in fields(self)})
 
     @property
     def account_of_role(self) -> str | None:

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 from strongroom.clients import call_with_retries
 from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
-from strongroom.errors import BackendUnavailableError, PermissionDeniedError, StrongroomError, ThrottledError
+from strongroom.errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    PermissionDeniedError,
+    StrongroomError,
+    ThrottledError,
+)
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_aws.account import Account, client_of, session_of
@@ -132,7 +138,7 @@ class Connection:
         self.pace = Pace()
         self.pause = time.sleep
         self._service = service
-        self._account = account
+        self._given = self._account = account
         self._runner = DeadlineExecutor()
         self._sending = threading.local()
         self._session: Any = None
@@ -179,8 +185,11 @@ class Connection:
         from strongroom_aws import errors
 
         retried = False
+        used = self._account
 
         def send() -> Any:
+            nonlocal used
+            used = self._account
             try:
                 answer = self._runner.run(lambda: self._send(operation, parameters, deadline), deadline)
             except Exception as error:
@@ -195,6 +204,8 @@ class Connection:
             nonlocal retried
             if isinstance(ours, ThrottledError):
                 self.pace.throttled()
+            if isinstance(ours, AuthenticationError):
+                return self._has_newer(used)
             not_done = errors.was_not_done(failed)
             retried = retried or not not_done
             lasting = not isinstance(ours, BackendUnavailableError) or errors.is_permanent(failed)
@@ -210,6 +221,18 @@ class Connection:
             asked_to_wait=self._asked_to_wait,
             pause=self.pause,
         )
+
+    def _has_newer(self, used: Account) -> bool:
+        """Tell whether there is a login other than the one that was refused: what references bring in now."""
+        newer = self._given.newest()
+        if newer == used:
+            return False
+        with self._lock:
+            if self._account != newer:
+                self._account = newer
+                # Calls under way end with what they have; it is not closed under them.
+                self._client = self._session = None
+        return True
 
     def hold_back(self, seconds: float, deadline: Deadline) -> bool:
         """Wait, and return True; return False at once where the deadline does not allow that."""

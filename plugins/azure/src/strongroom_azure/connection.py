@@ -59,9 +59,8 @@ class Connection(SharedClient["Service"]):
         given = self._options.credential
         if _is_ready(given):
             return given
-        login = logins.build(given if given is not None else {"method": "default"})
-        if hasattr(login, "close"):
-            opened.callback(login.close)
+        login = logins.Login(given if given is not None else {"method": "default"})
+        opened.callback(login.close)
         return login
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
 
 PUBLIC_CLOUD = "login.microsoftonline.com"
@@ -85,6 +86,53 @@ def build(credential: Mapping[str, Any]) -> Any:
         provider="azure",
         hint="check its members; `az login --service-principal` takes the same ones",
     )
+
+
+class Login:
+    """A described login; where it is refused, it is tried once with what its references bring in by now.
+
+    Args:
+        described: The login without problems, with its references.
+
+    Raises:
+        ConfigurationError: azure-identity refuses a member.
+    """
+
+    def __init__(self, described: Mapping[str, Any]) -> None:
+        self._described = described
+        self._made: list[Any] = []
+        self._current = self._make(described)
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """Return a token, as azure-identity's credentials do."""
+        return self._asked("get_token", *scopes, **options)
+
+    def get_token_info(self, *scopes: str, **options: Any) -> Any:
+        """Return a token with more about it, as azure-identity's credentials do."""
+        return self._asked("get_token_info", *scopes, **options)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for one in self._made:
+            one.close()
+
+    def _make(self, members: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+        made = build(members)
+        self._made.append(made)
+        return members, made
+
+    def _asked(self, method: str, *scopes: str, **options: Any) -> Any:
+        from azure.core.exceptions import ClientAuthenticationError
+
+        members, login = self._current
+        try:
+            return getattr(login, method)(*scopes, **options)
+        except ClientAuthenticationError:
+            newer = newest(self._described)
+            if newer == members or problem(newer) is not None:
+                raise
+        self._current = self._make(newer)
+        return getattr(self._current[1], method)(*scopes, **options)
 
 
 def _arguments(method: str, members: dict[str, Any]) -> dict[str, Any]:

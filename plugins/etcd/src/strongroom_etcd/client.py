@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.clients import redact_message
+from strongroom.credentials import newest
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor
 from strongroom.errors import (
     AuthenticationError,
@@ -65,7 +66,7 @@ class Client:
         most: int,
     ) -> None:
         self._endpoints = list(endpoints)
-        self._login = (username, password)
+        self._given = self._login = (username, password)
         self._files = tls
         self._most = most
         self._at = 0
@@ -241,6 +242,7 @@ class Client:
             return self._token or None
 
     def _authenticated(self, username: str, password: str, deadline: Deadline) -> str:
+        """Return a token; a refused login is tried again with what its references bring in now."""
         connection = self._open(deadline)
         body = json.dumps({"name": username, "password": password}).encode()
         try:
@@ -253,6 +255,10 @@ class Client:
         if error.says("authentication is not enabled"):
             return ""  # then everybody may do everything
         if error.says("authentication failed"):
+            name, word = newest(self._given)
+            if name is not None and (name, word or "") != (username, password):
+                self._login = (name, word)
+                return self._authenticated(name, word or "", deadline)
             raise AuthenticationError(
                 f"{TYPE_NAME}: log in as {username}: {error.said}",
                 provider=TYPE_NAME,

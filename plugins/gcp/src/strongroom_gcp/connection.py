@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from strongroom.clients import leave_connections
+from strongroom.credentials import newest
 from strongroom.deadlines import SharedClient
-from strongroom.errors import BackendUnavailableError, StrongroomError
+from strongroom.errors import BackendUnavailableError, ConfigurationError, StrongroomError
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp.options import Options
@@ -24,6 +25,7 @@ class Connection(SharedClient["Service"]):
         super().__init__(options.timeout, options.deadline)
         self._options = options
         self.login: Any = None
+        self._used: Mapping[str, Any] | None = None
         self._forked = False
 
     def leave(self) -> None:
@@ -57,23 +59,53 @@ class Connection(SharedClient["Service"]):
         client_options = dict(options.client_options)
         if options.location and not options.ready:
             client_options.setdefault("api_endpoint", f"secretmanager.{options.location}.rep.googleapis.com")
-        self.login = self._credentials()
+        self._used = self._key()
+        self.login = self._credentials(self._used)
         client = service.make_client(self.login, options.transport, client_options)
         if not options.ready:
             opened.callback(client.transport.close)
-        # gRPC's own threads were not there while the parent forked: it is not relied upon for deadlines.
-        return service.Service(client, self._runner, guarded=self._forked)
 
-    def _credentials(self) -> Any:
+        def newer() -> Any:
+            """Return a client with the key of now; None where that is the one that was used."""
+            key = self._key_of_now()
+            if key is None or key == self._used:
+                return None
+            login = self._credentials(key)
+            made = service.make_client(login, options.transport, client_options)
+            self._opened.callback(made.transport.close)
+            self._used, self.login = key, login
+            return made
+
+        # gRPC's own threads were not there while the parent forked: it is not relied upon for deadlines.
+        return service.Service(client, self._runner, guarded=self._forked, newer=newer)
+
+    def _key(self) -> Mapping[str, Any] | None:
+        """Return the key that the options have, as it is now; None where they have none.
+
+        Raises:
+            ConfigurationError: What a file or reference holds now is not a key.
+        """
+        file, given = self._options.credentials_file, self._options.credentials
+        if file is not None:
+            return logins.read(file)
+        if isinstance(given, str):
+            return logins.parse(newest(given), "credentials")
+        return newest(given) if isinstance(given, Mapping) else None
+
+    def _key_of_now(self) -> Mapping[str, Any] | None:
+        try:
+            return self._key()
+        except ConfigurationError:  # then the one that was used stands
+            return None
+
+    def _credentials(self, key: Mapping[str, Any] | None) -> Any:
         """Return the login, given or found; None where the transport or an API key brings it."""
         from strongroom_gcp import service
 
         options = self._options
-        if options.credentials_file is not None:
-            source = f"credentials_file {options.credentials_file}"
-            return logins.build(logins.read(options.credentials_file), source)
-        if isinstance(options.credentials, Mapping):
-            return logins.build(options.credentials, "credentials")
+        if key is not None:
+            file = options.credentials_file
+            return logins.build(key, "credentials" if file is None else f"credentials_file {file}")
         if options.credentials is not None or options.ready or options.client_options.get("api_key"):
             return options.credentials
         return service.find_credentials(options.client_options.get("quota_project_id"))

@@ -69,7 +69,7 @@ def checked(**given: Any) -> Options:
     options = Options(
         **{
             **given,
-            "credentials": _parsed(given["credentials"]),
+            "credentials": _parsable(given["credentials"]),
             "credentials_file": _path(given["credentials_file"]),
             "client_options": _mapping(given["client_options"]),
             "replication": _locations(given["replication"]),
@@ -125,8 +125,10 @@ def _check_transport(options: Options) -> None:
         )
 
 
-def _parsed(credentials: Any) -> Any:
-    return logins.parse(credentials, "credentials") if isinstance(credentials, str) else credentials
+def _parsable(credentials: Any) -> Any:
+    if isinstance(credentials, str):
+        logins.parse(credentials, "credentials")  # kept as text: its reference may bring in another one later
+    return credentials
 
 
 def _path(file: str | Path | None) -> Path | None:

@@ -6,6 +6,7 @@ Importing this module imports the SDK.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from strongroom.clients import call_with_retries, check_answer, is_permanent
 from strongroom.deadlines import Deadline, DeadlineExecutor
 from strongroom.errors import (
+    AuthenticationError,
     BackendUnavailableError,
     SecretNotFoundError,
     StrongroomError,
@@ -136,11 +138,14 @@ class Service:
         runner: DeadlineExecutor,
         *,
         guarded: bool = False,
+        newer: Callable[[], Any] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.client = client
+        self._newer = newer
         self.transport = str(client.transport.kind)
         self._runner = runner
+        self._lock = threading.Lock()  # a forked child has a service of its own
         self.pause = sleep
         # gRPC keeps to its deadline by itself, name look-up, login and dripping servers included.
         self._send = self._send_grpc if self.transport == "grpc" and not guarded else self._send_guarded
@@ -218,12 +223,19 @@ class Service:
             hidden: A value that is sent and must not appear in any text.
             explain: Gives a better error for what the call raised, or None.
         """
-        method = getattr(self.client, rpc)
+        used = self.client
 
         def send() -> Any:
-            answer = self._send(method, request, deadline)
+            nonlocal used
+            used = self.client
+            answer = self._send(getattr(used, rpc), request, deadline)
             _check_complete(rpc, request, answer)
             return answer
+
+        def may_help(failed: Exception, ours: StrongroomError) -> bool:
+            if isinstance(ours, AuthenticationError):
+                return self._has_newer(used)
+            return _may_help(failed, ours, repeatable=repeatable)
 
         return call_with_retries(
             send,
@@ -231,10 +243,17 @@ class Service:
             translate=lambda failed: (
                 explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
             ),
-            may_help=lambda failed, ours: _may_help(failed, ours, repeatable=repeatable),
+            may_help=may_help,
             asked_to_wait=errors.retry_after,
             pause=self.pause,
         )
+
+    def _has_newer(self, used: Any) -> bool:
+        """Tell whether there is a client other than the one whose login was refused, with the key of now."""
+        with self._lock:
+            if self.client is used and (newer := self._newer()) is not None:
+                self.client = newer
+            return self.client is not used
 
     def _send_grpc(self, method: Any, request: dict[str, Any], deadline: Deadline) -> Any:
         # `retry=None`: the client's own retries go on for 60 s whatever the timeout.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from strongroom.credentials import newest
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
     BackendUnavailableError,
@@ -79,7 +80,7 @@ class KeePassSecretProvider(BaseProvider):
                 f"keepass: the field {show_key(field)} cannot be a secret", provider=self.type_name
             )
         self._path = Path(path).expanduser().absolute()
-        self._password = password
+        self._given = self._password = password
         self._key_file = None if key_file is None else Path(key_file).expanduser().absolute()
         self._field = field.lower() if field.lower() in {"password", "username", "url", "notes"} else field
         self._timeout = timeout
@@ -274,6 +275,9 @@ class KeePassSecretProvider(BaseProvider):
             failed = self._error(error)
         else:
             return opened
+        if isinstance(failed, DecryptionError) and (now := newest(self._given)) != self._password:
+            self._password, self._derived = now, None
+            return self._opened(data)
         raise failed
 
     def _credentials(self) -> dict[str, Any]:

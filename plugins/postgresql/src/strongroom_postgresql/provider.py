@@ -11,8 +11,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from strongroom.credentials import newest
 from strongroom.deadlines import DeadlineExceededError, check_limits
-from strongroom.errors import ConfigurationError
+from strongroom.errors import AuthenticationError, ConfigurationError
 from strongroom.parallel import forks_wait
 from strongroom.sealed import SealedSecretProvider, StoreKeySource
 
@@ -94,8 +95,9 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
             )
         _, _, own = (match["user"] or "").partition(":")
         self._where = match["rest"].partition("?")[0] or "the local server"
-        self._url, self._username, self._password = url, username, password
-        self._hidden = (password, own or None, unquote(own) or None)
+        self._url, self._given = url, (url, username, password)
+        self._login = self._given
+        self._hidden = [password, own or None, unquote(own) or None]
         self._schema = schema
         self._most = max_connections
         self._pooler = pooler
@@ -154,14 +156,37 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         )
 
     def _connected(self, seconds: float) -> psycopg.Connection[Any]:
+        """Connect; where the login is refused, once more with what its references bring in by now."""
         import psycopg
 
-        given = {"user": self._username, "password": self._password}
+        from strongroom_postgresql.errors import connect_error
+
+        used = self._login
+        try:
+            return self._logged_in(used, seconds)
+        except psycopg.OperationalError as error:
+            if not isinstance(connect_error(str(error), ""), AuthenticationError):
+                raise
+            newer = newest(self._given)
+            if newer == used:
+                raise
+        _, _, own = (match["user"] if (match := _URL.fullmatch(newer[0])) else "").partition(":")
+        self._hidden += [newer[2], own or None, unquote(own) or None]
+        self._login = newer
+        return self._logged_in(newer, seconds)
+
+    def _logged_in(
+        self, login: tuple[str, str | None, str | None], seconds: float
+    ) -> psycopg.Connection[Any]:
+        import psycopg
+
+        url, username, password = login
+        given = {"user": username, "password": password}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if "connect_timeout=" not in self._url:
+        if "connect_timeout=" not in url:
             options["connect_timeout"] = max(2, ceil(seconds))
         return psycopg.Connection.connect(
-            self._url,
+            url,
             autocommit=True,
             prepare_threshold=None,
             fallback_application_name="strongroom",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
 
 __all__ = ["Options", "check", "connect", "disconnect", "load"]
@@ -44,6 +45,10 @@ class Options:
     def userinfo(self) -> str:
         """Return user and password of the URL, as one puts them in place: with a colon, unquoted."""
         return ":".join(unquote(one) for one in _userinfo(self.url).split(":", 1))
+
+    def newest(self) -> Options:
+        """Return them as the references in them bring them in now."""
+        return Options(**{one.name: newest(getattr(self, one.name)) for one in fields(self)})
 
     def address(self) -> str:
         """Return the URL without user and password."""

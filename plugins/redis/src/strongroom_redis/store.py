@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar
 
 from strongroom.deadlines import Deadline, DeadlineExceededError, DeadlineExecutor, check_limits
 from strongroom.errors import (
+    AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
     ConflictError,
@@ -86,7 +87,7 @@ class RedisCacheStore:
         timeout_seconds: float = 0.4,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._options = Options(
+        self._given = self._options = Options(
             url,
             username,
             password,
@@ -200,8 +201,8 @@ class RedisCacheStore:
 
     def subscribe(self, callback: Callable[[str | None], object]) -> Listener:
         """Call `callback` with each name that anybody drops, None for any, from a thread of its own."""
-        own = replace(self._options, retries=0, timeout=min(self._timeout, SILENT_SECONDS))
-        listener = Listener(lambda: connect(own), self._channel, callback)
+        limits: dict[str, Any] = {"retries": 0, "timeout": min(self._timeout, SILENT_SECONDS)}
+        listener = Listener(lambda: connect(replace(self._given.newest(), **limits)), self._channel, callback)
         self._listeners.append(listener)
         return listener
 
@@ -276,7 +277,22 @@ class RedisCacheStore:
                 return
 
     def _call(self, doing: str, call: Callable[[Any], T]) -> T:
-        """Return what `call` returns of the client, or raise strongroom's error; within the time-out."""
+        """Return what `call` returns of the client, or raise strongroom's error; within the time-out.
+
+        Where the login is refused, it is tried again with what its references bring in by now.
+        """
+        used = self._options
+        try:
+            return self._tried(doing, call)
+        except AuthenticationError:
+            newer = self._given.newest()
+            if newer == used:
+                raise
+        self._options = newer
+        self._let_go()
+        return self._tried(doing, call)
+
+    def _tried(self, doing: str, call: Callable[[Any], T]) -> T:
         if self._client is None:
             self.prepare()
         with self._breaker.attempt() as open_:

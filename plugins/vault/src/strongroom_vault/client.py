@@ -140,7 +140,7 @@ class VaultClient:
         except PermissionDeniedError as error:
             if says_denied(error) or self._alive(call, token):
                 raise
-        if self.login.can_log_in:
+        if self.login.can_replace(token):
             newer = self.login.replace(token, send, call)
             try:
                 return ask(newer)

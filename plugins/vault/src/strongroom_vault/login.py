@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from strongroom.credentials import newest
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -67,6 +68,7 @@ class Login:
 
     def __init__(self, token: str | None, auth: Mapping[str, Any] | None) -> None:
         self._auth = check_auth(auth) if auth is not None else None
+        self._given = token
         self._token = token
         self._renew_at: float | None = None
         self._ends_at: float | None = None
@@ -83,6 +85,10 @@ class Login:
     @property
     def can_log_in(self) -> bool:
         return self._auth is not None
+
+    def can_replace(self, dead: str) -> bool:
+        """Tell whether there may be another token than `dead`: by a login, or by the token's reference."""
+        return self._auth is not None or self._token != dead or newest(self._given) != dead
 
     def present(self) -> tuple[str | None, float | None]:
         """Return the token in use and when it ends, of the monotonic clock; None where that is not known."""
@@ -189,7 +195,11 @@ class Login:
         return None
 
     def _log_in(self, send: Send, call: Any) -> None:
-        auth = self._auth or {}
+        if self._auth is None:
+            self._token = newest(self._given)
+            return
+        # As they are now: a login with what is no longer good counts towards the lock of a role or user.
+        auth = newest(self._auth)
         method = auth["method"]
         if method == "token_file":
             self._token, self._renew_at, self._ends_at, self._uses = _read(auth["path"]), None, None, None

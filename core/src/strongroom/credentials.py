@@ -1,0 +1,54 @@
+"""Options that references brought in, as they are now: what a component logs in with may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+__all__ = ["ReferencedText", "newest"]
+
+T = TypeVar("T")
+
+
+class ReferencedText(str):
+    """Text of an option that references in a spec brought in, and how to bring it in again.
+
+    It is text like any other; copied, pickled or changed, it is plain text.
+
+    Args:
+        text: What they brought in.
+        again: Brings it in again; None where that does not work now.
+    """
+
+    __slots__ = ("_again",)
+    _again: Callable[[], str | None]
+
+    def __new__(cls, text: str, again: Callable[[], str | None]) -> Self:
+        made = str.__new__(cls, text)
+        made._again = again  # noqa: SLF001  # its own
+        return made
+
+    def again(self) -> str | None:
+        """Return what the references bring in now, past caches; None where they lead nowhere."""
+        return self._again()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
+
+
+def newest(value: T) -> T:
+    """Return `value` as its references bring it in now, members of mappings and lists included.
+
+    For credentials, before a login or after a refused one: a file, variable or secret that a reference of the
+    spec names may have changed since the component was made. Where it leads nowhere now, and for what no
+    reference brought in, this is `value`. It may read a file, or ask another pipeline's backend.
+    """
+    found: Any = value
+    if isinstance(value, ReferencedText):
+        text = value.again()
+        found = value if text is None else text
+    elif isinstance(value, Mapping):
+        found = {name: newest(one) for name, one in value.items()}
+    elif isinstance(value, list | tuple):
+        found = type(value)(newest(one) for one in value)
+    return found  # type: ignore[no-any-return]  # of the same kind as `value`
