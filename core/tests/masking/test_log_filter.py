@@ -342,3 +342,40 @@ def test_a_process_dies_without_telling(warm_python, ending):
     done = warm_command.run([warm_python, "-c", PROGRAM + ending])
     assert "hunter" not in done.stdout + done.stderr
     assert MASK in done.stderr
+
+
+class CountingMasker(Masker):
+    """Counts how often text is looked through."""
+
+    count = 0
+
+    def mask_text(self, text):
+        self.count += 1
+        return super().mask_text(text)
+
+
+@pytest.mark.parametrize(
+    ("template", "args", "times"),
+    [
+        ("request %s of %s took %d ms", ("/api/items", "alice", 7), 1),
+        ("nothing to fill in", (), 1),
+        ("password %.8s", ("correct-horse",), None),
+        ("%s and %s", ("alice", "hex 636f72726563742d686f727365"), None),
+    ],
+)
+def test_a_record_without_a_value_is_looked_through_once(template, args, times):
+    masker = CountingMasker(["correct-horse"])
+    record = logging.LogRecord("app", logging.INFO, "app.py", 1, template, args, None)
+    filtering = MaskingFilter(masker)
+    filtering._clean.update(
+        (name, (len(masker.finder), getattr(record, name))) for name in ("threadName", "processName")
+    )
+    assert filtering.filter(record)
+    shown = record.getMessage()
+    assert "correct" not in shown
+    assert "636f72" not in shown
+    if times is not None:
+        assert masker.count == times
+        assert shown == (template % args if args else template)
+    else:
+        assert "****" in shown

@@ -5,6 +5,7 @@ import html
 import itertools
 import json
 import random
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom.masking import MARK, MIN_CHARACTERS, Masker, forms, leaves
+from strongroom.masking.partial import partial_at_end
 from strongroom.masking.parts import parts
 
 VALUE = 'p@ss "w/rd"\t<ü>&~'
@@ -360,3 +362,14 @@ def test_what_is_given_out_of_a_held_tail_is_masked(seed):
             shown += stream.feed(data[start:stop]) + stream.release()
         assert written.strip('"').encode() not in shown
         assert written.strip('"').encode() not in shown + stream.finish()
+
+
+def test_what_may_begin_an_escape_is_held_as_the_pattern_for_it_says():
+    """The pattern is what was meant, and three times as slow."""
+    pattern = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
+    chance = random.Random(3)
+    for _ in range(3000):
+        tail = bytes(chance.choices(b"ab1 \t|\r\n\\%&=\x1b^$'\"+,", k=chance.randrange(60)))
+        tail += chance.choice([b"", b"|" * chance.randrange(90), b" " * chance.randrange(60) + b"\r\n"])
+        meant = pattern.search(tail, max(0, len(tail) - 82))
+        assert partial_at_end(tail) == len(tail) - meant.start(), tail

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import ENOUGH
 
 __all__ = ["NEITHER_LETTER_NOR_DIGIT", "WINDOW", "anchors", "has_window", "is_generated", "letters"]
@@ -17,9 +17,9 @@ _DENSE = 512  # so much of a long value's beginning and end has windows everywhe
 _MOST_WINDOWS = 256
 _FEW = 2  # windows of which each may be broken
 _LEAST_BESIDE = 4
-_ISLAND = re.compile(rb"[A-Za-z0-9]+")
-_LONG_ISLAND = re.compile(rb"[A-Za-z0-9]{%d,}" % WINDOW)
-_HIGH = re.compile(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
+_ISLAND = compiled_later(rb"[A-Za-z0-9]+")
+_LONG_ISLAND = compiled_later(rb"[A-Za-z0-9]{%d,}" % WINDOW)
+_HIGH = compiled_later(rb"(?:[\xc0-\xff][\x80-\xbf]{1,3}){2,4}")
 _RARE = b"etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ0123456789"
 _ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _LEAST_GENERATED = 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import MIN_CHARACTERS
 
 __all__ = ["forms", "leaves", "members"]
@@ -18,10 +18,10 @@ _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _WRAPPED_AT = (64, 76)  # base64's usual line lengths: PEM, and MIME with the `base64` program
 _ENOUGH = 16  # a shorter piece of a wrapped encoding would be an accident
-_HEX_ESCAPE = re.compile("%[0-9A-F]{2}")
-_NEVER_ESCAPED = re.compile("[A-Za-z0-9_.-]+")
-_SHELL_SPECIAL = re.compile(r"([^A-Za-z0-9_@%+=:,./\n-])")
-_SHELL_IN_DOUBLE_QUOTES = re.compile(r'([$`"\\])')
+_HEX_ESCAPE = compiled_later("%[0-9A-F]{2}")
+_NEVER_ESCAPED = compiled_later("[A-Za-z0-9_.-]+")
+_SHELL_SPECIAL = compiled_later(r"([^A-Za-z0-9_@%+=:,./\n-])")
+_SHELL_IN_DOUBLE_QUOTES = compiled_later(r'([$`"\\])')
 _MAX_LEAVES = 1000
 _LONGEST = 128
 _UTF8_CONTINUATION = 0x80

@@ -23,6 +23,7 @@ from strongroom.masking.anchors import (
     letters,
 )
 from strongroom.masking.apart import Spread, followed_apart, spreads
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
 from strongroom.masking.origins import LEAST, NOTHING, Known
@@ -34,6 +35,7 @@ from strongroom.masking.partial import (
     encoded_beginnings,
     inside_at_end,
     maybe_encoded_at_end,
+    partial_at_end,
 )
 from strongroom.masking.views import views
 
@@ -45,13 +47,11 @@ _MOST_TARGETS = 64
 _DEPTH = 2
 _TAIL = 256
 _LONGEST_PLAIN = 12
-_BEFORE_TOKEN = re.compile(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
+_BEFORE_TOKEN = compiled_later(rb"(?:\A|[^A-Za-z0-9_]|\\[abfnrtv0]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*m)\Z")
 _BOUNDS = NEITHER_LETTER_NOR_DIGIT.replace(b"_", b"")
 _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
-_PARTIAL = re.compile(rb"(?:[\\%&=\x1b^$'\"+][^\s]{0,11}|[ \t|]{0,40}\r?\n?[ \t|]{0,40})\Z")
-_LONGEST_PARTIAL = 82
-_TOKEN_TAIL = re.compile(rb"[A-Za-z0-9_]{1,128}\Z")
+_TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
 _MOST_STATES = 100_000
 _FEW = 64
@@ -94,12 +94,12 @@ class _Window(NamedTuple):
     offset: int
 
     def find(self, data: bytes, start: int, stop: int) -> Found | None:
-        value = self.value
+        value, offset = self
+        begin = start - offset
+        if begin >= 0 and data.startswith(value.raw, begin):
+            return Found(begin, begin + len(value.raw), value.label, "plain")
         met = _followed(data, start, stop, self)
-        if met is None:
-            return None
-        plain = data.startswith(value.raw, met[0]) and met[1] - met[0] == len(value.raw)
-        return Found(*met, value.label, "plain" if plain else "escaped")
+        return None if met is None else Found(*met, value.label, "escaped")
 
 
 class _Apart(NamedTuple):
@@ -230,18 +230,19 @@ class Finder:
         """
         if not self._added or len(data) < MIN_CHARACTERS:
             return []
-        findings = list(self._direct(data, ended))
+        findings = self._direct(data, ended)
         if depth and (len(data) >= LEAST or not data.isalnum()):
             known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
             for view in views(data, known):
-                inner = self.find(view.data, depth=depth - 1) if view.text else list(self._direct(view.data))
+                inner = self.find(view.data, depth=depth - 1) if view.text else self._direct(view.data)
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
                     findings.append(Found(start, stop, one.label, view.encoding))
         findings.sort(key=_by_place)
         return findings
 
-    def _direct(self, data: bytes, ended: bool = True) -> Iterator[Found]:
+    def _direct(self, data: bytes, ended: bool = True) -> list[Found]:
+        findings: list[Found] = []
         words: list[Found] = []
         done: dict[_Value, tuple[int, int]] = {}
         for automaton in self._automata():
@@ -253,17 +254,19 @@ class Finder:
                         if target.whole_token and not _stands_alone(data, one, ended):
                             words.append(one)
                         else:
-                            yield one
+                            findings.append(one)
                         continue
-                    last = done.get(target.value)
+                    value = target.value
+                    last = done.get(value)
                     if last is not None and last[0] <= start and stop <= last[1]:
                         continue
                     met = target.find(data, start, stop)
                     if met is not None:
-                        done[target.value] = met.start, met.stop
-                        yield met
+                        done[value] = met.start, met.stop
+                        findings.append(met)
         if words:
-            yield from _whole_tokens(data, words, ended)
+            findings += _whole_tokens(data, words, ended)
+        return findings
 
     def _automata(self) -> tuple[_Automaton, ...]:
         built, automata = self._built
@@ -287,12 +290,12 @@ class Finder:
         tail = data[-_TAIL:]
         begun = begun_at_end(tail, known.values)
         size, evidence = begun, _characters(tail[len(tail) - begun :])
-        partial = _PARTIAL.search(tail, max(0, len(tail) - _LONGEST_PARTIAL))
-        if partial is not None and partial.start() < len(tail):
-            rest = tail[: partial.start()]
+        partial = partial_at_end(tail)
+        if partial:
+            rest = tail[: len(tail) - partial]
             begun = begun_at_end(rest, known.values)
-            if (begun or tail[partial.start()] in _ESCAPES) and len(tail) - len(rest) + begun > size:
-                size, evidence = len(tail) - len(rest) + begun, max(evidence, begun)
+            if (begun or tail[len(rest)] in _ESCAPES) and partial + begun > size:
+                size, evidence = partial + begun, max(evidence, begun)
         for held, strength in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
             if held > size:
                 size, evidence = held, max(evidence, strength)
@@ -341,9 +344,6 @@ def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int,
     """Return from where to where the value of `window`, which stands at `start`, stands in `data`."""
     value, offset = window
     raw = value.raw
-    begin = start - offset
-    if begin >= 0 and data.startswith(raw, begin):
-        return begin, begin + len(raw)
     right, last = extend_right(data, stop, raw, offset + stop - start)
     if value.count < ENOUGH and last < len(raw) and letters(raw[last:]):
         return None

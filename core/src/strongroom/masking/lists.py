@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import binascii
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 
-from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, substituted
+from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.origins import LONGER, RUN, Joined, Known, Moved, Twice, View, is_text, substituted
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["lists"]
 
 _IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
-_LISTED = re.compile(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
-_OF_TEXT = re.compile(rb"[2-7]{6}")
-_NUMBER = re.compile(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
+_LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
+_OF_TEXT = compiled_later(rb"[2-7]{6}")
+_NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
-_DECIMAL = re.compile(rb"[0-9]+")
-_DECIMALS = re.compile(rb"\b[0-9]{1,6}(?:[ ,\r\n\\]+[0-9]{1,6}\b){7,}")
+_DECIMAL = compiled_later(rb"[0-9]+")
+_DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\\]+[0-9]{1,6}\b){7,}")
 _ADDRESS = 7
 _LONGEST_ADDRESS = 16
 _LONG_WORDS = {8, 16}
-_BROKEN_NUMBER = re.compile(rb"[0-9]\r?\n[0-9]")
-_LINE_END = re.compile(rb"\r?\n")
+_BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
+_LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
 
 
@@ -33,6 +33,10 @@ def lists(data: bytes, known: Known) -> Iterator[View]:
     marked = data.translate(_IS_LISTED)
     at = marked.find(RUN)
     while at >= 0:
+        found = known.end_of(at)
+        if found > at and not marked.startswith(LONGER, found):
+            at = marked.find(RUN, found)
+            continue
         run = _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()

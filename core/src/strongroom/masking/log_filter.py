@@ -27,6 +27,9 @@ _LEFT_ALONE = frozenset(
 
 
 _REPEATED = frozenset({"threadName", "processName", "taskName"})
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
+_APART = "\x7f\n"  # no encoding goes on over it
+_LONGEST_AT_ONCE = 1024
 
 
 class ValueSource(Protocol):
@@ -76,6 +79,8 @@ class MaskingFilter(logging.Filter):
                 clean[name] = size, value
 
     def _mask_message(self, record: logging.LogRecord) -> None:
+        if self._is_clean(record):
+            return
         # Arguments first: a format such as `%.8s` shows a part of them, in which no value is found.
         args = mask(record.args, masker=self._masker)
         try:
@@ -95,6 +100,21 @@ class MaskingFilter(logging.Filter):
         masked = self._masker.mask_text(plain)
         if masked is not plain:
             record.msg, record.args = masked, None
+
+    def _is_clean(self, record: logging.LogRecord) -> bool:
+        """Look once through message and arguments, and tell whether there is surely nothing to mask."""
+        args = record.args
+        if type(record.msg) is not str or type(args) is not tuple:
+            return False
+        if not _AS_THEY_ARE.issuperset(map(type, args)):
+            return False
+        try:
+            texts = _APART.join((record.getMessage(), *(one for one in args if type(one) is str)))
+        except Exception:  # noqa: BLE001  # a wrong format, or a stranger's `getMessage`
+            return False
+        if len(texts) > _LONGEST_AT_ONCE or "\x1b" in texts:
+            return False
+        return self._masker.mask_text(texts) is texts
 
 
 def install(*registries: ValueSource) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from strongroom.masking.compiled_later import compiled_later
+
 __all__ = ["LOOKS", "Look", "shown", "step_left", "step_right", "width"]
 
 
@@ -167,24 +169,24 @@ _ESCAPED_BETWEEN = (
     rb"(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2}%b{0,80}"
     rb"|(?:%b2[27])"
 ) % (_TWICE, _TWICE, _BORDER, _TWICE)
-_AFTER = re.compile(_BETWEEN)
-_BEFORE = re.compile(_BETWEEN + rb"\Z")
-_AFTER_ESCAPED = re.compile(_ESCAPED_BETWEEN)
-_BEFORE_ESCAPED = re.compile(rb"(?:" + _ESCAPED_BETWEEN + rb")\Z")
-_LINE_END = re.compile(rb"\r?\n")
+_AFTER = compiled_later(_BETWEEN)
+_BEFORE = compiled_later(_BETWEEN + rb"\Z")
+_AFTER_ESCAPED = compiled_later(_ESCAPED_BETWEEN)
+_BEFORE_ESCAPED = compiled_later(rb"(?:" + _ESCAPED_BETWEEN + rb")\Z")
+_LINE_END = compiled_later(rb"\r?\n")
 _LONGEST_ESCAPE = 12
 _REACH = 176  # more than any of these patterns is long
 _NEAR = 40  # as long as the longest way to write a character, with few exceptions
 _MOST_QUOTES = 7
-_ENDS_SO = re.compile(rb"[\\%&=^\x1b\n]")
+_ENDS_SO = compiled_later(rb"[\\%&=^\x1b\n]")
 _BEGIN_ESCAPED = b"\\%&"
 _BLANK = b" \t\r\n"
 _DROPPED = _BLANK + b"\\"
 _BEGUN = {
-    ord("&"): re.compile(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
-    ord("%"): re.compile(rb"(?:25)+"),
-    ord("="): re.compile(rb"3[dD]"),
-    ord("\\"): re.compile(rb"\\*(?:x5[cC]|5[cC]|134|u005[cC])"),
+    ord("&"): compiled_later(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
+    ord("%"): compiled_later(rb"(?:25)+"),
+    ord("="): compiled_later(rb"3[dD]"),
+    ord("\\"): compiled_later(rb"\\*(?:x5[cC]|5[cC]|134|u005[cC])"),
 }
 """What follows a character that is escaped by itself and more."""
 

@@ -8,12 +8,26 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-__all__ = ["LEAST", "NOTHING", "RUN", "Joined", "Known", "Moved", "Twice", "View", "is_text", "substituted"]
+__all__ = [
+    "LEAST",
+    "LONGER",
+    "NOTHING",
+    "RUN",
+    "Joined",
+    "Known",
+    "Moved",
+    "Twice",
+    "View",
+    "is_text",
+    "substituted",
+]
 
 LEAST = 22
 """Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
 RUN = b"\1" * LEAST
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
+LONGER = b"\1" * (_EDGE + 1)
+"""What stands behind a find, in a run of which more than its edge was not found."""
 _NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
@@ -99,12 +113,16 @@ class Known:
 
     def covers(self, start: int, stop: int) -> bool:
         """Tell whether nearly all of this was found."""
+        return self.end_of(start) >= stop - _EDGE
+
+    def end_of(self, start: int) -> int:
+        """Return where that ends which begins at `start`, or soon, and was found; -1 where nothing was."""
         if not self._spans:
-            return False
+            return -1
         if self._starts is None:
             self._starts = self._joined()
         which = bisect_right(self._starts, start + _EDGE) - 1
-        return which >= 0 and self._stops[which] >= stop - _EDGE
+        return -1 if which < 0 else self._stops[which]
 
     def _joined(self) -> list[int]:
         starts: list[int] = []

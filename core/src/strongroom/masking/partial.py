@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from binascii import a2b_base64, a2b_hex, b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import ENOUGH
 
 __all__ = [
@@ -18,26 +18,34 @@ __all__ = [
     "encoded_beginnings",
     "inside_at_end",
     "maybe_encoded_at_end",
+    "partial_at_end",
 ]
 
 _ENCODED_BYTES = 15
 _HEAD = 3
 _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
-_ENCODED_TAIL = re.compile(rb"[A-Za-z0-9+/_-]{3,128}\Z")
-_HEX_TAIL = re.compile(rb"[0-9a-fA-F]{4,128}\Z")
+_LONGEST_ENCODED = 128
+_LEAST_ENCODED, _LEAST_DIGITS = 3, 4
+_ESCAPE_SIGNS = b"\\%&=\x1b^$'\"+"
+_LONGEST_ESCAPE = 12
+_OF_BORDERS = b" \t|"
+_LONGEST_BORDER = 40
 _EVIDENCE = 2
 
 _MOST_HELD = 1024
 _OF_LISTS = b"0123456789abcdefABCDEFxXuU{}+&#;,: \\%[-"
 _OF_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
+_OF_HEX = b"0123456789abcdefABCDEF"
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _LEAST_LISTED = 10
 _LEAST_BASE64 = 12  # what a stream keeps of what it gave out is as long
 _GLANCE = 40
-_APART = re.compile(
+_APART = compiled_later(
     rb"(?:[^\s]{1,4}(?:, |\\?\r?\n| {1,3})){3,}[^\s]{0,4}[, \r\\]{0,2}\Z"
     rb"|(?:['\"](?:\\[^\n]{1,8}|[^\n]{1,4}?)['\"], ?){2,}['\"]?[^\n]{0,10}\Z"
 )
+_LONGEST_APART = 6  # of what `_APART` has between two blanks
+_LAST_APART = 2
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -73,6 +81,26 @@ def inside_at_end(tail: bytes, everything: bytes) -> int:
     return size if size > 1 else 0
 
 
+def partial_at_end(tail: bytes) -> int:
+    """Return how many bytes at the end of `tail` may begin an escape, or stand within a broken line."""
+    inside = tail[-_LONGEST_ESCAPE:]
+    blanks = inside.split()
+    size = 0
+    if blanks and inside.endswith(blanks[-1]):
+        without = blanks[-1].translate(None, _ESCAPE_SIGNS)
+        if len(without) < len(blanks[-1]):
+            size = len(blanks[-1]) - min(
+                place for sign in _ESCAPE_SIGNS if (place := blanks[-1].find(sign)) >= 0
+            )
+    rest = _without_border(tail)
+    rest = rest.removesuffix(b"\n").removesuffix(b"\r")
+    return max(size, len(tail) - len(_without_border(rest)))
+
+
+def _without_border(tail: bytes) -> bytes:
+    return tail[: max(len(tail.rstrip(_OF_BORDERS)), len(tail) - _LONGEST_BORDER)]
+
+
 def begun_at_end(tail: bytes, starts: Starts) -> int:
     """Return how many bytes at the end of `tail` are the beginning of one of `starts`, and not the whole."""
     ordered, heads, longest = starts
@@ -103,23 +131,36 @@ def encoded_at_end(tail: bytes, known: Beginnings) -> Iterator[tuple[int, int]]:
     begun = begun_at_end(tail[-2 * _ENCODED_BYTES :], known.encoded)
     if begun:
         yield begun, begun // 2
-    run = _ENCODED_TAIL.search(tail)
-    if run is None:
+    run = _last(tail, _OF_BASE64[:-1])
+    if len(run) < _LEAST_ENCODED:
         return
-    text = run[0].replace(b"-", b"+").replace(b"_", b"/")
+    text = run.replace(b"-", b"+").replace(b"_", b"/")
     for shift in range(4):
         rest = text[shift:]
         usable = len(rest) - (len(rest) % 4 == 1)
         size = begun_at_end(a2b_base64(rest[:usable] + b"=" * (-usable % 4)), known.values)
         if size >= _EVIDENCE:
             yield min(len(text), (size + 2) * 4 // 3 + 3), size
-    digits = _HEX_TAIL.search(tail)
-    if digits is not None:
+    digits = _last(run, _OF_HEX)
+    if len(digits) >= _LEAST_DIGITS:
         for cut in (0, 1):
-            usable_digits = digits[0][: len(digits[0]) - cut]
+            usable_digits = digits[: len(digits) - cut]
             size = begun_at_end(a2b_hex(usable_digits[len(usable_digits) % 2 :]), known.values)
             if size >= _EVIDENCE:
-                yield min(len(digits[0]), 2 * size + 2), size
+                yield min(len(digits), 2 * size + 2), size
+
+
+def _last(tail: bytes, signs: bytes) -> bytes:
+    """Return the end of `tail` that has only `signs`."""
+    size = min(len(tail) - len(tail.rstrip(signs)), _LONGEST_ENCODED)
+    return tail[len(tail) - size :]
+
+
+def _may_be_apart(glance: bytes) -> bool:
+    """Tell in a hundredth of what `_APART` takes whether it need not be tried."""
+    if all(len(word) <= _LONGEST_APART for word in glance.split()[-_LAST_APART:]):
+        return True
+    return b"'," in glance or b'",' in glance
 
 
 def maybe_encoded_at_end(data: bytes) -> int:
@@ -133,7 +174,8 @@ def maybe_encoded_at_end(data: bytes) -> int:
         listed = 0
     coded = len(tail) - len(tail.rstrip(_OF_BASE64))
     size = max(listed, coded if coded >= _LEAST_BASE64 else 0)
-    if _APART.search(tail[-_GLANCE:]):
+    glance = tail[-_GLANCE:]
+    if _may_be_apart(glance) and _APART.search(glance):
         found = _APART.search(tail)
         size = max(size, 0 if found is None else len(tail) - found.start())
     line = len(tail) - tail.rfind(b"\n") - 1

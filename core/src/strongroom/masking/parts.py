@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import members
 from strongroom.masking.limits import MIN_CHARACTERS
 
 __all__ = ["HARMLESS", "expanded", "lines", "parts"]
 
-_BOUNDARY = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")
-_SETTING = re.compile(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
+_BOUNDARY = compiled_later("-----(BEGIN|END) [A-Z0-9 ]+-----")
+_SETTING = compiled_later(r"-? ?[A-Za-z_.][\w.-]*[:=] ?(?:[A-Za-z][A-Za-z_.]*|\d{1,5}|v\d+)?")
+_PASSWORD = compiled_later(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s]*)@")
 _SURE = 8
 HARMLESS = (
     "type", "auth_uri", "token_uri", "redirect_uris", "auth_provider_x509_cert_url", "client_x509_cert_url",
@@ -32,7 +33,7 @@ def lines(value: str) -> Iterator[str]:
         yield from (line for line in dict.fromkeys(line.strip() for line in found) if _is_secret(line))
 
 
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|([abfnrtv\\]))")
+_ESCAPE = compiled_later(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|([abfnrtv\\]))")
 _MEANINGS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 

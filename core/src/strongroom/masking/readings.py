@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Iterator
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View, substituted
 
 __all__ = ["base32", "code_points", "dumped", "edited", "of_points", "signed", "turned", "uuencoded"]
 
-_BASE32 = re.compile(rb"[A-Z2-7]{16,}")
+_BASE32 = compiled_later(rb"[A-Z2-7]{16,}")
 _AS_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 """To the digits of `int`, which reads them in linear time; `base64.b32decode` takes a step for each group."""
 _GROUP = 8  # characters of base32, five bytes
 _LONGEST_PLACE = 256
 _HIGHEST = 0x110000
-_SIGNED = re.compile(rb"(?:-?[0-9]{1,3}[,; ]{1,2}){7,}-?[0-9]{1,3}")
-_BEFORE_SIGNED = re.compile(rb"(?:-?[0-9]{1,3}[,; ]{1,2})*-?\Z")
-_DIGIT = re.compile(rb"[0-9]")
-_INTEGER = re.compile(rb"-?[0-9]+")
+_SIGNED = compiled_later(rb"(?:-?[0-9]{1,3}[,; ]{1,2}){7,}-?[0-9]{1,3}")
+_BEFORE_SIGNED = compiled_later(rb"(?:-?[0-9]{1,3}[,; ]{1,2})*-?\Z")
+_DIGIT = compiled_later(rb"[0-9]")
+_INTEGER = compiled_later(rb"-?[0-9]+")
 # The prefix that a pattern begins with is what Python looks for fast.
 _POINTS = tuple(
-    (first, re.compile(begin + rest + rb"(?:[ ,]{0,2}" + begin + rest + rb"){5,}"), re.compile(begin + rest))
-    for first, begin, rest in (
-        (b"\\u", rb"\\u", rb"\{?([0-9a-fA-F]{1,8})\}?"),
-        (b"U+", rb"U\+", rb"([0-9A-Fa-f]{4,6})"),
-        (b"&#", rb"&#", rb"[xX]?([0-9a-fA-F]{1,7});"),
-        (b"%u", rb"%u", rb"([0-9a-fA-F]{4})"),
+    (first, compiled_later(each + rb"(?:[ ,]{0,2}" + each + rb"){5,}"), compiled_later(each))
+    for first, each in (
+        (b"\\u", rb"\\u\{?([0-9a-fA-F]{1,8})\}?"),
+        (b"U+", rb"U\+([0-9A-Fa-f]{4,6})"),
+        (b"&#", rb"&#[xX]?([0-9a-fA-F]{1,7});"),
+        (b"%u", rb"%u([0-9a-fA-F]{4})"),
     )
 )
 
@@ -121,11 +121,11 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
 
 # --- dumps: an address, hexadecimal digits, and perhaps the text beside them ---
 
-_DUMP_LINE = re.compile(
+_DUMP_LINE = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t)"
     rb"((?:[0-9a-fA-F]{2,16}[ -]{0,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,16})(?=[ \t\r\n]|\Z)([^\n]*)(?:\n|\Z)"
 )
-_HEX_DIGIT = re.compile(rb"[0-9a-fA-F]")
+_HEX_DIGIT = compiled_later(rb"[0-9a-fA-F]")
 _LONGEST_MARGIN = 16
 _LEAST_LINES = 2
 _MOST_LINES = 4096
@@ -175,8 +175,8 @@ def turned(word: bytes) -> bytes:
 
 # --- what was edited out ---
 
-_RED = re.compile(rb"\x1b\[(?:1;)?31m[^\x1b\n]{1,512}\x1b\[0?m|\x1b\[[0-9;]*m")
-_WORD_DIFF = re.compile(rb"\[-[^\n]{0,512}?-\]|\{\+|\+\}")
+_RED = compiled_later(rb"\x1b\[(?:1;)?31m[^\x1b\n]{1,512}\x1b\[0?m|\x1b\[[0-9;]*m")
+_WORD_DIFF = compiled_later(rb"\[-[^\n]{0,512}?-\]|\{\+|\+\}")
 
 
 def edited(data: bytes) -> Iterator[View]:

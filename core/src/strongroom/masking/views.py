@@ -14,9 +14,11 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
+from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.lists import lists
 from strongroom.masking.origins import (
     LEAST,
+    LONGER,
     NOTHING,
     RUN,
     Known,
@@ -47,17 +49,17 @@ _SPECIAL = b"\x1b\x08\0\\'%&"
 """Without one of these nothing is coloured, escaped or quoted."""
 _MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
 _BREAK = rb"(?:[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?[ \t|>#*]*|(?:\\{1,16}r)?\\{1,16}n|(?:%0[dD])?%0[aA])"
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
-_BASE64_BROKEN = re.compile(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
+_BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
+_BASE64_BROKEN = compiled_later(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
 _LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
 _MAY_BREAK = b"\\%\r\n \t"
 # The same in a run that has no other signs; Python searches fast for what begins with one of a set.
-_BREAKS = re.compile(
+_BREAKS = compiled_later(
     rb"[ \t\r\n\\%](?:(?<=[\\])\\{0,15}(?:r\\{1,16})?n|(?<=%)0[aAdD](?:%0[aA])?"
     rb"|(?<=[ \t\r\n])[ \t\r\n]*(?:[0-9a-f]{4,8}: )?[ \t|>#*]*)"
 )
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
-_IS_BASE32 = re.compile(rb"[A-Z2-7]{16}|[a-z2-7]{16}")
+_IS_BASE32 = compiled_later(rb"[A-Z2-7]{16}|[a-z2-7]{16}")
 _GAP = b"\xff\xff\xff"
 
 
@@ -121,26 +123,26 @@ def _finder_of_signs() -> Any:
     return BytesAhoCorasick(_SIGNS, matchkind=MatchKind.LeftmostLongest)
 
 
-_TERMINAL = re.compile(
+_TERMINAL = compiled_later(
     rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
     rb"|(?:[\xc0-\xff][\x80-\xbf]{1,3}|[^\n])\x08|\0"
 )
 _LEAST_NULS = 6  # of UTF-16 every second one
-_ESCAPED_NULS = re.compile(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
-_EACH_ESCAPED = re.compile(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
-_LIST_OF_CHARACTERS = re.compile(
+_ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
+_EACH_ESCAPED = compiled_later(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
+_LIST_OF_CHARACTERS = compiled_later(
     rb"', ?['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"], ?['\"]){4,}"
 )
-_DUMPED = re.compile(
+_DUMPED = compiled_later(
     rb"0000000 (?:(?: {1,7}(?:[!-~]|\\[0abtnvfr]|[0-7]{3}|[a-z]{2,3}))+\s*\n(?:[0-9a-f]{7})?)+"
 )
 _DUMP_GAP = rb"( +)(?=[0-7]{3}\b)| +(?:[a-z]{2,3}(?= ))?|\s*\n[0-9a-f]{7} *|0000000 "
 # Each begins with a single character, which Python searches for fast.
-_PERCENT = re.compile(rb"%(?:25){0,2}2[BbFf]")
-_SLASH = re.compile(rb"\\(?:/|u002[bBfF])")
-_ENTITY = re.compile(rb"&#(?:4[37]|[xX]2[bBfF]);")
+_PERCENT = compiled_later(rb"%(?:25){0,2}2[BbFf]")
+_SLASH = compiled_later(rb"\\(?:/|u002[bBfF])")
+_ENTITY = compiled_later(rb"&#(?:4[37]|[xX]2[bBfF]);")
 _AROUND = 1024
-_ESCAPES_OF_BASE64 = re.compile(
+_ESCAPES_OF_BASE64 = compiled_later(
     rb"(%(?:25){0,2}2[Bb]|\\+u002[bB]|&#(?:43|[xX]2[bB]);)|(%(?:25){0,2}2[Ff]|\\+/|\\+u002[fF]|&#(?:47|[xX]2[fF]);)"
     rb"|(\\+r\\+n|\\+n|%0[dD]%0[aA]|%0[aA])"
 )
@@ -152,6 +154,10 @@ _ESCAPES_OF_BASE64 = re.compile(
 def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
     at = marked.find(RUN)
     while at >= 0:
+        found = known.end_of(at)
+        if found > at and not marked.startswith(LONGER, found):
+            at = marked.find(RUN, found)
+            continue
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
@@ -276,6 +282,6 @@ def _parts(
 ) -> Iterator[View]:
     for match in region.finditer(data):
         start = max(0, match.start() - more)
-        view = substituted(re.compile(taken_out), data[start : match.end() + more], by)
+        view = substituted(compiled_later(taken_out), data[start : match.end() + more], by)
         if view is not None:
             yield View(view.data, Moved(view.origin, start), "apart")
