@@ -33,9 +33,9 @@ def lists(data: bytes, known: Known) -> Iterator[View]:
     marked = data.translate(_IS_LISTED)
     at = marked.find(RUN)
     while at >= 0:
-        found = known.end_of(at)
-        if found > at and not marked.startswith(LONGER, found):
-            at = marked.find(RUN, found)
+        behind = known.end_of(at)
+        if behind > at and not marked.startswith(LONGER, behind):
+            at = marked.find(RUN, behind)
             continue
         run = _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list

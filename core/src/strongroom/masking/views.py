@@ -154,9 +154,9 @@ _ESCAPES_OF_BASE64 = compiled_later(
 def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
     at = marked.find(RUN)
     while at >= 0:
-        found = known.end_of(at)
-        if found > at and not marked.startswith(LONGER, found):
-            at = marked.find(RUN, found)
+        behind = known.end_of(at)
+        if behind > at and not marked.startswith(LONGER, behind):
+            at = marked.find(RUN, behind)
             continue
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
