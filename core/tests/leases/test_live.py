@@ -635,3 +635,17 @@ def test_lines_of_somebody_else_are_left_out(state):
     assert found == {file.path.name: 1, other.name: 0}
     other.unlink()
     ledger.ended(Lease("id", "k", {}, now, now, True))
+
+
+def test_an_entry_of_a_newer_version_is_read(state):
+    """Versions share the ledger of a user: what this one does not know of a lease it leaves out."""
+    ledger = ProcessLedger("spec.yaml")
+    now = datetime.now(UTC)
+    ledger.issued(Lease("id", "k", {}, now, now, True), None, "app")
+    [file] = LeaseLedger().files()
+    [entry] = file.entries()
+    newer = {"entry": entry.to_json() | {"id": "newer", "colour": "blue"}}
+    with file.path.open("ab") as more:
+        more.write(file.sealed(newer))
+    assert [one.id for one in file.entries()] == ["id", "newer"]
+    ledger.ended(Lease("id", "k", {}, now, now, True))

@@ -620,7 +620,7 @@ def test_psycopg_is_the_one_that_is_installed():
 
 @pytest.mark.parametrize("where", ["password", "url"])
 def test_a_changed_password_is_tried_at_once(url, server, where):
-    """A refused login is tried again with what its reference brings in by then, by the watch's connection too."""
+    """A refused login is tried again with what its reference brings in by then."""
     stale = url.replace(server.password, "stale-pw")
     now = [stale if where == "url" else "stale-pw"]
     given = ReferencedText(now[0], lambda: now[0])

@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -102,8 +102,10 @@ class LedgerEntry:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return what `to_json` gave, of a newer version too: what is not known here is left out."""
+        known = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
         times = {name: datetime.fromisoformat(plain[name]) for name in ("issued_at", "expires_at")}
-        return cls(**{**plain, **times})
+        return cls(**{**known, **times})
 
 
 class LeaseLedger:
