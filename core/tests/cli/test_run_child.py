@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import select
@@ -36,6 +37,48 @@ except UsageError as error:
     print(error.message, file=sys.stderr)
     code = error.code
 sys.exit(code)
+"""
+MANY = """
+# Runs the driver in a fork for each command, on a terminal of its own or on pipes: one start of Python for all.
+import json, os, pty, sys
+import strongroom.cli.child.supervisor, strongroom.masking
+driver, *words = sys.argv[1:]
+codes = {}
+for name, command in json.load(sys.stdin).items():
+    if words[0] == "terminal":
+        pid, ours = pty.fork()
+    else:
+        given, never = os.pipe()
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            for target, source in enumerate((given, theirs, theirs)):
+                os.dup2(source, target)
+            os.closerange(3, 64)
+        else:
+            os.close(given)
+            os.close(theirs)
+    if pid == 0:
+        sys.argv[1:] = [*words, *command]
+        code = 99
+        try:
+            exec(driver)
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    try:
+        while os.read(ours, 4096):
+            pass
+    except OSError:  # the terminal's other side is closed
+        pass
+    codes[name] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(ours)
+    if words[0] != "terminal":
+        os.close(never)
+print(json.dumps(codes))
 """
 READY = "echo ready; "
 WAIT = f"{READY}read nothing"
@@ -172,9 +215,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("case", ENDS)
-def test_the_exit_code_is_the_childs(case, mode, tmp_path):
-    command, expected = ENDS[case]
+def test_the_exit_code_is_the_childs(mode, tmp_path):
     for name, text, rights in (
         ("data", "x", 0o644),
         ("lost", "#!/no/such/interpreter\n", 0o755),
@@ -182,8 +223,18 @@ def test_the_exit_code_is_the_childs(case, mode, tmp_path):
     ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(rights)
-    with Running(command, cwd=tmp_path, **mode) as running:
-        assert running.end()[0] == expected
+    words = ["terminal" if mode["on_terminal"] else "pipes", "masked" if mode["masked"] else "bare"]
+    ended = subprocess.run(
+        [sys.executable, "-c", MANY, DRIVER, *words],
+        input=json.dumps({case: command for case, (command, _) in ENDS.items()}),
+        env={**os.environ, "VALUE": VALUE, "PS1": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert json.loads(ended.stdout) == {case: expected for case, (_, expected) in ENDS.items()}
 
 
 SENT = {
