@@ -84,6 +84,22 @@ PYTHON = {
         "print('<ready>', flush=True)\n"
         "while True: os.read(read, 1)\n"
     ),
+    "tidies": (
+        # As vim and less do: it tidies up, here for as long as nobody types, and stops only then.
+        "import os, signal\n"
+        "def met(number, frame):\n"
+        "    print('<met>', flush=True)\n"
+        "    print(f'<got {input()}>', flush=True)\n"
+        "    signal.signal(number, signal.SIG_DFL)\n"
+        "    os.kill(os.getpid(), number)\n"
+        "signal.signal(signal.SIGTSTP, met)\n"
+        "read, write = os.pipe()\n"
+        "os.set_blocking(write, False)\n"
+        "signal.set_wakeup_fd(write)\n"
+        "print('<ready>', flush=True)\n"
+        "os.read(read, 1)\n"
+        "print('<on>', flush=True)\n"
+    ),
     "stubborn": (
         "import signal\n"
         "signal.signal(signal.SIGINT, lambda *_: print('<met>', flush=True))\n"
@@ -162,6 +178,18 @@ SITUATIONS = {
     "stopped, bg, fg": Situation(
         "R lines",
         ("…ready", Z, "!stopped", "bg\n", "!stopped", "fg\n", "b\n", "…got b", "\x04", "…end"),
+        "bash zsh",
+        interactive=True,
+    ),
+    "stops when it has tidied up": Situation(
+        "R tidies",
+        ("…ready", Z, "…met", "x\n", "…got x", "!stopped", "fg\n", "…on"),
+        "bash zsh",
+        interactive=True,
+    ),
+    "stops itself by the terminal's signal": Situation(
+        "R sh -c 'say ready; kill -TSTP $$; say on'",
+        ("…ready", "!stopped", "fg\n", "…on"),
         "bash zsh",
         interactive=True,
     ),

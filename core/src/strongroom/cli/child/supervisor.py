@@ -36,6 +36,8 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 0.1
 """A child that has run for so long and printed nothing leaves time to make the masker; many end before."""
+_BY_ITSELF = frozenset({signal.SIGSTOP, signal.SIGTSTP})
+"""How a program stops itself."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
@@ -315,12 +317,11 @@ class Child:
     def _stopped_itself(self, pid: int, number: int) -> None:
         if pid != self.pid:
             return
-        # What a terminal stops, it stops with us. As the first of a job we are what its shell looks at.
-        if number == signal.SIGSTOP and not self.own_group and os.getpgrp() == os.getpid():
-            self._suspend()
-        elif self.stop_asked:
+        if self.stop_asked:
             self.stop_asked = False
             self._suspend(job=False)
+        elif number in _BY_ITSELF and not self.own_group and os.getpgrp() == os.getpid():
+            self._suspend()  # as the first of a job we are what its shell looks at
 
     def _ended(self, pid: int, code: int) -> None:
         if pid == self.pid:
@@ -340,8 +341,9 @@ class Child:
     def _handlers(self) -> dict[int, Any]:
         handlers: dict[int, Any] = dict.fromkeys(PASSED_ON, self._received)
         handlers[signal.SIGCHLD] = _wake
+        handlers[signal.SIGTSTP] = self._stopped
         if self.own_group:
-            handlers |= {signal.SIGTSTP: self._stopped, signal.SIGCONT: self._received}
+            handlers[signal.SIGCONT] = self._received
         return handlers
 
     def _received(self, number: int, frame: FrameType | None) -> None:
@@ -353,8 +355,11 @@ class Child:
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.stop_asked = True  # we stop once it has, which it may do later, or not at all
-        self._send(number)
+        # We stop once the child has, which it may do later, or not at all: while it still reads the terminal,
+        # a shell that sees us stopped reads it too, and each gets some of what is typed.
+        self.stop_asked = True
+        if self.own_group or self.pid is None:  # else it has come from the terminal, to the whole job
+            self._send(number)
 
     def _suspend(self, number: int = signal.SIGTSTP, *, job: bool = True) -> None:
         """Stop after the child, with the rest of the `job`, once its last words are seen; go on with it."""

@@ -86,7 +86,7 @@ def read_assignments(
     for line, name, value, problem in _bindings(text):
         if problem is None and variables and not _VARIABLE.fullmatch(name):
             # Nor is the name shown, which may be a line of a key.
-            problem = "what stands before = is not a name of a variable"  # noqa: PLW2901
+            problem = "the text before = is not a valid name of a variable"  # noqa: PLW2901
         if problem is not None:
             problems.append((line, problem))
             continue
