@@ -510,8 +510,9 @@ HEADER = '{"header": {"revision": "1"}'
         (503, "busy", BackendUnavailableError),
     ],
 )
-def test_a_server_that_is_another(status, body, expected):
+def test_a_server_that_is_another(status, body, expected, monkeypatch):
     """What is not etcd's answer is an outage, as a proxy's refusal is: no secret is absent, and no write was done."""
+    monkeypatch.setattr("strongroom_etcd.client._PAUSE", 0.001)
     answers = []
 
     class Other(BaseHTTPRequestHandler):
