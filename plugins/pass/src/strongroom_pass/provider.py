@@ -231,17 +231,24 @@ class PassSecretProvider(BaseProvider):
         if not self._whole:
             rest = "\n"
             if self._file(key) is not None:
-                rest = "\n" + self._text(key).partition("\n")[2]
+                rest = "\n" + self._shown(key).partition("\n")[2]
         given = f"{value}{rest}"
         self._run(["insert", "--multiline", "--force", name_of(key)], "write", key, given)
 
     def _text(self, key: str) -> str:
-        self._entry(key)
-        ended = self._run(["show", name_of(key)], "read", key)
-        if not ended.out:
-            self._check_empty(key)
+        """Return an entry; one that is damaged is read again where nobody writes: `pass` writes in place."""
         try:
-            return ended.out.decode()
+            return self._shown(key)
+        except TamperedError:
+            pass
+        with self._writing():
+            return self._shown(key)
+
+    def _shown(self, key: str) -> str:
+        self._entry(key)
+        out = self._run(["show", name_of(key)], "read", key).out or self._empty(key)
+        try:
+            return out.decode()
         except UnicodeDecodeError:
             pass  # its `object` is the value: raised below, where it is no longer the context
         raise ValidationError(
@@ -251,14 +258,16 @@ class PassSecretProvider(BaseProvider):
             hint="store binary data as base64 text",
         )
 
-    def _check_empty(self, key: str) -> None:
-        """Check that an entry without text was decrypted: gpg says nothing of a file that was cut off."""
+    def _empty(self, key: str) -> bytes:
+        """Return what an entry that seems empty holds: gpg says nothing of a file that was cut off."""
         if Path(self._found()).name != "pass":
-            return
+            return b""
         options = f"{os.environ.get('PASSWORD_STORE_GPG_OPTS', '')} --status-fd=2"
         variables = {"PASSWORD_STORE_GPG_OPTS": options}
-        if b"DECRYPTION_OKAY" not in self._run(["show", name_of(key)], "read", key, variables=variables).err:
+        ended = self._run(["show", name_of(key)], "read", key, variables=variables)
+        if b"DECRYPTION_OKAY" not in ended.err:
             raise self._damaged(key, "its file is cut off")
+        return ended.out
 
     def _damaged(self, key: str, reason: str) -> TamperedError:
         return TamperedError(
