@@ -1,7 +1,9 @@
 """Run the parts of `make test`, and say at the end how long each took and how its tests ended.
 
-`python scripts/run_parts.py lint types …`: each is a target of the Makefile. All of them are run, also after
-one that failed; it ends with 1 where one did.
+`python scripts/run_parts.py lint types … unit`: each is a target of the Makefile. They run at the same time:
+the types keep one processor busy, and for a part of theirs the tests wait for others. What the last one prints
+is seen as it comes; of each other, what it printed is seen as it ends where it failed, else one line. All of
+them are run, also where one fails; it ends with 1 then.
 """
 
 from __future__ import annotations
@@ -12,33 +14,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 SUMMARY = Path(__file__).resolve().parent.parent / ".cache" / "summary.txt"
 
 
+class Ended(NamedTuple):
+    """How a part ended: with 0 or not, after how many seconds, with how many tests."""
+
+    part: str
+    code: int
+    seconds: float
+    tests: str
+
+    def __str__(self) -> str:
+        verdict = "FAILED" if self.code else "ok"
+        return f"{self.part:8} {verdict:6} {self.seconds:5.0f} s  {self.tests}".rstrip()
+
+
 def main(*parts: str) -> int:
     """Run them and print the summary."""
-    lines, failed = [], False
-    with tempfile.TemporaryDirectory() as folder:
-        for number, part in enumerate(parts, 1):
-            print(f"[{number}/{len(parts)}] make {part}", flush=True)
-            outcomes = Path(folder, part)
-            started = time.monotonic()
-            done = subprocess.run(
-                ["make", "--no-print-directory", part],
-                env={**os.environ, "TEST_OUTCOMES": str(outcomes)},
-                check=False,
-            )
-            failed |= done.returncode != 0
-            verdict = "ok" if done.returncode == 0 else "FAILED"
-            lines.append(
-                f"{part:8} {verdict:6} {time.monotonic() - started:5.0f} s  {counts(outcomes)}".rstrip()
-            )
+    print(f"make {', '.join(parts)}: at the same time; this is what {parts[-1]} prints", flush=True)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(parts)) as pool:
+        ended = list(pool.map(lambda part: run(part, Path(folder, part), quiet=part != parts[-1]), parts))
     SUMMARY.parent.mkdir(exist_ok=True)
-    SUMMARY.write_text("\n".join(lines) + "\n")
+    SUMMARY.write_text("".join(f"{one}\n" for one in ended))
     print(f"\n{SUMMARY.read_text()}", end="", flush=True)
-    return int(failed)
+    return int(any(one.code for one in ended))
+
+
+def run(part: str, outcomes: Path, *, quiet: bool) -> Ended:
+    """Run one part; where it is quiet, print in one piece, and all that it printed only where it failed."""
+    started = time.monotonic()
+    done = subprocess.run(
+        ["make", "--no-print-directory", part],
+        env={**os.environ, "TEST_OUTCOMES": str(outcomes)},
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    ended = Ended(part, done.returncode, time.monotonic() - started, counts(outcomes))
+    if quiet:
+        print(f"\n{done.stdout if done.returncode else ''}{ended}", flush=True)
+    return ended
 
 
 def counts(outcomes: Path) -> str:
