@@ -373,3 +373,14 @@ def test_what_may_begin_an_escape_is_held_as_the_pattern_for_it_says():
         tail += chance.choice([b"", b"|" * chance.randrange(90), b" " * chance.randrange(60) + b"\r\n"])
         meant = pattern.search(tail, max(0, len(tail) - 82))
         assert partial_at_end(tail) == len(tail) - meant.start(), tail
+
+
+@pytest.mark.parametrize(
+    "piece", ["a\\\n", "a, ", "'\\\\a', ", "','", "'a', ", "a b ", "[1, ", "\\x61", "&#97;", "a|\n", "x"]
+)
+@pytest.mark.parametrize("end", ["", "a longer end", "a longer end\na\nb\nc\nd\n", "longer 'a', 'b', 'c', "])
+def test_the_end_of_a_piece_is_looked_at_in_bounded_time(piece, end):
+    """Of a pattern that can match in two ways each of these would take longer than the machine lasts."""
+    stream = Masker(["k3Jx9qLw2Zb7mNc4Rv8T"]).stream()
+    text = f"{'long beginning' if end else ''}\n{piece * (1200 // len(piece))}{end}".encode()
+    assert stream.feed(text) + stream.finish() == text

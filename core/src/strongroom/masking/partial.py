@@ -39,13 +39,15 @@ _OF_HEX = b"0123456789abcdefABCDEF"
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _LEAST_LISTED = 10
 _LEAST_BASE64 = 12  # what a stream keeps of what it gave out is as long
-_GLANCE = 40
-_APART = compiled_later(
-    rb"(?:[^\s]{1,4}(?:, |\\?\r?\n| {1,3})){3,}[^\s]{0,4}[, \r\\]{0,2}\Z"
-    rb"|(?:['\"](?:\\[^\n]{1,8}|[^\n]{1,4}?)['\"], ?){2,}['\"]?[^\n]{0,10}\Z"
+# Both are matched from the end on, in one way alone: else what does not match takes time without bounds.
+_APART = (
+    compiled_later(
+        rb"[, \r\\]{0,2}[^\s]{0,4}(?:(?:\n\r?| {1,3})(?:[^\s,\\][^\s]{0,3}|[,\\][^\s]{0,4})){3,}",
+    ),
+    compiled_later(
+        rb"[^\n]{0,10}['\"]?(?: ?,['\"](?:[^\n'\"]{1,8}\\|['\"]\\|[^\n'\"\\]{1,4}|['\"])['\"]){2,}",
+    ),
 )
-_LONGEST_APART = 6  # of what `_APART` has between two blanks
-_LAST_APART = 2
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -156,13 +158,6 @@ def _last(tail: bytes, signs: bytes) -> bytes:
     return tail[len(tail) - size :]
 
 
-def _may_be_apart(glance: bytes) -> bool:
-    """Tell in a hundredth of what `_APART` takes whether it need not be tried."""
-    if all(len(word) <= _LONGEST_APART for word in glance.split()[-_LAST_APART:]):
-        return True
-    return b"'," in glance or b'",' in glance
-
-
 def maybe_encoded_at_end(data: bytes) -> int:
     """Return how many bytes at the end of `data` may begin something encoded, whatever it is."""
     tail = data[-_MOST_HELD:]
@@ -174,10 +169,11 @@ def maybe_encoded_at_end(data: bytes) -> int:
         listed = 0
     coded = len(tail) - len(tail.rstrip(_OF_BASE64))
     size = max(listed, coded if coded >= _LEAST_BASE64 else 0)
-    glance = tail[-_GLANCE:]
-    if _may_be_apart(glance) and _APART.search(glance):
-        found = _APART.search(tail)
-        size = max(size, 0 if found is None else len(tail) - found.start())
+    backwards = tail[::-1]
+    for pattern in _APART:
+        apart = pattern.match(backwards)
+        if apart is not None:
+            size = max(size, apart.end())
     line = len(tail) - tail.rfind(b"\n") - 1
     if any(sign in tail[-line:] for sign in _STRUCK_OUT):
         size = max(size, line)
