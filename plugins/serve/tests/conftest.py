@@ -1,4 +1,4 @@
-"""Servers of the application, each in a thread of its own."""
+"""Servers of the application, each in a thread or a process of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-# pytest's importlib mode keeps test folders off the path; this helper has a name of its own.
+# pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from served import Served, spec_of  # as above
+from served_process import Process, write
 
 
 @pytest.fixture
@@ -21,6 +22,20 @@ def served():
 
         def start(spec=None, **options):
             made = Served(spec or spec_of(), **options)
+            stack.callback(made.stop)
+            return made
+
+        yield start
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Return a function that starts the server in `tmp_path`."""
+    with ExitStack() as stack:
+
+        def start(spec):
+            write(tmp_path, spec)
+            made = Process(tmp_path)
             stack.callback(made.stop)
             return made
 

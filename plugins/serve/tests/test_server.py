@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 
 import pytest
 from served import ADMIN, Reply, spec_of
+from served_process import PATIENCE, write
 from strongroom import SecretProviderRegistry
 from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
@@ -23,66 +23,6 @@ from strongroom_serve.asking import Backend
 from strongroom_serve.config import config_of
 from strongroom_serve.server import _Server
 from strongroom_serve.sockets import bound_tcp, bound_unix, taken_over
-
-PATIENCE = 60
-
-
-class Process:
-    """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears."""
-
-    def __init__(self, folder):
-        self._hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._hears.bind(str(folder / "n"))
-        self._hears.settimeout(PATIENCE)
-        here = {"STRONGROOM_SPEC": str(folder / "strongroom.yaml"), "NOTIFY_SOCKET": str(folder / "n")}
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "strongroom", "serve"],
-            cwd=folder,
-            env={**os.environ, **here},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.line = self.child.stdout.readline()
-        assert self.heard() == "READY=1"
-
-    def heard(self):
-        return self._hears.recv(1000).decode().partition("\n")[0]
-
-    def reload(self):
-        self.child.send_signal(signal.SIGHUP)
-        assert [self.heard(), self.heard()] == ["RELOADING=1", "READY=1"]
-
-    def end(self, number=signal.SIGTERM):
-        self.child.send_signal(number)
-        rest, log = self.child.communicate(timeout=PATIENCE)
-        return self.child.returncode, rest, log
-
-    def stop(self):
-        self._hears.close()
-        if self.child.poll() is None:
-            self.child.kill()
-        self.child.communicate()
-
-
-@pytest.fixture
-def process(tmp_path):
-    """Return a function that starts the server in `tmp_path`."""
-    with ExitStack() as stack:
-
-        def start(spec):
-            write(tmp_path, spec)
-            made = Process(tmp_path)
-            stack.callback(made.stop)
-            return made
-
-        yield start
-
-
-def write(folder, spec):
-    path = folder / "strongroom.yaml"
-    path.write_text(json.dumps(spec))
-    path.chmod(0o600)
 
 
 class Unix(http.client.HTTPConnection):

@@ -12,9 +12,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from served import ADMIN, EVERYTHING, Reply
-from test_server import process
-
-__all__ = ["process"]
 
 PEM = serialization.Encoding.PEM
 
