@@ -595,6 +595,9 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     for _ in range(2):
         assert strongroom("--pipeline", "other", "get", "a").stdout == "1"
     assert strongroom("--tenant", "one", "--pipeline", "other", "get", "a", expected=2).stdout == ""
+    for words in (["explain", "a"], ["run", "--", "true"], ["run", "--", "true"]):
+        output = strongroom("--tenant", "one", "--pipeline", "other", *words, expected=2).stderr
+        assert "nothing in other keeps tenants apart" in output
     assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr
 
 

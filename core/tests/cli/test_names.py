@@ -209,12 +209,18 @@ def test_several_keys_that_a_shell_must_not_read_are_refused(filled):
         (("get", "PASWORD"), "'PASSWORD'"),
         (("get", "database/pasword"), "'database/password'"),
         (("get", "stored/onl"), "'stored/only'"),
+        (("history", "stored/onl"), "'stored/only'"),
+        (("rotate", "PASWORD"), "'PASSWORD'"),
+        (("delete", "stored/onl"), "'stored/only'"),
     ],
 )
 def test_what_was_most_likely_meant_is_asked(filled, words, meant):
     assert filled("set", "stored/only", "x")[0] == 0
     code, out, said = filled(*words)
-    assert (code, out) == (3 if words[0] == "get" and "--jsn" not in words else 2, "")
+    assert (code, out) == (
+        3 if words[0] in {"get", "history", "rotate", "delete"} and "--jsn" not in words else 2,
+        "",
+    )
     assert f"id you mean {meant}?" in said
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.spec.plan import ComponentPlan
 
-__all__ = ["AuditLog", "chosen_logs"]
+__all__ = ["AuditLog", "chosen_logs", "in_order"]
 
 _ROTATED = re.compile(r"[.-][0-9]+\Z")
 """What logrotate adds to a name: a number, or with `dateext` a date."""
@@ -73,6 +73,12 @@ def chosen_logs(settings: GlobalOptions, paths: Sequence[str], key_file: Path | 
     with contextlib.suppress(StrongroomError):  # a log can be read without the spec that it came from
         known = {log.path: log for log in _of_spec(settings)}
     return [_with_key(path, known) for path in paths]
+
+
+def in_order(logs: Sequence[AuditLog]) -> list[AuditLog]:
+    """Return the pieces of one chain, the oldest first; as they were given where one does not say when."""
+    begun = {log.path: _begun(log.path) for log in logs}
+    return sorted(logs, key=lambda log: begun[log.path]) if all(begun.values()) else list(logs)
 
 
 def _begun(path: str) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from strongroom.spec.found import FoundSpec
     from strongroom.spec.plan import Plan
 
-__all__ = ["INTERRUPTED", "GlobalOptions", "run_guarded"]
+__all__ = ["INTERRUPTED", "GlobalOptions", "refuse_heedless", "run_guarded"]
 
 INTERRUPTED = 128 + 2  # SIGINT; `signal` is an import, and makes enumerations
 

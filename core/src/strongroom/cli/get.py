@@ -23,9 +23,7 @@ def get(settings: GlobalOptions, *, key: str, field: str | None = None, version:
 def one(
     settings: GlobalOptions, key: str, *, field: str | None, version: str | None, as_key: bool = False
 ) -> None:
-    # What is remembered does not tell whether anything heeds a tenant.
-    quick = version is None and settings.tenant is None
-    result = _from_spec_cache(settings, key, as_key=as_key) if quick else None
+    result = _from_spec_cache(settings, key, as_key=as_key) if version is None else None
     if result is None:
         with settings.registry() as registry:
             result = _from_registry(settings, registry, key, version, as_key=as_key)

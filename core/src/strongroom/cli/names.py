@@ -6,17 +6,20 @@ leads on to what the spec says.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom._frozen import NamedTuple
 from strongroom.errors import PermissionDeniedError, SecretNotFoundError, ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from strongroom.declarations.resolution import SecretSource
     from strongroom.registry import SecretProviderRegistry
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["Read", "led_to", "read", "stored", "target", "with_nearest"]
+__all__ = ["Read", "led_to", "read", "stored", "suggesting", "target", "with_nearest"]
 
 _LISTED_SOON = frozenset({"memory", "file", "env", "directory"})
 
@@ -109,11 +112,22 @@ def target(
     if declared.compose is not None:
         from strongroom.cli.errors import UsageError
 
+        parts = ", ".join(declared.parts) or "fixed text"
         raise UsageError(
-            f"{text} is composed of {', '.join(declared.parts)}: there is nothing of its own to {doing}",
+            f"{text} is composed of {parts}: there is nothing of its own to {doing}",
             hint=f"{doing} those, or give --key where a key is called like that",
         )
     return declared.key, declared
+
+
+@contextmanager
+def suggesting(registry: SecretProviderRegistry) -> Iterator[None]:
+    """Give a secret that was not found the name that was most likely meant."""
+    try:
+        yield
+    except SecretNotFoundError as error:
+        with_nearest(registry, error)
+        raise
 
 
 def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -> SecretNotFoundError:

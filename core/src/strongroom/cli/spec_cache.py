@@ -98,9 +98,13 @@ _NOT_SO = (ValueError, LookupError, TypeError, AttributeError, OSError)
 def recall(settings: GlobalOptions) -> CachedSpec | None:
     """Return what answers every key; None where that is not known, or not plain.
 
+    A plain spec keeps no tenants apart, which the whole way tells whoever names one.
+
     Raises:
         StrongroomError: The whole way has to tell.
     """
+    if settings.tenant is not None:
+        return None
     profile, spec = settings.profile, settings.spec
     if profile is None:
         profile = os.environ.get("STRONGROOM_PROFILE") or None

@@ -27,7 +27,7 @@ from strongroom.audit.query import (
 from strongroom.audit.verify import MISSING, AuditReport
 from strongroom.cli import errors, output
 from strongroom.cli.app import COMMANDS, Command
-from strongroom.cli.audit_logs import AuditLog, chosen_logs
+from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -80,6 +80,7 @@ def verify_command(
     """
     logs = chosen_logs(settings, paths, key_file)
     if paths:
+        logs = in_order(logs)
         logs = [logs[-1]._replace(earlier=tuple(log.path for log in logs[:-1]))]
     if first > 1 and len(logs) > 1:
         raise errors.UsageError(f"there are {len(logs)} logs", hint=f"name one, such as {logs[0].path}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, output
+from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.sightings import forget_sightings
 from strongroom.cli.undeclared import forget_undeclared
@@ -34,6 +34,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
                 registry.delete_secret(key)
                 deleted.append(key)
             except SecretNotFoundError as error:
+                names.with_nearest(registry, error)
                 code = errors.print_error(error, as_json=settings.json, debug=settings.debug)
         forget_undeclared(registry.plan, deleted)
         forget_sightings(registry, deleted)

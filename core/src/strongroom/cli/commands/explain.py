@@ -8,6 +8,7 @@ import click
 
 from strongroom.cli import completions, output
 from strongroom.cli.app import command
+from strongroom.cli.context import refuse_heedless
 from strongroom.cli.declared_rotations import declared_rotations
 from strongroom.cli.names import led_to
 
@@ -44,6 +45,8 @@ def explain_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
         routes=Routes(plan.routes if settings.pipeline is None else ()),
         default=settings.pipeline or plan.default,
     )
+    if settings.tenant is not None:
+        refuse_heedless(plan, [explanation.pipeline])
     rotator = (
         (rotation.rotate or {}).get("rotator")
         if (rotation := declared_rotations(plan).get(explanation.key))

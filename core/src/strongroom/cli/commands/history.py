@@ -21,7 +21,7 @@ def history_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
 
     Example: strongroom history database/password
     """
-    with settings.registry() as registry:
+    with settings.registry() as registry, names.suggesting(registry):
         key, _ = names.target(registry, key, as_key=as_key, doing="look at")
         versions = registry.list_versions(key)
     rows = [

@@ -71,7 +71,7 @@ def rotate_command(
     Example: strongroom rotate --due
     """
     _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
-    with settings.registry() as registry:
+    with settings.registry() as registry, names.suggesting(registry):
         settings.tell_own_store(registry.plan)
         if key is not None:
             key, _ = names.target(registry, key, as_key=as_key, doing="rotate")
