@@ -386,7 +386,7 @@ _MODULES = {
 def python_page() -> Iterator[str]:
     """Yield every public name of `strongroom` and of the modules beside it, with its signature."""
     yield (
-        "# The library\n\nWhat stands under `strongroom` is importable from there, as are the "
+        "# The library\n\nThe names below are imported from `strongroom`, as are the "
         "[errors](errors.md).\n\n## `strongroom`\n"
     )
     for name in sorted(set(strongroom.__all__) - set(strongroom.errors.__all__)):

@@ -62,6 +62,8 @@ def test_two_pipelines(cli):
     )
     assert "same" in cli("diff", "app", "other", "--all")[1]
     assert cli("diff", "app", "app")[:2] == (0, "3 secrets, and all are the same\n")
+    assert cli("diff", "app", "app", "--prefix", "s")[1] == "1 secret, and it is the same\n"
+    assert cli("diff", "app", "app", "--prefix", "none")[1] == "neither has a secret\n"
 
 
 def test_two_profiles(cli):
@@ -95,7 +97,8 @@ def test_profiles_of_a_spec_without_declared_secrets_are_compared_by_keys(cli):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["app", "staging"], 2, "app is a pipeline, and staging is not"),
+        (["app", "staging"], 2, "'app' is a pipeline, and 'staging' is not"),
+        (["app", ""], 2, "'app' is a pipeline, and '' is not"),
         (["production", "stagin"], 2, "did you mean 'staging'"),
         (["app", "other", "--profiles"], 2, "no profile 'app'"),
     ],

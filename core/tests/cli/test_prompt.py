@@ -45,8 +45,9 @@ def ask(on_terminal):
         (PEM.encode() + b"\r", PEM),
         (PEM.replace("\n", "\r").encode() + b"\r", PEM),
         (b"\x1b[200~two\rlines\x1b[201~\r", "two\nlines"),
+        (b"\x1b[200~a token\r\x1b[201~\r", "a token"),
     ],
-    ids=["10000", "pem", "pem as terminals paste it", "marked paste"],
+    ids=["10000", "pem", "pem as terminals paste it", "marked paste", "with the end of its line"],
 )
 def test_what_is_pasted_arrives_whole_and_is_not_shown(ask, typed, value):
     answer, seen = ask(typed, typed)

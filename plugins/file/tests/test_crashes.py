@@ -189,6 +189,15 @@ def test_a_full_disk(tmp_path):
         assert provider.get_secret("big") == "fits again"
 
 
+def test_a_disk_too_full_to_open_the_store_is_called_full():
+    """SQLite calls it an I/O error where the index of the log cannot be made; the hint says what to do."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert "free space" in translate(error).hint
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert "look at the disk" in translate(error).hint
+
+
 def test_a_disk_that_fails(tmp_path):
     """Where the system refuses to write, it is a typed error; afterwards all goes on."""
     code = f"""

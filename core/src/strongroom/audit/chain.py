@@ -1,4 +1,4 @@
-"""The chain that lines hang together by, and the head that anchors its end.
+"""The chain of MACs over the lines, and the head that anchors its end.
 
 A line ends with `"seq"`, `"prev"` (the MAC of the line before) and `"mac"`: HMAC-SHA256 over all bytes of
 the line before that member. The head is one record of fixed size: sequence number, MAC and end of

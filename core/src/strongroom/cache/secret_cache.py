@@ -57,7 +57,7 @@ class SecretCache(ProcessBound):
 
     Args:
         ttl_seconds: How long a value is fresh.
-        max_entries: Entries at most, over all tenants; those that were not read for longest leave first.
+        max_entries: Entries at most, over all tenants; the least recently read are evicted first.
         negative_ttl_seconds: How long "not found" is remembered; 0 does not.
         stale_if_error_seconds: How long past its time a value is still given while the backend is
             unavailable, and for no other error.

@@ -16,7 +16,7 @@ def read_value(key: str, *, raw: bool, allow_empty: bool = False) -> str:
         UsageError: It is not UTF-8 text, nothing was typed, or not the same twice.
     """
     if sys.stdin.isatty():
-        return _asked(key, allow_empty=allow_empty)
+        return _asked(key, raw=raw, allow_empty=allow_empty)
     data = sys.stdin.buffer.read()
     text = _decoded(data)
     if text is None:
@@ -24,17 +24,19 @@ def read_value(key: str, *, raw: bool, allow_empty: bool = False) -> str:
     return text if raw else text.removesuffix("\n")
 
 
-def _asked(key: str, *, allow_empty: bool) -> str:
+def _asked(key: str, *, raw: bool, allow_empty: bool) -> str:
     from strongroom.cli.prompt import ask_hidden
     from strongroom.errors import show_key
 
     ahead = bytearray()
-    first = ask_hidden(f"Value of {show_key(key)}: ", ahead)
+    # What is pasted may end in a newline before Enter, as what is piped in does.
+    end = b"" if raw else b"\n"
+    first = ask_hidden(f"Value of {show_key(key)}: ", ahead).removesuffix(end)
     if not first and not allow_empty:
         raise errors.UsageError(
             "nothing was typed, and nothing was stored", hint="give --allow-empty if that is meant"
         )
-    if first != ask_hidden("The same again: ", ahead):
+    if first != ask_hidden("The same again: ", ahead).removesuffix(end):
         raise errors.UsageError("the two values differ, and nothing was stored", hint="do it again")
     text = _decoded(first)
     if text is None:

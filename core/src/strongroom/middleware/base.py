@@ -80,10 +80,10 @@ class _PassThrough:
 
 
 class Middleware(BaseProvider):
-    """Stands around a provider; itself a provider.
+    """A layer around a provider; itself a provider.
 
     Args:
-        inner: The provider that this one stands around: any object with the four methods.
+        inner: The provider that this one is layered around: any object with the four methods.
     """
 
     _get: Callable[[str], str]

@@ -17,7 +17,7 @@ class WriteObserver(Middleware):
 
     @abstractmethod
     def writing(self, *keys: str) -> AbstractContextManager[None]:
-        """Return what stands around a write of `keys`."""
+        """Return the context that a write of `keys` runs in."""
 
     def set_secret(self, key: str, value: str) -> None:
         with self.writing(key):

@@ -61,7 +61,7 @@ class Fallback(_Model):
 
 
 class Pipeline(_Model):
-    """A provider with what stands around it, or a fallback over other pipelines."""
+    """A provider with what is layered around it, or a fallback over other pipelines."""
 
     provider: Component | None = Field(default=None, description="Where the secrets are.")
     fallback: Fallback | None = Field(

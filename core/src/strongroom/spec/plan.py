@@ -99,7 +99,7 @@ class FallbackPlan:
 
 @frozen
 class PipelinePlan:
-    """One pipeline: a provider or a fallback, what stands around it and who watches."""
+    """One pipeline: a provider or a fallback, what is layered around it and who watches."""
 
     name: str
     position: Position

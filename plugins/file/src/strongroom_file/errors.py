@@ -56,7 +56,10 @@ _HINTS = {
     sqlite3.SQLITE_FULL: "free space on the disk; what was stored before is still there",
     sqlite3.SQLITE_IOERR: "look at the disk; what was stored before is still there",
     sqlite3.SQLITE_CANTOPEN: "look at the folder's permissions",
+    # Readers need the log's index too, and whoever opens the store first makes it.
+    sqlite3.SQLITE_IOERR_SHMSIZE: "the disk is full: free space; what was stored before is still there",
 }
+"""By extended result code, else by primary."""
 
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -80,7 +83,8 @@ def translate(error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
         return tampered(f"SQLite says {error}")
     if error_type is SecretTooLargeError:
         return SecretTooLargeError("", "the value is too large for SQLite", provider=TYPE_NAME)
-    return error_type(f"the store cannot be used: {error}", provider=TYPE_NAME, hint=_HINTS.get(primary or 0))
+    hint = _HINTS.get(code or 0) or _HINTS.get(primary or 0)
+    return error_type(f"the store cannot be used: {error}", provider=TYPE_NAME, hint=hint)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ _PROBE = "strongroom-probe-"
 @click.option("--prefix", metavar="P", default="", help="Only the keys that begin with P.")
 @click.option("--overwrite", is_flag=True, help="Replace other values that DST has.")
 @click.option("--delete-source", is_flag=True, help="Delete from SRC what DST has been seen to hold.")
-@click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 def copy_command(
     settings: GlobalOptions,
     *,
@@ -45,7 +45,7 @@ def copy_command(
 ) -> int:
     """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Call it again to go on.
 
-    With --delete-source, what SRC or DST has changed meanwhile is kept, and told with exit 8.
+    With --delete-source, what has changed in SRC or DST meanwhile is kept, and the exit code is 8.
 
     Example: strongroom copy app vault --dry-run
     """

@@ -11,6 +11,7 @@ import click
 from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.declarations.resolve import resolve_all
+from strongroom.errors import show_key
 from strongroom.pipeline import read_many
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def diff_command(
     if by_profile and not profiles and {left, right} & set(plan.pipelines):
         lone = left if left in plan.pipelines else right
         raise errors.UsageError(
-            f"{lone} is a pipeline, and {right if lone == left else left} is not",
+            f"{show_key(lone)} is a pipeline, and {show_key(right if lone == left else left)} is not",
             hint="name two pipelines, or two profiles",
         )
     sides = [_of_profile(settings, one, prefix) for one in (left, right)] if by_profile else []
@@ -62,8 +63,14 @@ def diff_command(
     elif shown := [[name, what] for name, what in comparison.items() if everything or what != "same"]:
         output.table(["name" if by_profile else "key", "what"], shown)
     else:
-        output.lines([f"{len(comparison)} secrets, and all are the same"])
+        output.lines([_all_same(len(comparison))])
     return errors.FOUND_SOMETHING if differs else 0
+
+
+def _all_same(count: int) -> str:
+    if count == 0:
+        return "neither has a secret"
+    return "1 secret, and it is the same" if count == 1 else f"{count} secrets, and all are the same"
 
 
 def _of_pipeline(registry: SecretProviderRegistry, name: str, prefix: str) -> Side:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--format", "kind", type=click.Choice(FORMATS), help="What FILE is, where its ending does not tell."
 )
 @click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
-@click.option("--dry-run", is_flag=True, help="Tell what would happen, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 def import_command(
     settings: GlobalOptions, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
 ) -> None:
