@@ -25,13 +25,16 @@ class LeaseServers:
         self.postgres = PostgresServer()
         self.bao = BaoServer(folder, storage=storage)
         self.call("POST", "sys/mounts/database", type="database")
+        self.database("app", self.postgres.port)
+
+    def database(self, name, port):
+        """Let the engine make roles of the PostgreSQL that this port leads to."""
         self.call(
             "POST",
-            "database/config/app",
+            f"database/config/{name}",
             plugin_name="postgresql-database-plugin",
             allowed_roles="*",
-            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{self.postgres.port}/postgres"
-            "?sslmode=disable",
+            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable",
             username="postgres",
             password=self.postgres.password,
         )

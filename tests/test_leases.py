@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hvac
 import psycopg
 import pytest
 import redis
@@ -28,6 +30,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.leases import LeaseLedger
+from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultLeaseProvider
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "plugins" / "redis" / "tests"))
@@ -174,6 +177,63 @@ def test_a_static_role_is_given_until_its_password_changes_and_again_afterwards(
         assert provider.issue_lease("fixed").values["password"] == newer.values["password"]
         with pytest.raises(psycopg.OperationalError):
             servers.postgres.login("fixed", newer.values["password"])
+
+
+@pytest.fixture
+def fixed(servers):
+    """Make a static role of a database behind a proxy; give the proxy, and what makes the role with a period."""
+    name = f"fixed_{uuid.uuid4().hex}"
+    with servers.postgres.login("postgres", servers.postgres.password) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'as-it-was-made'").format(sql.Identifier(name)))
+    with FaultProxy(servers.postgres.port) as proxy:
+        servers.database(name, proxy.port)
+
+        def role(period):
+            servers.call(
+                "POST", f"database/static-roles/{name}", db_name=name, username=name, rotation_period=period
+            )
+            return name
+
+        yield proxy, role
+        proxy.mode = "pass"
+        servers.call("DELETE", f"database/static-roles/{name}")
+        servers.call("DELETE", f"database/config/{name}")
+
+
+def test_a_static_role_is_given_while_its_database_is_down(servers, fixed):
+    """The server has the password and gives it; one that could not be rotated still logs in afterwards."""
+    proxy, role = fixed
+    name = role("600s")
+    with provider_of(servers, path="static-creds") as provider:
+        before = provider.issue_lease(name)
+        proxy.mode = "reset"
+        with pytest.raises(hvac.exceptions.InternalServerError):
+            servers.call("POST", f"database/rotate-role/{name}")
+        during = provider.issue_lease(name)
+        assert during.values == {**before.values, "ttl": during.values["ttl"]}
+        assert during.expires_at - datetime.now(UTC) <= timedelta(seconds=601)
+        servers.postgres.login(name, during.values["password"]).close()
+        proxy.mode = "pass"
+        servers.call("POST", f"database/rotate-role/{name}")
+        after = provider.issue_lease(name).values["password"]
+        assert after != during.values["password"]
+        servers.postgres.login(name, after).close()
+
+
+@pytest.mark.torture
+def test_a_static_role_that_is_overdue_is_asked_for_again_in_a_second(servers, fixed):
+    """The server says 0 seconds of a password whose rotation is due, and nothing of why: it is used on."""
+    proxy, role = fixed
+    name = role("5s")  # the least that the server takes
+    proxy.mode = "reset"
+    until = time.monotonic() + 60
+    while servers.call("GET", f"database/static-creds/{name}")["data"]["ttl"] > 0:
+        assert time.monotonic() < until
+        time.sleep(0.1)  # the period is the server's own
+    with provider_of(servers, path="static-creds") as provider:
+        lease = provider.issue_lease(name)
+        assert lease.expires_at - lease.issued_at == timedelta(seconds=1)
+        servers.postgres.login(name, lease.values["password"]).close()
 
 
 def test_a_role_that_somebody_dropped_is_revoked_all_the_same(servers):
