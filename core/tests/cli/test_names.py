@@ -144,6 +144,11 @@ def test_an_older_version_by_name(filled):
     assert filled("get", "USER", "--version", first)[:2] == (0, "ann")
 
 
+def test_a_version_that_is_not_there_leads_to_those_that_are(filled):
+    code, _, err = filled("get", "database/password", "--version", "99")
+    assert (code, "`strongroom history`" in err, "did you mean" in err) == (3, True, False)
+
+
 def test_what_may_not_be_read_leads_on_too(filled, monkeypatch):
     from strongroom.errors import PermissionDeniedError, SecretNotFoundError
     from strongroom.registry import SecretProviderRegistry

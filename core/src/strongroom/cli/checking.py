@@ -158,7 +158,9 @@ def _tell(
     elif offline and good:
         output.lines(["the spec is right"])
     elif not rows:
-        settings.warn("the spec declares no secrets")
+        own = settings.plan().origin == "own"
+        nothing = "there is no strongroom.yaml here or above it, so no secret is declared"
+        settings.warn(nothing if own else "the spec declares no secrets")
     else:
         output.table(
             ["name", "key", "status", "problem"],

@@ -78,6 +78,8 @@ def _from_registry(
 
                 value = member_of(value, key, declared.field)
     except SecretNotFoundError as error:
+        if version is not None and error.hint is None:  # mostly the key is there, and this version is not
+            error.hint = "`strongroom history` lists the versions of a key"
         found = names.with_nearest(registry, error)
     else:
         return key, value, registry.explain(key).pipeline if settings.json else ""
