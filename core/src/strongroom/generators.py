@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import secrets
 import string
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -89,6 +88,8 @@ def _urlsafe(count: int = _BYTES) -> str:
 
 
 def _uuid() -> str:
+    import uuid  # it brings `platform` along
+
     return str(uuid.uuid4())
 
 

@@ -34,12 +34,16 @@ CALLS = [
     "render -o out t.j2",
     "render t.j2 --output out --debug",
     "--profile prod render t.j2",
+    "serve",
+    "--spec s.yaml serve --socket s.sock --debug",
+    "serve --listen 127.0.0.1:8300 --socket s.sock",
 ]
 LEFT_TO_CLICK = [
     "", "get", "get a b", "get ''", "get --key a", "get -- a", "get a --field", "get a --field -1", "get --help", "run true",
     "run", "run --", "run --watch -- true", "list a b", "list --lo", "check here", "check --format table2", "check --format=json",
     "export", "export --format yml", "export --format env here", "render", "render -", "render t.j2 -oout", "render t.j2 -o -",
     "--tenant a get k", "--reason why list", "set a", "check --tenant a",
+    "serve here", "serve --socket", "serve --socket=s", "serve --help", "--tenant a serve",
 ]  # fmt: skip
 
 

@@ -14,15 +14,18 @@ PATIENCE = 60
 
 
 class Process:
-    """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears."""
+    """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears.
 
-    def __init__(self, folder):
+    Flags are those of Python.
+    """
+
+    def __init__(self, folder, *flags):
         self._hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._hears.bind(str(folder / "n"))
         self._hears.settimeout(PATIENCE)
         here = {"STRONGROOM_SPEC": str(folder / "strongroom.yaml"), "NOTIFY_SOCKET": str(folder / "n")}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "strongroom", "serve"],
+            [sys.executable, *flags, "-m", "strongroom", "serve"],
             cwd=folder,
             env={**os.environ, **here},
             stdout=subprocess.PIPE,

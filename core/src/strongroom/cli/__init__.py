@@ -15,11 +15,12 @@ __all__ = ["main", "script"]
 
 def script() -> None:
     """Run the command line as a process, and end the process with its exit code."""
-    from strongroom.cli.fast_path import parse_fast_call
+    from strongroom.cli.fast_path import COMMANDS, parse_fast_call
     from strongroom.cli.standard_streams import fill_closed
 
     fill_closed()
-    if parse_fast_call(sys.argv[1:]) is None:
+    call = parse_fast_call(sys.argv[1:])
+    if call is None or COMMANDS[call.command].lasts:
         sys.exit(main())
     import gc
 

@@ -27,9 +27,10 @@ class _Command:
         choices: What a parameter may be, where that is not any text.
         operand: The parameter of the one word that is not an option; of `words`, all behind `--`.
         needed: The parameters that have to be given.
+        lasts: Whether its process lives on, so that its end is that of any other process of Python.
     """
 
-    __slots__ = ("choices", "flags", "needed", "operand", "place", "values")
+    __slots__ = ("choices", "flags", "lasts", "needed", "operand", "place", "values")
 
     def __init__(
         self,
@@ -40,9 +41,10 @@ class _Command:
         choices: Mapping[str, Collection[str]] | None = None,
         operand: str | None = None,
         needed: Collection[str] = (),
+        lasts: bool = False,
     ) -> None:
         self.place, self.values, self.choices = place, values or {}, choices or {}
-        self.operand, self.needed = operand, needed
+        self.operand, self.needed, self.lasts = operand, needed, lasts
         self.flags = {one: one[2:].replace("-", "_") for one in flags}
 
     def load(self) -> Callable[..., int | None]:
@@ -90,6 +92,7 @@ COMMANDS = {
         operand="template",
         needed=("template",),
     ),
+    "serve": _Command("serving:serve", values={"--socket": "socket", "--listen": "listen"}, lasts=True),
 }
 
 

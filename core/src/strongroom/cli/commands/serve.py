@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from strongroom.cli.app import command
+from strongroom.cli.context import GlobalOptions
+from strongroom.cli.serving import serve
 
-if TYPE_CHECKING:
-    from strongroom.cli.context import GlobalOptions
+__all__ = ["serve_command"]
 
 
 @command("serve")
@@ -23,9 +22,4 @@ def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | 
 
     Example: strongroom serve --socket strongroom.sock
     """
-    from strongroom.cli.overview import Overview
-    from strongroom.plugins import command_of
-
-    serve: Any = command_of("serve", "strongroom-serve")
-    code: int = serve(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
-    return code
+    return serve(settings, socket=socket, listen=listen)

@@ -1,0 +1,26 @@
+"""`strongroom serve`. Without click, which `commands/serve.py` brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from strongroom.cli.context import GlobalOptions
+
+__all__ = ["serve"]
+
+
+def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | None = None) -> int:
+    """Answer clients until a signal says to end, and return the exit code.
+
+    Args:
+        settings: The options of the command.
+        socket: Listen at this Unix socket, in place of what the spec says.
+        listen: Listen at this `HOST:PORT`, in place of what the spec says.
+    """
+    from strongroom.cli.overview import Overview
+    from strongroom.plugins import command_of
+
+    run: Any = command_of("serve", "strongroom-serve")
+    code: int = run(settings.registry, socket=socket, listen=listen, overview=Overview(settings))
+    return code
