@@ -384,3 +384,32 @@ def test_the_end_of_a_piece_is_looked_at_in_bounded_time(piece, end):
     stream = Masker(["k3Jx9qLw2Zb7mNc4Rv8T"]).stream()
     text = f"{'long beginning' if end else ''}\n{piece * (1200 // len(piece))}{end}".encode()
     assert stream.feed(text) + stream.finish() == text
+
+
+ENCODERS = {
+    "percent": lambda value: quote(value, safe=""),
+    "JSON": json.dumps,
+    "JSON in JSON": lambda value: json.dumps(json.dumps(value)),
+    "backslashes": lambda value: re.sub(r"(\W)", r"\\\1", value),
+    "octal": lambda value: "".join(f"\\{byte:03o}" for byte in value.encode()),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "#kT9!vQ~2^mL@7$wX%4&rB*8(nJ)5-gH",
+        "pa'ss \"w$rd\\u00e9 x9",
+        "Zürich-straße-9\u043f\u0430\u0440\u043e\u043b\u044c",
+    ],
+)
+def test_an_encoded_value_is_masked_whole_wherever_the_stream_is_cut(encoder, value):
+    masker = Masker([value])
+    data = f"origin 'http://user:{ENCODERS[encoder](value)}@127.0.0.1/x.git'\n".encode()
+    whole = masker.mask(data)
+    assert MARK in whole
+    pieces = [[data[:place], data[place:]] for place in range(1, len(data))]
+    pieces += [[data[place : place + size] for place in range(0, len(data), size)] for size in (1, 7, 16)]
+    for one in pieces:
+        assert streamed(masker, one) == whole

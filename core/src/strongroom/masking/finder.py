@@ -299,7 +299,7 @@ class Finder:
         for held, strength in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
             if held > size:
                 size, evidence = held, max(evidence, strength)
-        size = max(size, maybe_encoded_at_end(data))
+        size = max(size, maybe_encoded_at_end(data, self.reach))
         if size and self._words:
             # Several plain words may be one token.
             token = _TOKEN_TAIL.search(tail, 0, len(tail) - size)

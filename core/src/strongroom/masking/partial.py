@@ -48,6 +48,8 @@ _APART = (
         rb"[^\n]{0,10}['\"]?(?: ?,['\"](?:[^\n'\"]{1,8}\\|['\"]\\|[^\n'\"\\]{1,4}|['\"])['\"]){2,}",
     ),
 )
+# Not what colours text, as prompts do.
+_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&#|=[0-9A-F]{2}")
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -158,8 +160,11 @@ def _last(tail: bytes, signs: bytes) -> bytes:
     return tail[len(tail) - size :]
 
 
-def maybe_encoded_at_end(data: bytes) -> int:
-    """Return how many bytes at the end of `data` may begin something encoded, whatever it is."""
+def maybe_encoded_at_end(data: bytes, most: int) -> int:
+    """Return how many bytes at the end of `data` may begin something encoded, whatever it is.
+
+    Of a line with escapes in it that are `most` bytes, of anything else fewer.
+    """
     tail = data[-_MOST_HELD:]
     listed = len(tail) - len(tail.rstrip(_OF_LISTS))
     if listed >= _LEAST_LISTED:
@@ -177,4 +182,7 @@ def maybe_encoded_at_end(data: bytes) -> int:
     line = len(tail) - tail.rfind(b"\n") - 1
     if any(sign in tail[-line:] for sign in _STRUCK_OUT):
         size = max(size, line)
+    unended = data[data.rfind(b"\n", max(0, len(data) - most)) + 1 :][-most:]
+    if _ESCAPED.search(unended) is not None:
+        size = max(size, len(unended))
     return size

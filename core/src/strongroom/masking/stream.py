@@ -72,6 +72,9 @@ def joined(finds: Iterable[Found]) -> Iterator[tuple[int, int]]:
 
 
 _CONTEXT = 12  # what stands before a plain word decides whether it is one
+_NEAR = (
+    80  # what programs put between two parts of a value: an escape, the end of a line, an offset, a border
+)
 
 
 class MaskingStream:
@@ -86,6 +89,8 @@ class MaskingStream:
         # Up to where `_data` was given out, and up to where it stands under a mark.
         self._given = 0
         self._marked = 0
+        # Where that begins of which more may come: what is found at the end may be a part of it.
+        self._goes_on_from = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take `data` and return what can be shown by now."""
@@ -121,7 +126,7 @@ class MaskingStream:
     def _advance(self, end: int, *, ended: bool) -> bytes:
         """Give out what stands before `end`, and forget it but for what decides about what follows."""
         shown, given, marked = self._shown(end, ended=ended)
-        gone = max(0, end - _CONTEXT)
+        gone = max(0, min(end - _CONTEXT, self._goes_on_from))
         self._data = self._data[gone:]
         self._held = end - gone
         self._given = given - gone
@@ -135,7 +140,10 @@ class MaskingStream:
         """
         data, held, copied, marked = memoryview(self._data), self._held, self._given, self._marked
         pieces: list[bytes | memoryview] = []
-        for start, stop in joined(self._masker.finder.find(self._data, ended=ended)):
+        finds = self._masker.finder.find(self._data, ended=ended)
+        near = len(data) - _NEAR
+        self._goes_on_from = min((one.start for one in finds if one.stop > near), default=len(data))
+        for start, stop in joined(finds):
             # Behind `end` a longer find may still come, but what is found is found.
             if start >= end and start > copied:
                 break
