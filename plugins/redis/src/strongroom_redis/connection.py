@@ -126,7 +126,10 @@ def disconnect(client: Any) -> None:
                 if node.redis_connection is not None:
                     node.redis_connection.connection_pool.disconnect()
         else:
-            client.connection_pool.disconnect()
+            pool = client.connection_pool
+            pool.disconnect()
+            for sentinel in pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ():
+                sentinel.connection_pool.disconnect()
     with contextlib.suppress(Exception):  # as above
         client.close()
 
