@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import threading
 
@@ -220,6 +221,27 @@ def test_the_kernel_says_what_was_written_and_nothing_of_other_files(tmp_path):
         assert not waiting.wait(0.001)
     finally:
         waiting.close()
+
+
+AT_EXIT = """
+import atexit, sys, threading
+atexit.register(lambda: (waiting.wake(), thread.join(60), print(ended)))  # the first, and so it runs last
+from pathlib import Path
+from strongroom_file.notices import waiting_for
+
+ended = []
+waiting = waiting_for(Path(sys.argv[1]))
+thread = threading.Thread(target=lambda: ended.append(waiting.wait(120)), daemon=True)
+thread.start()
+"""
+
+
+def test_what_a_thread_waits_with_outlasts_the_end_of_the_process(tmp_path):
+    """What is registered for the end runs while the thread still waits."""
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, str(tmp_path / "s.enc")], capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("[True]\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux gives notices")

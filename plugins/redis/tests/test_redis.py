@@ -665,6 +665,18 @@ def test_eight_processes_that_start_together_make_one_fetch(server):
     assert count.value == 1
 
 
+def test_a_store_that_was_dropped_without_close_closes_its_connection_before_it_is_collected(server):
+    """Python collects a socket before the client that would close it, or after: that is not told."""
+    import gc
+
+    store = RedisCacheStore(server.url, timeout_seconds=10)
+    store.set("name", b"data", 60)
+    client = store._client
+    del store
+    gc.collect()
+    assert [one._sock for one in client.connection_pool._available_connections] == [None]
+
+
 def test_caches_that_were_dropped_without_close_leave_no_connection(server):
     import gc
 

@@ -87,6 +87,7 @@ class _Notices:
         self._names = {os.path.basename(one) for one in self._files}  # noqa: PTH119  # bytes, as the kernel's
         self._descriptors: list[int] = []
         self._end = weakref.finalize(self, _close, self._descriptors)
+        self._end.atexit = False  # a thread waits with them until the process has ended
         self._notices = self._opened(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
         self._wakes = self._opened(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         folder = os.path.dirname(self._files[0])  # noqa: PTH120  # as above

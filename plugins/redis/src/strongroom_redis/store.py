@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -108,6 +109,7 @@ class RedisCacheStore:
         self._timeout = timeout_seconds
         self._clock = clock
         self._client: Any = None
+        self._end: weakref.finalize[..., RedisCacheStore] | None = None
         self._has_answered = False
         self._listeners: list[Listener] = []
         self._runner = DeadlineExecutor()
@@ -226,7 +228,7 @@ class RedisCacheStore:
     def _begin_again(self) -> None:
         """Make what a forked child cannot share with its parent."""
         never_collect(self._client, *self._listeners)
-        self._client = None
+        self._drop_client()
         self._lock = threading.Lock()
         self._breaker = CircuitBreaker(self._clock)
         self._listeners = []
@@ -328,16 +330,28 @@ class RedisCacheStore:
             with forks_wait():
                 opened = connect(self._options)  # a cluster's asks its nodes: outside the lock
             with self._lock:
-                client = self._client = self._client or opened
+                if self._client is None:
+                    self._client = opened
+                    # A store that nobody closes leaves no open sockets behind.
+                    self._end = weakref.finalize(self, disconnect, opened)
+                    self._end.atexit = False
+                client = self._client
             if client is not opened:
                 disconnect(opened)
         return client
 
     def _let_go(self) -> None:
         with self._lock:
-            client, self._client = self._client, None
+            client = self._drop_client()
         if client is not None:
             disconnect(client)
+
+    def _drop_client(self) -> Any:
+        client, self._client = self._client, None
+        if self._end is not None:
+            self._end.detach()
+            self._end = None
+        return client
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path | None:
