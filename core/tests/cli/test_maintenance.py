@@ -338,9 +338,12 @@ def test_a_reason_is_required_of_them_too(folder, run, cipher_key):
     written(None, "app", "db", "value")
     run("backup", "copy.enc")
     guarded(ENCRYPTED, more=", require_reason: true")
-    for words in (["backup", "b.enc"], ["restore", "copy.enc"], ["rekey"], ["rekey", "--values"]):
+    for words in (
+        ["backup", "b.enc"], ["restore", "copy.enc"], ["rekey"], ["rekey", "--values"], ["rekey", "--all"]
+    ):  # fmt: skip
         assert "reason" in run(*words, expected=4)
     assert not Path("b.enc").exists()
+    assert not list(folder.glob("*.next-all"))
     run("--reason", "a test", "backup", "b.enc")
 
 
@@ -354,6 +357,7 @@ def test_read_only_refuses_all_but_backup(folder, run, cipher_key):
     for words in (["restore", "copy.enc"], ["rekey"], ["rekey", "--values"], ["rekey", "--all"]):
         assert "read-only" in run(*words, expected=4)
     assert [Path(name).read_bytes() for name in ("app.enc", "app.key")] == before
+    assert not list(folder.glob("*.next-all"))
     assert [outcome for operation, _, outcome in recorded() if operation != "backup"] == ["error"] * 4
 
 

@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from strongroom.errors import ReadOnlyError, TenantContextError, UnsupportedOperationError
+from strongroom.errors import ReadOnlyError, StrongroomError, TenantContextError, UnsupportedOperationError
 from strongroom.keys import record_key
 from strongroom.middleware import EncryptionMiddleware, ReadOnlyMiddleware, TenantMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.pipeline.pipeline import Pipeline
 from strongroom.tenancy import TenantContext
 
-__all__ = ["Progress", "encryption_of", "has", "layers", "operate", "rekey_values", "store_of"]
+__all__ = [
+    "Progress",
+    "encryption_of",
+    "has",
+    "layers",
+    "operate",
+    "refuse_early",
+    "rekey_values",
+    "store_of",
+]
 
 T = TypeVar("T")
 Progress = Callable[[int, int], object]
@@ -76,19 +85,37 @@ def operate(
         for layer in list(layers(pipeline))[1:]:
             if isinstance(layer, Pipeline):  # the first member of a fallback, which has hooks of its own
                 return operate(layer, operation, call, all_tenants=all_tenants, writes=writes)
-            if writes and isinstance(layer, ReadOnlyMiddleware):
-                raise ReadOnlyError(
-                    f"cannot {operation}: this pipeline is read-only",
-                    hint="write through another pipeline, or take the read-only middleware out of this one",
-                )
-            if isinstance(layer, TenantMiddleware) and not all_tenants:
-                raise TenantContextError(
-                    f"{operation} concerns the secrets of all tenants",
-                    hint="say --all-tenants if that is meant",
-                )
+            error = _refused_by(layer, operation, all_tenants=all_tenants, writes=writes)
+            if error is not None:
+                raise error
         return call()
 
     return pipeline.run_with_hooks(operation, "", run)
+
+
+def refuse_early(pipeline: Pipeline, operation: str, *, all_tenants: bool) -> None:
+    """Raise what `operate` would, and let hooks see that; do nothing where it would not.
+
+    Raises:
+        ReadOnlyError, TenantContextError: It is refused.
+    """
+    if any(_refused_by(layer, operation, all_tenants=all_tenants) for layer in layers(pipeline)):
+        operate(pipeline, operation, lambda: None, all_tenants=all_tenants)
+
+
+def _refused_by(
+    layer: Any, operation: str, *, all_tenants: bool, writes: bool = True
+) -> StrongroomError | None:
+    if writes and isinstance(layer, ReadOnlyMiddleware):
+        return ReadOnlyError(
+            f"cannot {operation}: this pipeline is read-only",
+            hint="write through another pipeline, or take the read-only middleware out of this one",
+        )
+    if isinstance(layer, TenantMiddleware) and not all_tenants:
+        return TenantContextError(
+            f"{operation} concerns the secrets of all tenants", hint="say --all-tenants if that is meant"
+        )
+    return None
 
 
 def encryption_of(pipeline: Pipeline) -> EncryptionMiddleware | None:

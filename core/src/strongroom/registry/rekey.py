@@ -20,7 +20,7 @@ from strongroom.encryption.key_ring import KeyRing
 from strongroom.encryption.keys import generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, DecryptionError
 from strongroom.middleware import EncryptionMiddleware
-from strongroom.pipeline.maintenance import Progress, layers, operate, rekey_values, store_of
+from strongroom.pipeline.maintenance import Progress, layers, operate, refuse_early, rekey_values, store_of
 from strongroom.registry.registry import SecretProviderRegistry
 from strongroom.spec.key_uses import KeyUse
 from strongroom.spec.references import instead
@@ -80,9 +80,11 @@ def rekey_all(
     new = _next_key(key_file, new_key)
     with ExitStack() as stack:
         pairs = [_Pair(use, *_registries(spec, use, key_file, new, stack)) for use in _of_pipelines(uses)]
-        _put_beside(key_file, new)
+        for pair in pairs:  # of several, none is changed where one may not be
+            pair.refuse_early(all_tenants=all_tenants)
         for pair in pairs:
-            pair.rekey(new, all_tenants=all_tenants, progress=progress)
+            pair.rekey(key_file, new, all_tenants=all_tenants, progress=progress)
+    _put_beside(key_file, new)
     if not _kept(key_file):  # no store has left one
         keyfiles.keep_old(key_file, os.urandom(8).hex())
     old = _kept(key_file)
@@ -101,8 +103,12 @@ class _Pair:
         if use.path[2] == "provider":
             store_of(self._old, "rekey")
 
-    def rekey(self, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
+    def refuse_early(self, *, all_tenants: bool) -> None:
+        refuse_early(self._old, "rekey", all_tenants=all_tenants)
+
+    def rekey(self, key_file: Path, key: str, *, all_tenants: bool, progress: Progress | None) -> None:
         def call() -> None:
+            _put_beside(key_file, key)  # here, so that a hook that refuses leaves nothing behind
             if self._use.path[2] == "provider":
                 self._store(key, progress)
             else:
