@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from strongroom.cli import main
 from strongroom.declarations.json_fields import with_member
 from strongroom.errors import ValidationError
 from strongroom_file import FileSecretProvider
@@ -158,10 +160,19 @@ def test_what_failed_when_it_was_due_waits_a_while(strongroom, folder, old):
         ["--due", "key"],
         ["key", "--dry-run"],
         ["key", "--status", "--stdin"],
+        ["key", "--status", "--forget"],
     ],
 )
 def test_what_makes_no_sense_is_refused(strongroom, words):
     strongroom("rotate", *words, expected=2)
+
+
+def test_two_that_ask_for_different_things_are_refused(capfd):
+    """The last would win otherwise, and `--forget` drops what is kept."""
+    modes = ["--due", "--status", "--resume", "--rollback", "--forget", "--rehearse"]
+    for pair in itertools.permutations(modes, 2):
+        assert main(["rotate", *pair]) == 2
+        assert "different things" in capfd.readouterr().err
 
 
 def test_what_is_not_there_is_told(strongroom, folder):

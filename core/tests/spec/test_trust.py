@@ -495,6 +495,19 @@ def test_listing_and_forgetting(folder, capfd):
     refused()
 
 
+@pytest.mark.parametrize("words", [["--forget", "--folder"], ["--folder", "--forget", "."]], ids=" ".join)
+def test_a_folder_is_forgotten_and_not_the_spec_in_it(folder, words, capfd):
+    write(OPEN)
+    assert main(["trust"]) == 0
+    assert main(["trust", "--folder"]) == 0
+    assert main(["trust", *words]) == 0
+    assert main(["trust", *words]) == 3
+    capfd.readouterr()
+    assert main(["--json", "trust", "--list"]) == 0
+    rows = json.loads(capfd.readouterr().out)["trusted"]
+    assert [row["path"] for row in rows] == [f"{folder}/strongroom.yaml"]
+
+
 def test_a_spec_that_is_gone_can_be_forgotten(folder, capfd):
     write(OPEN)
     assert main(["trust"]) == 0
@@ -513,6 +526,8 @@ def test_mistakes_with_trust_are_told(folder, capfd):
         (["trust", "no-such-file"], "does not exist"),
         (["trust", "--folder", "no-such-folder"], "is not a folder"),
         (["trust", "--list", "x"], "leave PATH out"),
+        (["trust", "--list", "--folder"], "different things"),
+        (["trust", "--forget", "--list"], "different things"),
     ]:
         capfd.readouterr()
         assert main(words) == 2

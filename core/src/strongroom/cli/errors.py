@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 from strongroom import errors
@@ -45,6 +45,18 @@ class UsageError(errors.StrongroomError):
     def __init__(self, message: str, *, code: int = USAGE, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+def the_one_of(flags: Mapping[str, bool]) -> str | None:
+    """Return the name of the one flag that was given, or None.
+
+    Raises:
+        UsageError: There are several, of which each asks for something else.
+    """
+    given = [name for name, on in flags.items() if on]
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} ask for different things", hint="give one of them")
+    return given[0] if given else None
 
 
 def exit_code(error: BaseException) -> int:

@@ -34,21 +34,16 @@ _NOTHING_DUE = "nothing is due"
 
 @command("rotate")
 @click.argument("key", required=False, shell_complete=completions.keys)
-@click.option("--due", "mode", flag_value="due", help="All that is declared and due, or in flight.")
-@click.option("--status", "mode", flag_value="status", help="Where KEY stands, or every declared secret.")
-@click.option("--resume", "mode", flag_value="resume", help="Finish the rotation of KEY that is in flight.")
+@click.option("--due", is_flag=True, help="All that is declared and due, or in flight.")
+@click.option("--status", is_flag=True, help="Where KEY stands, or every declared secret.")
+@click.option("--resume", is_flag=True, help="Finish the rotation of KEY that is in flight.")
 @click.option(
     "--rollback",
-    "mode",
-    flag_value="rollback",
+    is_flag=True,
     help="Undo KEY's rotation; after its end, within grace_seconds, put the value before back.",
 )
-@click.option(
-    "--forget", "mode", flag_value="forget", help="Drop what is kept of KEY's rotation; look at it first."
-)
-@click.option(
-    "--rehearse", "mode", flag_value="rehearse", help="Let KEY's rotator do all on a user it removes again."
-)
+@click.option("--forget", is_flag=True, help="Drop what is kept of KEY's rotation; look at it first.")
+@click.option("--rehearse", is_flag=True, help="Let KEY's rotator do all on a user it removes again.")
 @click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
@@ -58,10 +53,10 @@ def rotate_command(
     settings: GlobalOptions,
     *,
     key: str | None,
-    mode: str | None,
     dry_run: bool,
     from_stdin: bool,
     as_key: bool,
+    **modes: bool,
 ) -> int:
     """Give KEY a new value as its `rotate:` says; readers get the old one until the new one works.
 
@@ -70,6 +65,7 @@ def rotate_command(
 
     Example: strongroom rotate --due
     """
+    mode = errors.the_one_of(modes)
     _check_usage(key, mode, dry_run=dry_run, from_stdin=from_stdin)
     with settings.registry() as registry, names.suggesting(registry):
         settings.tell_own_store(registry.plan)

@@ -27,10 +27,12 @@ _SHOWN_DIGITS = 12
 
 @command("trust")
 @click.argument("path", required=False, type=click.Path())
-@click.option("--folder", "mode", flag_value="folder", help="Trust what you write in a folder and below it.")
-@click.option("--list", "mode", flag_value="list", help="List what is trusted.")
-@click.option("--forget", "mode", flag_value="forget", help="Trust it no longer.")
-def trust_command(settings: GlobalOptions, *, path: str | None, mode: str | None) -> int:
+@click.option("--folder", is_flag=True, help="Trust what you write in a folder and below it.")
+@click.option("--list", is_flag=True, help="List what is trusted.")
+@click.option("--forget", is_flag=True, help="Trust it no longer; with --folder, the folder.")
+def trust_command(
+    settings: GlobalOptions, *, path: str | None, folder: bool, forget: bool, **flags: bool
+) -> int:
     """Trust the spec at PATH as it is now, or the one that is found here. Read it first.
 
     A spec that was found is used without that only where it stays in its folder and on this machine. Trust
@@ -38,13 +40,16 @@ def trust_command(settings: GlobalOptions, *, path: str | None, mode: str | None
 
     Example: strongroom trust
     """
-    if mode == "list":
+    listing = flags["list"]
+    errors.the_one_of({"list": listing, "folder": folder})
+    errors.the_one_of({"list": listing, "forget": forget})
+    if listing:
         if path is not None:
             raise errors.UsageError("--list lists all that is trusted: leave PATH out")
         _list(settings)
-    elif mode == "forget":
-        _forget(settings, path)
-    elif mode == "folder":
+    elif forget:
+        _forget(settings, Path(path or ".") if folder or path is not None else None, as_folder=folder)
+    elif folder:
         _trust_folder(settings, Path(path or "."))
     else:
         _trust_spec(settings, _spec(settings, path))
@@ -87,12 +92,11 @@ def _trust_folder(settings: GlobalOptions, folder: Path) -> None:
         output.lines([f"trusted, with all that you write there and below: {_printable(real)}"])
 
 
-def _forget(settings: GlobalOptions, path: str | None) -> None:
-    meant = Path(path) if path is not None else None
+def _forget(settings: GlobalOptions, meant: Path | None, *, as_folder: bool) -> None:
     if meant is None:
         found = find_spec()
         meant = Path(found.path) if found is not None else Path()
-    paths = [meant, meant / SPEC_FILE] if meant.is_dir() else [meant]
+    paths = [meant, meant / SPEC_FILE] if meant.is_dir() and not as_folder else [meant]
     real = [os.path.realpath(one) for one in paths]
     forgotten = [one for at in real for one in trust.forget(at)]
     if not forgotten:
