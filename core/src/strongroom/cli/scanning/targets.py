@@ -147,12 +147,18 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _git(*words: str, folder: Path | None = None) -> bytes:
-    try:
-        done = subprocess.run(["git", *words], check=False, capture_output=True, cwd=folder)  # noqa: S603, S607  # the user's own git
-    except FileNotFoundError:
-        done = None
-    if done is None:
-        raise UsageError("git is not installed")
+    done = _ran(*words, folder=folder)
     if done.returncode:
-        raise UsageError(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+        # Outside of a repository some of its commands print all their options and not why.
+        asked = _ran("rev-parse", "--is-inside-work-tree", folder=folder)
+        reason = (asked.stderr or done.stderr).decode(errors="replace").strip().partition("\n")[0]
+        raise UsageError(f"git {words[0]} failed: {reason}")
     return done.stdout
+
+
+def _ran(*words: str, folder: Path | None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *words], check=False, capture_output=True, cwd=folder)  # noqa: S603, S607  # the user's own git
+    except FileNotFoundError:
+        missing = UsageError("git is not installed")
+    raise missing
