@@ -205,7 +205,11 @@ class Spoiler:
 
 
 def _spoilt(bench, provider, spoiler, operations, make):
-    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`."""
+    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`.
+
+    The provider is one that reads one at a time: a batch that has failed would leave requests under way behind,
+    which would count as the next operation's.
+    """
 
     def fresh():
         spoiler.reset()
@@ -258,7 +262,7 @@ class TestStrangersAnswers:
     @pytest.mark.parametrize("each", [1, pytest.param(len(STRANGERS), marks=pytest.mark.torture)])
     def test_no_operation_takes_a_page_for_an_answer(self, bench, each):
         strangers = cycle(STRANGERS)
-        provider = bench.provider(timeout=30)
+        provider = bench.provider(timeout=30, max_workers=1)
         retried = 0
 
         def make(_):
@@ -278,7 +282,7 @@ class TestStrangersAnswers:
     @pytest.mark.parametrize("share", [71, pytest.param(1, marks=pytest.mark.torture)])
     def test_no_answer_of_another_form_is_an_error_of_pythons(self, bench, share):
         """One of `share` damaged answers: what one part of each answer may be instead."""
-        provider = bench.provider(timeout=30)
+        provider = bench.provider(timeout=30, max_workers=1)
 
         def some(good):
             answers = damaged(json.loads(good))
