@@ -80,6 +80,7 @@ for name, command in json.load(sys.stdin).items():
         os.close(never)
 print(json.dumps(codes))
 """
+PATIENCE = 120  # seconds: a watchdog, which a machine that is busy with other things does not come near
 READY = "echo ready; "
 WAIT = f"{READY}read nothing"
 PYTHON_COUNTS = """
@@ -136,7 +137,7 @@ class Running:
         if self.process.poll() is None:
             self.process.terminate()  # it passes that on: a driver that was killed would leave its child behind
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -147,7 +148,7 @@ class Running:
             self.process.stdin.close()
 
     def read(self):
-        ready, _, _ = select.select([self.source], [], [], 30)
+        ready, _, _ = select.select([self.source], [], [], PATIENCE)
         assert ready, self.seen
         try:
             return os.read(self.source, 4096)
@@ -170,7 +171,7 @@ class Running:
         """Read to the end and return the exit code and what was read."""
         while data := self.read():
             self.seen += data
-        return self.process.wait(30), self.seen
+        return self.process.wait(PATIENCE), self.seen
 
 
 def sh(script):
@@ -418,7 +419,7 @@ def test_what_outlives_the_child_goes_on_and_what_it_prints_is_masked(on_termina
         on_terminal=on_terminal,
         cwd=tmp_path,
     ) as running:
-        assert running.process.wait(30) == 3
+        assert running.process.wait(PATIENCE) == 3
         (tmp_path / "go").write_text("go\n")
         running.until(b"late ********")
         assert running.end()[0] == 3
@@ -426,9 +427,18 @@ def test_what_outlives_the_child_goes_on_and_what_it_prints_is_masked(on_termina
 
 
 def test_what_goes_on_printing_ends_as_its_reader_does():
-    with Running(sh("while :; do echo more; done & exit 3")) as running:
-        assert running.process.wait(30) == 3
+    """What it printed while the child ran is waited for: who does not read keeps `run` from its end."""
+    reader, writer = os.pipe()
+    with Running(sh("while :; do echo more; done & exit 3"), pass_fds=[writer]) as running:
+        os.close(writer)
+        while running.process.poll() is None:
+            assert running.read()
+        assert running.process.returncode == 3
         running.until(b"more\n")
+    ready, _, _ = select.select([reader], [], [], PATIENCE)
+    assert ready
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])
@@ -480,7 +490,7 @@ def test_a_reader_that_goes_away_ends_the_child_as_usual():
     with Running(command) as running:
         running.read()
         running.process.stdout.close()
-        assert running.process.wait(30) in {11, 120}  # 120: Python could not flush either
+        assert running.process.wait(PATIENCE) in {11, 120}  # 120: Python could not flush either
 
 
 def test_orphans_are_reaped_where_nobody_else_does():
@@ -524,7 +534,7 @@ def test_a_killed_run_takes_its_program_along(mode):
         os.close(writer)
         running.until(b"ready")
         running.process.kill()
-        ready, _, _ = select.select([reader], [], [], 30)
+        ready, _, _ = select.select([reader], [], [], PATIENCE)
         assert ready
         assert os.read(reader, 1) == b""
     os.close(reader)
@@ -538,8 +548,8 @@ def test_a_program_that_kills_run_at_once_ends_with_it():
         reader, writer = os.pipe()
         with Running(sh(script), pass_fds=[writer], on_terminal=True) as running:
             os.close(writer)
-            running.process.wait(30)
-            ready, _, _ = select.select([reader], [], [], 30)
+            running.process.wait(PATIENCE)
+            ready, _, _ = select.select([reader], [], [], PATIENCE)
             assert ready
             assert os.read(reader, 1) == b""
         os.close(reader)
@@ -581,7 +591,7 @@ def test_what_we_ignore_the_child_ignores():
         process.send_signal(signal.SIGHUP)
         process.stdin.write(b"still here\n")
         process.stdin.flush()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_output_split_at_every_point_is_masked():
