@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import socketserver
@@ -471,7 +472,6 @@ class Heard(socketserver.StreamRequestHandler):
     """Takes what an audit device sends."""
 
     def handle(self):
-        self.server.connections.append(self.request)
         self.rfile.read()
 
 
@@ -480,6 +480,12 @@ class Listens(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
+
+    def get_request(self):
+        """Note each connection by the time that the loop ends: its thread may begin only then."""
+        request, address = super().get_request()
+        self.connections.append(request)
+        return request, address
 
 
 class Audited(BaoServer):
@@ -503,7 +509,8 @@ class Audited(BaoServer):
             self.listens.shutdown()
             self.thread.join()
             for one in self.listens.connections:
-                one.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the server has closed it already
+                    one.shutdown(socket.SHUT_RDWR)
             self.listens.server_close()
 
     def stop(self):
