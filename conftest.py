@@ -44,6 +44,10 @@ if (
 ):
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
+# Each worker has a state of its own: what whoever runs the tests has trusted, or other runs, decides none.
+STATE = tempfile.mkdtemp(prefix="strongroom-state-")
+os.environ["XDG_STATE_HOME"] = STATE
+
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("strongroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("strongroom")
@@ -87,6 +91,10 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _refuse_an_old_installation()
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(STATE, ignore_errors=True)
 
 
 def _refuse_an_old_installation() -> None:
