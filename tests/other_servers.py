@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from free_ports import free_port
 
 PATIENCE_SECONDS = 180
 _PATH = os.pathsep.join(
@@ -32,12 +33,6 @@ def program(name):
     if found is None:
         pytest.skip(f"there is no {name} here")
     return found
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def until(ready, *, process=None):

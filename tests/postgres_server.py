@@ -7,13 +7,13 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import psycopg
+from free_ports import free_port
 
 NOBODY = 65534
 _PATIENCE_SECONDS = 60
@@ -41,14 +41,8 @@ class PostgresServer:
             self._copy(primary)
         else:
             self._make()
-        self.port = self.free_port()
+        self.port = free_port()
         self.process = self._start()
-
-    @staticmethod
-    def free_port():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return free.getsockname()[1]
 
     def _make(self):
         password = self.folder / "password"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "explanation" / "secret-management.md"
 _HEADING_OR_BLOCK = re.compile(
@@ -119,7 +120,7 @@ def bao(tmp_path: Path) -> Iterator[tuple[tuple[str, int], str]]:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
-    plain, port = _free_ports()
+    plain, port = free_port(successors=1), free_port()  # OpenBao takes the one after its first too
     listener = tmp_path / "tls.hcl"
     listener.write_text(
         f'listener "tcp" {{ address = "127.0.0.1:{port}" cluster_address = "127.0.0.1:0"\n'
@@ -142,20 +143,6 @@ def bao(tmp_path: Path) -> Iterator[tuple[tuple[str, int], str]]:
         finally:
             process.terminate()
             process.communicate(timeout=10)
-
-
-def _free_ports() -> tuple[int, int]:
-    """Return a port whose successor is free too, for OpenBao takes both, and one more."""
-    while True:
-        with socket.socket() as one, socket.socket() as other, socket.socket() as third:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            third.bind(("127.0.0.1", 0))
-            try:
-                other.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port, third.getsockname()[1]
 
 
 def offline(request: pytest.FixtureRequest) -> Names:

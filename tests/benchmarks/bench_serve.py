@@ -24,9 +24,11 @@ from strongroom import SecretProviderRegistry
 from strongroom_serve.policy import KeyRules
 from timing import row, seconds
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "vault" / "tests"))
 
-from bao_server import BaoServer, free_port  # the plugin's tests run it too
+from bao_server import BaoServer  # the plugin's tests run it too
+from free_ports import free_port
 
 _ROUNDS, _SECRETS, _CONNECTIONS, _LOADS, _STARTS, _RULES = 3000, 10_000, 64, 40, 5, 1000
 _TOKEN = "bench-token-0123456789"  # of a server that lives as long as this run

@@ -12,6 +12,7 @@ from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
 from timing import medians, row, seconds
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "vault" / "tests"))
 
 from bao_server import BaoServer  # the plugin's tests run it too

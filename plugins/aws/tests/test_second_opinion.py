@@ -15,6 +15,7 @@ import time
 import uuid
 
 import pytest
+from free_ports import free_port
 from strongroom.errors import ConflictError, SecretNotFoundError
 from strongroom_aws import AWSSecretProvider
 
@@ -26,16 +27,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def _free_port():
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def ministack(tmp_path_factory):
     """The address of a ministack server."""
-    port, home = _free_port(), tmp_path_factory.mktemp("ministack")
+    port, home = free_port(), tmp_path_factory.mktemp("ministack")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pymysql
+from free_ports import free_port
 
 NOBODY = 65534
 _PATIENCE_SECONDS = 60
@@ -37,9 +37,7 @@ class MariaDBServer:
             "--auth-root-authentication-method=normal",
         )
         assert made.wait() == 0, "mariadb-install-db failed"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (self.folder / "first.sql").write_text(
             f"CREATE USER keeper@'%' IDENTIFIED BY '{self.password}';\n"
             "GRANT CREATE USER ON *.* TO keeper@'%';\nGRANT SELECT ON mysql.global_priv TO keeper@'%';\n"

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from free_ports import free_port
 from postgres_server import NOBODY, PostgresServer
 from strongroom import SecretProviderRegistry
 from strongroom.encryption.keys import generate_key
@@ -209,7 +210,7 @@ def test_behind_pgbouncer(schema, server, make):
         f"listen_port = PORT\nauth_type = plain\nauth_file = {folder}/users\npool_mode = transaction\n"
         "unix_socket_dir =\nignore_startup_parameters = extra_float_digits\n"
     )
-    port = PostgresServer.free_port()
+    port = free_port()
     (folder / "ini").write_text(settings.replace("PORT", str(port)))
     as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 

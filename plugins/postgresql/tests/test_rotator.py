@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from free_ports import free_port
 from postgres_server import PostgresServer
 from psycopg import sql
 from strongroom import SecretProviderRegistry, SecretRotation, generate_password
@@ -411,9 +412,7 @@ class PgBouncer:
     """A pgbouncer in front of the server, on a free port."""
 
     def __init__(self, server, folder, users, *, auth_query=False):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.userlist = folder / "users.txt"
         self.userlist.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in users.items()))
         query = "auth_user = postgres\nauth_query = SELECT usename, passwd FROM pg_shadow WHERE usename=$1\n"

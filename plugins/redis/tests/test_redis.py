@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from free_ports import free_port
 from redis_workers import answer_writes, ask_at_once, ask_at_start, cache_on, hold_in_turns
 from strongroom.cache import HierarchicalSecretCache
 from strongroom.cache.single_flight import FetchResult
@@ -31,7 +32,7 @@ from strongroom.errors import (
 from strongroom.testing.faults import FaultProxy, ends_in_time
 from strongroom_redis import RedisCacheStore, subscriber
 from tls_front import TlsFront
-from valkey_server import ValkeyServer, free_port
+from valkey_server import ValkeyServer
 
 
 class Clock:

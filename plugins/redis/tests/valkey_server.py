@@ -8,13 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
-__all__ = ["ValkeyServer", "free_port"]
+from free_ports import free_port
 
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+__all__ = ["ValkeyServer"]
 
 
 class ValkeyServer:

