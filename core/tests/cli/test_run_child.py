@@ -321,6 +321,43 @@ def test_a_job_is_stopped_and_continued_by_its_shell(masked):
         running.until(b"job ended with 0")
 
 
+# Ctrl-Z comes again as soon as a stop would be heeded, once: the child has stopped by the time that run goes on.
+STOPS_AGAIN = """
+import os, signal
+from pathlib import Path
+real = signal.signal
+def install(number, handler):
+    before = real(number, handler)
+    if number == signal.SIGTSTP and handler == signal.SIG_DFL:
+        stops.append(number)
+    elif number == signal.SIGTSTP and len(stops) == 1:
+        stops.append(number)
+        os.killpg(0, number)
+        for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+            status = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            while int(status[2]) == os.getpgrp() and status[0] != "T":
+                status = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return before
+signal.signal, stops = install, []
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the child in /proc")
+def test_a_job_that_is_stopped_again_at_once_stops(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "DRIVER", STOPS_AGAIN + DRIVER)
+    child = sh("echo ready; read line; echo got:$line")
+    with Running(child, on_terminal=True, masked=False, wrap=[sys.executable, "-c", SHELL]) as running:
+        running.until(b"ready")
+        running.type(b"\x1a")
+        for _ in range(2):
+            running.until(b"job stopped")
+            running.type(b"\n")
+            running.until(b"continued")
+        running.type(b"hello\n")
+        running.until(b"got:hello")
+        running.until(b"job ended with 0")
+
+
 STOPPED_FROM_OUTSIDE = {
     "stops": ("printf 'last hun'; kill -STOP $$; echo on; exit 4", b"stopped after 'last hun', ended with 4"),
     "goes on": ("echo goes on; exit 5", b"ended with 5"),

@@ -377,7 +377,17 @@ class Child:
         """Do what has to be done before others of our job, or its shell, get our terminal."""
 
     def _go_on(self) -> None:
-        self._send(signal.SIGCONT)
+        # Who continues a job has continued the child too. It may have been stopped again by now, by a key
+        # that was typed since: a signal from us would undo that.
+        if self.own_group or not self._is_changed():
+            self._send(signal.SIGCONT)
+
+    def _is_changed(self) -> bool:
+        """Tell whether somebody has continued a child that was seen to stop; macOS cannot tell."""
+        if not hasattr(os, "waitid") or self.pid is None:
+            return False
+        any_change = os.WCONTINUED | os.WSTOPPED | os.WEXITED
+        return os.waitid(os.P_PID, self.pid, any_change | os.WNOHANG | os.WNOWAIT) is not None
 
     def _send(self, number: int) -> None:
         if self.pid is None:
