@@ -145,7 +145,9 @@ def test_a_member_is_edited_alone(edit, capfd):
 def test_what_is_not_there_or_composed_is_refused(edit):
     main(["set", "abcdef", "old value"])
     code, _, err = edit("abcdeg")
-    assert (code, "did you mean" in err) == (3, True)
+    assert (code, "did you mean" in err, "`strongroom set abcdeg`" in err) == (3, True, True)
+    code, _, err = edit("quite/another")
+    assert (code, "; `strongroom set quite/another` stores a first value" in err) == (3, True)
     assert edit("URL")[0] == 2
     assert not Path("seen.json").exists()
 
@@ -190,6 +192,26 @@ def test_on_a_terminal_what_cannot_be_stored_can_be_edited_again(edit, capfd, mo
     monkeypatch.undo()
     assert "Edit the text again?" in said
     assert "mine" not in said
+
+
+@pytest.mark.parametrize(
+    ("do", "end"), [("path.write_text('new')", "stored 'a' in app"), ("", "'a' is unchanged")]
+)
+def test_on_a_terminal_it_says_what_became_of_it(edit, monkeypatch, do, end):
+    main(["set", "a", "old value"])
+    monkeypatch.setenv("DO", do)
+    master, slave = pty.openpty()
+    monkeypatch.setattr("sys.stderr", os.fdopen(os.dup(slave), "w"))
+    try:
+        assert main(["edit", "a"]) == 0
+        sys.stderr.flush()
+        said = os.read(master, 10_000).decode()
+    finally:
+        sys.stderr.close()
+        os.close(slave)
+        os.close(master)
+    assert end in said
+    assert "new" not in said
 
 
 def test_modes_do_not_depend_on_the_umask(edit):

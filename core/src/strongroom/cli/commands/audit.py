@@ -71,10 +71,10 @@ def verify_command(
 ) -> int:
     """Tell whether each log is what was written to it, and if not, the first line that is not.
 
-    Several PATHs are one chain in pieces, the oldest first, as logrotate leaves them. Pieces that are not
-    named are looked for beside the log: all that begins with its name and a dot, unpacked where it ends with
-    `.gz`. Ends with 6 where a log does not verify, where entries before its first one are missing, or where
-    its end is not anchored.
+    Several PATHs are one chain in pieces, as logrotate leaves them; in which order they are named does not
+    matter. Pieces that are not named are looked for beside the log: all that begins with its name and a dot,
+    unpacked where it ends with `.gz`. Ends with 6 where a log does not verify, where entries before its
+    first one are missing, or where its end is not anchored.
 
     Example: strongroom audit verify audit.jsonl.1 audit.jsonl
     """

@@ -68,6 +68,8 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
         output.as_json({"key": key, "pipeline": pipeline, "changed": changed is not None})
     elif changed is None:
         settings.note(f"{show_key(key)} is unchanged, and nothing was stored")
+    else:
+        settings.note(f"stored {show_key(key)} in {pipeline}")
 
 
 def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | None]:
@@ -81,6 +83,9 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
         return registry.get_secret(key), version
     except SecretNotFoundError as error:
         absent = names.with_nearest(registry, error)
+        if absent.reason == "absent":
+            first = f"`strongroom set {shlex.quote(key)}` stores a first value"
+            absent.hint = f"{absent.hint} {first}" if absent.hint else first
     raise absent
 
 
