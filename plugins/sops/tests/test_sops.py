@@ -203,6 +203,66 @@ def test_a_file_that_is_not_encrypted(make, tmp_path, text):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["a: one\n---\nb: two\n", "--- # first\na: one\n--- # second\nb: two\n"])
+def test_a_file_of_several_documents_is_refused_and_not_read_in_part(make, sops, tmp_path, text):
+    """sops gives the first as JSON, and says nothing of the others."""
+    (tmp_path / "secrets.yaml").write_text(sops("encrypt", "--filename-override", "secrets.yaml", given=text))
+    before = (tmp_path / "secrets.yaml").read_bytes()
+    provider = make()
+    for call in (
+        lambda: provider.get_secret("a"),
+        provider.list_secrets,
+        lambda: provider.set_secret("c", "three"),
+        lambda: provider.delete_secret("a"),
+        lambda: provider.describe_secret("a"),
+    ):
+        with pytest.raises(ConfigurationError, match="not one mapping"):
+            call()
+    assert (tmp_path / "secrets.yaml").read_bytes() == before
+
+
+def test_a_single_document_may_be_marked_as_one(make, sops, tmp_path):
+    encrypted = sops("encrypt", "--filename-override", "secrets.yaml", given="a: one\n")
+    (tmp_path / "secrets.yaml").write_text(f"---\n{encrypted}")
+    provider = make()
+    assert provider.get_secret("a") == "one"
+    provider.set_secret("b", "two")
+    assert make().get_secrets(["a", "b"]) == {"a": "one", "b": "two"}
+
+
+def test_a_number_that_is_none(make, sops, tmp_path):
+    encrypted = sops("encrypt", "--filename-override", "secrets.yaml", given="a: .inf\nb: two\n")
+    (tmp_path / "secrets.yaml").write_text(encrypted)
+    with pytest.raises(ConfigurationError, match=r"has \.inf or \.nan for a value") as caught:
+        make().get_secret("b")
+    assert "quote it" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["yes", "off", "null", "1", "2020-01-12", "1.0", "~", "=", "a: b", "0x1f"])
+def test_names_that_yaml_has_another_meaning_for(make, sops, name):
+    provider = make()
+    provider.set_secret(name, "one")
+    first = provider.describe_secret(name).version
+    provider.set_secret(name, "two")
+    second = provider.describe_secret(name).version
+    assert first != second
+    with pytest.raises(ConflictError):
+        provider.set_secret_if(name, "three", first)
+    provider.set_secret_if(name, "three", second)
+    assert make().get_secret(name) == "three"
+
+
+def test_texts_in_clear_that_yaml_has_another_meaning_for(make, sops, tmp_path):
+    text = 'a_unencrypted: "2020-13-45"\nb_unencrypted: "="\nc: one\n'
+    encrypted = sops("encrypt", "--filename-override", "secrets.yaml", given=text)
+    plain = encrypted.replace('"2020-13-45"', "2020-13-45").replace('"="', "=")
+    (tmp_path / "secrets.yaml").write_text(plain)
+    provider = make()
+    assert provider.describe_secret("c").version
+    provider.set_secret("d", "two")
+    assert make().get_secrets(["c", "d"]) == {"c": "one", "d": "two"}
+
+
 def test_a_dotenv_file_that_is_not_one(make, tmp_path):
     (tmp_path / "a.env").write_text("hunter2 without a name\n")
     with pytest.raises(ConfigurationError, match="that sops can read") as caught:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -208,6 +209,8 @@ class SopsSecretProvider(BaseProvider):
                 failed: StrongroomError = file_error(error, f"read {self._path}", provider=self.type_name)
             else:
                 state = _State(version, data, self._decrypted(self._path))
+                if self._format == "yaml" and _documents(data) > 1:
+                    raise self._not_one_mapping()  # of which sops gave the first alone
                 if self._seen() == version:  # else somebody wrote it meanwhile
                     return state
                 continue
@@ -222,12 +225,15 @@ class SopsSecretProvider(BaseProvider):
         except ValueError:
             root = None  # its error holds the text: raised below
         if not isinstance(root, Mapping):
-            raise ConfigurationError(
-                f"sops: {self._path} is not one mapping",
-                provider=self.type_name,
-                hint="several YAML documents, or a list, have no keys: make one mapping of them",
-            )
+            raise self._not_one_mapping()
         return Tree(root, is_flat=self._format == "dotenv")
+
+    def _not_one_mapping(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"sops: {self._path} is not one mapping",
+            provider=self.type_name,
+            hint="several YAML documents, or a list, have no keys: make one mapping of them",
+        )
 
     def _value(self, tree: Tree, key: str) -> str:
         if key not in tree.paths:
@@ -437,6 +443,11 @@ class SopsSecretProvider(BaseProvider):
         if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
             kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
             return f"it is not a {kind} file that sops can read", "mend it, or put back a copy of it"
+        if "unsupported value" in said:
+            return (
+                "it has .inf or .nan for a value, which sops does not give as JSON",
+                "quote it: `sops edit`",
+            )
         if code in _SETUP or "no matching creation rules" in said or "no creation rules" in said:
             hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
             return redact_message(said, *hidden), hint
@@ -490,10 +501,20 @@ def _encrypted(data: bytes, kind: str) -> Any:
     if kind == "yaml":
         import yaml
 
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(data, loader)  # noqa: S506  # it is a safe one
+        # Scalars as they stand: sops may have left 2020-13-45 in clear, which is a text to it.
+        return yaml.load(data, getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506  # it makes no objects
     lines = (line.partition("=") for line in data.decode().splitlines() if not line.startswith("#"))
     return {name: value for name, _, value in lines}
+
+
+def _documents(data: bytes) -> int:
+    """Return how many YAML documents there are."""
+    if re.search(rb"^---", data, re.MULTILINE) is None:
+        return 1
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return sum(isinstance(one, yaml.DocumentStartEvent) for one in yaml.parse(data, loader))
 
 
 def _at(root: Any, path: tree.Path) -> Any:
