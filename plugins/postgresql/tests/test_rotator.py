@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
-from free_ports import free_port
+from pgbouncer import PROGRAM, PgBouncer
 from postgres_server import PostgresServer
 from psycopg import sql
 from strongroom import SecretProviderRegistry, SecretRotation, generate_password
@@ -408,76 +404,25 @@ def test_a_userlist_is_changed_in_the_way_that_it_has(tmp_path):
         write_user(tmp_path / "none.txt", "a", password="p", verifier="v")
 
 
-class PgBouncer:
-    """A pgbouncer in front of the server, on a free port."""
-
-    def __init__(self, server, folder, users, *, auth_query=False):
-        self.port = free_port()
-        self.userlist = folder / "users.txt"
-        self.userlist.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in users.items()))
-        query = "auth_user = postgres\nauth_query = SELECT usename, passwd FROM pg_shadow WHERE usename=$1\n"
-        (folder / "pgbouncer.ini").write_text(
-            f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
-            f"auth_file = {self.userlist}\nadmin_users = console\nserver_login_retry = 1\n"
-            f"query_wait_timeout = 5\n{query if auth_query else ''}"
-        )
-        for path in (folder, *folder.iterdir()):
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        self.process = subprocess.Popen(
-            [shutil.which("pgbouncer"), "-q", folder / "pgbouncer.ini"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **server.as_its_user,
-        )
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except ConnectionRefusedError:
-                assert self.process.poll() is None, "it ended"
-                time.sleep(0.02)  # it tells no other way that it listens
-            else:
-                return
-
-    def url(self, user, password, database="postgres"):
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
-
-    def logs_in(self, value):
-        login = json.loads(value) if value.startswith("{") else {"username": "app", "password": value}
-        try:
-            with psycopg.connect(
-                self.url(user=login["username"], password=login["password"]),
-                connect_timeout=10,
-                autocommit=True,
-            ) as connection:
-                connection.execute("SELECT 1", prepare=False)
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-
-
 @pytest.fixture
 def bouncer(postgres, roles):
     """A function that starts a pgbouncer in front of the server."""
-    if shutil.which("pgbouncer") is None:
+    if PROGRAM is None:
         pytest.skip("there is no pgbouncer here")
-    running, folders = [], []
+    running = []
 
     def start(users, **options):
-        folders.append(Path(tempfile.mkdtemp(prefix="strongroom-pgbouncer-")))
-        running.append(PgBouncer(postgres, folders[-1], {"console": "of-the-console", **users}, **options))
+        running.append(PgBouncer(postgres, users, **options))
         return running[-1]
 
     yield start
     for one in running:
         one.stop()
-    for folder in folders:
-        shutil.rmtree(folder)
+
+
+def logs_in(pooler, value):
+    login = json.loads(value) if value.startswith("{") else {"username": "app", "password": value}
+    return pooler.logs_in(login["username"], login["password"])
 
 
 def behind(pooler, *, changed=False):
@@ -485,7 +430,7 @@ def behind(pooler, *, changed=False):
     if changed:
         found |= {
             "userlist": pooler.userlist,
-            "pgbouncer": pooler.url("console", "of-the-console", "pgbouncer"),
+            "pgbouncer": pooler.console,
         }
     return found
 
@@ -494,17 +439,17 @@ def behind(pooler, *, changed=False):
 def test_a_pooler_with_auth_query_learns_at_once(postgres, roles, bouncer):
     pooler = bouncer({"postgres": postgres.password}, auth_query=True)
     memory, rotation = rotated(roles.first, PostgreSQLRotator(postgres.url(), "app", **behind(pooler)))
-    assert pooler.logs_in(roles.first)
+    assert logs_in(pooler, roles.first)
     rotation.rehearse(KEY)
     for _ in range(3):
         rotation.rotate(KEY)
-        assert pooler.logs_in(memory.get_secret(KEY))
+        assert logs_in(pooler, memory.get_secret(KEY))
 
 
 @pytest.mark.torture
 def test_a_pooler_with_a_file_that_nobody_changes_is_not_a_success(postgres, roles, bouncer):
     pooler = bouncer({"app": roles.first})
-    assert pooler.logs_in(roles.first)
+    assert logs_in(pooler, roles.first)
     memory, rotation = rotated(roles.first, PostgreSQLRotator(postgres.url(), "app", **behind(pooler)))
     with pytest.raises(RotationError, match=r"the rehearsal .*cannot log in at 127"):
         rotation.rehearse(KEY)
@@ -513,7 +458,7 @@ def test_a_pooler_with_a_file_that_nobody_changes_is_not_a_success(postgres, rol
     assert memory.get_secret(KEY) == roles.first
     assert rotation.status_of(KEY).state == "applied"
     rotation.rollback(KEY)
-    assert pooler.logs_in(roles.first)
+    assert logs_in(pooler, roles.first)
 
 
 @pytest.mark.torture
@@ -521,7 +466,7 @@ def test_a_pooler_with_a_file_that_nobody_changes_is_not_a_success(postgres, rol
 def test_a_pooler_whose_file_is_changed_too_lets_the_new_password_in(postgres, roles, bouncer, kind):
     verifier = roles.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'").fetchone()[0]
     pooler = bouncer({"app": roles.first if kind == "clear" else verifier})
-    assert pooler.logs_in(roles.first)
+    assert logs_in(pooler, roles.first)
     rotator = PostgreSQLRotator(postgres.url(), "app", **behind(pooler, changed=True))
     memory, rotation = rotated(roles.first, rotator)
     rotation.rehearse(KEY)
@@ -529,8 +474,8 @@ def test_a_pooler_whose_file_is_changed_too_lets_the_new_password_in(postgres, r
     for _ in range(3):
         old = memory.get_secret(KEY)
         rotation.rotate(KEY)
-        assert pooler.logs_in(memory.get_secret(KEY))
-        assert not pooler.logs_in(old)
+        assert logs_in(pooler, memory.get_secret(KEY))
+        assert not logs_in(pooler, old)
     assert (memory.get_secret(KEY) in pooler.userlist.read_text()) == (kind == "clear")
 
 
@@ -544,5 +489,5 @@ def test_two_roles_behind_a_pooler_with_a_file(postgres, roles, bouncer):
     for _ in range(4):
         old = memory.get_secret(KEY)
         rotation.rotate(KEY)
-        assert pooler.logs_in(memory.get_secret(KEY))
-        assert pooler.logs_in(old)
+        assert logs_in(pooler, memory.get_secret(KEY))
+        assert logs_in(pooler, old)
