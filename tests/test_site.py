@@ -198,13 +198,67 @@ def test_every_promise_names_the_test_that_holds_it():
     assert [row for row in promises if _HOLDER.sub("", row[-1]).strip(", ") or not row[-1]] == []
 
 
-def test_every_test_that_holds_a_promise_is_there():
+_TEST = re.compile(r"`([\w./-]+\.py)(?:::([\w:]+))?`")
+BESIDE = {"explanation/guarantees.md": KIT, "how-to/audit.md": ROOT / "core" / "tests" / "audit"}
+"""Where the tests are that a page names without a folder; elsewhere such a name stands for each plugin's."""
+
+
+def missing_tests(text, beside):
     gone = []
-    for name, test in _HOLDER.findall(GUARANTEES):
-        file = (ROOT if "/" in name else KIT) / name
-        if not file.is_file() or not re.search(rf"def {test}\b" if test else "def test_", file.read_text()):
+    for name, test in _TEST.findall(text):
+        if ("/" not in name and beside is None) or not (test or beside or "/test_" in name):
+            continue
+        file = (ROOT if "/" in name else beside) / name
+        source = file.read_text() if file.is_file() else ""
+        wanted = [
+            *(rf"^class {one}\b" for one in test.split("::")[:-1]),
+            rf"^ *def {test.split('::')[-1] or 'test_'}",
+        ]
+        if not all(re.search(rf"{one}\b" if test else one, source, re.MULTILINE) for one in wanted):
             gone.append(f"{name}::{test}")
-    assert gone == []
+    return gone
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_test_that_a_page_names_is_there(page):
+    beside = BESIDE.get(page.relative_to(DOCS).as_posix()) if page.is_relative_to(DOCS) else None
+    assert missing_tests(page.read_text(), beside) == []
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "tests/test_site.py::test_that_nobody_wrote",
+        "tests/test_site.py::test_every_test_that_a_page_nam",
+        "tests/test_site.py::TestNothing::test_every_test_that_a_page_names_is_there",
+        "tests/test_that_nobody_wrote.py",
+        "tests/test_that_nobody_wrote.py::test_every_test_that_a_page_names_is_there",
+    ],
+)
+def test_a_test_that_a_page_only_believes_to_be_there_is_found(named):
+    there = "`tests/test_site.py::test_every_test_that_a_page_names_is_there`, `tests/test_site.py`"
+    assert missing_tests(f"{there}, `{named}`", None) == [named if "::" in named else f"{named}::"]
+
+
+SERVERS = (DOCS / "explanation" / "servers.md").read_text()
+
+
+def test_every_surprise_names_the_test_or_the_script_that_shows_it():
+    rows = [line.strip(" |").split(" | ") for line in SERVERS.splitlines() if line.startswith("| ")]
+    shown = [row[-1] for row in rows if row[0] != "seen"]
+    assert len(shown) > 40
+    assert [
+        cell for cell in shown if not re.fullmatch(r"`[^`]+(?:\.sh|\.py::\w[\w:]*)`(?:, `[^`]+`)*", cell)
+    ] == []
+
+
+def test_the_scripts_of_surprises_are_those_of_the_folder():
+    named = re.findall(r"`([\w-]+\.sh)`", SERVERS)
+    assert sorted(named) == sorted(path.name for path in (ROOT / "findings").iterdir())
 
 
 # --- in a browser: `make site-check`, and part of `make torture` ---
