@@ -11,7 +11,7 @@ from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.plugins.builtins import RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
-from strongroom.spec.references import UnresolvedError, resolve
+from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
 
 
 def problems(tmp_path, text, **kwargs):
@@ -376,7 +376,7 @@ def test_a_file_that_others_decide_is_no_reference(tmp_path, monkeypatch):
     key.write_text("text-of-the-file")
 
     def resolved():
-        return resolve("${file:./app.key}", environ={}, folder=tmp_path, read_secret=str)
+        return resolve("${file:./app.key}", ReferenceSources({}, tmp_path, str))
 
     assert resolved() == "text-of-the-file"
     key.chmod(0o666)

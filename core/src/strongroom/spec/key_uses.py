@@ -12,7 +12,7 @@ from strongroom.paths.user_home import expanded
 from strongroom.spec.document import Node, Path, show_path
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.problems import references_in
-from strongroom.spec.references import Reference, UnresolvedError, resolve
+from strongroom.spec.references import Reference, ReferenceSources, UnresolvedError, resolve
 from strongroom.spec.source import Source, read_source
 
 __all__ = ["KeyUse", "OwnStore", "key_uses", "own_key_file", "own_store"]
@@ -138,7 +138,7 @@ def _named(source: Source, scalar: Node) -> Iterator[str]:
     """Yield the path that a scalar names, where what it refers to is known."""
     if isinstance(scalar.value, str):
         try:
-            named = resolve(scalar.value, environ=os.environ, folder=source.folder, read_secret=_unknown)
+            named = resolve(scalar.value, ReferenceSources(os.environ, source.folder, _unknown))
         except (UnresolvedError, ValueError):
             return  # whoever uses that profile has the variable
         yield os.path.normpath(source.folder / expanded(named))

@@ -34,7 +34,7 @@ from strongroom.spec.plan import (
     find_cycles,
 )
 from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
-from strongroom.spec.references import Reference, no_secret
+from strongroom.spec.references import Reference, ReferenceSources, no_secret
 from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import declared
 from strongroom.spec.source import Source, read_source
@@ -294,14 +294,8 @@ class _Loader(Problems):
 
         def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
             try:
-                return prepare_options(
-                    plugin,
-                    node,
-                    environ=os.environ,
-                    folder=self.source.folder,
-                    read_secret=read_secret,
-                    plugins=self.plugins,
-                )
+                sources = ReferenceSources(os.environ, self.source.folder, read_secret)
+                return prepare_options(plugin, node, sources, self.plugins)
             except OptionsError as error:
                 complaints = [(node.at(where), where, message) for where, message in error.complaints]
             return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from strongroom.spec import references
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import Part
-from strongroom.spec.references import BadReferenceError, Reference, UnresolvedError
+from strongroom.spec.references import BadReferenceError, ReferenceSources, UnresolvedError
 
 __all__ = [
     "Complaint",
@@ -67,13 +67,7 @@ def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
 
 
 def prepare_options(
-    plugin: Plugin,
-    node: Node,
-    *,
-    environ: Mapping[str, str],
-    folder: Path,
-    read_secret: Callable[[Reference], str],
-    plugins: PluginFinder = finder,
+    plugin: Plugin, node: Node, sources: ReferenceSources, plugins: PluginFinder = finder
 ) -> dict[str, Any]:
     """Return the factory's keyword arguments, with references filled in and paths made whole.
 
@@ -89,7 +83,7 @@ def prepare_options(
             continue
         text = str(scalar.value)
         try:
-            resolved = references.resolve(text, environ=environ, folder=folder, read_secret=read_secret)
+            resolved = references.resolve(text, sources)
         except (UnresolvedError, BadReferenceError) as error:
             unresolved.extend((path, str(problem)) for problem in error.args)
         else:
@@ -100,14 +94,11 @@ def prepare_options(
     if unresolved:
         raise OptionsError(unresolved)
     model = _validated(plugin.config, data, lone)
-    options = _members_of(model, plugin, folder)
-    again = partial(references.with_reference, environ=environ, folder=folder, read_secret=read_secret)
+    options = _members_of(model, plugin, sources.folder)
     for path, text in brought_in.items():
-        _let_know(options, path, partial(again, text=text))
+        _let_know(options, path, partial(references.with_reference, text=text, sources=sources))
     for name, inner in parts_of(plugin, node):
-        options[name] = _prepared_part(
-            name, inner, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
-        )
+        options[name] = _prepared_part(name, inner, sources, plugins)
     return options
 
 
@@ -122,23 +113,13 @@ def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any
     return options
 
 
-def _prepared_part(
-    name: str,
-    inner: InnerPart,
-    *,
-    environ: Mapping[str, str],
-    folder: Path,
-    read_secret: Callable[[Reference], str],
-    plugins: PluginFinder,
-) -> Part:
+def _prepared_part(name: str, inner: InnerPart, sources: ReferenceSources, plugins: PluginFinder) -> Part:
     try:
         plugin = plugins.find(inner.kind, inner.type)
     except PluginError as error:
         raise OptionsError([((name, "type"), str(error))]) from error
     try:
-        own = prepare_options(
-            plugin, inner.node, environ=environ, folder=folder, read_secret=read_secret, plugins=plugins
-        )
+        own = prepare_options(plugin, inner.node, sources, plugins)
     except OptionsError as error:
         raise OptionsError([((name, *where), complaint) for where, complaint in error.complaints]) from error
     return Part(plugin.name, plugin.factory, own, public_options(plugin), plugin.address)

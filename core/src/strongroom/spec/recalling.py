@@ -216,11 +216,11 @@ class Options:
             found = {name: self._value(one, read_secret) for name, one in value.items()}
             return Members({name: str(one) if isinstance(one, str) else one for name, one in found.items()})
         if kind == "reference":
-            where: Any = {"environ": os.environ, "folder": self.folder, "read_secret": read_secret}
+            sources = references.ReferenceSources(os.environ, self.folder, read_secret)
             written_text = self._recalled.slice(value)
-            found = self._placed(fitted(references.resolve(written_text, **where), *more))
+            found = self._placed(fitted(references.resolve(written_text, sources), *more))
             is_text = isinstance(found, str)
-            return references.with_reference(found, written_text, **where) if is_text else found
+            return references.with_reference(found, written_text, sources) if is_text else found
         if kind == "part":
             from strongroom.spec.plan import Part
 

@@ -23,6 +23,7 @@ from strongroom.tenancy import TenantContext, current_tenant
 __all__ = [
     "BadReferenceError",
     "Reference",
+    "ReferenceSources",
     "UnresolvedError",
     "has_reference",
     "instead",
@@ -57,6 +58,16 @@ class Reference:
     field: str | None = None
     past_caches: bool = False
     """Whether what is kept somewhere of the secret does not do."""
+
+
+@frozen
+class ReferenceSources:
+    """Where what references name is looked up."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    """The spec's folder, to which the paths of files are relative."""
+    read_secret: Callable[[Reference], str]
 
 
 def no_secret(reference: Reference) -> str:
@@ -135,13 +146,7 @@ def is_lone_reference(text: str) -> bool:
     return len(parts) == 1 and isinstance(parts[0], Reference)
 
 
-def resolve(
-    text: str,
-    *,
-    environ: Mapping[str, str],
-    folder: Path,
-    read_secret: Callable[[Reference], str],
-) -> str:
+def resolve(text: str, sources: ReferenceSources) -> str:
     """Return `text` with all references replaced.
 
     Raises:
@@ -154,11 +159,11 @@ def resolve(
             if isinstance(part, str):
                 pieces.append(part)
             elif part.kind == "env":
-                pieces.append(_variable(part, environ))
+                pieces.append(_variable(part, sources.environ))
             elif part.kind == "file":
-                pieces.append(_file(part, folder))
+                pieces.append(_file(part, sources.folder))
             else:
-                pieces.append(read_secret(part))
+                pieces.append(sources.read_secret(part))
         except UnresolvedError as error:
             missing.append(str(error))
     if missing:
@@ -166,14 +171,7 @@ def resolve(
     return "".join(pieces)
 
 
-def with_reference(
-    value: str,
-    text: str,
-    *,
-    environ: Mapping[str, str],
-    folder: Path,
-    read_secret: Callable[[Reference], str],
-) -> ReferencedText:
+def with_reference(value: str, text: str, sources: ReferenceSources) -> ReferencedText:
     """Return `value`, which the references in `text` brought in, so that it can be brought in again.
 
     That happens on behalf of the tenant of now, whoever asks.
@@ -182,14 +180,18 @@ def with_reference(
 
     def past_caches(reference: Reference) -> str:
         name, pipeline, field = reference.name, reference.pipeline, reference.field
-        return read_secret(Reference("secret", name, pipeline=pipeline, field=field, past_caches=True))
+        return sources.read_secret(
+            Reference("secret", name, pipeline=pipeline, field=field, past_caches=True)
+        )
+
+    renewed = ReferenceSources(sources.environ, sources.folder, past_caches)
 
     def bring_in() -> str | None:
         try:
             if tenant is None:
-                return resolve(text, environ=environ, folder=folder, read_secret=past_caches)
+                return resolve(text, renewed)
             with TenantContext(tenant):
-                return resolve(text, environ=environ, folder=folder, read_secret=past_caches)
+                return resolve(text, renewed)
         except (UnresolvedError, StrongroomError):
             return None
 
