@@ -10,14 +10,11 @@ import json
 import os
 import re
 import sys
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import annotated_types
 from pydantic import BaseModel
 
 from strongroom.plugins import Plugin, finder
@@ -25,6 +22,13 @@ from strongroom.plugins.installed import installed
 from strongroom.spec import references
 from strongroom.spec.closed import inside_of, openings
 from strongroom.spec.document import Node
+from strongroom.spec.model_rules import (
+    UnwritableError,
+    rule_inside,
+    rule_of,
+    section_model,
+    values_without_references,
+)
 from strongroom.spec.options import InnerPart, parts_of, public_options
 from strongroom.spec.plan import ComponentPlan, Plan
 from strongroom.spec.records import (
@@ -46,7 +50,6 @@ ComponentNodes = Mapping[str, tuple[Plugin, Node]]
 
 _MOST_PIECES: Final = 256
 _MOST_RECORDS: Final = 512
-_SAFE_PATTERN: Final = re.compile(r"[A-Za-z0-9_^$|?*+.()\[\]/:@=, {}-]*")
 _CONSTANT: Final = (bool, int, float, str)
 _NAMES: Final = frozenset({"name", "key", "type", "field"})
 """Members of a declaration that hold no value in whatever way."""
@@ -56,23 +59,8 @@ _KNOWN: Final = frozenset(
      "rotators", "serve", "origin", "closed", "digest"}
 )  # fmt: skip
 """Members of a plan that a record holds; a plan where another one is set is not written down."""
-_SETTINGS: Final = frozenset({"extra", "hide_input_in_errors", "strict", "frozen", "title", "defer_build"})
-"""Settings of a model that change no text."""
-_KINDS: Final = {
-    str: "text",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    Path: "path",
-    type(None): "none",
-}
-_SECTIONS: Final = "strongroom.spec.serve"
 _OURS: Final = ("strongroom.spec", "strongroom.plugins", "strongroom.keys", "strongroom.generators")
 _OTHERS: Final = frozenset({"builtins", "pydantic", "typing", "pathlib", "strongroom"})
-
-
-class _UnwritableError(Exception):
-    """Something in the plan cannot be written down exactly."""
 
 
 def remember(plan: Plan, root: Node, components: ComponentNodes) -> None:
@@ -92,7 +80,7 @@ def remember(plan: Plan, root: Node, components: ComponentNodes) -> None:
     place = place_of(spec, plan.profile)
     if place is None:
         return
-    with suppress(_UnwritableError, OSError):
+    with suppress(UnwritableError, OSError):
         body = _Writer(plan, spec, components).body(root)
         if len(body) < MAX_RECORD_BYTES:
             _keep(Path(place), body)
@@ -127,7 +115,7 @@ class _Writer:
     """Writes one plan down.
 
     Raises:
-        _UnwritableError: Something in it cannot be.
+        UnwritableError: Something in it cannot be.
     """
 
     def __init__(self, plan: Plan, spec: SpecBytes, components: ComponentNodes) -> None:
@@ -141,7 +129,7 @@ class _Writer:
         """Return what is written down."""
         bare = Plan(self.plan.source, self.plan.folder)
         if any(getattr(self.plan, name) != getattr(bare, name) for name in {*Plan.__match_args__} - _KNOWN):
-            raise _UnwritableError
+            raise UnwritableError
         plan, folder = self.plan, str(self.plan.folder)
         data: dict[str, Any] = {
             "open": any(True for _ in openings(root, Path(plan.source).name, folder)),
@@ -179,7 +167,7 @@ class _Writer:
             if path is not None and any(name == one or name.startswith(f"{one}.") for one in names):
                 state = state_of(path)
                 if state is None:
-                    raise _UnwritableError
+                    raise UnwritableError
                 self.modules[path] = state
 
     # --- what is declared ---
@@ -216,17 +204,17 @@ class _Writer:
             return ["mapping", {name: self.member(name, one, near) for name, one in value.items()}]
         if value is None or type(value) in _CONSTANT:
             return ["constant", value]
-        raise _UnwritableError
+        raise UnwritableError
 
     # --- components ---
 
     def component(self, plan: ComponentPlan) -> dict[str, Any]:
         if plan.path not in self.components:
-            raise _UnwritableError
+            raise UnwritableError
         plugin, node = self.components[plan.path]
         try:
             part = self.part(plugin, node)
-        except _UnwritableError:  # its options are those of the whole way, for whoever needs them
+        except UnwritableError:  # its options are those of the whole way, for whoever needs them
             part = {**self.bare(plugin), "options": None}
         return {
             **part,
@@ -249,7 +237,7 @@ class _Writer:
         self, config: type[BaseModel], node: Node, inner: Mapping[str, InnerPart]
     ) -> dict[str, list[Any]]:
         """Return how the members of a model are written down."""
-        values = _validated(config, node, {*inner})
+        values = values_without_references(config, node, {*inner})
         options: dict[str, Any] = {}
         for field, info in config.model_fields.items():
             name = info.alias or field
@@ -257,14 +245,14 @@ class _Writer:
             if name in inner:
                 found = finder.find(inner[name].kind, inner[name].type)
                 options[name] = ["part", self.part(found, inner[name].node)]
-            elif child is not None and child.value is not None and (own := _section(info.annotation)):
+            elif child is not None and child.value is not None and (own := section_model(info.annotation)):
                 options[name] = self.section(own, child)
             elif child is not None and any(references.has_reference(one.value) for _, one in child.scalars()):
-                rule = _rule(config, field, info)
+                rule = rule_of(config, field, info)
                 options[name] = self.reference(child, rule)
             else:
                 if values is None:
-                    raise _UnwritableError
+                    raise UnwritableError
                 options[name] = self.value(values[field], child)
         return options
 
@@ -300,24 +288,24 @@ class _Writer:
         if type(value) is dict and all(type(name) is str for name in value):
             below = node.mapping if node is not None else {}
             return ["mapping", {name: self.value(one, below.get(name)) for name, one in value.items()}]
-        raise _UnwritableError
+        raise UnwritableError
 
     def reference(self, node: Node, rule: dict[str, Any]) -> list[Any]:
         """Return how an option is written down that has references."""
         if isinstance(node.value, dict):
-            inside = _inside(rule, "mapping")
+            inside = rule_inside(rule, "mapping")
             return ["mapping", {name: self.reference(one, inside) for name, one in node.mapping.items()}]
         if isinstance(node.value, list):
             kind = next(
                 (one[0] for one in rule["kinds"] if isinstance(one, list) and one[0] != "mapping"), "list"
             )
-            inside = _inside(rule, kind)
+            inside = rule_inside(rule, kind)
             return [kind, [self.reference(one, inside) for one in node.items]]
         if not references.has_reference(node.value):
             if isinstance(node.value, str) and "path" in rule["kinds"] and "text" not in rule["kinds"]:
                 return self.value(Path(node.value), node)
             if "any" not in rule["kinds"] and not (isinstance(node.value, str) and "text" in rule["kinds"]):
-                raise _UnwritableError
+                raise UnwritableError
             plain = node.data()
             if isinstance(plain, str):
                 return ["text", self.pieces(plain, self.at(node))]
@@ -327,7 +315,7 @@ class _Writer:
             "kinds": [kind for kind in rule["kinds"] if isinstance(kind, str) and kind != "none"],
         }
         if not scalar["kinds"]:
-            raise _UnwritableError
+            raise UnwritableError
         text = str(node.value)
         return ["reference", self.pieces(text, self.at(node)), scalar, references.is_lone_reference(text)]
 
@@ -345,7 +333,7 @@ class _Writer:
         at = 0
         while at < len(value):
             if len(pieces) == _MOST_PIECES:
-                raise _UnwritableError
+                raise UnwritableError
             piece = next(
                 (piece for piece in _candidates(value, at) if (start := self._find(piece, near)) >= 0), None
             )
@@ -354,7 +342,7 @@ class _Writer:
                 at += 1
                 continue
             if piece is None:
-                raise _UnwritableError
+                raise UnwritableError
             start = self._find(piece, near)
             pieces.append([start, len(piece)])
             at += len(piece)
@@ -376,134 +364,6 @@ def _candidates(value: str, at: int) -> Iterator[str]:
     yield value[at]
 
 
-def _validated(config: type[BaseModel], node: Node, inner: set[str]) -> dict[str, Any] | None:
-    """Return the options without references as the model has them; None where it cannot tell."""
-    options = {name: one for name, one in node.mapping.items() if name != "type" and name not in inner}
-    open_ones = {
-        name
-        for name, one in options.items()
-        if any(references.has_reference(scalar.value) for _, scalar in one.scalars())
-    }
-    data = {name: one.data() for name, one in options.items() if name not in open_ones}
-    if any(one.validation_alias not in {None, one.alias} for one in config.model_fields.values()):
-        raise _UnwritableError
-    if not open_ones:
-        model = config.model_validate_json(json.dumps({**data, **dict.fromkeys(inner)}), strict=True)
-        return {name: getattr(model, name) for name in config.model_fields}
-    return _one_by_one(config, data)
-
-
-def _one_by_one(config: type[BaseModel], data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the values of the members that are known, each as its own rules have it."""
-    from pydantic import TypeAdapter
-
-    if _unclear_validators(config) or config.__pydantic_decorators__.field_validators:
-        return None
-    values: dict[str, Any] = {}
-    for field, info in config.model_fields.items():
-        name = info.alias or field
-        if name in data:
-            annotated: Any = (
-                typing.Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-            )
-            values[field] = TypeAdapter(annotated).validate_json(json.dumps(data[name]), strict=True)
-        elif not info.is_required():
-            values[field] = info.get_default(call_default_factory=True)
-    return values
-
-
-def _unclear_validators(config: type[BaseModel]) -> bool:
-    """Tell whether a model has rules of its own that a reference could break or bend."""
-    decorators = config.__pydantic_decorators__
-    structural: frozenset[str] = getattr(config, "rules_of_structure", frozenset())
-    own = config.model_post_init is not BaseModel.model_post_init or config.__init__ is not BaseModel.__init__
-    return (
-        own
-        or bool({*decorators.model_validators, *decorators.root_validators} - structural)
-        or bool(decorators.validators)
-        or not _SETTINGS.issuperset(config.model_config)
-    )
-
-
-def _rule(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
-    """Return what text an option may hold, as `strongroom.spec.rules` reads it."""
-    decorators = config.__pydantic_decorators__
-    fields = {one for validator in decorators.field_validators.values() for one in validator.info.fields}
-    if fields & {name, "*"} or _unclear_validators(config):
-        raise _UnwritableError
-    rule: dict[str, Any] = {"kinds": _kinds(info.annotation)}
-    for one in info.metadata:
-        rule |= _constraint(one)
-    return rule
-
-
-def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
-    """Return what may stand at an option: names of scalars, and lists and mappings of them."""
-    if annotation is Any:
-        return ["any"]
-    if annotation in _KINDS:
-        return [_KINDS[annotation]]
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in {typing.Union, types.UnionType}:
-        return [kind for one in args for kind in _kinds(one)]
-    if origin is Literal:
-        return ["other"]
-    if origin is typing.Annotated and typing.get_origin(args[0]) is list:
-        return _kinds(args[0])  # what it demands is about the list, which no reference changes
-    if origin is list and len(args) == 1:
-        return [["list", _kinds(args[0])]]
-    if origin is tuple and args[1:] == (...,):
-        return [["tuple", _kinds(args[0])]]
-    if origin in {dict, Mapping} and len(args) == 2 and args[0] is str:  # noqa: PLR2004  # names and values
-        return [["mapping", _kinds(args[1])]]
-    raise _UnwritableError
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """Return the model of a part of `serve:`, by itself or in a list; None for any other option.
-
-    Models of plugins may do more with their members than have them.
-    """
-    for one in (annotation, *typing.get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, BaseModel) and one.__module__ == _SECTIONS:
-            return one
-    return None
-
-
-def _inside(rule: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return the rule of what is in a list or mapping."""
-    if "any" in rule["kinds"]:
-        return {"kinds": ["any"]}
-    found = [one[1] for one in rule["kinds"] if isinstance(one, list) and one[0] == kind]
-    if len(found) != 1:
-        raise _UnwritableError
-    return {"kinds": found[0]}
-
-
-def _constraint(constraint: Any) -> dict[str, Any]:
-    """Return what an annotation demands.
-
-    Raises:
-        _UnwritableError: It demands more than the plain ones do.
-    """
-    known: list[tuple[type, str, str]] = [
-        (annotated_types.MinLen, "min_length", "least"),
-        (annotated_types.MaxLen, "max_length", "most"),
-        (annotated_types.Ge, "ge", "ge"),
-        (annotated_types.Gt, "gt", "gt"),
-        (annotated_types.Le, "le", "le"),
-        (annotated_types.Lt, "lt", "lt"),
-    ]
-    for kind, member, name in known:
-        if type(constraint) is kind:
-            return {name: getattr(constraint, member)}
-    members = vars(constraint) if hasattr(constraint, "__dict__") else {}
-    pattern = members.get("pattern")
-    if set(members) == {"pattern"} and isinstance(pattern, str) and _SAFE_PATTERN.fullmatch(pattern):
-        return {"pattern": pattern.replace("$", r"\Z")}
-    raise _UnwritableError
-
-
 def _named(factory: Callable[..., Any] | str) -> str:
     """Return the name that a factory is imported by."""
     if isinstance(factory, str):
@@ -511,7 +371,7 @@ def _named(factory: Callable[..., Any] | str) -> str:
     name = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
     module = sys.modules.get(name.partition(":")[0])
     if getattr(module, name.partition(":")[2], None) is not factory:
-        raise _UnwritableError
+        raise UnwritableError
     return name
 
 
