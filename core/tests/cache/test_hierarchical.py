@@ -343,7 +343,7 @@ class TestInvalidation:
         cache = host(max_entries=10)
         for number in range(1500):
             cache.get_or_fetch(str(number), str)
-        assert len(cache._known) <= 1100
+        assert len(cache._level._known) <= 1100
         cache.get_or_fetch("1499", str)
         host().invalidate("1499")
         assert cache.get_or_fetch("1499", lambda _: "newer") == "newer"

@@ -40,8 +40,7 @@ from strongroom import (
     generate_key,
 )
 from strongroom._frozen import replaced
-from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore
-from strongroom.cache import hierarchical as two_levels
+from strongroom.cache import HierarchicalSecretCache, MemoryCacheStore, second_level
 from strongroom.cache import secret_cache as one_level
 from strongroom.cache.entry_codec import StoredEntry
 from strongroom.cache.resilient_store import ResilientStore
@@ -154,7 +153,7 @@ class Caches(RuleBasedStateMachine):
             )
             clock, offsets = self.clock, self.offsets
             self.caches[number].append(weakref.ref(made.cache))
-            made.cache._wall = lambda: clock() + offsets[number]  # type: ignore[union-attr]  # it has two levels
+            made.cache._level._wall = lambda: clock() + offsets[number]  # type: ignore[union-attr]  # it has two levels
             return made
 
         registry = SecretProviderRegistry({"version": 1, "pipelines": {}})
@@ -430,7 +429,7 @@ def nobody_asks_how_old_it_is_by_the_store(patch: Any) -> None:
 def entries_may_be_of_the_future(patch: Any) -> None:
     """Attack 23 and F20: a clock that is ahead, or goes back."""
     nobody_asks_how_old_it_is_by_the_store(patch)
-    patch(two_levels, "_SKEW_SECONDS", float("inf"))
+    patch(second_level, "_SKEW_SECONDS", float("inf"))
 
 
 def an_entry_lives_as_long_as_it_says(patch: Any) -> None:
@@ -439,7 +438,7 @@ def an_entry_lives_as_long_as_it_says(patch: Any) -> None:
     def as_written(one: Any, **changes: Any) -> Any:
         return one if isinstance(one, StoredEntry) and "expires" in changes else replaced(one, **changes)
 
-    patch(two_levels, "replaced", as_written)
+    patch(second_level, "replaced", as_written)
 
 
 def a_description_stamps_what_was_read_before(patch: Any) -> None:

@@ -1,0 +1,283 @@
+"""The entries that a cache keeps in a store which several processes share: their names, marks and times.
+
+An entry is kept under the marks of the places that its value was read from. Dropping a mark, as a write on
+any host does, makes all entries under it out of date.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from strongroom._frozen import replaced
+from strongroom._logs import logger
+from strongroom.cache.entry_codec import EntryCodec, StoredEntry
+from strongroom.cache.resilient_store import ResilientStore
+from strongroom.cache.single_flight import FetchResult
+from strongroom.errors import ValidationError
+from strongroom.parallel import SingleEntryLock, renew_after_fork
+from strongroom.tenancy import current_tenant
+
+__all__ = ["SecondLevel"]
+
+_SKEW_SECONDS: Final = 1.0
+"""How far another host's clock may be ahead; what was fetched later than that is rubbish."""
+_MARK_SECONDS: Final = 86_400.0
+_ACCOUNT_PAUSE: Final = 60.0
+_MOST_UNDROPPED: Final = 10_000
+_FEW: Final = 1024
+_log = logger("strongroom.cache")
+
+
+class SecondLevel:
+    """Reads and writes the entries of one cache in its store.
+
+    Args:
+        store: Where they are.
+        codec: Gives their names, and encrypts them.
+        ttl_seconds: How long an entry is fresh.
+        stale_seconds: How long past that it may be given while the backend is unavailable.
+        keep_seconds: How long the store keeps it.
+        sources: Tells for a key where its value is stored; see `HierarchicalSecretCache`.
+        account: Asked once for what else decides which secrets are meant; see `HierarchicalSecretCache`.
+        holds: Tells whether the process has an entry of a tenant's key, or a fetch under way.
+        clock: Monotonic seconds.
+        wall: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: ResilientStore,
+        codec: EntryCodec,
+        *,
+        ttl_seconds: float,
+        stale_seconds: float,
+        keep_seconds: float,
+        sources: Callable[[str], list[str]],
+        account: Callable[[], str] | None,
+        holds: Callable[[str | None, str], bool],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._ttl, self._stale, self._keep = ttl_seconds, stale_seconds, keep_seconds
+        self._sources = sources
+        self._account, self._account_suffix = account, ""
+        self._account_asked_again = float("-inf")
+        self._undropped: set[tuple[bool, str | None, str]] = set()
+        self._holds = holds
+        self._known: dict[str, set[tuple[str | None, str]]] = {}
+        self._most_known = _FEW
+        self._clock, self._wall = clock, wall
+        self._begin_again()
+        renew_after_fork(self, SecondLevel._begin_again)
+
+    def _begin_again(self) -> None:
+        self._lock = SingleEntryLock("the cache")
+        self._naming = threading.RLock()
+
+    # --- names ---
+
+    def is_named(self) -> bool:
+        """Tell whether it is known how things are called in the store: who is logged in may decide that."""
+        if self._account is None:
+            return True
+        with self._naming:
+            if self._account is None:
+                return True
+            if self._clock() < self._account_asked_again:
+                return False
+            try:
+                account = self._account()
+            except Exception as error:  # noqa: BLE001  # a provider may be a stranger's
+                self._account_asked_again = self._clock() + _ACCOUNT_PAUSE
+                _log.warning(
+                    "the second level of the cache is not used: whose account it is, is not known (%s)",
+                    type(error).__name__,
+                )
+                return False
+            self._codec, self._account_suffix = self._codec.within(account), f"\0{account}"
+            self._account = None
+            owed, self._undropped = self._undropped, set()
+        names: list[str] = []
+        for is_source, tenant, text in owed:
+            names += (
+                self._codec.marks(text + self._account_suffix)
+                if is_source
+                else self._codec.names(tenant, text)
+            )
+        if names:
+            self._store.drop(names)
+        return True
+
+    def name(self, tenant: str | None, key: str) -> str:
+        """Return the name of the entry of `key`, and remember whose it is."""
+        name = self._codec.name(tenant, key)
+        self._remember(name, tenant, key)
+        return name
+
+    def marks(self, tenant: str | None, key: str) -> list[str]:
+        """Return the names of the marks of the sources of `key`, and remember whose they are."""
+        names = [self._codec.marks(source + self._account_suffix)[0] for source in self._sources(key)]
+        for name in names:
+            self._remember(name, tenant, key)
+        return names
+
+    def keys_of(self, name: str) -> list[tuple[str | None, str]]:
+        """Return the tenants and keys for which `name` was used here."""
+        with self._lock:
+            return list(self._known.get(name, ()))
+
+    def _remember(self, name: str, tenant: str | None, key: str) -> None:
+        with self._lock:
+            self._known.setdefault(name, set()).add((tenant, key))
+            if len(self._known) > self._most_known:
+                held = {
+                    one: {its for its in whose if self._holds(*its)} for one, whose in self._known.items()
+                }
+                self._known = {one: whose for one, whose in held.items() if whose}
+                self._most_known = 2 * len(self._known) + _FEW
+
+    # --- dropping ---
+
+    def drop_keys(self, keys: Iterable[str]) -> None:
+        """Drop the entries of these keys of the active tenant."""
+        tenant = current_tenant()
+        if not self.is_named():
+            for key in keys:
+                self._owe(False, tenant, key)
+            return
+        names = [name for key in keys for name in self._codec.names(tenant, key)]
+        if names:
+            self._store.drop(names)
+
+    def drop_source(self, source: str) -> None:
+        """Drop what was read from `source`, by any tenant and through any pipeline."""
+        if not self.is_named():
+            self._owe(True, None, source)
+            return
+        self._store.drop(self._codec.marks(source + self._account_suffix))
+
+    def drop_tenant(self) -> bool:
+        """Drop all of the active tenant; tell whether there can be anything."""
+        if not self.is_named():
+            return False  # nothing of this tenant is known by its name there
+        self._store.clear(self._codec.namespaces(current_tenant()))
+        return True
+
+    def drop_all(self) -> None:
+        """Drop everything of every tenant: also what other caches read there."""
+        self._store.clear(self._codec.mark_spaces())
+
+    def owes_drops(self) -> bool:
+        """Tell whether something is still to be dropped."""
+        return bool(self._undropped) or self._store.owes()
+
+    def _owe(self, is_source: bool, tenant: str | None, text: str) -> None:
+        """Take note of what is to be dropped as soon as it is known what it is called."""
+        if len(self._undropped) < _MOST_UNDROPPED:
+            self._undropped.add((is_source, tenant, text))
+
+    # --- marks and entries ---
+
+    def read_marks(self, names: list[str], *, make: bool = False) -> tuple[str, ...] | None:
+        """Return the marks of these names, those that are missing made; None where one is not there."""
+        marks: list[str] = []
+        for name in names:
+            mark = _mark_of(self._store.get(name), self._wall() + self._keep)
+            if mark is None and make:
+                life = 2 * self._keep + _MARK_SECONDS
+                data = f"{os.urandom(16).hex()} {self._wall() + life:.3f}".encode()
+                self._store.set(name, data, life, None)
+                mark = data.decode()
+            if mark is None:
+                return None
+            marks.append(mark)
+        return tuple(marks)
+
+    def look(self, name: str, marks: tuple[str, ...] | None) -> StoredEntry | None:
+        """Return the entry of this name that is kept under these marks."""
+        found = self._store.get_with_life(name) if marks is not None else None
+        if found is None:
+            return None
+        data, left = found
+        try:
+            entry = self._codec.open(name, data)
+        except Exception as error:  # noqa: BLE001  # a cipher may be a server, and that may be down
+            self._store.failed(error)
+            return None
+        # What was fetched in the future is of a clock that is ahead, or ours went back: how old it is, nobody
+        # knows.
+        if entry is None or entry.fetched_at > self._wall() + _SKEW_SECONDS:
+            self._store.rubbish(name)
+            return None
+        if entry.marks != marks:
+            return None  # its source was written to since
+        return self._by_own_clock(entry, left)
+
+    def _by_own_clock(self, entry: StoredEntry, left: float | None) -> StoredEntry:
+        """Return `entry` with the times of this host's clock: as old as it is by its own or by the store's.
+
+        The clock of the host that wrote it may have been ahead; what it says is believed where that makes it
+        older, so that whoever may write to the store lengthens no life either.
+        """
+        fetched_at, life = entry.fetched_at, min(entry.expires - entry.fetched_at, self._ttl)
+        if left is not None:
+            fetched_at = min(fetched_at, self._wall() - (entry.kept_for - left))
+        return replaced(entry, fetched_at=fetched_at, expires=min(entry.expires, fetched_at + life))
+
+    def put(self, name: str, fetched: FetchResult, token: int | None, marks: tuple[str, ...] | None) -> None:
+        """Keep what was fetched, unless its marks are not known.
+
+        Args:
+            name: The entry's name.
+            fetched: Its value.
+            token: What the lock on `name` gave, where it is held.
+            marks: The marks of its sources from before the fetch.
+        """
+        if marks is None:
+            return
+        now = self._wall()
+        life = self._ttl if fetched.life is None else min(self._ttl, fetched.life)
+        try:
+            kept = StoredEntry(fetched.value, now, now + life, self._keep, fetched.version, marks)
+            data = self._codec.seal(name, kept)
+        except ValidationError:
+            return  # no Unicode text: it cannot be stored, and is given all the same
+        except Exception as error:  # noqa: BLE001  # see `look`
+            self._store.failed(error)
+            return
+        self._store.set(name, data, self._keep, token)
+
+    # --- what an entry is worth now ---
+
+    def serves(self, entry: StoredEntry, version: str | None) -> bool:
+        """Tell whether a value is fresh, and not older than the version that a description showed here."""
+        return self._wall() < entry.expires and (version is None or entry.version == version)
+
+    def age(self, entry: StoredEntry) -> float:
+        """Return how many seconds ago a value was fetched."""
+        return self._wall() - entry.fetched_at
+
+    def fresh(self, entry: StoredEntry) -> FetchResult:
+        """Return what an entry that serves gives."""
+        return FetchResult(entry.value, "l2", min(entry.expires - self._wall(), self._ttl), entry.version)
+
+    def stale(self, entry: StoredEntry | None) -> FetchResult | None:
+        """Return what an entry gives while the backend is unavailable; None where it is too old."""
+        if entry is None or self._wall() >= entry.expires + self._stale:
+            return None
+        return FetchResult(entry.value, "stale", min(entry.expires - self._wall(), -0.0))
+
+
+def _mark_of(data: Any, needed_until: float) -> str | None:
+    """Return a mark that lives for as long as what is kept under it; None for any other."""
+    try:
+        mark = bytes(data).decode() if data is not None else ""
+        _, _, until = mark.partition(" ")
+        return mark if float(until) >= needed_until else None
+    except (TypeError, ValueError):
+        return None
