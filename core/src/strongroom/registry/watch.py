@@ -11,9 +11,7 @@ backend tells no version. Sources tell what may have changed; what has another m
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -29,15 +27,14 @@ from strongroom._pickling import ProcessBound
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    SecretNotFoundError,
-    StrongroomError,
     UnsupportedOperationError,
 )
 from strongroom.keys import is_reserved
 from strongroom.parallel import Take, never_collect, renew_after_fork
-from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
+from strongroom.pipeline import Pipeline, check_user_key
 from strongroom.providers import SecretChange, Watchable
-from strongroom.registry.watch_trouble import OF_ALL_KEYS, note_failure, note_refused_keys, note_success
+from strongroom.registry.watch_marks import MarkReader, keys_of
+from strongroom.registry.watch_trouble import note_failure, note_success
 from strongroom.registry.watched import Mark, Names, WatchedGroup, as_prefix, group_of, own_name
 from strongroom.tenancy import TenantContext, current_tenant
 
@@ -100,7 +97,7 @@ class Watch(ProcessBound):
         self._poll_seconds = poll_seconds
         self._clock, self._now = clock, now
         self._tenant = current_tenant()
-        self._secret = os.urandom(32)
+        self._reader = MarkReader()
         self._closed = False
         self._starting = False
         self._ended: list[Callable[[], object]] = []
@@ -310,7 +307,7 @@ class Watch(ProcessBound):
             self._compare_all(group)
             return
         if not group.round:
-            self._next_round(group, [*self._keys_of(group), *group.marks])
+            self._next_round(group, [*keys_of(group), *group.marks])
             return
         key = group.round[0]
         marks = self._marks_of(group, [key])
@@ -373,7 +370,7 @@ class Watch(ProcessBound):
         self._subscribe(group)
         group.rescan = False
         try:
-            keys = self._keys_of(group)
+            keys = keys_of(group)
             marks = self._marks_of(group, keys)
         except BaseException:
             group.rescan = True
@@ -413,81 +410,8 @@ class Watch(ProcessBound):
                 self._outbox.append((group, changes))
         return bool(changes)
 
-    def _keys_of(self, group: WatchedGroup) -> list[str]:
-        keys = dict.fromkeys(group.exact)
-        for prefix in group.prefixes:
-            keys |= dict.fromkeys(
-                key for key in group.chain.list_secrets(prefix) if not is_reserved(key) and group.owned(key)
-            )
-        return list(keys)
-
     def _marks_of(self, group: WatchedGroup, keys: list[str]) -> dict[str, Mark]:
-        if not group.by_value:
-            try:
-                marks = {key: metadata.version for key, metadata in self._described(group, keys).items()}
-            except UnsupportedOperationError:  # as KV version 1 says it, of which nobody knew before
-                group.by_value = True
-                if group.known:
-                    group.marks, group.known, group.rescan = {}, False, True
-            except StrongroomError as error:
-                if self._starting or isinstance(error, OF_ALL_KEYS):
-                    raise
-                return self._one_by_one(group, keys, lambda key: self._described(group, [key])[key].version)
-            else:
-                note_refused_keys(group, keys, {})
-                return dict[str, Mark](marks)
-        try:
-            hashes = {key: self._hash(value) for key, value in self._read(group, keys).items()}
-        except StrongroomError as error:
-            if self._starting or isinstance(error, OF_ALL_KEYS):
-                raise
-        else:
-            note_refused_keys(group, keys, {})
-            return dict[str, Mark](hashes)
-        return self._one_by_one(group, keys, lambda key: self._hash(group.chain.get_secret(key)))
-
-    def _one_by_one(
-        self, group: WatchedGroup, keys: list[str], mark_of: Callable[[str], Mark]
-    ) -> dict[str, Mark]:
-        """Return the marks of `keys`, the old one where a key is refused: it must not hide the others."""
-        marks: dict[str, Mark] = {}
-        refused: dict[str, StrongroomError] = {}
-        for key in keys:
-            with suppress(SecretNotFoundError, KeyError):  # absent: of a batch it is not a member
-                try:
-                    marks[key] = mark_of(key)
-                except (SecretNotFoundError, *OF_ALL_KEYS):
-                    raise
-                except StrongroomError as error:
-                    refused[key] = error
-                    if key in group.marks:
-                        marks[key] = group.marks[key]
-        note_refused_keys(group, keys, refused)
-        return marks
-
-    def _described(self, group: WatchedGroup, keys: list[str]) -> dict[str, Any]:
-        if len(keys) == 1 and not group.batched:
-            try:
-                return {keys[0]: group.chain.describe_secret(keys[0])}
-            except SecretNotFoundError:
-                return {}
-        return describe_many(group.chain, keys) if keys else {}
-
-    @staticmethod
-    def _read(group: WatchedGroup, keys: list[str]) -> dict[str, str]:
-        try:
-            if len(keys) != 1:
-                return read_many(group.chain, keys)
-        except SecretNotFoundError:
-            pass
-        values = {}
-        for key in keys:  # one of them is disabled or deleted, which is as good as absent here
-            with suppress(SecretNotFoundError):
-                values[key] = group.chain.get_secret(key)
-        return values
-
-    def _hash(self, value: str) -> bytes:
-        return hashlib.blake2b(value.encode(errors="surrogatepass"), key=self._secret).digest()
+        return self._reader.marks_of(group, keys, all_or_none=self._starting)
 
     # --- subscribing and telling ---
 
