@@ -17,6 +17,7 @@ from strongroom.clients import (
     redact_message,
     redacted_copy,
     service_error,
+    splits_login,
 )
 from strongroom.deadlines import Deadline, DeadlineExceededError
 from strongroom.errors import (
@@ -180,3 +181,26 @@ def test_a_services_error_says_who_did_what_with_which_key(kind, text):
     assert getattr(error, "retry_after", None) == (2.0 if kind is ThrottledError else None)
     without_key = service_error(kind, "503", provider="shop", doing="listing", key=None, hint=None)
     assert without_key.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://u:12/34@host:1/0", True),
+        ("redis://u:pa/@ss@host/0", True),
+        ("redis://12/34@host", True),
+        ("redis://u:12?34@host/0", True),
+        ("redis://u:12?3/4@host/0?a=b", True),
+        ("redis://u:1%2F2@host/0", False),
+        ("redis://u:12#34@host/0", False),
+        ("redis://u:a@b@host/0", False),
+        ("redis://u:word@host/a@b", False),
+        ("redis://host/0?username=u@x&password=a/b@c", False),
+        ("redis://host,other:1/0", False),
+        ("unix:///run/server@one/socket", False),
+        ("unix://u:word@/run/server@one/socket", False),
+        ("", False),
+    ],
+)
+def test_a_password_that_ends_the_address_is_seen(url, expected):
+    assert splits_login(url) is expected

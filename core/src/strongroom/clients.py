@@ -30,6 +30,7 @@ __all__ = [
     "redact_message",
     "redacted_copy",
     "service_error",
+    "splits_login",
 ]
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ _LASTING: Final = re.compile(
     "CERTIFICATE_VERIFY_FAILED|Name or service not known|nodename nor servname|No address associated"
     "|Domain name not found"
 )
+
+_END_OF_PLACE: Final = re.compile("[/?]")
 
 
 def backoff_delays() -> Iterator[float]:
@@ -214,3 +217,15 @@ def service_error(  # what an error says, member by member
         error = kind(f"{about}: {reason}", key=key, provider=provider, hint=hint)
     error.__cause__ = cause
     return error
+
+
+def splits_login(url: str) -> bool:
+    """Return whether the user or password of `url` seems to hold a `/` or `?` as it is.
+
+    A parser ends the address there: what follows of the password would be a path or an option, and be shown.
+    """
+    after = url.partition("://")[2]
+    place = _END_OF_PLACE.split(after, maxsplit=1)[0]
+    path, _, options = after[len(place) :].partition("?")
+    names = (one.partition("=")[0] for one in options.split("&"))
+    return place != "" and "@" not in place and ("@" in path or any("@" in one for one in names))

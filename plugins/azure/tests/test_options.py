@@ -32,6 +32,15 @@ def test_a_wrong_address_is_configuration(url):
     assert caught.value.provider == "azure"
 
 
+@pytest.mark.parametrize(
+    "rest", ["user:hunter22@h", "user:12/hunter22@h", "h?sig=hunter22", "h#hunter22", "h/?sig=hunter22"]
+)
+def test_an_address_with_a_credential_in_it_is_not_shown(rest):
+    with pytest.raises(ConfigurationError, match="got one with a user, options or an anchor") as caught:
+        AzureSecretProvider(f"https://{rest}")
+    assert "hunter22" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
 @pytest.mark.parametrize("url", [URL, f"{URL}/", "https://127.0.0.1:8443", "https://[::1]:8443"])
 def test_right_addresses(url):
     assert repr(AzureSecretProvider(url)) == f"<AzureSecretProvider {url.rstrip('/')}>"

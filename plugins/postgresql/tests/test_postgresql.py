@@ -301,6 +301,23 @@ def test_a_url_that_is_not_one_is_refused_before_any_request(url):
         PostgreSQLSecretProvider(url, encryption_key=KEY)
 
 
+@pytest.mark.parametrize("password", ["12/hunter22", "12@hunter22", "12?hunter22", "12/@hunter22"])
+def test_a_password_that_ends_the_address_is_refused_and_not_shown(password):
+    """libpq takes the rest of it for a host, a database or an option, which errors name."""
+    with pytest.raises(ConfigurationError, match="the password in the url holds") as caught:
+        PostgreSQLSecretProvider(f"postgresql://u:{password}@h:1/d?sslmode=require", encryption_key=KEY)
+    assert "hunter22" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
+    assert "%40" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "rest", ["u:12#3@h/d", "u:1%402@h/d", "h/d?user=u@server&options=-c%20a=b@c", "u:p@h1,h2:1/d", "u@h/a@b"]
+)
+def test_signs_that_end_nothing_may_be_in_a_url(rest):
+    with PostgreSQLSecretProvider(f"postgresql://{rest}", encryption_key=KEY) as provider:
+        assert "12" not in repr(provider)
+
+
 def test_a_url_that_libpq_refuses_is_not_repeated():
     with (
         PostgreSQLSecretProvider("postgresql://u:pa%zzword@h/d", encryption_key=KEY) as provider,

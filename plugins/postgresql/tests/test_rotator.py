@@ -351,6 +351,10 @@ def test_an_address_that_does_not_answer_ends_at_the_time_out(postgres, roles):
     [
         {"url": "postgresql://u:hunter22@[::1/"},
         {"url": "postgresql://h/?no_such_option=hunter22"},
+        {"url": "postgresql://u:12/hunter22@h:1/d"},
+        {"url": "postgresql://u:12@hunter22@h:1/d"},
+        {"url": "postgresql://h/", "login": ["postgresql://u:12@hunter22@h/d"]},
+        {"url": "postgresql://h/", "userlist": "u", "pgbouncer": "postgresql://u:12/hunter22@h/d"},
         {"url": "postgresql://h/", "role_b": "other"},
         {"url": "postgresql://h/", "strategy": "alternating"},
         {"url": "postgresql://h/", "strategy": "alternating", "role_b": "app"},

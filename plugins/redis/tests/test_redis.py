@@ -33,6 +33,7 @@ from strongroom.errors import (
 )
 from strongroom.testing.faults import FaultProxy, ends_in_time
 from strongroom_redis import RedisCacheStore, subscriber
+from strongroom_redis.rotator import RedisRotator
 from tls_front import TlsFront
 from valkey_server import ValkeyServer
 
@@ -85,6 +86,21 @@ class TestAddresses:
     def test_a_url_that_is_none_is_refused_without_showing_it(self, url, expected):
         with pytest.raises(ConfigurationError, match=expected):
             RedisCacheStore(url)
+
+    @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+    @pytest.mark.parametrize("password", ["12/hunter22", "12?hunter22", "12/@hunter22"])
+    def test_a_password_that_ends_the_address_is_refused_and_not_shown(self, scheme, password):
+        url = f"{scheme}://user:{password}@host:1/main/0"
+        for make in (RedisCacheStore, lambda url: RedisRotator(url, "app")):
+            with pytest.raises(ConfigurationError) as caught:
+                make(url)
+            assert "hunter22" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
+            assert "%2F" in caught.value.hint
+
+    def test_signs_that_end_nothing_may_be_in_a_password(self):
+        for password in ("12#hunter22", "12@hunter22", "12:hunter22"):
+            store = RedisCacheStore(f"redis://user:{password}@host:1/0")
+            assert repr(store).startswith("<RedisCacheStore redis://host:1/0 ")
 
     def test_a_constructor_asks_nobody(self):
         with RedisCacheStore("redis://192.0.2.1:1/0") as store:

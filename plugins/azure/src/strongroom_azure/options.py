@@ -75,8 +75,10 @@ def _address(url: Any) -> str:
             whole, host = False, ""
         if whole and _HOST.fullmatch(host):
             return f"https://{parts.netloc}"
+    # With a user or a signature in it, it is not shown.
+    got = "one with a user, options or an anchor" if re.search("[@?#]", str(url)) else show_key(url)
     raise bad(
-        f"vault_url must be the https:// address of a vault, got {show_key(url)}",
+        f"vault_url must be the https:// address of a vault, got {got}",
         "as in 'https://my-vault.vault.azure.net'",
     )
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pymysql
+from strongroom.clients import splits_login
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, without
 
@@ -296,7 +297,8 @@ def _settings(url: str) -> dict[str, Any]:
     with suppress(ValueError):
         given = urlsplit(url)
         more = parse_qs(given.query, strict_parsing=bool(given.query))
-        parts = given if given.port != 0 else None
+        # From a bare #, / or ? in it on, a password would be no part of the login any more.
+        parts = given if given.port != 0 and "#" not in url and not splits_login(url) else None
     if parts is None or parts.scheme not in {"mariadb", "mysql"} or set(more) - {"unix_socket"}:
         # Not shown, for it may hold a password.
         raise ConfigurationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from strongroom.clients import redact_message
+from strongroom.clients import redact_message, splits_login
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -17,7 +17,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 
-__all__ = ["TYPE_NAME", "ServerError", "connect_error", "translate"]
+__all__ = ["TYPE_NAME", "ServerError", "check_url", "connect_error", "translate"]
 
 TYPE_NAME: Final = "postgresql"
 
@@ -44,6 +44,21 @@ class ServerError(Exception):
         self.sqlstate = sqlstate
         self.said = redact_message(said)
         super().__init__(f"{sqlstate}: {self.said}")
+
+
+def check_url(url: str) -> None:
+    """See to it that libpq takes no part of a password for a host or a database, which errors name.
+
+    Raises:
+        ConfigurationError: The password holds a sign that ends it.
+    """
+    place = url.partition("://")[2].partition("/")[0].partition("?")[0]
+    if splits_login(url) or place.count("@") > 1:
+        raise ConfigurationError(
+            f"{TYPE_NAME}: the password in the url holds an @, a / or a ?",
+            provider=TYPE_NAME,
+            hint="write %40, %2F and %3F in their place, or give it as the option `password`",
+        )
 
 
 _LASTING: Final[dict[str, tuple[type[StrongroomError], str]]] = {

@@ -17,6 +17,8 @@ from strongroom.errors import AuthenticationError, ConfigurationError
 from strongroom.parallel import forks_wait
 from strongroom.sealed import SealedSecretProvider, StoreKeySource
 
+from strongroom_postgresql.errors import check_url
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -88,6 +90,7 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
                 provider=self.type_name,
                 hint="postgresql://user@host:5432/database?sslmode=verify-full",
             )
+        check_url(url)
         if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
             raise ConfigurationError(
                 "postgresql: the schema must be a letter or _, then letters, digits and _, 63 at most",
@@ -170,6 +173,7 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
             newer = newest(self._given)
             if newer == used:
                 raise
+        check_url(newer[0])
         _, _, own = (match["user"] if (match := _URL.fullmatch(newer[0])) else "").partition(":")
         self._hidden += [newer[2], own or None, unquote(own) or None]
         self._login = newer

@@ -25,6 +25,7 @@ from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError
 from strongroom.rotation import UserRotator, current_step, without
 
+from strongroom_postgresql.errors import check_url
 from strongroom_postgresql.userlist import remove_user, write_user
 
 __all__ = ["PostgreSQLRotator"]
@@ -321,6 +322,7 @@ class PostgreSQLRotator(UserRotator):
 
 
 def _settings(url: str) -> dict[str, Any]:
+    check_url(url)
     settings: dict[str, Any] | None = None
     with suppress(psycopg.Error, ValueError):
         settings = dict(conninfo_to_dict(url))

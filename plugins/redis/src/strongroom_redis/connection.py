@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from strongroom.clients import splits_login
 from strongroom.credentials import newest
 from strongroom.errors import ConfigurationError
 
@@ -62,6 +63,11 @@ def check(options: Options) -> None:
     if scheme not in _SCHEMES:
         raise ConfigurationError(
             f"redis: the URL's scheme is {scheme!r}", hint=f"use one of {', '.join(_SCHEMES)}"
+        )
+    if splits_login(options.url):
+        raise ConfigurationError(
+            "redis: the password in the URL holds a / or ?",
+            hint="write %2F and %3F in their place, or give it as the option `password`",
         )
     if scheme.endswith("+sentinel") and not rest.strip("/").split("/")[0]:
         raise ConfigurationError(
@@ -199,10 +205,10 @@ def _without_user(url: str) -> str:
 
 def _parted(url: str) -> tuple[str, str, str]:
     """Return scheme, hosts and the rest of a URL, without user, password, query and fragment."""
-    scheme, _, after = url.partition("://")
+    scheme, _, after = _without_user(url).partition("://")
     after = after.partition("?")[0].partition("#")[0]
     host, slash, path = after.partition("/")
-    return scheme.lower(), host.rpartition("@")[2], slash + path
+    return scheme.lower(), host, slash + path
 
 
 def _hosts(addresses: str, port: int) -> list[tuple[str, int]]:
