@@ -29,7 +29,7 @@ No message, attribute or context of these ever holds a secret's value, a token o
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 __all__ = [
     "AuditError",
@@ -61,6 +61,7 @@ __all__ = [
 
 NotFoundReason = Literal["absent", "deleted", "destroyed", "disabled"]
 
+E = TypeVar("E", bound=BaseException)
 _SHOWN_KEY_CHARACTERS = 80
 
 
@@ -68,6 +69,17 @@ def show_error(error: BaseException) -> str:
     """Return an error for a line of a log: with its words where it is one of ours, which hold no value."""
     kind = type(error).__name__
     return f"{kind}: {error}" if isinstance(error, StrongroomError) else kind
+
+
+def raisable_again(error: E) -> E:
+    """Return a copy of an error of ours that several callers get: each adds to its own."""
+    if not isinstance(error, StrongroomError):
+        return error
+    import copy  # here, as reading one value raises none
+
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 def show_key(key: object) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from strongroom._pickling import ProcessBound
 from strongroom.cache.backoff import Backoff
@@ -23,6 +22,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     SecretNotFoundError,
     StrongroomError,
+    raisable_again,
     show_key,
 )
 from strongroom.hooks import report_source
@@ -33,7 +33,6 @@ from strongroom.tenancy import current_tenant, open_tenants
 
 __all__ = ["MOST_FETCHES", "REFUSALS", "SecretCache"]
 
-E = TypeVar("E", bound=BaseException)
 _observed, _open_blocks = observation.get, open_tenants.get
 Load = Callable[[str], FetchResult]
 LoadMany = Callable[[list[str]], Mapping[str, FetchResult]]
@@ -312,7 +311,7 @@ class SecretCache(ProcessBound):
                     refused = refused or error
             except UnansweredError as unanswered:
                 if key in mine and not unanswered.named:
-                    raise again(unanswered.error) from None
+                    raise raisable_again(unanswered.error) from None
                 left.append(key)
         if refused is not None:
             raise refused
@@ -370,7 +369,7 @@ class SecretCache(ProcessBound):
             if entry.missing is not None:
                 self._counts["negative"] += 1
                 report_source("l1")
-                return None, again(entry.missing), None
+                return None, raisable_again(entry.missing), None
             entry.used = True
             self._counts["hits"] += 1
             report_source("l1")
@@ -484,7 +483,7 @@ class SecretCache(ProcessBound):
             and says_absent(error, flight.key)
         ):
             entry = self._entries.put(flight.tenant, flight.key, now)
-            entry.missing = again(error)
+            entry.missing = raisable_again(error)
             entry.expires = now + self._negative_ttl
 
     def _remove_flight(self, flight: Flight) -> float:
@@ -514,7 +513,7 @@ class SecretCache(ProcessBound):
                 entry = self._entries.find(flight.tenant, flight.key)
                 if entry is not None and self._is_stale(entry, self._clock()):
                     return self._given_stale(entry, flight.key)
-        raise again(error)
+        raise raisable_again(error)
 
     def _given_up(self, flight: Flight) -> BackendUnavailableError:
         """Return the error for a fetch that does not end, and let the next caller try again."""
@@ -536,15 +535,6 @@ class SecretCache(ProcessBound):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._entries)} entries>"
-
-
-def again(error: E) -> E:
-    """Return an error that can be raised again: several callers get it, and each adds to its own."""
-    if not isinstance(error, StrongroomError):
-        return error
-    fresh = copy.copy(error)
-    fresh.__cause__ = error.__cause__
-    return fresh
 
 
 def concerns_all(error: BaseException) -> bool:

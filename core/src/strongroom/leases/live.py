@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import heapq
 import logging
 import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
+    raisable_again,
     show_error,
     show_key,
 )
+from strongroom.leases.calls import LeaseCalls, LeaseName, Observer
 from strongroom.parallel import BackgroundPool, Take, in_parallel, renew_after_fork
 from strongroom.providers import Lease
-from strongroom.tenancy import TenantContext, current_tenant
+from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from strongroom.leases.ledger import ProcessLedger
     from strongroom.providers import LeaseProvider
 
-__all__ = ["LeaseName", "LiveLeases", "Observer"]
+__all__ = ["LiveLeases"]
 
 _RENEW_BEFORE: Final = 1 / 3
 """The part of a life that is left when a lease is renewed, or replaced where it cannot be."""
@@ -50,19 +50,6 @@ _WORKERS: Final = 4
 _log = logging.getLogger("strongroom.leases")
 _chance: Final = random.SystemRandom()
 """The system's: processes spread, also after a fork."""
-
-T = TypeVar("T")
-LeaseName = tuple[str | None, str]
-"""The tenant, where tenants have leases of their own, and the key."""
-
-
-class Observer(Protocol):
-    """Who sees each operation on a lease: a pipeline."""
-
-    name: str
-
-    def run_with_hooks(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
-    def observed(self, value: str) -> str: ...
 
 
 @dataclass(eq=False)
@@ -120,10 +107,8 @@ class LiveLeases:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         uniform: Callable[[float, float], float] = _chance.uniform,
     ) -> None:
-        self._provider = provider
+        self._calls = LeaseCalls(provider, ledger, observer)
         self._by_tenant = by_tenant
-        self._ledger = ledger
-        self._observer = observer
         self._changed_to = changed
         self._clock, self._now, self._uniform = clock, now, uniform
         self._given: dict[LeaseName, str] = {}
@@ -242,7 +227,7 @@ class LiveLeases:
                 f"no lease for {show_key(name[1])} came in time"
             )
         except StrongroomError as raised:
-            failed = _again(raised)
+            failed = raisable_again(raised)
         raise failed if held is None else self._lapse(name, failed)
 
     @staticmethod
@@ -291,7 +276,7 @@ class LiveLeases:
                 self._schedule(held)
             self._flights.pop(name, None)
         if late:  # it was closed meanwhile
-            self._revoke(name, held.lease)
+            self._calls.revoke(name, held.lease)
             flight.set_exception(BackendUnavailableError("the registry was closed"))
             return False
         flight.set_result(held)
@@ -300,37 +285,18 @@ class LiveLeases:
         return True
 
     def _issued(self, name: LeaseName) -> _Held:
-        tenant, key = name
+        key = name[1]
         started = self._clock()
-        observer = self._observer()
-        issued: list[Lease] = []
-
-        def issue() -> Lease:
-            lease = self._provider.issue_lease(key)
-            issued.append(lease)
-            self._check(lease, key)
-            if self._ledger is not None:  # at once: whatever ends this process, `lease sweep` knows of it
-                self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
-            return lease
-
-        try:
-            with self._as(tenant):
-                lease = self._observed("issue", key, issue)
-        except BaseException:  # a hook may refuse what was issued
-            for one in issued:
-                self._revoke(name, one)
-            raise
+        lease = self._calls.issue(name)
         life = (lease.expires_at - lease.issued_at).total_seconds()
         if not life > 0:
-            self._revoke(name, lease)
+            self._calls.revoke(name, lease)
             raise BackendUnavailableError(f"the lease of {show_key(key)} had ended as it was issued", key=key)
         ends = self._clock() + (lease.expires_at - self._now()).total_seconds()
         held = _Held(name, lease, lease.as_json(), ends, life, 0.0, not lease.renewable)
         held.act_at = held.ends - self._margin(held)
         held.checked = started
-        if observer is not None:
-            for value in lease.values.values():
-                observer.observed(value)
+        self._calls.show_values(lease)
         return held
 
     def _margin(self, held: _Held) -> float:
@@ -339,15 +305,6 @@ class LiveLeases:
         So what a pool hands out has that long to live, also at its greatest age.
         """
         return held.life * self._uniform(_RENEW_BEFORE, _RENEW_BEFORE + _JITTER)
-
-    def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
-        observer = self._observer()
-        return call() if observer is None else observer.run_with_hooks(operation, key, call)
-
-    @contextmanager
-    def _as(self, tenant: str | None) -> Iterator[None]:
-        with TenantContext(tenant) if tenant is not None else nullcontext():
-            yield
 
     # --- renewing and replacing ---
 
@@ -404,8 +361,7 @@ class LiveLeases:
             self._replace(held)
             return
         try:
-            with self._as(held.name[0]):
-                renewed = self._observed("renew", held.name[1], partial(self._renew, held))
+            renewed = self._calls.renew(held.name, held.lease)
         except BackendUnavailableError:
             self._later(held)
             return
@@ -419,22 +375,6 @@ class LiveLeases:
         held.last = True
         self._replace(held)
 
-    def _renew(self, held: _Held) -> Lease:
-        renewed = self._provider.renew_lease(held.lease)
-        self._check(renewed, held.name[1])
-        return renewed
-
-    def _check(self, lease: Lease, key: str) -> None:
-        """Raise where a lease is not what a `Lease` says of itself: anybody may make one."""
-        if lease.issued_at.tzinfo is None or lease.expires_at.tzinfo is None:
-            wrong = "has times without a zone"
-        elif not all(isinstance(one, str) for pair in lease.values.items() for one in pair):
-            wrong = "has values that are not text"
-        else:
-            return
-        name = getattr(self._provider, "type_name", type(self._provider).__name__)
-        raise StrongroomError(f"{name}: the lease of {show_key(key)} {wrong}", key=key, provider=name)
-
     def _renewed(self, held: _Held, renewed: Lease) -> None:
         started = held.checked
         life = (renewed.expires_at - self._now()).total_seconds() + (self._clock() - started)
@@ -447,8 +387,7 @@ class LiveLeases:
             held.text = renewed.as_json()
             subscribers = self._news(held.name, held.text)
             self._schedule(held)
-        if self._ledger is not None:
-            self._ledger.renewed(renewed)
+        self._calls.note_renewal(renewed)
         self._tell(subscribers, renewed)
 
     def _replace(self, held: _Held) -> None:
@@ -501,8 +440,7 @@ class LiveLeases:
             ended = [held for held in self._retired if held.ends <= now]
             self._retired = [held for held in self._retired if held.ends > now]
         for held in ended:
-            if self._ledger is not None:
-                self._ledger.ended(held.lease)
+            self._calls.note_end(held.lease)
 
     def revoke_all(self) -> None:
         """Revoke all leases of this process; reading afterwards issues new ones."""
@@ -515,37 +453,12 @@ class LiveLeases:
             self._generation += 1
             self._thread = None
             self._changed.notify_all()
-        if self._ledger is not None:
-            for held in everything:
-                if held.ends <= now:
-                    self._ledger.ended(held.lease)
-        in_parallel(lambda held: self._revoke(held.name, held.lease), living, _WORKERS)
+        for held in everything:
+            if held.ends <= now:
+                self._calls.note_end(held.lease)
+        in_parallel(lambda held: self._calls.revoke(held.name, held.lease), living, _WORKERS)
 
     close = revoke_all
-
-    def _revoke(self, name: LeaseName, lease: Lease) -> None:
-        try:
-            with self._as(name[0]):
-                self._observed("revoke", name[1], lambda: self._provider.revoke_lease(lease))
-        except UnsupportedOperationError:
-            pass  # it ends by itself
-        except SecretNotFoundError:
-            pass  # it has ended
-        except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
-            _log.warning(
-                "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
-                show_key(name[1]), show_error(error),
-            )  # fmt: skip
-            return
-        if self._ledger is not None:
-            self._ledger.ended(lease)
-
-
-def _again(error: StrongroomError) -> StrongroomError:
-    """Return an error that can be raised again: several callers get it, and each adds to its own."""
-    fresh = copy.copy(error)
-    fresh.__cause__ = error.__cause__
-    return fresh
 
 
 _holding: weakref.WeakSet[LiveLeases] = weakref.WeakSet()

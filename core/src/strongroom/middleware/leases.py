@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from strongroom.keys import check_key
+from strongroom.leases.calls import LeaseName
 from strongroom.leases.ledger import ProcessLedger
-from strongroom.leases.live import LeaseName, LiveLeases
+from strongroom.leases.live import LiveLeases
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.tenant import TenantMiddleware
 from strongroom.providers import Closeable, Lease, SecretChange, Subscribers

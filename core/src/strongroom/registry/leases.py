@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from strongroom._pickling import ProcessBound
 from strongroom.errors import UnsupportedOperationError, show_key
-from strongroom.leases.live import LeaseName, LiveLeases
+from strongroom.leases.calls import LeaseName
+from strongroom.leases.live import LiveLeases
 from strongroom.providers import Lease
 
 __all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]

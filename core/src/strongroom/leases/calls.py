@@ -1,0 +1,143 @@
+"""What is asked of a server about leases: for a tenant, seen by hooks, and noted down in the ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from strongroom.errors import (
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+    show_error,
+    show_key,
+)
+from strongroom.providers import Lease
+from strongroom.tenancy import TenantContext
+
+if TYPE_CHECKING:
+    from strongroom.leases.ledger import ProcessLedger
+    from strongroom.providers import LeaseProvider
+
+__all__ = ["LeaseCalls", "LeaseName", "Observer"]
+
+T = TypeVar("T")
+LeaseName = tuple[str | None, str]
+"""The tenant, where tenants have leases of their own, and the key."""
+_log = logging.getLogger("strongroom.leases")
+
+
+class Observer(Protocol):
+    """Who sees each operation on a lease: a pipeline."""
+
+    name: str
+
+    def run_with_hooks(self, operation: str, key: str, call: Callable[[], T]) -> T: ...
+    def observed(self, value: str) -> str: ...
+
+
+class LeaseCalls:
+    """Issues, renews and revokes the leases of one provider.
+
+    Args:
+        provider: Who does it.
+        ledger: Where they are noted down.
+        observer: Returns the pipeline whose hooks see the operations, None where there is none.
+    """
+
+    def __init__(
+        self, provider: LeaseProvider, ledger: ProcessLedger | None, observer: Callable[[], Observer | None]
+    ) -> None:
+        self._provider = provider
+        self._ledger = ledger
+        self._observer = observer
+
+    def issue(self, name: LeaseName) -> Lease:
+        """Return a new lease. Where a hook refuses it, or it is not sound, it is revoked at once."""
+        tenant, key = name
+        observer = self._observer()
+        issued: list[Lease] = []
+
+        def issue() -> Lease:
+            lease = self._provider.issue_lease(key)
+            issued.append(lease)
+            self._check(lease, key)
+            if self._ledger is not None:  # at once: whatever ends this process, `lease sweep` knows of it
+                self._ledger.issued(lease, tenant, observer.name if observer is not None else "")
+            return lease
+
+        try:
+            with _under(tenant):
+                return self._observed("issue", key, issue)
+        except BaseException:  # a hook may refuse what was issued
+            for one in issued:
+                self.revoke(name, one)
+            raise
+
+    def renew(self, name: LeaseName, lease: Lease) -> Lease:
+        """Return `lease` with its new end, which `note_renewal` is to be told of."""
+        with _under(name[0]):
+            return self._observed("renew", name[1], partial(self._renew, name, lease))
+
+    def _renew(self, name: LeaseName, lease: Lease) -> Lease:
+        renewed = self._provider.renew_lease(lease)
+        self._check(renewed, name[1])
+        return renewed
+
+    def revoke(self, name: LeaseName, lease: Lease) -> None:
+        """End `lease` now; one that cannot be stays in the ledger, and the log says so."""
+        try:
+            with _under(name[0]):
+                self._observed("revoke", name[1], lambda: self._provider.revoke_lease(lease))
+        except UnsupportedOperationError:
+            pass  # it ends by itself
+        except SecretNotFoundError:
+            pass  # it has ended
+        except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
+            _log.warning(
+                "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
+                show_key(name[1]), show_error(error),
+            )  # fmt: skip
+            return
+        self.note_end(lease)
+
+    def note_renewal(self, lease: Lease) -> None:
+        """Write the new end of `lease` into the ledger."""
+        if self._ledger is not None:
+            self._ledger.renewed(lease)
+
+    def note_end(self, lease: Lease) -> None:
+        """Take `lease`, which has ended, out of the ledger."""
+        if self._ledger is not None:
+            self._ledger.ended(lease)
+
+    def show_values(self, lease: Lease) -> None:
+        """Let the pipeline know the values of `lease`, so that they are masked."""
+        observer = self._observer()
+        if observer is not None:
+            for value in lease.values.values():
+                observer.observed(value)
+
+    def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
+        observer = self._observer()
+        return call() if observer is None else observer.run_with_hooks(operation, key, call)
+
+    def _check(self, lease: Lease, key: str) -> None:
+        """Raise where a lease is not what a `Lease` says of itself: anybody may make one."""
+        if lease.issued_at.tzinfo is None or lease.expires_at.tzinfo is None:
+            wrong = "has times without a zone"
+        elif not all(isinstance(one, str) for pair in lease.values.items() for one in pair):
+            wrong = "has values that are not text"
+        else:
+            return
+        name = getattr(self._provider, "type_name", type(self._provider).__name__)
+        raise StrongroomError(f"{name}: the lease of {show_key(key)} {wrong}", key=key, provider=name)
+
+
+@contextmanager
+def _under(tenant: str | None) -> Iterator[None]:
+    with TenantContext(tenant) if tenant is not None else nullcontext():
+        yield
