@@ -17,6 +17,7 @@ from strongroom.errors import (
     ConfigurationError,
     PermissionDeniedError,
     SecretNotFoundError,
+    SecretTooLargeError,
     StrongroomError,
     ThrottledError,
 )
@@ -115,6 +116,24 @@ def test_a_client_certificate_is_shown_where_the_server_wants_one(run, authority
 
 
 # --- restarts and seals ---
+
+
+def test_a_value_that_raft_does_not_take_is_too_large_and_changes_nothing(run):
+    """The server answers 500 to it, and names a size that is not its."""
+    server = run(storage="raft")
+    with VaultSecretProvider(server.url, server.token) as provider:
+        provider.set_secret("k", VALUE)
+        long = VALUE * (3 * 2**19 // len(VALUE))
+        for write in (
+            lambda: provider.set_secret("k", long),
+            lambda: provider.set_secret_if("k", long, "1"),
+            lambda: provider.set_secrets({"k": long}),
+        ):
+            with pytest.raises(SecretTooLargeError) as caught:
+                write()
+            assert VALUE not in f"{caught.value!r} {caught.value} {caught.value.hint}"
+        assert provider.get_secret("k") == VALUE
+        assert [one.version for one in provider.list_versions("k")] == ["1"]
 
 
 def test_data_survives_a_restart_and_the_provider_comes_back(run):
