@@ -14,7 +14,7 @@ from pathlib import Path
 
 from free_ports import free_port
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 
 
 def program():
@@ -92,7 +92,7 @@ class EtcdServer:
         """Stop the server and remove what it wrote."""
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

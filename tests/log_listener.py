@@ -6,7 +6,7 @@ import logging
 import threading
 from contextlib import contextmanager
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 class LogListener(logging.Handler):

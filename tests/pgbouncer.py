@@ -71,5 +71,5 @@ class PgBouncer:
     def stop(self):
         """Stop it and remove what it wrote."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(120)
         shutil.rmtree(self.folder)

@@ -16,7 +16,7 @@ import psycopg
 from free_ports import free_port
 
 NOBODY = 65534
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 
 
 def programs():
@@ -135,7 +135,7 @@ class PostgresServer:
         """Stop the server and remove what it wrote."""
         self.process.send_signal(signal.SIGINT)  # which does not wait for sessions to end
         try:
-            self.process.wait(10)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -21,7 +21,7 @@ from doc_pages import DOCS, write_files
 from lease_servers import LeaseServers
 
 BIN = Path(sys.executable).parent
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 LEASED = """
 version: 1
 pipelines:

@@ -58,7 +58,7 @@ def together(count: int, call: Callable[[], object]) -> list[object]:
     ready = threading.Barrier(count)
 
     def run(index: int) -> None:
-        ready.wait(30)
+        ready.wait(120)
         try:
             outcomes[index] = call()
         except Exception as error:  # handed over to the test

@@ -134,7 +134,7 @@ def test_who_waits_for_another_key_of_the_batch_gets_that_key_s_own_answer(kind,
 
     batch = threading.Thread(target=read, args=("batch", lambda: cached.get_secrets(["a", "b"])))
     batch.start()
-    assert service.entered.acquire(timeout=30)
+    assert service.entered.acquire(timeout=120)
     others = [
         threading.Thread(target=read, args=("a", lambda: cached.get_secret("a"))),
         threading.Thread(target=read, args=("ac", lambda: cached.get_secrets(["a", "c"]))),
@@ -143,7 +143,7 @@ def test_who_waits_for_another_key_of_the_batch_gets_that_key_s_own_answer(kind,
         one.start()
     service.gate.set()
     for one in (batch, *others):
-        one.join(30)
+        one.join(120)
     assert outcomes["batch"].key == "b"
     assert outcomes["a"] == "value-a"
     assert outcomes["ac"] == {"a": "value-a", "c": "value-c"}

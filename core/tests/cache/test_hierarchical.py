@@ -298,11 +298,11 @@ class TestInvalidation:
         backend.gate.clear()
         reader = threading.Thread(target=one.get_or_fetch, args=("key", backend))
         reader.start()
-        assert backend.entered.acquire(timeout=30)
+        assert backend.entered.acquire(timeout=120)
         backend.values["key"] = "newer"
         other.invalidate("key")
         backend.gate.set()
-        reader.join(30)
+        reader.join(120)
         assert one.get_or_fetch("key", backend) == "newer"
         assert host().get_or_fetch("key", backend) == "newer"
 
@@ -676,7 +676,7 @@ class TestAStoreThatFails:
         store.wrong = None
         assert cache.get_or_fetch("key", backend) == "newer"
         # Nobody has to come by for it: the other processes must not wait for long.
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while store._data:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -723,7 +723,7 @@ def test_one_that_was_dropped_without_close_stops_listening(host, store):
     subscriber.close = lambda: (close(), ended.set())
     del cache
     gc.collect()
-    assert ended.wait(30)
+    assert ended.wait(120)
     assert store._subscribers == []
 
 
@@ -745,14 +745,14 @@ def test_fetches_that_take_long_hold_up_neither_drops_nor_other_reads(host, stor
     for reader in readers:
         reader.start()
     for _ in readers:
-        assert entered.acquire(timeout=30)  # all of them are under way
+        assert entered.acquire(timeout=120)  # all of them are under way
     cache.invalidate("seen")
     assert cache._store._owed == set()
     assert other.get_or_fetch("seen", lambda _: "new") == "new"
     assert source_of(lambda: cache.get_or_fetch("seen", lambda _: "newer")) == ("new", "l2")
     gate.set()
     for reader in readers:
-        reader.join(30)
+        reader.join(120)
     assert cache.stats().errors == 0
 
 

@@ -489,10 +489,10 @@ def test_a_fetch_that_a_write_of_another_pipeline_overtakes_is_kept_nowhere(host
     one = hosts(app=hosts.cache(hosts.backend), plain=hosts.backend)
     reader = threading.Thread(target=one.get_secret, args=("db",))
     reader.start()
-    assert Slow.entered.wait(30)
+    assert Slow.entered.wait(120)
     one.pipeline("plain").set_secret("db", "new")
     Slow.gate.set()
-    reader.join(30)
+    reader.join(120)
     assert one.get_secret("db") == "new"
     assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
 
@@ -511,10 +511,10 @@ def test_so_is_a_batch_on_another_host(hosts):
     one, other = hosts(app=hosts.cache(hosts.backend)), hosts(app=hosts.cache(hosts.backend))
     reader = threading.Thread(target=one.get_secrets, args=(["db"],))
     reader.start()
-    assert Slow.entered.wait(30)
+    assert Slow.entered.wait(120)
     other.set_secret("db", "new")
     Slow.gate.set()
-    reader.join(30)
+    reader.join(120)
     assert hosts(app=hosts.cache(hosts.backend)).get_secret("db") == "new"
     assert one.get_secret("db") == "new"
 

@@ -71,11 +71,11 @@ class OnTerminal:
 
     def type(self, data):
         while data:
-            select.select([], [self.master], [], 30)
+            select.select([], [self.master], [], 120)
             data = data[os.write(self.master, data[:1000]) :]
 
     def read(self):
-        ready, _, _ = select.select([self.master], [], [], 30)
+        ready, _, _ = select.select([self.master], [], [], 120)
         assert ready, self.seen
         try:
             data = os.read(self.master, 1 << 16)

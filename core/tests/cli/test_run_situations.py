@@ -351,7 +351,7 @@ class Terminal:
         self.at = found.end()
 
     def read(self):
-        ready, _, _ = select.select([self.master], [], [], 20)
+        ready, _, _ = select.select([self.master], [], [], 120)
         assert ready, self.seen
         try:
             data = os.read(self.master, 4096)

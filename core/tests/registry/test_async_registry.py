@@ -211,7 +211,7 @@ def test_threads_and_tasks_share_a_fetch(backend):
         await asyncio.sleep(0.01)
         backend.gate.set()
         assert await task == "value 1"
-        thread.join(30)
+        thread.join(120)
         assert found == ["value 1"]
         assert len(backend.threads) == 1
 

@@ -24,7 +24,7 @@ from strongroom.providers import BaseProvider, SecretMetadata
 from strongroom.registry.watch import Watch
 from strongroom_memory import MemorySecretProvider
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 class Heard:

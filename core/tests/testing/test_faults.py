@@ -10,7 +10,7 @@ import threading
 import pytest
 from strongroom.testing.faults import FaultProxy, damaged, ends_in_time
 
-PATIENCE = 20  # seconds; nothing here comes near unless it is broken
+PATIENCE = 120  # seconds; nothing here comes near unless it is broken
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from strongroom.errors import ConflictError, SecretNotFoundError
 from strongroom_aws import AWSSecretProvider
 
 COMMAND = shutil.which("ministack")
-PATIENCE = 60  # seconds for the server to start on a busy machine
+PATIENCE = 120  # seconds for the server to start on a busy machine
 
 pytestmark = pytest.mark.skipif(
     COMMAND is None, reason="no second AWS: the command ministack is not on the PATH (pip install ministack)"
@@ -55,7 +55,7 @@ def ministack(tmp_path_factory):
         finally:
             server.send_signal(signal.SIGTERM)
             try:
-                server.wait(20)
+                server.wait(120)
             except subprocess.TimeoutExpired:
                 server.kill()
 

@@ -9,7 +9,7 @@ from strongroom_azure import AzureSecretProvider
 from strongroom_azure.names import MARKER
 from strongroom_azure.payload import EMPTY_MARK, MAX_BYTES
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for one request, on a busy machine too."""
 
 

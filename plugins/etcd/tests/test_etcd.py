@@ -222,7 +222,7 @@ def test_the_cluster_s_own_limit_is_told_as_one(make):
 
 def test_hosts_that_start_at_once_make_one_store(make):
     providers = [make() for _ in range(6)]
-    start = threading.Barrier(len(providers), timeout=30)
+    start = threading.Barrier(len(providers), timeout=120)
 
     def work(number):
         start.wait()
@@ -531,7 +531,7 @@ def test_a_server_that_is_another(status, body, expected, monkeypatch):
         thread = threading.Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         address = f"http://127.0.0.1:{other.server_port}"
-        provider = EtcdSecretProvider(address, encryption_key=KEY, timeout=30)
+        provider = EtcdSecretProvider(address, encryption_key=KEY, timeout=120)
         calls = [lambda: provider.set_secret("key", VALUE)]
         if not body.startswith(HEADER):  # else nothing is there, as an empty cluster says it
             calls += [lambda: provider.get_secret("key"), provider.list_secrets, provider.diagnose]

@@ -88,7 +88,7 @@ def _watching(store):
 
     def wait_for(name, times=1):
         with changed:
-            return changed.wait_for(lambda: heard.count(name) >= times, 30)
+            return changed.wait_for(lambda: heard.count(name) >= times, 120)
 
     subscription = store.subscribe(hear)
     try:
@@ -374,7 +374,7 @@ told = threading.Event()
 heard = []
 subscription = store.subscribe(lambda name: (heard.append(name), told.set()))
 store.set("a:parent", b"data", 60)
-assert told.wait(30)
+assert told.wait(120)
 child = os.fork()
 if not child:
     assert store._connection is None
@@ -455,7 +455,7 @@ def test_a_watcher_that_fails_hears_the_next_drop(store, caplog):
         arrived.wait(0.01)
     store.delete("a:first")
     store.delete("a:last")
-    assert arrived.wait(30)
+    assert arrived.wait(120)
     subscription.close()
     assert heard == [None, "a:first", "a:last"]
     assert "ValueError" in caplog.text

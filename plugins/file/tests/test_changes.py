@@ -264,7 +264,7 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
         try:
             store.subscribe_changes(hear)
             store.set_secret("child", "1")
-            more.wait(20)
+            more.wait(120)
             os.write(writing, ",".join(heard).encode())
         finally:
             os._exit(0)
@@ -272,11 +272,11 @@ def test_a_subscription_ends_with_the_provider_and_not_in_it_for_a_forked_child(
     with os.fdopen(reading) as pipe:
         assert pipe.read() == "child"
     os.waitpid(pid, 0)
-    assert more.wait(20)
+    assert more.wait(120)
     assert heard == ["child"]
     watcher = store._watcher
     store.close()
-    watcher._thread.join(20)
+    watcher._thread.join(120)
     assert not watcher._thread.is_alive()
 
 

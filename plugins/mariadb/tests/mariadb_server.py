@@ -14,7 +14,7 @@ import pymysql
 from free_ports import free_port
 
 NOBODY = 65534
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 
 
 def is_here():
@@ -101,7 +101,7 @@ class MariaDBServer:
         """Stop the server and remove what it wrote."""
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -309,7 +309,7 @@ class TestOutages:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(30)
+                thread.join(120)
             proxy.mode = "pass"
             clock.now += 0.15  # longer than the first pause, and shorter than the second
             assert store.get("a:b") == b"data"

@@ -105,7 +105,7 @@ class Served:
 
     def do(self, coroutine):
         """Run a coroutine in the server's loop, and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
 
     def ask(self, method, path, *, token=ADMIN, body=None, headers=None):
         """Send a request; `body` that is no bytes is sent as JSON."""

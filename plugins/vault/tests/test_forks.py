@@ -41,7 +41,7 @@ def tls(tmp_path_factory):
     yield running
     running.client.adapter.close()
     running.process.terminate()
-    running.process.wait(20)
+    running.process.wait(120)
 
 
 @pytest.fixture(params=["http", "tls"])

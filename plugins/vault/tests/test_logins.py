@@ -344,7 +344,7 @@ def test_a_dead_token_leads_to_one_login_for_all_threads(server, mount, user):
         together = threading.Barrier(32)
 
         def read(_):
-            together.wait(30)
+            together.wait(120)
             return provider.get_secret("k")
 
         with ThreadPoolExecutor(32) as pool:
@@ -390,7 +390,7 @@ class Relay(http.server.BaseHTTPRequestHandler):
         else:
             (status, data), kind = kept, "application/json"
         if status == 0:
-            self.server.held.wait(30)
+            self.server.held.wait(120)
             return
         self.send_response(status)
         self.send_header("Content-Type", kind)
