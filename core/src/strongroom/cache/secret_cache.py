@@ -187,7 +187,7 @@ class SecretCache(ProcessBound):
             self.forget(tenant, key)
 
     def drop_all(self) -> None:
-        """Forget everything of every tenant: as of a cache with a second level."""
+        """Forget everything of every tenant, as `HierarchicalSecretCache.drop_all` does."""
         self.forget_all()
 
     def forget_all(self) -> None:

@@ -32,6 +32,7 @@ from strongroom.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from strongroom.cache.hierarchical import HierarchicalSecretCache
+    from strongroom.cache.options import CacheOptions
     from strongroom.encryption.ciphers import Encryption
 
 __all__ = ["CachingMiddleware", "make_caching_middleware"]
@@ -103,22 +104,22 @@ class CachingMiddleware(WriteObserver):
         renew_after_fork(self, CachingMiddleware._begin_again, rest=CachingMiddleware._rest)
         self.cache: SecretCache | HierarchicalSecretCache
         self._shared: HierarchicalSecretCache | None = None
+        options: CacheOptions = {
+            "max_entries": max_entries,
+            "negative_ttl_seconds": negative_ttl_seconds,
+            "stale_if_error_seconds": stale_if_error_seconds,
+            "refresh_ahead": refresh_ahead,
+            "jitter": jitter,
+            "fetch_timeout_seconds": fetch_timeout_seconds,
+            "clock": clock,
+        }
         if l2 is None:
             if offline or l2_ttl_seconds is not None or max_age_seconds is not None:
                 raise ConfigurationError(
                     "caching: offline, l2_ttl_seconds and max_age_seconds are for a second level",
                     hint="add `l2`, for example {type: file.cache, path: cache.db}",
                 )
-            self.cache = SecretCache(
-                ttl_seconds,
-                max_entries=max_entries,
-                negative_ttl_seconds=negative_ttl_seconds,
-                stale_if_error_seconds=stale_if_error_seconds,
-                refresh_ahead=refresh_ahead,
-                jitter=jitter,
-                fetch_timeout_seconds=fetch_timeout_seconds,
-                clock=clock,
-            )
+            self.cache = SecretCache(ttl_seconds, **options)
         else:
             from strongroom.cache.hierarchical import HierarchicalSecretCache
 
@@ -130,16 +131,10 @@ class CachingMiddleware(WriteObserver):
                 namespace=_namespace_of(self.inner, l2) if namespace is None else namespace,
                 sources=self._source_texts,
                 account=account_of(self.inner),
-                max_entries=max_entries,
-                negative_ttl_seconds=negative_ttl_seconds,
-                stale_if_error_seconds=stale_if_error_seconds,
-                refresh_ahead=refresh_ahead,
-                jitter=jitter,
-                fetch_timeout_seconds=fetch_timeout_seconds,
                 l2_timeout_seconds=l2_timeout_seconds,
                 offline=offline,
                 max_age_seconds=max_age_seconds,
-                clock=clock,
+                **options,
             )
         # In place of the method: a call less on the fast path.
         self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]  # as said

@@ -632,9 +632,5 @@ class RotationRun:
             )
         return new
 
-    # --- the record ---
-
-    # --- failures ---
-
     def _ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self._secret.ask(method, *args, **kwargs)
