@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from doc_pages import Block, blocks
 from postgres_server import PostgresServer
+from psycopg import sql
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = {
@@ -102,7 +103,10 @@ def around(request):
         yield {}
         return
     server = PostgresServer()
-    yield server.environment()
+    with server.login("postgres", server.password) as connection:
+        # Most superusers are not called `postgres`, and have no database of their own name.
+        connection.execute(sql.SQL("CREATE ROLE boss SUPERUSER LOGIN PASSWORD {}").format(server.password))
+    yield server.environment() | {"PGUSER": "boss"}
     server.stop()
 
 
