@@ -111,6 +111,29 @@ def test_ciphertext_is_not_taken_for_values(refused, name, text, tool):
     assert tool in refused(name, text)
 
 
+def test_all_that_is_wrong_with_a_file_is_told_at_once_with_its_lines(refused):
+    message = refused(
+        ".env",
+        "A=hunter2\nno assignment\nB=op://vault/hunter2/x\nC='op://vault/y/z'\n"
+        f"D=ENC[AES256_GCM,data:hunter2]\nE=ref+vault://hunter2\nF=encrypted:{BASE64}\n",
+    )
+    for told in (
+        ".env:2: not an assignment",
+        ".env:3: a reference of 1Password, `op://…` (also in line 4);",
+        ".env:5: encrypted by sops;",
+        ".env:6: a reference of vals",
+        ".env:7: encrypted by dotenvx;",
+        "op inject -i ",
+        "sops -d ",
+        "vals eval ",
+        "dotenvx decrypt ",
+    ):
+        assert told in message
+    message = refused("x.yaml", "a: {b: op://v/hunter2/x}\nc: ref+vault://hunter2\nd: op://v/y/z\n")
+    assert "x.yaml: a/b, d: a reference of 1Password" in message
+    assert "x.yaml: c: a reference of vals" in message
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -7,12 +7,15 @@ read by wrong rules neither.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from strongroom.cli.errors import UsageError
 
-__all__ = ["refuse_ending", "refuse_sealed_file", "refuse_sealed_values"]
+__all__ = ["Sealed", "advice", "refuse_ending", "refuse_sealed_file", "refuse_sealed_values", "sealed_values"]
+
+_MOST_SHOWN = 20
 
 _ONE_ENTRY = "store what it holds one by one, each through a pipe: PROGRAM | strongroom set KEY"
 
@@ -69,18 +72,63 @@ def refuse_ending(path: Path) -> None:
     """Raise `UsageError` for a file whose ending tells a format that is not read."""
     known = _ENDINGS.get(path.suffix.lower())
     if known is not None:
-        what, advice = known
+        what, instead = known
         raise UsageError(
             f"{path} is {what}: .env, JSON and YAML are read",
-            hint=f"{advice.format(file=path)}; or say with --format which of these it is",
+            hint=f"{instead.format(file=path)}; or say with --format which of these it is",
         )
 
 
 def refuse_sealed_file(path: Path, data: bytes) -> None:
     """Raise `UsageError` for a file that begins as an encrypted one does, or a database."""
-    for head, what, advice in _HEADS:
+    for head, what, instead in _HEADS:
         if data.startswith(head):
-            raise UsageError(f"{path} is {what}", hint=advice.format(file=path))
+            raise UsageError(f"{path} is {what}", hint=instead.format(file=path))
+
+
+class Sealed(NamedTuple):
+    """Values that are for one tool: what they are, how to get at them, and the names that have them."""
+
+    what: str
+    advice: str
+    names: tuple[str, ...]
+
+
+def sealed_values(values: Mapping[str, str]) -> list[Sealed]:
+    """Return what of `values` is ciphertext of a tool that is known here, or references for it."""
+    found = [
+        Sealed("encrypted by sops", "sops -d {file} | strongroom import - --format {kind}", _of_sops(values)),
+        Sealed(
+            "encrypted by dotenvx",
+            "dotenvx decrypt -f {file} --stdout | strongroom import -",
+            _of_dotenvx(values),
+        ),
+        Sealed(
+            "encrypted by ansible-vault",
+            "ansible -m debug shows what each stands for",
+            _which(values, lambda value: value.startswith("$ANSIBLE_VAULT;")),
+        ),
+        Sealed(
+            "a reference of 1Password, `op://…`",
+            "op inject -i {file} | strongroom import - --format {kind}",
+            _which(values, _ONE_PASSWORD.fullmatch),
+        ),
+        Sealed(
+            "a reference of vals, `ref+…://`",
+            "vals eval -f {file} | strongroom import - --format yaml, of a file in YAML",
+            _which(values, _VALS.fullmatch),
+        ),
+    ]
+    if values.get("kind") == "SealedSecret":
+        what = "it is a SealedSecret, which only its cluster opens"
+        found.append(Sealed(what, "read the Secret that the cluster made of it", ("kind",)))
+    if values.get("kind") == "Secret" and "apiVersion" in values:
+        what = "it is a Kubernetes Secret, whose data is base64"
+        advice = (
+            "kubectl get secret NAME -o json | jq '.data | map_values(@base64d)', to import - --format json"
+        )
+        found.append(Sealed(what, advice, ("kind",)))
+    return [one for one in found if one.names]
 
 
 def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> None:
@@ -91,49 +139,32 @@ def refuse_sealed_values(path: Path, kind: str, values: Mapping[str, str]) -> No
         kind: Its format, for the advice.
         values: What was read of it.
     """
-    sealed = _sealed(values) or _references(values)
-    if sealed is not None:
-        what, advice = sealed
-        raise UsageError(f"{path}: {what}", hint=advice.format(file=path, kind=kind))
+    found = sealed_values(values)
+    if found:
+        said = [f"{path}: {_listed(one.names)}: {one.what}" for one in found]
+        raise UsageError("; ".join(said), hint=advice(found, path, kind))
 
 
-def _sealed(values: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return what tool the values are for, and how to get at them; None where they are in clear."""
-    if {"sops/mac", "sops_mac", "sops/version"} & values.keys() or _any(values, _SOPS):
-        return "the values are encrypted by sops", "sops -d {file} | strongroom import - --format {kind}"
-    if any(_DOTENVX.fullmatch(value) for value in values.values()) or (
-        any(name.startswith("DOTENV_PUBLIC_KEY") for name in values) and _any(values, "encrypted:")
-    ):
-        return "values are encrypted by dotenvx", "dotenvx decrypt -f {file} --stdout | strongroom import -"
-    if _any(values, "$ANSIBLE_VAULT;"):
-        return "values are encrypted by ansible-vault", "ansible -m debug shows what each stands for"
-    if values.get("kind") == "SealedSecret":
-        return (
-            "it is a SealedSecret, which only its cluster opens",
-            "read the Secret that the cluster made of it",
-        )
-    if values.get("kind") == "Secret" and "apiVersion" in values:
-        return (
-            "it is a Kubernetes Secret, whose data is base64",
-            "kubectl get secret NAME -o json | jq '.data | map_values(@base64d)', to import - --format json",
-        )
-    return None
+def advice(found: Sequence[Sealed], path: Path, kind: str) -> str:
+    """Return how to get at all that was found in the file at `path`."""
+    return "; ".join(one.advice.format(file=path, kind=kind) for one in found)
 
 
-def _references(values: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return what tool the values are references for, and how to resolve them; None where there are none."""
-    if any(map(_ONE_PASSWORD.fullmatch, values.values())):
-        return (
-            "values are references of 1Password, `op://…`",
-            "op inject -i {file} | strongroom import - --format {kind}",
-        )
-    if any(map(_VALS.fullmatch, values.values())):
-        return (
-            "values are references of vals, `ref+…://`",
-            "vals eval -f {file} | strongroom import - --format yaml, of a file in YAML",
-        )
-    return None
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _any(values: Mapping[str, str], beginning: str) -> bool:
-    return any(value.startswith(beginning) for value in values.values())
+def _of_sops(values: Mapping[str, str]) -> tuple[str, ...]:
+    sealed = _which(values, lambda value: value.startswith(_SOPS))
+    return sealed or tuple(name for name in ("sops/mac", "sops_mac", "sops/version") if name in values)
+
+
+def _of_dotenvx(values: Mapping[str, str]) -> tuple[str, ...]:
+    if any(name.startswith("DOTENV_PUBLIC_KEY") for name in values):
+        return _which(values, lambda value: value.startswith("encrypted:"))
+    return _which(values, _DOTENVX.fullmatch)
+
+
+def _which(values: Mapping[str, str], is_so: Callable[[str], object]) -> tuple[str, ...]:
+    return tuple(name for name, value in values.items() if is_so(value))

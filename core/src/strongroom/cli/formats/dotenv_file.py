@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from strongroom.cli.errors import UsageError
+from strongroom.cli.formats.ciphertext import advice, sealed_values
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -60,7 +61,13 @@ class _Value(NamedTuple):
 
 
 def read_assignments(
-    path: Path, text: str, warn: Callable[[str], object], *, left_out: LeftOut = None, variables: bool = False
+    path: Path,
+    text: str,
+    warn: Callable[[str], object],
+    *,
+    left_out: LeftOut = None,
+    variables: bool = False,
+    in_clear: bool = False,
 ) -> dict[str, Assignment]:
     """Return what each name of a `.env` file is to hold; those that `left_out` is true of are not there.
 
@@ -73,9 +80,11 @@ def read_assignments(
         warn: Called with what may be meant otherwise than it is read, with lines and names.
         left_out: Returns why a name is left out; None where it is not.
         variables: Take only names that a variable can have.
+        in_clear: Take no ciphertext and no references that another tool understands.
 
     Raises:
-        UsageError: Lines are not assignments; all are named by their numbers, and nothing of them is shown.
+        UsageError: Lines are not assignments, or not in clear; all are named by their numbers, and nothing of
+            them is shown.
     """
     text = text.replace("\r\n", "\n")
     assignments: dict[str, Assignment] = {}
@@ -96,8 +105,10 @@ def read_assignments(
             marked.pop(name, None)
             if is_so:
                 marked[name] = line
+    sealed = sealed_values({name: "".join(one.parts) for name, one in assignments.items() if in_clear})
+    problems += [_as_problem([assignments[name].line for name in one.names], one.what) for one in sealed]
     if problems:
-        raise _refused(path, problems)
+        raise _refused(path, sorted(problems), hint=advice(sealed, path, "env") or None)
     _warn(path, assignments, lines, (bare, pairs), warn)
     if left_out is not None:
         assignments = _without(path, assignments, left_out, warn)
@@ -358,9 +369,18 @@ def _warn(
         warn(f"{path}: two backslashes in single quotes in {pairs} {readers}")
 
 
-def _refused(path: Path, problems: Sequence[tuple[int, str]]) -> UsageError:
+def _as_problem(lines: Sequence[int], what: str) -> tuple[int, str]:
+    """Return the first of `lines` with what is wrong there, and in the others."""
+    first, *others = lines
+    if not others:
+        return first, what
+    also = ", ".join(map(str, others[:_MOST_SHOWN]))
+    return first, f"{what} (also in line{'s' if len(others) > 1 else ''} {also})"
+
+
+def _refused(path: Path, problems: Sequence[tuple[int, str]], hint: str | None) -> UsageError:
     """Return one error for all lines that are wrong."""
     said = [f"{path}:{line}: {problem}" for line, problem in problems[:_MOST_SHOWN]]
     if len(problems) > _MOST_SHOWN:
         said.append(f"and {len(problems) - _MOST_SHOWN} lines more")
-    return UsageError("; ".join(said))
+    return UsageError("; ".join(said), hint=hint)

@@ -72,9 +72,7 @@ def read_dotenv(
     """
     from strongroom.cli.formats.dotenv_file import read_assignments
 
-    found = read_assignments(path, _text(path), warn, left_out=left_out, variables=variables)
-    refuse_sealed_values(path, "env", _expanded(found))
-    return found
+    return read_assignments(path, _text(path), warn, left_out=left_out, variables=variables, in_clear=True)
 
 
 def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
