@@ -66,6 +66,9 @@ def offered(strongroom, warm_strongroom):
         (["get", "data"], ["database/password", "database/user"]),
         (["set", "T"], ["TOKEN"]),
         (["delete", "TOKEN", "database/u"], ["database/user"]),
+        (["list", "database/u"], ["database/user"]),
+        (["cache", "clear", "T"], ["TOKEN"]),
+        (["audit", "show", "--key", "T"], ["TOKEN"]),
         (["--profile", ""], ["staging", "test"]),
         (["--pipeline", "ar"], ["archive"]),
         (["run", "--group", "w"], ["web", "worker"]),
@@ -110,9 +113,33 @@ def test_fish_is_offered(strongroom, line, expected):
     assert done.stdout.strip() == expected
 
 
-def test_files_are_offered_behind_the_program(offered, strongroom):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run -- cat ./s",
+        "--spec s",
+        "init --from s",
+        "import s",
+        "scan a s",
+        "render s",
+        "render -o s",
+        "backup s",
+        "restore s",
+        "restore --key-file s",
+        "rekey --new-key-file s",
+        "trust s",
+        "audit show s",
+        "audit stats s",
+        "audit tail s",
+        "audit verify a s",
+        "audit verify --key-file s",
+        "serve --socket s",
+    ],
+)
+def test_files_are_offered_where_a_file_is_named(strongroom, words):
+    asked = f"strongroom {words}"
     done = strongroom(
-        _STRONGROOM_COMPLETE="bash_complete", COMP_WORDS="strongroom run -- cat ./s", COMP_CWORD="4"
+        _STRONGROOM_COMPLETE="bash_complete", COMP_WORDS=asked, COMP_CWORD=str(len(asked.split()) - 1)
     )
     assert done.stdout.startswith("file,")
 

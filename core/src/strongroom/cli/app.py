@@ -133,7 +133,10 @@ class _Group(click.Group):
     invoke_without_command=False,
 )
 @click.option(
-    "--spec", metavar="PATH", help="The spec file; else STRONGROOM_SPEC, else strongroom.yaml here or above."
+    "--spec",
+    metavar="PATH",
+    shell_complete=completions.files,
+    help="The spec file; else STRONGROOM_SPEC, else strongroom.yaml here or above.",
 )
 @click.option(
     "--profile",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["groups", "keys", "pipelines", "profiles", "programs", "several_names"]
+__all__ = ["files", "groups", "keys", "pipelines", "profiles", "programs", "several_names"]
 
 
 def profiles(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
@@ -27,6 +27,11 @@ def keys(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """Return the keys of declared secrets; a backend is not asked for more at each press of a key."""
     found = (members.get("key", name) for name, members in _declared(context) if "compose" not in members)
     return _beginning(begun, found)
+
+
+def files(_: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Have the shell offer files."""
+    return [CompletionItem(begun, type="file")]
 
 
 def groups(context: click.Context, _: click.Parameter, begun: str) -> list[str]:

@@ -25,7 +25,7 @@ from strongroom.audit.query import (
     started_at,
 )
 from strongroom.audit.verify import MISSING, AuditReport
-from strongroom.cli import errors, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import COMMANDS, Command
 from strongroom.cli.audit_logs import AuditLog, chosen_logs, in_order
 
@@ -46,7 +46,7 @@ def audit_command() -> None:
 @audit_command.command(
     "verify", cls=Command, short_help="Tell whether the logs are what was written to them."
 )
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
 @click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
 @click.option(
@@ -134,7 +134,12 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose lines, and hand them over as one `Filter`."""
     for option in reversed(
         (
-            click.option("--key", metavar="KEY", help="Only this key; `app/*` means all that begin so."),
+            click.option(
+                "--key",
+                metavar="KEY",
+                shell_complete=completions.keys,
+                help="Only this key; `app/*` means all that begin so.",
+            ),
             click.option("--tenant", "of_tenant", metavar="ID", help="Only what was done for this tenant."),
             click.option("--actor", metavar="NAME", help="Only what this actor did."),
             click.option(
@@ -175,7 +180,7 @@ def _filter(**given: str | None) -> Filter:
 
 
 @audit_command.command("show", cls=Command, short_help="Show lines of the audit trail.")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @_filters
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last N of them.")
 @click.pass_obj
@@ -199,7 +204,7 @@ def show_command(
 
 
 @audit_command.command("tail", cls=Command, short_help="Show the last lines, and with -f each new one.")
-@click.argument("path", required=False)
+@click.argument("path", required=False, shell_complete=completions.files)
 @_filters
 @click.option("-n", "last", metavar="N", type=click.IntRange(min=0), default=10, help="Lines to begin with.")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is added; ends on Ctrl-C.")
@@ -225,7 +230,7 @@ def tail_command(
 
 
 @audit_command.command("stats", cls=Command, short_help="Count who did what to which secret.")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @_filters
 @click.option(
     "--never-read-days",

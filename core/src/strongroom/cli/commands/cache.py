@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import completions, output
 from strongroom.cli.app import COMMANDS, Command
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def cache_command() -> None:
 
 
 @cache_command.command("clear", cls=Command, short_help="Forget one secret, or all.")
-@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("key", metavar="[KEY]", required=False, shell_complete=completions.keys)
 @click.pass_obj
 def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     """Let caches forget KEY, or everything, so that the next read asks the backend.

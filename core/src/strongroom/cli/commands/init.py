@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.detect import guess_type, is_setting, suggested_pipelines
@@ -55,7 +55,13 @@ _NO_SECRETS = """
 
 
 @command("init")
-@click.option("--from", "source", metavar=".env", help="Take over the names and values of this file.")
+@click.option(
+    "--from",
+    "source",
+    metavar=".env",
+    shell_complete=completions.files,
+    help="Take over the names and values of this file.",
+)
 @click.option("--force", is_flag=True, help="Write the spec again where there is one; never a store or key.")
 def init_command(settings: GlobalOptions, source: str | None, force: bool) -> None:
     """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.

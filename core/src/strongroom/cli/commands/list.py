@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from strongroom.cli import completions
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
 from strongroom.cli.listing import list_keys
@@ -12,7 +13,7 @@ __all__ = ["list_command"]
 
 
 @command("list")
-@click.argument("prefix", required=False, default="")
+@click.argument("prefix", required=False, default="", shell_complete=completions.keys)
 @click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
 @click.option("--long", "long", is_flag=True, help="Show age, version, declared name and when it is due.")
 def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool) -> None:

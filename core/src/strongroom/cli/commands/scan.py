@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import errors, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.scanning.matcher import Match, build_matcher, find_matches
 from strongroom.cli.scanning.targets import Unreadable, files, hooks_folder, staged
@@ -26,7 +26,7 @@ _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 
 
 @command("scan")
-@click.argument("paths", metavar="[PATH...]", nargs=-1)
+@click.argument("paths", metavar="[PATH...]", nargs=-1, shell_complete=completions.files)
 @click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
 @click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
 @click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from strongroom.cli import completions
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
 from strongroom.cli.serving import serve
@@ -12,7 +13,9 @@ __all__ = ["serve_command"]
 
 
 @command("serve")
-@click.option("--socket", metavar="PATH", help="Listen at this Unix socket.")
+@click.option(
+    "--socket", metavar="PATH", shell_complete=completions.files, help="Listen at this Unix socket."
+)
 @click.option("--listen", metavar="HOST:PORT", help="Listen at this address.")
 def serve_command(settings: GlobalOptions, *, socket: str | None, listen: str | None) -> int:
     """Answer clients of Vault's KV version 2, and of AWS's secrets agent, with the spec's pipelines.
