@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from strongroom.cli.app import COMMANDS
 
 SPEC = """\
 version: 1
@@ -81,6 +82,13 @@ def offered(strongroom, warm_strongroom):
 )
 def test_bash_is_offered(offered, words, expected):
     assert offered(*words) == expected
+
+
+def test_each_command_is_described_as_help_describes_it(strongroom):
+    done = strongroom(_STRONGROOM_COMPLETE="fish_complete", COMP_WORDS="strongroom ", COMP_CWORD="")
+    described = dict(line.removeprefix("plain,").split("\t") for line in done.stdout.splitlines())
+    assert described == COMMANDS
+    assert list(described) == sorted(described)
 
 
 def test_fish_gets_whole_descriptions(strongroom):

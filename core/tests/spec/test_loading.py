@@ -48,7 +48,7 @@ def test_a_load_validates_options_once_as_written_and_once_with_references_fille
 @pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])
 def test_the_version_is_the_number_one(tmp_path, version):
     assert problems(tmp_path, MEMORY.replace("version: 1", f"version: {version}")) == [
-        "1:10: version: Input should be 1"
+        "1:10: version: expected 1"
     ]
 
 
@@ -65,6 +65,20 @@ def test_an_address_that_is_none_is_refused_without_a_pattern(tmp_path, provider
     assert problem.endswith(f"url: expected an address that begins with {expected}")
 
 
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("min_length: -1", "expected at least 0"),
+        ("type: strin", "expected 'string', 'integer', "),
+        ("generate: {length: 0}", "expected at least 8"),
+        ("generate: {length: 999999}", "expected at most 4096"),
+    ],
+)
+def test_a_rule_that_is_broken_says_what_is_expected(tmp_path, rules, expected):
+    (problem,) = problems(tmp_path, f"{MEMORY}secrets: {{A: {{{rules}}}}}\n")
+    assert f": {expected}" in problem
+
+
 def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
     text = (
         "version: 2\n"
@@ -78,7 +92,7 @@ def test_every_problem_is_told_with_line_column_path_and_nearest_name(tmp_path):
         "deflt: app\n"
     )
     assert problems(tmp_path, text) == [
-        "1:10: version: Input should be 1",
+        "1:10: version: expected 1",
         "4:22: pipelines.app.provider.type: unknown provider 'memroy'; did you mean 'memory'?",
         "6:33: pipelines.app.middleware[0].attempts: expected a whole number",
         "6:38: pipelines.app.middleware[0].max_secnds: unknown key; did you mean 'max_seconds'?",
@@ -506,5 +520,5 @@ def test_a_number_that_keeps_its_text_is_a_number_all_the_same():
 @pytest.mark.parametrize("version", [True, 1.0, "1", None])
 def test_a_version_that_only_equals_one_is_wrong(version):
     spec = {"version": version, "pipelines": {"app": {"provider": {"type": "memory"}}}}
-    with pytest.raises(SpecError, match="version: Input should be 1"):
+    with pytest.raises(SpecError, match="version: expected 1"):
         load_plan(spec)

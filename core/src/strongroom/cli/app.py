@@ -18,8 +18,8 @@ __all__ = ["Command", "command", "run_app"]
 # The help stands here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
     "audit": "Verify and read the audit trail.",
-    "cache": "Let caches forget.",
     "backup": "Write a copy of the encrypted store.",
+    "cache": "Let caches forget.",
     "check": "Check that every declared secret is there, typed and fresh.",
     "completion": "Print the completion script for a shell.",
     "copy": "Copy secrets from one pipeline to another.",

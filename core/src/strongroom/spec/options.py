@@ -281,6 +281,15 @@ _FRIENDLY = {
 }
 
 
+_PLAIN = {
+    "Input should be ": "expected ",
+    "expected greater than or equal to": "expected at least",
+    "expected less than or equal to": "expected at most",
+    "expected greater than": "expected more than",
+}
+"""What pydantic says, and how everything else here says it."""
+
+
 _ADDRESSES = {
     "[hH][tT][tT][pP][sS]?": "http:// or https://",
     "[hH][tT][tT][pP][sS]": "https://",
@@ -297,7 +306,10 @@ def _friendly(kind: str, message: str) -> str:
         scheme = message.partition("'^")[2].partition("://")[0]
         if scheme in _ADDRESSES:
             return f"expected an address that begins with {_ADDRESSES[scheme]}"
-    return _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
+    message = _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
+    for said, plain in _PLAIN.items():
+        message = message.replace(said, plain, 1)
+    return message
 
 
 def _scrubbed(kind: str, message: str, data: object) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("started_at", "actor", "operation", "key", "outcome", "source", "tenant", "pipeline", "reason")
 
 
-@click.group("audit", short_help=COMMANDS["audit"][1])
+@click.group("audit", short_help=COMMANDS["audit"])
 def audit_command() -> None:
     """Verify and read the audit trail; by default the logs of the spec's audit hooks.
 

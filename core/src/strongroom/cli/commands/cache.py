@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
 
 
-@click.group("cache", short_help=COMMANDS["cache"][1])
+@click.group("cache", short_help=COMMANDS["cache"])
 def cache_command() -> None:
     """Look after the caches of the spec's pipelines.
 
