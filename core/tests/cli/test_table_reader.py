@@ -196,7 +196,7 @@ def test_yaml_keeps_each_scalar_as_it_is_written(read):
         ("? [hunter2]\n: x\n", "expected a name"),
         ("a: &a {b: *a}\n", "nested too deep"),
         ('a: "hunter2\n', "not YAML"),
-        ("a: hunter2\n---\nb: x\n", "not YAML"),
+        ("a: hunter2\n---\nb: x\n", ":2:1: a second document; make one mapping"),
     ],
 )
 def test_yaml_that_is_not_names_and_values_is_refused(refused, text, expected):

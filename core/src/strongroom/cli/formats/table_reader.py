@@ -165,20 +165,22 @@ def _keepass(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, 
 def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
     import yaml
 
-    where = ""
+    where, wrong = "", "not YAML"
     try:
         # The base loader gives no scalar a type: every one is its own text.
         top = yaml.compose(text, Loader=yaml.BaseLoader)
     except Exception as error:  # noqa: BLE001  # a parser's message quotes the file
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        if getattr(error, "context", None) == "expected a single document in the stream":
+            wrong = "a second document; make one mapping of both, or import them one by one"
     else:
         if not isinstance(top, yaml.MappingNode):
             raise UsageError(f"{path}: expected names and values at the top")
         found: dict[str, str] = {}
         _add_nodes(path, found, "", top, _DEPTH)
         return found
-    raise UsageError(f"{path}{where}: not YAML")
+    raise UsageError(f"{path}{where}: {wrong}")
 
 
 def _add_nodes(path: Path, values: dict[str, str], before: str, mapping: Any, depth: int) -> None:
