@@ -59,6 +59,11 @@ class PgBouncer:
         """The URI at which it takes commands such as RELOAD."""
         return self.url("console", "of-the-console", "pgbouncer")
 
+    def reload(self):
+        """Have it read its files again, as far as it sees that they have changed."""
+        with psycopg.connect(self.console, autocommit=True) as console:
+            psycopg.ClientCursor(console).execute("RELOAD")  # it takes simple queries alone
+
     def logs_in(self, user, password):
         """Tell whether somebody gets through to the server."""
         try:

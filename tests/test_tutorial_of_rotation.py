@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 from strongroom import SecretProviderRegistry
 
 # pytest's importlib mode keeps test folders off the path; these helpers have names of their own.
@@ -25,7 +26,10 @@ import re
 from pathlib import Path
 
 users = Path({path!r})
-users.write_text(re.sub('"app" ".*"', f'"app" "{{verifier}}"', users.read_text()))
+beside = users.with_name("new")
+beside.write_text(re.sub('"app" ".*"', f'"app" "{{verifier}}"', users.read_text()))
+beside.chmod(0o644)
+beside.replace(users)
 with psycopg.connect({console!r}, autocommit=True) as pooler:
     psycopg.ClientCursor(pooler).execute("RELOAD")
 """
@@ -161,3 +165,27 @@ def test_a_pooler_that_learns_the_new_password(tutorial, pooler, server, kind):
         assert tutorial.password() != old
         assert front.logs_in("app", tutorial.password())
         assert not front.logs_in("app", old)
+
+
+@needs_pgbouncer
+def test_a_file_that_is_written_in_place_within_the_second_is_passed_over_at_reload(tutorial, server, pooler):
+    """It has the time and the length that it had: a file of another inode is read, so take its place."""
+    old = tutorial.password()
+    new = old[::-1]
+    front = pooler({"app": old})
+    assert front.logs_in("app", old)
+    with server.login("postgres", server.password) as admin:
+        admin.execute(sql.SQL("ALTER ROLE app PASSWORD {}").format(sql.Literal(new)))
+    seen = front.userlist.stat().st_mtime_ns
+    text = front.userlist.read_text().replace(old, new)
+    front.userlist.write_text(text)
+    os.utime(front.userlist, ns=(seen, seen))
+    front.reload()
+    assert not front.logs_in("app", new)
+    beside = front.folder / "new"
+    beside.write_text(text)
+    beside.chmod(0o666)
+    os.utime(beside, ns=(seen, seen))
+    beside.replace(front.userlist)
+    front.reload()
+    assert front.logs_in("app", new)
