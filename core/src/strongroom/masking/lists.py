@@ -26,6 +26,8 @@ _LONG_WORDS = {8, 16}
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
+_MOST_GONE = 16
+"""A list that begins so near to the data's beginning may have begun before; its next line is whole."""
 
 
 def lists(data: bytes, known: Known) -> Iterator[View]:
@@ -42,6 +44,10 @@ def lists(data: bytes, known: Known) -> Iterator[View]:
         end = run.end()
         if not known.covers(at, end):
             found, stop = dumped(data, at) if run[0].count(b" ") > 1 else ([], at)
+            second = run[0].find(b"\n") + 1
+            if second and not found and run[0].count(b" ", second):
+                # The line before is the text beside a dump, or the rest of a line whose beginning is gone.
+                found, stop = dumped(data, at + second)
             yield from found
             if data[end : end + 1] == b"-":
                 listed, stop = signed(data, at)
@@ -50,6 +56,8 @@ def lists(data: bytes, known: Known) -> Iterator[View]:
                 end = stop
             else:
                 yield from _numbers(run[0], at)
+                if second and at <= _MOST_GONE:
+                    yield from _numbers(run[0][second:], at + second)
         at = marked.find(RUN, end)
 
 
@@ -81,14 +89,24 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
         spans.append((start + begin, start + match.end()))
     if not words:
         return
-    sizes = {len(word) for word in words}
     yield from _decimal_lists(text, start)
-    if sizes <= {4, 2} or sizes == {6}:
-        yield from _little_endian(words, spans, 16 if sizes <= {4, 2} else 8)
+    yield from _of_words(words, spans, addressed=addressed)
+    yield from _digits(words, spans)
+
+
+def _of_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:
+    """Yield what `words` of one length hold, of which each is more than a byte, or is in octal digits."""
+    sizes = {len(word) for word in words}
+    if sizes <= {4, 2}:
+        yield from _little_endian(words, spans, 16)
+    elif sizes in ({5}, {6}):  # `hexdump -d` and `od`
+        yield from _little_endian(words, spans, 10 if sizes == {5} else 8)
+    elif sizes == {3} and addressed and all(map(bytes.isdigit, words)):  # `od -b`, without its addresses
+        yield from _of_bytes([_octal(word) for word in words], spans, "numbers")
+        yield from _of_bytes([int(word) for word in words], spans, "numbers")
     elif len(words) > 1 and sizes <= _LONG_WORDS:
         pieces = [turned(word) for word in words]
         yield View(b"".join(pieces), Joined(pieces, spans), "hex")
-    yield from _digits(words, spans)
 
 
 def _decimal_lists(text: bytes, start: int) -> Iterator[View]:

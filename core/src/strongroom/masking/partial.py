@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.limits import ENOUGH
 
 __all__ = [
@@ -163,7 +164,7 @@ def _last(tail: bytes, signs: bytes) -> bytes:
 def maybe_encoded_at_end(data: bytes, most: int) -> int:
     """Return how many bytes at the end of `data` may begin something encoded, whatever it is.
 
-    Of a line with escapes in it that are `most` bytes, of anything else fewer.
+    Of a line with escapes in it, and of the lines of a dump, that are `most` bytes; of anything else fewer.
     """
     tail = data[-_MOST_HELD:]
     listed = len(tail) - len(tail.rstrip(_OF_LISTS))
@@ -185,4 +186,4 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
     unended = data[data.rfind(b"\n", max(0, len(data) - most)) + 1 :][-most:]
     if _ESCAPED.search(unended) is not None:
         size = max(size, len(unended))
-    return size
+    return max(size, dumped_at_end(data, most))

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View, substituted
 
-__all__ = ["base32", "code_points", "dumped", "edited", "of_points", "signed", "turned", "uuencoded"]
+__all__ = [
+    "UUENCODED",
+    "base32",
+    "code_points",
+    "dumped",
+    "edited",
+    "of_points",
+    "signed",
+    "turned",
+    "uuencoded",
+]
 
 _BASE32 = compiled_later(rb"[A-Z2-7]{16,}")
 _AS_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
@@ -49,28 +60,37 @@ def base32(text: bytes, start: int) -> Iterator[View]:
             yield View(data, origin, "base32", text=False)
 
 
-def uuencoded(data: bytes) -> Iterator[View]:
-    """Yield what stands uuencoded in `data`."""
-    at = data.find(b"begin ")
-    while at >= 0:
-        pieces: list[bytes] = []
-        spans: list[tuple[int, int]] = []
-        line = data.find(b"\n", at) + 1 or len(data)
-        while line < len(data):
-            end = data.find(b"\n", line)
-            end = len(data) if end < 0 else end
-            try:
-                piece = binascii.a2b_uu(data[line:end])
-            except binascii.Error:
-                break
-            if not piece:
-                break
-            pieces.append(piece)
-            spans.append((line, end))
-            line = end + 1
-        if pieces:
-            yield View(b"".join(pieces), Joined(pieces, spans), "uuencode", text=False)
-        at = data.find(b"begin ", at + 6)
+UUENCODED = frozenset((b"begin ", *(b"\nM" + bytes([sign]) for sign in range(ord("("), ord("?") + 1))))
+"""What text that is uuencoded begins with, and its lines, whose first letter says how long they are."""
+_UU_LINE = compiled_later(rb"M[ -`]{60}\r?(?:\n|\Z)")
+
+
+def uuencoded(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
+    """Yield what stands uuencoded in `data`, which has `signs`, also where its beginning is not there."""
+    done = 0
+    for sign in sorted(UUENCODED & signs, reverse=True):  # what has a beginning from there on
+        at = data.find(sign)
+        while at >= 0:
+            line = data.find(b"\n", at) + 1 or len(data)
+            if line > done and (sign == b"begin " or _UU_LINE.match(data, line)):
+                pieces: list[bytes] = []
+                spans: list[tuple[int, int]] = []
+                while line < len(data):
+                    end = data.find(b"\n", line)
+                    end = len(data) if end < 0 else end
+                    try:
+                        piece = binascii.a2b_uu(data[line:end])
+                    except binascii.Error:
+                        break
+                    if not piece:
+                        break
+                    pieces.append(piece)
+                    spans.append((line, end))
+                    line = end + 1
+                if pieces:
+                    done = spans[-1][1]
+                    yield View(b"".join(pieces), Joined(pieces, spans), "uuencode", text=False)
+            at = data.find(sign, max(at + len(sign), done))
 
 
 def code_points(data: bytes) -> Iterator[View]:
@@ -130,6 +150,7 @@ _LONGEST_MARGIN = 16
 _LEAST_LINES = 2
 _MOST_LINES = 4096
 _WORDS = (4, 8, 16)
+_BITS = 8
 
 
 def dumped(data: bytes, at: int) -> tuple[list[View], int]:
@@ -153,7 +174,7 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
             words = line[1][:width].replace(b"-", b" ").split()
         width = width or len(line[1])
         try:
-            pieces.append(binascii.a2b_hex(b"".join(words)))
+            pieces.append(_of_bits(words) or binascii.a2b_hex(b"".join(words)))
         except binascii.Error:
             break
         others.append(b"".join(turned(word) for word in words))
@@ -166,6 +187,13 @@ def dumped(data: bytes, at: int) -> tuple[list[View], int]:
     if others != pieces:
         views.append(View(b"".join(others), Joined(others, spans), "hex"))
     return views, begin
+
+
+def _of_bits(words: list[bytes]) -> bytes:
+    """Return the bytes that `words` of eight binary digits each are; none where they are others."""
+    if any(len(word) != _BITS or word.strip(b"01") for word in words):
+        return b""
+    return bytes(int(word, 2) for word in words)
 
 
 def turned(word: bytes) -> bytes:

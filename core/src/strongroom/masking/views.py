@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.dumps import ADDRESS_END, characters
 from strongroom.masking.lists import lists
 from strongroom.masking.origins import (
     LEAST,
@@ -28,14 +29,14 @@ from strongroom.masking.origins import (
     is_text,
     substituted,
 )
-from strongroom.masking.readings import base32, code_points, edited, uuencoded
+from strongroom.masking.readings import UUENCODED, base32, code_points, edited, uuencoded
 
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
     ("base32", "both cases, wrapped or cut"),
-    ("uuencode", "behind its `begin`"),
+    ("uuencode", "behind its `begin`, and whole lines without it"),
     ("hex", "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, and dumps of od, xxd, hexdump"),
     ("numbers", "lists of bytes or of code points: a node Buffer, `list(bytes)`, Go, Rust, Java, `&#107;`"),
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
@@ -75,10 +76,10 @@ def views(data: bytes, known: Known = NOTHING) -> Iterator[View]:
                 batch.add(view)
         yield from batch.views()
     signs = _signs(data)
-    if _DUMP in signs:
-        yield from _parts(_DUMPED, _DUMP_GAP, data, by=(b"\\",))
-    if _BEGIN in signs:
-        yield from uuencoded(data)
+    if _DUMP in signs or ADDRESS_END in signs:
+        yield from characters(data)
+    if not UUENCODED.isdisjoint(signs):
+        yield from uuencoded(data, signs)
     if _WORDS in signs and b"+}" in data:
         yield from edited(data)
     if _POINT in signs or b"\2" in marked:
@@ -99,7 +100,8 @@ def _taken_out(data: bytes) -> Iterator[View]:
     yield from _escaped_base64(data)
 
 
-_SIGNS = _DUMP, _BEGIN, _POINT, _WORDS = b"0000000 ", b"begin ", b"U+", b"{+"
+_DUMP, _POINT, _WORDS = b"0000000 ", b"U+", b"{+"
+_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, *sorted(UUENCODED))
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -109,7 +111,8 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     """Return which of the texts stand in `data` that a reading begins with."""
     if len(data) < _SHORT:
         # Without a set where there is none: this is what each log record costs.
-        if _DUMP in data or _BEGIN in data or _POINT in data or _WORDS in data:
+        begun = _DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
+        if begun or _POINT in data or _WORDS in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
     # Six times as fast as Python, which compares at every blank.
@@ -133,10 +136,6 @@ _EACH_ESCAPED = compiled_later(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
 _LIST_OF_CHARACTERS = compiled_later(
     rb"', ?['\"](?:(?:\\u\{?[0-9a-f]{2,6}\}?|\\[^\n]|[^\n\\]{1,4}?)['\"], ?['\"]){4,}"
 )
-_DUMPED = compiled_later(
-    rb"0000000 (?:(?: {1,7}(?:[!-~]|\\[0abtnvfr]|[0-7]{3}|[a-z]{2,3}))+\s*\n(?:[0-9a-f]{7})?)+"
-)
-_DUMP_GAP = rb"( +)(?=[0-7]{3}\b)| +(?:[a-z]{2,3}(?= ))?|\s*\n[0-9a-f]{7} *|0000000 "
 # Each begins with a single character, which Python searches for fast.
 _PERCENT = compiled_later(rb"%(?:25){0,2}2[BbFf]")
 _SLASH = compiled_later(rb"\\(?:/|u002[bBfF])")

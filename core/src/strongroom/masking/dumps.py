@@ -1,0 +1,122 @@
+"""Dumps of characters, as `od -c`, `od -a` and `hexdump -c` print them, and where any dump goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from strongroom.masking.compiled_later import compiled_later
+from strongroom.masking.origins import Joined, View
+
+__all__ = ["ADDRESS_END", "characters", "dumped_at_end"]
+
+ADDRESS_END = b"0   "
+"""An address, which is a multiple of 16, and the blanks before a character of ASCII."""
+
+_FIRST = b"0000000 "
+_SHORTEST_ADDRESS, _LONGEST_ADDRESS = 5, 8
+_LONGEST_LINE = 128
+_CELL = (
+    rb"(?: {3}(?:[ -~]|[\xc2-\xf4][\x80-\xbf]{1,3})|  (?:\\[0abtnvfr]|[a-z]{2}|\*\*)| (?:[0-7]{3}|[a-z]{3}))"
+)
+# What a cut leaves of the last cell comes again, with the rest of it.
+_LINE = compiled_later(rb"[0-9a-f]{6,8}((?:" + _CELL + rb")+)[ \\]*(?:\r?\n|\Z)")
+_CELLS = compiled_later(_CELL)
+_REPEATED = b"*\n"
+"""Stands for lines that are the same as the one before."""
+_ESCAPED = {b"0": 0, b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
+_NAMES = (
+    b"nul soh stx etx eot enq ack bel bs ht nl vt ff cr so si dle dc1 dc2 dc3 dc4 nak syn etb can em sub esc"
+    b" fs gs rs us sp"
+)
+
+
+@cache
+def _bytes_of_cells() -> dict[bytes, bytes]:
+    cells = {b"%03o" % byte: bytes([byte]) for byte in range(256)}
+    cells |= {b"\\" + sign: bytes([byte]) for sign, byte in _ESCAPED.items()}
+    cells |= {name: bytes([byte]) for byte, name in enumerate(_NAMES.split())}
+    return cells | {b"lf": b"\n", b"del": b"\x7f", b"**": b""}
+
+
+def characters(data: bytes) -> Iterator[View]:
+    """Yield what the dumps of characters in `data` show, also where their beginning is not there."""
+    known = _bytes_of_cells()
+    done = 0
+    for sign in (_FIRST, ADDRESS_END):
+        at = data.find(sign)
+        while at >= 0:
+            begin = at if sign is _FIRST else _begin_of_address(data, at)
+            if begin >= done and _LINE.match(data, begin):
+                pieces: list[bytes] = []
+                spans: list[tuple[int, int]] = []
+                for start, stop in _lines(data, _first_line(data, begin, done)):
+                    for cell in _CELLS.finditer(data, start, stop):
+                        text = cell[0]
+                        pieces.append(known.get(text.strip(), text[3:]))
+                        spans.append((cell.start() + len(text) - len(text.lstrip()), cell.end()))
+                    done = stop
+                yield View(b"".join(pieces), Joined(pieces, spans), "apart")
+            at = data.find(sign, max(at + len(sign), done))
+
+
+def _begin_of_address(data: bytes, end: int) -> int:
+    """Return where the line begins whose address ends at `end`; -1 where none does."""
+    if not data[max(0, end - _SHORTEST_ADDRESS) : end].isalnum():  # as at nearly all places
+        return -1
+    begin = data.rfind(b"\n", max(0, end - _LONGEST_ADDRESS), end)
+    return -1 if begin < 0 and end >= _LONGEST_ADDRESS else begin + 1
+
+
+def _first_line(data: bytes, begin: int, low: int) -> int:
+    """Return where the dump begins of which a line begins at `begin`; not before `low`."""
+    while begin > low:
+        before = data.rfind(b"\n", max(low, begin - _LONGEST_LINE), begin - 1) + 1
+        line = _LINE.match(data, before, begin)
+        if before >= begin or (data[before:begin] != _REPEATED and (line is None or line.end() != begin)):
+            break
+        begin = before
+    return begin
+
+
+def _lines(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
+    """Yield from where to where the cells of each line stand."""
+    while True:
+        line = _LINE.match(data, begin)
+        if line is not None:
+            yield line.span(1)
+            begin = line.end()
+        elif data.startswith(_REPEATED, begin):
+            begin += len(_REPEATED)
+        else:
+            return
+
+
+# --- where a dump goes on ---
+
+_WORD = rb"(?:0[xX])?[0-9a-fA-F]{2,22}(?![^\s,\]}])"
+# A line of an address and two cells or words; of numbers alone; or of what uuencode writes.
+_OF_DUMPS = compiled_later(
+    rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
+    rb"|[0-9a-fA-FxX,{}\[ \t-]{20,}\s*\Z|M[ -`]{60}\s*\Z|begin [0-7]{3,4} [^\n]*\n\Z|\*\n\Z"
+)
+_LONGEST_HELD_LINE = 512
+
+
+def dumped_at_end(data: bytes, most: int) -> int:
+    """Return how many bytes at the end of `data` are lines of a dump that may go on.
+
+    They are `most`, or a line more.
+    """
+    size = len(data)
+    begin = data.rfind(b"\n", max(0, size - _LONGEST_HELD_LINE)) + 1
+    held = size
+    if begin < size and _OF_DUMPS.match(data, begin) is not None:
+        held = begin
+    # What has come of the last line may be too short to tell.
+    while begin > 0 and size - begin < most:
+        before = data.rfind(b"\n", max(0, begin - _LONGEST_HELD_LINE), begin - 1) + 1
+        if before >= begin or _OF_DUMPS.match(data[before:begin]) is None:
+            break
+        held = begin = before
+    return size - held

@@ -1,0 +1,98 @@
+"""What programs dump of a value is masked, whatever pieces the dump comes in."""
+
+from __future__ import annotations
+
+import binascii
+import random
+import shutil
+import subprocess
+
+import pytest
+from strongroom.masking import MARK, Masker
+from strongroom.masking.dumps import dumped_at_end
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LETTERS_AND_SIGNS = LETTERS * 3 + "!#$%&/()=?+-_.:;, \\'\""
+PROGRAMS = (
+    *("hexdump", "hexdump -C", "hexdump -c", "hexdump -b", "hexdump -d", "hexdump -o", "hexdump -x"),
+    *("od", "od -c", "od -a", "od -b", "od -x", "od -tx1", "od -tx1z -Ax", "od -tx4", "od -tx8", "od -c -Ax"),
+    *("od -An -td1", "od -to1 -Ad", "xxd", "xxd -p", "xxd -i", "xxd -b", "uuencode"),
+)
+
+
+def dumped(program, data):
+    if program == "uuencode":  # by Python, which every machine has
+        lines = (binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
+        return b"".join((b"begin 644 x\n", *lines, b"`\nend\n"))
+    if shutil.which(program.split()[0]) is None:
+        pytest.skip("the program is not installed")
+    return subprocess.run(program.split(), input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def left(shown):
+    return len(shown.replace(MARK, b""))
+
+
+def judged(program, size, alphabet, text, cuts):
+    chance = random.Random(size)
+    value = "".join(chance.choices(alphabet, k=size))
+    masker = Masker([value])
+    # What is left of the first and the last address, and of what is dumped beside the value in their lines.
+    around = 32 * 12 + 2 * len(dumped(program, b"x"))
+    whole = dumped(program, text + value.encode())
+    shown = left(masker.mask(whole))
+    assert shown <= left(dumped(program, text)) + around
+    for first, cut in cuts:
+        stream = masker.stream()
+        pieces = [whole[:first], *(whole[at : at + cut] for at in range(first, len(whole), cut))]
+        streamed = b"".join(map(stream.feed, pieces)) + stream.finish()
+        assert left(streamed) <= shown + 6, (program, size, first, cut)  # the stream's first number
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_dumped_is_masked_in_whatever_pieces_it_comes(program):
+    judged(program, 300, LETTERS_AND_SIGNS, b"some text of it, " * 90, ((341, 512),))
+    judged(program, 40, LETTERS, b"", ((7, 90),))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("alphabet", [LETTERS, LETTERS_AND_SIGNS], ids=["letters", "signs"])
+@pytest.mark.parametrize("size", [40, 300, 886])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_dumped_is_masked_wherever_it_is_cut(program, size, alphabet):
+    for text in (b"", b"x" * 100 + b"\n", b"some text of it, " * 400):
+        judged(program, size, alphabet, text, [(first, 512) for first in range(1, 513, 73)])
+
+
+@pytest.mark.parametrize("program", ["od -c", "hexdump -c"])
+def test_letters_outside_of_ascii_are_masked_in_a_dump_of_characters(program):
+    value = "\u043f\u0430\u0440\u043e\u043b\u044c-Zürich-straße-9 mit Wort"
+    shown = Masker([value]).mask(dumped(program, value.encode()))
+    assert left(shown) <= 80
+
+
+def test_a_value_deep_in_a_dump_is_masked_in_a_stream():
+    """Neither the dump's first address nor uuencode's first line is held for so long."""
+    for program in ("od -c", "uuencode"):
+        judged(program, 40, LETTERS, b"another text, " * 5000, ((1, 4096),))
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (b"a line\n0000000   k   3   J   x\n0000020   9", 35),
+        (b"a line\n00000000: 6b33 4a78  k3Jx\n", 26),
+        (b"a line\nbegin 644 x\n", 12),
+        (b"a line\n*\n", 2),
+        (b"2026-11-29 05:49:15 started\n", 0),
+        (b"a line\nand another one\n", 0),
+        (b"password: ", 0),
+    ],
+)
+def test_the_lines_of_a_dump_are_held_and_no_others(text, held):
+    assert dumped_at_end(text, 4096) == held
+
+
+def test_no_more_of_a_dump_is_held_than_is_needed():
+    text = b"".join(b"%08x: 6b33 4a78 6b33 4a78  k3Jxk3Jx\n" % (8 * line) for line in range(1000))
+    assert 2000 <= dumped_at_end(text, 2000) < 2100
