@@ -31,11 +31,13 @@ from strongroom.masking.partial import (
     Beginnings,
     Starts,
     begun_at_end,
+    begun_broken_at_end,
     encoded_at_end,
     encoded_beginnings,
     inside_at_end,
     maybe_encoded_at_end,
     partial_at_end,
+    unbroken,
 )
 from strongroom.masking.views import views
 
@@ -180,7 +182,7 @@ class Finder:
         self._built: tuple[int, tuple[_Automaton, ...]] = (0, ())
         self._raws: list[bytes] = []
         self._words = False
-        self._beginnings = Beginnings(0, Starts.of(()), Starts.of(()), b"")
+        self._beginnings = Beginnings(0, Starts.of(()), Starts.of(()), b"", Starts.of(()), b"")
 
     def __len__(self) -> int:
         return len(self._raws)
@@ -296,7 +298,11 @@ class Finder:
             begun = begun_at_end(rest, known.values)
             if (begun or tail[len(rest)] in _ESCAPES) and partial + begun > size:
                 size, evidence = partial + begun, max(evidence, begun)
-        for held, strength in (*encoded_at_end(tail, known), (inside_at_end(tail, known.everything), 0)):
+        for held, strength in (
+            *encoded_at_end(tail, known),
+            (inside_at_end(tail, known.everything), 0),
+            begun_broken_at_end(data, known),
+        ):
             if held > size:
                 size, evidence = held, max(evidence, strength)
         size = max(size, maybe_encoded_at_end(data, self.reach))
@@ -316,6 +322,8 @@ class Finder:
                 Starts.of(raw + b"_" if is_plain_word(raw) else raw[: _TAIL + 1] for raw in raws),
                 Starts.of(form for raw in raws for form in encoded_beginnings(raw)),
                 _BETWEEN.join(raws),
+                Starts.of(unbroken(raw)[: _TAIL + 1] for raw in raws),
+                _BETWEEN.join(map(unbroken, raws)),
             )
             self._beginnings = known
         return known

@@ -10,16 +10,19 @@ from typing import NamedTuple
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import dumped_at_end
 from strongroom.masking.limits import ENOUGH
+from strongroom.masking.origins import substituted
 
 __all__ = [
     "Beginnings",
     "Starts",
     "begun_at_end",
+    "begun_broken_at_end",
     "encoded_at_end",
     "encoded_beginnings",
     "inside_at_end",
     "maybe_encoded_at_end",
     "partial_at_end",
+    "unbroken",
 ]
 
 _ENCODED_BYTES = 15
@@ -32,6 +35,15 @@ _LONGEST_ESCAPE = 12
 _OF_BORDERS = b" \t|"
 _LONGEST_BORDER = 40
 _EVIDENCE = 2
+_BREAKS = b" \t\r\n|>"
+# What stands between the characters of a value that is coloured, struck over, in UTF-16 or broken over lines.
+_BETWEEN = compiled_later(
+    rb"[ \t\r\n|>\0]+|\x1b\[[0-9;?]{0,24}[ -/]?[@-~]|\x1b(?:\[[0-9;?]{0,24}[ -/]?)?\Z"
+    rb"|(?:[\xc2-\xf4][\x80-\xbf]{1,3}|[^\n])\x08"
+)
+_LEAST_BROKEN = 3
+_MOST_BROKEN = 256  # of a value, with what stands between its characters
+_MOST_COLOURED = 2048
 
 _MOST_HELD = 1024
 _OF_LISTS = b"0123456789abcdefABCDEFxXuU{}+&#;,: \\%[-"
@@ -70,12 +82,14 @@ class Starts(NamedTuple):
 
 
 class Beginnings(NamedTuple):
-    """How so many values begin, themselves and in base64 and hex; and all of them."""
+    """How so many values begin, themselves in base64 and hex; all of them; and both without blanks."""
 
     size: int
     values: Starts
     encoded: Starts
     everything: bytes
+    unbroken: Starts
+    all_unbroken: bytes
 
 
 def inside_at_end(tail: bytes, everything: bytes) -> int:
@@ -118,6 +132,28 @@ def begun_at_end(tail: bytes, starts: Starts) -> int:
         if place < len(ordered) and ordered[place].startswith(rest):
             return len(rest)
     return 0
+
+
+def unbroken(raw: bytes) -> bytes:
+    """Return `raw` without what may also stand where a line of it is broken."""
+    return raw.translate(None, _BREAKS)
+
+
+def begun_broken_at_end(data: bytes, known: Beginnings) -> tuple[int, int]:
+    """Return how many bytes at the end may begin a value with colours or breaks in it, and how much of it."""
+    tail = data[-_MOST_BROKEN:]
+    if b"\x1b" in tail or b"\0" in tail or b"\x08" in tail:
+        tail = data[-_MOST_COLOURED:]
+    elif unbroken(tail)[-_LEAST_BROKEN:] not in known.all_unbroken:
+        return 0, 0  # as nearly always
+    view = substituted(_BETWEEN, tail, ())
+    if view is None or view.data[-_LEAST_BROKEN:] not in known.all_unbroken:
+        return 0, 0
+    size = begun_at_end(view.data[-_MOST_BROKEN:], known.unbroken)
+    if size < _LEAST_BROKEN:
+        return 0, 0
+    start, _ = view.origin(len(view.data) - size, len(view.data))
+    return len(tail) - start, size
 
 
 def encoded_beginnings(raw: bytes) -> Iterator[bytes]:
