@@ -1,0 +1,76 @@
+"""A watch of etcd whose connection is cut again and again: what was missed is told, once and in order."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from strongroom import SecretProviderRegistry
+from strongroom.encryption.keys import generate_key
+from strongroom.testing.faults import FaultProxy
+from strongroom_etcd import EtcdSecretProvider
+
+KEYS = [f"app/{number}" for number in range(4)]
+PATIENCE = 120.0
+
+
+class Heard:
+    """The versions that a callback was told, by key."""
+
+    def __init__(self):
+        self.versions = {key: [] for key in KEYS}
+        self.more = threading.Condition()
+
+    def __call__(self, changes):
+        with self.more:
+            for one in changes:
+                self.versions[one.key].append(one.version)
+            self.more.notify_all()
+
+    def wait_for(self, last):
+        def is_there():
+            return all(self.versions[key][-1:] == [version] for key, version in last.items())
+
+        with self.more:
+            assert self.more.wait_for(is_there, PATIENCE), (
+                last,
+                {key: versions[-3:] for key, versions in self.versions.items()},
+            )
+
+
+@pytest.mark.parametrize(("changes", "cuts"), [(120, 2), pytest.param(10_000, 20, marks=pytest.mark.torture)])
+def test_the_last_version_of_every_burst_is_told_over_disconnections(server, prefix, changes, cuts):
+    key, heard = generate_key(), Heard()
+    options = {"prefix": prefix, "encryption_key": key}
+    spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
+    written = {name: [] for name in KEYS}
+    with (
+        FaultProxy(server.port) as proxy,
+        EtcdSecretProvider(f"http://127.0.0.1:{proxy.port}", **options) as watched,
+        EtcdSecretProvider(server.url, **options) as writer,
+        SecretProviderRegistry(spec) as registry,
+    ):
+
+        def write(count):
+            for number in range(count):
+                name = KEYS[number % len(KEYS)]
+                before = written[name][-1] if written[name] else None
+                written[name].append(writer.set_secret_if(name, f"value {number}", before))
+
+        registry.register("app", watched, prefix="")
+        write(len(KEYS))
+        first = {name: versions[-1] for name, versions in written.items()}
+        with registry.watch("app/", heard):
+            burst = changes // cuts
+            for _ in range(cuts):
+                write(burst // 2)
+                before = proxy.connections
+                proxy.mode = "reset"  # the next notice cuts it off, and it does not find its way back at once
+                write(burst - burst // 2)  # the last of them too: only who goes on from where it was hears it
+                proxy.mode = "pass"
+                heard.wait_for({name: versions[-1] for name, versions in written.items()})
+                assert proxy.connections > before
+    for name, versions in heard.versions.items():
+        places = [written[name].index(version) for version in versions]
+        assert places == sorted(set(places)), name
+        assert first[name] not in versions
