@@ -88,7 +88,8 @@ soak: $(READY)   ## a cache under writes, evictions, tenants and restarts of its
 bench: $(READY)  ## speed, as ratios against peers measured in the same run
 	$(BIN)/python tests/benchmarks/run.py
 
-docs: $(READY)   ## write docs/reference/ anew from the code
+docs: $(READY)   ## write what is made of the code: docs/reference/, and the table of our own types
+	$(BIN)/python scripts/write_known.py
 	$(BIN)/python scripts/write_reference.py
 
 site: $(READY)   ## the documentation as a site, in build/site

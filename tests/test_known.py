@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from strongroom.plugins import KINDS, finder
 from strongroom.plugins.known import KNOWN_CLASSES, KNOWN_TYPES
 from strongroom.spec.loader import load_plan
 
-PLUGINS = Path(__file__).parent.parent / "plugins"
+ROOT = Path(__file__).parent.parent
+PLUGINS = ROOT / "plugins"
 PROJECTS = [tomllib.loads(path.read_text())["project"] for path in sorted(PLUGINS.glob("*/pyproject.toml"))]
 
 
@@ -22,6 +24,11 @@ def entry_points():
         for project in PROJECTS
         for name in project.get("entry-points", {}).get("strongroom", {})
     }
+
+
+def test_the_table_is_what_the_plugins_say():
+    script = runpy.run_path(str(ROOT / "scripts" / "write_known.py"))
+    assert script["TARGET"].read_text() == script["text"](), "run `make docs`"
 
 
 def test_every_entry_point_is_in_the_table_and_the_reverse():

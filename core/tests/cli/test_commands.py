@@ -601,6 +601,23 @@ def test_a_tenant_is_named_before_the_command(strongroom):
     assert "before the command" in strongroom("list", "--tenant", "one", expected=2).stderr
 
 
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "{type: aws, region_name: eu-west-1}",
+        "{type: aws.parameters, region_name: eu-west-1}",
+        "{type: aws.sts, region_name: eu-west-1, roles: {a: 'arn:aws:iam::123456789012:role/a'}}",
+        "{type: vault, url: 'https://127.0.0.1:9', token: t}",
+        "{type: vault.leases, url: 'https://127.0.0.1:9', token: t}",
+    ],
+)
+def test_a_tenant_is_refused_where_no_provider_of_ours_heeds_it(strongroom, provider):
+    """A type with a dot passed for a stranger's, which may ask for the tenant."""
+    Path("strongroom.yaml").write_text(f"version: 1\npipelines:\n  app:\n    provider: {provider}\n")
+    output = strongroom("--tenant", "one", "get", "a", expected=2).stderr
+    assert "nothing in app keeps tenants apart" in output
+
+
 def test_pipes_and_standard_input_are_read_like_files(strongroom):
     """`import` takes `-`, /dev/stdin and a FIFO; `render` and `init --from` take a FIFO too, each to its end."""
     for number, name in enumerate(("-", "/dev/stdin")):

@@ -1,6 +1,6 @@
 """Types that strongroom's own distributions provide, so that a missing one can be named.
 
-A test holds this table equal to the entry points in `plugins/*/pyproject.toml`.
+Made from the plugins by `make docs`; changes here are lost.
 """
 
 from __future__ import annotations
@@ -10,11 +10,20 @@ from collections.abc import Mapping
 __all__ = ["KNOWN_CLASSES", "KNOWN_TYPES"]
 
 KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
-    "cache": {"file.cache": "strongroom-file", "redis": "strongroom-redis"},
-    "encryption": {"vault.transit": "strongroom-vault"},
-    "hook": {"telemetry": "strongroom-telemetry"},
+    "cache": {
+        "file.cache": "strongroom-file",
+        "redis": "strongroom-redis",
+    },
+    "encryption": {
+        "vault.transit": "strongroom-vault",
+    },
+    "hook": {
+        "telemetry": "strongroom-telemetry",
+    },
     "provider": {
         "aws": "strongroom-aws",
+        "aws.parameters": "strongroom-aws",
+        "aws.sts": "strongroom-aws",
         "azure": "strongroom-azure",
         "directory": "strongroom-directory",
         "env": "strongroom-env",
@@ -25,10 +34,11 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
         "keepass": "strongroom-keepass",
         "keyring": "strongroom-keyring",
         "memory": "strongroom-memory",
-        "postgresql": "strongroom-postgresql",
         "pass": "strongroom-pass",
+        "postgresql": "strongroom-postgresql",
         "sops": "strongroom-sops",
         "vault": "strongroom-vault",
+        "vault.leases": "strongroom-vault",
     },
     "rotator": {
         "mariadb": "strongroom-mariadb",
@@ -40,6 +50,7 @@ KNOWN_TYPES: Mapping[str, Mapping[str, str]] = {
 
 KNOWN_CLASSES: Mapping[str, str] = {
     "AWSParameterProvider": "strongroom-aws",
+    "AWSRoleProvider": "strongroom-aws",
     "AWSSecretProvider": "strongroom-aws",
     "AzureSecretProvider": "strongroom-azure",
     "DirectorySecretProvider": "strongroom-directory",
@@ -52,10 +63,11 @@ KNOWN_CLASSES: Mapping[str, str] = {
     "KeePassSecretProvider": "strongroom-keepass",
     "KeyringSecretProvider": "strongroom-keyring",
     "MemorySecretProvider": "strongroom-memory",
+    "PassSecretProvider": "strongroom-pass",
     "PostgreSQLSecretProvider": "strongroom-postgresql",
     "RedisCacheStore": "strongroom-redis",
-    "PassSecretProvider": "strongroom-pass",
     "SopsSecretProvider": "strongroom-sops",
+    "VaultLeaseProvider": "strongroom-vault",
     "VaultSecretProvider": "strongroom-vault",
     "VaultTransitEncryption": "strongroom-vault",
 }
