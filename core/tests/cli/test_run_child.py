@@ -335,10 +335,10 @@ def install(number, handler):
         os.killpg(0, number)
         for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
             status = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            while int(status[2]) == os.getpgrp() and status[0] != "T":
+            while int(status[2]) == os.getpgrp() and status[0] not in "TZ" and os.getppid() == ours:
                 status = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
     return before
-signal.signal, stops = install, []
+signal.signal, stops, ours = install, [], os.getppid()  # who waits ends with whoever started it
 """
 
 
