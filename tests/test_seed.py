@@ -154,6 +154,15 @@ def offline(request: pytest.FixtureRequest) -> Names:
     return {}
 
 
+def azure_offline(request: pytest.FixtureRequest) -> Names:
+    """Offline, and without the pauses before each other try."""
+    from strongroom_azure.service import Service
+
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    patch.setitem(Service.__init__.__kwdefaults__, "sleep", request.getfixturevalue("skipped_time").pause)
+    return offline(request)
+
+
 def aws(request: pytest.FixtureRequest) -> Names:
     """moto's server, found by the AWS SDK's own environment variables."""
     import boto3
@@ -244,7 +253,7 @@ SNIPPETS: dict[str, Case] = {
     "HashiCorp Vault": Case(vault, secret_is("vault-password"), runs=False),
     "AWS Secrets Manager": Case(aws, secret_is("aws-password")),
     "GCP Secret Manager": Case(offline, runs=False),
-    "Azure Key Vault": Case(offline, runs=False),
+    "Azure Key Vault": Case(azure_offline, runs=False),
     "Environment Variables": Case(environment, secret_is("env-password")),
     "Encrypted File": Case(nothing, runs=False),
     "Memory": Case(nothing, memory_holds),

@@ -371,6 +371,27 @@ def test_asked_to_stop_it_does_as_the_child_does(case):
         assert expected in running.end()[1]
 
 
+def test_a_manager_that_stops_it_again_at_once_sees_it_stop(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "DRIVER", STOPS_AGAIN + DRIVER)
+    with Running(
+        sh("echo ready; read line; echo got:$line"), wrap=[sys.executable, "-c", CONTINUES]
+    ) as running:
+        running.until(b"stopped\nstopped\n")
+        running.type(b"hello\n")
+        assert running.end()[1] == b"got:hello\nended with 0\n"
+
+
+# What stops one process by a signal, and continues it as often as it stops.
+CONTINUES = """
+import os, signal, subprocess, sys
+run = subprocess.Popen(sys.argv[1:], process_group=0, stdout=subprocess.PIPE, bufsize=0)
+assert run.stdout.readline() == b"ready\\n"
+run.send_signal(signal.SIGTSTP)
+while os.WIFSTOPPED(status := os.waitpid(run.pid, os.WUNTRACED)[1]):
+    print("stopped", flush=True)
+    run.send_signal(signal.SIGCONT)
+print(run.stdout.read().decode() + "ended with", os.waitstatus_to_exitcode(status), flush=True)
+"""
 # What stops and continues one process by signals, without a terminal.
 MANAGER = """
 import os, signal, subprocess, sys

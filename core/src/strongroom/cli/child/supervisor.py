@@ -370,8 +370,11 @@ class Child:
         before = signal.signal(number, signal.SIG_DFL)
         # Where no shell could continue us, the kernel lets us go on at once.
         os.kill(0 if job else os.getpid(), number)
-        signal.signal(number, before)
+        # Who stops us again is heeded once the child goes on: what we sent it before would be undone by that.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {number, signal.SIGTSTP})
         self._go_on()
+        signal.signal(number, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _leave_terminal(self) -> None:
         """Do what has to be done before others of our job, or its shell, get our terminal."""
