@@ -152,7 +152,10 @@ def test_what_is_nearly_a_key(text, expected):
     assert not text.strip() or text.strip() not in f"{caught.value}{caught.value.hint}"
 
 
-@pytest.mark.parametrize("text", ["x", " ", f"{FERNET}\n", FERNET[:-1], STANDARD, f"'{GENERATED}'"])
+@pytest.mark.parametrize(
+    "text",
+    ["x", " ", f"{FERNET}\n", FERNET[:-1], STANDARD, f"'{GENERATED}'", f"{GENERATED}\n", f"{GENERATED} x"],
+)
 def test_older_keys_are_taken_as_they_were(text):
     """What was encrypted under such a text can still be read, so that it can be encrypted again."""
     assert read_key(text, older=True) == KeyMaterial("passphrase", text.encode())

@@ -270,7 +270,7 @@ def test_tenants_do_not_meet_in_threads_and_tasks(inner):
 
 
 @pytest.mark.parametrize("middleware", [PrefixMiddleware, StripPrefixMiddleware])
-@pytest.mark.parametrize("prefix", ["", "team", "team-", "team/x"])
+@pytest.mark.parametrize("prefix", ["", "team", "team-", "team/x", "/team", "a//b"])
 def test_a_prefix_is_whole_segments(inner, middleware, prefix):
     """Else the record of a rotation, at `team-.rotation/db`, would be a name like any other."""
     with pytest.raises(ConfigurationError, match="does not end with '/'"):

@@ -138,9 +138,10 @@ def read_key(key: str | bytes, *, older: bool = False) -> KeyMaterial:
         raise ConfigurationError("the encryption key is empty", hint=_HINT)
     if key.startswith(KEY_PREFIX):
         raw = _generated(key)
-        if raw is None:
+        if raw is not None:
+            return KeyMaterial("raw", raw)
+        if not older or _generated(key[:_GENERATED_LENGTH]) is None:  # else there is more behind a whole one
             raise _no_generated_key(key)
-        return KeyMaterial("raw", raw)
     fernet = _read_fernet(key)
     if fernet is not None:
         return KeyMaterial("fernet", fernet)

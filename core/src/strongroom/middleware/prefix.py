@@ -26,8 +26,8 @@ class PrefixMiddleware(RenamingMiddleware):
 
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
-        check_key(f"{check_prefix(prefix)}x")
-        self.prefix = _whole(prefix)
+        check_key(f"{check_prefix(_whole(prefix))}x")
+        self.prefix = prefix
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant."""
@@ -70,7 +70,7 @@ class StripPrefixMiddleware(RenamingMiddleware):
 
     def __init__(self, inner: Any, prefix: str) -> None:
         super().__init__(inner)
-        self.prefix = _whole(check_prefix(prefix))
+        self.prefix = check_prefix(_whole(prefix))
 
     def address(self) -> dict[str, Any]:
         """Return what decides which secret is meant."""
