@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from strongroom.errors import (
     ConfigurationError,
@@ -29,70 +27,18 @@ from strongroom_serve.answers import (
     ABSENT,
     CAS_MISMATCH,
     Answer,
-    as_json,
     bad_request,
     data_answer,
     secret_answer,
     time_text,
 )
 from strongroom_serve.asking import Asker, Backend, Records
+from strongroom_serve.kv_bodies import GONE, cas_of, metadata_of, shown, text_of, version_info, versions_of
 from strongroom_serve.numbers import History
 
-__all__ = ["KeyValue", "is_unrouted", "members_of", "metadata_of", "shown", "text_of"]
+__all__ = ["KeyValue", "is_unrouted"]
 
-VALUE: Final = "value"
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_GONE = frozenset({"deleted", "destroyed", "disabled"})
 _MOST_LOOKED_THROUGH = 8
-_CAS_DIGITS = 18
-
-
-def members_of(text: str) -> bytes:
-    """Return the members that a text is answered as, as JSON.
-
-    A text that is a JSON object of strings, with at least one member not named `value`, is that object; every
-    other text is the member `value`.
-    """
-    if text.startswith(("{", " ", "\t", "\n", "\r")):
-        found = _object_of_strings(text)
-        if found and set(found) != {VALUE}:
-            return as_json(found)
-    return _as_value(text)
-
-
-def _as_value(text: str) -> bytes:
-    return b'{"value":%b}' % json.dumps(text, ensure_ascii=False).encode()
-
-
-def text_of(members: Mapping[str, Any]) -> str:
-    """Return the text to store: the only member `value`, else the object as our `vault` provider writes it.
-
-    Raises:
-        ValueError: A member is not a string of Unicode characters.
-    """
-    for name, value in members.items():
-        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
-            raise ValueError("members of `data` must be strings of Unicode characters")
-    if set(members) == {VALUE}:
-        return str(members[VALUE])
-    return json.dumps(members, ensure_ascii=False)
-
-
-def _object_of_strings(text: str) -> dict[str, str] | None:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
-        found = dict(pairs)
-        return found if len(found) == len(pairs) else None  # else one of them would be lost
-
-    try:
-        members = json.loads(text, object_pairs_hook=once)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(members, dict):
-        return None
-    for name, value in members.items():
-        if not isinstance(value, str) or _SURROGATE.search(value) or _SURROGATE.search(name):
-            return None
-    return members
 
 
 class KeyValue:
@@ -114,7 +60,7 @@ class KeyValue:
         try:
             value = await self._of(key).get_secret(key)
         except SecretNotFoundError as error:
-            if error.reason not in _GONE:
+            if error.reason not in GONE:
                 return ABSENT
             return await self._gone(asker, key, error)
         number, created = await self._number_of(asker, key, value)
@@ -133,10 +79,10 @@ class KeyValue:
         try:
             value = await self._of(key).get_secret_version(key, version)
         except SecretNotFoundError as error:
-            state = error.reason if error.reason in _GONE else one.state
-            if state not in _GONE:
+            state = error.reason if error.reason in GONE else one.state
+            if state not in GONE:
                 return ABSENT
-            info = _version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
+            info = version_info(one.created_at, deleted_at=_now(known), destroyed=state == "destroyed")
             return data_answer({"data": None, "metadata": info | {"version": number}}, 404)
         return secret_answer(shown(asker, value), metadata_of(number, time_text(one.created_at)))
 
@@ -148,7 +94,7 @@ class KeyValue:
         if options is not None and not isinstance(options, dict):
             return bad_request("`options` must be an object")
         try:
-            cas = _cas(options or {})
+            cas = cas_of(options or {})
         except ValueError as error:
             return bad_request(str(error))
         try:
@@ -163,7 +109,7 @@ class KeyValue:
         finally:
             if not lock.locked() and self._writes.get(place) is lock:
                 del self._writes[place]
-        info = _version_info(None) | {"created_time": created, "version": number}
+        info = version_info(None) | {"created_time": created, "version": number}
         return data_answer(info)
 
     async def delete(self, asker: Asker, key: str) -> Answer:
@@ -182,14 +128,14 @@ class KeyValue:
         try:
             metadata = await self._described(key)
         except SecretNotFoundError as error:
-            if error.reason not in _GONE:
+            if error.reason not in GONE:
                 return ABSENT
         listed = await self._listed(asker, key, watched=shows_all)
         if listed is None:
             if metadata is None:
                 return ABSENT
             one = SecretVersion("1", metadata.updated_at or metadata.created_at, "current")
-            return data_answer(_metadata(metadata, {1: one}, 1, _now(None)))
+            return data_answer(versions_of(metadata, {1: one}, 1, _now(None)))
         versions, known = listed
         numbered = {known.ids[one.version]: one for one in versions if one.state != "pending"}
         current = next((number for number, one in numbered.items() if one.state == "current"), 0)
@@ -200,7 +146,7 @@ class KeyValue:
             return ABSENT
         current = current or max(numbered)
         shown = numbered if shows_all else {current: numbered[current]} if current in numbered else {}
-        return data_answer(_metadata(metadata, shown, current, _now(known)))
+        return data_answer(versions_of(metadata, shown, current, _now(known)))
 
     async def names(self, asker: Asker, folder: str, *, after: str = "", limit: int = 0) -> Answer:
         """Answer `LIST metadata/FOLDER`: names under which there is a key that the client may touch."""
@@ -345,7 +291,7 @@ class KeyValue:
         newest = next((one for one in versions if one.state != "pending"), None)
         if newest is not None:
             known.gone = known.ids[newest.version]
-        info = _version_info(
+        info = version_info(
             newest.created_at if newest is not None else None,
             deleted_at=_now(known),
             destroyed=error.reason == "destroyed",
@@ -391,26 +337,6 @@ class KeyValue:
         return number, created
 
 
-def _cas(options: Mapping[str, Any]) -> int | None:
-    """Return the number that a write is checked against; null is 0, and text is read, as OpenBao does it.
-
-    Raises:
-        ValueError: It is not a whole number from 0.
-    """
-    if "cas" not in options:
-        return None
-    given = options["cas"]
-    text = str(0 if given is None else given)
-    if isinstance(given, int | str | None) and text.isascii() and text.isdigit() and len(text) <= _CAS_DIGITS:
-        return int(text)
-    raise ValueError("`options.cas` must be a whole number from 0")
-
-
-def shown(asker: Asker, value: str) -> bytes:
-    """Return the members that a value is answered as, as JSON."""
-    return _as_value(value) if asker.exact else members_of(value)
-
-
 def _current_first(versions: list[SecretVersion]) -> list[SecretVersion]:
     shown = [one for one in versions if one.state != "pending"]
     return sorted(shown, key=lambda one: one.state != "current")
@@ -424,56 +350,8 @@ def _children(prefix: str, keys: Iterable[str]) -> set[str]:
     return children
 
 
-def metadata_of(number: int, created: str) -> bytes:
-    """Return the metadata of a live version, as JSON."""
-    return (
-        b'{"created_time":"%b","custom_metadata":null,"deletion_time":"","destroyed":false,"version":%d}'
-        % (created.encode(), number)
-    )
-
-
-def _version_info(
-    created: datetime | None, *, deleted_at: datetime | None = None, destroyed: bool = False
-) -> dict[str, Any]:
-    return {
-        "created_time": time_text(created),
-        "custom_metadata": None,
-        "deletion_time": time_text(deleted_at) if deleted_at is not None else "",
-        "destroyed": destroyed,
-    }
-
-
 def _now(known: History | None) -> datetime:
     return (known.gone_at if known is not None else None) or datetime.now(UTC) - timedelta(seconds=1)
-
-
-def _metadata(
-    metadata: SecretMetadata | None, shown: Mapping[int, SecretVersion], current: int, deleted_at: datetime
-) -> dict[str, Any]:
-    oldest = min(shown, default=0)
-    created = (
-        metadata.created_at if metadata is not None and metadata.created_at else shown[oldest].created_at
-    )
-    updated = shown[current].created_at if current in shown else created
-    versions = {}
-    for number, one in sorted(shown.items()):
-        is_gone = one.state in _GONE or (metadata is None and number == current)
-        info = _version_info(one.created_at, deleted_at=deleted_at if is_gone else None)
-        del info["custom_metadata"]
-        versions[str(number)] = info | {"destroyed": one.state == "destroyed"}
-    return {
-        "cas_required": False,
-        "created_time": time_text(created),
-        "current_metadata_version": 0,
-        "current_version": current,
-        "custom_metadata": dict(metadata.tags) if metadata is not None and metadata.tags else None,
-        "delete_version_after": "0s",
-        "max_versions": 0,
-        "metadata_cas_required": False,
-        "oldest_version": oldest if oldest > 1 else 0,
-        "updated_time": time_text(updated),
-        "versions": versions,
-    }
 
 
 def is_unrouted(registry: Any, key: str, error: StrongroomError) -> bool:

@@ -16,7 +16,7 @@ from strongroom import TenantContext
 
 from strongroom_serve.answers import as_fields, request_id, secret_parts
 from strongroom_serve.asking import Asker, Backend
-from strongroom_serve.kv import metadata_of, shown
+from strongroom_serve.kv_bodies import metadata_of, shown
 from strongroom_serve.metrics import Metrics
 
 __all__ = ["Repeats", "Sent"]
