@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from strongroom.clients import backoff_delays, check_answer
+from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
-    show_key,
 )
 from strongroom.keys import check_key, check_prefix, listed
 from strongroom.parallel import in_parallel
@@ -27,21 +26,17 @@ from strongroom_aws.names import key_of, name_filter, name_of
 from strongroom_aws.payload import encode
 from strongroom_aws.service import SecretsManager, deletion_of
 from strongroom_aws.versions import (
-    CANDIDATE,
     CURRENT,
     PENDING,
-    VACANT_VALUE,
     current_of,
     holder_of,
     in_utc,
     is_id,
     is_vacant,
-    new_id,
     newest_first,
-    staged_id,
     state_of,
-    vacant_id,
 )
+from strongroom_aws.writes import SecretWriter
 
 __all__ = ["MAX_VALUE_BYTES", "AWSSecretProvider"]
 
@@ -50,15 +45,12 @@ MAX_VALUE_BYTES = 65_536
 
 _BATCH = 20
 _PARALLEL = 8
-_REMEMBERED = 1024
 _ALONE = 2
 """So many secrets are described one by one."""
 _FILTERS = 10
 """Names that the service takes in one filter."""
 _BEYOND = 400
 """Entries of other secrets that are passed over before names are asked for."""
-
-T = TypeVar("T")
 
 
 class AWSSecretProvider(BaseProvider):
@@ -135,7 +127,7 @@ class AWSSecretProvider(BaseProvider):
         self._whole = deadline
         self._workers = min(_PARALLEL, max_connections)
         self._batches = True
-        self._deleted: set[str] = set()
+        self._writer = SecretWriter(self._service, self._connection, self.type_name)
 
     def address(self) -> dict[str, str]:
         """Return nothing: which secret is meant follows from `account`."""
@@ -181,7 +173,7 @@ class AWSSecretProvider(BaseProvider):
 
     def describe_secret(self, key: str) -> SecretMetadata:
         deadline = self._connection.deadline()
-        description = self._present(check_key(key), deadline)
+        description = self._service.present(check_key(key), deadline)
         version = current_of(description)
         if version is None:
             raise answers.absent(key)
@@ -239,7 +231,7 @@ class AWSSecretProvider(BaseProvider):
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         deadline = self._connection.deadline()
-        self._present(check_key(key), deadline)
+        self._service.present(check_key(key), deadline)
         found = newest_first(self._service.versions(key, deadline))
         if not found:
             raise answers.absent(key)
@@ -248,32 +240,32 @@ class AWSSecretProvider(BaseProvider):
     # --- writing ---
 
     def set_secret(self, key: str, value: str) -> None:
-        self._set(key, self._encoded(key, value), self._connection.deadline())
+        self._writer.write(key, self._encoded(key, value), self._connection.deadline())
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         texts = [(key, self._encoded(key, value)) for key, value in values.items()]
         whole = Deadline(self._whole)
-        in_parallel(lambda one: self._set(*one, self._connection.deadline(whole)), texts, self._workers)
+        in_parallel(
+            lambda one: self._writer.write(*one, self._connection.deadline(whole)), texts, self._workers
+        )
 
     def delete_secret(self, key: str) -> None:
         deadline = self._connection.deadline()
         # AWS deletes at once what is not there, without a word.
-        description = self._present(check_key(key), deadline)
+        description = self._service.present(check_key(key), deadline)
         if is_vacant(holder_of(description)):
             raise answers.absent(key)
         refused = self._service.delete(key, deadline)
         if refused is not None:
             raise answers.absent(key) if refused.outcome is Outcome.ABSENT else answers.deleted(key)
         if self._recoverable:
-            if len(self._deleted) >= _REMEMBERED:
-                self._deleted.clear()
-            self._deleted.add(key)
+            self._writer.note_deletion(key)
 
     def set_secret_if(self, key: str, value: str, expected_version: str | None) -> str:
         text = self._encoded(key, value)
         deadline = self._connection.deadline()
         if expected_version is None:
-            return self._until_steady(key, deadline, lambda: self._write_first(key, text, deadline))
+            return self._writer.write_first(key, text, deadline)
         description = self._service.described(key, deadline)
         if (
             description is None
@@ -283,7 +275,7 @@ class AWSSecretProvider(BaseProvider):
             raise answers.conflict(
                 key, "it is not there" if description is None else "it has another version"
             )
-        version = self._write_over(key, text, expected_version, deadline)
+        version = self._writer.write_over(key, text, expected_version, deadline)
         if version is None:
             raise answers.conflict(key, "it is not there")
         return version
@@ -291,21 +283,21 @@ class AWSSecretProvider(BaseProvider):
     def stage_secret(self, key: str, value: str) -> str:
         text = self._encoded(key, value)
         deadline = self._connection.deadline()
-        return self._until_steady(key, deadline, lambda: self._stage(key, text, deadline))
+        return self._writer.stage(key, text, deadline)
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
         deadline = self._connection.deadline()
-        description = self._pending(check_key(key), version, deadline)
+        description = self._writer.pending(check_key(key), version, deadline)
         if current_of(description) != expected_version:
             raise answers.conflict(key, "it has another version")
-        self._make_current(key, version, holder_of(description), deadline)
+        self._writer.make_current(key, version, holder_of(description), deadline)
         # It is promoted, and a current version's label AWSPENDING means nothing.
         with contextlib.suppress(BackendUnavailableError):
             self._service.move(key, PENDING, deadline, to=None, of=version)
 
     def discard_version(self, key: str, version: str) -> None:
         deadline = self._connection.deadline()
-        self._pending(check_key(key), version, deadline)
+        self._writer.pending(check_key(key), version, deadline)
         self._service.move(key, PENDING, deadline, to=None, of=version)
 
     # --- the rest ---
@@ -324,7 +316,7 @@ class AWSSecretProvider(BaseProvider):
 
     def _value(self, key: str, deadline: Deadline, which: dict[str, str]) -> str:
         if name_of(key).hashed:
-            self._present(key, deadline)
+            self._service.present(key, deadline)
         answer = self._service.value(key, deadline, which)
         if isinstance(answer, Refusal):
             raise answers.deleted(key)
@@ -366,113 +358,3 @@ class AWSSecretProvider(BaseProvider):
             if key is not None and answers.is_absence(one):
                 absent.add(key)
         return values, [key for key in keys if key not in values and key not in absent]
-
-    def _present(self, key: str, deadline: Deadline) -> dict[str, Any]:
-        """Return what a list says of a secret that is there."""
-        description = self._service.described(key, deadline)
-        if description is None:
-            raise answers.absent(key)
-        if description.get("DeletedDate") is not None:
-            raise answers.deleted(key)
-        return description
-
-    def _set(self, key: str, text: str, deadline: Deadline) -> None:
-        version = new_id()
-
-        def attempt() -> str | None:
-            if key in self._deleted:
-                self._deleted.discard(key)
-                self._service.restore(key, deadline)
-            answer = self._put(key, text, version, CURRENT, deadline)
-            if isinstance(answer, Refusal) and answer.outcome is Outcome.DELETED:
-                self._service.restore(key, deadline)
-                answer = self._put(key, text, version, CURRENT, deadline)
-            if not isinstance(answer, Refusal):
-                return version
-            return self._service.create(key, text, version, deadline)
-
-        self._until_steady(key, deadline, attempt)
-
-    def _put(
-        self, key: str, text: str, version: str, label: str, deadline: Deadline
-    ) -> dict[str, Any] | Refusal:
-        if name_of(key).hashed and self._service.described(key, deadline) is None:
-            return Refusal(Outcome.ABSENT, retried=False)
-        return self._service.put(key, text, version, label, deadline)
-
-    def _write_first(self, key: str, text: str, deadline: Deadline) -> str | None:
-        """Write a key that must have no value; None where it must be tried again."""
-        created = self._service.create(key, text, new_id(), deadline)
-        if created is not None:
-            return created
-        description = self._service.described(key, deadline)
-        if description is None:
-            return None
-        if description.get("DeletedDate") is not None:
-            self._service.restore(key, deadline)
-        elif current_of(description) is not None:
-            raise answers.conflict(key, "it is there already")
-        return self._write_over(key, text, holder_of(description), deadline)
-
-    def _write_over(self, key: str, text: str, holder: str | None, deadline: Deadline) -> str | None:
-        """Add a version and make it current if `holder` still is; None where there is no secret any more."""
-        version = staged_id()
-        answer = self._service.put(key, text, version, CANDIDATE, deadline)
-        if isinstance(answer, Refusal):
-            return None
-        if CURRENT not in (answer.get("VersionStages") or ()):  # as is the first version of all
-            self._make_current(key, version, holder, deadline)
-        return version
-
-    def _make_current(self, key: str, version: str, holder: str | None, deadline: Deadline) -> None:
-        """Move AWSCURRENT to `version` if `holder` has it; of those who try, the service lets one do that."""
-        refused = self._service.move(key, CURRENT, deadline, to=version, of=holder)
-        if refused is None:
-            return
-        if refused.retried and holder_of(self._service.described(key, deadline) or {}) == version:
-            return  # the answer of an earlier try was lost
-        raise answers.conflict(key, "it has another version")
-
-    def _stage(self, key: str, text: str, deadline: Deadline) -> str | None:
-        """Add a pending version; None where it must be tried again."""
-        description = self._service.described(key, deadline)
-        if description is None:
-            if self._service.create(key, VACANT_VALUE, vacant_id(), deadline) is None:
-                return None
-        elif description.get("DeletedDate") is not None or holder_of(description) is None:
-            # What was deleted does not come back by this, and a first version would be current at once.
-            self._service.restore(key, deadline)
-            self._vacate(key, holder_of(description), deadline)
-        version = staged_id()
-        answer = self._service.put(key, text, version, PENDING, deadline)
-        return None if isinstance(answer, Refusal) else version
-
-    def _vacate(self, key: str, holder: str | None, deadline: Deadline) -> None:
-        """Take the value of `holder` from readers, unless somebody has written another one meanwhile."""
-        version = vacant_id()
-        answer = self._service.put(key, VACANT_VALUE, version, CANDIDATE, deadline)
-        if not isinstance(answer, Refusal) and CURRENT not in (answer.get("VersionStages") or ()):
-            self._service.move(key, CURRENT, deadline, to=version, of=holder)
-
-    def _pending(self, key: str, version: str, deadline: Deadline) -> dict[str, Any]:
-        """Return the metadata of a secret whose `version` is pending."""
-        description = self._present(key, deadline)
-        labels = (description.get("VersionIdsToStages") or {}).get(version)
-        if not labels:
-            raise answers.no_version(key)
-        if PENDING not in labels or CURRENT in labels:
-            raise answers.conflict(key, "that version is not pending")
-        return description
-
-    def _until_steady(self, key: str, deadline: Deadline, attempt: Callable[[], T | None]) -> T:
-        """Try again while a name is neither free nor a secret: a deletion at once takes AWS some seconds."""
-        waits = backoff_delays()
-        while (done := attempt()) is None:
-            if not self._connection.hold_back(next(waits), deadline):
-                raise BackendUnavailableError(
-                    f"{self.type_name}: {show_key(key)} is being deleted, or created and deleted by others",
-                    key=key,
-                    provider=self.type_name,
-                    hint="try again in some seconds",
-                )
-        return done

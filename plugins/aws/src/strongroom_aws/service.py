@@ -8,6 +8,7 @@ from typing import Any
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError
 
+from strongroom_aws import answers
 from strongroom_aws.connection import Connection, Outcome, Refusal
 from strongroom_aws.names import description_of, key_of, name_of
 
@@ -81,6 +82,15 @@ class SecretsManager:
         ):
             return None
         return dict(answer)
+
+    def present(self, key: str, deadline: Deadline) -> dict[str, Any]:
+        """Return what a list says of a secret that is there."""
+        description = self.described(key, deadline)
+        if description is None:
+            raise answers.absent(key)
+        if description.get("DeletedDate") is not None:
+            raise answers.deleted(key)
+        return description
 
     def put(
         self, key: str, text: str, version: str, label: str, deadline: Deadline
