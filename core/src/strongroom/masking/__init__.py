@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from strongroom._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.masking.encodings import forms, leaves
+    from strongroom.masking.encodings import forms, json_texts
     from strongroom.masking.known_values import known, mask, remember
     from strongroom.masking.limits import HELD_SECONDS, MARK, MIN_CHARACTERS
     from strongroom.masking.log_filter import MaskingFilter, install
@@ -31,8 +31,8 @@ __all__ = [
     "MaskingStream",
     "forms",
     "install",
+    "json_texts",
     "known",
-    "leaves",
     "mask",
     "remember",
 ]
@@ -47,8 +47,8 @@ _HOMES = {
     "MaskingStream": "stream",
     "forms": "encodings",
     "install": "log_filter",
+    "json_texts": "encodings",
     "known": "known_values",
-    "leaves": "encodings",
     "mask": "known_values",
     "remember": "known_values",
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.limits import MIN_CHARACTERS
 
-__all__ = ["forms", "leaves", "members"]
+__all__ = ["forms", "json_texts", "members"]
 
 # What common encoders leave as it is: Python's quote, RFC 3986 proper, JavaScript's two, Go's, Java's.
 _URL_SAFE = ("", "/", "~", "!'()*", "!'()*~", ";,/?:@&=+$!'()*#", "!$&'()*+,;=:@", "*")
@@ -70,7 +70,7 @@ def _begin_of_last(form: bytes) -> int:
     return start
 
 
-def leaves(value: str) -> list[str]:
+def json_texts(value: str) -> list[str]:
     """Return the texts inside a JSON object or array: whoever takes it apart shows these, not the whole."""
     return [text for _, text in members(value)]
 

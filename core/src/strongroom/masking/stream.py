@@ -38,7 +38,7 @@ class Masker:
 
     def mask(self, data: bytes) -> bytes:
         """Return `data`, complete as it is, with every find masked."""
-        spans = joined(self.finder.find(data))
+        spans = merge_overlaps(self.finder.find(data))
         pieces: list[bytes] = []
         copied = 0
         for start, stop in spans:
@@ -57,7 +57,7 @@ class Masker:
         return MaskingStream(self)
 
 
-def joined(finds: Iterable[Found]) -> Iterator[tuple[int, int]]:
+def merge_overlaps(finds: Iterable[Found]) -> Iterator[tuple[int, int]]:
     """Yield `finds`, in order, those that overlap as one: how many there are tells nothing."""
     start = stop = -1
     for begin, end, *_ in finds:
@@ -143,7 +143,7 @@ class MaskingStream:
         finds = self._masker.finder.find(self._data, ended=ended)
         near = len(data) - _NEAR
         self._goes_on_from = min((one.start for one in finds if one.stop > near), default=len(data))
-        for start, stop in joined(finds):
+        for start, stop in merge_overlaps(finds):
             # Behind `end` a longer find may still come, but what is found is found.
             if start >= end and start > copied:
                 break

@@ -9,7 +9,7 @@ from strongroom.generators import GENERATORS, Generator, generator_of
 
 if TYPE_CHECKING:
     from strongroom.rotation.command import CommandRotator
-    from strongroom.rotation.redaction import without
+    from strongroom.rotation.redaction import redact
     from strongroom.rotation.results import RotationResult, RotationState, RotationStatus
     from strongroom.rotation.rotators import (
         Rehearser,
@@ -41,8 +41,8 @@ __all__ = [
     "credentials",
     "current_step",
     "generator_of",
+    "redact",
     "with_password",
-    "without",
     "without_value_middleware",
 ]
 
@@ -61,8 +61,8 @@ _HOMES = {
     "ValueComposer": "rotators",
     "credentials": "users",
     "current_step": "rotators",
+    "redact": "redaction",
     "with_password": "users",
-    "without": "redaction",
     "without_value_middleware": "target",
 }
 

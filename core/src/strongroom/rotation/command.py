@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation.redaction import without
+from strongroom.rotation.redaction import redact
 
 __all__ = ["CommandRotator"]
 
@@ -93,7 +93,7 @@ class CommandRotator:
             raise RotationError(f"{name} took longer than {self._timeout:g} seconds")
         if process.returncode != 0:
             values = [message[name] for name in ("old", "new") if name in message]
-            output_text = without(values, output.decode(errors="replace"))
+            output_text = redact(values, output.decode(errors="replace"))
             how = (
                 f"exit code {process.returncode}"
                 if process.returncode > 0

@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation.redaction import without
+from strongroom.rotation.redaction import redact
 from strongroom.rotation.rotators import current_step
 
 __all__ = ["HttpRotator"]
@@ -157,7 +157,7 @@ class HttpRotator:
             return f"no answer within {self._timeout:g} seconds"
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
-        text = without(values, reply.decode(errors="replace"))
+        text = redact(values, reply.decode(errors="replace"))
         what = "a redirect, which is not followed" if 300 <= status < 400 else "refused"  # noqa: PLR2004  # as above
         return f"status {status}, {what}: {text}" if text else f"status {status}, {what}"
 

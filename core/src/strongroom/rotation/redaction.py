@@ -1,4 +1,4 @@
-"""What a stranger says when it fails, made fit to be told."""
+"""What a program or a service says when it fails, without the values of secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strongroom.errors import StrongroomError
 from strongroom.masking import Masker
 from strongroom.masking.parts import parts
 
-__all__ = ["redacted_error", "without"]
+__all__ = ["redact", "redacted_error"]
 
 _SHOWN: Final = 200
 """Characters of what a program has printed."""
@@ -17,7 +17,7 @@ _SHOWN_OF_ERROR: Final = 400
 """Characters of an error's text: what a program has printed, and what `CommandRotator` says before it."""
 
 
-def without(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
+def redact(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     """Return `text` in one line of `shown` characters at most, without `values` in any encoding.
 
     What is longer loses its beginning: the last words say why. Nothing is left where a value is too short to
@@ -35,7 +35,7 @@ def redacted_error(error: Exception, values: Iterable[str]) -> str:
     """Return what `error` says, without `values`."""
     name = type(error).__name__
     try:
-        text = without(values, str(error), shown=_SHOWN_OF_ERROR)
+        text = redact(values, str(error), shown=_SHOWN_OF_ERROR)
     except Exception:  # noqa: BLE001  # a stranger's method
         return name
     if isinstance(error, StrongroomError):

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pymysql
 from strongroom.clients import splits_login
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation import UserRotator, without
+from strongroom.rotation import UserRotator, redact
 
 from strongroom_mariadb.hashes import PLUGINS, hashed
 
@@ -271,7 +271,7 @@ class MariaDBRotator(UserRotator):
 
     def _said(self, error: BaseException, password: str) -> str:
         known = [one for one in (password, self._admin.get("password", "")) if one]
-        return without(known, _words(error), shown=_SHOWN) or type(error).__name__
+        return redact(known, _words(error), shown=_SHOWN) or type(error).__name__
 
 
 def _words(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from strongroom import generate_password
 from strongroom.errors import ConfigurationError, RotationError
-from strongroom.rotation import UserRotator, current_step, without
+from strongroom.rotation import UserRotator, current_step, redact
 
 from strongroom_postgresql.errors import check_url
 from strongroom_postgresql.userlist import remove_user, write_user
@@ -318,7 +318,7 @@ class PostgreSQLRotator(UserRotator):
 
     def _said(self, error: BaseException, settings: dict[str, Any]) -> str:
         known = [str(one) for one in (settings.get("password"), self._admin.get("password")) if one]
-        return without(known, str(error), shown=_SHOWN) or type(error).__name__
+        return redact(known, str(error), shown=_SHOWN) or type(error).__name__
 
 
 def _settings(url: str) -> dict[str, Any]:
