@@ -26,7 +26,7 @@ class _Recorder:
         for item in session.items:
             cls = getattr(item, "cls", None)
             if isinstance(cls, type) and issubclass(cls, ProviderConformance):
-                one = self._of(item.nodeid)
+                one = self._of(item.nodeid.partition("::")[0], cls)
                 one["title"] = cls.title
                 one["tests"] += 1
                 torture = item.get_closest_marker("torture") is not None
@@ -42,10 +42,9 @@ class _Recorder:
         target = Path(os.environ["CONFORMANCE_RECORD"])
         target.write_text(json.dumps({"classes": self.classes, "sample": self.sample, "beyond": self.beyond}))
 
-    def _of(self, nodeid: str) -> dict[str, Any]:
-        path, cls = nodeid.split("::")[:2]
+    def _of(self, path: str, cls: type) -> dict[str, Any]:
         empty = {"title": "", "tests": 0, "torture": 0, "left_out": {}, "waivers": {}}
-        return self.classes.setdefault(f"{path}::{cls}", empty)
+        return self.classes.setdefault(f"{path}::{cls.__name__}", empty)
 
 
 def _left_out(cls: type[ProviderConformance]) -> dict[str, int]:

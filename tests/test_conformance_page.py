@@ -17,7 +17,7 @@ SCRIPT = ROOT / "scripts" / "write_conformance.py"
 MIDDLEWARE = "|".join(name.title() for name in CHAIN)
 WHOLLY_TORTURE = ("plugins/pass/", "plugins/sops/")
 KIT = re.compile(
-    rf"(?P<provider>[^:]+::\w+)Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>\w+?)(?:_beyond|_together)*(\[.+)?",
+    rf"(?P<provider>[^:]+::\w+)BehindMiddleware::\w+Behind(?P<middleware>All|{MIDDLEWARE})::(?P<test>\w+?)(?:_beyond|_together)*(\[.+)?",
     re.DOTALL,
 )
 

@@ -7,11 +7,13 @@ import inspect
 import pytest
 from strongroom.middleware import PrefixMiddleware, RetryMiddleware
 from strongroom.plugins.builtins import strongroom_middleware
-from strongroom.testing import ProviderConformance, behind, behind_each, sampled
+from strongroom.testing import BehindMiddleware, ProviderConformance, behind, behind_each, sampled
 from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.middleware import CHAIN
 from strongroom.testing.sampling import names_of_tests, together
 from strongroom_memory import MemorySecretProvider
+
+pytest_plugins = ["pytester"]
 
 
 class Kit(ProviderConformance):
@@ -83,6 +85,40 @@ def test_each_alone_and_all_together():
     assert len(made) == len(CHAIN) + 1
     assert set(made) > {"KitBehindAll", "KitBehindEncryption"}
     assert not any(is_marked(kit, name) for kit in made.values() for name in names_of_tests(kit))
+
+
+def test_a_class_has_them_as_members_that_pytest_finds(pytester):
+    """Named as in `behind_each`, and with its keywords; a search for the class finds it in the module."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from strongroom.testing import BehindMiddleware, ProviderConformance
+        from strongroom_memory import MemorySecretProvider
+
+        class TestKit(ProviderConformance):
+            @pytest.fixture
+            def provider(self):
+                return MemorySecretProvider()
+
+        class TestKitBehindMiddleware(BehindMiddleware, kit=TestKit):
+            pass
+        """
+    )
+    found = pytester.runpytest_inprocess("--collect-only", "-q", "-p", "no:cacheprovider").stdout.lines
+    kits = {line.split("::")[2] for line in found if "::TestKitBehindMiddleware::" in line}
+    assert kits == {f"TestKitBehind{name.title()}" for name in (*CHAIN, "all")}
+
+    class Members(BehindMiddleware, kit=Kit, beyond_sample=[pytest.mark.torture]):
+        pass
+
+    sampled_kits = behind_each(Kit, beyond_sample=[pytest.mark.torture])
+    assert [kit.__name__ for kit in Members.kits] == list(sampled_kits)
+    for kit, same in zip(Members.kits, sampled_kits.values(), strict=True):
+        assert vars(Members)[kit.__name__] is kit
+        assert names_of_tests(kit) == names_of_tests(same)
+        assert {name: is_marked(kit, name) for name in names_of_tests(kit)} == {
+            name: is_marked(same, name) for name in names_of_tests(same)
+        }
 
 
 def test_a_sample_has_each_test_once():

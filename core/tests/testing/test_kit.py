@@ -262,6 +262,7 @@ def test_names_of_the_package():
     import strongroom.testing
 
     assert dir(strongroom.testing) == [
+        "BehindMiddleware",
         "CacheStoreConformance",
         "ProviderConformance",
         "RotatorConformance",

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import strongroom_aws.connection as connections
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_aws import AWSParameterProvider, AWSSecretProvider, service
 from strongroom_aws.names import MARKER
@@ -141,7 +141,17 @@ class TestManyParameters(TestParameterStore):
     listed_keys = 55
 
 
-globals().update(behind_each(TestSecretsManager, beyond_sample=[pytest.mark.torture], one_in=12))
-globals().update(behind_each(TestParameterStore, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestSecretsManagerBehindMiddleware(
+    BehindMiddleware, kit=TestSecretsManager, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
+class TestParameterStoreBehindMiddleware(
+    BehindMiddleware, kit=TestParameterStore, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestSecretsManager)
 together(pytest.mark.torture)(TestParameterStore)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each, sampled
+from strongroom.testing import BehindMiddleware, ProviderConformance, sampled
 from strongroom.testing.sampling import together
 from strongroom_azure import AzureSecretProvider
 from strongroom_azure.names import MARKER
@@ -61,5 +61,10 @@ class TestAzureThatPurges(ProviderConformance):
         return bench.provider(purge=True, timeout=PATIENCE)
 
 
-globals().update(behind_each(TestAzure, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestAzureBehindMiddleware(
+    BehindMiddleware, kit=TestAzure, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestAzure)

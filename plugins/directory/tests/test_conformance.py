@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_directory import DirectorySecretProvider
 
@@ -43,5 +43,10 @@ class TestDirectory(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestDirectory, beyond_sample=[pytest.mark.torture], one_in=3))
+class TestDirectoryBehindMiddleware(
+    BehindMiddleware, kit=TestDirectory, beyond_sample=[pytest.mark.torture], one_in=3
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestDirectory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_env import EnvSecretProvider
 
@@ -38,5 +38,8 @@ class TestEnv(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestEnv, beyond_sample=[pytest.mark.torture]))
+class TestEnvBehindMiddleware(BehindMiddleware, kit=TestEnv, beyond_sample=[pytest.mark.torture]):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestEnv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_exec import ExecSecretProvider
 
@@ -41,5 +41,8 @@ class TestExecJavaScript(TestExec):
         return emptied(javascript)
 
 
-globals().update(behind_each(TestExec, beyond_sample=[pytest.mark.torture], one_in=5))
+class TestExecBehindMiddleware(BehindMiddleware, kit=TestExec, beyond_sample=[pytest.mark.torture], one_in=5):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestExec)

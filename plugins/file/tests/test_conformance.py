@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom.encryption.keys import generate_key
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_file import FileSecretProvider
 
@@ -29,5 +29,8 @@ class TestFile(ProviderConformance):
             yield provider
 
 
-globals().update(behind_each(TestFile, beyond_sample=[pytest.mark.torture]))
+class TestFileBehindMiddleware(BehindMiddleware, kit=TestFile, beyond_sample=[pytest.mark.torture]):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestFile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each, sampled
+from strongroom.testing import BehindMiddleware, ProviderConformance, sampled
 from strongroom.testing.sampling import together
 from strongroom_gcp import GCPSecretProvider
 from strongroom_gcp.names import MARKER
@@ -59,5 +59,10 @@ class TestRest(TestGrpc):
         return "rest"
 
 
-globals().update(behind_each(TestGrpc, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestGrpcBehindMiddleware(
+    BehindMiddleware, kit=TestGrpc, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestGrpc)

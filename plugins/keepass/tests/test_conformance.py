@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_keepass import KeePassSecretProvider
 
@@ -32,5 +32,10 @@ class TestKeePass(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestKeePass, beyond_sample=[pytest.mark.torture], one_in=3))
+class TestKeePassBehindMiddleware(
+    BehindMiddleware, kit=TestKeePass, beyond_sample=[pytest.mark.torture], one_in=3
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestKeePass)

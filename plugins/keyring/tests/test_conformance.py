@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("strongroom.testing", reason="core's conformance kit is not here")
 
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_keyring import KeyringSecretProvider
 
@@ -46,7 +46,17 @@ class TestSecretService(ProviderConformance):
         return KeyringSecretProvider(service, backend="keyring.backends.SecretService.Keyring")
 
 
-globals().update(behind_each(TestFileBackend, beyond_sample=[pytest.mark.torture], one_in=12))
-globals().update(behind_each(TestSecretService, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestFileBackendBehindMiddleware(
+    BehindMiddleware, kit=TestFileBackend, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
+class TestSecretServiceBehindMiddleware(
+    BehindMiddleware, kit=TestSecretService, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestFileBackend)
 together(pytest.mark.torture)(TestSecretService)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strongroom.errors import SecretTooLargeError, ValidationError
 from strongroom.keys import check_key, check_prefix, check_value
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_memory import MemorySecretProvider
 
@@ -89,13 +89,17 @@ class TestLimited(TestMemory):
         return lambda: backend.requests
 
 
-globals().update(behind_each(TestMemory, beyond_sample=[pytest.mark.torture]))
-globals().update(behind_each(TestLimited, beyond_sample=[pytest.mark.torture], each_middleware=True))
+class TestMemoryBehindMiddleware(BehindMiddleware, kit=TestMemory, beyond_sample=[pytest.mark.torture]):
+    """The kit behind each middleware."""
+
+
+class TestLimitedBehindMiddleware(
+    BehindMiddleware, kit=TestLimited, beyond_sample=[pytest.mark.torture], each_middleware=True
+):
+    """The kit behind each middleware."""
+
+
 # What is derived from another first: it would have got the marks of that one.
-for kit in [
-    *(one for name, one in globals().items() if name.startswith("TestLimitedB")),
-    TestLimited,
-    TestMemory,
-]:
+for kit in [*TestLimitedBehindMiddleware.kits, TestLimited, TestMemory]:
     together(pytest.mark.torture)(kit)
 del kit

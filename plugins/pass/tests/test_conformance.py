@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom_pass import PassSecretProvider
 
 pytestmark = pytest.mark.torture
@@ -29,4 +29,5 @@ class TestPass(ProviderConformance):
             yield second
 
 
-globals().update(behind_each(TestPass))
+class TestPassBehindMiddleware(BehindMiddleware, kit=TestPass):
+    """The kit behind each middleware."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from strongroom.encryption.keys import generate_key
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_postgresql import PostgreSQLSecretProvider, backend
 
@@ -37,5 +37,10 @@ class TestPostgreSQL(ProviderConformance):
             yield other
 
 
-globals().update(behind_each(TestPostgreSQL, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestPostgreSQLBehindMiddleware(
+    BehindMiddleware, kit=TestPostgreSQL, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 together(pytest.mark.torture)(TestPostgreSQL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom_sops import SopsSecretProvider
 
 pytestmark = pytest.mark.torture
@@ -71,4 +71,5 @@ class TestSopsDotenv(TestSops):
             yield second
 
 
-globals().update(behind_each(TestSops))
+class TestSopsBehindMiddleware(BehindMiddleware, kit=TestSops):
+    """The kit behind each middleware."""

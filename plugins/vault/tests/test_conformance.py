@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.testing import ProviderConformance, behind_each
+from strongroom.testing import BehindMiddleware, ProviderConformance
 from strongroom.testing.sampling import together
 from strongroom_vault import VaultSecretProvider
 
@@ -24,6 +24,11 @@ class TestVault(ProviderConformance):
             yield made
 
 
-globals().update(behind_each(TestVault, beyond_sample=[pytest.mark.torture], one_in=12))
+class TestVaultBehindMiddleware(
+    BehindMiddleware, kit=TestVault, beyond_sample=[pytest.mark.torture], one_in=12
+):
+    """The kit behind each middleware."""
+
+
 # The server keeps the folders of what was deleted, and a list looks into each.
 together(pytest.mark.torture, apart=["test_hostile_key_round_trips"])(TestVault)

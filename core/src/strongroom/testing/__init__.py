@@ -12,11 +12,12 @@ from strongroom._lazy import lazy_exports
 if TYPE_CHECKING:
     from strongroom.testing.cache_stores import CacheStoreConformance
     from strongroom.testing.conformance import ProviderConformance
-    from strongroom.testing.middleware import behind, behind_each
+    from strongroom.testing.middleware import BehindMiddleware, behind, behind_each
     from strongroom.testing.rotators import RotatorConformance
     from strongroom.testing.sampling import sampled
 
 __all__ = [
+    "BehindMiddleware",
     "CacheStoreConformance",
     "ProviderConformance",
     "RotatorConformance",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BehindMiddleware": "middleware",
     "CacheStoreConformance": "cache_stores",
     "ProviderConformance": "conformance",
     "RotatorConformance": "rotators",

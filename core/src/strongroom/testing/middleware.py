@@ -1,12 +1,13 @@
 """The conformance kit once more, with middleware between it and a provider.
 
 ```python
-from strongroom.testing import behind_each
+from strongroom.testing import BehindMiddleware
 
-globals().update(behind_each(TestAcme))  # TestAcmeBehindPrefix, …, TestAcmeBehindAll
+
+class TestAcmeBehindMiddleware(BehindMiddleware, kit=TestAcme): ...
 ```
 
-Each of them is the author's own kit, on the author's own fixtures.
+Its members, such as `TestAcmeBehindPrefix`, are the author's own kit, on the author's own fixtures.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -33,7 +34,7 @@ from strongroom.testing.conformance import ProviderConformance
 from strongroom.testing.conformance.base import why_not_asked
 from strongroom.testing.sampling import count_of_parameters, mark_beyond, names_of_tests, seed_of
 
-__all__ = ["CHAIN", "behind", "behind_each"]
+__all__ = ["CHAIN", "BehindMiddleware", "behind", "behind_each"]
 
 _PREFIX: Final = "some/prefix/"
 _TENANT: Final = "acme"
@@ -130,7 +131,9 @@ def behind_each(
     each_middleware: bool = False,
     one_in: int = 1,
 ) -> dict[str, type[ProviderConformance]]:
-    """Return `kit` behind each middleware alone and behind all of them, by name, for a module's `globals()`.
+    """Return `kit` behind each middleware alone and behind all of them, by the names of the classes.
+
+    `BehindMiddleware` has them as its members, where pytest finds them.
 
     Args:
         kit: See `behind`.
@@ -162,6 +165,34 @@ def behind_each(
         for name, values in sample.items():
             mark_beyond(one, name, values, marks)
     return {one.__name__: one for one in kits}
+
+
+class BehindMiddleware:
+    """The base of a test class whose members are a kit behind each middleware alone, and behind all of them.
+
+    The keywords of the class are the arguments of `behind_each`.
+
+    Attributes:
+        kits: The members.
+    """
+
+    kits: ClassVar[tuple[type[ProviderConformance], ...]] = ()
+
+    def __init_subclass__(
+        cls,
+        *,
+        kit: type[ProviderConformance],
+        beyond_sample: Iterable[pytest.MarkDecorator] = (),
+        each_middleware: bool = False,
+        one_in: int = 1,
+    ) -> None:
+        super().__init_subclass__()
+        members = behind_each(
+            kit, beyond_sample=beyond_sample, each_middleware=each_middleware, one_in=one_in
+        )
+        for name, member in members.items():
+            setattr(cls, name, member)
+        cls.kits = tuple(members.values())
 
 
 def _closing(provider: Any) -> Iterator[Any]:
