@@ -189,6 +189,42 @@ def test_a_full_disk(tmp_path):
         assert provider.get_secret("big") == "fits again"
 
 
+def test_what_is_stored_can_be_read_on_a_disk_too_full_to_open_the_store(tmp_path):
+    """A limit on the size of files stands for the disk: the index of the log, 32 KiB, does not fit."""
+    store = tmp_path / "store"
+    code = f"""
+import os, resource, subprocess, sys
+from strongroom.errors import BackendUnavailableError
+from strongroom_file import FileSecretProvider
+def elsewhere(*lines):
+    text = "; ".join(("import os", "from strongroom_file import FileSecretProvider", *lines))
+    subprocess.run([sys.executable, "-c", text.replace("STORE", {f"FileSecretProvider({str(store)!r}, {KEY!r})"!r})], check=True)
+# One that dies leaves what it wrote in the log.
+elsewhere("store = STORE", "store.set_secret('a', 'first')", "os._exit(0)")
+assert os.path.getsize({str(store)!r} + "-wal")
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+provider = FileSecretProvider({str(store)!r}, {KEY!r})
+for _ in range(3):
+    assert provider.get_secret("a") == "first"
+assert provider.list_secrets() == ["a"]
+try:
+    provider.set_secret("a", "none")
+    sys.exit("it was stored")
+except BackendUnavailableError as error:
+    assert "free space" in error.hint
+assert provider.get_secret("a") == "first"
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+elsewhere("STORE.set_secret('a', 'second')")
+assert provider.get_secret("a") == "second"
+provider.set_secret("a", "third")
+assert provider.get_secret("a") == "third"
+elsewhere("assert STORE.get_secret('a') == 'third'")
+assert provider.verify() == []
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_a_disk_too_full_to_open_the_store_is_called_full():
     """SQLite calls it an I/O error where the index of the log cannot be made; the hint says what to do."""
     error = sqlite3.OperationalError("disk I/O error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from strongroom.errors import ConfigurationError
@@ -16,6 +16,7 @@ __all__ = [
     "check_schema",
     "connect",
     "connect_read_only",
+    "copy_in_memory",
     "create_schema",
     "format_of",
     "set_format",
@@ -63,7 +64,25 @@ def connect_read_only(path: Path, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+def copy_in_memory(path: Path, timeout: float) -> sqlite3.Connection:
+    """Return a copy of a store, as it is now, for a disk on which SQLite has no room to open it.
+
+    Readers share an index of the log in a file beside it. A connection that locks all others out keeps that
+    index in its memory, and needs no room on the disk. Where another process has the store open there is such
+    a file already, and nobody can be locked out.
+    """
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        with closing(_open(path, "mode=rw", timeout, alone=True)) as connection:
+            connection.backup(copy)
+        copy.text_factory = bytes
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _open(path: Path, mode: str, timeout: float, *, alone: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{_in_uri(str(path.absolute()))}?{mode}",
         uri=True,
@@ -74,6 +93,8 @@ def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     )
     try:
         connection.text_factory = bytes
+        if alone:  # it counts from the first look at the file on
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         for step in _FIRST_STEPS:
             connection.execute(step).fetchall()
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

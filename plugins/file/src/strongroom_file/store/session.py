@@ -160,12 +160,19 @@ class Session:
         self._looked = time.monotonic()
         opened = database.connect_read_only if self.read_only else database.connect
         with translated():
-            self.reader = opened(path, timeout)
+            try:
+                self.reader = opened(path, timeout)
+            except sqlite3.OperationalError as error:
+                if self.read_only or error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
+                    raise
+                self.reader = database.copy_in_memory(path, timeout)
+                # Now, for the log of a process that died was brought into the file, as far as there was room.
+                self._copied = time.monotonic(), _as_it_lies(self._place)
         try:
             with translated():
                 self.format = database.check_schema(self.reader, path)
                 self.header, self.header_body, self.sealer = self._unlock(source)
-                if not self.read_only:
+                if not self.read_only and self._copied is None:
                     database.use_log(self.reader)
                 self._cursor = self.reader.cursor()
                 self.state = VerifiedState(b"", Root(0, b"", 0, 0, 0, 0, 0))
@@ -198,7 +205,12 @@ class Session:
         """
         state = self.state
         link = state.links.get(key)
-        if link is None or self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
+        if (
+            link is None
+            or self.read_only
+            or self._copied is not None
+            or time.monotonic() - self._looked > _LOOK_SECONDS
+        ):
             return None
         found = self._cursor.execute(_RECALL, (link[0],)).fetchone()
         if found is None or found[1] != state.body:
@@ -212,6 +224,16 @@ class Session:
         except UnicodeDecodeError:
             return None  # the way that looks it up tells
 
+    _copied: tuple[float, list[tuple[int, ...]]] | None = None
+    """When the files were copied into memory, for want of room to open them, and what they were then."""
+
+    def _is_old(self) -> bool:
+        """Tell whether this is a copy, and something may have been written past it."""
+        if self._copied is None:
+            return False
+        at, files_then = self._copied
+        return time.monotonic() - at > _LOOK_SECONDS or _as_it_lies(self._place) != files_then
+
     def look(self) -> None:
         """Raise `StaleSessionError` where the path leads to another file by now."""
         if _identity(self._place, self.read_only) != self._identity:
@@ -221,7 +243,7 @@ class Session:
     def read(self, function: Callable[[Snapshot], Result]) -> Result:
         """Return what `function` makes of the store as it is now, which does not change meanwhile."""
         with self.reading:
-            if self._closed:
+            if self._closed or self._is_old():
                 raise StaleSessionError
             if self.read_only or time.monotonic() - self._looked > _LOOK_SECONDS:
                 self.look()
@@ -379,3 +401,14 @@ def _identity(path: str, read_only: bool) -> tuple[int, ...]:
     if read_only:  # nobody tells of changes there
         return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
     return status.st_dev, status.st_ino
+
+
+def _as_it_lies(path: str) -> list[tuple[int, ...]]:
+    """Return what changes with every write: of the file, and of the log, where something is in it."""
+    found: list[tuple[int, ...]] = []
+    for name in (path, f"{path}-wal"):
+        with suppress(OSError):
+            status = os.lstat(name)
+            if status.st_size:
+                found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+    return found
