@@ -364,3 +364,12 @@ def test_a_poll_of_watched_secrets_is_one_request(server, mount):
             [("app/k007", "2"), ("app/k043", "2")]
         ]
         watch.close()
+
+
+@pytest.mark.parametrize("password", ["12/hunter", "hun?ter", "7/@x"])
+def test_a_password_that_ends_the_address_is_refused_and_not_shown(password):
+    """A parser takes what is before it for host and port, and errors show those."""
+    with pytest.raises(ConfigurationError) as caught:
+        VaultSecretProvider(f"http://user:{password}@127.0.0.1:8200", token="t")
+    assert "holds a / or ?" in str(caught.value)
+    assert not any(part in f"{caught.value!r} {caught.value}" for part in ("12", "hun", "7"))

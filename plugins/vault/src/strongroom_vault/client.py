@@ -73,6 +73,7 @@ def client_of(
                 bool(url) and not url.lower().startswith(("http://", "https://")),
                 "url must begin with https:// or http://",
             ),
+            (_splits_login(url), "the password in url holds a / or ?: write %2F and %3F in their place"),
             (bool(client_key) and not client_cert, "client_key without client_cert"),
         )
         if bad
@@ -89,6 +90,14 @@ def client_of(
         "proxies": proxies,
     }
     return VaultClient(url, login, timeout, options, mount)
+
+
+def _splits_login(url: str) -> bool:
+    if "@" not in url:
+        return False
+    from strongroom.clients import splits_login  # only here: it loads more than a read needs
+
+    return splits_login(url)
 
 
 class VaultClient:
