@@ -5,6 +5,7 @@ from __future__ import annotations
 import boto3
 import pytest
 from aws_front import Front, refusal, success
+from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     ConfigurationError,
     PermissionDeniedError,
@@ -12,6 +13,7 @@ from strongroom.errors import (
     SecretTooLargeError,
 )
 from strongroom.providers import BatchWriter, ConditionalWriter, StagedWriter, capabilities
+from strongroom.registry.watch import Watch
 from strongroom_aws import AWSParameterProvider
 from strongroom_aws.parameter_names import parameter_name_of
 
@@ -146,3 +148,33 @@ def test_keys_of_rotations_are_in_no_list(provider):
     for key in ("a", "a/.rotation/state"):
         provider.set_secret(key, "v")
     assert provider.list_secrets() == ["a"]
+
+
+def test_a_poll_of_a_watched_parameter_is_one_request(provider):
+    """Whoever asks for its description gets the tags, by a second one."""
+    asked, now, heard = [], [0.0], []
+    provider._connection.client().meta.events.register(
+        "before-send",
+        lambda request, **_: asked.append(request.headers["X-Amz-Target"].decode().rpartition(".")[2]),
+    )
+    keys = ["app/a", "app/b"]
+    for key in keys:
+        provider.set_secret(key, "1")
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    with SecretProviderRegistry(spec) as registry:
+        registry.register("app", provider, prefix="")
+        watch = Watch(registry, keys, heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # without a thread: this test says what the time is
+        watch.start()
+        watch.work()
+        provider.set_secret("app/b", "2")
+        asked.clear()
+        for _ in range(3 * len(keys)):
+            now[0] += 30.0 / len(keys)
+            watch.work()
+        assert asked == ["GetParameter"] * 3 * len(keys)
+        assert [[one.key for one in batch] for batch in heard] == [["app/b"]]
+        watch.close()
+        asked.clear()
+        provider.describe_secret("app/a")
+        assert asked == ["GetParameter", "ListTagsForResource"]

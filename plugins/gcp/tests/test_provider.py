@@ -7,6 +7,7 @@ from datetime import UTC
 import pytest
 from gcp_store import PROJECT, Refusal
 from google.rpc import error_details_pb2
+from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -29,6 +30,7 @@ from strongroom.providers import (
     VersionReader,
     capabilities,
 )
+from strongroom.registry.watch import Watch
 from strongroom_gcp.names import ANNOTATION, name_of
 
 PARENT = f"projects/{PROJECT}"
@@ -89,6 +91,31 @@ def test_calls_per_operation(provider, bench):
     assert counted(provider.set_secret, LONG, "2") == ["GetSecret", "AddSecretVersion"]
     assert counted(provider.get_secret, LONG) == ["GetSecret", "AccessSecretVersion"]
     assert counted(provider.delete_secret, LONG) == ["GetSecret", "DeleteSecret"]
+
+
+def test_a_poll_of_a_watched_secret_is_one_request(provider, bench):
+    """Of a hashed name its owner is asked for as well."""
+    now, heard = [0.0], []
+    for key in ("k", LONG):
+        provider.set_secret(key, "1")
+    spec = {"version": 1, "pipelines": {"other": {"provider": {"type": "memory"}}}}
+    with SecretProviderRegistry(spec) as registry:
+        registry.register("app", provider, prefix="")
+        watch = Watch(registry, ["k"], heard.append, clock=lambda: now[0])
+        watch.wake = lambda: None  # without a thread: this test says what the time is
+        watch.start()
+        watch.work()
+        provider.set_secret("k", "2")
+        bench.store.calls.clear()
+        for _ in range(3):
+            now[0] += 30.0
+            watch.work()
+        assert bench.store.calls == ["GetSecretVersion"] * 3
+        assert [[one.key for one in batch] for batch in heard] == [["k"]]
+        watch.close()
+        bench.store.calls.clear()
+        registry.watch(LONG, heard.append).close()
+        assert bench.store.calls == ["GetSecret", "GetSecretVersion"]
 
 
 def test_other_tools_read_and_write_the_same_secrets(provider, bench):

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
         BaseProvider,
         unsupported,
     )
+    from strongroom.providers.enough import (
+        version_is_enough,
+    )
     from strongroom.providers.guard import (
         guard,
     )
@@ -67,6 +70,7 @@ __all__ = [
     "capability_methods",
     "guard",
     "unsupported",
+    "version_is_enough",
 ]
 
 _HOMES = {
@@ -95,6 +99,7 @@ _HOMES = {
     "capability_methods": "protocols",
     "guard": "guard",
     "unsupported": "base",
+    "version_is_enough": "enough",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -14,6 +14,7 @@ from typing import Any
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
 from strongroom.keys import is_reserved
 from strongroom.pipeline import describe_many, read_many
+from strongroom.providers.enough import describing_versions_alone
 from strongroom.registry.watch_trouble import OF_ALL_KEYS, note_refused_keys
 from strongroom.registry.watched import Mark, WatchedGroup
 
@@ -94,12 +95,13 @@ def _one_by_one(group: WatchedGroup, keys: list[str], mark_of: Callable[[str], M
 
 
 def _described(group: WatchedGroup, keys: list[str]) -> dict[str, Any]:
-    if len(keys) == 1 and not group.batched:
-        try:
-            return {keys[0]: group.chain.describe_secret(keys[0])}
-        except SecretNotFoundError:
-            return {}
-    return describe_many(group.chain, keys) if keys else {}
+    with describing_versions_alone():
+        if len(keys) == 1 and not group.batched:
+            try:
+                return {keys[0]: group.chain.describe_secret(keys[0])}
+            except SecretNotFoundError:
+                return {}
+        return describe_many(group.chain, keys) if keys else {}
 
 
 def _read(group: WatchedGroup, keys: list[str]) -> dict[str, str]:

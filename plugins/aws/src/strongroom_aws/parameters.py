@@ -10,7 +10,7 @@ from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
 from strongroom.keys import Name, check_key, check_prefix, listed
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, version_is_enough
 
 from strongroom_aws.account import Account
 from strongroom_aws.batches import read_in_batches
@@ -183,7 +183,16 @@ class AWSParameterProvider(BaseProvider):
             self._described(key, name, deadline)
         # Without decryption: neither the value nor the permission to use the KMS key is asked for.
         parameter = self._call("get_parameter", "looking at", deadline, key=key, Name=name.text)["Parameter"]
-        tags = self._call(
+        return SecretMetadata(
+            key,
+            str(parameter["Version"]),
+            None,
+            in_utc(parameter.get("LastModifiedDate")),
+            {} if version_is_enough() else self._tags(key, name, deadline),
+        )
+
+    def _tags(self, key: str, name: Name, deadline: Deadline) -> dict[str, str]:
+        answer = self._call(
             "list_tags_for_resource",
             "reading the tags of",
             deadline,
@@ -191,13 +200,7 @@ class AWSParameterProvider(BaseProvider):
             ResourceType="Parameter",
             ResourceId=name.text,
         )
-        return SecretMetadata(
-            key,
-            str(parameter["Version"]),
-            None,
-            in_utc(parameter.get("LastModifiedDate")),
-            {tag["Key"]: tag["Value"] for tag in tags.get("TagList") or ()},
-        )
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagList") or ()}
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         name = parameter_name_of(check_key(key))

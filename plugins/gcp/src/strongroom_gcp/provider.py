@@ -18,7 +18,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import Name, check_key, check_prefix, check_value, listed
 from strongroom.parallel import present_in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState, version_is_enough
 
 from strongroom_gcp import credentials as logins
 from strongroom_gcp import payload
@@ -203,7 +203,9 @@ class GCPSecretProvider(BaseProvider):
         """Return the newest version's number and date, the secret's own date, and its labels as tags."""
         name = name_of(check_key(key))
         service, deadline = self._connection.start()
-        secret = self._secret(service, key, name, deadline)
+        # The version says whether there is a secret; its own record has dates and labels, and whose it is.
+        enough = version_is_enough() and not name.hashed
+        secret = None if enough else self._secret(service, key, name, deadline)
         version = service.call(
             "get_secret_version",
             {"name": f"{self._secrets}{name.text}/versions/latest"},
@@ -217,9 +219,9 @@ class GCPSecretProvider(BaseProvider):
         return SecretMetadata(
             key=key,
             version=version.name.rpartition("/")[2],
-            created_at=_utc(secret.create_time),
+            created_at=None if secret is None else _utc(secret.create_time),
             updated_at=_utc(version.create_time),
-            tags=dict(secret.labels),
+            tags={} if secret is None else dict(secret.labels),
         )
 
     def list_versions(self, key: str) -> list[SecretVersion]:
