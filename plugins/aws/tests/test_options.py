@@ -263,3 +263,15 @@ def test_a_spec_reads_and_writes(options, kind, more):
 def test_a_wrong_option_is_told_by_the_spec(kind, wrong, expected):
     with pytest.raises(SpecError, match=expected):
         SecretProviderRegistry(_spec({"region_name": "us-east-1"}, kind, **wrong))
+
+
+@pytest.mark.parametrize("kind", PROVIDERS)
+@pytest.mark.parametrize("option", ["endpoint_url", "sts_endpoint_url"])
+@pytest.mark.parametrize(
+    "url", ["nope", "http://", "http://h:port", "http://h:0", "ftp://h", "http://user:12/hunter@h"]
+)
+def test_an_address_that_is_none_is_refused_at_once_and_not_shown(kind, option, url):
+    """A password may stand in it, and what it asks for is never there."""
+    with pytest.raises(ConfigurationError, match=f"{option} is not an address") as caught:
+        kind(**{option: url})
+    assert "hunter" not in f"{caught.value!r} {caught.value}"

@@ -50,6 +50,14 @@ class Account:
             raise ConfigurationError(
                 problem, provider=provider, hint="give both, or neither and use the SDK's own chain"
             )
+        for name in ("endpoint_url", "sts_endpoint_url"):
+            url = getattr(self, name)
+            if url and not _is_address(url):  # not shown: there may be a password in it
+                raise ConfigurationError(
+                    f"{name} is not an address of a service",
+                    provider=provider,
+                    hint="write https://HOST or http://HOST:PORT, without a login",
+                )
 
     def newest(self) -> Account:
         """Return it as the references in it bring it in now."""
@@ -139,3 +147,12 @@ def _assumed(session: Any, account: Account) -> Any:
     return boto3.Session(
         botocore_session=inner, region_name=session.region_name, profile_name=account.profile_name
     )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_place = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return False
+    return has_place and parts.scheme in {"http", "https"} and "@" not in url
