@@ -30,6 +30,7 @@ from strongroom.errors import (
     TamperedError,
     ThrottledError,
 )
+from strongroom.testing.conformance.forks import Children
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
 
@@ -250,6 +251,17 @@ def test_the_lock_keeps_hosts_apart_and_counts(make):
         pass
     with other.lock("job", ttl_seconds=60, wait_seconds=0) as second:
         assert second > first
+
+
+def test_a_forked_child_leaves_its_parents_lock_alone(make):
+    one, other = make(), make()
+    with contextlib.ExitStack() as block:
+        block.enter_context(one.lock("job", ttl_seconds=60, wait_seconds=0))
+        Children(1, lambda _: block.close()).results()
+        with pytest.raises(ConflictError), other.lock("job", ttl_seconds=60, wait_seconds=0):
+            pass
+    with other.lock("job", ttl_seconds=60, wait_seconds=0):
+        pass
 
 
 # --- log-ins ---

@@ -39,7 +39,8 @@ class CacheStore(Protocol):
         """Return a lock on `name` that gives a fencing token as it is entered.
 
         A token is greater than every token that `name` had before. The lock of a holder that died ends after
-        `ttl_seconds`; a holder that lived longer than that frees nobody else's lock as it leaves.
+        `ttl_seconds`; a holder that lived longer than that frees nobody else's lock as it leaves. A forked
+        child that leaves a block of its parent's leaves the lock to the parent.
 
         Raises:
             ConflictError: Entering waited `wait_seconds` and another holds the lock still.

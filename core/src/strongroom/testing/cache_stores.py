@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from strongroom.cache.store import CacheStore, FencedStore, TimedStore, WatchableStore
 from strongroom.errors import ConflictError
+from strongroom.testing.conformance.forks import Children
 
 __all__ = ["CacheStoreConformance"]
 
@@ -125,6 +126,15 @@ class CacheStoreConformance:
             threading.Timer(0.1, leave.set).start()
             with reopened.lock("space:name", ttl_seconds=60, wait_seconds=_SOON):
                 assert leave.is_set()
+
+    def test_a_forked_child_leaves_its_parents_lock_alone(self, store: Any, reopened: Any) -> None:
+        with ExitStack() as block:
+            block.enter_context(store.lock("space:name", ttl_seconds=60, wait_seconds=0))
+            Children(1, lambda _: block.close()).results()
+            with pytest.raises(ConflictError):
+                self._enter(reopened.lock("space:name", ttl_seconds=60, wait_seconds=0.05))
+        with reopened.lock("space:name", ttl_seconds=60, wait_seconds=0):
+            pass
 
     def test_tokens_grow(self, store: Any, reopened: Any) -> None:
         tokens = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -234,6 +235,7 @@ class EtcdBackend:
         self, name: str, *, ttl_seconds: float, wait_seconds: float, sealed: bytes, timeout: float
     ) -> Iterator[int]:
         """Hold a lock for the block by a lease of the cluster, and give its fencing token."""
+        process = os.getpid()
         granted = self._call(
             "lock", "/v3/lease/grant", {"TTL": str(max(1, ceil(ttl_seconds)))}, Deadline(timeout)
         )
@@ -243,8 +245,9 @@ class EtcdBackend:
         try:
             yield self._acquired(name, self._locks + sealed, lease, wait_seconds, timeout)
         finally:
-            with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
-                self._call("unlock", "/v3/lease/revoke", {"ID": lease}, Deadline(timeout))
+            if os.getpid() == process:  # a forked child leaves it to its parent
+                with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
+                    self._call("unlock", "/v3/lease/revoke", {"ID": lease}, Deadline(timeout))
 
     def _acquired(self, name: str, key: bytes, lease: str, wait_seconds: float, timeout: float) -> int:
         end = time.monotonic() + wait_seconds

@@ -271,7 +271,7 @@ class PostgreSQLBackend:
         self, name: str, *, ttl_seconds: float, wait_seconds: float, sealed: bytes, timeout: float
     ) -> Iterator[int]:
         """Hold a lock for the block, by the server's clock, and give its fencing token."""
-        holder = os.urandom(16)
+        process, holder = os.getpid(), os.urandom(16)
         end = time.monotonic() + wait_seconds
         pause = _LOCK_PAUSES[0]
         while True:
@@ -289,8 +289,9 @@ class PostgreSQLBackend:
         try:
             yield number_of(rows[0][0])
         finally:
-            with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
-                self._run("unlock", self._sql.release, (sealed, holder), Deadline(timeout))
+            if os.getpid() == process:  # a forked child leaves it to its parent
+                with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
+                    self._run("unlock", self._sql.release, (sealed, holder), Deadline(timeout))
 
     def close(self) -> None:
         listeners, self._listeners = self._listeners, []

@@ -193,13 +193,14 @@ class RedisCacheStore:
         Raises:
             ConflictError: Another held it for all of `wait_seconds`.
         """
-        key, holder = self._key("l", name), os.urandom(16).hex()
+        process, key, holder = os.getpid(), self._key("l", name), os.urandom(16).hex()
         token = self._acquire(name, holder, max(_milliseconds(ttl_seconds), 1), wait_seconds)
         try:
             yield token
         finally:
-            with contextlib.suppress(StrongroomError):  # it ends by itself, and what was done is done
-                self._call("unlocking", lambda client: client.eval(UNLOCK, 1, key, holder))
+            if os.getpid() == process:  # a forked child leaves it to its parent
+                with contextlib.suppress(StrongroomError):  # it ends by itself, and what was done is done
+                    self._call("unlocking", lambda client: client.eval(UNLOCK, 1, key, holder))
 
     def subscribe(self, callback: Callable[[str | None], object]) -> Listener:
         """Call `callback` with each name that anybody drops, None for any, from a thread of its own."""

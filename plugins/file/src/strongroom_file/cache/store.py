@@ -168,18 +168,20 @@ class FileCacheStore:
         Raises:
             ConflictError: Another held it for all of `wait_seconds`.
         """
+        process = os.getpid()
         token = self._acquire(name, ttl_seconds, wait_seconds)
         try:
             yield token
         finally:
-            with suppress(BackendUnavailableError):  # it ends by itself, and what was done is done
-                self._change(
-                    "unlocking",
-                    lambda cursor: cursor.execute(
-                        "UPDATE lock SET until=?, ends=? WHERE name=? AND token=?",
-                        (self._now(), self._up()[1], name, token),
-                    ),
-                )
+            if os.getpid() == process:  # a forked child leaves it to its parent
+                with suppress(BackendUnavailableError):  # it ends by itself, and what was done is done
+                    self._change(
+                        "unlocking",
+                        lambda cursor: cursor.execute(
+                            "UPDATE lock SET until=?, ends=? WHERE name=? AND token=?",
+                            (self._now(), self._up()[1], name, token),
+                        ),
+                    )
 
     def subscribe(self, callback: Callable[[str | None], object]) -> Watcher:
         """Call `callback` with each name that anybody drops, None for any, from a thread of its own.
