@@ -94,6 +94,15 @@ class Batched(Versioned):
         return {key: SecretMetadata(key, self.kept[key]) for key in keys if key in self.kept}
 
 
+class Late(MemorySecretProvider):
+    """A source that holds back what it tells, for the test to pass on."""
+
+    def subscribe_changes(self, callback):
+        self.callback = callback
+        self.late = []
+        return super().subscribe_changes(self.late.append)
+
+
 class Clock:
     def __init__(self):
         self.now = 1000.0
@@ -594,6 +603,47 @@ def test_a_source_that_was_cut_off_is_compared():
     provider.set_secret("a", "after")
     version = provider.describe_secret("a").version
     assert driven.pass_seconds(1) == [[("a", "set", version)]]
+
+
+@pytest.mark.parametrize("last", ["set", "deleted"])
+def test_what_a_source_read_before_a_comparison_and_tells_after_it_is_passed_over(last):
+    """A slow source may have the one before in its hands still: the comparison was told, and nothing older is."""
+    provider = Late(secrets={"a": "1"})
+    driven = Driven(provider, "a")
+    for value in ("2", "3"):
+        provider.set_secret("a", value)
+    if last == "deleted":
+        provider.delete_secret("a")
+    newest = ("a", last, provider.late[-1][0].version)
+    provider.callback([])
+    assert driven.pass_seconds(1) == [[newest]]
+    for changes in provider.late:
+        provider.callback(changes)
+        assert driven.pass_seconds(1) == [[newest]]
+    provider.late.clear()
+    for value in ("4", "5"):
+        provider.set_secret("a", value)
+    for changes in provider.late:
+        provider.callback(changes)
+    told = driven.pass_seconds(1)
+    assert told[1:] == [[("a", "set", changes[0].version)] for changes in provider.late]
+
+
+def test_what_a_source_tells_of_a_newer_version_than_was_compared_is_told_once():
+    """Also where it never tells the one that was compared, since it read one that came after it."""
+    provider = Late(secrets={"a": "1"})
+    driven = Driven(provider, "a")
+    provider.set_secret("a", "2")
+    provider.callback([])
+    assert driven.pass_seconds(1) == [[("a", "set", provider.late[0][0].version)]]
+    provider.set_secret("a", "3")
+    provider.callback(provider.late[1])
+    assert driven.pass_seconds(1)[1:] == [[("a", "set", provider.late[1][0].version)]]
+    provider.set_secret("a", "4")
+    provider.set_secret("a", "5")
+    for changes in provider.late[2:]:
+        provider.callback(changes)
+    assert driven.pass_seconds(1)[2:] == [[("a", "set", changes[0].version)] for changes in provider.late[2:]]
 
 
 def test_a_source_without_versions_of_its_own_is_believed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import psycopg
 import pytest
@@ -40,6 +41,14 @@ class Heard:
             )
 
 
+def wait_until_heard(admin, schema):
+    """Wait until a connection listens for changes of this schema."""
+    deadline = time.monotonic() + PATIENCE
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND state = 'idle'"
+    while not admin.execute(statement, [f'LISTEN "strongroom_{schema}"']).fetchone()[0]:
+        assert time.monotonic() < deadline, "no connection listens"
+
+
 def cut(admin, schema):
     """End the connections that listen for changes of this schema."""
     statement = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = %s"
@@ -73,6 +82,9 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, sch
             burst = changes // cuts
             for _ in range(cuts):
                 write(burst // 3)
+                wait_until_heard(
+                    admin, schema
+                )  # the watch may have read the last burst before it listens again
                 proxy.mode = "refuse"  # so that it does not find its way back at once
                 assert cut(admin, schema) >= 1
                 write(burst // 3)

@@ -3,7 +3,8 @@
 A watch keeps a *mark* of each secret that it knows: its version, or a keyed hash of its value where the
 backend tells no version. Sources tell what may have changed; what has another mark is reported as changed:
 
-- a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared;
+- a provider that is `Watchable` tells each version, and is believed; after a cut everything is compared, and
+  what it tells of a key that was found changed is looked at until it has come to what was found;
 - the registry's own writes and rotations say which key to look at;
 - all others are asked again and again: in one batch where they are `BatchDescriber`, else key by key, spread
   evenly over the interval.
@@ -354,8 +355,18 @@ class Watch(ProcessBound):
         key = change.key
         if is_reserved(key) or not group.watches(key):
             return False
-        if key in group.dirty or (change.kind == "set" and change.version is None):
+        if change.kind == "set" and change.version is None:
             group.dirty.add(key)
+            return False
+        if key in group.doubted:
+            version = change.version if change.kind == "set" else None
+            if key in group.dirty or version != group.marks.get(key):
+                group.doubted[key] = version
+                group.dirty.add(key)
+            else:
+                del group.doubted[key]  # it has come to where the comparison was: what it tells next is newer
+            return False
+        if key in group.dirty:
             return False
         marks: dict[str, Any] = group.versions if group.by_value else group.marks
         if change.kind == "deleted":
@@ -402,6 +413,12 @@ class Watch(ProcessBound):
                     group.marks.pop(key, None)
                 else:
                     group.marks[key] = after
+                if group.believed and not group.by_value:
+                    # What the source read before this was found, it may tell only now.
+                    if before != after and group.known:
+                        group.doubted.setdefault(key, "")
+                    if key in group.doubted and group.doubted[key] == after:
+                        del group.doubted[key]
                 if before != after and (group.known or key in owed):
                     version = after if isinstance(after, str) else None
                     changes.append(SecretChange(key, "deleted" if after is None else "set", version, now))

@@ -42,6 +42,8 @@ class WatchedGroup:
         by_value: Whether secrets are compared by value, for want of versions.
         versions: Of those, what the source told last.
         marks: What is known of each secret that is there.
+        doubted: Keys that were found changed before their source told so, which may still tell of older ones.
+            With what it told last: a version, None where the secret was deleted, empty where it told nothing.
         known: Whether `marks` says it all: not before the first answer.
         rescan: Whether everything is to be compared.
         dirty: Keys to look at.
@@ -64,6 +66,7 @@ class WatchedGroup:
     by_value: bool = False
     marks: dict[str, Mark] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    doubted: dict[str, str | None] = field(default_factory=dict)
     known: bool = False
     rescan: bool = True
     dirty: set[str] = field(default_factory=set)
