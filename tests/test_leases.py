@@ -29,6 +29,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     UnsupportedOperationError,
 )
+from strongroom.hooks import SecretHook
 from strongroom.leases import LeaseLedger
 from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultLeaseProvider
@@ -311,6 +312,50 @@ def test_certificates_come_with_their_chain_and_end_by_themselves(servers):
         assert lease.expires_at == datetime.fromtimestamp(int(lease.values["expiration"]), UTC)
         assert LeaseLedger().files() == []
         assert registry.list_secrets() == ["web"]
+
+
+def test_hooks_see_leases_under_the_name_that_callers_give_them(servers, tmp_path):
+    """With the prefix that a route strips: issued, renewed, revoked and swept. A certificate is not revoked."""
+    seen = []
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            seen.append((event.operation, event.key, event.outcome))
+
+    plain = spec(servers)
+    plain["pipelines"] |= {"tls": spec(servers, **certificates(servers, "hooks", "1h"))["pipelines"]["db"]}
+    plain["pipelines"] |= {"rest": {"provider": {"type": "memory"}}}
+    plain["default"] = "rest"
+    plain["routes"] = [
+        {"prefix": f"{name}/", "pipeline": name, "strip_prefix": True} for name in ("db", "tls")
+    ]
+    path = tmp_path / "strongroom.yaml"
+    log = {"type": "audit", "log_reads": True, "log_writes": True, "path": str(tmp_path / "audit.jsonl")}
+    path.write_text(json.dumps(plain | {"hooks": [log]}))
+    with SecretProviderRegistry(plain) as registry:
+        registry.add_hook(Recorder())
+        registry.get_secret("tls/web")
+        handle = registry.lease("db/app")
+        leases = registry.pipeline("db").inner.leases
+        [held] = leases._held.values()
+        leases._act(held)
+        assert handle.values["username"].startswith("v-")
+    assert seen == [
+        ("issue", "tls/web", "ok"), ("get", "tls/web", "ok"), ("issue", "db/app", "ok"), ("get", "db/app", "ok"),
+        ("renew", "db/app", "ok"), ("revoke", "db/app", "ok"),
+    ]  # fmt: skip
+    code = (
+        "import os, signal, sys; from strongroom import SecretProviderRegistry\n"
+        "SecretProviderRegistry(sys.argv[1]).get_secret('db/app'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    subprocess.run(
+        [Path(sys.executable).parent / "strongroom", "--spec", path, "lease", "sweep"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert {line["key"] for line in lines} == {"db/app"}
+    assert [line["operation"] for line in lines][-1] == "revoke"
 
 
 TLS_SERVER = """

@@ -271,6 +271,7 @@ def test_every_method_of_the_registry_is_there():
         "absent_store",
         "answering",
         "answers",
+        "asked_as",
         "default_pipeline",
         "drop_watch",
         "environment",

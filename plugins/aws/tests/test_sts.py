@@ -14,6 +14,8 @@ from strongroom.errors import (
     SecretNotFoundError,
     UnsupportedOperationError,
 )
+from strongroom.hooks import SecretHook
+from strongroom.leases import LeaseLedger
 from strongroom_aws import AWSRoleProvider
 
 ROLES = {"deploy": "arn:aws:iam::123456789012:role/deploy", "audit": "arn:aws:iam::123456789012:role/audit"}
@@ -62,6 +64,29 @@ def test_a_spec_names_roles(options, tmp_path, monkeypatch):
     with SecretProviderRegistry(spec) as registry:
         lease = registry.lease("deploy")
         assert registry.get_field("deploy", "access_key_id") == lease.values["access_key_id"]
+
+
+def test_hooks_see_what_is_done_under_the_name_that_callers_give_it(options, tmp_path, monkeypatch):
+    """No failed revocation of what nobody can revoke, and the prefix that a route strips."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    seen = []
+
+    class Recorder(SecretHook):
+        def after(self, event):
+            seen.append((event.operation, event.key, event.outcome))
+
+    spec = {
+        "version": 1,
+        "pipelines": {"aws": {"provider": {"type": "aws.sts", "roles": ROLES, **options}}},
+        "routes": [{"prefix": "cloud/", "pipeline": "aws", "strip_prefix": True}],
+    }
+    with SecretProviderRegistry(spec) as registry:
+        registry.add_hook(Recorder())
+        registry.get_secret("cloud/deploy")
+        [file] = LeaseLedger().files()
+        assert [entry.key for entry in file.entries()] == ["deploy"]
+    assert seen == [("issue", "cloud/deploy", "ok"), ("get", "cloud/deploy", "ok")]
+    assert LeaseLedger().files() == []
 
 
 def test_wrong_options_and_a_service_that_is_away(keys):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from strongroom.errors import (
     SecretNotFoundError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from strongroom.leases.ledger import ProcessLedger
     from strongroom.providers import LeaseProvider
 
-__all__ = ["LeaseCalls", "LeaseName", "Observer"]
+__all__ = ["LeaseCalls", "LeaseName", "Observer", "is_revocable"]
 
 T = TypeVar("T")
 LeaseName = tuple[str | None, str]
@@ -46,14 +46,20 @@ class LeaseCalls:
         provider: Who does it.
         ledger: Where they are noted down.
         observer: Returns the pipeline whose hooks see the operations, None where there is none.
+        asked_as: Returns the key as callers give it, of the key that the provider is asked for.
     """
 
     def __init__(
-        self, provider: LeaseProvider, ledger: ProcessLedger | None, observer: Callable[[], Observer | None]
+        self,
+        provider: LeaseProvider,
+        ledger: ProcessLedger | None,
+        observer: Callable[[], Observer | None],
+        asked_as: Callable[[str], str],
     ) -> None:
         self._provider = provider
         self._ledger = ledger
         self._observer = observer
+        self.asked_as = asked_as
 
     def issue(self, name: LeaseName) -> Lease:
         """Return a new lease. Where a hook refuses it, or it is not sound, it is revoked at once."""
@@ -88,7 +94,10 @@ class LeaseCalls:
         return renewed
 
     def revoke(self, name: LeaseName, lease: Lease) -> None:
-        """End `lease` now; one that cannot be stays in the ledger, and the log says so."""
+        """End `lease` now where that can be done; one that is not stays in the ledger, and is warned of."""
+        if not is_revocable(self._provider, lease):  # an event would tell of what nobody does
+            self.note_end(lease)
+            return
         try:
             with _under(name[0]):
                 self._observed("revoke", name[1], lambda: self._provider.revoke_lease(lease))
@@ -99,7 +108,7 @@ class LeaseCalls:
         except Exception as error:  # noqa: BLE001  # the others must be revoked too; the ledger keeps this one
             _log.warning(
                 "the lease of %s is not revoked (%s); `strongroom lease sweep` does it later",
-                show_key(name[1]), show_error(error),
+                show_key(self.asked_as(name[1])), show_error(error),
             )  # fmt: skip
             return
         self.note_end(lease)
@@ -123,7 +132,7 @@ class LeaseCalls:
 
     def _observed(self, operation: str, key: str, call: Callable[[], T]) -> T:
         observer = self._observer()
-        return call() if observer is None else observer.run_with_hooks(operation, key, call)
+        return call() if observer is None else observer.run_with_hooks(operation, self.asked_as(key), call)
 
     def _check(self, lease: Lease, key: str) -> None:
         """Raise where a lease is not what a `Lease` says of itself: anybody may make one."""
@@ -135,6 +144,13 @@ class LeaseCalls:
             return
         name = getattr(self._provider, "type_name", type(self._provider).__name__)
         raise StrongroomError(f"{name}: the lease of {show_key(key)} {wrong}", key=key, provider=name)
+
+
+def is_revocable(provider: Any, lease: Lease) -> bool:
+    """Tell whether `lease` can be ended before its time: it has a name, and its backend ends leases."""
+    while hasattr(provider, "inner"):
+        provider = provider.inner
+    return bool(lease.id) and getattr(provider, "revocable", True)
 
 
 @contextmanager

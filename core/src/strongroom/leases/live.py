@@ -89,6 +89,7 @@ class LiveLeases:
         by_tenant: Whether each tenant has leases of its own.
         ledger: Where they are noted down.
         observer: Returns the pipeline whose hooks see the operations, None where there is none.
+        asked_as: Returns the key as callers give it, of the key that the provider is asked for.
         changed: Called with each lease that takes the place of another.
         clock: Monotonic seconds.
         now: The aware time now.
@@ -102,12 +103,13 @@ class LiveLeases:
         by_tenant: bool = False,
         ledger: ProcessLedger | None = None,
         observer: Callable[[], Observer | None] = lambda: None,
+        asked_as: Callable[[str], str] = lambda key: key,
         changed: Callable[[LeaseName, Lease], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         uniform: Callable[[float, float], float] = _chance.uniform,
     ) -> None:
-        self._calls = LeaseCalls(provider, ledger, observer)
+        self._calls = LeaseCalls(provider, ledger, observer, asked_as)
         self._by_tenant = by_tenant
         self._changed_to = changed
         self._clock, self._now, self._uniform = clock, now, uniform
@@ -366,9 +368,9 @@ class LiveLeases:
             self._later(held)
             return
         except (SecretNotFoundError, UnsupportedOperationError) as error:
-            _log.info("the lease of %s is replaced: %s", show_key(held.name[1]), type(error).__name__)
+            _log.info("the lease of %s is replaced: %s", self._shown(held), type(error).__name__)
         except Exception as error:  # noqa: BLE001  # a hook may raise anything; denied, not logged in
-            _log.warning("the lease of %s is not renewed: %s", show_key(held.name[1]), show_error(error))
+            _log.warning("the lease of %s is not renewed: %s", self._shown(held), show_error(error))
         else:
             self._renewed(held, renewed)
             return
@@ -400,9 +402,12 @@ class LiveLeases:
             if not held.pause:
                 _log.warning(
                     "the lease of %s cannot be replaced (%s); its values are given until %s",
-                    show_key(held.name[1]), type(error).__name__, held.lease.expires_at.isoformat(),
+                    self._shown(held), type(error).__name__, held.lease.expires_at.isoformat(),
                 )  # fmt: skip
             self._later(held)
+
+    def _shown(self, held: _Held) -> str:
+        return show_key(self._calls.asked_as(held.name[1]))
 
     def _later(self, held: _Held) -> None:
         """Try again after a pause that grows, and that leaves time for several tries before the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from strongroom.errors import SecretNotFoundError, UnsupportedOperationError, show_key
 from strongroom.keys import check_key, check_prefix
@@ -21,7 +21,12 @@ class LeasingProvider(BaseProvider, ABC):
 
     A subclass has `issue_lease`, `renew_lease` and `revoke_lease`, and `list_secrets` where it can list. In a
     registry the pipeline keeps the leases, and none is issued here.
+
+    Attributes:
+        revocable: Whether a lease can be ended before its time; where it cannot, nobody tries.
     """
+
+    revocable: ClassVar[bool] = True
 
     @abstractmethod
     def issue_lease(self, key: str) -> Lease:

@@ -24,6 +24,7 @@ class LeaseMiddleware(Middleware):
         inner: What issues them: a `LeaseProvider`, with middleware around it.
         ledger: Where they are noted down.
         observer: Returns the pipeline whose hooks see the operations.
+        asked_as: Returns the key as callers give it, of the key that `inner` is asked for.
     """
 
     _offered = frozenset({"get_secrets", "subscribe_changes"})
@@ -34,6 +35,7 @@ class LeaseMiddleware(Middleware):
         *,
         ledger: ProcessLedger | None = None,
         observer: Callable[[], Any] = lambda: None,
+        asked_as: Callable[[str], str] = lambda key: key,
     ) -> None:
         super().__init__(inner)
         self._subscribers: dict[str | None, Subscribers] = {}
@@ -42,6 +44,7 @@ class LeaseMiddleware(Middleware):
             by_tenant=_heeds_tenants(inner),
             ledger=ledger,
             observer=observer,
+            asked_as=asked_as,
             changed=self._changed,
         )
 

@@ -54,6 +54,7 @@ class Assembly:
         plan: A validated plan.
         only: Assemble only this pipeline and what it needs.
         pipeline_of: Returns a pipeline with its hooks, which see what becomes of leases.
+        asked_as: Returns the key as callers give it, of a pipeline's name and the key that it is asked for.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Assembly:
         *,
         only: str | None = None,
         pipeline_of: Callable[[str], Pipeline] | None = None,
+        asked_as: Callable[[str, str], str] = lambda _, key: key,
     ) -> None:
         self.plan = plan
         self._pipeline_of = pipeline_of
+        self._asked_as = asked_as
         self._used = plan.used_by(only) if only is not None else frozenset(plan.pipelines)
         self._begin_again()
         renew_after_fork(self, Assembly._begin_again)
@@ -225,7 +228,8 @@ class Assembly:
         ledger = ProcessLedger(self.plan.location(), issuer=issuer_of(chain))
         of = self._pipeline_of
         observer = partial(of, name) if of is not None else lambda: None
-        return LeaseMiddleware(chain, ledger=ledger, observer=observer)
+        asked_as = partial(self._asked_as, name)
+        return LeaseMiddleware(chain, ledger=ledger, observer=observer, asked_as=asked_as)
 
     def _make(
         self,

@@ -80,7 +80,9 @@ class SecretProviderRegistry(BaseProvider):
         pipeline: str | None = None,
     ) -> None:
         self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
-        self._assembly = Assembly(self._plan, only=pipeline, pipeline_of=self.pipeline)
+        self._assembly = Assembly(
+            self._plan, only=pipeline, pipeline_of=self.pipeline, asked_as=self.asked_as
+        )
         self._lock = threading.RLock()
         renew_after_fork(self, SecretProviderRegistry._begin_again)
         self._hooks: list[SecretHook] = list(self._assembly.hooks)
@@ -458,6 +460,17 @@ class SecretProviderRegistry(BaseProvider):
             ConfigurationError: No route matches and there is no default pipeline.
         """
         return self._route(key)
+
+    def asked_as(self, pipeline: str, key: str) -> str:
+        """Return what callers ask for where `pipeline` is asked for `key`: with what a route strips of it.
+
+        Where several keys lead there, it is the one of the first route.
+        """
+        for route in self._routes:
+            asked = route.prefix + key if route.strip_prefix else key
+            if route.pipeline == pipeline and self._routes.matching(asked) is route:
+                return asked
+        return key
 
     def assembled_pipeline(self, key: str) -> Pipeline | None:
         """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""

@@ -41,6 +41,7 @@ class AWSRoleProvider(LeasingProvider):
     """
 
     type_name: ClassVar[str] = "aws.sts"
+    revocable: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
     """
     from strongroom.errors import StrongroomError, UnsupportedOperationError
     from strongroom.leases import LeaseLedger
+    from strongroom.leases.calls import is_revocable
 
     revoked: list[str] = []
     failed: list[str] = []
@@ -110,6 +111,10 @@ def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends
                         continue  # it has ended by itself
                     known = entry.spec == source and entry.pipeline in pipelines
                     if not known or not entry.is_from(_issuer(registry, entry)):
+                        left.append(entry)
+                        staying += 1
+                        continue
+                    if not is_revocable(registry.pipeline(entry.pipeline), entry.as_lease()):
                         left.append(entry)
                         staying += 1
                         continue
@@ -166,7 +171,9 @@ def _revoke(registry: SecretProviderRegistry, entry: LedgerEntry) -> None:
     if not isinstance(pipeline, LeaseProvider):
         raise UnsupportedOperationError(f"the pipeline {entry.pipeline!r} issues no leases")
     with TenantContext(entry.tenant) if entry.tenant is not None else nullcontext():
-        pipeline.revoke_lease(entry.as_lease())
+        # Under the name that hooks have seen it issued for.
+        asked = registry.asked_as(entry.pipeline, entry.key)
+        pipeline.run_with_hooks("revoke", asked, lambda: pipeline.inner.revoke_lease(entry.as_lease()))
 
 
 def _until(entry: LedgerEntry) -> str:
