@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import os
 import pickle
 
 import pytest
-from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
-from strongroom.plugins.builtins import RetryConfig
+import yaml
+from strongroom import SecretProviderRegistry
+from strongroom.errors import ConfigurationError, SecretNotFoundError, SpecError, UntrustedSpecError
+from strongroom.plugins.builtins import AuditConfig, CachingConfig, ReadOnlyConfig, RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
 from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
+from strongroom_memory.config import MemoryConfig
 
 
 def problems(tmp_path, text, **kwargs):
@@ -31,18 +35,77 @@ def plan(tmp_path, text, **kwargs):
 MEMORY = "version: 1\npipelines:\n  app: {provider: {type: memory}}\n"
 
 
-def test_a_load_validates_options_once_as_written_and_once_with_references_filled_in(monkeypatch):
-    validate, count = RetryConfig.model_validate_json, 0
+@pytest.fixture
+def validations(monkeypatch):
+    """Count how often the options of each type are validated."""
+    counts = collections.Counter()
 
-    def counted(*args, **options):
-        nonlocal count
-        count += 1
-        return validate(*args, **options)
+    def count(config):
+        validate = config.model_validate_json
 
-    monkeypatch.setattr(RetryConfig, "model_validate_json", counted)
-    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "retry"}]}
-    load_plan({"version": 1, "pipelines": {"app": pipeline}})
-    assert count == 2
+        def counted(*args, **options):
+            counts[config.__name__] += 1
+            return validate(*args, **options)
+
+        monkeypatch.setattr(config, "model_validate_json", counted)
+
+    for config in MemoryConfig, CachingConfig, RetryConfig, ReadOnlyConfig, AuditConfig:
+        count(config)
+    return counts
+
+
+FOUR = """\
+version: 1
+pipelines:
+  app:
+    provider: {type: memory}
+    middleware: [{type: caching}, {type: retry, attempts: 2}, {type: read-only}]
+    hooks: [{type: audit, path: audit.jsonl}]
+"""
+
+
+@pytest.mark.parametrize("form", ["file", "mapping"])
+def test_a_start_validates_the_options_of_each_component_at_most_twice(
+    form, validations, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "s.yaml"
+    path.write_text(FOUR)
+    spec = path if form == "file" else yaml.safe_load(FOUR)
+    with SecretProviderRegistry(spec) as registry, pytest.raises(SecretNotFoundError):
+        registry.get_secret("A")
+    assert len(validations) == 5
+    assert max(validations.values()) <= 2, validations  # from a file once more, for the record of it
+
+
+def test_a_load_validates_options_once_as_written_and_once_with_references_filled_in(
+    validations, monkeypatch
+):
+    monkeypatch.setenv("ATTEMPTS", "4")
+    retry = {"type": "retry", "attempts": "${env:ATTEMPTS}"}
+    monkeypatch.setenv("KEYS", "A")
+    rules = {"type": "validation", "key_pattern": "${env:KEYS}"}
+    pipeline = {"provider": {"type": "memory"}, "middleware": [retry, {"type": "caching"}, rules]}
+    plan = load_plan({"version": 1, "pipelines": {"app": pipeline}})
+    assert validations["CachingConfig"] == 1  # they are the same then
+    assert validations["RetryConfig"] == 3  # as written, as text, and as the number that it is
+    monkeypatch.setenv("ATTEMPTS", "7")
+    monkeypatch.setenv("KEYS", "B")
+    retry, _, rules = plan.pipelines["app"].middleware
+    assert (retry.resolved()["attempts"], rules.resolved()["key_pattern"]) == (7, "B")
+
+
+def test_whoever_changes_the_options_of_a_component_changes_them_for_nobody_else():
+    rules = {"forbid": ["x"], "json_schema": {"type": "object", "required": ["a"]}}
+    pipeline = {"provider": {"type": "memory"}, "middleware": [{"type": "validation", **rules}]}
+    (component,) = load_plan({"version": 1, "pipelines": {"app": pipeline}}).pipelines["app"].middleware
+    options = component.resolved()
+    options["forbid"].append("y")
+    options["json_schema"]["required"].append("b")
+    options["max_length"] = 1
+    again = component.resolved()
+    assert {name: again[name] for name in rules} == rules
+    assert again["max_length"] != 1
 
 
 @pytest.mark.parametrize("version", ["true", "1.0", "'1'", "2", "null", "[1]"])

@@ -17,6 +17,7 @@ from strongroom.spec.document import Path as NodePath
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.options import (
+    Models,
     OptionsError,
     check_options,
     complaints_of,
@@ -114,6 +115,7 @@ class _Loader(Problems):
         self.only: str | None = None
         self.plugin_errors: list[PluginError] = []
         self.component_nodes: dict[str, tuple[Plugin, Node]] = {}
+        self.models: Models = {}
         self.attempts: dict[
             str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
         ] = {}
@@ -272,7 +274,7 @@ class _Loader(Problems):
                 PluginError(f"{position}: {show_path(path)}: {error.message}", hint=error.hint)
             )
             return None
-        for where, message in check_options(plugin, node):
+        for where, message in check_options(plugin, node, self.models):
             self.complain_option(node, path, where, message)
         for name, inner in parts_of(plugin, node):
             if not inner.type:
@@ -291,11 +293,13 @@ class _Loader(Problems):
         references = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
         position = self.source.position(node.line, node.column)
         shown = show_path(path)
+        # A rotator is made for each rotation, long after: what its model looks up itself is looked up again.
+        known = self.models if kind != "rotator" else None
 
         def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
             try:
                 sources = ReferenceSources(os.environ, self.source.folder, read_secret)
-                return prepare_options(plugin, node, sources, self.plugins)
+                return prepare_options(plugin, node, sources, self.plugins, known)
             except OptionsError as error:
                 complaints = [(node.at(where), where, message) for where, message in error.complaints]
             return [
@@ -390,7 +394,7 @@ class _Loader(Problems):
             return None
         from strongroom.spec.serve_loader import serve_plan
 
-        return serve_plan(self, root, self.component_plan)
+        return serve_plan(self, root, self.component_plan, self.models)
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""

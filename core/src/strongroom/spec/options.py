@@ -27,6 +27,7 @@ from strongroom.spec.references import BadReferenceError, ReferenceSources, Unre
 
 __all__ = [
     "Complaint",
+    "Models",
     "OptionsError",
     "check_options",
     "complaints_of",
@@ -41,6 +42,9 @@ _MIN_MASKED = 3
 _QUOTED = re.compile(r"'([^']+)'")
 Complaint = tuple[NodePath, str]
 """Where below the component, and what is wrong."""
+Models = dict[tuple[type[BaseModel], int], BaseModel]
+"""What options without references came to, by their model and the `id` of their node, which must live on."""
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes, type(Path())})
 
 
 class OptionsError(Exception):
@@ -51,11 +55,19 @@ class OptionsError(Exception):
         self.complaints = complaints
 
 
-def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
-    """Return what is wrong with the options as written, looking nothing up."""
+def check_options(plugin: Plugin, node: Node, known: Models | None = None) -> list[Complaint]:
+    """Return what is wrong with the options as written, looking nothing up.
+
+    Args:
+        plugin: The component's plugin.
+        node: Where its options are written.
+        known: Takes what the options came to, for `prepare_options`.
+    """
     complaints = _bad_references(node) + _unknown_options(plugin, node)
     data = _options_data(node)
     model = _model_of(plugin.config, data)
+    if known is not None and type(model) is plugin.config and _is_plain(model) and not _has_references(node):
+        known[plugin.config, id(node)] = model
     for loc, kind, message in model if isinstance(model, list) else ():
         if kind == "extra_forbidden" and len(loc) == 1:
             continue  # said already, with the nearest name
@@ -67,9 +79,20 @@ def check_options(plugin: Plugin, node: Node) -> list[Complaint]:
 
 
 def prepare_options(
-    plugin: Plugin, node: Node, sources: ReferenceSources, plugins: PluginFinder = finder
+    plugin: Plugin,
+    node: Node,
+    sources: ReferenceSources,
+    plugins: PluginFinder = finder,
+    known: Models | None = None,
 ) -> dict[str, Any]:
     """Return the factory's keyword arguments, with references filled in and paths made whole.
+
+    Args:
+        plugin: The component's plugin.
+        node: Where its options are written.
+        sources: Where references are looked up.
+        plugins: Where the components inside these options are looked for.
+        known: What options without references came to before: they are not validated again.
 
     Raises:
         OptionsError: A reference leads nowhere, or what it brings in does not fit.
@@ -93,13 +116,32 @@ def prepare_options(
                 lone.add(path)
     if unresolved:
         raise OptionsError(unresolved)
-    model = _validated(plugin.config, data, lone)
+    # Nobody else has what is copied: the factory may change lists and mappings that it is given.
+    before = None if known is None or brought_in else known.get((plugin.config, id(node)))
+    model = _validated(plugin.config, data, lone) if before is None else before.model_copy(deep=True)
     options = _members_of(model, plugin, sources.folder)
     for path, text in brought_in.items():
         _let_know(options, path, partial(references.with_reference, text=text, sources=sources))
     for name, inner in parts_of(plugin, node):
-        options[name] = _prepared_part(name, inner, sources, plugins)
+        options[name] = _prepared_part(name, inner, sources, plugins, known)
     return options
+
+
+def _has_references(node: Node) -> bool:
+    return any(references.has_reference(scalar.value) for _, scalar in node.scalars())
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a deep copy of `value` does all that the value itself does."""
+    if isinstance(value, BaseModel):
+        return not (value.__pydantic_private__ or value.__pydantic_extra__) and all(
+            _is_plain(getattr(value, name)) for name in type(value).model_fields
+        )
+    if type(value) in {list, tuple, set, frozenset}:
+        return all(map(_is_plain, value))  # type: ignore[call-overload]  # a collection, as the line above has it
+    if type(value) is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return type(value) in _PLAIN_TYPES
 
 
 def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any]:
@@ -113,13 +155,15 @@ def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any
     return options
 
 
-def _prepared_part(name: str, inner: InnerPart, sources: ReferenceSources, plugins: PluginFinder) -> Part:
+def _prepared_part(
+    name: str, inner: InnerPart, sources: ReferenceSources, plugins: PluginFinder, known: Models | None
+) -> Part:
     try:
         plugin = plugins.find(inner.kind, inner.type)
     except PluginError as error:
         raise OptionsError([((name, "type"), str(error))]) from error
     try:
-        own = prepare_options(plugin, inner.node, sources, plugins)
+        own = prepare_options(plugin, inner.node, sources, plugins, known)
     except OptionsError as error:
         raise OptionsError([((name, *where), complaint) for where, complaint in error.complaints]) from error
     return Part(plugin.name, plugin.factory, own, public_options(plugin), plugin.address)

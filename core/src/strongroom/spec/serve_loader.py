@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath
-from strongroom.spec.options import check_options, unknown_key
+from strongroom.spec.options import Models, check_options, unknown_key
 from strongroom.spec.plan import ComponentPlan
 from strongroom.spec.problems import Problems, entries
 from strongroom.spec.serve import SERVE, Client, Serve, Tls, host_and_port, is_loopback, is_open
@@ -16,12 +16,14 @@ from strongroom.spec.serve import SERVE, Client, Serve, Tls, host_and_port, is_l
 __all__ = ["serve_plan"]
 
 
-def serve_plan(notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan]) -> ComponentPlan | None:
+def serve_plan(
+    notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: Models
+) -> ComponentPlan | None:
     """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
     node = root.mapping.get("serve")
     if node is None or not isinstance(node.value, dict):
         return None  # the frame has told where it is something else
-    for where, message in check_options(SERVE, node):
+    for where, message in check_options(SERVE, node, known):
         if message.startswith("unknown key"):
             notes.note(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
         else:
