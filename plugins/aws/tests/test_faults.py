@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 import threading
+import traceback
 from itertools import cycle, islice
 
 import botocore.session
@@ -25,7 +26,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 from strongroom.testing.faults import damaged, ends_in_time
-from strongroom_aws import AWSParameterProvider, AWSSecretProvider
+from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider
 from strongroom_aws.connection import _EACH, _TELLS, FIRST_PAUSE, LONGEST_PAUSE, Pace
 
 # Python's ssl leaves a socket open whose other end goes away in the handshake, until the collector comes.
@@ -67,6 +68,34 @@ def fronted(keys, skipped_time):
     for one in opened:
         one.close()
     gc.collect()
+
+
+@pytest.mark.parametrize("found", ["option", "chain"])
+@pytest.mark.parametrize("cls", [*PROVIDERS, AWSRoleProvider])
+def test_a_token_that_a_proxy_quotes_is_in_no_error(keys, monkeypatch, cls, found):
+    token = "the-token-of-a-session"
+    login = {**keys, "session_token": token}
+    if found == "chain":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+        login = {}
+    roles = {"roles": {"k": "arn:aws:iam::123456789012:role/k"}} if cls is AWSRoleProvider else {}
+    words = f"refused by a proxy: x-amz-security-token: {token}"
+    quoting = (
+        f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{words}</Message></Error></ErrorResponse>"
+    )
+    answer = refusal(400, "AccessDenied", words) if not roles else (403, quoting.encode(), {})
+    with (
+        Front(answer) as front,
+        cls(region_name="us-east-1", endpoint_url=front.url, **login, **roles) as provider,
+    ):
+        for read in (lambda: provider.get_secret("k"), lambda: provider.get_secrets(["k"])):
+            with pytest.raises(PermissionDeniedError) as caught:
+                read()
+            shown = "".join(traceback.format_exception(caught.value))
+            assert token not in f"{shown}{caught.value!r}{caught.value.__cause__.response}"
+            assert "AccessDenied" in shown
 
 
 @pytest.mark.parametrize("mode", ["black_hole", "reset", "drip", "half", "refuse"])

@@ -79,6 +79,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 FIRST_PAUSE = 0.1
 _REDIRECTION = 300
+_SHORTEST_TOKEN = 16
 LONGEST_PAUSE = 2.0
 _chance = random.SystemRandom()
 
@@ -143,6 +144,8 @@ class Connection:
         self._sending = threading.local()
         self._session: Any = None
         self._client: Any = None
+        self._token: str | None = None
+        """The session's token as it was sent last: of the options, or of the SDK's own chain."""
         self._begin_again()
         renew_after_fork(self, Connection._begin_again)
 
@@ -216,7 +219,9 @@ class Connection:
         return call_with_retries(
             send,
             deadline,
-            translate=lambda failed: errors.translate(failed, doing, self.provider, key=key, hidden=hidden),
+            translate=lambda failed: errors.translate(
+                failed, doing, self.provider, key=key, hidden=hidden, login=self._login()
+            ),
             may_help=may_help,
             asked_to_wait=self._asked_to_wait,
             pause=self.pause,
@@ -263,7 +268,7 @@ class Connection:
             return str(self._runner.run(self._ask_who, deadline))
         except Exception as error:  # noqa: BLE001  # as in `call`
             failed = error
-        raise errors.translate(failed, "asking who is logged in", self.provider)
+        raise errors.translate(failed, "asking who is logged in", self.provider, login=self._login())
 
     def account(self) -> str:
         """Return the account, the region and the service's address; where STS refuses, the access key's id.
@@ -315,8 +320,15 @@ class Connection:
         _check_complete(operation, parameters.get("SecretId"), answer, model)
         return answer
 
-    def _check_time(self, **_: Any) -> None:
+    def _login(self) -> tuple[str, ...]:
+        """Return what is sent of the login and no text may show; a short one is an emulator's, as `test`."""
+        tokens = (self._account.session_token, self._token)
+        return tuple(one for one in tokens if one is not None and len(one) >= _SHORTEST_TOKEN)
+
+    def _check_time(self, request: Any, **_: Any) -> None:
         """Keep a request back that its caller has given up: logging in may have taken that long."""
+        token = request.headers.get("X-Amz-Security-Token")
+        self._token = token.decode("latin-1") if isinstance(token, bytes) else token
         self._sending.deadline.remaining()
 
     def _asked_to_wait(self, failed: Exception) -> float:

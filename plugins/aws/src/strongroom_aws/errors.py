@@ -6,6 +6,7 @@ Importing this module imports the SDK.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import botocore.parsers
@@ -247,7 +248,13 @@ def retry_after(error: Exception) -> float | None:
 
 
 def translate(
-    error: Exception, doing: str, provider: str, *, key: str | None = None, hidden: str | None = None
+    error: Exception,
+    doing: str,
+    provider: str,
+    *,
+    key: str | None = None,
+    hidden: str | None = None,
+    login: Sequence[str] = (),
 ) -> StrongroomError:
     """Return strongroom's error for `error`; its cause holds no request, for requests hold credentials.
 
@@ -257,11 +264,12 @@ def translate(
         provider: The type name.
         key: The key it was about.
         hidden: A value that was sent and must not appear in any text.
+        login: What else must not: tokens, which a proxy in between may quote as they were sent.
     """
     kind = kind_of(error)
     if kind is SecretNotFoundError and key is None:
         kind = ConfigurationError  # nothing was asked for that could be absent
-    reason = redact_message(_reason(error), hidden)
+    reason = redact_message(_reason(error), hidden, *login)
     return service_error(
         kind,
         f"{code_of(error) or type(error).__name__}: {reason}",
