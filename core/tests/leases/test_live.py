@@ -185,6 +185,28 @@ def test_an_outage_that_ends_before_the_lease_does_leaves_it():
     assert driven.user() == "u1"
 
 
+def test_an_outage_is_warned_of_once_and_so_is_the_next(caplog):
+    """Before the values end, and not once for each try: `doctor` points to this log."""
+    driven = Driven(ttl=60.0, most=6000.0)
+    driven.user()
+
+    def warned():
+        return [one.getMessage() for one in caplog.records if "cannot be" in one.getMessage()]
+
+    for count in (1, 2):
+        driven.server.error = BackendUnavailableError("down")
+        driven.pass_seconds(45)
+        assert len(warned()) == count
+        assert warned()[-1].startswith("the lease of 'app' cannot be renewed now (BackendUnavailableError)")
+        driven.server.error = None
+        driven.pass_seconds(10)
+    assert driven.user() == "u1"
+    driven.server.error = BackendUnavailableError("down")
+    driven.pass_seconds(90)
+    assert len(warned()) == 3
+    assert "s3cret" not in caplog.text
+
+
 def test_values_are_given_until_they_end_however_long_issuing_took():
     """What the server says is counted from when it said it."""
     driven = Driven()

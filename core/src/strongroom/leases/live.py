@@ -364,7 +364,12 @@ class LiveLeases:
             return
         try:
             renewed = self._calls.renew(held.name, held.lease)
-        except BackendUnavailableError:
+        except BackendUnavailableError as error:
+            if not held.pause:  # once, until it is renewed or replaced
+                _log.warning(
+                    "the lease of %s cannot be renewed now (%s); its values are given until %s",
+                    self._shown(held), type(error).__name__, held.lease.expires_at.isoformat(),
+                )  # fmt: skip
             self._later(held)
             return
         except (SecretNotFoundError, UnsupportedOperationError) as error:
