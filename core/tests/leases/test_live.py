@@ -185,6 +185,22 @@ def test_an_outage_that_ends_before_the_lease_does_leaves_it():
     assert driven.user() == "u1"
 
 
+def test_a_lease_that_ended_in_an_outage_leaves_the_ledger(tmp_path):
+    """As it is replaced; nothing is left behind for a sweep."""
+    driven = Driven()
+    driven.leases._calls._ledger = ProcessLedger("spec", tmp_path)
+    driven.user()
+    driven.server.error = BackendUnavailableError("down")
+    driven.pass_seconds(20)
+    driven.server.error = None
+    driven.pass_seconds(1)
+    assert driven.user() == "u2"
+    [file] = LeaseLedger(tmp_path).files()
+    assert [entry.id for entry in file.entries()] == driven.server.alive()
+    driven.leases.close()
+    assert LeaseLedger(tmp_path).files() == []
+
+
 def test_an_outage_is_warned_of_once_and_so_is_the_next(caplog):
     """Before the values end, and not once for each try: `doctor` points to this log."""
     driven = Driven(ttl=60.0, most=6000.0)

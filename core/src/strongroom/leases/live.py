@@ -270,7 +270,7 @@ class LiveLeases:
             late = generation != self._generation
             if not late:
                 before = self._held.get(name)
-                if before is not None and before.ends > self._clock():
+                if before is not None:  # one that has ended, too: the ledger is still to be told
                     self._retired.append(before)
                 self._held[name] = held
                 self._lapsed.pop(name, None)
