@@ -58,8 +58,16 @@ def test_a_program_that_cannot_be_started(command, expected):
 
 
 def test_a_folder_that_is_not_there():
-    with pytest.raises(ConfigurationError, match="its folder is not there"):
+    with pytest.raises(ConfigurationError, match="its folder is not there") as caught:
         run_program(["true"], Deadline(5), provider="t", folder="/nowhere")
+    assert "folder" in caught.value.hint
+
+
+def test_a_program_that_may_not_be_run(tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(ConfigurationError, match="ermission") as caught:
+        run_program([str(tmp_path / "store")], Deadline(5), provider="t")
+    assert "chmod +x" in caught.value.hint
 
 
 def test_strongrooms_own_keys_are_not_handed_on(monkeypatch):

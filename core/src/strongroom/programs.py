@@ -87,6 +87,7 @@ def start_program(
         ConfigurationError: It cannot be started.
     """
     reason: str
+    hint = "install it, or give its whole path"
     try:
         # A child forked in the middle of this would have the pipes, and nobody would know of them.
         with forks_wait():
@@ -103,11 +104,14 @@ def start_program(
             _running.programs[id(program)] = program
             return program
     except FileNotFoundError:
-        reason = (
-            "there is no such program"
-            if folder is None or Path(folder).is_dir()
-            else "its folder is not there"
-        )
+        if folder is None or Path(folder).is_dir():
+            reason = "there is no such program"
+        else:
+            reason = "its folder is not there"
+            hint = "make that folder, or correct its path"
+    except PermissionError as error:
+        reason = error.strerror or type(error).__name__
+        hint = "see that it is a program that you may run: chmod +x"
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except ValueError:
@@ -115,7 +119,7 @@ def start_program(
     raise ConfigurationError(
         f"{provider}: {show_key(command[0])} cannot be started: {reason}",
         provider=provider,
-        hint="install it, or give its whole path",
+        hint=hint,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strongroom.cli.context import GlobalOptions
 from strongroom.cli.transfer import move
-from strongroom.errors import SecretTooLargeError, StrongroomError
+from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError
 from strongroom_memory import MemorySecretProvider
 
 
@@ -57,3 +57,43 @@ def test_what_changes_on_the_way_is_an_error():
         StrongroomError, match="1 keys read back other than they were written, the first is 'a'"
     ):
         store({"a": "x"}, Changing())
+
+
+class Keeping(MemorySecretProvider):
+    """Tells of a key that is no longer there why, as backends do that keep versions."""
+
+    def __init__(self, reason):
+        super().__init__()
+        self.reason, self.gone = reason, {"a"}
+
+    def _tell(self, keys):
+        for key in self.gone.intersection(keys):
+            raise SecretNotFoundError(key, reason=self.reason)
+
+    def get_secret(self, key):
+        self._tell([key])
+        return super().get_secret(key)
+
+    def get_secrets(self, keys):
+        self._tell(keys)
+        return super().get_secrets(keys)
+
+    def set_secrets(self, values):
+        super().set_secrets(values)
+        self.gone -= set(values)
+
+
+@pytest.mark.parametrize("reason", ["deleted", "destroyed"])
+def test_what_was_deleted_in_the_target_is_begun_again(reason):
+    target = Keeping(reason)
+    target.set_secrets({"b": "2"})
+    plan = store({"a": "1", "b": "2", "c": "3"}, target)
+    assert (plan.new, plan.same, plan.other) == (["a", "c"], ["b"], [])
+    assert target.get_secrets(["a", "b", "c"]) == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_what_is_disabled_in_the_target_is_not_replaced():
+    target = Keeping("disabled")
+    with pytest.raises(SecretNotFoundError, match="disabled"):
+        store({"a": "1", "b": "2"}, target)
+    assert target.list_secrets() == []

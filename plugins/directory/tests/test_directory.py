@@ -163,6 +163,12 @@ def test_without_writable_nothing_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigurationError, match="file is not a folder"):
+        DirectorySecretProvider(tmp_path / "file").get_secret("a")
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     """A mount that is missing is no empty store; a folder to be written is made."""
     absent = tmp_path / "absent"

@@ -104,6 +104,7 @@ def fake(tmp_path, script):
         ("echo 'Error: a is not in the password store.' >&2; exit 1", SecretNotFoundError),
         ("echo 'Error: You must run: pass init' >&2; exit 1", ConfigurationError),
         ("echo 'gpg: 0123ABCD: skipped: Unusable public key' >&2; exit 2", ConfigurationError),
+        ("echo 'gpg: nobody@example.com: skipped: No name' >&2; exit 2", ConfigurationError),
         ("echo 'gpg: WARNING: encrypted message has been manipulated!' >&2; exit 2", TamperedError),
         ("echo 'gpg: decryption failed: Invalid packet' >&2; exit 2", TamperedError),
         ("echo 'gpg: no valid OpenPGP data found.' >&2; exit 2", TamperedError),
@@ -212,3 +213,16 @@ def test_an_entry_whose_file_is_damaged(make, passes, store):
     assert provider.get_secret("k" * 512) == "long"
     with pytest.raises(SecretNotFoundError):
         provider.get_secret("j" * 512)
+
+
+def test_a_recipient_who_is_not_in_the_keyring(make, store):
+    (store / ".gpg-id").write_text("nobody@example.com\n")
+    with pytest.raises(ConfigurationError, match="nobody@") as caught:
+        make().set_secret("a", "1")
+    assert ".gpg-id" in caught.value.hint
+
+
+def test_the_hint_of_a_failed_write_is_a_write(tmp_path):
+    with pytest.raises(BackendUnavailableError) as caught:
+        fake(tmp_path, 'test "$1" = show && echo x || exit 9').set_secret("a", "1")
+    assert "pass insert" in caught.value.hint

@@ -195,6 +195,42 @@ def test_a_file_that_was_edited_without_sops(make, tmp_path):
         provider.get_secret("a")
 
 
+@pytest.mark.parametrize("recipient", ["nonsense", "age1nonsense"])
+def test_recipients_that_sops_cannot_use(make, tmp_path, recipient):
+    environment = {"HOME": str(tmp_path), "SOPS_AGE_RECIPIENTS": recipient}
+    with pytest.raises(ConfigurationError) as caught:
+        make(environment=environment).set_secret("a", "hunter2")
+    assert "SOPS_AGE_RECIPIENTS" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rules", ["creation_rules: [{", "creation_rules: [{age: nonsense}]"])
+def test_rules_that_sops_cannot_use(make, tmp_path, rules):
+    (tmp_path / ".sops.yaml").write_text(rules)
+    with pytest.raises(ConfigurationError) as caught:
+        make(environment={"HOME": str(tmp_path)}).set_secret("a", "hunter2")
+    assert ".sops.yaml" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["secrets.yaml", "secrets.env"])
+def test_a_file_that_is_cut_off_is_not_to_be_encrypted_again(make, tmp_path, name):
+    provider = make(name)
+    provider.set_secrets({"A": "one", "B": "two"})
+    lines = (tmp_path / name).read_text().splitlines(keepends=True)
+    (tmp_path / name).write_text("".join(lines[:2]))
+    with pytest.raises(TamperedError) as caught:
+        provider.get_secret("A")
+    assert "encrypt" not in caught.value.hint
+
+
+def test_an_empty_file(make, tmp_path):
+    (tmp_path / "secrets.yaml").write_text("")
+    with pytest.raises(ConfigurationError, match="is empty"):
+        make().get_secret("a")
+
+
 @pytest.mark.parametrize("text", ["a: hunter2\n", "a: [hunter2\n", "- hunter2\n", ""])
 def test_a_file_that_is_not_encrypted(make, tmp_path, text):
     (tmp_path / "secrets.yaml").write_text(text)

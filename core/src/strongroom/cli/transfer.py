@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import errors, output
 from strongroom.cli.output import progress
-from strongroom.errors import SecretTooLargeError, StrongroomError, show_key
+from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError, show_key
+from strongroom.parallel import in_parallel
 from strongroom.pipeline import read_many
 from strongroom.providers import BatchWriter
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 _PART = 500
 """Keys that are written at once, and read back before the next are."""
+
+
+_PARALLEL_READS = 8
+_BEGUN_AGAIN = frozenset({"absent", "deleted", "destroyed"})
 
 
 class Plan(NamedTuple):
@@ -50,7 +56,7 @@ def move(
 ) -> Plan:
     """Store `values` in `target` and read them back; what is there already is not written again."""
     with progress("copying") as advance:
-        present = read_many(target, list(values))
+        present = _present(target, list(values))
         plan = Plan(
             new=sorted(key for key in values if key not in present),
             same=sorted(key for key in values if present.get(key) == values[key]),
@@ -64,6 +70,26 @@ def move(
         for start in range(0, len(todo), _PART):
             _store(values, todo[start : start + _PART], target, lambda done: advance(start + done, len(todo)))  # noqa: B023  # called at once
     return plan
+
+
+def _present(target: SecretProvider, keys: Sequence[str]) -> dict[str, str]:
+    """Return what `target` holds; a secret that was deleted there is begun again, as `set` does."""
+    try:
+        return read_many(target, keys)
+    except SecretNotFoundError as error:
+        if error.reason not in _BEGUN_AGAIN:
+            raise
+    values = in_parallel(partial(_held, target), keys, _PARALLEL_READS)
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+
+def _held(target: SecretProvider, key: str) -> str | None:
+    try:
+        return target.get_secret(key)
+    except SecretNotFoundError as error:
+        if error.reason not in _BEGUN_AGAIN:
+            raise
+        return None
 
 
 def _store(

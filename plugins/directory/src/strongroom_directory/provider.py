@@ -220,10 +220,13 @@ class DirectorySecretProvider(BaseProvider):
             if is_current and not there:
                 if self._writable:
                     return nothing
+                is_file = base.exists()
                 raise ConfigurationError(
-                    f"directory: there is no folder {self._root()}",
+                    f"directory: {self._root()} is not a folder"
+                    if is_file
+                    else f"directory: there is no folder {self._root()}",
                     provider=self.type_name,
-                    hint="mount it, or correct `path`",
+                    hint="correct `path`" if is_file else "mount it, or correct `path`",
                 )
         raise BackendUnavailableError(
             f"directory: {self._root()} changes again and again while it is read",

@@ -33,7 +33,12 @@ __all__ = ["PassSecretProvider"]
 _PROGRAMS: Final = ("pass", "gopass")
 _ENDINGS: Final = (".gpg", ".age")
 _PARALLEL: Final = 8
-_UNUSABLE: Final = ("nusable public key", "No public key", "no assurance this key belongs")
+_UNUSABLE: Final = (
+    "nusable public key",
+    "No public key",
+    "skipped: No name",
+    "no assurance this key belongs",
+)
 _DAMAGED: Final = (
     "has been manipulated",
     "no valid OpenPGP data",
@@ -43,6 +48,7 @@ _DAMAGED: Final = (
     "unknown version",
     "Checksum error",
 )
+_BY_HAND: Final = {"write": "insert --multiline", "delete": "rm"}
 _NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
 
 
@@ -353,5 +359,5 @@ class PassSecretProvider(BaseProvider):
             f"{about}{reason or how}",
             key=key,
             provider=self.type_name,
-            hint=f"run it yourself: pass show {key}",
+            hint=f"run it yourself: pass {_BY_HAND.get(doing, 'show')} {key}",
         )

@@ -44,6 +44,17 @@ _SETUP: Final = frozenset({5, 61})
 """Exit codes of sops: no key opens the file; it was changed without sops; no rule says for whom it is."""
 
 
+_RULES: Final = (
+    "no matching creation rules",
+    "no creation rules",
+    "error loading config",
+    "failed to parse input, unknown recipient type",
+    "malformed recipient",
+    "Could not generate data key",
+)
+"""What sops says, by exit code 1, of rules that it cannot read and of recipients that it cannot use."""
+
+
 class _State(NamedTuple):
     """The file as it was read."""
 
@@ -423,6 +434,8 @@ class SopsSecretProvider(BaseProvider):
             return TamperedError(
                 f"{about}: it was changed behind sops' back", provider=self.type_name, hint=hint
             )
+        if "metadata not found" in said:
+            return self._without_metadata(about)
         wrong = self._wrong(ended.code, said, hidden)
         if wrong is not None:
             what, hint = wrong
@@ -436,10 +449,28 @@ class SopsSecretProvider(BaseProvider):
             hint="run it yourself: sops decrypt",
         )
 
+    def _without_metadata(self, about: str) -> StrongroomError:
+        """Return the error for a file that lacks what sops adds to those that it encrypted."""
+        try:
+            there = self._path.read_bytes()
+        except OSError:  # it went away meanwhile
+            there = b""
+        if b"ENC[AES256_GCM," in there:
+            # To encrypt it, as is right for a file in clear, would seal its ciphertext once more.
+            what, hint = "it is cut off, or its part `sops` was removed", "put back a copy of it"
+            return TamperedError(f"{about}: {what}", provider=self.type_name, hint=hint)
+        if there.strip():
+            what, hint = (
+                "it is not encrypted by sops",
+                f"encrypt it: sops encrypt --in-place {self._path.name}",
+            )
+        else:
+            what = "it is empty"
+            hint = "remove it, so that the first write makes it again, or put back a copy of it"
+        return ConfigurationError(f"{about}: {what}", provider=self.type_name, hint=hint)
+
     def _wrong(self, code: int, said: str, hidden: Iterable[str]) -> tuple[str, str] | None:
         """Return what is wrong with file, rules or program, and what to do; None where none of these is."""
-        if "metadata not found" in said:
-            return "it is not encrypted by sops", f"encrypt it: sops encrypt --in-place {self._path.name}"
         if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
             kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
             return f"it is not a {kind} file that sops can read", "mend it, or put back a copy of it"
@@ -448,7 +479,7 @@ class SopsSecretProvider(BaseProvider):
                 "it has .inf or .nan for a value, which sops does not give as JSON",
                 "quote it: `sops edit`",
             )
-        if code in _SETUP or "no matching creation rules" in said or "no creation rules" in said:
+        if code in _SETUP or any(one in said for one in _RULES):
             hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
             return redact_message(said, *hidden), hint
         if "value-stdin" in said or "No help topic" in said:
