@@ -140,6 +140,17 @@ def test_nothing_of_a_message_that_holds_a_value_is_told(value, before, after):
         assert redact_message(before + form + after, None, value) == LEFT_OUT
 
 
+@pytest.mark.parametrize("before", ["", "refused by a proxy: authorization: ", '{"Authorization":"'])
+@pytest.mark.parametrize("token", ["eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", "ya29.a0-b_c~d+e/f" + "g" * 400 + "=="])
+@pytest.mark.parametrize("word", ["Bearer", "bearer "])
+def test_a_bearer_token_is_left_out_of_a_message(before, token, word):
+    assert redact_message(f"{before}{word} {token}, more") == f"{before}{word.strip()} …, more"
+
+
+def test_a_word_after_bearer_is_not_a_token():
+    assert redact_message("Bearer authentication is required") == "Bearer authentication is required"
+
+
 @given(st.text())
 def test_a_message_is_one_short_line(said):
     message = redact_message(said, None, "")

@@ -47,6 +47,8 @@ _LASTING: Final = re.compile(
     "|Domain name not found"
 )
 
+_BEARER: Final = re.compile(r"\b(bearer[ \t]{1,9})[\w.~+/=-]{20,}", re.IGNORECASE | re.ASCII)
+"""A token as it is sent, which a proxy may quote; a word after `bearer` is shorter."""
 _END_OF_PLACE: Final = re.compile("[/?]")
 
 
@@ -126,11 +128,14 @@ def parse_retry_after(text: str | None) -> float | None:
 
 
 def redact_message(message: str, *hidden: str | None) -> str:
-    """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it."""
+    """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it.
+
+    A bearer token in it is left out: who sends one by a vendor's client does not know it.
+    """
     # Before anything is joined or cut off: what is left of a value would not be found.
     if any(value and any(form in message for form in _forms(value)) for value in hidden):
         return "(its message holds the value and is left out)"
-    line = " ".join(message.split())
+    line = " ".join(_BEARER.sub(r"\1…", message).split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"
 
 
