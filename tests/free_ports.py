@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import socket
 import sys
@@ -40,3 +41,9 @@ def _bind_alone(one: socket.socket, port: int) -> None:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     one.bind(("127.0.0.1", port))
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+@atexit.register
+def _let_go() -> None:
+    for one in _kept:
+        one.close()

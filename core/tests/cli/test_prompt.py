@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 
 import pytest
-from strongroom.cli.prompt import _take
+from strongroom.cli import prompt
+from strongroom.cli.prompt import _read, _signals_told, _take
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIB\nAAAA\n-----END PRIVATE KEY-----"
 ASK = (
@@ -66,6 +69,31 @@ def test_what_is_pasted_arrives_whole_and_is_not_shown(ask, typed, value):
 )
 def test_what_is_not_a_value_twice_is_refused(ask, first, second, expected):
     assert ask(first, second)[0] == expected
+
+
+def test_a_signal_that_comes_just_before_it_waits_ends_the_wait(monkeypatch):
+    """Python would heed it only after the next key."""
+    waits, (master, terminal) = [], os.openpty()
+
+    def wait(*what):
+        waits.append(what)
+        if len(waits) == 1:
+            told_by = signal.set_wakeup_fd(-1)
+            os.write(told_by, bytes([signal.SIGWINCH]))  # as Python's own handler does
+            signal.set_wakeup_fd(told_by)
+        else:
+            os.write(master, b"typed\n")
+        return select(*what)
+
+    select = prompt.select.select
+    monkeypatch.setattr(prompt.select, "select", wait)
+    try:
+        with _signals_told() as signals:
+            assert _read(terminal, bytearray(), signals) == b"typed"
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert len(waits) == 2
 
 
 def test_typing_ahead_answers_both(ask):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import sys
 import termios
@@ -42,10 +43,28 @@ def ask_hidden(question: str, typed_ahead: bytearray) -> bytes:
     except OSError:
         terminal = os.dup(sys.stdin.fileno())
     try:
-        with _hidden(terminal, question.encode(errors="backslashreplace")):
-            return _read(terminal, typed_ahead)
+        with _signals_told() as signals, _hidden(terminal, question.encode(errors="backslashreplace")):
+            return _read(terminal, typed_ahead, signals)
     finally:
         os.close(terminal)
+
+
+@contextlib.contextmanager
+def _signals_told() -> Iterator[int]:
+    """Give what can be read as soon as a signal has come.
+
+    One that comes just before a read begins would end no read: Python heeds it only once that is over.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
 @contextlib.contextmanager
@@ -84,15 +103,21 @@ def _hidden(terminal: int, question: bytes) -> Iterator[None]:
             signal.signal(signal.SIGTSTP, old)
 
 
-def _read(terminal: int, typed: bytearray) -> bytes:
+def _read(terminal: int, typed: bytearray, signals: int) -> bytes:
     value = bytearray()
     while True:
         at, ended = _take(value, bytes(typed))
         del typed[:at]
-        data = b"" if ended else os.read(terminal, 1 << 16)
+        data = b"" if ended else _next(terminal, signals)
         if not data:
             return bytes(value)
         typed += data
+
+
+def _next(terminal: int, signals: int) -> bytes:
+    while terminal not in select.select([terminal, signals], [], [])[0]:
+        os.read(signals, 1 << 10)  # the signal's handler has run by now, and raised or not
+    return os.read(terminal, 1 << 16)
 
 
 def _take(value: bytearray, typed: bytes) -> tuple[int, bool]:
