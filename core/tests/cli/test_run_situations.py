@@ -251,13 +251,13 @@ SITUATIONS = {
     ),
     # processes that outlive the program
     "outlives it": Situation(
-        "R forks > out; say $?; echo go > go; while ! test -e late; do :; done; cat late",
+        "R forks > out; say $?; echo go > go; while ! test -s late; do :; done; cat late",
         (),
         "dash bash",
         often=True,
     ),
     "outlives it on the terminal": Situation(
-        "R forks; say $?; echo go > go; while ! test -e late; do :; done; cat late", (), "dash bash"
+        "R forks; say $?; echo go > go; while ! test -s late; do :; done; cat late", (), "dash bash"
     ),
     # large ones
     "a large environment": Situation(
