@@ -20,6 +20,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.keys import check_key
+from strongroom.rotation import SecretRotation
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
 from strongroom_sops import SopsSecretProvider
@@ -116,6 +117,60 @@ def test_what_is_written_is_read_by_the_program(make, sops, runs, tmp_path):
     assert runs.count("set") == 2  # one for the new branch
     provider.delete_secret("a")
     assert "a" not in provider.list_secrets()
+
+
+def test_a_member_of_a_list_is_deleted_from_the_end_on_alone(make, sops, tmp_path):
+    """Another would give its key to the one behind it: that is the caller's to decide, and no outage."""
+    text = json.dumps({"hosts": ["a", "b"], "people": [{"name": "x"}, {"name": "y", "id": "1"}]})
+    (tmp_path / "secrets.json").write_text(sops("encrypt", "--filename-override", "s.json", given=text))
+    provider = make("secrets.json")
+    with pytest.raises(ValidationError, match="followed by others") as caught:
+        provider.delete_secret("hosts/0")
+    assert "sops edit" in caught.value.hint
+    for key in ("hosts/1", "hosts/0", "people/0/name", "people/1/id"):
+        provider.delete_secret(key)
+    assert json.loads(sops("decrypt", "secrets.json")) == {"people": [{}, {"name": "y"}]}
+
+
+def test_a_delete_leaves_no_empty_mapping_behind(make, sops):
+    provider = make()
+    provider.set_secrets({"a": "1", "b/c/d": "2", "b/c/e": "3", "f/g/h": "4"})
+    provider.delete_secret("f/g/h")
+    provider.delete_secret("b/c/d")
+    assert parsed(sops("decrypt", "--output-type", "json", "secrets.yaml").encode()) == {
+        "a": "1",
+        "b": {"c": {"e": "3"}},
+    }
+    provider.delete_secret("b/c/e")
+    provider.set_secret("b", "a text now")
+    assert sops("decrypt", "--extract", '["b"]', "secrets.yaml") == "a text now"
+    provider.delete_secret("b")
+    provider.delete_secret("a")
+    assert make().list_secrets() == []
+
+
+def test_a_rotation_leaves_nothing_of_itself_behind(make, sops):
+    with make() as provider:
+        provider.set_secret("db/password", "one")
+        SecretRotation(provider).rotate("db/password", "two")
+    assert parsed(sops("decrypt", "--output-type", "json", "secrets.yaml").encode()) == {
+        "db": {"password": "two"}
+    }
+
+
+def test_a_write_that_would_change_other_secrets_is_no_outage(make, program, age, tmp_path):
+    make().set_secrets({"a": "one", "b": "two"})
+    before = (tmp_path / "secrets.yaml").read_bytes()
+    loses_b = tmp_path / "loses-b"
+    loses_b.write_text(
+        f'#!/bin/sh\n"{program}" "$@" || exit\ntest "$1" = set || exit 0\nshift $(($# - 2))\n'
+        f'exec "{program}" unset "$1" \'["b"]\'\n'
+    )
+    loses_b.chmod(0o700)
+    provider = SopsSecretProvider(tmp_path / "secrets.yaml", sops=str(loses_b), environment=age, timeout=60)
+    with pytest.raises(ConfigurationError, match="would have changed other secrets"):
+        provider.set_secret("a", "three")
+    assert (tmp_path / "secrets.yaml").read_bytes() == before
 
 
 def test_the_first_write_makes_the_file(make, sops, tmp_path):

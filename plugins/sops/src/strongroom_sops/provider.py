@@ -166,11 +166,23 @@ class SopsSecretProvider(BaseProvider):
         return self._version(self._change(expect, {key: value}, ()), key)
 
     def delete_secret(self, key: str) -> None:
+        """Delete `key`, and the mapping or list that held nothing else.
+
+        Raises:
+            ValidationError: It is a member of a list and not the last: the others' keys would change.
+        """
         check_key(key)
 
         def expect(state: _State) -> None:
             if key not in state.tree.paths:
                 raise SecretNotFoundError(key, provider=self.type_name)
+            if any(map(state.tree.is_followed, state.tree.paths[key])):
+                raise ValidationError(
+                    f"sops: {show_key(key)} is followed by others in its list, which would get its place",
+                    key=key,
+                    provider=self.type_name,
+                    hint="delete the last of the list first, or take it out by `sops edit`",
+                )
 
         self._change(expect, {}, (key,))
 
@@ -335,8 +347,7 @@ class SopsSecretProvider(BaseProvider):
             given = json.dumps(value, ensure_ascii=False).encode()
             self._run(["set", *kind, "--value-stdin", str(work), argument], "write", key, given, values)
         for key in removed:
-            # From the end of lists on, so that the places of the others stay.
-            for path in sorted(before.paths[key], key=repr, reverse=True):
+            for path in before.taken_out(before.paths[key]):
                 self._run(["unset", *kind, str(work), self._argument(path, key)], "delete", key)
 
     def _encrypted_anew(self, before: Tree, values: Mapping[str, str]) -> bytes:
@@ -373,7 +384,7 @@ class SopsSecretProvider(BaseProvider):
                 )
         others = set(before.paths) - set(values) - set(removed)
         if any(key not in after.paths or after.value(key) != before.value(key) for key in others):
-            raise BackendUnavailableError(
+            raise ConfigurationError(  # as it would be the next time: no outage
                 f"sops: writing {self._path} would have changed other secrets; nothing was written",
                 provider=self.type_name,
                 hint="write it by sops itself, and look at what it makes of the other values",

@@ -7,9 +7,10 @@ name.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from strongroom.errors import InvalidKeyError
@@ -85,6 +86,27 @@ class Tree:
         last = str(plain[-1])
         return (*plain[:-1], self._apart(last, here) if isinstance(here, Mapping) else last)
 
+    def is_followed(self, path: Path) -> bool:
+        """Tell whether `path` leads to a member of a list that has others behind it."""
+        last = path[-1]
+        return isinstance(last, int) and last < len(_down(self.root, path[:-1])) - 1
+
+    def taken_out(self, paths: Iterable[Path]) -> list[Path]:
+        """Return what is to be removed, one after the other, so that `paths` are gone.
+
+        Of a mapping or list that holds nothing else it is the mapping or list, where that is in a mapping.
+        """
+        root = copy.deepcopy(self.root)
+        gone: list[Path] = []
+        # From the end of lists on, so that the places of the others stay.
+        for path in sorted(paths, key=repr, reverse=True):
+            upper = path
+            while len(upper) > 1 and isinstance(upper[-2], str) and len(_down(root, upper[:-1])) == 1:
+                upper = upper[:-1]
+            del _down(root, upper[:-1])[upper[-1]]
+            gone.append(upper)
+        return gone
+
     def _apart(self, name: str, among: Mapping[str, Any]) -> str:
         """Return `name`, or another form of it where something else has it."""
         if name not in among:
@@ -110,6 +132,12 @@ class Tree:
             return check_key("/".join(map(str, names)))
         except InvalidKeyError:
             return None
+
+
+def _down(root: Any, path: Path) -> Any:
+    for name in path:
+        root = root[name]
+    return root
 
 
 def argument_of(path: Path) -> str:
