@@ -169,6 +169,11 @@ def test_a_version_that_may_no_longer_decrypt_is_told(make, server, engine):
     with pytest.raises(DecryptionError, match="may no longer decrypt") as caught:
         cipher.decrypt(old)
     assert "min_decryption_version" in caught.value.hint
+    new = make(create=False).encrypt(VALUE)
+    with pytest.raises(DecryptionError, match="may no longer decrypt") as caught:
+        cipher.decrypt_many([(new, b""), (old, b"")])
+    assert "min_decryption_version" in caught.value.hint
+    assert VALUE not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_ring_brings_values_from_a_key_of_ones_own_to_the_server(make):

@@ -210,10 +210,18 @@ def is_vaults(reply: Reply) -> bool:
 
 
 def said_by(reply: Reply | None) -> str:
-    """Return the reasons that the server gives, in one line."""
+    """Return the reasons that the server gives, in one line.
+
+    Of a transit batch in which one item fails, the reasons stand beside the items, and `errors` is not there.
+    """
     body = body_of(reply)
     given = body.get("errors") or ()
     texts = [str(text) for text in given] if isinstance(given, list) else []
+    data = body.get("data")
+    items = data.get("batch_results") if isinstance(data, dict) else None
+    if isinstance(items, list):
+        refused = [item for item in items if isinstance(item, dict) and item.get("error")]
+        texts += dict.fromkeys(str(item["error"]) for item in refused)  # each reason once, in their order
     # `sys/health` says it by a member.
     if body.get("sealed") is True:
         texts.append("is sealed")
