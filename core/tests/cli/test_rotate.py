@@ -72,7 +72,12 @@ def test_a_failure_is_told_kept_and_undone(strongroom, folder):
     assert "VERBOSE ********" in done.stderr
     assert new not in done.stderr
     assert strongroom("get", "database/password").stdout == "the-first-password"
-    assert "in flight" in strongroom("rotate", "database/password", expected=8).stderr
+    refused = strongroom("rotate", "database/password", expected=8).stderr
+    assert "in flight" in refused
+    for way in ("--resume", "--rollback"):
+        typed = f"`strongroom rotate database/password {way}`"
+        assert typed in done.stderr
+        assert typed in refused
     status = json.loads(strongroom("rotate", "--status", "database/password", "--json").stdout)
     assert [one["state"] for one in status["secrets"]] == ["pending"]
     assert "VERBOSE ********" in status["secrets"][0]["last_error"]
@@ -145,8 +150,13 @@ def test_what_failed_when_it_was_due_waits_a_while(strongroom, folder, old):
     (folder / "fail-check").touch()
     done = strongroom("rotate", "--due", expected=1)
     assert done.stdout.splitlines()[1].split()[:2] == ["database/password", "applied"]
+    assert "`strongroom rotate database/password --resume`" in done.stdout
     (folder / "fail-check").unlink()
     assert json.loads(strongroom("rotate", "--due", "--dry-run", "--json").stdout) == {"due": []}
+    for words in (["--due"], ["--due", "--dry-run"]):
+        said = "nothing is due; failed before, and tried again later: database/password\n"
+        assert strongroom("rotate", *words).stdout == said
+    assert json.loads(strongroom("rotate", "--due", "--json").stdout) == {"rotations": []}
     assert strongroom("get", "database/password").stdout == "the-first-password"
     strongroom("rotate", "--resume", "database/password")
     assert strongroom("get", "database/password").stdout == (folder / "target").read_text()

@@ -28,7 +28,10 @@ def test_what_a_file_brought_is_told_together(strongroom):
     Path(".env").write_text("PASSWORD=correct horse\nB=2\nC=3\nD=4\nE=5\n")
     strongroom("import", ".env")
     said = strongroom("run", "--", "true").stderr
-    assert "B, C, D and 1 more are stored, but the spec does not declare them" in said
+    assert said == (
+        "warning: the spec does not declare 4 stored secrets, so CMD does not get them: "
+        "add lines such as `B: {key: B}` under `secrets:` in strongroom.yaml\n"
+    )
     assert "PASSWORD" not in said
 
 

@@ -323,6 +323,18 @@ def test_trust_is_for_path_and_bytes(folder, capfd):
     refused()
 
 
+def test_a_spec_that_cannot_be_used_is_told_as_it_is_trusted(folder, capfd):
+    write(OPEN.replace("provider:", "providr:", 1))
+    assert main(["trust"]) == 0
+    told = capfd.readouterr().err
+    assert "warning: it cannot be used as it is: strongroom.yaml:" in told
+    assert "a pipeline needs a provider, or a fallback and 1 more" in told
+    assert told.endswith("; once you have changed it, trust it again\n")
+    write("version: 1\npipelines: {app")
+    assert main(["trust"]) == 0
+    assert "not YAML" in capfd.readouterr().err
+
+
 def test_what_is_trusted_is_for_the_user_alone(folder):
     write(OPEN)
     assert main(["trust"]) == 0

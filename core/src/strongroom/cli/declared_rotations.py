@@ -15,11 +15,12 @@ from strongroom.rotation.rotators import DeferredRotator, able
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
     from strongroom.rotation import Generator
     from strongroom.spec.plan import Plan, SecretPlan
 
-__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of"]
+__all__ = ["InFlight", "declared_rotations", "in_flight", "rotation_of", "ways_on"]
 
 _DAYS = 30
 _LEAST_PATIENCE_SECONDS = 300
@@ -69,13 +70,25 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
 
 
 class InFlight(NamedTuple):
-    """How a rotation stands that has begun and not ended, and what to do about it."""
+    """How a rotation stands that has begun and not ended.
+
+    Attributes:
+        state: In words, with what the last attempt failed with.
+        hint: What to do about what is kept of it and cannot be read; None where it goes on or back.
+    """
 
     state: str
-    hint: str
+    hint: str | None = None
 
 
-def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = None) -> dict[str, InFlight]:
+def ways_on(settings: GlobalOptions, key: str) -> tuple[str, str]:
+    """Return the lines to type to finish, and to undo, the rotation of `key` that is in flight."""
+    return settings.typed("rotate", key, "--resume"), settings.typed("rotate", key, "--rollback")
+
+
+def in_flight(
+    registry: SecretProviderRegistry, keys: Collection[str] | None = None, *, declared: bool = True
+) -> dict[str, InFlight]:
     """Return the rotations of declared secrets that have begun and not ended, by key.
 
     Whoever may not look at what a rotation keeps, or asks a backend that is down, sees none here.
@@ -83,22 +96,25 @@ def in_flight(registry: SecretProviderRegistry, keys: Collection[str] | None = N
     Args:
         registry: Asked for those that are declared with `rotate_days` or `rotate`.
         keys: Only these.
+        declared: Whether those of `keys` are left out that are not declared.
     """
     rotating = {}
-    for key in declared_rotations(registry.plan):
+    asked = declared_rotations(registry.plan) if declared or keys is None else keys
+    for key in asked:
         if keys is not None and key not in keys:
             continue
         try:
             status = rotation_of(registry, key, looks=True).status_of(key)
         except (RotationError, DecryptionError) as error:
-            rotating[key] = InFlight(error.message, error.hint or "")
+            rotating[key] = InFlight(
+                error.message, error.hint or "look at it; `strongroom rotate KEY --forget` drops it"
+            )
         except StrongroomError:
             continue
         else:
             if status.state not in _AT_REST:
                 failure = f"; the last attempt failed: {status.last_error}" if status.last_error else ""
-                hint = f"`strongroom rotate {key} --resume` finishes it, `--rollback` undoes it"
-                rotating[key] = InFlight(f"a rotation is in flight: {status.state}{failure}", hint)
+                rotating[key] = InFlight(f"a rotation is in flight: {status.state}{failure}")
     return rotating
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["forget_undeclared", "lines_to_add", "note_undeclared", "undeclared_notice"]
 
-_SHOWN = 3
+_SHOWN = 2
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -42,18 +42,23 @@ def undeclared_notice(keys: Sequence[str], source: str, secrets: Collection[str]
         source: The file of the spec.
         secrets: The names that it declares.
     """
-    shown = ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+    if len(keys) > _SHOWN:  # one line, however many were stored
+        notice = f"the spec does not declare {len(keys)} stored secrets, so CMD does not get them"
+        return f"{notice}: {lines_to_add(keys[:1], secrets, example=True)} in {source}"
     are, them = ("is", "it") if len(keys) == 1 else ("are", "them")
-    notice = f"{shown} {are} stored, but the spec does not declare {them}, so CMD does not get {them}"
-    return f"{notice}: {lines_to_add(keys[:_SHOWN], secrets)} in {source}"
+    notice = (
+        f"{', '.join(keys)} {are} stored, but the spec does not declare {them}, so CMD does not get {them}"
+    )
+    return f"{notice}: {lines_to_add(keys, secrets)} in {source}"
 
 
-def lines_to_add(keys: Sequence[str], secrets: Collection[str]) -> str:
+def lines_to_add(keys: Sequence[str], secrets: Collection[str], *, example: bool = False) -> str:
     """Return the lines that declare `keys`, and where they belong.
 
     Args:
         keys: What to declare.
         secrets: Names that are declared already.
+        example: Whether there are more of the same kind.
     """
     import json
     import re
@@ -67,4 +72,4 @@ def lines_to_add(keys: Sequence[str], secrets: Collection[str]) -> str:
         plain = re.fullmatch(r"[A-Za-z_][\w./-]*", key, re.ASCII) and key.lower() not in _YAML_WORDS
         quoted = key if plain else json.dumps(key)
         lines.append(f"`{name}: {{key: {quoted}}}`")
-    return f"add {' and '.join(lines)} under `secrets:`"
+    return f"add {'lines such as ' if example else ''}{' and '.join(lines)} under `secrets:`"

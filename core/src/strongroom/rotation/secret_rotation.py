@@ -284,7 +284,9 @@ class SecretRotation(ProcessBound):
                 return steps.undo(steps.adopt(record))
             if record is None:
                 raise RotationError(
-                    f"no rotation of {show_key(key)} is in flight, or within its grace", key=key
+                    f"no rotation of {show_key(key)} is in flight, or within its grace",
+                    key=key,
+                    hint="`grace_seconds` says how long one that has ended can be undone",
                 )
             return steps.put_back(record)
 
@@ -351,15 +353,15 @@ class SecretRotation(ProcessBound):
             UnsupportedOperationError: The backend does not tell how old it is.
         """
         step = self.due_step(key)
-        if step is None:
+        if step is None or step == "wait":
             return None
         if step == "rotate":
             return self.rotate(key)
         # Only what has a record: where that has just ended, another tool's pending version may be there.
         return self._run(key, lambda steps: steps.finish(steps.adopt(_in_flight(key, steps.recorded()))))
 
-    def due_step(self, key: str) -> Literal["resume", "rotate"] | None:
-        """Return what `rotate_if_due` would do.
+    def due_step(self, key: str) -> Literal["resume", "rotate", "wait"] | None:
+        """Return what `rotate_if_due` would do: `wait` is nothing yet, after a failure a moment ago.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old it is.
@@ -368,7 +370,7 @@ class SecretRotation(ProcessBound):
             found = steps.recorded()
         if found is not None and found.in_flight:
             waits = found.retry_at is not None and self._clock() < datetime.fromisoformat(found.retry_at)
-            return None if waits else "resume"
+            return "wait" if waits else "resume"
         return "rotate" if self.needs_rotation(key) else None
 
     def _left(self, key: str, error: StrongroomError) -> RotationResult | None:

@@ -100,7 +100,7 @@ def _spec_and_backends(settings: GlobalOptions) -> Iterator[Check]:
         for name in registry.pipelines():
             yield from _backend(registry, name)
             yield from _second_levels(registry, name)
-        yield from _rotations(registry)
+        yield from _rotations(settings, registry)
     yield from _leases(plan)
     yield from _audit_logs(settings)
 
@@ -148,11 +148,13 @@ def _said(error: Exception) -> str:
     return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
-def _rotations(registry: SecretProviderRegistry) -> Iterator[Check]:
-    from strongroom.cli.declared_rotations import in_flight
+def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Iterator[Check]:
+    from strongroom.cli.declared_rotations import in_flight, ways_on
 
     for key, (state, hint) in in_flight(registry).items():
-        yield Check(f"rotation of {key}", False, state, hint)
+        on, back = ways_on(settings, key)
+        ways = f"{on} finishes it, {back} undoes it"
+        yield Check(f"rotation of {key}", False, state, ways if hint is None else hint)
     try:
         lock = registry.rotation_lock()
         if lock is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
-from strongroom.cli.declared_rotations import declared_rotations, rotation_of
+from strongroom.cli.declared_rotations import declared_rotations, in_flight, rotation_of, ways_on
 from strongroom.cli.input import read_value
 from strongroom.cli.output import span
 from strongroom.errors import (
@@ -22,7 +23,7 @@ from strongroom.errors import (
 from strongroom.rotation import RotationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
@@ -83,17 +84,32 @@ def rotate_command(
         if mode == "rehearse":
             rotation.rehearse(key)
             return _tell_rehearsed(settings, key)
-        if mode == "resume":
-            result = rotation.resume(key)
-        elif mode == "rollback":
-            result = rotation.rollback(key)
-        else:
-            result = rotation.rotate(key, read_value(key, raw=False) if from_stdin else None)
+        value = read_value(key, raw=False) if from_stdin else None
+        with _telling_ways_on(settings, registry, key):
+            if mode == "resume":
+                result = rotation.resume(key)
+            elif mode == "rollback":
+                result = rotation.rollback(key)
+            else:
+                result = rotation.rotate(key, value)
     if settings.json:
         output.as_json(_as_json(result))
     else:
         output.lines([_line(result)])
     return 0
+
+
+@contextmanager
+def _telling_ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> Iterator[None]:
+    """Add the lines to type to an error that leaves the rotation of `key` in flight."""
+    try:
+        yield
+    except StrongroomError as error:
+        begun = in_flight(registry, [key], declared=False).get(key)
+        if begun is not None and begun.hint is None:
+            on, back = ways_on(settings, key)
+            error.hint = f"{error.hint}: {on}, or {back}" if error.hint else f"{on}, or {back}"
+        raise
 
 
 def _tell_forgotten(settings: GlobalOptions, key: str) -> int:
@@ -144,15 +160,15 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
     if not declared:
         settings.warn("the spec declares no secret with `rotate_days` or `rotate`")
     if dry_run:
-        planned = [(key, action) for key in declared if (action := _planned(registry, key)) is not None]
+        steps = {key: _planned(registry, key) for key in declared}
+        planned = [(key, step) for key, step in steps.items() if step is not None and step != "wait"]
         if settings.json:
             output.as_json({"due": [{"key": key, "action": action} for key, action in planned]})
-        elif planned:
-            output.table(["key", "action"], planned)
         else:
-            output.lines([_NOTHING_DUE])
+            _tell_due(["key", "action"], planned, [key for key, step in steps.items() if step == "wait"])
         return 0
-    done = [one for secret in declared.values() if (one := _rotated(registry, secret)) is not None]
+    outcomes = {secret.key: _rotated(settings, registry, secret) for secret in declared.values()}
+    done = [one for one in outcomes.values() if isinstance(one, _Done)]
     if settings.json:
         output.as_json(
             {
@@ -162,14 +178,23 @@ def _due(settings: GlobalOptions, registry: SecretProviderRegistry, *, dry_run: 
                 ]
             }
         )
-    elif not done:
-        output.lines([_NOTHING_DUE])
     else:
-        output.table(
+        _tell_due(
             ["key", "state", "error"],
-            ([one.key, one.state, str(one.error) if one.error else ""] for one in done),
+            [(one.key, one.state, str(one.error) if one.error else "") for one in done],
+            [key for key, one in outcomes.items() if one == "wait"],
         )
     return next((errors.exit_code(one.error) for one in done if one.error is not None), 0)
+
+
+def _tell_due(columns: Sequence[str], rows: Sequence[Sequence[str]], waiting: Sequence[str]) -> None:
+    if rows:
+        output.table(columns, rows)
+    elif not waiting:
+        output.lines([_NOTHING_DUE])
+    if waiting:
+        nothing = "" if rows else f"{_NOTHING_DUE}; "
+        output.lines([f"{nothing}failed before, and tried again later: {', '.join(waiting)}"])
 
 
 def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
@@ -183,12 +208,22 @@ def _planned(registry: SecretProviderRegistry, key: str) -> str | None:
         return f"unknown: {error.message}"
 
 
-def _rotated(registry: SecretProviderRegistry, secret: SecretPlan) -> _Done | None:
-    """Do what is to be done for one key; its failure is kept, so that it does not stop the others."""
+def _rotated(
+    settings: GlobalOptions, registry: SecretProviderRegistry, secret: SecretPlan
+) -> _Done | Literal["wait"] | None:
+    """Do what is to be done for one key; its failure is kept, so that it does not stop the others.
+
+    Returns:
+        How it ended; `wait` where it has failed a moment ago; None where there is nothing to do.
+    """
     key = secret.key
     rotation = rotation_of(registry, key)
     try:
-        result = rotation.rotate_if_due(key)
+        step = rotation.due_step(key)
+        if step is None or step == "wait":
+            return step
+        with _telling_ways_on(settings, registry, key):
+            result = rotation.rotate_if_due(key)
     except ConflictError as error:
         return _Done(key, "in flight", error)
     except SecretNotFoundError as error:

@@ -12,7 +12,7 @@ import click
 
 from strongroom.cli import errors, output
 from strongroom.cli.app import command
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, SpecError
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import read_document
@@ -20,6 +20,8 @@ from strongroom.spec.found import SPEC_FILE, find_spec
 from strongroom.spec.source import folder_of, read_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from strongroom.cli.context import GlobalOptions
 
 _SHOWN_DIGITS = 12
@@ -74,11 +76,30 @@ def _trust_spec(settings: GlobalOptions, spec: Path) -> None:
     real = str(spec.resolve())
     effects = list(openings(read_document(data).root, spec.name, str(folder_of(spec))))
     trust.trust(real, data)
+    problems = _problems(spec)
     digest = hashlib.sha256(data).hexdigest()
     if settings.json:
         output.as_json({"trusted": real, "sha256": digest, "does": effects})
     else:
         output.lines([f"trusted as it is now: {_printable(real)}", *(f"  {one}" for one in effects)])
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        settings.warn(
+            f"it cannot be used as it is: {problems[0]}{more}; once you have changed it, trust it again"
+        )
+
+
+def _problems(spec: Path) -> Sequence[str]:
+    """Return what keeps `spec` from being used, without looking up what it refers to."""
+    from strongroom.spec.loader import load_spec
+
+    try:
+        load_spec(spec)
+    except SpecError as error:
+        return error.problems
+    except ConfigurationError as error:
+        return [error.message]
+    return []
 
 
 def _trust_folder(settings: GlobalOptions, folder: Path) -> None:
