@@ -222,6 +222,23 @@ def test_a_recipient_who_is_not_in_the_keyring(make, store):
     assert ".gpg-id" in caught.value.hint
 
 
+def test_doctor_tries_the_keys_of_each_gpg_id(make, passes, store, gnupg):
+    """What is read well may be written for nobody; a folder's own `.gpg-id` counts there."""
+    provider = make()
+    passes("insert", "--multiline", "a", given="one\n")
+    (store / ".gpg-id").write_text(f"# mine\n{gnupg[1]} # me\n")
+    assert provider.diagnose()["encrypts"] == "for 1 key"
+    (store / "team").mkdir()
+    (store / "team/.gpg-id").write_text(f"{gnupg[1]}\nnobody@example.com\n")
+    assert provider.get_secret("a") == "one"
+    with pytest.raises(ConfigurationError, match=r"team/\.gpg-id: .*nobody@example\.com") as caught:
+        provider.diagnose()
+    assert "gpg --list-keys" in caught.value.hint
+    (store / "team/.gpg-id").write_text("\n")
+    with pytest.raises(ConfigurationError, match="names no key"):
+        provider.diagnose()
+
+
 def test_the_hint_of_a_failed_write_is_a_write(tmp_path):
     with pytest.raises(BackendUnavailableError) as caught:
         fake(tmp_path, 'test "$1" = show && echo x || exit 9').set_secret("a", "1")

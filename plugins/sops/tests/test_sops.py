@@ -234,6 +234,71 @@ def test_who_has_no_key(make, sops, tmp_path):
     assert "SOPS_AGE_KEY_FILE" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "reason"),
+    [
+        ("SOPS_AGE_KEY", "", "sops found no age key"),
+        ("SOPS_AGE_KEY", "other", "is another one"),
+        ("SOPS_AGE_KEY", "AGE-SECRET-KEY-1QQQQ", "SOPS_AGE_KEY holds something other than an age key"),
+        ("SOPS_AGE_KEY_FILE", "/nowhere/keys.txt", "SOPS_AGE_KEY_FILE names a file that cannot be opened"),
+        ("SOPS_AGE_KEY_CMD", "false", "the program of SOPS_AGE_KEY_CMD failed"),
+    ],
+)
+def test_why_no_key_opens_the_file(make, age, monkeypatch, tmp_path, variable, text, reason):
+    """And for whom it is, so that one sees whose key is missing."""
+    import pyrage
+
+    make().set_secret("a", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    key = str(pyrage.x25519.Identity.generate()) if text == "other" else text
+    with pytest.raises(AuthenticationError, match=reason) as caught:
+        make(environment={variable: key}).get_secret("a")
+    assert f"it is for {age['SOPS_AGE_RECIPIENTS']}" in str(caught.value)
+    if key.startswith("AGE-SECRET"):
+        assert_harmless(caught.value, key)
+
+
+def test_doctor_tries_the_rules_of_a_file_that_is_not_there(make, age, tmp_path):
+    """The first write would fail, or make what its writer cannot read."""
+    import pyrage
+
+    assert make("new/secrets.yaml").diagnose()["trial"] == "encrypts and decrypts"
+    other = str(pyrage.x25519.Identity.generate().to_public())
+    for environment, error, told in [
+        ({}, ConfigurationError, ".sops.yaml"),
+        ({"SOPS_AGE_RECIPIENTS": other}, AuthenticationError, other),
+    ]:
+        provider = make(
+            environment={"HOME": str(tmp_path), "SOPS_AGE_KEY": age["SOPS_AGE_KEY"], **environment}
+        )
+        for call in (provider.diagnose, lambda provider=provider: provider.set_secret("a", "1")):
+            with pytest.raises(error) as caught:
+                call()
+            assert told in f"{caught.value} {caught.value.hint}"
+        assert "SOPS_AGE_RECIPIENTS" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_compares_the_recipients_with_the_rules(make, age, tmp_path):
+    """A colleague whom somebody added to `.sops.yaml` reads nothing before `sops updatekeys`."""
+    import pyrage
+
+    provider = make()
+    provider.set_secret("a", "1")
+    assert "recipients" not in provider.diagnose()
+    before = (tmp_path / "secrets.yaml").read_bytes()
+    mine, other = age["SOPS_AGE_RECIPIENTS"], str(pyrage.x25519.Identity.generate().to_public())
+    for named, told in [
+        (mine, "as in .sops.yaml"),
+        (f"{mine},{other}", "1 of its cannot open the file, 0 others can): sops updatekeys secrets.yaml"),
+        (other, "1 of its cannot open the file, 1 others can"),
+    ]:
+        (tmp_path / ".sops.yaml").write_text(f"creation_rules:\n  - age: {named}\n")
+        assert told in provider.diagnose()["recipients"]
+    assert (tmp_path / "secrets.yaml").read_bytes() == before
+
+
 def test_no_recipients(make, tmp_path):
     with pytest.raises(ConfigurationError, match="write"):
         make(environment={"HOME": str(tmp_path)}).set_secret("a", "1")
@@ -260,7 +325,14 @@ def test_recipients_that_sops_cannot_use(make, tmp_path, recipient):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("rules", ["creation_rules: [{", "creation_rules: [{age: nonsense}]"])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "creation_rules: [{",
+        "creation_rules: [{age: nonsense}]",
+        f"creation_rules: [{{pgp: {'0123456789' * 4}}}]",
+    ],
+)
 def test_rules_that_sops_cannot_use(make, tmp_path, rules):
     (tmp_path / ".sops.yaml").write_text(rules)
     with pytest.raises(ConfigurationError) as caught:

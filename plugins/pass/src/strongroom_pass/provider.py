@@ -39,6 +39,10 @@ _UNUSABLE: Final = (
     "skipped: No name",
     "no assurance this key belongs",
 )
+_RENEW: Final = (
+    "a key of .gpg-id is expired, absent or not trusted: see `gpg --list-keys`, then "
+    "`gpg --quick-set-expire KEY 1y`, import or sign it, or `pass init` with another one"
+)
 _DAMAGED: Final = (
     "has been manipulated",
     "no valid OpenPGP data",
@@ -157,11 +161,44 @@ class PassSecretProvider(BaseProvider):
             "store": str(self._store()),
             "program": self._found(),
             "decrypts": "yes" if keys else "not tried: there is nothing in it",
+            **self._recipients(),
             "can_list": f"yes, {len(keys)} keys",
         }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'' if self._path is None else str(self._path)!r}>"
+
+    def _recipients(self) -> dict[str, str]:
+        """Encrypt nothing for the keys of each `.gpg-id`, as a write would, and say how many keys there are.
+
+        Raises:
+            ConfigurationError: One of them cannot be encrypted for, or a file names none.
+        """
+        if Path(self._found()).name != "pass":
+            return {}
+        found: set[str] = set()
+        for path in sorted(self._store().rglob(".gpg-id")):
+            try:
+                lines = path.read_text(errors="replace").splitlines()
+            except OSError as error:
+                raise file_error(error, f"read {path}", provider=self.type_name) from None
+            keys = os.environ.get("PASSWORD_STORE_KEY", "").split()
+            keys = keys or [key for line in lines if (key := line.partition("#")[0].strip())]
+            self._try_keys(str(path.relative_to(self._store())), keys)
+            found.update(keys)
+        return {"encrypts": f"for {len(found)} {'key' if len(found) == 1 else 'keys'}"} if found else {}
+
+    def _try_keys(self, name: str, keys: list[str]) -> None:
+        reason, hint = "it names no key", "`pass init KEY` writes it"
+        if keys:
+            command = ["gpg2" if shutil.which("gpg2") else "gpg", "--batch", "--quiet", "--no-encrypt-to"]
+            command += os.environ.get("PASSWORD_STORE_GPG_OPTS", "").split()
+            command += [word for key in keys for word in ("--recipient", key)]
+            ended = self._ended([*command, "--encrypt"], "encrypt for", name)
+            if ended.code == 0:
+                return
+            reason, hint = redact_message(ended.err.decode(errors="replace")), _RENEW
+        raise ConfigurationError(f"pass: {name}: {reason}", provider=self.type_name, hint=hint)
 
     # --- the store ---
 
@@ -305,9 +342,22 @@ class PassSecretProvider(BaseProvider):
         given: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> Ended:
+        ended = self._ended([self._found(), *words], doing, key, given, variables)
+        if ended.code == 0:
+            return ended
+        raise self._error(ended, doing, key, given)
+
+    def _ended(
+        self,
+        command: list[str],
+        doing: str,
+        key: str,
+        given: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> Ended:
         try:
             ended = run_program(
-                [self._found(), *words],
+                command,
                 Deadline(self._timeout),
                 provider=self.type_name,
                 given=given.encode(),
@@ -329,9 +379,7 @@ class PassSecretProvider(BaseProvider):
                 provider=self.type_name,
                 hint="it may wait for a passphrase: unlock the key first, by `pass show` in a terminal",
             )
-        if ended.code == 0:
-            return ended
-        raise self._error(ended, doing, key, given)
+        return ended
 
     def _error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
         # The whole of what was written, and each line of it.
@@ -347,8 +395,7 @@ class PassSecretProvider(BaseProvider):
                 f"{about}{reason}",
                 key=key,
                 provider=self.type_name,
-                hint="a key of .gpg-id is expired, absent or not trusted: see `gpg --list-keys`, then "
-                "`gpg --quick-set-expire KEY 1y`, import or sign it, or `pass init` with another one",
+                hint=_RENEW,
             )
         if "You must run" in reason or "not initialized" in reason:
             return self._no_store()

@@ -31,6 +31,7 @@ from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_sops import tree
+from strongroom_sops.refusals import differing_recipients, why_locked
 from strongroom_sops.tree import Tree, argument_of
 
 __all__ = ["SopsSecretProvider"]
@@ -51,6 +52,7 @@ _RULES: Final = (
     "failed to parse input, unknown recipient type",
     "malformed recipient",
     "Could not generate data key",
+    "key configuration: ",
 )
 """What sops says, by exit code 1, of rules that it cannot read and of recipients that it cannot use."""
 
@@ -193,12 +195,36 @@ class SopsSecretProvider(BaseProvider):
     def diagnose(self) -> dict[str, str]:
         """Return what `strongroom doctor` shows."""
         if status_of(self._path) is None:
-            return {"file": f"{self._path} is not there; the first write makes it"}
+            self._try_rules()
+            return {
+                "file": f"{self._path} is not there; the first write makes it",
+                "trial": "encrypts and decrypts",
+            }
         count = len(self.list_secrets())
-        return {"file": str(self._path), "decrypts": f"yes, {count} keys"}
+        return {"file": str(self._path), "decrypts": f"yes, {count} keys", **self._recipients()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self._path)!r}>"
+
+    def _try_rules(self) -> None:
+        """Encrypt what is no secret as the first write would, and open it: it is written nowhere."""
+        trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
+        self._run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
+
+    def _recipients(self) -> dict[str, str]:
+        """Return whether the file is for those whom `.sops.yaml` names; nothing where there is no rule."""
+        try:
+            # It asks before it writes, and is told no.
+            ended = self._run(["updatekeys", str(self._path)], "compare the recipients of", given=b"n\n")
+        except (ConfigurationError, BackendUnavailableError):
+            return {}
+        added, gone = differing_recipients(ended.out.decode(errors="replace"))
+        if not added and not gone:
+            return {"recipients": "as in .sops.yaml"}
+        return {
+            "recipients": f"differ from .sops.yaml ({added} of its cannot open the file, "
+            f"{gone} others can): sops updatekeys {self._path.name}"
+        }
 
     # --- reading ---
 
@@ -421,7 +447,8 @@ class SopsSecretProvider(BaseProvider):
                 environment=environment_for_programs(
                     {"SOPS_DISABLE_VERSION_CHECK": "1", **self._environment}
                 ),
-                folder=self._path.parent,
+                # The folder itself is made by the first write.
+                folder=next((one for one in self._path.parents if one.is_dir()), None),
             )
         except DeadlineExceededError:
             ended = None
@@ -435,9 +462,12 @@ class SopsSecretProvider(BaseProvider):
         said = ended.err.decode(errors="replace")
         about = f"sops: {doing} {self._path}"
         if ended.code in _KEYS:
-            reason = "no key that it has opens the file" if ended.code in _KEYS else ""
             hint = "give it the key, as by SOPS_AGE_KEY_FILE, or have yourself added: `sops updatekeys`"
-            return AuthenticationError(f"{about}: {reason}", key=key, provider=self.type_name, hint=hint)
+            if self._seen() is None:  # what was to be the file: nobody else is asked
+                hint = "add your own recipient to .sops.yaml or SOPS_AGE_RECIPIENTS, or give it the key"
+            return AuthenticationError(
+                f"{about}: {why_locked(said)}", key=key, provider=self.type_name, hint=hint
+            )
         if ended.code in _TAMPERED:
             hint = (
                 "it was edited without sops: put back what was there, or decrypt it with --ignore-mac to look"

@@ -1,0 +1,40 @@
+"""What sops says of keys and recipients, in words that hold nothing of a key."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["differing_recipients", "why_locked"]
+
+_FEW: Final = 4
+"""How many recipients an error names."""
+
+
+def why_locked(said: str) -> str:
+    """Return why no key opens a file, and for whom it is, from what sops said of each recipient."""
+    recipients = list(dict.fromkeys(re.findall(r"^ {2}(\S+): FAILED", said, re.MULTILINE)))
+    # It breaks its lines anywhere.
+    text = re.sub(r"\s*\n[\s|]*", " ", said)
+    found: list[str] = []
+    if unopened := re.search(r"failed to open (SOPS_\w+) file", text):
+        found.append(f"{unopened.group(1)} names a file that cannot be opened")
+    elif unread := re.search(r"failed to parse '([^']+)' age identities", text):
+        found.append(f"{unread.group(1)} holds something other than an age key")
+    elif failed := re.search(r"from (SOPS_AGE_KEY_CMD)", text):
+        found.append(f"the program of {failed.group(1)} failed")
+    elif "did not match any of the recipients" in text:
+        found.append("the age key that sops found is another one")
+    elif "failed to load age identities. Did not find" in text:
+        found.append("sops found no age key")
+    if recipients:
+        more = f" and {len(recipients) - _FEW} more" if len(recipients) > _FEW else ""
+        found.append(f"it is for {', '.join(recipients[:_FEW])}{more}")
+    about = "no key that it has opens the file"
+    return f"{about}: {'; '.join(found)}" if found else about
+
+
+def differing_recipients(out: str) -> tuple[int, int]:
+    """Return how many recipients `sops updatekeys` would add, and how many it would take away."""
+    added, gone = (re.findall(rf"^{re.escape(sign)} \S", out, re.MULTILINE) for sign in ("+++", "---"))
+    return len(added), len(gone)
