@@ -207,14 +207,14 @@ class SopsSecretProvider(BaseProvider):
         return f"<{type(self).__name__} {str(self._path)!r}>"
 
     def _try_rules(self) -> None:
-        """Encrypt what is no secret as the first write would, and open it: it is written nowhere."""
+        """Encrypt a trial as the first write would encrypt a secret, and open it; it is written nowhere."""
         trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
         self._run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
 
     def _recipients(self) -> dict[str, str]:
         """Return whether the file is for those whom `.sops.yaml` names; nothing where there is no rule."""
         try:
-            # It asks before it writes, and is told no.
+            # It asks before it writes; the answer is no.
             ended = self._run(["updatekeys", str(self._path)], "compare the recipients of", given=b"n\n")
         except (ConfigurationError, BackendUnavailableError):
             return {}
