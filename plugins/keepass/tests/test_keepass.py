@@ -45,7 +45,7 @@ def derivations(monkeypatch):
 
 
 def xc(path, *words, given="", code=0):
-    """Run the real program."""
+    """Run the real program; the last word is the entry's name."""
     command = ["keepassxc-cli", words[0], "-q", *words[1:-1], str(path), *words[-1:]]
     done = subprocess.run(command, input=f"{PASSWORD}\n{given}", capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
@@ -86,8 +86,64 @@ def test_a_key_file(tmp_path, path, provider):
     assert both.get_secret("a") == "1"
     with pytest.raises(DecryptionError):
         KeePassSecretProvider(path, PASSWORD).get_secret("a")
-    with pytest.raises(ConfigurationError, match="no key file"):
-        KeePassSecretProvider(path, PASSWORD, key_file=tmp_path / "absent").get_secret("a")
+
+
+def key_file_text(version="2.0", text="0" * 64, checksum="66687AAD"):
+    """The XML of KeePass; by default a key of 32 zero bytes, and the beginning of their hash."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<KeyFile><Meta><Version>{version}</Version></Meta>'
+        f'<Key><Data Hash="{checksum}">{text}</Data></Key></KeyFile>\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (None, "is not there"),
+        (b"", "is empty"),
+        (key_file_text(checksum="00000000").encode(), "is damaged"),
+        (key_file_text(text="0" * 63).encode(), "is damaged"),
+    ],
+)
+@pytest.mark.parametrize("name", ["secrets.kdbx", "new.kdbx"])
+def test_a_key_file_that_has_no_key(tmp_path, path, quick, data, reason, name):
+    """It is the key file that is wrong, not the database; and none is made that nobody else could open."""
+    if data is not None:
+        (tmp_path / "a.key").write_bytes(data)
+    provider = KeePassSecretProvider(tmp_path / name, PASSWORD, key_file=tmp_path / "a.key")
+    for call in (lambda: provider.get_secret("a"), lambda: provider.set_secret("a", "1"), provider.diagnose):
+        with pytest.raises(ConfigurationError, match=rf"the key file \S+ {reason}"):
+            call()
+    assert path.read_bytes() == quick
+    assert not (tmp_path / "new.kdbx").exists()
+
+
+@needs_keepassxc
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        bytes(range(32)),
+        b"0123456789abcdef" * 4,
+        b"0123456789ABCDEF" * 4 + b"\n",
+        b"any text",
+        key_file_text(text=f"\n  {'00000000 ' * 4}\n  {'00000000 ' * 4}\n").encode(),
+        key_file_text("1.00", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").encode(),
+        b"<a>another kind of XML</a>",
+    ],
+    ids=["made by it", "32 bytes", "hexadecimal", "and a line end", "hashed", "XML 2.0", "XML 1.0", "XML"],
+)
+def test_key_files_of_keepassxc(tmp_path, path, data):
+    key_file = tmp_path / "a.key"
+    if data is not None:
+        key_file.write_bytes(data)
+    command = ["keepassxc-cli", "db-edit", "-q", "--set-key-file", str(key_file), str(path)]
+    subprocess.run(command, input=f"{PASSWORD}\n", capture_output=True, text=True, check=True)
+    xc(path, "add", "-k", str(key_file), "-p", "theirs", given="one\none\n")
+    with KeePassSecretProvider(path, PASSWORD, key_file=key_file) as provider:
+        assert provider.get_secret("theirs") == "one"
+        provider.set_secret("ours", "two")
+    assert xc(path, "show", "-k", str(key_file), "-s", "-a", "Password", "ours") == "two\n"
 
 
 @pytest.mark.parametrize("data", [b"", b"hunter2 is text", b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5"])

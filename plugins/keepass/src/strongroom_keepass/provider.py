@@ -197,6 +197,7 @@ class KeePassSecretProvider(BaseProvider):
     def diagnose(self) -> dict[str, str]:
         """Return what `strongroom doctor` shows."""
         with self._lock:
+            self._check_key_file()
             if status_of(self._path) is None:
                 return {"file": f"{self._path} is not there; the first write makes it"}
             database = self._read()
@@ -268,6 +269,7 @@ class KeePassSecretProvider(BaseProvider):
                 pass  # another program derives another key for each file that it writes
             except Exception as error:  # noqa: BLE001  # whatever a damaged file makes of its parser
                 raise self._error(error) from None
+        self._check_key_file()
         try:
             opened = PyKeePass(io.BytesIO(data), **self._credentials())
             self._derived = opened.transformed_key
@@ -294,14 +296,6 @@ class KeePassSecretProvider(BaseProvider):
                 provider=self.type_name,
                 hint="check both: a database that has a key file needs it beside the password",
             )
-        if isinstance(error, FileNotFoundError):
-            return ConfigurationError(
-                f"keepass: there is no key file {self._key_file}",
-                provider=self.type_name,
-                hint="correct key_file",
-            )
-        if isinstance(error, OSError):
-            return file_error(error, f"read {self._key_file or self._path}", provider=self.type_name)
         if kind == "HeaderChecksumError" and "Not a KeePass" in str(error):
             return ConfigurationError(
                 f"keepass: {self._path} is not a KeePass database",
@@ -319,13 +313,39 @@ class KeePassSecretProvider(BaseProvider):
         with forks_wait():
             from pykeepass import PyKeePass
             from pykeepass.pykeepass import BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD
+        self._check_key_file()
         opened = PyKeePass(BLANK_DATABASE_LOCATION, BLANK_DATABASE_PASSWORD)
         opened.password = self._password
         if self._key_file is not None:
-            if not self._key_file.exists():
-                raise self._error(FileNotFoundError())
             opened.keyfile = str(self._key_file)
         return opened
+
+    def _check_key_file(self) -> None:
+        """Make sure that there is a key in the key file, as KeePassXC does.
+
+        Raises:
+            ConfigurationError: It is not there, is empty, or is damaged: an XML file whose hash is another.
+        """
+        if self._key_file is None:
+            return
+        with forks_wait():
+            from pykeepass.kdbx_parsing.common import compute_key_composite
+        hint = "correct key_file"
+        try:
+            if not (data := self._key_file.read_bytes()):
+                reason, hint = "is empty", "put back a copy of it, or correct key_file"
+            else:
+                compute_key_composite(keyfile=io.BytesIO(data))
+                return
+        except FileNotFoundError:
+            reason = "is not there"
+        except OSError as error:
+            raise file_error(error, f"read {self._key_file}", provider=self.type_name) from None
+        except Exception:  # noqa: BLE001  # whatever a damaged one makes of its parser
+            reason, hint = "is damaged", "put back a copy of it"
+        raise ConfigurationError(
+            f"keepass: the key file {self._key_file} {reason}", provider=self.type_name, hint=hint
+        )
 
     # --- writing ---
 
