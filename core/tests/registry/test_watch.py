@@ -629,6 +629,34 @@ def test_what_a_source_read_before_a_comparison_and_tells_after_it_is_passed_ove
     assert told[1:] == [[("a", "set", changes[0].version)] for changes in provider.late]
 
 
+@pytest.mark.parametrize("last", ["set", "deleted"])
+def test_what_changes_as_a_watch_begins_and_is_told_late_by_the_source_is_passed_over(last):
+    """It was there before the watch knew the state to compare with, which was newer already."""
+
+    class Busy(Late):
+        def subscribe_changes(self, callback):
+            made = super().subscribe_changes(callback)
+            for value in ("2", "3"):
+                self.set_secret("a", value)
+                self.set_secret(f"new/{value}", value)
+            if last == "deleted":
+                self.delete_secret("a")
+            return made
+
+    provider = Busy(secrets={"a": "1", "b": "1"})
+    driven = Driven(provider, "/")
+    for changes in provider.late:
+        provider.callback(changes)
+        assert driven.pass_seconds(1) == []
+    provider.late.clear()
+    for key, value in (("a", "4"), ("a", "5"), ("b", "2"), ("b", "3"), ("new/2", "4")):
+        provider.set_secret(key, value)
+    for changes in provider.late:
+        provider.callback(changes)
+    told = driven.pass_seconds(1)
+    assert told == [[(one.key, "set", one.version)] for changes in provider.late for one in changes]
+
+
 def test_what_a_source_tells_of_a_newer_version_than_was_compared_is_told_once():
     """Also where it never tells the one that was compared, since it read one that came after it."""
     provider = Late(secrets={"a": "1"})

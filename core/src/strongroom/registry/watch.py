@@ -378,6 +378,9 @@ class Watch(ProcessBound):
     # --- comparing ---
 
     def _compare_all(self, group: WatchedGroup) -> None:
+        if group.believed and not group.known and not group.subscriptions:
+            # What changes between this and the comparison the source may tell late: `_note` sees which that is.
+            group.marks = self._marks_of(group, keys_of(group))
         self._subscribe(group)
         group.rescan = False
         try:
@@ -415,7 +418,7 @@ class Watch(ProcessBound):
                     group.marks[key] = after
                 if group.believed and not group.by_value:
                     # What the source read before this was found, it may tell only now.
-                    if before != after and group.known:
+                    if before != after:
                         group.doubted.setdefault(key, "")
                     if key in group.doubted and group.doubted[key] == after:
                         del group.doubted[key]
