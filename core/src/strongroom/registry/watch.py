@@ -379,7 +379,7 @@ class Watch(ProcessBound):
 
     def _compare_all(self, group: WatchedGroup) -> None:
         if group.believed and not group.known and not group.subscriptions:
-            # What changes between this and the comparison the source may tell late: `_note` sees which that is.
+            # What changes before the comparison the source may tell late: `_note` sees which that is.
             group.marks = self._marks_of(group, keys_of(group))
         self._subscribe(group)
         group.rescan = False
