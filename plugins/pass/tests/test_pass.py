@@ -88,10 +88,10 @@ def test_what_is_not_a_store(tmp_path):
             call()
 
 
-def fake(tmp_path, script):
+def fake(tmp_path, script, name="program"):
     (tmp_path / "store").mkdir()
     (tmp_path / "store/a.gpg").write_text("x")
-    program = tmp_path / "program"
+    program = tmp_path / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
     return PassSecretProvider(tmp_path / "store", program=str(program), timeout=5)
@@ -137,6 +137,32 @@ def test_doctor_opens_a_secret_and_finds_that_there_is_no_program(tmp_path):
     (tmp_path / "program").unlink()
     with pytest.raises(ConfigurationError, match="there is no program"):
         provider.diagnose()
+
+
+def test_another_program_of_the_name_gopass(tmp_path):
+    """Debian's package 1.5 says that it stored what it did not: it is used for nothing."""
+    provider = fake(tmp_path, f'test "$1" != --version && echo "$*" >> {tmp_path}/done', "gopass")
+    (tmp_path / "store/.gpg-id").write_text("0123ABCD")
+    for call in (
+        lambda: provider.get_secret("a"),
+        lambda: provider.set_secret("a", "1"),
+        lambda: provider.delete_secret("a"),
+        provider.diagnose,
+    ):
+        with pytest.raises(ConfigurationError, match="another program") as caught:
+            call()
+        assert "Debian" in caught.value.hint
+    (tmp_path / "store/a.gpg").unlink()
+    with pytest.raises(ConfigurationError, match="another program"):
+        provider.diagnose()
+    assert not (tmp_path / "done").exists()
+
+
+def test_gopass_is_tried_once(tmp_path):
+    provider = fake(tmp_path, f'echo "$1" >> {tmp_path}/done', "gopass")
+    assert provider.get_secrets(["a", "b"]) == {"a": ""}
+    provider.get_secret("a")
+    assert (tmp_path / "done").read_text().split() == ["--version", "show", "show"]
 
 
 def test_a_program_that_waits(tmp_path):

@@ -85,6 +85,7 @@ class PassSecretProvider(BaseProvider):
         self._program = program
         self._whole = bool(whole)
         self._timeout = timeout
+        self._tried: str | None = None
 
     def address(self) -> dict[str, str | bool | None]:
         """Return what decides which secret is meant."""
@@ -157,6 +158,8 @@ class PassSecretProvider(BaseProvider):
                 provider=self.type_name,
                 hint="install it, or give its whole path",
             )
+        else:
+            self._usable("try", "the program")
         return {
             "store": str(self._store()),
             "program": self._found(),
@@ -342,10 +345,27 @@ class PassSecretProvider(BaseProvider):
         given: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> Ended:
-        ended = self._ended([self._found(), *words], doing, key, given, variables)
+        ended = self._ended([self._usable(doing, key), *words], doing, key, given, variables)
         if ended.code == 0:
             return ended
         raise self._error(ended, doing, key, given)
+
+    def _usable(self, doing: str, key: str) -> str:
+        """Return the program, once it is sure that its commands are those of `pass`.
+
+        Debian's package gopass is another program: it opens an editor for a value of several lines, and says
+        that it has stored it where it stored an empty one for want of a terminal.
+        """
+        program = self._found()
+        if Path(program).name.startswith("gopass") and program != self._tried:
+            if self._ended([program, "--version"], doing, key).code != 0:
+                raise ConfigurationError(
+                    f"pass: {show_key(program)} is another program of the name gopass",
+                    provider=self.type_name,
+                    hint="install pass, or the gopass of gopass.pw; Debian's package gopass is another one",
+                )
+            self._tried = program
+        return program
 
     def _ended(
         self,
