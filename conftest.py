@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import tomllib
 import warnings
 from collections import Counter
@@ -75,11 +76,13 @@ from skipped_time import SkippedTime  # noqa: E402  # as above
 from warm_command import warm_command  # noqa: E402
 
 DURATIONS = Path(__file__).parent / ".cache" / "durations.json"
+TOO_LATE = "no time is left for it"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order that SEED decides")
+    parser.addoption("--for-seconds", type=float, help="leave out what begins later after a worker's first")
     if not pluginmanager.has_plugin("cacheprovider"):
         parser.addini("cache_dir", "where the cache is, which -p no:cacheprovider does without")
 
@@ -180,6 +183,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
         gc.freeze()
 
 
+_began: list[float] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    seconds = item.config.option.for_seconds
+    if seconds is not None:
+        _began.append(time.monotonic())
+        if _began[-1] - _began[0] > seconds:
+            pytest.skip(TOO_LATE)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
@@ -204,9 +219,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         counts = {name: len(stats.get(name, ())) for name in OUTCOMES}
         Path(path).write_text(json.dumps(counts))
     took: dict[str, float] = {}
+    left_out = [report.nodeid for report in stats.get("skipped", ()) if TOO_LATE in str(report.longrepr)]
+    if left_out:
+        terminalreporter.write_line(
+            f"{len(left_out)} tests were left out: their time was over. `make unit` has all"
+        )
+    cut_short = {node.partition("::")[0] for node in left_out}
     for report in (report for name in ("", *OUTCOMES) for report in stats.get(name, ())):
         module = report.nodeid.partition("::")[0]
-        took[module] = round(took.get(module, 0) + getattr(report, "duration", 0), 3)
+        if module not in cut_short:
+            took[module] = round(took.get(module, 0) + getattr(report, "duration", 0), 3)
     known: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.is_file() else {}
     DURATIONS.parent.mkdir(exist_ok=True)
     DURATIONS.write_text(json.dumps(known | took))

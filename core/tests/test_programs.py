@@ -57,9 +57,9 @@ def test_a_program_that_cannot_be_started(command, expected):
         run_program(command, Deadline(5), provider="t")
 
 
-def test_a_folder_that_is_not_there():
+def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match="its folder is not there") as caught:
-        run_program(["true"], Deadline(5), provider="t", folder="/nowhere")
+        run_program(["true"], Deadline(5), provider="t", folder=str(tmp_path / "nowhere"))
     assert "folder" in caught.value.hint
 
 

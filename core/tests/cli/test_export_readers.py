@@ -128,7 +128,7 @@ VALUES = [
         "\0",
     ),
 ]
-ENV = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+ENV = {"PATH": os.environ["PATH"], "HOME": "/dev/null", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 PRINT = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
 
 

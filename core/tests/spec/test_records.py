@@ -22,6 +22,7 @@ from strongroom.spec.loader import load_plan
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import ComponentPlan, Part, PipelinePlan, Plan
 from strongroom.spec.recalling import Members, plan_of
+from strongroom.spec.trust import state_folder
 
 SECRET = "hunter2-s3cret-of-the-spec"
 SPEC = f"""\
@@ -482,6 +483,22 @@ def test_a_spec_in_a_folder_that_moved_is_another_one(folder):
     assert records.recall(spec, None) is None
     load_plan(spec)
     assert recalled_plan(spec).pipelines["a"].provider.prepare(None)["file_path"] == moved / "s.enc"
+
+
+def test_a_home_that_is_not_there_is_not_made(folder, monkeypatch):
+    absent = folder / "nonexistent"
+    monkeypatch.setenv("HOME", str(absent))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    spec = write(PLAIN)
+    load_plan(spec)
+    assert records.recall(spec, None) is None
+    assert state_folder() is None
+    assert not absent.exists()
+    absent.mkdir()
+    load_plan(spec)
+    assert records.recall(spec, None) is not None
+    assert state_folder() == str(absent / ".local/state/strongroom")
 
 
 def test_without_a_place_for_records_nothing_is_remembered(folder, monkeypatch):

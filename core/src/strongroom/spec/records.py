@@ -242,5 +242,7 @@ def _folder() -> str | None:
     """Return where records are kept: None for a user without a home, never a place in the current folder."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base and os.environ.get("HOME") != "":  # an empty one would make it the root folder
-        base = os.path.expanduser("~/.cache")
+        home = os.path.expanduser("~")
+        # A home that is not there, as system users have one, is not made.
+        base = f"{home}/.cache" if os.path.isdir(home) else ""
     return f"{base}/strongroom/specs/" if os.path.isabs(base) else None

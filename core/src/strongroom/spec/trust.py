@@ -237,6 +237,8 @@ def state_folder() -> str | None:
     """Return the user's state folder: None without a home, never a place in the current folder."""
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base) and os.environ.get("HOME") != "":
-        own = "~/Library/Application Support" if sys.platform == "darwin" else "~/.local/state"
-        base = os.path.expanduser(own)
+        own = "Library/Application Support" if sys.platform == "darwin" else ".local/state"
+        home = os.path.expanduser("~")
+        # A home that is not there, as system users have one, is not made.
+        base = f"{home}/{own}" if os.path.isdir(home) else ""
     return f"{base}/strongroom" if os.path.isabs(base) else None
