@@ -74,15 +74,31 @@ def frozen(cls: type[T]) -> type[T]:
     }
     rebuilt: Any = type(cls.__name__, cls.__bases__, namespace)
     rebuilt.__qualname__ = cls.__qualname__
-    source = _source(members)
-    known = {"_put": object.__setattr__, "_missing": _MISSING, "_given": members, "_cls": rebuilt}
-    exec(source, known)  # noqa: S102  # as dataclasses do: names of members alone
-    for name in ("__init__", "__eq__", "__hash__"):
-        function: Any = known[name]
-        function.__qualname__ = f"{cls.__qualname__}.{name}"
-        function.__module__ = cls.__module__
-        setattr(rebuilt, name, function)
+    for name, source in (("__init__", _init_source), ("__eq__", _eq_source), ("__hash__", _hash_source)):
+        setattr(rebuilt, name, _CompiledAtUse(rebuilt, name, members, source))
     return rebuilt  # type: ignore[no-any-return]  # the class, made again
+
+
+class _CompiledAtUse:
+    """Stands for a method of a class until somebody looks for it, then takes its own place.
+
+    The compiler takes as long for the methods of one class as an import of three modules, and few of the
+    classes that are imported are made use of by a call that reads one secret.
+    """
+
+    def __init__(
+        self, owner: Any, name: str, members: dict[str, _Member], source: Callable[[dict[str, _Member]], str]
+    ) -> None:
+        self._owner, self._name, self._members, self._source = owner, name, members, source
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        known: dict[str, Any] = {"_put": object.__setattr__, "_missing": _MISSING, "_given": self._members}
+        exec(self._source(self._members), known)  # noqa: S102  # as dataclasses do: names of members alone
+        function = known[self._name]
+        function.__qualname__ = f"{self._owner.__qualname__}.{self._name}"
+        function.__module__ = self._owner.__module__
+        setattr(self._owner, self._name, function)
+        return function if instance is None else function.__get__(instance, owner)
 
 
 def replaced(thing: T, **changes: Any) -> T:
@@ -92,8 +108,10 @@ def replaced(thing: T, **changes: Any) -> T:
     return cast("T", made(**(members | changes)))
 
 
-def _source(members: dict[str, _Member]) -> str:
-    """Return the methods that are made for a class of its own, for they are on fast ways."""
+# The methods that are made for each class on its own, for they are on fast ways.
+
+
+def _init_source(members: dict[str, _Member]) -> str:
     parameters, lines = ["self"], []
     for name, one in members.items():
         if one.factory is not None:
@@ -104,18 +122,25 @@ def _source(members: dict[str, _Member]) -> str:
         else:
             parameters.append(name)
         lines.append(f"    _put(self, {name!r}, {name})")
-    mine = "".join(f"self.{name}, " for name in members)
+    return "\n".join([f"def __init__({', '.join(parameters)}):", *(lines or ["    pass"])])
+
+
+def _eq_source(members: dict[str, _Member]) -> str:
     theirs = "".join(f"other.{name}, " for name in members)
     return "\n".join([
-        f"def __init__({', '.join(parameters)}):",
-        *(lines or ["    pass"]),
         "def __eq__(self, other):",
         "    if other.__class__ is not self.__class__:",
         "        return NotImplemented",
-        f"    return ({mine}) == ({theirs})",
-        "def __hash__(self):",
-        f"    return hash(({mine}))",
+        f"    return ({_mine(members)}) == ({theirs})",
     ])  # fmt: skip
+
+
+def _hash_source(members: dict[str, _Member]) -> str:
+    return f"def __hash__(self):\n    return hash(({_mine(members)}))"
+
+
+def _mine(members: dict[str, _Member]) -> str:
+    return "".join(f"self.{name}, " for name in members)
 
 
 def _repr_of(shown: list[str]) -> Callable[[Any], str]:

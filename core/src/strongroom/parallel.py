@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar
 
 from strongroom._forks import Lock, Take, forks_wait, never_collect, renew_after_fork
@@ -124,6 +123,9 @@ def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]
     """
     if len(keys) <= 1 or most == 1:
         return [read(key) for key in keys]
+    with forks_wait():
+        from queue import SimpleQueue
+
     waiting = deque(enumerate(keys))
     done: SimpleQueue[tuple[int, T | None, BaseException | None]] = SimpleQueue()
 

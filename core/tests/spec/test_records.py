@@ -577,5 +577,30 @@ def test_frozen_classes_are_dataclasses_to_others():
         _Sample()
 
 
+def test_a_frozen_class_compiles_no_method_before_it_is_used_and_each_only_once():
+    import inspect
+
+    @frozen
+    class Late:
+        name: str
+
+    class Heir(Late):
+        __slots__ = ()
+
+    def compiled():
+        return {name for name in ("__init__", "__eq__", "__hash__") if inspect.isfunction(vars(Late)[name])}
+
+    assert compiled() == set()
+    one = Heir("n")
+    assert compiled() == {"__init__"}  # where it was found, not in the class that was asked
+    assert "__init__" not in vars(Heir)
+    kept = vars(Late)["__init__"]
+    assert one == Heir("n") != Late("n")
+    assert {Late("n"): 1}[Late("n")] == 1
+    assert compiled() == {"__init__", "__eq__", "__hash__"}
+    assert vars(Late)["__init__"] is kept
+    assert list(inspect.signature(Late).parameters) == ["name"]
+
+
 def test_the_samples_are_specs(folder):
     assert yaml.safe_load(generated(random.Random(1)))["version"] == 1

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths.user_home import expanded
-from strongroom.spec import references
-from strongroom.spec.rules import UnfitError, fitted
-from strongroom.spec.secret_plan import Position, SecretPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
     from strongroom.spec.records import Recalled
     from strongroom.spec.references import Reference
+    from strongroom.spec.secret_plan import SecretPlan
 
     ReadSecret = Callable[[Reference], str]
 
@@ -77,6 +75,8 @@ def folder_of(path: str) -> Path:
 
 def declared(recalled: Recalled) -> dict[str, SecretPlan]:
     """Return what a record declares, by name."""
+    from strongroom.spec.secret_plan import Position, SecretPlan
+
     source = str(Path(recalled.spec.path))
     placeholders = tuple(map(recalled.slice, recalled.data["placeholders"]))
     secrets: dict[str, SecretPlan] = {}
@@ -102,6 +102,7 @@ def plain(recalled: Recalled, written: list[Any]) -> Any:
 
 def _pipeline(record: dict[str, Any], source: str, options: Options) -> PipelinePlan:
     from strongroom.spec.plan import FallbackPlan, PipelinePlan
+    from strongroom.spec.secret_plan import Position
 
     provider, fallback = record["provider"], record["fallback"]
     return PipelinePlan(
@@ -122,6 +123,7 @@ def _components(
 
 def _component(record: dict[str, Any], source: str, options: Options) -> ComponentPlan:
     from strongroom.spec.plan import ComponentPlan
+    from strongroom.spec.secret_plan import Position
 
     return ComponentPlan(
         kind=record["kind"],
@@ -168,7 +170,7 @@ class Options:
         """Return the arguments of a component's factory."""
         try:
             return self.filled(record, read_secret)
-        except (UnfitError, references.UnresolvedError, references.BadReferenceError):
+        except _unfit():
             pass  # reported below
         for component in _all_components(self._load()):
             if component.path == record["path"] and component.prepare is not None:
@@ -183,7 +185,7 @@ class Options:
             UnresolvedError: A reference leads nowhere.
         """
         if record["options"] is None:
-            raise UnfitError
+            raise _unfit()[0]
         return {name: self._value(one, read_secret) for name, one in record["options"].items()}
 
     def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
@@ -195,7 +197,9 @@ class Options:
         """
         for one in components(data, used):
             if not one["reads"] and (one["options"] is None or has_references(one)):
-                self.filled(one, references.no_secret)
+                from strongroom.spec.references import no_secret
+
+                self.filled(one, no_secret)
 
     def _value(self, written: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
         kind, value, *more = written
@@ -216,6 +220,9 @@ class Options:
             found = {name: self._value(one, read_secret) for name, one in value.items()}
             return Members({name: str(one) if isinstance(one, str) else one for name, one in found.items()})
         if kind == "reference":
+            from strongroom.spec import references
+            from strongroom.spec.rules import fitted
+
             sources = references.ReferenceSources(os.environ, self.folder, read_secret)
             written_text = self._recalled.slice(value)
             found = self._placed(fitted(references.resolve(written_text, sources), *more))
@@ -226,7 +233,7 @@ class Options:
 
             inner = self.filled(value, read_secret)
             return Part(value["type"], value["factory"], inner, frozenset(value["public"]), _decides(value))
-        raise UnfitError
+        raise _unfit()[0]
 
     def _placed(self, value: Any) -> Any:
         if isinstance(value, Path):
@@ -234,8 +241,16 @@ class Options:
                 return Path(os.path.normpath(self.folder / expanded(value)))
             except ConfigurationError:  # a `~` of a user without a home
                 pass
-            raise UnfitError
+            raise _unfit()[0]
         return value
+
+
+def _unfit() -> tuple[type[ValueError], ...]:
+    """Return the errors for what does not fit, `UnfitError` first; only references can lead to one."""
+    from strongroom.spec.references import BadReferenceError, UnresolvedError
+    from strongroom.spec.rules import UnfitError
+
+    return UnfitError, UnresolvedError, BadReferenceError
 
 
 def components(data: Mapping[str, Any], used: Collection[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,7 @@ from strongroom.spec.records import (
     seal,
     seal_key,
     state_of,
+    text_of,
 )
 from strongroom.spec.secret_plan import SecretPlan
 
@@ -120,7 +121,7 @@ class _Writer:
 
     def __init__(self, plan: Plan, spec: SpecBytes, components: ComponentNodes) -> None:
         self.plan = plan
-        self.text = spec.data.decode("utf-8-sig")
+        self.text = text_of(spec.data)
         self.components = components
         self.lines = [0, *(at.end() for at in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", self.text))]
         self.modules: dict[str, list[int]] = {}

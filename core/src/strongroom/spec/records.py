@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from strongroom.spec.found import FoundSpec
 
 
-__all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal"]
+__all__ = ["MAX_RECORD_BYTES", "Recalled", "SpecBytes", "place_of", "read_spec", "recall", "seal", "text_of"]
 
 _FORMAT: Final = "4"
 _MAX_SPEC_BYTES: Final = 1 << 20
@@ -70,7 +70,7 @@ class Recalled:
 
     def __init__(self, spec: SpecBytes, profile: str | None, data: dict[str, Any]) -> None:
         self.spec, self.profile, self.data = spec, profile, data
-        self.text = spec.data.decode("utf-8-sig")
+        self.text = text_of(spec.data)
 
     def closed(self) -> bool:
         """Return whether the spec was found and is used because it is closed.
@@ -140,12 +140,17 @@ def read_spec(spec: str | os.PathLike[str] | FoundSpec) -> SpecBytes | None:
         if not regular or not (trust.all_asked() or distrust(path, status) is None):
             return None
         data = os.read(descriptor, _MAX_SPEC_BYTES + 1)
-        data.decode("utf-8-sig")
+        text_of(data)
     except (OSError, ValueError):
         return None
     finally:
         os.close(descriptor)
     return SpecBytes(path, found_spec, data, status)
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a spec; `utf-8-sig` does the same, and is a module of its own."""
+    return data.removeprefix(b"\xef\xbb\xbf").decode()
 
 
 def place_of(spec: SpecBytes, profile: str | None) -> str | None:

@@ -6,7 +6,6 @@ What a reference brings in is never looked at again: not interpolated, not parse
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +34,6 @@ __all__ = [
     "with_reference",
 ]
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -111,7 +109,7 @@ def _reference(body: str) -> Reference:
     kind, colon, rest = body.partition(":")
     if kind == "env" and colon:
         name, has_default, default = rest.partition(":-")
-        if _ENV_NAME.fullmatch(name):
+        if name.isascii() and name.isidentifier():
             return Reference("env", name, default if has_default else None)
         raise BadReferenceError("expected ${env:NAME} or ${env:NAME:-default}")
     if kind == "file" and colon:

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 __all__ = ["UnfitError", "fitted"]
 
-_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
-_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
+# Compiled at their first use: few specs have a number that a variable holds.
+_INTEGER: Final = r"-?(?:0|[1-9][0-9]{0,14})"
+_DECIMAL: Final = r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?"
 _TEXT: Final = frozenset({"text", "any"})
 
 
@@ -42,9 +43,9 @@ def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it stands in 
         return Path(text)
     if lone and "boolean" in kinds and text in {"true", "false"} and len(kinds - {"none"}) == 1:
         return text == "true"
-    if lone and kinds - {"none"} == {"integer"} and _INTEGER.fullmatch(text) and text != "-0":
+    if lone and kinds - {"none"} == {"integer"} and re.fullmatch(_INTEGER, text) and text != "-0":
         return _number(int(text), rule)
-    if lone and kinds - {"none"} == {"number"} and _DECIMAL.fullmatch(text):
+    if lone and kinds - {"none"} == {"number"} and re.fullmatch(_DECIMAL, text):
         return _number(float(text), rule)
     raise UnfitError
 
