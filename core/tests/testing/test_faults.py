@@ -164,3 +164,14 @@ def test_a_reset_by_the_server_ends_the_clients_connection():
         held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         held.close()
         assert client.recv(1024) == b""
+
+
+def test_round_trips_are_counted(proxy):
+    with connected(proxy) as client, connected(proxy) as other:
+        for number in range(3):
+            client.sendall(b"a")
+            assert client.recv(1) == b"A"
+            assert proxy.round_trips == number + 1
+        other.sendall(b"b")
+        assert other.recv(1) == b"B"
+        assert proxy.round_trips == 4

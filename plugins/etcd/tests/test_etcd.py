@@ -186,6 +186,28 @@ def test_batches_are_one_transaction(make, monkeypatch):
     assert sent == ["/v3/kv/txn"] * 2
 
 
+def test_a_hundred_keys_are_one_request_and_one_revision(make, server):
+    """Counted on the way to the cluster, which gives each transaction that writes one revision."""
+    keys = {f"app/{number}": "1" for number in range(100)}
+
+    def revision():
+        return int(server.ask("/v3/kv/range", {"key": b64("none")})["header"]["revision"])
+
+    with FaultProxy(server.port) as proxy:
+        provider = make(f"http://127.0.0.1:{proxy.port}")
+        provider.set_secrets(keys)
+        for call, requests, writes in [
+            (lambda: provider.get_secrets(keys), 1, 0),
+            (lambda: provider.set_secrets(dict.fromkeys(keys, "2")), 2, 1),  # a look, then the write
+            (lambda: provider.set_secrets({f"new/{key}": "2" for key in keys}), 2, 1),
+            (lambda: provider.describe_secrets(keys), 1, 0),
+        ]:
+            before = proxy.round_trips, revision()
+            call()
+            assert proxy.round_trips - before[0] == requests
+            assert revision() - before[1] == writes
+
+
 def test_a_batch_that_does_not_fit_writes_nothing(make):
     provider = make()
     provider.set_secret("a0", "old")

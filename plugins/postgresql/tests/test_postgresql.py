@@ -446,6 +446,31 @@ def test_each_call_is_one_statement(make, admin, schema, monkeypatch):
         assert len(sent) == 1, sent
 
 
+def test_a_batch_is_one_round_trip_and_one_transaction(make, admin, schema, url, server):
+    """Counted on the way to the server, and by the transaction that the rows name."""
+    keys = {f"app/{number}": "1" for number in range(100)}
+    with FaultProxy(server.port) as proxy:
+        provider = make(_proxied(url, server, proxy))
+        provider.set_secrets(keys)
+        provider.get_secrets(keys)
+        provider.describe_secrets(keys)  # the first time, each prepares its statement
+        for call in (
+            lambda: provider.get_secrets(keys),
+            lambda: provider.set_secrets(dict.fromkeys(keys, "2")),
+            lambda: provider.set_secrets({f"new/{key}": "2" for key in keys}),
+            lambda: provider.set_secrets(dict.fromkeys(keys, "3")),
+            lambda: provider.describe_secrets(keys),
+        ):
+            before = proxy.round_trips
+            call()
+            assert proxy.round_trips - before == 1
+        written = f"SELECT xmin::text FROM {schema}.secret WHERE name = ANY (%s)"
+        store = provider._opened
+        names = [store.sealer.name(key).name for key in keys]
+        assert len(admin.execute(written, [names]).fetchall()) == 100
+        assert len(set(admin.execute(written, [names]).fetchall())) == 1
+
+
 # --- faults ---
 
 

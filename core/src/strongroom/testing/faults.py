@@ -31,6 +31,8 @@ class FaultProxy:
         cut_after: So many bytes of requests and answers together still pass, in mode `pass`; the next byte
             resets its connection, in both directions, and makes this None: all pass again.
         connections: How many connections have been opened so far.
+        round_trips: How many times a client has begun to speak so far, first or after an answer, on all
+            connections together.
     """
 
     def __init__(self, target: int, *, latency: float = 0.0) -> None:
@@ -38,6 +40,7 @@ class FaultProxy:
         self.latency = latency
         self.cut_after: int | None = None
         self.connections = 0
+        self.round_trips = 0
         self._target = target
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
@@ -102,17 +105,21 @@ class FaultProxy:
         except OSError:  # closed in the meantime, by `close` or by the caller
             upstream.close()
             return
+        spoken = threading.Event()  # by the client, since the last answer
         for source, sink, back in ((client, upstream, False), (upstream, client, True)):
-            threading.Thread(target=self._pump, args=(source, sink, back), daemon=True).start()
+            threading.Thread(target=self._pump, args=(source, sink, back, spoken), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event) -> None:
         with contextlib.suppress(OSError):  # either side may go away at any time: that is what it is for
-            self._pass_on(source, sink, back)
+            self._pass_on(source, sink, back, spoken)
         with contextlib.suppress(OSError):  # the other side hears of a reset too
             sink.shutdown(socket.SHUT_RDWR)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+    def _pass_on(
+        self, source: socket.socket, sink: socket.socket, back: bool, spoken: threading.Event
+    ) -> None:
         while data := source.recv(65_536):
+            self._count(back, spoken)
             mode = self.mode
             if mode == "black_hole":
                 continue
@@ -135,6 +142,14 @@ class FaultProxy:
                 _reset(source)
                 _reset(sink)
                 return
+
+    def _count(self, back: bool, spoken: threading.Event) -> None:
+        if back:
+            spoken.clear()
+        elif not spoken.is_set():
+            spoken.set()
+            with self._keeping:
+                self.round_trips += 1
 
     def _passed(self, length: int) -> int:
         """Return how many of so many bytes pass, of those that `cut_after` leaves."""
