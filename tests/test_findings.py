@@ -24,7 +24,7 @@ def test_a_finding_has_its_form(path):
     assert "Guess: " in text
     assert "trap 'rm -rf \"$work\"' EXIT" in text
     assert "strongroom" not in text
-    assert "://" not in re.sub(r"http://127\.0\.0\.1|f\"http://", "", text)
+    assert "://" not in re.sub(r"(http|vault)://127\.0\.0\.1|f\"http://", "", text)
     wanted = [word for line in INSTALLS.findall(text) for word in line.split() if not word.startswith("-")]
     assert wanted
     for word in wanted:
