@@ -49,7 +49,7 @@ def rows() -> list[dict[str, Any]]:
                 *_idle(servers),
                 *_pools(servers),
                 *_changes(servers.postgres, folder),
-                *_rotations(servers.postgres, folder),
+                *_rotations(folder),
             ]
         finally:
             servers.stop()
@@ -228,7 +228,16 @@ class _Timed(PostgreSQLRotator):
         self.altered = time.perf_counter()
 
 
-def _rotations(postgres: PostgresServer, folder: Path) -> list[dict[str, Any]]:
+def _rotations(folder: Path) -> list[dict[str, Any]]:
+    """Of a server that writes to its disk as it commits, as the store does."""
+    postgres = PostgresServer("fsync=on")
+    try:
+        return _rotations_at(postgres, folder)
+    finally:
+        postgres.stop()
+
+
+def _rotations_at(postgres: PostgresServer, folder: Path) -> list[dict[str, Any]]:
     first = generate_password()
     with postgres.login("postgres", postgres.password) as admin:
         for role in ("app", "bare"):

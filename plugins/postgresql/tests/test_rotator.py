@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 
@@ -20,7 +21,13 @@ from strongroom_postgresql.userlist import remove_user, write_user
 
 KEY = "database/login"
 ROLES = ("app", "app_b")
-LOGGING = ("logging_collector=on", "log_directory=log", "log_filename=all.log", "log_statement=all")
+LOGGING = (
+    "logging_collector=on",
+    "log_directory=log",
+    "log_filename=all.log",
+    "log_statement=all",
+    "log_connections=on",
+)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +160,27 @@ def test_no_password_is_in_the_servers_log(postgres, roles, one):
     assert 'ALTER ROLE "app" PASSWORD \'SCRAM-SHA-256$4096:' in log
     assert "a-password-that-nobody-else-has" not in log
     assert postgres.password not in log
+
+
+def test_a_rotation_asks_the_server_for_no_more_than_it_needs(postgres, roles, one):
+    """Two log-ins: the administrator's, who looks and alters, and the one that tries the new password."""
+    log = postgres.folder / "data" / "log" / "all.log"
+    _, rotation = rotated(roles.first, one)
+    roles.run("SELECT 'here it begins'")
+    rotation.rotate(KEY)
+    roles.run("SELECT 'here it ends'")
+    until = time.monotonic() + 60
+    while "here it ends" not in (text := log.read_text()) and time.monotonic() < until:
+        time.sleep(0.01)  # the server writes it by a process of its own
+    text = text.partition("here it begins")[2].partition("here it ends")[0]
+    assert re.findall(r"(?:authorized: user=|statement: +|execute \S+: +)\s*(\w+)", text) == [
+        "postgres",
+        "SELECT",  # what is known of the role
+        "BEGIN",  # and the change, in one round trip
+        "app",
+        "SELECT",
+        "SELECT",  # of this test
+    ]
 
 
 def test_a_repeated_step_leaves_the_servers_verifier_as_it_is(roles, one):

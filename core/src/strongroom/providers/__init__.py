@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.providers.guard import (
         guard,
     )
+    from strongroom.providers.lasting import lasts_with_a_later_write
     from strongroom.providers.metadata import (
         ChangeKind,
         Lease,
@@ -69,6 +70,7 @@ __all__ = [
     "capabilities",
     "capability_methods",
     "guard",
+    "lasts_with_a_later_write",
     "unsupported",
     "version_is_enough",
 ]
@@ -98,6 +100,7 @@ _HOMES = {
     "capabilities": "protocols",
     "capability_methods": "protocols",
     "guard": "guard",
+    "lasts_with_a_later_write": "lasting",
     "unsupported": "base",
     "version_is_enough": "enough",
 }

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
+from strongroom.providers.lasting import lasting_with_a_later_write
 from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record
 
@@ -83,14 +85,19 @@ class HeldRecord:
         """Drop the record, whatever it says."""
         self._secret.ask(self.ledger.remove)
 
-    def claim(self, record: Record) -> Record:
+    def claim(self, record: Record, *, lasting: bool = True) -> Record:
         """Write `record` as that of this attempt, which begins it or takes it over, and return it.
+
+        Args:
+            record: What is written.
+            lasting: Whether it has to outlive a loss of power by itself, and not with the write that follows.
 
         Raises:
             ConflictError: Somebody else has written since it was read.
         """
         record = record if record.id else replace(record, id=secrets.token_hex(16))
-        self._secret.ask(self.ledger.write, record, begins=True)
+        with nullcontext() if lasting else lasting_with_a_later_write():
+            self._secret.ask(self.ledger.write, record, begins=True)
         self.in_flight = True
         return record
 
@@ -117,15 +124,16 @@ class HeldRecord:
             "step": step,
         }
 
-    def save(self, record: Record, **changes: Any) -> Record:
-        """Write the next state, held by this attempt.
+    def save(self, record: Record, *, lasting: bool = True, **changes: Any) -> Record:
+        """Write the next state, held by this attempt; `lasting` as for `claim`.
 
         Raises:
             ConflictError: Another process has gone on with, or undone, this rotation.
         """
         changed = replace(record, **{**self.holder(), **changes})
         try:
-            self._secret.ask(self.ledger.write, changed)
+            with nullcontext() if lasting else lasting_with_a_later_write():
+                self._secret.ask(self.ledger.write, changed)
         except ConflictError:
             pass
         else:
@@ -162,11 +170,16 @@ class HeldRecord:
             )
 
     def close(
-        self, record: Record, state: RotationState = "rolled_back", stale: tuple[tuple[str, str], ...] = ()
+        self,
+        record: Record,
+        state: RotationState = "rolled_back",
+        stale: tuple[tuple[str, str], ...] = (),
+        *,
+        lasting: bool = True,
     ) -> None:
-        """Drop the record; or keep of it what is to be taken away later."""
+        """Drop the record, `lasting` as for `forget`; or keep of it what is to be taken away later."""
         if not stale:
-            self.forget(record, state)
+            self.forget(record, state, lasting=lasting)
             return
         kept = Record(
             self._key,
@@ -179,15 +192,20 @@ class HeldRecord:
         self.save(kept, **released())
         self.in_flight = False
 
-    def forget(self, record: Record, state: RotationState = "rolled_back") -> None:
-        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended."""
+    def forget(self, record: Record, state: RotationState = "rolled_back", *, lasting: bool = True) -> None:
+        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended.
+
+        Where it need not be `lasting`, a loss of power may bring it back.
+        """
         self.save(
             Record(self._key, state=state, old_version=record.old_version, new_version=record.new_version),
+            lasting=False,  # the removal is the next write
             step="end",
         )
         self.in_flight = False
         try:
-            self.remove()
+            with nullcontext() if lasting else lasting_with_a_later_write():
+                self.remove()
         except BackendUnavailableError as error:
             # It says that nothing is in flight; the next look removes it.
             _log.warning(
@@ -195,6 +213,6 @@ class HeldRecord:
             )
 
 
-def released() -> dict[str, None]:
+def released() -> dict[str, Any]:
     """Return the members of a record that no attempt holds."""
     return dict.fromkeys(("attempt", "host", "held_until", "step"))

@@ -187,7 +187,8 @@ class RotationRun:
             **self._held.holder(self._next_step()),
         )
         self._look, self._fresh = look, True
-        return self._held.claim(record)
+        # Before the target system is touched a version is staged, which makes the claim last.
+        return self._held.claim(record, lasting=not self._stages())
 
     def adopt(self, record: Record) -> Record:
         """Take over what `found` returned, so that nobody else does at the same time.
@@ -303,7 +304,7 @@ class RotationRun:
             if version is not None:
                 self._secret.remember(version, record.new)
                 changes = {"new_version": version, "new": None}
-        if self._fresh and self._settings.apply is not None:
+        if self._fresh and self._settings.apply is not None and (changes or not self._stages()):
             return replace(record, **changes)  # the claim keeps others away; `applied` writes it down
         if self._settings.apply is not None:
             changes |= {"begun": True}
@@ -374,7 +375,10 @@ class RotationRun:
     def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
         if self._settings.apply is None and self._settings.verify is None:
             return replace(record, state=state)  # nothing has happened that must not happen twice
-        return self._held.save(record, state=state, step=step, error=None, failures=0, retry_at=None)
+        # A loss of power may take it: what comes before is done again, and promoting makes it last.
+        return self._held.save(
+            record, lasting=False, state=state, step=step, error=None, failures=0, retry_at=None
+        )
 
     def _promoted(self, record: Record) -> Record:
         """Return `record` with the version of the new value, which readers get by then."""
@@ -450,7 +454,8 @@ class RotationRun:
         else:
             if self._settings.rotator is not None and self._system.retirer() is not None:
                 self._system.retire(record, self._new(record), record.old)
-            self._held.close(record, "current", self._still_stale(record))
+            # After a loss of power it may be in flight, which its resumption only ends.
+            self._held.close(record, "current", self._still_stale(record), lasting=False)
         state: RotationState = "rolled_back" if record.undoes else "current"
         return RotationResult(
             self._key, state, record.old_version, record.new_version, self._settings.clock()

@@ -20,6 +20,7 @@ __all__ = [
     "create_schema",
     "format_of",
     "set_format",
+    "sync_commits",
     "transaction",
     "use_log",
 ]
@@ -107,6 +108,11 @@ def _open(path: Path, mode: str, timeout: float, *, alone: bool = False) -> sqli
 def _in_uri(path: str) -> str:
     # The three steps that SQLite's page on URI file names asks for; urllib takes long to load.
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def sync_commits(cursor: sqlite3.Cursor, *, each: bool) -> None:
+    """Let each commit of a connection sync the log, or leave that to the next commit that does."""
+    cursor.execute(f"PRAGMA synchronous={'FULL' if each else 'NORMAL'}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from strongroom.errors import ReadOnlyError
 from strongroom.parallel import SingleEntryLock, Take
+from strongroom.providers import lasts_with_a_later_write
 
 from strongroom_file import files
 from strongroom_file.errors import SQLITE_ERRORS, translate, translated
@@ -282,6 +283,7 @@ class Session:
 
     _data_version = -1
     _wrote = False
+    _synced = True
 
     @staticmethod
     def _root_body(cursor: sqlite3.Cursor) -> bytes:
@@ -335,6 +337,10 @@ class Session:
                 raise StaleSessionError
             try:
                 cursor = self._write_cursor()
+                synced = not lasts_with_a_later_write()
+                if synced != self._synced:
+                    database.sync_commits(cursor, each=synced)
+                    self._synced = synced
                 with database.transaction(cursor):
                     self.look()
                     body = self._root_body(cursor)
@@ -352,6 +358,7 @@ class Session:
             self.look()  # another file in the store's place is opened by another session
             self._writer = database.connect(self.path, self.timeout)
             self._writing_cursor = self._writer.cursor()
+            self._synced = True
         return self._writing_cursor
 
     def _publish(self, state: VerifiedState, keys: Iterable[str]) -> None:
