@@ -64,11 +64,14 @@ def test_a_distribution_is_in_every_list(folder):
 
 
 def test_one_that_is_new_is_told_where_to_enter_itself(tmp_path):
-    folder = tmp_path / "acme"
-    (folder / "src" / "strongroom_acme").mkdir(parents=True)
+    name = "acme"
+    while (ROOT / "plugins" / name).exists() or f"{name}-sdk" in PINS:  # somebody tries the page on plugins
+        name += "x"
+    folder = tmp_path / name
+    (folder / "src" / f"strongroom_{name}").mkdir(parents=True)
     (folder / "pyproject.toml").write_text(
-        '[project]\nname = "strongroom-acme"\ndependencies = ["strongroom-core>=0.1", "acme-sdk>=2"]\n'
-        '[project.entry-points.strongroom]\nacme = "strongroom_acme.plugin"\n'
+        f'[project]\nname = "strongroom-{name}"\ndependencies = ["strongroom-core>=0.1", "{name}-sdk>=2"]\n'
+        f'[project.entry-points.strongroom]\n{name} = "strongroom_{name}.plugin"\n'
     )
     lines = list(missing(folder))
     assert {line.partition(",")[0].partition(":")[0] for line in lines} == {

@@ -6,9 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
+import strongroom
+from packaging.metadata import Metadata
+from packaging.version import Version
 from strongroom.errors import ConfigurationError
 from strongroom.plugins.scaffold import create_plugin
 
@@ -37,6 +42,9 @@ def test_it_is_a_whole_distribution(plugin):
     files = {str(path.relative_to(plugin)) for path in plugin.rglob("*") if path.is_file()}
     module = "src/strongroom_acme_vault"
     assert files == {
+        ".gitignore",
+        "CHANGELOG.md",
+        "LICENSE",
         "README.md",
         "pyproject.toml",
         "tests/test_plugin.py",
@@ -47,6 +55,46 @@ def test_it_is_a_whole_distribution(plugin):
     assert not [
         path for path in plugin.rglob("*") if path.is_file() and re.search("@[A-Z]+@", path.read_text())
     ]
+
+
+def test_what_it_builds_is_what_an_index_takes(plugin, tmp_path):
+    """Archives with the licence and the tests, and metadata in which a strict reader finds no fault."""
+    run(
+        sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", plugin,
+        cwd=tmp_path,
+    )  # fmt: skip
+    wheel = tmp_path / "dist/strongroom_acme_vault-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        text = archive.read("strongroom_acme_vault-0.1.0.dist-info/METADATA")
+    module = "strongroom_acme_vault"
+    assert {f"{module}/py.typed", f"{module}/provider.py"} <= names
+    assert f"{module}-0.1.0.dist-info/licenses/LICENSE" in names
+    assert not [name for name in names if "test" in name or "template" in name]
+    with tarfile.open(tmp_path / "dist/strongroom_acme_vault-0.1.0.tar.gz") as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tests/test_provider.py"} <= held
+    metadata = Metadata.from_email(text)  # which raises for each field that is not as the standards say
+    assert metadata.license_expression == "Apache-2.0"
+    assert metadata.description_content_type == "text/markdown"
+    assert metadata.description == (plugin / "README.md").read_text()
+    [core] = [need for need in metadata.requires_dist if need.name == "strongroom-core"]
+    assert Version(strongroom.__version__) in core.specifier
+    assert Version("99") not in core.specifier
+    assert (plugin / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_what_its_tests_leave_is_not_committed(plugin):
+    run("git", "init", "-q", ".", cwd=plugin)
+    for name in ("dist/a.whl", ".venv/bin/python", "tests/__pycache__/a.pyc", "secrets.db"):
+        (plugin / name).parent.mkdir(parents=True, exist_ok=True)
+        (plugin / name).touch()
+    told = run("git", "status", "--porcelain", "-uall", cwd=plugin).split()[1::2]
+    assert set(told) == {
+        str(path.relative_to(plugin))
+        for path in plugin.rglob("*")
+        if path.is_file() and not {".git", "dist", ".venv", "__pycache__", "secrets.db"} & set(path.parts)
+    }
 
 
 def test_it_is_formatted_and_linted_as_this_repository(plugin):

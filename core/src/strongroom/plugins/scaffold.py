@@ -13,6 +13,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from strongroom._version import __version__
 from strongroom.errors import ConfigurationError
 
 __all__ = ["create_plugin"]
@@ -39,6 +40,7 @@ def create_plugin(name: str, folder: Path) -> Path:
         "@NAME@": name,
         "@MODULE@": module,
         "@CLASS@": "".join(part[:1].upper() + part[1:] for part in name.split("-")),
+        "@CORE@": _this_core(),
     }
     failure: ConfigurationError | None = None
     try:
@@ -53,6 +55,12 @@ def create_plugin(name: str, folder: Path) -> Path:
     if failure is not None:
         raise failure
     return target
+
+
+def _this_core() -> str:
+    """Return which versions of core the plugin takes: from this one up to the next that may break it."""
+    major, minor = map(int, __version__.split(".")[:2])
+    return f">={major}.{minor},<{f'{major}.{minor + 1}' if major == 0 else major + 1}"
 
 
 def _check_name(name: str) -> None:
