@@ -27,6 +27,7 @@ from strongroom import (
 from strongroom.cache import MemoryCacheStore
 from strongroom.errors import (
     AuditError,
+    BackendUnavailableError,
     ConfigurationError,
     ConflictError,
     InvalidKeyError,
@@ -113,6 +114,10 @@ def test_what_is_not_there_is_not_rotated(abilities):
 
 def failing(*_):
     raise ConnectionError("the database is down")
+
+
+def failing_with(text):
+    raise ConnectionError(text)
 
 
 @pytest.mark.parametrize("step", ["apply", "verify"])
@@ -605,6 +610,7 @@ def test_one_that_fails_does_not_stop_the_others_and_is_tried_again_after_a_whil
         ("b", "pending"),
         ("c", "current"),
     ]
+    assert [(one.key, one.state) for one in rotation.rotate_due()] == [("b", "pending")]
     assert rotation.rotate_due() == []
     for minutes in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440, 1440):
         before = len(tried)
@@ -618,6 +624,73 @@ def test_one_that_fails_does_not_stop_the_others_and_is_tried_again_after_a_whil
     good = SecretRotation(memory, 30, clock=clock)
     clock.pass_by(days=1)
     assert [(one.key, one.state) for one in good.rotate_due("b")] == [("b", "current")]
+
+
+@pytest.mark.parametrize("step", ["apply", "verify"])
+@pytest.mark.parametrize("again", ["rotate", "resume"])
+def test_what_a_step_says_shows_no_value_that_it_was_not_given(abilities, step, again):
+    """`verify` gets the new value alone, and its message may quote the one that still works."""
+
+    first, second = "hunter2-hunter2", "swordfish-swordfish"
+
+    def telling(*_):
+        raise ConnectionError(f"{first} works, {second} does not")
+
+    memory, lock = MemorySecretProvider(secrets={KEY: first}), MemoryCacheStore()
+    rotation = SecretRotation(backend(memory, abilities), lock=lock, **{step: telling})
+    with pytest.raises(RotationError) as caught:
+        rotation.rotate(KEY, second)
+    if again == "resume":  # a process that has read nothing yet
+        rotation = SecretRotation(backend(memory, abilities), lock=lock, **{step: telling})
+        with pytest.raises(RotationError) as caught:
+            rotation.resume(KEY)
+    (status,) = rotation.status()
+    for text in (str(caught.value), status.last_error, "".join(traceback.format_exception(caught.value))):
+        assert first not in text
+        assert second not in text
+        assert "works" in text
+
+
+def test_what_a_step_says_is_kept_back_where_its_values_cannot_be_read():
+    """Nothing could be looked for in it."""
+
+    class Failing(MemorySecretProvider):
+        down = False
+
+        def get_secret_version(self, key, version):
+            if self.down:
+                raise BackendUnavailableError("it is down")
+            return super().get_secret_version(key, version)
+
+    memory = Failing(secrets={KEY: OLD})
+
+    def verify(_key, _new):
+        memory.down = True
+        raise ConnectionError(f"{OLD} works")
+
+    with pytest.raises(RotationError, match="not live"):
+        SecretRotation(memory, verify=lambda *_: failing_with("not live")).rotate(KEY, NEW)
+    with pytest.raises(RotationError) as caught:
+        SecretRotation(memory, verify=verify).resume(KEY)
+    assert "verify failed: ConnectionError;" in str(caught.value)
+
+
+def test_the_next_due_run_resumes_what_failed_once(abilities):
+    """Whoever has mended the cause runs it right away, and is not told that there is nothing to do."""
+    if "describe_secret" not in abilities:
+        return
+    broken, memory = [True], memory_with()
+
+    def apply(_key, _old, _new):
+        if broken:
+            failing()
+
+    rotation = SecretRotation(backend(memory, abilities), apply=apply, lock=MemoryCacheStore())
+    with pytest.raises(RotationError):
+        rotation.rotate(KEY, NEW)
+    broken.clear()
+    assert [(one.key, one.state) for one in rotation.rotate_due()] == [(KEY, "current")]
+    assert memory.get_secret(KEY) == NEW
 
 
 def test_a_backend_error_of_one_key_comes_out_when_all_were_tried():

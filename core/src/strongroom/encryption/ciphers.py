@@ -15,7 +15,7 @@ import hmac
 import os
 from collections.abc import Callable
 from itertools import count
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
@@ -43,6 +43,7 @@ _TOKENS_A_KEY: Final = 1 << 20
 _KEPT: Final = 1024
 
 
+@runtime_checkable
 class Encryption(Protocol):
     """Encrypts text to text that can be stored anywhere text can."""
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["DisturbedError", "HeldRecord", "released"]
 
 _log = logging.getLogger("strongroom.rotation")
-_FIRST_RETRY: Final = timedelta(minutes=1)
+# A first failure may be tried again by the next due run: whoever mended the cause need not wait.
+_SECOND_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
 
@@ -153,8 +154,10 @@ class HeldRecord:
 
     def note(self, record: Record, message: str) -> None:
         """Write what went wrong, and that this attempt is over."""
-        wait = min(_FIRST_RETRY * 2 ** min(record.failures, _DOUBLINGS), _LAST_RETRY)
-        retry_at = (self._settings.clock() + wait).isoformat()
+        retry_at = None
+        if record.failures:
+            wait = min(_SECOND_RETRY * 2 ** min(record.failures - 1, _DOUBLINGS), _LAST_RETRY)
+            retry_at = (self._settings.clock() + wait).isoformat()
         changes = {"error": message, "failures": record.failures + 1, "retry_at": retry_at, **released()}
         try:
             self.save(record, **changes)

@@ -143,6 +143,18 @@ class Secret:
             return self.value_of(record.new_version)
         return None
 
+    def known_values(self, record: Record) -> set[str]:
+        """Return every value that `record` is about, and what else was read of the secret.
+
+        Raises:
+            StrongroomError: The value before or the new one cannot be read now.
+        """
+        known = {*self._values.values(), *(value for value, _ in record.stale)}
+        with suppress(RotationError):  # it is no longer there
+            known.add(self.old(record))
+        new = self.new(record)
+        return known if new is None else {*known, new}
+
     def observed(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
         return self._known(value)

@@ -308,8 +308,9 @@ class SecretRotation(ProcessBound):
         """Resume what is in flight, then rotate what is older than the interval.
 
         A key that fails does not stop the others: it is in flight then, and reported so. A rotation that
-        failed before is left alone until its time to be tried again has come: a minute after the first
-        failure, then twice as long each time, a day at most. What another tool has staged is left to it.
+        failed once is tried again by the next call. After that it is left alone until its time has come: a
+        minute after the second failure, then twice as long each time, a day at most. What another tool has
+        staged is left to it.
 
         Raises:
             UnsupportedOperationError: The backend does not tell how old some secret is.

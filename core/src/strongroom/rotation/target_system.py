@@ -63,7 +63,7 @@ class TargetSystem:
             with stepping(self._step(record, step, values, first=first)):
                 outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            reason = redacted_error(error, values)
+            reason = self._told(error, record, values)
         else:
             if step != "verify" or outcome is not False:
                 return
@@ -77,6 +77,14 @@ class TargetSystem:
             key=self._key,
             hint=hint,
         )
+
+    def _told(self, error: Exception, record: Record, values: tuple[str, ...]) -> str:
+        """Return what `error` says without any value of the secret, also one that the step was not given."""
+        try:
+            known = self._secret.known_values(record)
+        except StrongroomError:
+            return type(error).__name__  # what cannot be read cannot be looked for
+        return redacted_error(error, (*values, *known))
 
     def _step(self, record: Record, step: str, values: tuple[str, ...], *, first: bool) -> RotationStep:
         old = values[0] if len(values) > 1 else None
