@@ -142,6 +142,29 @@ def test_no_plan_that_is_kept_goes_through_a_table(server, schema):
             assert scanned() == before
 
 
+def test_a_write_looks_at_no_version_but_the_one_that_it_drops(server, schema):
+    """Counted in the index of the versions, where those that were dropped lately still are."""
+    url = f"{server.url()}?sslmode=disable"
+    reads = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = %s AND relname = 'version'"
+    with PostgreSQLSecretProvider(
+        url, schema=schema, encryption_key=generate_key(), max_versions=50
+    ) as provider:
+        for number in range(60):
+            provider.set_secret("key", str(number))
+        [session] = provider._backend._pool._idle
+        with server.login("postgres", server.password) as admin:
+
+            def read():
+                session.opened.execute("SELECT pg_stat_force_next_flush()")
+                return admin.execute(reads, [schema]).fetchone()[0]
+
+            before = read()
+            for number in range(20):
+                provider.set_secret("key", str(number))
+            assert read() - before <= 2 * 20
+        assert len(provider.list_versions("key")) == 50
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_no_statement_reads_what_it_is_not_about_among_a_million(server, schema, monkeypatch, is_analyzed):

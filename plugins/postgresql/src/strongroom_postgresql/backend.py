@@ -208,13 +208,16 @@ class PostgreSQLBackend:
         if len(changes) > 1:
             return self._written_together(changes, notification, deadline)
         one = changes[0]
-        dropped = array(INT8, [int8(number) for number in one.dropped])
+        drops = min(len(one.dropped), 2)
+        numbers = [int8(number) for number in one.dropped]
+        dropped = array(INT8, numbers) if drops > 1 else numbers[0] if numbers else None
         values: list[bytes | None] = [one.name, int8(one.number), int8(one.low), one.head, one.body, dropped]
         values += (self._channel, notification)
-        if one.before is None:
+        if one.before is None:  # of what is new there is nothing to drop
             rows = self._checked("write", self._sql.insert, values, deadline)
         else:
-            rows = self._checked("write", self._sql.update, [*values, one.before[-_TAG:]], deadline)
+            statement = self._sql.updates[drops]
+            rows = self._checked("write", statement, [*values, one.before[-_TAG:]], deadline)
         added, head = rows[0]
         return None if number_of(added) else {one.name: head}
 

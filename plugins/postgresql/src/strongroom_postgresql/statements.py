@@ -40,10 +40,16 @@ CREATE TABLE {schema}.lock (
 """What makes the tables, a step for each format; docs/how-to/backends/postgresql.md shows the same."""
 FORMAT: Final = len(MIGRATIONS)
 
-_SINGLE = """\
+_DROP = """\
 , dropped AS (
-    DELETE FROM {schema}.version WHERE name = $1 AND number = ANY ($6) AND EXISTS (SELECT FROM changed)
-), added AS (
+    DELETE FROM {schema}.version WHERE name = $1 AND number {which} AND EXISTS (SELECT FROM changed)
+)"""
+# A write drops nothing, or the oldest version, or now and then several. Asked for several, the server goes
+# through all versions of the secret, those included that were dropped lately: that alone took longer than the
+# rest of the write.
+_DROPS: Final = {0: "", 1: _DROP.replace("{which}", "= $6"), 2: _DROP.replace("{which}", "= ANY ($6)")}
+_SINGLE = """\
+, added AS (
     INSERT INTO {schema}.version SELECT name, $2, $5 FROM changed
     RETURNING CASE WHEN $8 <> '' THEN pg_catalog.pg_notify($7, $8) END
 )
@@ -102,20 +108,23 @@ class Statements:
             BYTEA,
             INT8,
         )
-        single = (BYTEA, INT8, INT8, BYTEA, BYTEA, INT8_ARRAY, TEXT, TEXT)
         self.insert = made(
             "insert",
             "WITH changed AS (INSERT INTO {schema}.secret VALUES ($1, $2, $3, $4)"
             " ON CONFLICT DO NOTHING RETURNING name)" + _SINGLE,
-            *single,
+            *(BYTEA, INT8, INT8, BYTEA, BYTEA, INT8, TEXT, TEXT),
         )
-        self.update = made(
-            "update",
-            "WITH changed AS (UPDATE {schema}.secret SET number = $2, low = $3, head = $4"
-            " WHERE name = $1 AND substr(head, octet_length(head) - 15) = $9 RETURNING name)" + _SINGLE,
-            *single,
-            BYTEA,
-        )
+        self.updates = {
+            drops: made(
+                f"update_{drops}",
+                "WITH changed AS (UPDATE {schema}.secret SET number = $2, low = $3, head = $4"
+                f" WHERE name = $1 AND substr(head, octet_length(head) - 15) = $9 RETURNING name){drop}"
+                + _SINGLE,
+                *(BYTEA, INT8, INT8, BYTEA, BYTEA, INT8_ARRAY if drops > 1 else INT8, TEXT, TEXT, BYTEA),
+            )
+            for drops, drop in _DROPS.items()
+        }
+        """By how many versions they drop: none, one, or as many as an array has."""
         self.write_many = made(
             "write_many",
             """\
