@@ -11,7 +11,7 @@ import pytest
 import yaml
 from strongroom import SecretProviderRegistry
 from strongroom.errors import ConfigurationError, SecretNotFoundError, SpecError, UntrustedSpecError
-from strongroom.plugins.builtins import AuditConfig, CachingConfig, ReadOnlyConfig, RetryConfig
+from strongroom.plugins.builtins import AuditConfig, CachingConfig, PrefixConfig, ReadOnlyConfig, RetryConfig
 from strongroom.spec import load_plan, load_spec
 from strongroom.spec.document import plain_scalar
 from strongroom.spec.references import ReferenceSources, UnresolvedError, resolve
@@ -49,7 +49,7 @@ def validations(monkeypatch):
 
         monkeypatch.setattr(config, "model_validate_json", counted)
 
-    for config in MemoryConfig, CachingConfig, RetryConfig, ReadOnlyConfig, AuditConfig:
+    for config in MemoryConfig, CachingConfig, RetryConfig, ReadOnlyConfig, AuditConfig, PrefixConfig:
         count(config)
     return counts
 
@@ -78,6 +78,51 @@ def test_a_start_validates_the_options_of_each_component_at_most_twice(
     assert max(validations.values()) <= 2, validations  # from a file once more, for the record of it
 
 
+REFERRING = """\
+version: 1
+default: both
+pipelines:
+  app:
+    provider: {type: memory, secrets: {A: "${env:VALUE}"}}
+    middleware:
+      - {type: caching, ttl_seconds: "${env:SECONDS}"}
+      - {type: retry, attempts: "${env:ATTEMPTS}"}
+      - {type: prefix, prefix: "${env:PREFIX}"}
+  both:
+    fallback: {pipelines: [app]}
+    middleware: [{type: caching}]
+"""
+
+
+def test_a_start_validates_options_with_references_once_as_written_and_once_filled_in(
+    validations, monkeypatch
+):
+    for name, text in {"VALUE": "v", "SECONDS": "9", "ATTEMPTS": "4", "PREFIX": "p/"}.items():
+        monkeypatch.setenv(name, text)
+    with SecretProviderRegistry(yaml.safe_load(REFERRING)) as registry:
+        registry.set_secret("B", "w")
+        assert registry.get_secret("B") == "w"
+    assert {name: validations[name] for name in ("MemoryConfig", "RetryConfig", "PrefixConfig")} == {
+        "MemoryConfig": 2,
+        "RetryConfig": 2,
+        "PrefixConfig": 2,
+    }
+    assert validations["CachingConfig"] == 2 + 1  # of the one with a reference, and of the other
+
+
+def test_what_references_bring_in_between_load_and_start_is_validated_again(validations, monkeypatch):
+    monkeypatch.setenv("ATTEMPTS", "4")
+    retry = {"type": "retry", "attempts": "${env:ATTEMPTS}"}
+    pipeline = {"provider": {"type": "memory"}, "middleware": [retry]}
+    plan = load_plan({"version": 1, "pipelines": {"app": pipeline}})
+    (component,) = plan.pipelines["app"].middleware
+    monkeypatch.setenv("ATTEMPTS", "many")
+    with pytest.raises(SpecError, match="attempts: expected a whole number"):
+        component.resolved()
+    monkeypatch.setenv("ATTEMPTS", "5")
+    assert [component.resolved()["attempts"] for _ in range(2)] == [5, 5]
+
+
 def test_a_load_validates_options_once_as_written_and_once_with_references_filled_in(
     validations, monkeypatch
 ):
@@ -88,7 +133,7 @@ def test_a_load_validates_options_once_as_written_and_once_with_references_fille
     pipeline = {"provider": {"type": "memory"}, "middleware": [retry, {"type": "caching"}, rules]}
     plan = load_plan({"version": 1, "pipelines": {"app": pipeline}})
     assert validations["CachingConfig"] == 1  # they are the same then
-    assert validations["RetryConfig"] == 3  # as written, as text, and as the number that it is
+    assert validations["RetryConfig"] == 2  # as written, and as the number that it is
     monkeypatch.setenv("ATTEMPTS", "7")
     monkeypatch.setenv("KEYS", "B")
     retry, _, rules = plan.pipelines["app"].middleware

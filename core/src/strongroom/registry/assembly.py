@@ -74,6 +74,8 @@ class Assembly:
         self._chains: dict[str, Any] = {}
         self._own_hooks: dict[str, list[SecretHook]] = {}
         self._made: list[Any] = []
+        self._addresses: dict[str, list[Any] | None] = {}
+        """What the providers and middleware made by now add to an address, by their path."""
         self._rotation_lock: Any = None
         self._sharing = frozenset(
             name
@@ -250,6 +252,11 @@ class Assembly:
         inside: Sequence[ComponentPlan] = (),
     ) -> Any:
         options = self.options_of(component)
+        if component.kind in {"provider", "middleware"} and any(
+            one.middleware for one in self.plan.pipelines.values()
+        ):
+            # From the options that the component is made of, before its factory may change them.
+            self._addresses[component.path] = self._added_to_address(component, options)
         factory = self._factory(component)
         if plan is not None and getattr(factory, "accepts_pipeline_context", False):
             options = {**options, "context": self._pipeline_context(plan, inside)}
@@ -282,16 +289,18 @@ class Assembly:
         return [*parts, self._address_of(plan.provider, plan.name)]
 
     def _address_of(self, component: ComponentPlan, pipeline: str) -> list[Any] | None:
-        address = component_address(
-            component.kind,
-            component.type,
-            self.options_of(component),
-            component.public,
-            decides=component.address,
-        )
+        """Return what a component that is made already adds to the address of its pipeline."""
+        address = self._addresses[component.path]
         if address is not None and (component.kind, component.type) == ("provider", "memory"):
-            address[2].append(["pipeline", pipeline])  # each pipeline has a memory of its own
+            kind, name, decides = address
+            return [kind, name, [*decides, ["pipeline", pipeline]]]  # each pipeline has a memory of its own
         return address
+
+    @staticmethod
+    def _added_to_address(component: ComponentPlan, options: Mapping[str, Any]) -> list[Any] | None:
+        return component_address(
+            component.kind, component.type, options, component.public, decides=component.address
+        )
 
     @staticmethod
     def _factory(component: ComponentPlan) -> Callable[..., Any]:

@@ -12,19 +12,16 @@ from strongroom.errors import ConfigurationError, PluginError
 from strongroom.paths.user_home import expanded
 from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
 from strongroom.spec import models
+from strongroom.spec.complaints import complaints_of, unknown_key, with_nearest
 from strongroom.spec.document import Node, Problem, show_path
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.options import (
-    Models,
     OptionsError,
     check_options,
-    complaints_of,
     parts_of,
     prepare_options,
-    unknown_key,
-    with_nearest,
 )
 from strongroom.spec.plan import (
     ComponentPlan,
@@ -39,6 +36,7 @@ from strongroom.spec.references import Reference, ReferenceSources, no_secret
 from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import declared
 from strongroom.spec.source import Source, read_source
+from strongroom.spec.validated_options import ValidatedOptions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -115,7 +113,7 @@ class _Loader(Problems):
         self.only: str | None = None
         self.plugin_errors: list[PluginError] = []
         self.component_nodes: dict[str, tuple[Plugin, Node]] = {}
-        self.models: Models = {}
+        self.validated = ValidatedOptions()
         self.attempts: dict[
             str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
         ] = {}
@@ -274,7 +272,7 @@ class _Loader(Problems):
                 PluginError(f"{position}: {show_path(path)}: {error.message}", hint=error.hint)
             )
             return None
-        for where, message in check_options(plugin, node, self.models):
+        for where, message in check_options(plugin, node, self.validated):
             self.complain_option(node, path, where, message)
         for name, inner in parts_of(plugin, node):
             if not inner.type:
@@ -294,7 +292,7 @@ class _Loader(Problems):
         position = self.source.position(node.line, node.column)
         shown = show_path(path)
         # A rotator is made for each rotation, long after: what its model looks up itself is looked up again.
-        known = self.models if kind != "rotator" else None
+        known = self.validated if kind != "rotator" else None
 
         def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
             try:
@@ -394,7 +392,7 @@ class _Loader(Problems):
             return None
         from strongroom.spec.serve_loader import serve_plan
 
-        return serve_plan(self, root, self.component_plan, self.models)
+        return serve_plan(self, root, self.component_plan, self.validated)
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""

@@ -6,10 +6,10 @@ allowed for an option of any type; what it brings in is converted strictly once 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,33 +18,28 @@ from pydantic import BaseModel, ValidationError
 
 from strongroom.errors import ConfigurationError, PluginError
 from strongroom.paths.user_home import expanded
-from strongroom.plugins import Kind, Plugin, PluginFinder, did_you_mean, finder
+from strongroom.plugins import Kind, Plugin, PluginFinder, finder
 from strongroom.spec import references
+from strongroom.spec.complaints import ModelErrors, complaints_of, scrubbed, unknown_key, with_nearest
 from strongroom.spec.document import Node, plain_scalar
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import Part
 from strongroom.spec.references import BadReferenceError, ReferenceSources, UnresolvedError
+from strongroom.spec.validated_options import ValidatedOptions
 
 __all__ = [
     "Complaint",
-    "Models",
     "OptionsError",
     "check_options",
-    "complaints_of",
     "parts_of",
     "prepare_options",
     "public_options",
-    "unknown_key",
-    "with_nearest",
 ]
 
-_MIN_MASKED = 3
-_QUOTED = re.compile(r"'([^']+)'")
 Complaint = tuple[NodePath, str]
 """Where below the component, and what is wrong."""
-Models = dict[tuple[type[BaseModel], int], BaseModel]
-"""What options without references came to, by their model and the `id` of their node, which must live on."""
-_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes, type(Path())})
+_NEVER_TEXT = frozenset({"bool_type", "float_type", "int_type"})
+"""What pydantic says of text where no text whatever fits."""
 
 
 class OptionsError(Exception):
@@ -55,7 +50,7 @@ class OptionsError(Exception):
         self.complaints = complaints
 
 
-def check_options(plugin: Plugin, node: Node, known: Models | None = None) -> list[Complaint]:
+def check_options(plugin: Plugin, node: Node, known: ValidatedOptions | None = None) -> list[Complaint]:
     """Return what is wrong with the options as written, looking nothing up.
 
     Args:
@@ -66,15 +61,17 @@ def check_options(plugin: Plugin, node: Node, known: Models | None = None) -> li
     complaints = _bad_references(node) + _unknown_options(plugin, node)
     data = _options_data(node)
     model = _model_of(plugin.config, data)
-    if known is not None and type(model) is plugin.config and _is_plain(model) and not _has_references(node):
-        known[plugin.config, id(node)] = model
+    if known is not None and isinstance(model, BaseModel):
+        known.keep_written(plugin.config, node, model)
+    elif known is not None and isinstance(model, list):
+        known.keep_numbers(node, _wanted_as_numbers(node, model))
     for loc, kind, message in model if isinstance(model, list) else ():
         if kind == "extra_forbidden" and len(loc) == 1:
             continue  # said already, with the nearest name
         at = node.at(loc)
         if references.has_reference(at.value) and not _wrong_even_so(at.value, kind):
             continue
-        complaints.append((loc, with_nearest(kind, _scrubbed(kind, message, data), at.value)))
+        complaints.append((loc, with_nearest(kind, scrubbed(kind, message, data), at.value)))
     return complaints
 
 
@@ -83,7 +80,7 @@ def prepare_options(
     node: Node,
     sources: ReferenceSources,
     plugins: PluginFinder = finder,
-    known: Models | None = None,
+    known: ValidatedOptions | None = None,
 ) -> dict[str, Any]:
     """Return the factory's keyword arguments, with references filled in and paths made whole.
 
@@ -92,56 +89,54 @@ def prepare_options(
         node: Where its options are written.
         sources: Where references are looked up.
         plugins: Where the components inside these options are looked for.
-        known: What options without references came to before: they are not validated again.
+        known: What options came to before: they are not validated again.
 
     Raises:
         OptionsError: A reference leads nowhere, or what it brings in does not fit.
     """
     data = _options_data(node)
-    unresolved: list[Complaint] = []
-    brought_in: dict[NodePath, str] = {}
-    lone: set[NodePath] = set()
-    for path, scalar in node.scalars():
-        if path == ("type",) or not references.has_reference(scalar.value):
-            continue
-        text = str(scalar.value)
-        try:
-            resolved = references.resolve(text, sources)
-        except (UnresolvedError, BadReferenceError) as error:
-            unresolved.extend((path, str(problem)) for problem in error.args)
-        else:
-            _put(data, path, resolved)
-            brought_in[path] = text
-            if references.is_lone_reference(text):
-                lone.add(path)
-    if unresolved:
-        raise OptionsError(unresolved)
-    # Nobody else has what is copied: the factory may change lists and mappings that it is given.
-    before = None if known is None or brought_in else known.get((plugin.config, id(node)))
-    model = _validated(plugin.config, data, lone) if before is None else before.model_copy(deep=True)
+    brought_in = _bring_in(data, node, sources)
+    # What is taken nobody else has: the factory may change lists and mappings that it is given.
+    model = None if known is None else known.take(plugin.config, node, brought_in)
+    if model is None:
+        model = _validated(plugin.config, data, node, brought_in, known)
     options = _members_of(model, plugin, sources.folder)
-    for path, text in brought_in.items():
+    for path in brought_in:
+        text = str(node.at(path).value)
         _let_know(options, path, partial(references.with_reference, text=text, sources=sources))
     for name, inner in parts_of(plugin, node):
         options[name] = _prepared_part(name, inner, sources, plugins, known)
     return options
 
 
-def _has_references(node: Node) -> bool:
-    return any(references.has_reference(scalar.value) for _, scalar in node.scalars())
+def _bring_in(data: dict[str, Any], node: Node, sources: ReferenceSources) -> dict[NodePath, str]:
+    """Fill the references at `node` in, in `data`, and return what they brought in, by its path."""
+    unresolved: list[Complaint] = []
+    brought_in: dict[NodePath, str] = {}
+    for path, scalar in node.scalars():
+        if path == ("type",) or not references.has_reference(scalar.value):
+            continue
+        try:
+            brought_in[path] = references.resolve(str(scalar.value), sources)
+        except (UnresolvedError, BadReferenceError) as error:
+            unresolved.extend((path, str(problem)) for problem in error.args)
+        else:
+            _put(data, path, brought_in[path])
+    if unresolved:
+        raise OptionsError(unresolved)
+    return brought_in
 
 
-def _is_plain(value: object) -> bool:
-    """Tell whether a deep copy of `value` does all that the value itself does."""
-    if isinstance(value, BaseModel):
-        return not (value.__pydantic_private__ or value.__pydantic_extra__) and all(
-            _is_plain(getattr(value, name)) for name in type(value).model_fields
-        )
-    if type(value) in {list, tuple, set, frozenset}:
-        return all(map(_is_plain, value))  # type: ignore[call-overload]  # a collection, as the line above has it
-    if type(value) is dict:
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    return type(value) in _PLAIN_TYPES
+def _wanted_as_numbers(node: Node, errors: ModelErrors) -> frozenset[NodePath]:
+    """Return the lone references at which a model refused text for being text, and for nothing else."""
+    wanted: set[NodePath] = set()
+    for path, scalar in node.scalars():
+        kinds = {kind for loc, kind, _ in errors if loc[: len(path)] == path}
+        if kinds and kinds <= _NEVER_TEXT and references.has_reference(scalar.value):
+            with contextlib.suppress(BadReferenceError):  # it has been noted
+                if references.is_lone_reference(str(scalar.value)):
+                    wanted.add(path)
+    return frozenset(wanted)
 
 
 def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any]:
@@ -156,7 +151,11 @@ def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any
 
 
 def _prepared_part(
-    name: str, inner: InnerPart, sources: ReferenceSources, plugins: PluginFinder, known: Models | None
+    name: str,
+    inner: InnerPart,
+    sources: ReferenceSources,
+    plugins: PluginFinder,
+    known: ValidatedOptions | None,
 ) -> Part:
     try:
         plugin = plugins.find(inner.kind, inner.type)
@@ -196,12 +195,6 @@ def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
     return parts
 
 
-def complaints_of(error: ValidationError) -> list[tuple[NodePath, str, str]]:
-    """Return place, kind and message of each of pydantic's errors, none with its input."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [(tuple(one["loc"]), one["type"], _friendly(one["type"], one["msg"])) for one in details]
-
-
 def _options_data(node: Node) -> dict[str, Any]:
     return {key: child.data() for key, child in node.mapping.items() if key != "type"}
 
@@ -223,20 +216,6 @@ def _unknown_options(plugin: Plugin, node: Node) -> list[Complaint]:
     return [((key,), unknown_key(key, names)) for key in node.mapping if key not in {"type", *names}]
 
 
-def unknown_key(key: str, names: set[str]) -> str:
-    """Return the message for a key that none of `names` is."""
-    known = did_you_mean(key, names, f"expected one of: {', '.join(sorted(names)) or 'nothing'}")
-    return f"unknown key; {known}"
-
-
-def with_nearest(kind: str, message: str, value: object) -> str:
-    """Add the name that was most likely meant to a message that lists the names allowed."""
-    if kind not in {"literal_error", "enum"} or not isinstance(value, str):
-        return message
-    hint = did_you_mean(value, _QUOTED.findall(message), otherwise="")
-    return f"{message}; {hint}" if hint else message
-
-
 def _wrong_even_so(value: object, kind: str) -> bool:
     """Tell whether an error stands although a reference is still to be filled in."""
     try:
@@ -244,10 +223,6 @@ def _wrong_even_so(value: object, kind: str) -> bool:
     except BadReferenceError:
         return False
     return not lone and kind.endswith(("_type", "_parsing"))
-
-
-ModelErrors = list[tuple[NodePath, str, str]]
-"""Where something is wrong, pydantic's name for it, and what to say of it."""
 
 
 def _model_of(config: type[BaseModel], data: dict[str, Any]) -> BaseModel | ModelErrors:
@@ -260,19 +235,34 @@ def _model_of(config: type[BaseModel], data: dict[str, Any]) -> BaseModel | Mode
         return [((), "plugin", f"the plugin's own check failed with {type(error).__name__}")]
 
 
-def _validated(config: type[BaseModel], data: dict[str, Any], lone: set[NodePath]) -> BaseModel:
+def _validated(
+    config: type[BaseModel],
+    data: dict[str, Any],
+    node: Node,
+    brought_in: Mapping[NodePath, str],
+    known: ValidatedOptions | None,
+) -> BaseModel:
+    lone = {path for path in brought_in if references.is_lone_reference(str(node.at(path).value))}
+    for path in known.numbers(node) & lone if known is not None else ():
+        _put(data, path, _as_scalar(_get(data, path)))
     model = _model_of(config, data)
     if isinstance(model, list) and lone:
         # Text from a reference where a number or boolean is wanted: read it as the plain scalar it is.
         for loc, kind, _ in model:
-            path = next((path for path in lone if loc[: len(path)] == path), None)
-            if path is not None and kind.endswith(("_type", "_parsing")):
-                text = _get(data, path)
-                _put(data, path, plain_scalar(text) if isinstance(text, str) and text else text)
+            refused = next((path for path in lone if loc[: len(path)] == path), None)
+            if refused is not None and kind.endswith(("_type", "_parsing")):
+                _put(data, refused, _as_scalar(_get(data, refused)))
         model = _model_of(config, data)
     if isinstance(model, list):
-        raise OptionsError([(loc, _scrubbed(kind, message, data)) for loc, kind, message in model])
+        raise OptionsError([(loc, scrubbed(kind, message, data)) for loc, kind, message in model])
+    if known is not None and brought_in:
+        known.keep_filled(config, node, brought_in, model)
     return model
+
+
+def _as_scalar(text: object) -> object:
+    """Return what the text of a reference is as a plain scalar of YAML."""
+    return plain_scalar(text) if isinstance(text, str) and text else text
 
 
 def _placed(value: Any, folder: Path) -> Any:
@@ -308,67 +298,3 @@ def _get(data: Any, path: NodePath) -> Any:
 
 def _put(data: Any, path: NodePath, value: object) -> None:
     _get(data, path[:-1])[path[-1]] = value
-
-
-_FRIENDLY = {
-    "missing": "required, and missing",
-    "extra_forbidden": "unknown key",
-    "string_type": "expected text; quote it",
-    "int_type": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "float_type": "expected a number",
-    "bool_type": "expected true or false",
-    "dict_type": "expected a mapping",
-    "model_type": "expected a mapping",
-    "model_attributes_type": "expected a mapping",
-    "list_type": "expected a list",
-}
-
-
-_PLAIN = {
-    "Input should be ": "expected ",
-    "expected greater than or equal to": "expected at least",
-    "expected less than or equal to": "expected at most",
-    "expected greater than": "expected more than",
-}
-"""What pydantic says, and how everything else here says it."""
-
-
-_ADDRESSES = {
-    "[hH][tT][tT][pP][sS]?": "http:// or https://",
-    "[hH][tT][tT][pP][sS]": "https://",
-    "postgres(ql)?": "postgresql://",
-    "(mariadb|mysql)": "mariadb:// or mysql://",
-    "(rediss?|unix)": "redis://, rediss:// or unix://",
-    "(rediss?|unix|rediss?\\+(sentinel|cluster))": "redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster://",
-}
-"""How an address begins, by the beginning of the pattern that its option has."""
-
-
-def _friendly(kind: str, message: str) -> str:
-    if kind == "string_pattern_mismatch":
-        scheme = message.partition("'^")[2].partition("://")[0]
-        if scheme in _ADDRESSES:
-            return f"expected an address that begins with {_ADDRESSES[scheme]}"
-    message = _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
-    for said, plain in _PLAIN.items():
-        message = message.replace(said, plain, 1)
-    return message
-
-
-def _scrubbed(kind: str, message: str, data: object) -> str:
-    """Take every value of `data` out of `message`: a plugin's validator may have put one in."""
-    if kind in _FRIENDLY:
-        return message
-    for text in sorted(_texts(data), key=len, reverse=True):
-        if len(text) >= _MIN_MASKED:
-            message = message.replace(text, "…").replace(repr(text)[1:-1], "…")
-    return " ".join(message.split())
-
-
-def _texts(data: object) -> set[str]:
-    if isinstance(data, dict):
-        return {text for value in data.values() for text in _texts(value)}
-    if isinstance(data, list):
-        return {text for value in data for text in _texts(value)}
-    return {str(data)} if isinstance(data, str | int | float) and not isinstance(data, bool) else set()

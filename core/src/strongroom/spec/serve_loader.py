@@ -6,18 +6,20 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
+from strongroom.spec.complaints import unknown_key
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath
-from strongroom.spec.options import Models, check_options, unknown_key
+from strongroom.spec.options import check_options
 from strongroom.spec.plan import ComponentPlan
 from strongroom.spec.problems import Problems, entries
 from strongroom.spec.serve import SERVE, Client, Serve, Tls, host_and_port, is_loopback, is_open
+from strongroom.spec.validated_options import ValidatedOptions
 
 __all__ = ["serve_plan"]
 
 
 def serve_plan(
-    notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: Models
+    notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: ValidatedOptions
 ) -> ComponentPlan | None:
     """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
     node = root.mapping.get("serve")
