@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pykeepass import PyKeePass
+from strongroom.cli.app import run_app
 from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     BackendUnavailableError,
@@ -403,3 +404,14 @@ def test_a_changed_master_password_is_tried_at_once(path):
         now[0] = PASSWORD
         provider.set_secret("a", "v")
         assert provider.get_secret("a") == "v"
+
+
+def test_a_missing_file_is_told_where_a_secret_is_not_found(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    spec = "version: 1\npipelines: {a: {provider: {type: keepass, path: secrets.kdbx, password: a master password}}}\n"
+    Path("own.yaml").write_text(spec + "secrets: {A: {key: a}}\n")
+    there_is_none = f"there is no database {tmp_path}/secrets.kdbx"
+    assert run_app(["--spec", "own.yaml", "get", "a"]) == 3
+    assert f"'a' not found: {there_is_none}; see where the spec leads" in capfd.readouterr().err
+    assert run_app(["--spec", "own.yaml", "run", "true"]) == 3
+    assert there_is_none in capfd.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strongroom.cli.app import run_app
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -529,3 +530,14 @@ def test_two_ways_to_one_key():
     found = Tree({"a/b": "flat", "a": {"b": "nested"}}, is_flat=False)
     assert found.value("a/b") == "nested"
     assert found.paths["a/b"] == [("a", "b"), ("a/b",)]
+
+
+def test_a_missing_file_is_told_where_a_secret_is_not_found(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    spec = "version: 1\npipelines: {a: {provider: {type: sops, path: secrets.enc.yaml}}}\n"
+    Path("own.yaml").write_text(spec + "secrets: {A: {key: a}}\n")
+    there_is_none = f"there is no file {tmp_path}/secrets.enc.yaml"
+    assert run_app(["--spec", "own.yaml", "get", "a"]) == 3
+    assert f"'a' not found: {there_is_none}; see where the spec leads" in capfd.readouterr().err
+    assert run_app(["--spec", "own.yaml", "run", "true"]) == 3
+    assert there_is_none in capfd.readouterr().err

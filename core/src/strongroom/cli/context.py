@@ -93,22 +93,6 @@ class GlobalOptions:
             path = (options.options or {})["file_path"] if options is not None else ""
             self.note(f"there is no strongroom.yaml here; using your own store, {path}")
 
-    def typed(self, *words: str) -> str:
-        """Return the line to type for the command `words` about what this command is about.
-
-        It has this command's spec, profile, pipeline and tenant: without them it would be about others.
-        """
-        from shlex import join
-
-        given = {
-            "--spec": self.spec,
-            "--profile": self.profile,
-            "--pipeline": self.pipeline,
-            "--tenant": self.tenant,
-        }
-        options = [word for name, value in given.items() if value is not None for word in (name, value)]
-        return f"`{join(['strongroom', *options, *words])}`"
-
     def note(self, message: str) -> None:
         """Tell `message` to a person: on stderr, where that is a terminal."""
         if sys.stderr.isatty() and not (self.json or self.quiet):

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cli.child.environment import child_environment
+from strongroom.cli.typed import typed
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.declarations.resolve import check_text
 from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
@@ -81,9 +82,13 @@ class InFlight(NamedTuple):
     hint: str | None = None
 
 
-def ways_on(settings: GlobalOptions, key: str) -> tuple[str, str]:
+def ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, key: str) -> tuple[str, str]:
     """Return the lines to type to finish, and to undo, the rotation of `key` that is in flight."""
-    return settings.typed("rotate", key, "--resume"), settings.typed("rotate", key, "--rollback")
+    plan, pipeline = registry.plan, settings.pipeline
+    return (
+        typed(plan, "rotate", key, "--resume", pipeline=pipeline),
+        typed(plan, "rotate", key, "--rollback", pipeline=pipeline),
+    )
 
 
 def in_flight(

@@ -124,7 +124,9 @@ def _lines(error: BaseException, message: str, hint: str | None) -> Iterator[str
         # Lines that begin with `file:line:column` are what editors jump by.
         yield from map(_one_line, error.problems)
     else:
-        yield f"error: {_one_line(f'{message}; {hint}' if hint else message)}"
+        # What another library said may end in a full stop.
+        whole = f"{message.removesuffix('.')}; {hint}" if hint else message
+        yield f"error: {_one_line(whole)}"
 
 
 def _one_line(text: str) -> str:

@@ -149,4 +149,7 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
             return error
     if close is not None:
         error.hint = f"did you mean {show_key(close)}?"
+    elif (store := registry.absent_store(error.key)) is not None:
+        error.message += f": {store}"
+        error.hint = "see where the spec leads: `strongroom explain` says it"
     return error

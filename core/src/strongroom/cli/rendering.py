@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "render_file"]
 
+# What Jinja2 knows by itself.
+_JINJA_NAMES = frozenset(
+    {"secret", "range", "dict", "lipsum", "cycler", "joiner", "namespace"}
+    | {"true", "false", "none", "True", "False", "None"}
+)
 _STDOUT = frozenset({"-", "/dev/stdout"})
 
 
@@ -73,7 +78,7 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
         ConfigurationError: Jinja2 is needed, and is not installed.
         UsageError: It is not a template, or asks for what is not there; its lines are not quoted.
     """
-    plain = _plainly(text, registry)
+    plain = _plainly(text, name, registry)
     if plain is not None:
         return plain
     from strongroom.templating import environment
@@ -99,8 +104,12 @@ def render(text: str, name: str, registry: SecretProviderRegistry) -> str:
     raise errors.UsageError(problem)
 
 
-def _plainly(text: str, registry: SecretProviderRegistry) -> str | None:
-    """Return what a template of declared names alone comes to, without Jinja2; of any other None."""
+def _plainly(text: str, name: str, registry: SecretProviderRegistry) -> str | None:
+    """Return what a template of declared names alone comes to, without Jinja2; of any other None.
+
+    Raises:
+        UsageError: One is not declared.
+    """
     from strongroom.templating import as_written, plain_parts
 
     parts = plain_parts(text)
@@ -108,8 +117,16 @@ def _plainly(text: str, registry: SecretProviderRegistry) -> str | None:
         return None
     declared = registry.plan.secrets
     names = {part[0] for part in parts if isinstance(part, tuple)}
-    if not names <= declared.keys():
+    if names & _JINJA_NAMES - declared.keys():
         return None
+    for unknown in sorted(names - declared.keys()):
+        from strongroom.plugins import did_you_mean
+
+        line = next((at for at, one in enumerate(text.split("\n"), 1) if unknown in one), 1)
+        raise errors.UsageError(
+            f"{name}:{line}: {unknown!r} is undefined: no secret of this name is declared",
+            hint=did_you_mean(unknown, declared, otherwise="add it under `secrets:`"),
+        )
     from strongroom.cli.selection import read_all
     from strongroom.declarations.compose import template_value
 

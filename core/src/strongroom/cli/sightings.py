@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from strongroom.cache.addresses import sources_of, type_of
+from strongroom.cli.typed import typed
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import (
     PermissionDeniedError,
@@ -94,9 +94,9 @@ def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> s
                 "does not lead to any more: bring it over"
             )
         if _is_there(registry.pipeline(pipeline), one):
-            member = "" if one.field is None else f" --field {quote(one.field)}"
-            get = f"strongroom --pipeline {quote(pipeline)} get --key {quote(one.key)}{member}"
-            copies = f"`{get} | strongroom set --key {quote(secret.key)}` copies it"
+            member = () if one.field is None else ("--field", one.field)
+            get = typed(plan, "get", "--key", one.key, *member, pipeline=pipeline).removesuffix("`")
+            copies = f"{get} | {typed(plan, 'set', '--key', secret.key).removeprefix('`')} copies it"
             return f"is still {where} of pipeline {pipeline!r}: {copies}"
     return None
 

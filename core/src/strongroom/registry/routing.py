@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, show_key
 from strongroom.spec.plan import Plan, RoutePlan
 
 __all__ = ["Routes", "no_default"]
@@ -44,8 +44,14 @@ class Routes:
 
 
 def no_default(plan: Plan, key: str, pipelines: Sequence[str]) -> ConfigurationError:
-    """Return the error for a key that no pipeline answers."""
+    """Return the error for a key that no pipeline answers; for "" that of all keys."""
+    if not pipelines:
+        return ConfigurationError(
+            f"{plan.source} has no pipeline",
+            hint="add one under `pipelines:`; `strongroom init` writes a spec",
+        )
+    unmatched = f"no route matches {show_key(key)}, and " if key else ""
     return ConfigurationError(
-        f"no route matches {key!r}, and {plan.source} has no default pipeline",
-        hint=f"add `default:` to the spec; there are: {', '.join(pipelines) or 'no pipelines'}",
+        f"{unmatched}{plan.source} has no default pipeline",
+        hint=f"add `default:` to the spec, or give --pipeline; there are: {', '.join(pipelines)}",
     )

@@ -223,7 +223,7 @@ class _Reader:
         except _Stop:
             root = None
         except yaml.YAMLError as error:
-            self.problems.append(_syntax_problem(error))
+            self.problems.append(_syntax_problem(error, self.text))
             root = None
         return Document(root, self.problems)
 
@@ -389,12 +389,15 @@ class _WrittenFloat(_Written, float):
     pass
 
 
-def _syntax_problem(error: yaml.YAMLError) -> Problem:
-    """Return what the parser says without the pieces of the file that it quotes."""
+def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
+    """Return what the parser says of `text`, without the pieces of it that it quotes."""
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
     if mark is None and (position := getattr(error, "position", None)) is not None:
         return Problem(0, 0, "", f"not YAML: a character that YAML does not allow, at offset {position}")
+    at = text.split("\n")[line - 1 : line] if mark is not None else []
+    if at and at[0][column - 1 : column] == "\t":
+        return Problem(line, column, "", "not YAML: a tab; YAML indents by spaces alone")
     said = getattr(error, "problem", None) or "the text cannot be read"
     shown = _QUOTED.sub(lambda found: found[0] if _MARK.fullmatch(found[0]) else "…", str(said))
     return Problem(line, column, "", f"not YAML: {shown}")

@@ -14,7 +14,7 @@ from strongroom.paths.ownership import distrust
 from strongroom.spec import trust
 from strongroom.spec.closed import openings
 from strongroom.spec.document import MAX_BYTES, Document, Problem, node_of, read_document
-from strongroom.spec.found import FoundSpec
+from strongroom.spec.found import SPEC_FILE, FoundSpec
 from strongroom.spec.models import Spec
 from strongroom.spec.plan import Position
 
@@ -75,6 +75,10 @@ def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
+            if stat.S_ISDIR(status.st_mode):
+                raise ConfigurationError(
+                    f"the spec {path} is a folder", hint=f"name the file in it: {Path(path, SPEC_FILE)}"
+                )
             raise ConfigurationError(f"the spec {path} is not a regular file")
         _refuse_untrusted(path, status)
         with open(descriptor, "rb", closefd=False) as file:  # an open descriptor, not a path

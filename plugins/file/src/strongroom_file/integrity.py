@@ -7,9 +7,10 @@ from pathlib import Path
 from strongroom.encryption.keyfiles import old_key_file
 from strongroom.errors import DecryptionError, TamperedError
 
-__all__ = ["TYPE_NAME", "StaleSessionError", "tampered", "wrong_key"]
+__all__ = ["TYPE_NAME", "StaleSessionError", "name_file", "tampered", "wrong_key"]
 
 TYPE_NAME = "file"
+_UNNAMED = "the store was changed: "
 _DAMAGED_HINT = "restore a backup; `strongroom doctor` lists what is wrong"
 
 
@@ -18,8 +19,16 @@ class StaleSessionError(Exception):
 
 
 def tampered(what: str, key: str | None = None) -> TamperedError:
-    """Return the error for stored data that is not as it was written."""
-    return TamperedError(f"the store was changed: {what}", key=key, provider=TYPE_NAME, hint=_DAMAGED_HINT)
+    """Return the error for stored data that is not as it was written; `name_file` says of which file."""
+    return TamperedError(f"{_UNNAMED}{what}", key=key, provider=TYPE_NAME, hint=_DAMAGED_HINT)
+
+
+def name_file(error: TamperedError, file: str, *, hint: str = _DAMAGED_HINT) -> None:
+    """Let `error` say that it is about `file`, such as `the store secrets.enc`."""
+    if error.message.startswith(_UNNAMED):
+        error.message = f"{file} was changed: {error.message.removeprefix(_UNNAMED)}"
+        error.args = (error.message,)
+        error.hint = hint
 
 
 def wrong_key(path: object, key_id: str, key_file: Path | None) -> DecryptionError:

@@ -21,7 +21,7 @@ from strongroom.keys import check_key, check_prefix, check_value
 from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.providers import BaseProvider
 
-from strongroom_file.integrity import StaleSessionError
+from strongroom_file.integrity import StaleSessionError, name_file
 from strongroom_file.key_source import FileKey, GivenKey, key_source, read_key_file
 from strongroom_file.store import queries
 from strongroom_file.store.queries import not_found
@@ -478,14 +478,18 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         """Return what `attempt` returns, opening the store again where another one stands in its place."""
         for _ in range(_REOPENINGS):
             session = self._session
-            if session is None:
-                session = self._open()
-            if session is None:
-                return None
             try:
+                if session is None:
+                    session = self._open()
+                if session is None:
+                    return None
                 return (attempt(session),)
             except StaleSessionError:
-                self._drop(session)
+                if session is not None:
+                    self._drop(session)
+            except TamperedError as error:
+                name_file(error, f"the store {self._path}")
+                raise
         raise self._unsteady()
 
     def _unsteady(self) -> ConflictError:
@@ -534,7 +538,10 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def _missing(self, key: str) -> NoReturn:
         error = not_found(key)
         error.message = f"{error.message}: {self.absent() or 'the store was made just now'}"
-        error.hint = "a fresh clone has neither: copy both here, or restore a backup; `set` makes new ones"
+        error.hint = (
+            "a fresh clone has neither the store nor its key: copy both here, or restore a backup; "
+            "`set` makes new ones"
+        )
         raise error
 
     def _no_store(self) -> NoReturn:

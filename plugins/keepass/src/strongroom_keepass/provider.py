@@ -99,6 +99,10 @@ class KeePassSecretProvider(BaseProvider):
         """Return what decides which secret is meant."""
         return {"path": str(self._path), "field": self._field}
 
+    def absent(self) -> str | None:
+        """Return, in words, that there is no database yet; None where there is one."""
+        return None if os.path.lexists(self._path) else f"there is no database {self._path}"
+
     def get_secret(self, key: str) -> str:
         check_key(key)
         with self._lock:

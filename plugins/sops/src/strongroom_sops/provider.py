@@ -117,6 +117,10 @@ class SopsSecretProvider(BaseProvider):
         """Return what decides which secret is meant."""
         return {"path": str(self._path)}
 
+    def absent(self) -> str | None:
+        """Return, in words, that there is no file yet; None where there is one."""
+        return None if os.path.lexists(self._path) else f"there is no file {self._path}"
+
     def get_secret(self, key: str) -> str:
         """Return the text of `key`: a number as it is written, `true` and `false` as such.
 

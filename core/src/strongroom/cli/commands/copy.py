@@ -51,8 +51,8 @@ def copy_command(
     """
     with settings.registry([source, target]) as registry:
         origin, destination = registry.pipeline(source), registry.pipeline(target)
-        if delete_source and source == target:
-            raise errors.UsageError("SRC and DST are the same pipeline, and --delete-source would empty it")
+        if source == target:
+            raise errors.UsageError("SRC and DST are the same pipeline", hint="name two")
         keys = origin.list_secrets(prefix)
         own = read_many(_itself(origin), keys) if delete_source else {}
         values = {**read_many(origin, [key for key in keys if key not in own]), **own}

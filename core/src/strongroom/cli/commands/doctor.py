@@ -152,7 +152,7 @@ def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Ite
     from strongroom.cli.declared_rotations import in_flight, ways_on
 
     for key, (state, hint) in in_flight(registry).items():
-        on, back = ways_on(settings, key)
+        on, back = ways_on(settings, registry, key)
         ways = f"{on} finishes it, {back} undoes it"
         yield Check(f"rotation of {key}", False, state, ways if hint is None else hint)
     try:

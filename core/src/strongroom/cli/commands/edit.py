@@ -18,6 +18,7 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
+from strongroom.cli.typed import typed
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
 from strongroom.providers import ConditionalWriter, Describer
 
@@ -84,7 +85,7 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
     except SecretNotFoundError as error:
         absent = names.with_nearest(registry, error)
         if absent.reason == "absent":
-            first = f"`strongroom set {shlex.quote(key)}` stores a first value"
+            first = f"{typed(registry.plan, 'set', key)} stores a first value"
             absent.hint = f"{absent.hint} {first}" if absent.hint else first
     raise absent
 

@@ -10,6 +10,7 @@ import click
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.formats.table_reader import FORMATS, read_table
+from strongroom.cli.process_alone import warn_of_loss
 from strongroom.cli.sightings import note_sightings
 from strongroom.cli.transfer import move, report
 from strongroom.cli.undeclared import note_undeclared
@@ -57,4 +58,5 @@ def import_command(
         if not dry_run:
             note_undeclared(registry.plan, plan.new)
             note_sightings(registry, [one for one in declared.values() if one.key in values])
+            warn_of_loss(settings, registry, plan.new)
     report(settings, plan, dry_run=dry_run)

@@ -41,6 +41,8 @@ def list_command(settings: GlobalOptions) -> int:
     if settings.json:
         output.as_json({"leases": [entry.shown() | {"alive": alive} for entry, alive in leases]})
         return 0
+    if not leases:
+        output.lines(["no process holds a lease"])
     for entry, alive in leases:
         holder = f"process {entry.pid}" if alive else f"process {entry.pid}, which is dead"
         output.lines([f"{entry.id}  {entry.key}  {entry.pipeline}  until {_until(entry)}  {holder}"])

@@ -9,6 +9,7 @@ import click
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.sightings import note_sightings
+from strongroom.cli.typed import typed
 from strongroom.cli.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.pipeline import Pipeline
     from strongroom.providers import SecretProvider
+    from strongroom.registry import SecretProviderRegistry
 
 
 @command("mv")
@@ -44,7 +46,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
             value, missing = "", names.with_nearest(registry, error)
         if missing is not None:
             raise missing
-        _store(destination, copy, new, value)
+        _store(registry, destination, copy, new, value)
         if _now(source, old) != value:
             raise errors.UsageError(
                 f"{show_key(old)} was changed meanwhile, and is kept; {show_key(new)} has what it was before",
@@ -62,7 +64,9 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     return 0
 
 
-def _store(destination: Pipeline, copy: Pipeline, key: str, value: str) -> None:
+def _store(
+    registry: SecretProviderRegistry, destination: Pipeline, copy: Pipeline, key: str, value: str
+) -> None:
     """Store `value` where nothing is stored yet, and read it back."""
     there = _now(copy, key)
     if there is not None:
@@ -70,7 +74,7 @@ def _store(destination: Pipeline, copy: Pipeline, key: str, value: str) -> None:
         raise errors.UsageError(
             f"{show_key(key)} is there already, and nothing was changed",
             code=errors.CONFLICT,
-            hint=f"look at it; `strongroom delete {key}` takes it away",
+            hint=f"look at it; {typed(registry.plan, 'delete', key)} takes it away",
         )
     if isinstance(destination, ConditionalWriter):
         destination.set_secret_if(key, value, None)

@@ -107,7 +107,7 @@ def _telling_ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, 
     except StrongroomError as error:
         begun = in_flight(registry, [key], declared=False).get(key)
         if begun is not None and begun.hint is None:
-            on, back = ways_on(settings, key)
+            on, back = ways_on(settings, registry, key)
             error.hint = f"{error.hint}: {on}, or {back}" if error.hint else f"{on}, or {back}"
         raise
 

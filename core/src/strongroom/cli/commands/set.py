@@ -15,8 +15,10 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.input import read_value
+from strongroom.cli.process_alone import warn_of_loss
 from strongroom.cli.sightings import note_sightings
 from strongroom.cli.undeclared import note_undeclared
+from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
 from strongroom.paths.atomic_write import write_atomically
 from strongroom.spec.editing import with_declaration
@@ -82,6 +84,7 @@ def set_command(
                 f"the new value of {show_key(key)} is empty, and nothing was stored",
                 hint="give --allow-empty if that is meant",
             )
+        against = _rules_broken(registry.plan, key, declared, value)
         if declared is not None and declared.field is not None:
             value = _as_member(registry, key, declared.field, value)
         registry.set_secret(key, value)
@@ -92,6 +95,9 @@ def set_command(
         note_sightings(registry, [one for one in registry.plan.secrets.values() if one.key == key])
         if absent is not None and registry.absent_store(key) is None:
             settings.warn(f"{absent}: made from scratch; secrets that others have stored are not in it")
+        if against:
+            settings.warn(f"it is stored, and `run` refuses it: {'; '.join(against)}")
+        warn_of_loss(settings, registry, [key])
         if settings.json:
             more = {"declared": added is not None} if declare else {}
             output.as_json({"key": key, "pipeline": pipeline, "generated": generate, **more})
@@ -122,6 +128,16 @@ def _declared(plan: Plan, name: str) -> bytes | None:
     if hashlib.sha256(data).hexdigest() != plan.digest:
         raise ConflictError(f"{plan.source} has changed since it was read", hint="do it again")
     return with_declaration(data, name, name)
+
+
+def _rules_broken(plan: Plan, key: str, named: SecretPlan | None, value: str) -> list[str]:
+    """Return what the declarations of `key` have against `value`; of members only that of the `named` one."""
+    if named is not None and named.field is not None:
+        declared = [named]
+    else:
+        declared = [one for one in plan.secrets.values() if one.key == key and one.field is None]
+    problems = {one.name: check_text(one, value)[1] for one in declared if one.compose is None}
+    return [f"{name}: {problem}" for name, problem in problems.items() if problem is not None]
 
 
 def _write_spec(path: Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from strongroom.errors import ConfigurationError, ConflictError, TamperedError
 
 from strongroom_file import files
 from strongroom_file.errors import translated
-from strongroom_file.integrity import TYPE_NAME, tampered
+from strongroom_file.integrity import TYPE_NAME, name_file, tampered
 from strongroom_file.key_source import KeySource
 from strongroom_file.maintenance.create import new_epoch, prepare_folder
 from strongroom_file.maintenance.rekey import rekey
@@ -80,8 +80,7 @@ def restore(  # noqa: PLR0917  # one caller, which names them all
         raise ConfigurationError(f"there is no backup {origin}", provider=TYPE_NAME)
     prepare_folder(path)
     least = max(least, microseconds(now))
-    with copied(origin, path, timeout, read_only=not files.is_writable(origin)) as copy:
-        _examine(copy, key or source, timeout, origin)
+    with _copy_of_backup(origin, path, timeout, key or source) as copy:
         try:
             session = opened()
         except TamperedError:
@@ -120,6 +119,19 @@ def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> It
         for ending in _LEFTOVERS:
             with suppress(OSError):
                 Path(f"{copy}{ending}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _copy_of_backup(origin: Path, path: Path, timeout: float, key: KeySource) -> Iterator[Path]:
+    """Give a copy of the backup `origin`, in which everything is right, beside the store at `path`."""
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(copied(origin, path, timeout, read_only=not files.is_writable(origin)))
+            _examine(copy, key, timeout, origin)
+        except TamperedError as error:
+            name_file(error, f"the backup {origin}", hint="take another backup; the store stays as it was")
+            raise
+        yield copy
 
 
 def _examine(copy: Path, source: KeySource, timeout: float, origin: Path) -> None:

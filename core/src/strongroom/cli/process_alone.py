@@ -1,0 +1,25 @@
+"""What is stored where it ends with the command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from strongroom.cli.context import GlobalOptions
+    from strongroom.registry import SecretProviderRegistry
+
+__all__ = ["warn_of_loss"]
+
+_OF_THE_PROCESS = frozenset({"env", "memory"})
+
+
+def warn_of_loss(settings: GlobalOptions, registry: SecretProviderRegistry, keys: Iterable[str]) -> None:
+    """Say that what was stored under `keys` is gone as this command ends, where that is so."""
+    how = [registry.explain(key) for key in keys]
+    lost = sorted({one.pipeline for one in how if one.provider in _OF_THE_PROCESS})
+    if lost:
+        settings.warn(
+            f"{', '.join(lost)} is of this process alone: what was stored there ends with this command"
+        )

@@ -1,0 +1,34 @@
+"""The lines that messages tell people to type."""
+
+from __future__ import annotations
+
+import os
+from shlex import join
+from typing import TYPE_CHECKING
+
+from strongroom.tenancy import current_tenant
+
+if TYPE_CHECKING:
+    from strongroom.spec.plan import Plan
+
+__all__ = ["typed"]
+
+
+def typed(plan: Plan, *words: str, pipeline: str | None = None) -> str:
+    """Return the line to type for the command `words` about the same spec, profile and tenant.
+
+    Without its options it would be about others, and might change them. What is set in the environment is
+    there for the next command too.
+
+    Args:
+        plan: That of this command.
+        words: The command, and what comes behind it.
+        pipeline: The pipeline to name.
+    """
+    given = {"--pipeline": pipeline, "--tenant": current_tenant()}
+    if plan.origin == "named" and plan.digest and not os.environ.get("STRONGROOM_SPEC"):
+        given["--spec"] = plan.source
+    if plan.profile is not None and plan.profile != os.environ.get("STRONGROOM_PROFILE"):
+        given["--profile"] = plan.profile
+    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+    return f"`{join(['strongroom', *options, *words])}`"

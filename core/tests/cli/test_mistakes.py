@@ -1,0 +1,187 @@
+"""What people do wrong in their first hour: each message says where, what was got and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from strongroom.cli.app import run_app
+
+GOOD = """\
+version: 1
+pipelines:
+  app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}
+secrets:
+  DATABASE_PASSWORD: {key: database/password, min_length: 12}
+  PORT: {key: port, type: port, required: false}
+profiles:
+  staging: {pipelines: {app: {provider: {type: file, file_path: staging.enc, key_file: app.key}}}}
+"""
+PASSPHRASE = "a passphrase for the tests"
+SCREEN = 80 * 12
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("strongroom.yaml").write_text(GOOD)
+    Path("app.key").write_text(PASSPHRASE)
+    Path("app.key").chmod(0o600)
+
+    def run(*words, spec=None, expected=0):
+        capfd.readouterr()
+        if spec is not None:
+            Path("other.yaml").write_text(spec)
+            words = ("--spec", "other.yaml", *words)
+        code = run_app(words)
+        said = capfd.readouterr()
+        assert code == expected, said
+        assert len(said.err) < SCREEN
+        assert PASSPHRASE not in said.err
+        return said
+
+    run("set", "DATABASE_PASSWORD", "correct horse battery")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["chek"], 2, "there is no command 'chek'; did you mean 'check'?"),
+        (["list", "--profile", "staging"], 2, "put --profile before the command"),
+        (
+            ["--profile", "stagin", "list"],
+            2,
+            "no profile 'stagin' in strongroom.yaml; did you mean 'staging'?",
+        ),
+        (["--pipeline", "ap", "list"], 2, "no pipeline 'ap' in strongroom.yaml; did you mean 'app'?"),
+        (["--tenant", "acme", "list"], 2, "--tenant means nothing here: nothing in app keeps tenants apart"),
+        (["--spec", "nope.yaml", "list"], 2, "the spec file nope.yaml does not exist"),
+        (["--spec", ".", "list"], 2, "the spec . is a folder; name the file in it: strongroom.yaml"),
+        (["get", "DATABASE_PASWORD"], 3, "did you mean 'DATABASE_PASSWORD'?"),
+        (["run", "--only", "DATABASE_PASWORD", "--", "true"], 2, "did you mean DATABASE_PASSWORD?"),
+        (["copy", "app", "app"], 2, "SRC and DST are the same pipeline; name two"),
+        (["copy", "app", "staging"], 2, "no pipeline 'staging'; there are: app"),
+        (["restore", "nope.enc"], 2, "there is no backup nope.enc"),
+        (
+            ["restore", "text"],
+            6,
+            "the backup text was changed: SQLite says file is not a database; take another",
+        ),
+        (
+            ["render", "plain.j2"],
+            2,
+            "plain.j2:2: 'DATABASE_PASWORD' is undefined: no secret of this name is decl",
+        ),
+        (["rotate"], 2, "rotate what?; give KEY, or --due, or --status"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_says_what_is_right(here, words, code, said):
+    Path("text").write_text("some text\n")
+    Path("plain.j2").write_text("# a file\npassword={{ DATABASE_PASWORD }}\n")
+    error = here(*words, expected=code).err
+    assert said in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "said"),
+    [
+        (
+            "version: 1\npipelines:\n\tapp: {}\n",
+            2,
+            "other.yaml:3:1: not YAML: a tab; YAML indents by spaces alone",
+        ),
+        ("version: 1\npipelines:\n  app:\n  \tprovider: {}\n", 2, "not YAML: a tab"),
+        ("version: 1\n", 2, "other.yaml has no pipeline; add one under `pipelines:`"),
+        (
+            "version: 1\npipelines: {a: {provider: {type: memory}}, b: {provider: {type: memory}}}\n",
+            2,
+            "error: other.yaml has no default pipeline; add `default:` to the spec, or give --pipeline; there are: a, b",
+        ),
+        (GOOD.replace("type: file", "type: fil", 1), 2, "unknown provider 'fil'; did you mean 'file'?"),
+        (GOOD.replace("file_path", "filepath", 1), 2, "did you mean 'file_path'?"),
+        (GOOD.replace("app.key", "wrong.key", 1), 6, "wrong key for {0}/secrets.enc: it needs the key"),
+        (GOOD.replace("app.key", "none.key", 1), 2, "the key file {0}/none.key is missing"),
+        (
+            GOOD.replace("key_file: app.key", 'encryption_key: "${env:NO_KEY}"', 1),
+            2,
+            "NO_KEY is not set; set it",
+        ),
+        (
+            GOOD.replace("secrets.enc", "text", 1),
+            6,
+            "the store {0}/text was changed: SQLite says file is not a data",
+        ),
+        (
+            GOOD.replace("secrets.enc", "empty", 1),
+            6,
+            "the store {0}/empty was changed: it is empty; restore a backup",
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_a_wrong_spec_says_where(here, tmp_path, spec, code, said):
+    Path("text").write_text("some text\n")
+    Path("empty").touch()
+    Path("wrong.key").write_text("another passphrase")
+    Path("wrong.key").chmod(0o600)
+    assert said.format(tmp_path) in here("list", spec=spec, expected=code).err
+
+
+@pytest.mark.parametrize("words", [["check"], ["doctor"], ["get", "database/password"], ["set", "a", "b"]])
+def test_a_store_that_was_changed_is_named_by_all(here, tmp_path, words):
+    Path("secrets.enc").write_bytes(b"no database" * 100)
+    said = here(*words, expected=7 if words[0] in {"check", "doctor"} else 6)
+    assert "secrets.enc was changed: SQLite says" in (said.out + said.err)
+
+
+def test_a_value_that_run_would_refuse_is_told_as_it_is_stored(here):
+    warned = here("set", "DATABASE_PASSWORD", "hunter2").err
+    assert "it is stored, and `run` refuses it: DATABASE_PASSWORD: " in warned
+    assert "12" in warned
+    assert "hunter2" not in warned
+    assert "PORT: it is not of the type port" in here("set", "port", "none").err
+    assert "refuses" not in here("set", "DATABASE_PASSWORD", "correct horse battery").err
+
+
+MEMBER = "version: 1\npipelines: {app: {provider: {type: file, file_path: m.enc, key_file: app.key}}}\n"
+
+
+def test_of_a_member_the_member_is_judged(here):
+    spec = (
+        MEMBER
+        + "secrets: {USER: {key: login, field: user, min_length: 4}, LOGIN: {key: login, type: json}}\n"
+    )
+    assert "USER: " in here("set", "USER", "me", spec=spec).err
+    assert "refuses" not in here("set", "USER", "myself", spec=spec).err
+
+
+@pytest.mark.parametrize("kind", ["memory", "env"])
+def test_what_ends_with_the_command_is_told(here, kind):
+    spec = f"version: 1\npipelines: {{app: {{provider: {{type: {kind}}}}}}}\n"
+    gone = "app is of this process alone: what was stored there ends with this command"
+    Path(".env").write_text("A=one-value\n")
+    assert gone in here("set", "a", "b", spec=spec).err
+    assert gone in here("import", ".env", spec=spec).err
+    assert gone not in here("import", ".env").err
+
+
+def test_lines_to_type_are_about_the_same_profile(here, monkeypatch):
+    """Without its profile `mv` would move what another one has."""
+    here("--profile", "staging", "set", "old/key", "correct horse battery")
+    spec = Path("strongroom.yaml").read_text()
+    Path("strongroom.yaml").write_text(spec.replace("database/password", "old/key"))
+    here("--profile", "staging", "check")
+    Path("strongroom.yaml").write_text(spec)
+    told = here("--profile", "staging", "check", expected=7).out
+    assert "`strongroom --profile staging mv old/key database/password` moves it" in told
+    monkeypatch.setenv("STRONGROOM_PROFILE", "staging")
+    assert "`strongroom mv old/key database/password` moves it" in here("check", expected=7).out
+
+
+def test_where_nothing_is_leased_it_says_so(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert here("lease", "list").out == "no process holds a lease\n"
