@@ -80,6 +80,27 @@ def test_two_profiles(cli):
     assert cli("diff", "production", "production")[0] == 0
 
 
+def test_a_profile_and_the_spec_without_one(cli, monkeypatch):
+    code, out, _ = cli("diff", "-", "staging")
+    assert (code, out.split()[2:]) == (7, ["ONLY", "only", "without", "a", "profile", "PASSWORD", "differs"])
+    assert cli("diff", "production", "-")[:2] == (0, "3 secrets, and all are the same\n")
+    monkeypatch.setenv("STRONGROOM_PROFILE", "staging")
+    code, _, err = cli("diff", "-", "production")
+    assert code == 2
+    assert "STRONGROOM_PROFILE names one; unset it" in err
+
+
+def test_it_is_told_why_something_cannot_be_compared(cli):
+    with Path("strongroom.yaml").open("a") as file:
+        file.write("  away: {pipelines: {app: {provider: {type: directory, path: not-mounted}}}}\n")
+    code, out, err = cli("diff", "production", "away")
+    assert code == 7
+    assert "invalid in away" in out
+    assert err.startswith("warning: not everything can be compared in away: ")
+    assert "there is no folder" in err
+    assert err.count("\n") == 1
+
+
 def test_what_cannot_be_told_is_a_difference(cli):
     cli("--pipeline", "other", "set", "database/port", "no port")
     code, out, _ = cli("diff", "production", "staging", "--json", "--prefix", "PORT")

@@ -73,6 +73,7 @@ def here(tmp_path, monkeypatch, capfd):
             2,
             "plain.j2:2: 'DATABASE_PASWORD' is undefined: no secret of this name is decl",
         ),
+        (["plugins", "--into", "x"], 2, "--into is for `plugins new`"),
         (["rotate"], 2, "rotate what?; give KEY, or --due, or --status"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 all_tenants_option = click.option(
     "--all-tenants",
     is_flag=True,
-    help="It concerns all tenants, where the pipeline has tenants: that is meant.",
+    help="Agree that it affects all tenants, where the pipeline has tenants.",
 )
 
 

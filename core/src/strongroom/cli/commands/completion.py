@@ -20,7 +20,7 @@ VARIABLE = "_STRONGROOM_COMPLETE"
 def completion_command(settings: GlobalOptions, shell: str) -> None:
     """Print the completion script for SHELL; it completes commands, options, and the names in the spec.
 
-    Example: strongroom completion bash > ~/.local/share/bash-completion/completions/strongroom
+    Example: eval "$(strongroom completion bash)"
     """
     from click.shell_completion import get_completion_class
 

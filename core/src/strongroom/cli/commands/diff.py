@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from strongroom.registry import SecretProviderRegistry
 
 
+_NO_PROFILE = "-"
+
+
 class Side(NamedTuple):
-    """What one side has: values by name, and why others cannot be told."""
+    """What one side has: values by name, what others are that cannot be told, and why the first is that."""
 
     values: Mapping[str, str]
     unknown: Mapping[str, str]
+    why: str | None = None
 
 
 @command("diff")
@@ -39,8 +44,8 @@ def diff_command(
 ) -> int:
     """Compare the secrets of two pipelines, or what two profiles make of the declared secrets.
 
-    No value is shown. Two profiles of a spec that declares no secrets are compared by all keys. Ends with 7
-    where anything differs or cannot be compared.
+    No value is shown. As a profile - is the spec without one. Two profiles of a spec that declares no secrets
+    are compared by all keys. Ends with 7 where anything differs or cannot be compared.
 
     Example: strongroom diff app vault
     """
@@ -50,13 +55,16 @@ def diff_command(
         lone = left if left in plan.pipelines else right
         raise errors.UsageError(
             f"{show_key(lone)} is a pipeline, and {show_key(right if lone == left else left)} is not",
-            hint="name two pipelines, or two profiles",
+            hint=f"name two pipelines, or two profiles; the pipelines are: {', '.join(plan.pipelines)}",
         )
     sides = [_of_profile(settings, one, prefix) for one in (left, right)] if by_profile else []
     if not by_profile:
         with settings.registry([left, right]) as registry:
             sides = [_of_pipeline(registry, one, prefix) for one in (left, right)]
     comparison = _compared(*sides, names=(left, right))
+    for name, side in zip((left, right), sides, strict=True):
+        if side.why is not None:
+            settings.warn(f"not everything can be compared {_in(name)}: {side.why}")
     differs = any(what != "same" for what in comparison.values())
     if settings.json:
         output.as_json({"left": left, "right": right, "profiles": by_profile, "secrets": comparison})
@@ -80,7 +88,11 @@ def _of_pipeline(registry: SecretProviderRegistry, name: str, prefix: str) -> Si
 
 def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
     own = copy.copy(settings)
-    own.profile = profile
+    own.profile = None if profile == _NO_PROFILE else profile
+    if own.profile is None and os.environ.get("STRONGROOM_PROFILE"):
+        raise errors.UsageError(
+            f"{_NO_PROFILE} is the spec without a profile, and STRONGROOM_PROFILE names one", hint="unset it"
+        )
     with own.registry() as registry:
         if not registry.plan.secrets:
             return Side(registry.get_secrets(registry.list_secrets(prefix)), {})
@@ -92,7 +104,12 @@ def _of_profile(settings: GlobalOptions, profile: str, prefix: str) -> Side:
         for name, one in resolutions.items()
         if one.text is None and one.status not in {"missing", "ok"}
     }
-    return Side(values, unknown)
+    why = next((f"{name}: {resolutions[name].problem}" for name in unknown), None)
+    return Side(values, unknown, why)
+
+
+def _in(name: str) -> str:
+    return "without a profile" if name == _NO_PROFILE else f"in {name}"
 
 
 def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, str]:
@@ -100,16 +117,16 @@ def _compared(left: Side, right: Side, *, names: tuple[str, str]) -> dict[str, s
     comparison = {}
     for name in sorted({*left.values, *right.values, *left.unknown, *right.unknown}):
         reason = [
-            f"{side.unknown[name]} in {of}"
+            f"{side.unknown[name]} {_in(of)}"
             for side, of in zip((left, right), names, strict=True)
             if name in side.unknown
         ]
         if reason:
             comparison[name] = ", ".join(reason)
         elif name not in right.values:
-            comparison[name] = f"only in {names[0]}"
+            comparison[name] = f"only {_in(names[0])}"
         elif name not in left.values:
-            comparison[name] = f"only in {names[1]}"
+            comparison[name] = f"only {_in(names[1])}"
         else:
             comparison[name] = "same" if left.values[name] == right.values[name] else "differs"
     return comparison

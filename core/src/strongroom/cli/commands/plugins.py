@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import output
+from strongroom.cli import errors, output
 from strongroom.cli.app import command
 
 if TYPE_CHECKING:
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 
 @command("plugins", context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--into", metavar="DIR", type=click.Path(path_type=Path), default=Path(), help="Where `new` writes."
-)
+@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), help="Where `new` writes.")
 @click.argument("action", type=click.Choice(["new", "kit-exec"]), required=False)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def plugins_command(
-    settings: GlobalOptions, *, action: str | None, words: tuple[str, ...], into: Path
+    settings: GlobalOptions, *, action: str | None, words: tuple[str, ...], into: Path | None
 ) -> int:
     """List the plugins with what they provide, what is wrong with broken ones, and what could be installed.
 
@@ -33,7 +31,9 @@ def plugins_command(
     Example: strongroom plugins
     """
     if action == "new":
-        return _new(settings, words, into)
+        return _new(settings, words, into or Path())
+    if into is not None:
+        raise errors.UsageError("--into is for `plugins new`")
     if action == "kit-exec":
         return _kit(words)
     from strongroom.plugins import finder

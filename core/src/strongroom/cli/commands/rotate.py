@@ -35,8 +35,10 @@ _NOTHING_DUE = "nothing is due"
 
 @command("rotate")
 @click.argument("key", required=False, shell_complete=completions.keys)
-@click.option("--due", is_flag=True, help="All that is declared and due, or in flight.")
-@click.option("--status", is_flag=True, help="Where KEY stands, or every declared secret.")
+@click.option(
+    "--due", is_flag=True, help="Rotate all that is declared and due, and finish what is in flight."
+)
+@click.option("--status", is_flag=True, help="Show the state of KEY, or of every declared secret.")
 @click.option("--resume", is_flag=True, help="Finish the rotation of KEY that is in flight.")
 @click.option(
     "--rollback",
@@ -44,7 +46,7 @@ _NOTHING_DUE = "nothing is due"
     help="Undo KEY's rotation; after its end, within grace_seconds, put the value before back.",
 )
 @click.option("--forget", is_flag=True, help="Drop what is kept of KEY's rotation; look at it first.")
-@click.option("--rehearse", is_flag=True, help="Let KEY's rotator do all on a user it removes again.")
+@click.option("--rehearse", is_flag=True, help="Let KEY's rotator do every step on a throwaway user.")
 @click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."

@@ -28,15 +28,28 @@ __all__ = ["run_command"]
     help="Only these declared secrets.",
 )
 @click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
-@click.option("--no-mask", is_flag=True, help="Give the child our own output streams, unmasked.")
+@click.option("--no-mask", is_flag=True, help="Let CMD write to the terminal or file itself, unmasked.")
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
-@click.option("--keep-env", metavar="NAME", multiple=True, help="Leave this credential in the environment.")
-@click.option("--watch", is_flag=True, help="Give CMD what changes while it runs.")
 @click.option(
-    "--on-change", metavar="restart|SIGNAL", help="How: by a restart, or a signal such as HUP for files."
+    "--keep-env",
+    metavar="NAME",
+    multiple=True,
+    help="Leave this credential in the environment; may be given again.",
 )
-@click.option("--poll-seconds", type=float, help="How often backends are asked that tell of nothing (30).")
-@click.option("--stop-timeout", type=float, help="Seconds from SIGTERM to SIGKILL at a restart (10).")
+@click.option("--watch", is_flag=True, help="Restart or signal CMD when one of its secrets changes.")
+@click.option(
+    "--on-change",
+    metavar="restart|SIGNAL",
+    help="With --watch: restart CMD, or send it a signal, such as HUP (files alone change).",
+)
+@click.option(
+    "--poll-seconds",
+    type=float,
+    help="With --watch: seconds between looks at backends that do not announce changes (30).",
+)
+@click.option(
+    "--stop-timeout", type=float, help="With --watch: seconds from SIGTERM to SIGKILL at a restart (10)."
+)
 @click.argument(
     "words",
     metavar="-- CMD...",
