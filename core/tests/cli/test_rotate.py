@@ -151,6 +151,7 @@ def test_what_failed_when_it_was_due_waits_a_while(strongroom, folder, old):
     done = strongroom("rotate", "--due", expected=1)
     assert done.stdout.splitlines()[1].split()[:2] == ["database/password", "applied"]
     assert "`strongroom rotate database/password --resume`" in done.stdout
+    strongroom("rotate", "--due", expected=1)  # one that failed once is tried again at once
     (folder / "fail-check").unlink()
     assert json.loads(strongroom("rotate", "--due", "--dry-run", "--json").stdout) == {"due": []}
     for words in (["--due"], ["--due", "--dry-run"]):
