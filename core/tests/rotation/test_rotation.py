@@ -592,25 +592,30 @@ def test_what_is_due_is_spread_by_a_jitter_that_stays():
     assert max(due) - min(due) > timedelta(days=25)
 
 
-def test_one_that_fails_does_not_stop_the_others_and_is_tried_again_after_a_while():
+@pytest.mark.parametrize(("step", "state"), [("apply", "pending"), ("verify", "applied")])
+def test_one_that_fails_does_not_stop_the_others_and_is_tried_again_after_a_while(step, state):
     clock = Clock()
     memory = MemorySecretProvider(secrets={"a": "1", "b": "2", "c": "3"}, clock=clock)
     tried = []
 
     def apply(key, old, new):
         tried.append(key)
-        if key == "b":
+        if key == "b" and step == "apply":
             failing()
 
-    rotation = SecretRotation(memory, 30, apply=apply, clock=clock)
+    def verify(key, value):
+        if key == "b" and step == "verify":
+            failing()
+
+    rotation = SecretRotation(memory, 30, apply=apply, verify=verify, clock=clock)
     clock.pass_by(days=30)
     results = rotation.rotate_due()
     assert [(one.key, one.state) for one in results] == [
         ("a", "current"),
-        ("b", "pending"),
+        ("b", state),
         ("c", "current"),
     ]
-    assert [(one.key, one.state) for one in rotation.rotate_due()] == [("b", "pending")]
+    assert [(one.key, one.state) for one in rotation.rotate_due()] == [("b", state)]
     assert rotation.rotate_due() == []
     for minutes in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440, 1440):
         before = len(tried)

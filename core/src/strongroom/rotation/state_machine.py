@@ -376,9 +376,7 @@ class RotationRun:
         if self._settings.apply is None and self._settings.verify is None:
             return replace(record, state=state)  # nothing has happened that must not happen twice
         # A loss of power may take it: what comes before is done again, and promoting makes it last.
-        return self._held.save(
-            record, lasting=False, state=state, step=step, error=None, failures=0, retry_at=None
-        )
+        return self._held.save(record, lasting=False, state=state, step=step, error=None, retry_at=None)
 
     def _promoted(self, record: Record) -> Record:
         """Return `record` with the version of the new value, which readers get by then."""
