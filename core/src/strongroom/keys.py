@@ -20,8 +20,10 @@ __all__ = [
     "NameCodec",
     "cannot_start_key",
     "check_key",
+    "check_keys",
     "check_prefix",
     "check_value",
+    "distinct",
     "escaped",
     "is_reserved",
     "listed",
@@ -59,6 +61,22 @@ def check_key(key: str) -> str:
             hint="join segments with single slashes, as in 'database/password'",
         )
     return key
+
+
+def distinct(keys: Iterable[str]) -> list[str]:
+    """Return `keys` in their order, each once.
+
+    Raises:
+        TypeError: It is one text, whose characters are not the keys that were meant.
+    """
+    if isinstance(keys, str | bytes | bytearray):
+        raise TypeError(f"expected several keys, got a {type(keys).__name__}; put one key into a list")
+    return list(dict.fromkeys(keys))
+
+
+def check_keys(keys: Iterable[str]) -> list[str]:
+    """Return `keys` in their order, each once, or raise as `check_key` and `distinct` do."""
+    return [check_key(key) for key in distinct(keys)]
 
 
 def check_prefix(prefix: str) -> str:

@@ -138,6 +138,13 @@ def test_diagnose_tells_who_is_logged_in(server, provider):
     "options",
     [
         {"url": ""},
+        {"url": None},
+        {"mount_point": None},
+        {"mount_point": "/"},
+        {"kv_version": 3},
+        {"kv_version": "2"},
+        {"kv_version": True},
+        {"auth": "approle"},
         {"client_key": "key.pem"},
         {"timeout": 0},
         {"timeout": -1},

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import ClassVar, NoReturn
 
 from strongroom.errors import SecretNotFoundError, UnsupportedOperationError, show_key
-from strongroom.keys import check_key, check_prefix
+from strongroom.keys import check_key, check_keys, check_prefix
 from strongroom.leases.live import LiveLeases
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import BaseProvider, Lease
@@ -55,7 +55,7 @@ class LeasingProvider(BaseProvider, ABC):
         return self.leases().text(check_key(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        return self.leases().texts(check_key(key) for key in keys)
+        return self.leases().texts(check_keys(keys))
 
     def set_secret(self, key: str, value: str) -> None:  # noqa: ARG002  # refused whatever it is
         self._refuse("set", key)

@@ -25,6 +25,7 @@ from strongroom.cache.single_flight import FetchResult
 from strongroom.cache.stats import CacheStats
 from strongroom.cache.store import CacheStore
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ConflictError, StrongroomError
+from strongroom.keys import distinct
 from strongroom.middleware.write_observer import WriteObserver
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import Closeable, Describer, SecretChange, SecretMetadata, SecretVersion
@@ -169,7 +170,7 @@ class CachingMiddleware(WriteObserver):
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         if self._passes_through:
             return self.inner.get_secrets(keys)
-        return self.cache.read_many(list(dict.fromkeys(keys)), self._load_many)
+        return self.cache.read_many(distinct(keys), self._load_many)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         self._online()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from strongroom.keys import check_key
+from strongroom.keys import check_keys
 from strongroom.leases.calls import LeaseName
 from strongroom.leases.ledger import ProcessLedger
 from strongroom.leases.live import LiveLeases
@@ -56,7 +56,7 @@ class LeaseMiddleware(Middleware):
         return self.leases.text(key)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        return self.leases.texts(check_key(key) for key in keys)
+        return self.leases.texts(check_keys(keys))
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
         """Call `callback` with each lease that takes the place of another one, its id as the version."""

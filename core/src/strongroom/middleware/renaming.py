@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from strongroom._frozen import replaced
 from strongroom.errors import StrongroomError, show_key
 from strongroom.hooks.observation import observation
+from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 
@@ -47,7 +48,7 @@ class RenamingMiddleware(Middleware, ABC):
         self._call_renamed(key, self.inner.delete_secret)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        names = {self.stored(key): key for key in keys}
+        names = {self.stored(key): key for key in distinct(keys)}
         try:
             values = self.inner.get_secrets(list(names))
         except StrongroomError as error:
@@ -79,7 +80,7 @@ class RenamingMiddleware(Middleware, ABC):
         return replaced(self._call_renamed(key, self.inner.describe_secret), key=key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        names = {self.stored(key): key for key in keys}
+        names = {self.stored(key): key for key in distinct(keys)}
         try:
             described = self.inner.describe_secrets(list(names))
         except StrongroomError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, ThrottledError
+from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.providers import Lease, SecretMetadata, SecretVersion
 
@@ -76,7 +77,7 @@ class RetryMiddleware(Middleware):
         return self._try(self.inner.list_secrets, prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        return self._try(self.inner.get_secrets, list(keys))
+        return self._try(self.inner.get_secrets, distinct(keys))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
         self._try(self.inner.set_secrets, values)
@@ -85,7 +86,7 @@ class RetryMiddleware(Middleware):
         return self._try(self.inner.describe_secret, key)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        return self._try(self.inner.describe_secrets, list(keys))
+        return self._try(self.inner.describe_secrets, distinct(keys))
 
     def list_versions(self, key: str) -> list[SecretVersion]:
         return self._try(self.inner.list_versions, key)

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from strongroom.errors import ConfigurationError, InvalidKeyError, StrongroomError, ValidationError, show_key
-from strongroom.keys import check_key, check_value
+from strongroom.keys import check_key, check_value, distinct
 from strongroom.middleware.base import Middleware
 from strongroom.patterns import compiled, mismatch
 from strongroom.providers import Lease
@@ -81,7 +81,7 @@ class ValidationMiddleware(Middleware):
         self.inner.set_secret(key, value)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = list(keys)
+        asked = distinct(keys)
         for key in asked:
             self._check_key(key)
         found = self.inner.get_secrets(asked)

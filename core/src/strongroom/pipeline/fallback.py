@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import read_many
 from strongroom.providers import SecretProvider
@@ -50,7 +51,7 @@ class FallbackProvider(Middleware):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         values: dict[str, str] = {}
-        missing = list(keys)
+        missing = distinct(keys)
         down: BackendUnavailableError | None = None
         for member in self.members:
             try:

@@ -20,7 +20,7 @@ from strongroom.errors import (
 from strongroom.hooks import SecretEvent, SecretHook
 from strongroom.hooks.events import begun
 from strongroom.hooks.identity import actor
-from strongroom.keys import check_prefix, is_reserved, record_key
+from strongroom.keys import check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.hook_calls import HookCalls
 from strongroom.pipeline.operations import _operations, check_user_key
@@ -127,7 +127,7 @@ class Pipeline(Middleware):
         return self.run_with_hooks("list", prefix, lambda: self._list(prefix))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = list(dict.fromkeys(keys))
+        asked = distinct(keys)
         return self.run_batch_with_hooks("get", asked, lambda: self._read_batch(asked))
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
@@ -149,7 +149,7 @@ class Pipeline(Middleware):
         return self._run("describe", key, self.inner.describe_secret)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        wanted = list(dict.fromkeys(keys))
+        wanted = distinct(keys)
 
         def describe() -> dict[str, SecretMetadata]:
             for key in wanted:

@@ -17,7 +17,7 @@ from strongroom.errors import (
     SpecError,
     StrongroomError,
 )
-from strongroom.keys import check_key, check_value, is_reserved
+from strongroom.keys import check_key, check_keys, check_value, is_reserved
 from strongroom.providers.base import BaseProvider
 from strongroom.providers.metadata import Lease, SecretMetadata
 from strongroom.providers.protocols import SecretProvider, capability_methods
@@ -194,13 +194,13 @@ def _whole(method: Callable[..., Iterable[Any]], *args: Any, **kwargs: Any) -> l
 
 
 def _guarded_batch(self: GuardedProvider, keys: Iterable[str]) -> dict[str, str]:
-    asked = [check_key(key) for key in keys]
+    asked = check_keys(keys)
     found = self._call(None, lambda: dict(self.wrapped.get_secrets(asked)), keys=asked)
     return {key: self._checked("get_secrets", value, key) for key, value in found.items()}
 
 
 def _guarded_descriptions(self: GuardedProvider, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-    asked = [check_key(key) for key in keys]
+    asked = check_keys(keys)
     found: dict[str, SecretMetadata] = self._call(
         None, lambda: dict(self.wrapped.describe_secrets(asked)), keys=asked
     )

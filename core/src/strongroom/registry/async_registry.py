@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from strongroom._pickling import ProcessBound
 from strongroom.cache.single_flight import NonBlockingRead, WouldBlock, turn
+from strongroom.keys import distinct
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.prefix import PrefixMiddleware, StripPrefixMiddleware
 from strongroom.middleware.read_only import ReadOnlyMiddleware
@@ -120,7 +121,7 @@ class AsyncSecretRegistry(ProcessBound):
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there."""
-        return await self._call(self._registry.get_secrets, list(keys))
+        return await self._call(self._registry.get_secrets, distinct(keys))
 
     async def get_field(self, key: str, field: str) -> str:
         """Return a member of a JSON secret."""
@@ -150,7 +151,7 @@ class AsyncSecretRegistry(ProcessBound):
 
     async def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         """Return version, dates and tags of those of `keys` that are there."""
-        return await self._call(self._registry.describe_secrets, list(keys))
+        return await self._call(self._registry.describe_secrets, distinct(keys))
 
     async def list_versions(self, key: str) -> list[SecretVersion]:
         """Return the versions of `key`, newest first."""

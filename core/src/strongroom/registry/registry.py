@@ -12,7 +12,7 @@ from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
 from strongroom.hooks import SecretHook
-from strongroom.keys import cannot_start_key, check_prefix
+from strongroom.keys import cannot_start_key, check_prefix, distinct
 from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
@@ -639,7 +639,7 @@ class SecretProviderRegistry(BaseProvider):
 
     def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
         parts: dict[int, tuple[Pipeline, list[str]]] = {}
-        for key in dict.fromkeys(keys):
+        for key in distinct(keys):
             provider = self._route(key)
             parts.setdefault(id(provider), (provider, []))[1].append(key)
         return list(parts.values())

@@ -16,7 +16,7 @@ from strongroom.errors import (
     TamperedError,
     show_key,
 )
-from strongroom.keys import cannot_start_key, check_key, check_prefix, is_reserved
+from strongroom.keys import cannot_start_key, check_key, check_keys, check_prefix, is_reserved
 from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
 from strongroom.providers.metadata import ChangeKind, VersionState
 from strongroom.sealed.backend import Found
@@ -59,7 +59,7 @@ class SealedSecretProvider(SealedEngine[B]):
         return value
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         if not wanted:
             return {}
 
@@ -119,7 +119,7 @@ class SealedSecretProvider(SealedEngine[B]):
         return self._described(record)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        asked = list(dict.fromkeys(check_key(key) for key in keys))
+        asked = check_keys(keys)
         found = self._records(asked) if asked else {}
         return {key: self._described(record) for key, record in found.items() if record.current}
 

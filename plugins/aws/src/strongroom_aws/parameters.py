@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
-from strongroom.keys import Name, check_key, check_prefix, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, listed
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, version_is_enough
 
 from strongroom_aws.account import Account
@@ -130,7 +130,7 @@ class AWSParameterProvider(BaseProvider):
         return self._value(key, name, f"{name.text}:{version}", self._connection.deadline())
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = list(dict.fromkeys(check_key(key) for key in keys))
+        asked = check_keys(keys)
         whole = Deadline(self._whole)
         return read_in_batches(
             asked,

@@ -14,7 +14,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
 )
-from strongroom.keys import check_key, check_prefix, listed
+from strongroom.keys import check_key, check_keys, check_prefix, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -152,7 +152,7 @@ class AWSSecretProvider(BaseProvider):
         return self._value(key, self._connection.deadline(), {"VersionId": version})
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         whole = Deadline(self._whole)
         batches = self._batches  # another thread may learn meanwhile that there are none
         return read_in_batches(
@@ -187,7 +187,7 @@ class AWSSecretProvider(BaseProvider):
 
         `updated_at` is None: a list does not tell it. AWS's lists may be some time behind its secrets.
         """
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         if len(wanted) <= _ALONE:
             return {key: metadata for key in wanted if (metadata := self._described_or_none(key)) is not None}
         by_name = {name_of(key).text: key for key in wanted}

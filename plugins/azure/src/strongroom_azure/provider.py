@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
-from strongroom.keys import Name, check_key, check_prefix, check_value, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -132,7 +132,7 @@ class AzureSecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         if not wanted:
             return {}
         service, whole = self._connection.start_batch()

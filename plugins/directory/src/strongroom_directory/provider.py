@@ -23,7 +23,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, sync_folder
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_directory.names import Names, forms_of, key_of
@@ -101,7 +101,7 @@ class DirectorySecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there, all of one state of a Kubernetes mount."""
-        return self._read_all([check_key(key) for key in keys])
+        return self._read_all(check_keys(keys))
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, MutableMapping
 
 from strongroom.errors import ConfigurationError, SecretNotFoundError, ValidationError, show_key
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.keys import check_key, check_prefix, check_value, distinct, is_reserved
 from strongroom.providers import BaseProvider
 
 from strongroom_env.names import key_of, name_of
@@ -91,7 +91,7 @@ class EnvSecretProvider(BaseProvider):
         return sorted(key for key in keys if key.startswith(prefix) and not is_reserved(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        found = {key: self._environ.get(self._name(key)) for key in keys}
+        found = {key: self._environ.get(self._name(key)) for key in distinct(keys)}
         return {key: self._text(key, value) for key, value in found.items() if value is not None}
 
     def variables(self) -> list[str]:

@@ -18,7 +18,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import never_collect, present_in_parallel, renew_after_fork
 from strongroom.programs import start_program
 from strongroom.providers import (
@@ -142,7 +142,7 @@ class ExecSecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there: one request, or one a key, many at once."""
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         if not wanted:
             return {}
         if not self._knows("get_secrets"):

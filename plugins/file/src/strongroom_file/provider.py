@@ -17,7 +17,7 @@ from strongroom.errors import (
     TamperedError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, check_value
+from strongroom.keys import check_key, check_keys, check_prefix, check_value
 from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
 from strongroom.providers import BaseProvider
 
@@ -113,7 +113,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return self._read(lambda view: queries.get(view, key), key, lambda: self._missing(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         return self._read(lambda view: queries.get_many(view, asked), None, dict)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
@@ -125,7 +125,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         return self._read(lambda view: queries.describe(view, key), key, lambda: self._missing(key))
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         return self._read(lambda view: queries.describe_many(view, asked), None, dict)
 
     def list_versions(self, key: str) -> list[SecretVersion]:

@@ -16,7 +16,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     show_key,
 )
-from strongroom.keys import Name, check_key, check_prefix, check_value, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState, version_is_enough
 
@@ -189,7 +189,7 @@ class GCPSecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         if not wanted:
             return {}
         service, whole = self._connection.start_batch()

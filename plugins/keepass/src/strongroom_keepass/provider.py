@@ -21,7 +21,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import Take, forks_wait, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -110,7 +110,7 @@ class KeePassSecretProvider(BaseProvider):
             return database.value(self._there(database, key)[0])
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         with self._lock:
             database = self._read()
             return {key: database.value(database.entries[key][0]) for key in asked if key in database.entries}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
-from strongroom.keys import check_key, check_prefix, check_value, is_reserved
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, is_reserved
 from strongroom.parallel import Take, renew_after_fork
 from strongroom.providers import (
     BaseProvider,
@@ -105,7 +105,7 @@ class MemorySecretProvider(BaseProvider):
         return sorted(key for key in keys if key.startswith(prefix) and not is_reserved(key))
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         with self._lock:
             return {key: self._values[key] for key in asked if key in self._values}
 
@@ -125,7 +125,7 @@ class MemorySecretProvider(BaseProvider):
             return SecretMetadata(key, current.id, record.created_at, record.updated_at)
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         with self._lock:
             return {key: self.describe_secret(key) for key in asked if key in self._values}
 

@@ -21,7 +21,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import present_in_parallel
 from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -102,9 +102,7 @@ class PassSecretProvider(BaseProvider):
         return text if self._whole else text.partition("\n")[0]
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        return present_in_parallel(
-            self.get_secret, [check_key(key) for key in dict.fromkeys(keys)], _PARALLEL
-        )
+        return present_in_parallel(self.get_secret, check_keys(keys), _PARALLEL)
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)

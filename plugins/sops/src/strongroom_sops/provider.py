@@ -25,7 +25,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import renew_after_fork
 from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -131,7 +131,7 @@ class SopsSecretProvider(BaseProvider):
         return self._value(self._read().tree, key)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        asked = [check_key(key) for key in keys]
+        asked = check_keys(keys)
         found = self._read().tree
         return {key: self._value(found, key) for key in asked if key in found.paths}
 

@@ -65,10 +65,15 @@ def client_of(
     mount: str,
 ) -> VaultClient:
     """Return a client by the options that everything here has; it makes no request before the first call."""
+    for name, given in (("url", url), ("mount_point", mount)):
+        if not isinstance(given, str):
+            kind = type(given).__name__
+            raise ConfigurationError(f"vault: {name} must be text, got a {kind}", provider="vault")
     wrong = [
         what
         for bad, what in (
             (not url, "url is empty"),
+            (not mount.strip("/"), "mount_point is empty"),
             (
                 bool(url) and not url.lower().startswith(("http://", "https://")),
                 "url must begin with https:// or http://",
@@ -89,7 +94,7 @@ def client_of(
         "connections": max_connections,
         "proxies": proxies,
     }
-    return VaultClient(url, login, timeout, options, mount)
+    return VaultClient(url, login, timeout, options, mount.strip("/"))
 
 
 def _splits_login(url: str) -> bool:

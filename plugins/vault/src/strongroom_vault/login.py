@@ -46,6 +46,9 @@ _MOST_SECONDS = 60.0
 
 def check_auth(auth: Mapping[str, Any]) -> dict[str, Any]:
     """Return `auth` as a dict, or raise `ConfigurationError`; nothing is read or asked."""
+    if not isinstance(auth, Mapping):
+        kind = type(auth).__name__
+        raise ConfigurationError(f"vault: auth must be a mapping, got a {kind}", provider="vault")
     method = str(auth.get("method"))
     if method not in _NEEDS:
         known = ", ".join(_NEEDS)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from strongroom.errors import ConfigurationError, PermissionDeniedError, SecretNotFoundError, StrongroomError
+from strongroom.errors import (
+    ConfigurationError,
+    PermissionDeniedError,
+    SecretNotFoundError,
+    StrongroomError,
+    show_key,
+)
 
 from strongroom_vault.errors import body_of, part, says_other_version
 from strongroom_vault.names import url_path
@@ -18,6 +24,13 @@ class Mount:
     """A mount's path and version; the server is asked once, and again where what it answers does not fit."""
 
     def __init__(self, client: Any, name: str, given: int | None) -> None:
+        if given is not None and (isinstance(given, bool) or given not in (1, 2)):
+            shown = given if isinstance(given, int) else show_key(given)
+            raise ConfigurationError(
+                f"vault: kv_version must be 1 or 2, got {shown}",
+                provider="vault",
+                hint="leave it out, and the server is asked",
+            )
         self._client = client
         self.name = name.strip("/")
         self._given = given

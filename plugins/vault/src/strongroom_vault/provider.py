@@ -18,7 +18,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.keys import check_key, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -91,7 +91,7 @@ class VaultSecretProvider(BaseProvider):
             timeout=timeout,
             max_connections=max_connections,
             proxies=proxies,
-            mount=mount_point.strip("/"),
+            mount=mount_point,
         )
         self._mount = Mount(self._client, mount_point, kv_version)
         self._namespace = namespace
@@ -160,7 +160,7 @@ class VaultSecretProvider(BaseProvider):
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return those that are there, read in parallel over kept connections."""
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         with self._client.within(self._whole):
             values = self._each(self._get_or_none, wanted)
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
@@ -197,7 +197,7 @@ class VaultSecretProvider(BaseProvider):
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
         """Return those that readers find; of three and more in a folder in one request, where that can be."""
-        wanted = list(dict.fromkeys(check_key(key) for key in keys))
+        wanted = check_keys(keys)
         folders: dict[str, list[str]] = {}
         for key in wanted:
             folders.setdefault(escape(key).rpartition("/")[0], []).append(key)

@@ -80,7 +80,7 @@ class VaultTransitEncryption(HoldsKey):
             timeout=timeout,
             max_connections=max_connections,
             proxies=proxies,
-            mount=mount_point.strip("/"),
+            mount=mount_point,
         )
         self._mount = mount_point.strip("/")
         self._name = key_name
