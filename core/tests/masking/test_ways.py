@@ -152,6 +152,42 @@ def test_what_only_looks_like_it_is_left_alone(text):
     assert Masker([value for value, _ in WAYS.values()]).mask(text) == text
 
 
+NAMES = " ".join(f"-I/usr/lib/gcc/x86_64-linux-gnu/Include_{at}/Modules" for at in range(6))
+
+
+@pytest.mark.parametrize("name", [name for name in WAYS if name != "uuencode"])
+def test_nothing_is_left_between_names_that_may_be_base64(name):
+    value, shown = WAYS[name]
+    alone = Masker([value]).mask(f".\n{shown}\n.".encode())
+    assert Masker([value]).mask(f"{NAMES}:.\n{shown}\n.:{NAMES}".encode()) == b"%b:%b:%b" % (
+        NAMES.encode(),
+        alone,
+        NAMES.encode(),
+    )
+
+
+BASE64 = {
+    "text": base64.b64encode,
+    "bytes": lambda data: base64.b64encode(b"\x00\xff\x9c\xff\xff\xff" + data + b"\xff\xff\x00\xff\xff"),
+    "without padding": lambda data: base64.urlsafe_b64encode(data).rstrip(b"="),
+    "twice": lambda data: base64.b64encode(base64.b64encode(data)),
+    "in hex": lambda data: base64.b64encode(data.hex().encode()),
+    "wrapped": lambda data: b"\n  ".join(base64.encodebytes(b"\xfe" + 9 * data).split()),
+}
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("form", BASE64)
+def test_base64_is_found_between_names_at_each_place_and_each_time(form, before):
+    names = [NAMES.encode()[at:] for at in range(4)]  # so many characters before it, modulo four
+    shown = BASE64[form](b"u" * before + TOKEN.encode())
+    masked = Masker([TOKEN]).mask(b" :%b: ".join(names) % ((shown,) * 3))
+    pieces = re.split(rb" :|: ", masked)
+    assert pieces[::2] == names
+    assert all(b"*****" in piece for piece in pieces[1::2])
+    assert all(len(piece.replace(b"*", b"")) <= len(shown) / 4 + 16 for piece in pieces[1::2]), masked
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_logs_objects_and_scan_find_it_as_streams_do(name):
     value, shown = WAYS[name]

@@ -235,7 +235,7 @@ class Finder:
         findings = self._direct(data, ended)
         if depth and (len(data) >= LEAST or not data.isalnum()):
             known = Known((one.start, one.stop) for one in findings) if findings else NOTHING
-            for view in views(data, known):
+            for view in views(data, known, self._hits):
                 inner = self.find(view.data, depth=depth - 1) if view.text else self._direct(view.data)
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
@@ -269,6 +269,10 @@ class Finder:
         if words:
             findings += _whole_tokens(data, words, ended)
         return findings
+
+    def _hits(self, data: bytes) -> Iterator[int]:
+        for automaton in self._automata():
+            yield from (start for _, start, _ in automaton.matches(data))
 
     def _automata(self) -> tuple[_Automaton, ...]:
         built, automata = self._built

@@ -11,9 +11,11 @@ from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import LONGER, RUN, Joined, Known, Moved, Twice, View, is_text, substituted
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
-__all__ = ["lists"]
+__all__ = ["IS_LISTED", "lists"]
 
-_IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
+IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
+"""Marks what a list of numbers has, as `bytes.translate` takes it."""
+_SEPARATORS = b" \r\n,:\\%["
 _LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
 _OF_TEXT = compiled_later(rb"[2-7]{6}")
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
@@ -30,9 +32,8 @@ _MOST_GONE = 16
 """A list that begins so near to the data's beginning may have begun before; its next line is whole."""
 
 
-def lists(data: bytes, known: Known) -> Iterator[View]:
-    """Yield what the lists of numbers in `data` stand for."""
-    marked = data.translate(_IS_LISTED)
+def lists(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
+    """Yield what the lists of numbers in `data` stand for, which is `marked` by `IS_LISTED`."""
     at = marked.find(RUN)
     while at >= 0:
         behind = known.end_of(at)
@@ -43,26 +44,31 @@ def lists(data: bytes, known: Known) -> Iterator[View]:
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()
         if not known.covers(at, end):
-            found, stop = dumped(data, at) if run[0].count(b" ") > 1 else ([], at)
-            second = run[0].find(b"\n") + 1
-            if second and not found and run[0].count(b" ", second):
-                # The line before is the text beside a dump, or the rest of a line whose beginning is gone.
-                found, stop = dumped(data, at + second)
-            yield from found
+            text = run[0]
+            # Of indented text that is nearly all there is: a few letters between many blanks.
+            listed = not text.isspace() and len(text.translate(None, _SEPARATORS)) >= _LEAST_NUMBERS
+            second = text.find(b"\n") + 1
+            stop = at
+            if listed:
+                found, stop = dumped(data, at) if text.count(b" ") > 1 else ([], at)
+                if second and not found and text.count(b" ", second):
+                    # The line before is the text beside a dump, or the rest of one whose beginning is gone.
+                    found, stop = dumped(data, at + second)
+                yield from found
             if data[end : end + 1] == b"-":
-                listed, stop = signed(data, at)
-                yield from listed
+                negative, stop = signed(data, at)
+                yield from negative
             if stop > end:
                 end = stop
-            else:
-                yield from _numbers(run[0], at)
+            elif listed:
+                yield from _numbers(text, at)
                 if second and at <= _MOST_GONE:
-                    yield from _numbers(run[0][second:], at + second)
+                    yield from _numbers(text[second:], at + second)
         at = marked.find(RUN, end)
 
 
 def _numbers(text: bytes, start: int) -> Iterator[View]:
-    if len(text.translate(None, b" \r\n,:\\%[")) < _LEAST_NUMBERS:
+    if len(text.translate(None, _SEPARATORS)) < _LEAST_NUMBERS:
         return
     if text.isalnum() and b"x" not in text and b"X" not in text:
         # Of letters and digits every second digit is 3 to 7; so are few of a hash's.

@@ -68,9 +68,11 @@ class MaskingFilter(logging.Filter):
                 # Whoever formats the exception again would show the value after all.
                 record.exc_info, record.exc_text = None, masked
         clean, size = self._clean, len(masker.finder)
-        for name, value in vars(record).items():
+        attributes = record.__dict__
+        for name in attributes.keys() - _LEFT_ALONE:
+            value = attributes[name]
             # Of the thread, of the process: the same text again and again.
-            if name in _LEFT_ALONE or value is None or clean.get(name) == (size, value):
+            if value is None or clean.get(name) == (size, value):
                 continue
             masked = mask(value, masker=masker)
             if masked is not value:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 __all__ = [
     "LEAST",
     "LONGER",
+    "NEVER_IN_TEXT",
     "NOTHING",
     "RUN",
     "Joined",
@@ -28,7 +29,7 @@ RUN = b"\1" * LEAST
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
 LONGER = b"\1" * (_EDGE + 1)
 """What stands behind a find, in a run of which more than its edge was not found."""
-_NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
+NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
 class View(NamedTuple):
@@ -140,10 +141,10 @@ NOTHING = Known(())
 
 def is_text(data: bytes) -> bool:
     """Tell whether `data` may be text of UTF-8, cut at its ends or not."""
-    if data.isascii() and len(data.translate(None, _NEVER_IN_TEXT)) == len(data):
+    if data.isascii() and len(data.translate(None, NEVER_IN_TEXT)) == len(data):
         return True
     inner = data[3:-3]  # the first and the last character may be cut
-    if len(inner.translate(None, _NEVER_IN_TEXT)) != len(inner):
+    if len(inner.translate(None, NEVER_IN_TEXT)) != len(inner):
         return False
     try:
         inner.decode()

@@ -28,6 +28,7 @@ _GROUP = 8  # characters of base32, five bytes
 _LONGEST_PLACE = 256
 _HIGHEST = 0x110000
 _SIGNED = compiled_later(rb"(?:-?[0-9]{1,3}[,; ]{1,2}){7,}-?[0-9]{1,3}")
+_FIRST_SIGNED = compiled_later(rb"[0-9]{1,3}[,; ]")
 _BEFORE_SIGNED = compiled_later(rb"(?:-?[0-9]{1,3}[,; ]{1,2})*-?\Z")
 _DIGIT = compiled_later(rb"[0-9]")
 _INTEGER = compiled_later(rb"-?[0-9]+")
@@ -96,9 +97,12 @@ def uuencoded(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
 def code_points(data: bytes) -> Iterator[View]:
     r"""Yield what stands in `data` with each character by its number, as `\u{6b}`, `U+006B` or `&#107;`."""
     for first, region, each in _POINTS:
-        if first not in data:
-            continue
-        for match in region.finditer(data):
+        at = data.find(first)  # three times as fast as the expression's own search
+        while at >= 0:
+            match = region.match(data, at)
+            at = data.find(first, at + len(first) if match is None else match.end())
+            if match is None:
+                continue
             matches = list(each.finditer(match[0]))
             base = 10 if first == b"&#" and b"x" not in match[0].lower() else 16
             try:
@@ -127,6 +131,8 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
     """Return the list of signed bytes round `at`, and where it ends."""
     first_digit = _DIGIT.search(data, at)
     at = at if first_digit is None else first_digit.start()
+    if not _FIRST_SIGNED.match(data, at):  # as in a hash, or a date
+        return [], at
     before = _BEFORE_SIGNED.search(data, max(0, at - _LONGEST_PLACE), at)
     start = at if before is None else before.start()
     listed = _SIGNED.match(data, start)

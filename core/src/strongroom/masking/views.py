@@ -9,17 +9,19 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.dumps import ADDRESS_END, characters
-from strongroom.masking.lists import lists
+from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
     LEAST,
     LONGER,
+    NEVER_IN_TEXT,
     NOTHING,
     RUN,
     Known,
@@ -32,6 +34,9 @@ from strongroom.masking.origins import (
 from strongroom.masking.readings import UUENCODED, base32, code_points, edited, uuencoded
 
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
+
+Hits = Callable[[bytes], Iterable[int]]
+"""Tells where something begins in a text that may belong to a value."""
 
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
@@ -60,16 +65,31 @@ _BREAKS = compiled_later(
     rb"|(?<=[ \t\r\n])[ \t\r\n]*(?:[0-9a-f]{4,8}: )?[ \t|>#*]*)"
 )
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
-_IS_BASE32 = compiled_later(rb"[A-Z2-7]{16}|[a-z2-7]{16}")
 _GAP = b"\xff\xff\xff"
+_BLANKS = b" \t\r\n"
+_OF_BASE32 = bytes(byte in _WORD and byte not in b"0189" for byte in range(256))
+_LEAST_BASE32 = b"\1" * 16
+_MANY = 4
+"""So many runs are worth decoding at once."""
+_BETWEEN_RUNS = b"////"  # decoded, bytes that are in no text, at any alignment
+_IN_NO_TEXT = bytes(byte in NEVER_IN_TEXT for byte in range(256))
+_EDGE_OF_TEXT = 3  # bytes: a character may be cut there
 
 
-def views(data: bytes, known: Known = NOTHING) -> Iterator[View]:
-    """Yield every other reading of `data` that there is reason for."""
+def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iterator[View]:
+    """Yield every other reading of `data` that there is reason for.
+
+    Args:
+        data: What is read.
+        known: Where values were found already: nothing is decoded there.
+        hits: Tells where something stands that may belong to a value. With it, runs of base64 are decoded one
+            by one only where that is worth it.
+    """
     marked = data.translate(_MARKS)
-    if len(data) >= LEAST:
+    listed = data.translate(IS_LISTED)
+    if RUN in marked or RUN in listed:
         batch = _Batch()
-        for view in (*_base64(data, marked, known), *lists(data, known)):
+        for view in (*_base64(data, marked, known, hits), *lists(data, listed, known)):
             if view.text:
                 yield view
             else:
@@ -150,7 +170,34 @@ _ESCAPES_OF_BASE64 = compiled_later(
 # --- base64 ---
 
 
-def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
+def _base64(data: bytes, marked: bytes, known: Known, hits: Hits | None = None) -> Iterator[View]:
+    coded: dict[bytes, list[int]] = {}  # runs that may be encoded bytes, and where each begins
+    escaped: set[bytes] = set()
+    others: set[bytes] = set()
+    for text, at, has_escapes in _runs(data, marked, known):
+        if text in coded:
+            coded[text].append(at)
+        elif text in others:
+            continue
+        # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
+        elif not text.islower() and not text.isupper() and not text.isdigit():
+            coded[text] = [at]
+            if has_escapes:
+                escaped.add(text)
+        elif _LEAST_BASE32 in text.translate(_OF_BASE32) and not text.isdigit():
+            yield from base32(text, at)
+        else:
+            others.add(text)
+    chosen: Iterable[bytes] = coded
+    if hits is not None and sum(map(len, coded.values())) >= _MANY:
+        chosen = [*escaped, *_worth_decoding([text for text in coded if text not in escaped], hits)]
+    for text in chosen:
+        for start in coded[text]:
+            yield from _decoded(text, start)
+
+
+def _runs(data: bytes, marked: bytes, known: Known) -> Iterator[tuple[bytes, int, bool]]:
+    """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
     at = marked.find(RUN)
     while at >= 0:
         behind = known.end_of(at)
@@ -160,19 +207,37 @@ def _base64(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
-        end = run.end()
+        end = plain = run.end()
         if end - at >= _LEAST_LINE and end < len(data) and data[end] in _MAY_BREAK:
             run = _BASE64_BROKEN.match(data, at)
             assert run is not None  # noqa: S101  # it takes what the other one took
             end = run.end()
         if not known.covers(at, end):
-            text = run[0]
-            # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
-            if not text.islower() and not text.isupper() and not text.isdigit():
-                yield from _decoded(text, at)
-            elif not text.isdigit() and _IS_BASE32.search(text):
-                yield from base32(text, at)
+            yield run[0], at, end > plain
         at = marked.find(RUN, end)
+
+
+def _worth_decoding(runs: list[bytes], hits: Hits) -> list[bytes]:
+    """Return those of `runs` that hold text, or something of a value, at some alignment.
+
+    Most runs are paths and names. All are decoded by one call an alignment, and looked through by another.
+    There is nothing but blanks and line ends in them that is not base64.
+    """
+    worth: set[int] = set()
+    texts = [run.translate(None, _BLANKS) for run in runs]
+    pieces = [text + _BETWEEN_RUNS + _BETWEEN_RUNS[: -len(text) % 4] for text in texts]
+    joined = b"".join(pieces).translate(_TO_STANDARD)
+    begins = [0, *(stop * 3 // 4 for stop in accumulate(map(len, pieces)))]
+    for shift in range(4):
+        data = binascii.a2b_base64(joined[shift : len(joined) - -shift % 4])
+        worth.update(bisect_right(begins, start) - 1 for start in hits(data))
+        never = data.translate(_IN_NO_TEXT)
+        for which, text in enumerate(texts):
+            begin = begins[which]
+            end = begin + (len(text) - shift) * 3 // 4
+            if never.find(1, begin + _EDGE_OF_TEXT, end - _EDGE_OF_TEXT) < 0 and is_text(data[begin:end]):
+                worth.add(which)
+    return [run for which, run in enumerate(runs) if which in worth]
 
 
 def _decoded(text: bytes, start: int) -> Iterator[View]:
