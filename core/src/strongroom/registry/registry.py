@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import operator
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strongroom.cache.addresses import caches_of, places_of, sources_of, type_of
 from strongroom.declarations.json_fields import member_of
-from strongroom.errors import ConfigurationError, InvalidKeyError, show_key
-from strongroom.hooks import SecretHook
-from strongroom.keys import cannot_start_key, check_prefix, distinct
+from strongroom.keys import distinct
 from strongroom.middleware.base import innermost
-from strongroom.middleware.prefix import StripPrefixMiddleware
-from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline, check_user_key, describe_many, read_many
-from strongroom.plugins import did_you_mean
 from strongroom.providers import (
-    BaseProvider,
     BatchWriter,
     ConditionalWriter,
     Describer,
     FullProvider,
     SecretMetadata,
-    SecretProvider,
     SecretVersion,
     StagedWriter,
     VersionReader,
-    guard,
     unsupported,
 )
-from strongroom.registry.assembly import Assembly
 from strongroom.registry.explanation import Explanation, explain
 from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats, lease_seconds_left
-from strongroom.registry.routing import Routes, no_default
+from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
-from strongroom.spec.plan import Plan, RoutePlan
+from strongroom.spec.plan import Plan
 
 if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
@@ -52,7 +40,7 @@ __all__ = ["SecretProviderRegistry"]
 T = TypeVar("T")
 
 
-class SecretProviderRegistry(BaseProvider):
+class SecretProviderRegistry(RoutedPipelines):
     """Answers every key through the pipeline that the spec routes it to. Itself a provider.
 
     Args:
@@ -79,25 +67,8 @@ class SecretProviderRegistry(BaseProvider):
         profile: str | None = None,
         pipeline: str | None = None,
     ) -> None:
-        self._plan = find_plan(spec, profile=profile, pipeline=pipeline)
-        self._assembly = Assembly(
-            self._plan, only=pipeline, pipeline_of=self.pipeline, asked_as=self.asked_as
-        )
-        self._lock = threading.RLock()
-        renew_after_fork(self, SecretProviderRegistry._begin_again)
-        self._hooks: list[SecretHook] = list(self._assembly.hooks)
-        self._value_observer: Callable[[str], object] | None = None
-        self._known_caches: tuple[list[Any], list[Any]] = ([], [])
-        self._watches: tuple[Watch, ...] = ()
-        self._resumed = True
-        self._registered: dict[str, Any] = {}
-        self._pipelines: dict[str, Pipeline] = {}
-        self._default = pipeline if pipeline is not None else self._plan.default
-        self._plain: Pipeline | None = None
-        """The default pipeline where there are no routes, as soon as it was used: all that a read needs."""
-        self._routes = Routes() if pipeline is not None else Routes(self._plan.routes)
-        self._stripping_pipelines: dict[RoutePlan, Pipeline] = {}
-        self._introduce(self._hooks)
+        plan = find_plan(spec, profile=profile, pipeline=pipeline)
+        super().__init__(plan, only=pipeline)
 
     # --- reading and writing ---
 
@@ -266,19 +237,6 @@ class SecretProviderRegistry(BaseProvider):
         """
         self._route(key).invalidate(key)
 
-    def replaced(self, name: str) -> None:
-        """Let every cache forget what was read from where the pipeline `name` writes: all of it was replaced.
-
-        Of every tenant and pipeline, and in the second level, so also on other hosts.
-
-        Raises:
-            ConfigurationError: There is no such pipeline.
-        """
-        chain = self._chain(name)
-        places = places_of(chain, written=True)
-        for one in self._caches(chain):
-            one.drop_all(places)
-
     # --- leases and watching ---
 
     def holds_leases(self) -> bool:
@@ -342,172 +300,7 @@ class SecretProviderRegistry(BaseProvider):
         watch.start()
         return watch
 
-    def answering(self, key: str, *, prefix: bool) -> Iterator[tuple[Pipeline, str, RoutePlan | None]]:
-        """Yield who answers a key, or keys with a prefix: the pipeline, what it is asked, and by which route.
-
-        Raises:
-            ConfigurationError: Nobody.
-        """
-        if not prefix:
-            yield self._route(key), key, self._routes.matching(key)
-            return
-        for route in self._routes:
-            if route.prefix.startswith(key) or key.startswith(route.prefix):
-                yield self._routed(route), key if key.startswith(route.prefix) else route.prefix, route
-        if self._default is not None and self._routes.matching(key) is None:
-            yield self.pipeline(self._default), key, None
-        elif self._default is None and not self._routes:
-            raise self._no_default(key)
-
-    def answers(self, route: RoutePlan | None, key: str) -> bool:
-        """Tell whether `key` is answered by this route; None is the default pipeline."""
-        return self._routes.matching(key) is route
-
-    def forget(self, chain: Any, key: str) -> None:
-        """Let every cache of this registry drop what is read as `key` through `chain`."""
-        caches = self._caches(chain)
-        for source in sources_of(chain, key) if caches else ():
-            for one in caches:
-                one.drop(source)
-
-    def drop_watch(self, watch: Watch) -> None:
-        """Tell no more of this registry's writes to a watch."""
-        with self._lock:
-            self._watches = tuple(one for one in self._watches if one is not watch)
-
-    def _resume(self) -> None:
-        """Let watches go on in a forked child, which begins with its first use of the registry."""
-        if not self._resumed:
-            self._resumed = True
-            for watch in self._watches:
-                watch.wake()
-
-    # --- set-up ---
-
-    def add_hook(self, hook: SecretHook) -> None:
-        """Let `hook` see every operation of every pipeline from now on.
-
-        Raises:
-            TypeError: It lacks `before` or `after`.
-        """
-        if not (callable(getattr(hook, "before", None)) and callable(getattr(hook, "after", None))):
-            raise TypeError(f"a {type(hook).__name__} is not a hook: it needs the methods before and after")
-        self._introduce([hook])
-        with self._lock:
-            self._hooks.append(hook)
-            for name, pipeline in self._pipelines.items():
-                pipeline.watch(self._hooks_of(name))
-            for route, pipeline in self._stripping_pipelines.items():
-                pipeline.watch(self._hooks_of(route.pipeline))
-
-    def tell_values(self, seen: Callable[[str], object]) -> None:
-        """Give `seen` every value that is read from now on; `strongroom.masking.install` asks for it."""
-        with self._lock:
-            self._value_observer = seen
-            for pipeline in (*self._pipelines.values(), *self._stripping_pipelines.values()):
-                pipeline.tell_values(seen)
-
-    def register(self, name: str, provider: SecretProvider, *, prefix: str | None = None) -> None:
-        """Add a provider made in Python as the pipeline `name`.
-
-        Args:
-            name: The pipeline's name; it must be new.
-            provider: Any object with the four methods. Closing the registry closes it too.
-            prefix: Keys that begin with this go to it, as by a route; "" means all that no route matches.
-
-        Raises:
-            ConfigurationError: The name or the prefix is taken, or the name is empty.
-            InvalidKeyError: No key begins with the prefix.
-            TypeError: The provider lacks one of the four methods.
-        """
-        guarded = self._assembly.with_leases(guard(provider), name)
-        if not name:
-            raise ConfigurationError("a pipeline needs a name")
-        if prefix and cannot_start_key(check_prefix(prefix)):
-            raise InvalidKeyError(prefix, f"no key begins with {show_key(prefix)}")
-        with self._lock:
-            if name in self._registered or name in self._plan.pipelines:
-                raise ConfigurationError(f"a pipeline {name!r} exists already", pipeline=name)
-            if prefix and prefix in self._routes:
-                raise ConfigurationError(f"a route for the prefix {prefix!r} exists already", pipeline=name)
-            self._registered[name] = guarded
-            if prefix:
-                self._routes = self._routes.with_one_more(RoutePlan(prefix, name))
-            elif prefix is not None:
-                self._default = name
-            self._plain = None
-
-    def pipeline(self, name: str) -> Pipeline:
-        """Return the pipeline `name` as a provider.
-
-        Raises:
-            ConfigurationError: There is none.
-        """
-        pipeline = self._pipelines.get(name)
-        if pipeline is None:
-            chain = self._chain(name)  # outside the lock: it may ask a server for a token
-            with self._lock:
-                pipeline = self._pipelines.get(name)
-                if pipeline is None:
-                    pipeline = self._assembled(chain, name)
-                    self._pipelines[name] = pipeline
-        return pipeline
-
-    def pipeline_for(self, key: str) -> Pipeline:
-        """Return the pipeline that answers `key`, with its prefix stripped where the route says so.
-
-        Raises:
-            ConfigurationError: No route matches and there is no default pipeline.
-        """
-        return self._route(key)
-
-    def asked_as(self, pipeline: str, key: str) -> str:
-        """Return what callers ask for where `pipeline` is asked for `key`: with what a route strips of it.
-
-        Where several keys lead there, it is the one of the first route.
-        """
-        for route in self._routes:
-            asked = route.prefix + key if route.strip_prefix else key
-            if route.pipeline == pipeline and self._routes.matching(asked) is route:
-                return asked
-        return key
-
-    def assembled_pipeline(self, key: str) -> Pipeline | None:
-        """Return the pipeline that answers `key`, where it has been used before; else None, and no I/O."""
-        if self._plain is not None:
-            return self._plain
-        route = self._routes.matching(key) if isinstance(key, str) else None
-        if route is None:
-            return self._pipelines.get(self._default or "")
-        return (
-            self._stripping_pipelines.get(route)
-            if route.strip_prefix
-            else self._pipelines.get(route.pipeline)
-        )
-
-    def default_pipeline(self) -> str:
-        """Return the name of the pipeline that answers keys which no route matches.
-
-        Raises:
-            ConfigurationError: There is none.
-        """
-        if self._default is None:
-            raise self._no_default("")
-        return self._default
-
-    def pipelines(self) -> list[str]:
-        """Return the names of all pipelines."""
-        return [*(name for name in self._plan.pipelines if self._assembly.is_used(name)), *self._registered]
-
-    def used_pipelines(self) -> dict[str, Pipeline]:
-        """Return the pipelines that have been used by now, by name; no I/O."""
-        return dict(self._pipelines)
-
-    def absent_store(self, key: str) -> str | None:
-        """Return, in words, that the store `key` is in is not there yet; None where it is, or has none."""
-        absent = getattr(innermost(self._route(key)), "absent", None)
-        store: str | None = absent() if callable(absent) else None
-        return store
+    # --- what the spec says ---
 
     def explain(self, key: str) -> Explanation:
         """Return how `key` would be answered, without asking anybody.
@@ -580,62 +373,10 @@ class SecretProviderRegistry(BaseProvider):
         """The validated spec that the registry was made from."""
         return self._plan
 
-    def close(self) -> None:
-        """Close every provider; a second call is harmless."""
-        for hook in [*self._hooks, *self._assembly.hooks_made()]:
-            look = getattr(hook, "registry_closing", None)
-            if callable(look):
-                look(self)
-        with self._lock:
-            registered, self._registered = list(self._registered.values()), {}
-        for watch in self._watches:
-            watch.close()
-        self._assembly.close()
-        for provider in registered:
-            close = getattr(provider, "close", None)
-            if close is not None:
-                close()
-
-    def _begin_again(self) -> None:
-        """Make a lock that no thread of a forked child's parent holds; under it nothing is half-done."""
-        self._lock = threading.RLock()
-        # The next read goes the long way, on which watches are woken.
-        self._plain, self._resumed = None, False
-
     def __repr__(self) -> str:
         return f"<SecretProviderRegistry {self._plan.source}: {', '.join(self.pipelines())}>"
 
     # --- routing ---
-
-    def _route(self, key: str) -> Pipeline:
-        if not self._resumed:
-            self._resume()
-        routes = self._routes
-        route = routes.matching(key) if isinstance(key, str) else None
-        if route is not None:
-            return self._routed(route)
-        if self._default is None:
-            raise self._no_default(key)
-        name = self._default
-        pipeline = self.pipeline(name)
-        if not routes and self._plain is None:
-            with self._lock:
-                if self._routes is routes and self._default == name:  # nobody registered one meanwhile
-                    self._plain = pipeline
-        return pipeline
-
-    def _routed(self, route: RoutePlan) -> Pipeline:
-        if not route.strip_prefix:
-            return self.pipeline(route.pipeline)
-        pipeline = self._stripping_pipelines.get(route)
-        if pipeline is None:
-            chain = StripPrefixMiddleware(self._chain(route.pipeline), route.prefix)  # as in `pipeline`
-            with self._lock:
-                pipeline = self._stripping_pipelines.get(route)
-                if pipeline is None:
-                    pipeline = self._assembled(chain, route.pipeline)
-                    self._stripping_pipelines[route] = pipeline
-        return pipeline
 
     def _by_pipeline(self, keys: Iterable[str]) -> list[tuple[Pipeline, list[str]]]:
         parts: dict[int, tuple[Pipeline, list[str]]] = {}
@@ -652,63 +393,3 @@ class SecretProviderRegistry(BaseProvider):
             raise error
         able: Any = provider  # it has what the protocol asks for, and the caller uses no more
         return able  # type: ignore[no-any-return]  # as above
-
-    def _chain(self, name: str) -> Any:
-        if name in self._registered:
-            return self._registered[name]
-        if name in self._plan.pipelines and self._assembly.is_used(name):
-            return self._assembly.chain(name)
-        raise ConfigurationError(f"no pipeline {name!r}", hint=did_you_mean(name, self.pipelines()))
-
-    def _assembled(self, chain: Any, name: str) -> Pipeline:
-        pipeline = Pipeline(chain, name=name, hooks=self._hooks_of(name))
-        if self._value_observer is not None:
-            pipeline.tell_values(self._value_observer)
-        pipeline.observe_changes(self._changed)
-        return pipeline
-
-    def _changed(self, chain: Any, keys: Sequence[str]) -> None:
-        """Let every cache forget what was read from where a write through `chain` went, and watches look."""
-        caches = self._caches(chain)
-        if not caches and not self._watches:
-            return
-        passed = {id(one) for one in caches_of(chain, written=True)}
-        caches = [one for one in caches if id(one) not in passed]
-        written: dict[str, list[str]] = {}
-        for key in keys:
-            for source in sources_of(chain, key, written=True):
-                written.setdefault(source.place, []).append(source.key)
-                for one in caches:
-                    one.drop(source)
-        for watch in self._watches:
-            watch.wrote(written)
-
-    def _caches(self, chain: Any) -> list[Any]:
-        """Return the caches that may hold what is written through `chain`, and the others of the registry."""
-        if self._assembly.shares_more():
-            types = frozenset(map(type_of, places_of(chain, written=True)))
-            self._assembly.share_levels(types)
-        chains = [*self._assembly.chains(), *self._registered.values()]
-        known, caches = self._known_caches
-        if len(known) != len(chains) or not all(map(operator.is_, known, chains)):
-            found = {id(one): one for other in chains for one in caches_of(other)}
-            caches = list(found.values())
-            self._known_caches = chains, caches  # at once: threads write beside each other
-        return caches
-
-    def _hooks_of(self, name: str) -> list[SecretHook]:
-        own = self._own_hooks(name)
-        self._introduce(self._assembly.hooks_made())  # also of a fallback's members, which have no other way
-        return [*self._hooks, *own]
-
-    def _own_hooks(self, name: str) -> Sequence[SecretHook]:
-        return self._assembly.pipeline_hooks(name) if name not in self._registered else ()
-
-    def _introduce(self, hooks: Iterable[SecretHook]) -> None:
-        for hook in hooks:
-            meet = getattr(hook, "registry_opened", None)
-            if callable(meet):
-                meet(self)
-
-    def _no_default(self, key: str) -> ConfigurationError:
-        return no_default(self._plan, key, self.pipelines())
