@@ -191,6 +191,7 @@ PLACEHOLDERS = [
         "your-password",
         "insert-key-here",
     ),
+    *("fill in", "my-key-here", "enter_token_here", "some secret here", "redacted", "your-db-url"),
     *("<password>", "<your token>", "example", "placeholder", " changeme\n", "***", "...", "…", "<REDACTED>"),
 ]
 VALUES = [

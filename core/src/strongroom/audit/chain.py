@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import re
+from functools import cache
 from typing import Final
 
 from strongroom._frozen import frozen
@@ -23,10 +24,16 @@ GENESIS: Final = "0" * 64
 HEAD_BYTES: Final = 512
 """One disk sector, so that it is written whole or not at all."""
 
-_TAIL = re.compile(rb',"seq":([0-9]{1,18}),"prev":"([0-9a-f]{64})","mac":"([0-9a-f]{64})"\}\Z')
 _TAIL_BYTES: Final = 7 + 18 + 9 + 64 + 9 + 64 + 2
 _MAC_BYTES: Final = 8 + 64 + 2
-_TAG = re.compile(rb'(.+),"tag":"([0-9a-f]{64})"\} *\n', re.DOTALL)
+_TAG: Final = b',"tag":"'
+_TAG_BYTES: Final = 64 + 2
+
+
+@cache
+def _tail() -> re.Pattern[bytes]:
+    """Return the pattern of a line's end, which whoever appends a line does not need."""
+    return re.compile(rb',"seq":([0-9]{1,18}),"prev":"([0-9a-f]{64})","mac":"([0-9a-f]{64})"\}\Z')
 
 
 @frozen
@@ -124,7 +131,7 @@ class Chain:
 
     def link(self, line: bytes) -> Link | None:
         """Return where `line`, without its newline, hangs; None where its MAC is not ours."""
-        found = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+        found = _tail().search(line, max(0, len(line) - _TAIL_BYTES))
         if found is None:
             return None
         seq, prev, mac = found.groups()
@@ -141,8 +148,10 @@ class Chain:
 
     def unpack(self, record: bytes) -> Head | None:
         """Return the head that `record` holds; None where its MAC is not ours."""
-        found = _TAG.fullmatch(record)
-        if found is None or not hmac.compare_digest(self._heads.of(found[1]).encode("ascii"), found[2]):
+        begin, has_tag, end = record.rpartition(_TAG)
+        tag = end.removesuffix(b"\n").rstrip(b" ")
+        shaped = has_tag and end.endswith(b"\n") and len(tag) == _TAG_BYTES and tag.endswith(b'"}')
+        if not shaped or not hmac.compare_digest(self._heads.of(begin).encode("ascii"), tag[:-2]):
             return None
-        members = json.loads(found[1] + b"}")
+        members = json.loads(begin + b"}")
         return Head(**{name: members[name] for name in Head.__match_args__})

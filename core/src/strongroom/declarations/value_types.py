@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from strongroom.declarations.pem import why_not_pem
 from strongroom.declarations.placeholders import is_placeholder
 from strongroom.patterns import mismatch
 
@@ -18,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_text"]
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*")
+# Few declarations are of a type with a pattern: they are compiled as they are used.
+_INTEGER = r"[+-]?[0-9]{1,4000}"
+_EMAIL = r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*"
 _BOOLEANS = {
     "true": True,
     "1": True,
@@ -91,7 +90,7 @@ def _stands_in(secret: SecretPlan, text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
+    if not re.fullmatch(_INTEGER, text):
         raise ValueError
     return int(text)
 
@@ -113,7 +112,7 @@ def _url(text: str) -> str:
 
 
 def _email(text: str) -> str:
-    if not _EMAIL.fullmatch(text):
+    if not re.fullmatch(_EMAIL, text):
         raise ValueError
     return text
 
@@ -126,6 +125,8 @@ def _port(text: str) -> int:
 
 
 def _base64(text: str) -> bytes:
+    import base64  # as above
+
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except binascii.Error:
@@ -133,6 +134,8 @@ def _base64(text: str) -> bytes:
 
 
 def _pem(text: str) -> str:
+    from strongroom.declarations.pem import why_not_pem  # as above
+
     why = why_not_pem(text)
     if why is not None:
         raise _ReasonError(why)

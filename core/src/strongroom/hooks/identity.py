@@ -40,7 +40,7 @@ _CODING_TOOLS = {
 }
 _NAMED_TOOLS = ("AI_AGENT", "AGENT")
 """Variables that hold the tool's name itself."""
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}")
+_PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}"
 _UNSET = frozenset({"", "0", "false", "no"})
 
 
@@ -94,7 +94,7 @@ def coding_tool(environ: Mapping[str, str]) -> str | None:
             return name
     for variable in _NAMED_TOOLS:
         # Whatever does not look like a name is not copied into a log.
-        if _is_set(environ, variable) and _PLAIN_NAME.fullmatch(environ[variable]):
+        if _is_set(environ, variable) and re.fullmatch(_PLAIN_NAME, environ[variable]):
             return environ[variable]
     return None
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom._frozen import NamedTuple, frozen, member
 from strongroom.plugins.factories import load_factory
 from strongroom.spec.found import FoundSpec
-from strongroom.spec.references import Reference, no_secret
 from strongroom.spec.secret_plan import Position, SecretPlan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from strongroom.spec.references import Reference
 
 __all__ = [
     "ComponentPlan",
@@ -55,7 +58,7 @@ class ComponentPlan:
     parts: frozenset[str] = frozenset()
     """The names of options that are components themselves, such as the second level of a cache."""
 
-    def resolved(self, read_secret: Callable[[Reference], str] = no_secret) -> Mapping[str, Any]:
+    def resolved(self, read_secret: Callable[[Reference], str] | None = None) -> Mapping[str, Any]:
         """Return the factory's keyword arguments, references filled in.
 
         Args:
@@ -64,7 +67,13 @@ class ComponentPlan:
         Raises:
             SpecError: A reference leads nowhere, or what it brings in does not fit.
         """
-        return (self.options or {}) if self.prepare is None else self.prepare(read_secret)
+        if self.prepare is None:
+            return self.options or {}
+        if read_secret is None:
+            from strongroom.spec.references import no_secret
+
+            read_secret = no_secret
+        return self.prepare(read_secret)
 
 
 class Part(NamedTuple):
@@ -157,6 +166,8 @@ class Plan:
 
     def location(self) -> str:
         """Return the whole path of the spec's file; where there was no file, what else it came from."""
+        from pathlib import Path
+
         return str(Path(self.source).absolute()) if self.digest else self.source
 
     def used_by(self, pipeline: str) -> frozenset[str]:
