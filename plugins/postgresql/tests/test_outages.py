@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -255,18 +257,19 @@ def test_behind_pgbouncer(schema, server, make):
 
 
 @pytest.fixture
-def small_disk(tmp_path_factory):
+def small_disk():
     """A file system of 3 MB, which root alone can make."""
-    folder = tmp_path_factory.mktemp("disk")
+    # Not in a folder of pytest's: the user who runs the server may not enter those.
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-disk-"))
     made = os.geteuid() == 0 and shutil.which("mount")
     options = f"size=3m,uid={NOBODY},gid={NOBODY},mode=0700"
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
     if not made or subprocess.run(command, check=False, capture_output=True).returncode:
+        folder.rmdir()
         pytest.skip("no file system can be mounted here")
-    for path in (folder.parent, folder.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+    folder.rmdir()
 
 
 def fill(provider, there):
