@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from strongroom.errors import (
     ConfigurationError,
     ConflictError,
     InvalidKeyError,
+    PermissionDeniedError,
+    ReadOnlyError,
     SecretNotFoundError,
     TamperedError,
     ValidationError,
@@ -165,6 +170,64 @@ def test_gopass_is_tried_once(tmp_path):
     assert (tmp_path / "done").read_text().split() == ["--version", "show", "show"]
 
 
+INSERTS = {
+    "half of it": 'head -c 3 > "$file"; exit 1',
+    "nothing": ': > "$file"; exit 2',
+    "killed": 'head -c 3 > "$file"; kill -9 $$',
+    "in its own time": 'head -c 3 > "$file"; exec sleep 600',
+}
+
+
+def writes_in_place(tmp_path, insert):
+    """A program that stores in clear, and whose `insert` does what is given."""
+    script = f'file="$PASSWORD_STORE_DIR/$(eval echo "\\${{$#}}").gpg"\ncase $1 in show) cat "$file";; insert) {insert};; esac'
+    return fake(tmp_path, script)
+
+
+@pytest.mark.parametrize("insert", INSERTS.values(), ids=INSERTS)
+def test_a_write_that_fails_in_the_middle_leaves_what_was_there(tmp_path, insert):
+    """`pass` empties the file of an entry before it knows whether it can write it anew."""
+    provider = writes_in_place(tmp_path, insert)
+    provider._timeout = 1 if "sleep" in insert else 60
+    (tmp_path / "store/a.gpg").write_text("old\n")
+    for key in ("a", "new"):
+        with pytest.raises(BackendUnavailableError):
+            provider.set_secret(key, SECRET)
+    assert provider.get_secret("a") == "old"
+    assert provider.list_secrets() == ["a"]
+
+
+def test_a_write_that_was_made_stays_though_what_follows_fails(tmp_path):
+    provider = writes_in_place(tmp_path, 'cat > "$file"; echo "a hook of git refused it" >&2; exit 1')
+    with pytest.raises(BackendUnavailableError, match="a hook of git"):
+        provider.set_secret("a", "new")
+    assert provider.get_secret("a") == "new"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "hint"),
+    [
+        ("Read-only file system", ReadOnlyError, "mounted read-only"),
+        ("No space left on device", BackendUnavailableError, "free space"),
+        ("Disk quota exceeded", BackendUnavailableError, "free space"),
+        ("Permission denied", PermissionDeniedError, "right"),
+    ],
+)
+def test_what_the_disk_refuses(tmp_path, said, expected, hint):
+    provider = fake(tmp_path, f'test "$1" = show || {{ echo "gpg: can\'t create: {said}" >&2; exit 2; }}')
+    for call in (lambda: provider.set_secret("a", "1"), lambda: provider.delete_secret("a")):
+        with pytest.raises(expected) as caught:
+            call()
+        assert hint in caught.value.hint
+
+
+def test_the_program_speaks_english_whatever_the_user_does(tmp_path, monkeypatch):
+    """What it says tells the errors apart."""
+    monkeypatch.setenv("LANGUAGE", "de")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert fake(tmp_path, 'echo "$LANGUAGE"').get_secret("a") == "C"
+
+
 def test_a_program_that_waits(tmp_path):
     provider = fake(tmp_path, "exec sleep 600")
     provider._timeout = 0.2
@@ -181,6 +244,43 @@ def test_no_program(tmp_path, monkeypatch):
 
 
 # --- the real program ---
+
+
+@pytest.fixture
+def small_disk(store):
+    """A file system of 64 kB in the store, which root alone can make."""
+    folder = store / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    made = os.geteuid() == 0 and shutil.which("mount")
+    if not made or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(provider, there):
+    """Write until the disk is full, and note in `there` what was acknowledged."""
+    for number in range(20):
+        value = b64encode(os.urandom(6000)).decode()  # gpg compresses
+        provider.set_secret(f"small/{number}", value)
+        there[f"small/{number}"] = value
+
+
+@pytest.mark.torture
+def test_a_full_disk_loses_nothing_that_was_acknowledged(make, small_disk):
+    provider, there = make(), {"small/a": "one"}
+    provider.set_secret("small/a", "one")
+    with pytest.raises(BackendUnavailableError, match="No space left") as caught:
+        fill(provider, there)
+    assert "free space" in caught.value.hint
+    for key in ("small/a", "small/0"):
+        with pytest.raises(BackendUnavailableError, match="No space left"):
+            provider.set_secret(key, b64encode(os.urandom(30_000)).decode())
+    assert provider.get_secrets(provider.list_secrets()) == there
+    provider.delete_secret("small/0")
+    provider.set_secret("small/a", "two")
+    assert provider.get_secret("small/a") == "two"
 
 
 def test_the_first_line(make, passes, store):

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.files import file_error, file_version, folder_locked
+from strongroom.files import file_error, file_version, folder_locked, replace_file
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import present_in_parallel
 from strongroom.programs import Ended, environment_for_programs, run_program
@@ -52,6 +53,7 @@ _DAMAGED: Final = (
     "unknown version",
     "Checksum error",
 )
+_OF_THE_DISK: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 _BY_HAND: Final = {"write": "insert --multiline", "delete": "rm"}
 _NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
 
@@ -277,7 +279,46 @@ class PassSecretProvider(BaseProvider):
             if self._file(key) is not None:
                 rest = "\n" + self._shown(key).partition("\n")[2]
         given = f"{value}{rest}"
-        self._run(["insert", "--multiline", "--force", name_of(key)], "write", key, given)
+        words = [self._usable("write", key), "insert", "--multiline", "--force", name_of(key)]
+        before, ended = self._bytes(key), None
+        try:
+            ended = self._ended(words, "write", key, given)
+        finally:  # also where it was interrupted, or killed for want of time
+            if ended is None or ended.code != 0:
+                self._put_back(key, before, None if ended is None else given)
+        if ended.code != 0:
+            raise self._error(ended, "write", key, given)
+
+    def _bytes(self, key: str) -> bytes | None:
+        file = self._file(key)
+        try:
+            return None if file is None else file.read_bytes()
+        except OSError as error:
+            failed = file_error(error, f"read {file}", provider=self.type_name, key=key)
+        raise failed
+
+    def _put_back(self, key: str, before: bytes | None, given: str | None) -> None:
+        """Make the file of an entry what it was before a write that failed: the program writes it in place.
+
+        On a disk that is full it has emptied the file before it can write nothing. An entry that now holds
+        `given` stays: what failed came afterwards, such as the commit to git.
+        """
+        with suppress(OSError, StrongroomError):
+            if self._bytes(key) == before:
+                return
+            with suppress(StrongroomError):
+                if given is not None and self._shown(key) == given:
+                    return
+            file = self._entry(key)
+            if before is None:
+                file.unlink()
+                return
+            try:
+                replace_file(file, before)
+            except OSError:  # no space for a second one: in the place of what was begun
+                with file.open("r+b") as opened:
+                    opened.write(before)
+                    opened.truncate()
 
     def _text(self, key: str) -> str:
         """Return an entry; one that is damaged is read again where nobody writes: `pass` writes in place."""
@@ -379,9 +420,12 @@ class PassSecretProvider(BaseProvider):
                 Deadline(self._timeout),
                 provider=self.type_name,
                 given=given.encode(),
-                # gopass reads the same variable, and neither is to ask anybody.
+                # gopass reads the same variable, and neither is to ask anybody. What they and gpg say is
+                # compared, and so is to be in English.
                 environment=environment_for_programs(
                     {
+                        "LANGUAGE": "C",
+                        "LC_MESSAGES": "C",
                         "PASSWORD_STORE_DIR": str(self._store()),
                         "GOPASS_NO_NOTIFY": "true",
                         **(variables or {}),
@@ -399,12 +443,22 @@ class PassSecretProvider(BaseProvider):
             )
         return ended
 
+    def _of_the_file(self, reason: str, doing: str, key: str) -> StrongroomError | None:
+        """Return what is wrong with the file of an entry, or with its disk; None where neither is."""
+        if doing == "read":
+            return self._damaged(key, reason) if any(one in reason for one in _DAMAGED) else None
+        for number in _OF_THE_DISK:
+            if os.strerror(number) in reason:
+                error = OSError(number, os.strerror(number))
+                return file_error(error, f"{doing} {show_key(key)}", provider=self.type_name, key=key)
+        return None
+
     def _error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
         # The whole of what was written, and each line of it.
         reason = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
         about = f"pass: {doing} {show_key(key)}: "
-        if doing == "read" and any(one in reason for one in _DAMAGED):
-            return self._damaged(key, reason)
+        if (of_the_file := self._of_the_file(reason, doing, key)) is not None:
+            return of_the_file
         if any(one in reason for one in _NO_KEY):
             hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
             return AuthenticationError(f"{about}{reason}", key=key, provider=self.type_name, hint=hint)
