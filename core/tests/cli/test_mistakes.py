@@ -14,6 +14,7 @@ pipelines:
 secrets:
   DATABASE_PASSWORD: {key: database/password, min_length: 12}
   PORT: {key: port, type: port, required: false}
+  URL: {compose: "db://u:{{ DATABASE_PASSWORD }}@h"}
 profiles:
   staging: {pipelines: {app: {provider: {type: file, file_path: staging.enc, key_file: app.key}}}}
 """
@@ -59,6 +60,10 @@ def here(tmp_path, monkeypatch, capfd):
         (["--spec", "nope.yaml", "list"], 2, "the spec file nope.yaml does not exist"),
         (["--spec", ".", "list"], 2, "the spec . is a folder; name the file in it: strongroom.yaml"),
         (["get", "DATABASE_PASWORD"], 3, "did you mean 'DATABASE_PASSWORD'?"),
+        (["get", "zzz"], 3, "secret 'zzz' not found; `strongroom list` shows what is stored"),
+        (["delete", "DATABASE_PASSWORD"], 3, "declares by this name is at the key 'database/password'"),
+        (["mv", "DATABASE_PASSWORD", "x"], 3, "declares by this name is at the key 'database/password'"),
+        (["delete", "URL"], 3, "declares by this name is composed of DATABASE_PASSWORD"),
         (["run", "--only", "DATABASE_PASWORD", "--", "true"], 2, "did you mean DATABASE_PASSWORD?"),
         (["copy", "app", "app"], 2, "SRC and DST are the same pipeline; name two"),
         (["copy", "app", "staging"], 2, "no pipeline 'staging'; there are: app"),
@@ -186,3 +191,54 @@ def test_lines_to_type_are_about_the_same_profile(here, monkeypatch):
 def test_where_nothing_is_leased_it_says_so(here, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert here("lease", "list").out == "no process holds a lease\n"
+
+
+def test_a_value_that_does_not_open_is_named(here):
+    spec = GOOD.replace(
+        "app: {provider: {type: file, file_path: secrets.enc, key_file: app.key}}",
+        "app: {provider: {type: file, file_path: m.enc, key_file: app.key}, "
+        "middleware: [{type: encryption, key: one passphrase}]}",
+    )
+    here("set", "a/key", "b", spec=spec)
+    error = here("get", "a/key", spec=spec.replace("one passphrase", "two passphrases"), expected=6).err
+    assert error.startswith("error: 'a/key': the value cannot be decrypted: another key")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--prefix", "zz"], "begins with 'zz'"), ([], "other is empty")]
+)
+def test_nothing_to_do_is_told(here, words, said):
+    spec = GOOD.replace("secrets:", "  other: {provider: {type: memory}}\ndefault: app\nsecrets:", 1)
+    source = "app" if words else "other"
+    assert said in here("copy", source, "other" if words else "app", *words, spec=spec).err
+    if words:
+        assert said in here("export", "--format", "env", *words).err
+
+
+def test_profiles_are_checked_offline_too(here):
+    Path("strongroom.yaml").write_text(GOOD + "  bad: {piplines: {}, default: nope}\n")
+    warned = here("check", "--offline").err.splitlines()
+    assert len(warned) == 2
+    assert all(one.startswith("warning: under the profile bad: strongroom.yaml:") for one in warned)
+    assert "did you mean 'pipelines'?" in warned[0]
+    assert "bad" not in here("--profile", "staging", "check", "--offline").err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "took over 0 secrets from .env\n"), ("A=one-of-mine\n", "delete it")]
+)
+def test_what_was_taken_over_is_to_be_deleted(here, monkeypatch, tmp_path, text, said):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    Path(".env").write_text(text)
+    out = here("init", "--from", ".env").out
+    assert said in out
+    assert ("delete" in out) == bool(text)
+
+
+def test_an_audit_log_without_a_folder_says_what_to_make(here):
+    spec = GOOD + "hooks: [{type: audit, path: no/such/folder/audit.log}]\n"
+    assert (
+        "No such file or directory; make its folder, or correct the path"
+        in here("get", "database/password", spec=spec, expected=1).err
+    )

@@ -5,7 +5,7 @@ Without click, which `commands/check.py` brings.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors, output
@@ -15,10 +15,12 @@ from strongroom.cli.selection import deprecations
 from strongroom.cli.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
+from strongroom.errors import ConfigurationError, SpecError
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
     from strongroom.registry import SecretProviderRegistry
+    from strongroom.spec.plan import Plan
     from strongroom.spec.secret_plan import SecretPlan
 
 __all__ = ["check"]
@@ -41,6 +43,8 @@ def check(
             {name: Resolution(one, "ok") for name, one in select_group(plan, group).items()}
         )
         resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
+        for problem in _of_profiles(plan):
+            settings.warn(problem)
     else:
         with settings.registry() as registry:
             chosen = select_group(registry.plan, group)
@@ -57,6 +61,25 @@ def check(
     good = all(one.status == "ok" for one in resolutions.values())
     _tell(settings, resolutions, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
+
+
+def _of_profiles(plan: Plan) -> Iterator[str]:
+    """Yield what is wrong under each profile, where none was asked for: they are used elsewhere."""
+    if plan.profile is not None or not plan.digest:
+        return
+    from strongroom.spec.loader import load_spec
+    from strongroom.spec.source import read_source
+
+    root = read_source(plan.source).document.root
+    profiles = root.mapping.get("profiles") if root is not None else None
+    for profile in profiles.mapping if profiles is not None else ():
+        try:
+            load_spec(plan.source, profile=profile)
+        except SpecError as error:
+            for problem in error.problems:
+                yield f"under the profile {profile}: {problem}"
+        except ConfigurationError as error:
+            yield f"under the profile {profile}: {error.message}"
 
 
 def _refused(resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:

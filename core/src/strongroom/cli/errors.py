@@ -100,7 +100,7 @@ def tell_note(message: str) -> None:
 def _described(error: BaseException) -> tuple[str, str, str | None]:
     name = type(error).__name__
     if isinstance(error, errors.StrongroomError):
-        return name, error.message + _of_pipeline(error), error.hint
+        return name, _of_key(error) + error.message + _of_pipeline(error), error.hint
     if isinstance(error, OSError) and error.filename is not None:
         # Paths and the system's own words hold no value.
         return name, f"{error.filename}: {error.strerror}", None
@@ -109,6 +109,12 @@ def _described(error: BaseException) -> tuple[str, str, str | None]:
     if isinstance(error, OSError) and error.errno is not None:
         return name, os.strerror(error.errno), None
     return name, f"unexpected {name}", "run it again with --debug to see where"
+
+
+def _of_key(error: errors.StrongroomError) -> str:
+    """Return which secret it is whose value does not open: a command may read many."""
+    unnamed = isinstance(error, errors.EncryptionError) and error.message.startswith("the value ")
+    return f"{errors.show_key(error.key)}: " if unnamed and error.key else ""
 
 
 def _of_pipeline(error: errors.StrongroomError) -> str:

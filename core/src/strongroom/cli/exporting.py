@@ -49,6 +49,8 @@ def export(
             }
         else:
             values = registry.get_secrets(registry.list_secrets(prefix))
+            if not values:
+                settings.warn(f"no key begins with {prefix!r}" if prefix else "nothing is stored")
     if prefix is not None and form not in {"json", "yaml"}:  # there the names are keys
         values = variables(values)
         refuse_undeclared(values)

@@ -81,6 +81,8 @@ def _from_registry(
         if version is not None and error.hint is None:  # mostly the key is there, and this version is not
             error.hint = "`strongroom history` lists the versions of a key"
         found = names.with_nearest(registry, error)
+        if found.reason == "absent" and found.hint is None:
+            found.hint = "`strongroom list` shows what is stored"
     else:
         return key, value, registry.explain(key).pipeline if settings.json else ""
     raise found

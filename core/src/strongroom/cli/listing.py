@@ -28,6 +28,8 @@ def list_keys(settings: GlobalOptions, *, prefix: str = "", tree: bool = False, 
         rows = [_described(registry, key) for key in keys] if long else []
         if not keys and registry.plan.origin != "own":
             _warn_of_absent_stores(settings, registry, prefix)
+    if not keys:
+        settings.note(f"no key begins with {prefix!r}" if prefix else "nothing is stored")
     if long and settings.json:
         output.as_json({"secrets": [one.as_data() for one in rows]})
     elif long:

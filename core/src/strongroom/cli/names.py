@@ -137,6 +137,14 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
 
     if error.reason != "absent" or error.hint is not None or error.key is None:
         return error
+    declared = led_to(registry.plan, error.key)
+    if declared is not None:  # a command for keys alone, or nothing is stored where the name leads
+        parts = ", ".join(declared.parts) or "fixed text"
+        leads = (
+            f"composed of {parts}" if declared.compose is not None else f"at the key {show_key(declared.key)}"
+        )
+        error.hint = f"the secret that the spec declares by this name is {leads}"
+        return error
     known = {*registry.plan.secrets, *(one.key for one in registry.plan.secrets.values() if one.key)}
     close = nearest(error.key, known - {error.key})
     if close is None:

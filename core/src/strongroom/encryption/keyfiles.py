@@ -239,4 +239,5 @@ def _failure(error: OSError, doing: str, path: str | os.PathLike[str]) -> Except
         return PermissionDeniedError(f"may not {doing} {os.fspath(path)}")
     if error.errno == errno.EROFS:
         return ReadOnlyError(f"cannot {doing} {os.fspath(path)}: the file system is read-only")
-    return BackendUnavailableError(f"cannot {doing} {os.fspath(path)}: {error.strerror}")
+    hint = "make its folder, or correct the path" if error.errno == errno.ENOENT else None
+    return BackendUnavailableError(f"cannot {doing} {os.fspath(path)}: {error.strerror}", hint=hint)

@@ -144,7 +144,7 @@ def _parts(
     try:
         names = names_in(template)
     except BadTemplateError as error:
-        notes.note(at, (*path, "compose"), f"no template that Jinja2 takes: {error}")
+        notes.note(at, (*path, "compose"), f"not a template that Jinja2 takes: {error}")
         return ()
     for name in sorted(names - declared.keys()):
         problem = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"

@@ -54,6 +54,8 @@ def copy_command(
         if source == target:
             raise errors.UsageError("SRC and DST are the same pipeline", hint="name two")
         keys = origin.list_secrets(prefix)
+        if not keys:
+            settings.warn(f"no key of {source} begins with {prefix!r}" if prefix else f"{source} is empty")
         own = read_many(_itself(origin), keys) if delete_source else {}
         values = {**read_many(origin, [key for key in keys if key not in own]), **own}
         plan = move(settings, values, destination, overwrite=overwrite, dry_run=dry_run)

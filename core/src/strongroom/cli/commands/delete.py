@@ -10,7 +10,7 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.sightings import forget_sightings
 from strongroom.cli.undeclared import forget_undeclared
-from strongroom.errors import SecretNotFoundError
+from strongroom.errors import SecretNotFoundError, show_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
             try:
                 registry.delete_secret(key)
                 deleted.append(key)
+                settings.note(f"deleted {show_key(key)}")
             except SecretNotFoundError as error:
                 names.with_nearest(registry, error)
                 code = errors.print_error(error, as_json=settings.json, debug=settings.debug)

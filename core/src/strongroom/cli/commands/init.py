@@ -221,7 +221,8 @@ def _summary(spec: Path, source: str | None, values: dict[str, str]) -> list[str
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
-        lines.append(f"took over {took} from {source}; it still holds values in clear: delete it")
+        left = "; it still holds values in clear: delete it" if values and Path(source).is_file() else ""
+        lines.append(f"took over {took} from {source}{left}")
         settings = [name for name, value in values.items() if is_setting(name, value)]
         if settings:
             lines.append(f"settings, not secrets, so that they are not masked: {', '.join(settings)}")

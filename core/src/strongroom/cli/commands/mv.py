@@ -59,6 +59,7 @@ def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
         for name, declared in registry.plan.secrets.items():
             if declared.key == old:
                 settings.warn(f"the spec still looks for {name} at {show_key(old)}: change its `key`")
+    settings.note(f"{show_key(old)} is {show_key(new)} now")
     if settings.json:
         output.as_json({"from": old, "to": new, "pipeline": pipeline})
     return 0

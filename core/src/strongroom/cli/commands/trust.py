@@ -145,6 +145,8 @@ def _list(settings: GlobalOptions) -> None:
             for one in trusted_specs
         ]
         output.as_json({"trusted": rows})
+    elif not trusted_specs:
+        output.lines(["no spec is trusted"])
     else:
         output.table(
             ["path", "since", "bytes", "now"],
