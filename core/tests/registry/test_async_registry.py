@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 
 import pytest
@@ -67,6 +68,81 @@ def test_a_remembered_value_is_answered_without_a_thread(backend):
         before = threading.active_count()
         assert [await own.get_secret("key/1") for _ in range(100)] == ["value 1"] * 100
         assert threading.active_count() == before
+
+    asyncio.run(main())
+
+
+def test_a_remembered_value_takes_no_more_calls_than_the_plain_registrys(backend):
+    """Calls of Python's and C's functions are counted, not seconds: one more may make the coroutine."""
+    reads, calls = 100, 0
+
+    def count(frame, event, what):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    def counted(work):
+        nonlocal calls
+        calls = 0
+        sys.setprofile(count)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    async def main():
+        own = registry_of(CachingMiddleware(backend))
+        await own.get_secret("key/1")
+        await own.get_secret("key/1")
+
+        def awaited():
+            for _ in range(reads):
+                with pytest.raises(StopIteration) as returned:
+                    own.get_secret("key/1").send(None)
+                assert returned.value.value == "value 1"
+
+        def called():
+            for _ in range(reads):
+                with pytest.raises(StopIteration) as returned:
+                    raise StopIteration(own.registry.get_secret("key/1"))
+                assert returned.value.value == "value 1"
+
+        called()
+        assert counted(awaited) <= counted(called) + 3 * reads
+
+    asyncio.run(main())
+
+
+def test_what_is_remembered_is_still_checked_and_told_to_whoever_listens(backend):
+    told: list[str] = []
+    seen: list[str] = []
+
+    class Hook(SecretHook):
+        def after(self, event):
+            seen.append(event.key)
+
+    async def main():
+        own = registry_of(CachingMiddleware(TenantMiddleware(backend)))
+        with TenantContext("acme"):
+            await own.set_secret("one", "1")
+            for _ in range(2):
+                assert await own.get_secret("one") == own.get_secret_nowait("one") == "1"
+        with TenantContext("other"), pytest.raises(SecretNotFoundError):
+            await own.get_secret("one")
+        for key in ("", "a//b", None):
+            with pytest.raises(InvalidKeyError):
+                await own.get_secret(key)
+        with TenantContext("acme"):
+            await own.set_secret("one", "2")
+            assert await own.get_secret("one") == "2"
+            own.registry.tell_values(told.append)
+            for _ in range(2):
+                assert await own.get_secret("one") == own.get_secret_nowait("one") == "2"
+            assert told == ["2"] * 4
+            own.add_hook(Hook())
+            assert await own.get_secret("one") == "2"
+            assert own.get_secret_nowait("one") is None
+        assert seen == ["one"]
 
     asyncio.run(main())
 

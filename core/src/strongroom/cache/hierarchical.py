@@ -131,6 +131,8 @@ class HierarchicalSecretCache(ProcessBound):
             l2_ttl_seconds + stale_if_error_seconds if max_age_seconds is None else max_age_seconds
         )
         self._subscription: Subscription | None = None
+        self.fresh = self._l1.fresh
+        """As that of `SecretCache`: the store is not asked."""
         self._begin_again()
         renew_after_fork(self, HierarchicalSecretCache._begin_again)
 

@@ -139,9 +139,12 @@ class CachingMiddleware(WriteObserver):
             )
         # In place of the method: a call less on the fast path.
         self.get_secret = self.cache.reader(self._load)  # type: ignore[assignment,method-assign]  # as said
+        self.fresh: Callable[[str], str | None] | None = self.cache.fresh
+        """Gives what is remembered and fresh, and else None; None itself where nothing is remembered."""
         if self._passes_through:
             # Values of a lease are never kept here: reading the live one is as fast.
             self.get_secret = self._fetch  # type: ignore[method-assign]  # as above
+            self.fresh = None
 
     def address(self) -> dict[str, Any]:
         """Return nothing: with it and without it the same is read."""

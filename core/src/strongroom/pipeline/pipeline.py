@@ -104,6 +104,16 @@ class Pipeline(Middleware):
             self._attach_pipeline(error)
             raise
 
+    def fresh(self, remembered: Callable[[str], str | None], key: str) -> str | None:
+        """Return what `remembered`, the cache inside, has of `key`; None where a read has to tell."""
+        if self._hooks:
+            return None
+        try:
+            value = remembered(check_user_key(key))
+        except StrongroomError:
+            return None
+        return value if value is None or self._value_observer is None else self.observed(value)
+
     def _get_watched(self, key: str) -> str:
         # A method of its own: a closure over `key` would slow down the reads that nobody watches.
         return self.run_with_hooks("get", key, lambda: self._get(check_user_key(key)))

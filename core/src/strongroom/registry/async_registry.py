@@ -79,6 +79,7 @@ class AsyncSecretRegistry(ProcessBound):
         )
         self._crew = BackgroundPool(max_threads, "strongroom-aio")
         self._meets_a_cache: dict[Pipeline, bool] = {}
+        self._fresh: dict[Pipeline, Callable[[str], str | None]] = {}
 
     @property
     def registry(self) -> SecretProviderRegistry:
@@ -88,6 +89,10 @@ class AsyncSecretRegistry(ProcessBound):
     async def get_secret(self, key: str) -> str:
         """Return the value of `key`; see `SecretProvider.get_secret`."""
         pipeline = self._registry.assembled_pipeline(key)
+        if pipeline is not None and (fresh := self._fresh.get(pipeline)) is not None:
+            value = pipeline.fresh(fresh, key)
+            if value is not None:
+                return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return await self._call(self._registry.get_secret, key)
         mine = _FIRST_TURN
@@ -109,6 +114,10 @@ class AsyncSecretRegistry(ProcessBound):
         A fetch that the value needs has begun then: `get_secret` waits for it. Raises as that does.
         """
         pipeline = self._registry.assembled_pipeline(key)
+        if pipeline is not None and (fresh := self._fresh.get(pipeline)) is not None:
+            value = pipeline.fresh(fresh, key)
+            if value is not None:
+                return value
         if pipeline is None or not self._answers_in_the_loop(pipeline):
             return None
         token = turn.set(_FIRST_TURN)
@@ -248,6 +257,9 @@ class AsyncSecretRegistry(ProcessBound):
         meets = self._meets_a_cache.get(pipeline)
         if meets is None:
             meets = self._meets_a_cache[pipeline] = _meets_a_cache(pipeline)
+            outermost = pipeline.inner
+            if isinstance(outermost, CachingMiddleware) and outermost.fresh is not None:
+                self._fresh[pipeline] = outermost.fresh
         return meets and not pipeline.has_hooks()
 
     async def run_in_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
