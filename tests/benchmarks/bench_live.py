@@ -19,6 +19,7 @@ import sqlalchemy
 from psycopg import sql
 from strongroom import SecretProviderRegistry, SecretRotation, generate_key, generate_password
 from strongroom.integrations.sqlalchemy import follow
+from strongroom_etcd import EtcdSecretProvider
 from strongroom_file import FileSecretProvider
 from strongroom_postgresql import PostgreSQLSecretProvider
 from strongroom_postgresql.rotator import PostgreSQLRotator
@@ -26,7 +27,8 @@ from timing import row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lease_servers import LeaseServers  # the tests run it too
+from etcd_server import EtcdServer  # the tests run them too
+from lease_servers import LeaseServers
 from postgres_server import PostgresServer
 
 _READS, _ROUNDS = 2_000, 25
@@ -176,6 +178,7 @@ def _changes(postgres: PostgresServer, folder: Path) -> list[dict[str, Any]]:
     """From the end of another process's write to the callback, beside 50 ms."""
     key, address = generate_key(), postgres.url() + "?sslmode=disable"
     sealed = os.urandom(32)
+    etcd = EtcdServer()
 
     def of_file() -> FileSecretProvider:
         return FileSecretProvider(folder / "watched.enc", key)
@@ -183,12 +186,17 @@ def _changes(postgres: PostgresServer, folder: Path) -> list[dict[str, Any]]:
     def of_postgres() -> PostgreSQLSecretProvider:
         return PostgreSQLSecretProvider(address, schema="watched", encryption_key=sealed)
 
+    def of_etcd() -> EtcdSecretProvider:
+        return EtcdSecretProvider(etcd.url, encryption_key=sealed)
+
     found = []
-    for name, make in (("file", of_file), ("postgresql", of_postgres)):
-        with make() as watched, make() as other:
-            found.append(
-                row(f"watch: {name}, from a change to its callback / 50 ms", _seen(watched, other), 0.05, 1)
-            )
+    try:
+        for name, make in (("file", of_file), ("postgresql", of_postgres), ("etcd", of_etcd)):
+            with make() as watched, make() as other:
+                taken = _seen(watched, other)
+            found.append(row(f"watch: {name}, from a change to its callback / 50 ms", taken, 0.05, 1))
+    finally:
+        etcd.stop()
     return found
 
 
