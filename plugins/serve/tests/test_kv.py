@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from served import ADMIN, WEB, spec_of
@@ -16,6 +19,10 @@ from strongroom.errors import (
     SecretNotFoundError,
     ThrottledError,
 )
+from strongroom.middleware.caching import CachingMiddleware
+from strongroom.pipeline.fallback import FallbackProvider
+from strongroom.providers import tell_version
+from strongroom_memory import MemorySecretProvider
 
 CAS = {"errors": ["check-and-set parameter did not match the current version"]}
 ABSENT = {"errors": []}
@@ -345,6 +352,105 @@ def test_without_versions_every_secret_is_version_1(served):
     assert server.ask("GET", "/v1/secret/metadata/own/no").json() == ABSENT
     for cas in (0, 1):
         assert server.put("own/k", "x", cas=cas).json() == CAS
+
+
+class Telling(MemorySecretProvider):
+    """A backend that numbers versions from 1 on, and tells with a value which one it is; as `vault` does."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.asked, self.goes_on = [], threading.Event()
+        self.goes_on.set()
+
+    def get_secret(self, key):
+        self.asked.append("get")
+        self.goes_on.wait(60)
+        value = super().get_secret(key)
+        versions = super().list_versions(key)
+        tell_version(value, versions[0], len(versions))
+        return value
+
+    def list_versions(self, key):
+        self.asked.append("list")
+        return super().list_versions(key)
+
+    def get_secret_version(self, key, version):
+        self.asked.append("get version")
+        return super().get_secret_version(key, version)
+
+
+@pytest.fixture
+def telling(served):
+    provider = Telling()
+    server = served(of_provider(provider))
+    for value in ("one", "two"):
+        provider.set_secret("own/k", value)
+    return provider, server
+
+
+def test_many_who_ask_for_one_cold_key_are_one_request_to_the_backend(served):
+    """Which version it is comes with it, where the backend tells."""
+    provider = Telling(secrets={"k": "two"})
+    provider.goes_on.clear()
+    registry = SecretProviderRegistry(spec_of())
+    middleware = CachingMiddleware(provider, ttl_seconds=300)
+    registry.register("own", middleware, prefix="own/")
+    provider.set_secret("own/k", "one")
+    provider.set_secret("own/k", "two")
+    server = served(registry)
+    request = f"GET /v1/secret/data/own/k HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {ADMIN}\r\nConnection: close\r\n\r\n"
+    with ThreadPoolExecutor(40) as threads:
+        answers = [threads.submit(server.raw, request.encode()) for _ in range(40)]
+        until = time.monotonic() + 60
+        while server.backend.requests < 40 and time.monotonic() < until:
+            time.sleep(0.01)  # the server tells of it in no other way
+        provider.goes_on.set()
+        bodies = [json.loads(one.result().partition(b"\r\n\r\n")[2])["data"] for one in answers]
+    assert [(one["data"], one["metadata"]["version"]) for one in bodies] == [({"value": "two"}, 2)] * 40
+    assert provider.asked == ["get"]
+
+
+def test_a_number_that_came_with_a_value_stands_for_its_version(telling):
+    provider, server = telling
+    assert server.get("own/k").data["metadata"]["version"] == 2
+    assert provider.asked == ["get"]
+    assert server.ask("GET", "/v1/secret/data/own/k?version=1").data["data"] == {"value": "one"}
+    assert server.put("own/k", "x", cas=1).json() == CAS
+    assert server.put("own/k", "three", cas=2).data["version"] == 3
+    provider.set_secret("own/k", "four")
+    provider.set_secret("own/k", "five")
+    del provider.asked[:]
+    assert server.get("own/k").data["metadata"]["version"] == 5
+    assert provider.asked == ["get"]
+    versions = server.ask("GET", "/v1/secret/metadata/own/k").data["versions"]
+    assert list(versions) == ["1", "2", "3", "4", "5"]
+    assert server.put("own/k", "x", cas=4).json() == CAS
+    assert server.put("own/k", "six", cas=5).data["version"] == 6
+
+
+def test_numbers_that_were_counted_are_not_mixed_with_those_that_come_with_values(telling):
+    """Where the backend had dropped some before it was first asked for all, its places are others."""
+    provider, server = telling
+    listed = provider.list_versions
+    provider.list_versions = lambda key: listed(key)[:1]  # the oldest is gone
+    assert list(server.ask("GET", "/v1/secret/metadata/own/k").data["versions"]) == ["1"]
+    assert server.get("own/k").data["metadata"]["version"] == 1
+    provider.set_secret("own/k", "three")
+    provider.list_versions = lambda key: listed(key)[:2]
+    assert server.get("own/k").data["metadata"]["version"] == 2
+    assert server.put("own/k", "x", cas=1).json() == CAS
+    assert server.put("own/k", "four", cas=2).status == 200
+
+
+def test_what_another_member_of_a_fallback_tells_is_not_a_version_of_the_first(served):
+    provider = Telling()
+    registry = SecretProviderRegistry(spec_of())
+    fallback = FallbackProvider(MemorySecretProvider(), others=[provider], when=frozenset({"not_found"}))
+    registry.register("own", fallback, prefix="own/")
+    server = served(registry)
+    for value in ("one", "two"):
+        provider.set_secret("own/k", value)
+    assert server.get("own/k").data["metadata"]["version"] == 1
 
 
 class Deleted(Four):

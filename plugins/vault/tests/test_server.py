@@ -21,6 +21,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.providers.told import hearing_versions
 from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
 
@@ -134,6 +135,18 @@ def test_a_value_that_raft_does_not_take_is_too_large_and_changes_nothing(run):
             assert VALUE not in f"{caught.value!r} {caught.value} {caught.value.hint}"
         assert provider.get_secret("k") == VALUE
         assert [one.version for one in provider.list_versions("k")] == ["1"]
+
+
+def test_a_value_comes_with_its_version_which_is_counted_from_1_on(run):
+    """So that who numbers versions need not ask for their list; also where the engine has dropped some."""
+    server, heard = run(), []
+    with VaultSecretProvider(server.url, server.token) as provider:
+        for number in range(12):  # the engine keeps ten
+            provider.set_secret("k", f"{VALUE} {number}")
+        with hearing_versions(lambda *told: heard.append(told)):
+            assert provider.get_secret("k") == f"{VALUE} 11"
+        newest = provider.list_versions("k")[0]
+        assert heard == [(f"{VALUE} 11", newest, 12)]
 
 
 def test_data_survives_a_restart_and_the_provider_comes_back(run):

@@ -10,6 +10,7 @@ from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import read_many
 from strongroom.providers import SecretProvider
+from strongroom.providers.told import hearing_versions
 
 __all__ = ["FallbackProvider"]
 
@@ -36,7 +37,10 @@ class FallbackProvider(Middleware):
         failure: StrongroomError | None = None
         for member in self.members:
             try:
-                return member.get_secret(key)
+                if member is self.inner:
+                    return member.get_secret(key)
+                with hearing_versions(None):  # versions are those of the first
+                    return member.get_secret(key)
             except (SecretNotFoundError, BackendUnavailableError) as error:
                 if not self._goes_on(error):
                     raise

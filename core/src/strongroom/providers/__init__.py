@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         capability_methods,
     )
     from strongroom.providers.subscribers import Subscribers
+    from strongroom.providers.told import tell_version
 
 __all__ = [
     "CAPABILITIES",
@@ -71,6 +72,7 @@ __all__ = [
     "capability_methods",
     "guard",
     "lasts_with_a_later_write",
+    "tell_version",
     "unsupported",
     "version_is_enough",
 ]
@@ -101,6 +103,7 @@ _HOMES = {
     "capability_methods": "protocols",
     "guard": "guard",
     "lasts_with_a_later_write": "lasting",
+    "tell_version": "told",
     "unsupported": "base",
     "version_is_enough": "enough",
 }

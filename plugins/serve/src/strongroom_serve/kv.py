@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from strongroom.errors import (
@@ -22,6 +23,7 @@ from strongroom.providers import (
     SecretVersion,
     VersionReader,
 )
+from strongroom.providers.told import hearing_versions
 
 from strongroom_serve.answers import (
     ABSENT,
@@ -34,11 +36,12 @@ from strongroom_serve.answers import (
 )
 from strongroom_serve.asking import Asker, Backend, Records
 from strongroom_serve.kv_bodies import GONE, cas_of, metadata_of, shown, text_of, version_info, versions_of
-from strongroom_serve.numbers import History
+from strongroom_serve.numbers import History, Place
 
 __all__ = ["KeyValue", "is_unrouted"]
 
 _MOST_LOOKED_THROUGH = 8
+_MOST_TOLD = 1024
 
 
 class KeyValue:
@@ -54,11 +57,13 @@ class KeyValue:
         self._records = records
         self._numbers = backend.numbers
         self._writes: dict[Any, asyncio.Lock] = {}
+        self._told: dict[Place, tuple[int, SecretVersion, int]] = {}
 
     async def read(self, asker: Asker, key: str) -> Answer:
         """Answer `GET data/KEY`."""
         try:
-            value = await self._of(key).get_secret(key)
+            with hearing_versions(partial(self._hear, (asker.tenant, key))):
+                value = await self._of(key).get_secret(key)
         except SecretNotFoundError as error:
             if error.reason not in GONE:
                 return ABSENT
@@ -165,11 +170,30 @@ class KeyValue:
 
     # --- versions ---
 
+    def _hear(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
+        """Keep which version a value is, for the first who gets it; called by the thread that reads."""
+        if len(self._told) > _MOST_TOLD:  # whoever was to get them was cut off
+            self._told.clear()
+        self._told[place] = hash(value), version, there
+
+    def _take_told(self, place: Place, hashed: int) -> None:
+        """Number the version that was told last, where it is that of this value."""
+        told = self._told.pop(place, None)
+        if told is None or told[0] != hashed:
+            return
+        _, version, there = told
+        known = self._numbers.of(place)
+        number = known.take_told(version, there)
+        if number is not None:
+            known.value, known.current, known.gone = hashed, number, 0
+            known.created = time_text(version.created_at)
+
     async def _number_of(self, asker: Asker, key: str, value: str) -> tuple[int, str]:
         """Return the number of the version that `value` is, and when it was made."""
         place = (asker.tenant, key)
-        known = self._numbers.get(place)
         hashed = hash(value)
+        self._take_told(place, hashed)
+        known = self._numbers.get(place)
         if known is not None and known.value == hashed:
             return known.current, known.created
         under_way = self._backend.listings.get(place)

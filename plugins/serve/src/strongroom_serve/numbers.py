@@ -28,6 +28,7 @@ class History:
     Attributes:
         ids: The number of each version that the backend has, by its id.
         last: The highest number that was given.
+        are_places: Whether numbers are the places that the backend itself tells, as far as is known.
         value: The hash, in this process, of the value that `current` stands for; None where it is not known.
         current: The number of the current version; 0 where there is none.
         created: When the current version was made, in Vault's form.
@@ -37,6 +38,7 @@ class History:
 
     ids: dict[str, int] = field(default_factory=dict)
     last: int = 0
+    are_places: bool = True
     value: int | None = None
     current: int = 0
     created: str = ""
@@ -44,15 +46,34 @@ class History:
     gone_at: datetime | None = None
 
     def take(self, versions: Iterable[SecretVersion]) -> None:
-        """Number `versions`, the oldest first: those that are known keep their number, new ones count on."""
+        """Number `versions`, the oldest first: those that are known keep their number, new ones count on.
+
+        Older ones than one that is known by `take_told` alone get the numbers before it.
+        """
+        listed = [one.version for one in versions]
+        if not self.ids.keys() & set(listed):
+            self.are_places = False  # some may have been dropped before
+        numbers = [self.ids.get(version) for version in listed]
+        before: int | None = None
+        for at in reversed(range(len(listed))):
+            if numbers[at] is None and before is not None and before > 1 and before - 1 not in numbers:
+                numbers[at] = before - 1
+            before = numbers[at] if numbers[at] is not None else before
         ids: dict[str, int] = {}
-        for one in versions:
-            number = self.ids.get(one.version)
+        for version, number in zip(listed, numbers, strict=True):
             if number is None:
                 self.last += 1
-                number = self.last
-            ids[one.version] = number
+            ids[version] = self.last if number is None else number
         self.ids = ids
+
+    def take_told(self, version: SecretVersion, place: int) -> int | None:
+        """Return the number of a version, the `place`th of all; None where the list has to say that."""
+        number = self.ids.get(version.version)
+        if number is not None:
+            self.are_places = number == place
+        elif place > self.last and self.are_places:
+            number = self.last = self.ids[version.version] = place
+        return number
 
     def id_of(self, number: int) -> str | None:
         """Return the id that a number stands for; None where it is not known any more."""

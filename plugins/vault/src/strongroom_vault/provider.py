@@ -20,7 +20,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
 from strongroom.parallel import in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, tell_version
 
 from strongroom_vault.client import client_of
 from strongroom_vault.errors import body_of, no_server, part, said_by
@@ -115,7 +115,12 @@ class VaultSecretProvider(BaseProvider):
 
     def get_secret(self, key: str) -> str:
         """Return the value, in one request."""
-        return text_of(self._read(check_key(key), self._client.new_call())[0], self._field, key)
+        fields, version, created = self._read(check_key(key), self._client.new_call())
+        value = text_of(fields, self._field, key)
+        if version:
+            # Numbers count all versions from 1 on, also those that the engine has dropped.
+            tell_version(value, SecretVersion(str(version), time_of(created), "current"), version)
+        return value
 
     def set_secret(self, key: str, value: str) -> None:
         check_value(value, check_key(key))
@@ -305,19 +310,21 @@ class VaultSecretProvider(BaseProvider):
         path = self._mount.path(kind, rest, call)
         return self._client.call(method, path, what, key, call=call, **kwargs)
 
-    def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int]:
+    def _read(self, key: str, call: Any, params: Any = None) -> tuple[dict[str, Any], int, Any]:
+        """Return the fields, and the number and time of their version; 0 and None where there are none."""
         try:
             reply = self._ask("get", "data", key, "read", call, params=params)
         except SecretNotFoundError as error:
             raw = getattr(error, "raw", None)
         else:
             if self._mount.version(call) == 1:
-                return part(reply, "data"), 0
-            version = part(reply, "data", "metadata", "version", kind=int)
+                return part(reply, "data"), 0, None
+            metadata = part(reply, "data", "metadata")
+            version, created = part(metadata, "version", kind=int), metadata.get("created_time")
             # A tool that writes `data: null` has written a secret without fields.
             if part(reply, "data").get("data", "") is None:
-                return {}, version
-            return part(reply, "data", "data"), version
+                return {}, version, created
+            return part(reply, "data", "data"), version, created
         gone = (body_of(raw).get("data") or {}).get("metadata") or {}
         reason = (
             "destroyed" if gone.get("destroyed") else "deleted" if gone.get("deletion_time") else "absent"
@@ -328,7 +335,7 @@ class VaultSecretProvider(BaseProvider):
 
     def _state(self, key: str, call: Any) -> tuple[dict[str, Any] | None, int, Any]:
         try:
-            return (*self._read(key, call), "absent")
+            return (*self._read(key, call)[:2], "absent")
         except SecretNotFoundError as gone:
             return None, getattr(gone, "version", 0), gone.reason
 
