@@ -21,7 +21,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom.providers.told import hearing_versions
+from strongroom.providers import hearing_versions
 from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
 

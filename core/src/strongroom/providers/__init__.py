@@ -44,7 +44,10 @@ if TYPE_CHECKING:
         capability_methods,
     )
     from strongroom.providers.subscribers import Subscribers
-    from strongroom.providers.told import tell_version
+    from strongroom.providers.told import (
+        hearing_versions,
+        tell_version,
+    )
 
 __all__ = [
     "CAPABILITIES",
@@ -71,6 +74,7 @@ __all__ = [
     "capabilities",
     "capability_methods",
     "guard",
+    "hearing_versions",
     "lasts_with_a_later_write",
     "tell_version",
     "unsupported",
@@ -102,6 +106,7 @@ _HOMES = {
     "capabilities": "protocols",
     "capability_methods": "protocols",
     "guard": "guard",
+    "hearing_versions": "told",
     "lasts_with_a_later_write": "lasting",
     "tell_version": "told",
     "unsupported": "base",

@@ -22,8 +22,8 @@ from strongroom.providers import (
     SecretMetadata,
     SecretVersion,
     VersionReader,
+    hearing_versions,
 )
-from strongroom.providers.told import hearing_versions
 
 from strongroom_serve.answers import (
     ABSENT,
@@ -41,7 +41,7 @@ from strongroom_serve.numbers import History, Place
 __all__ = ["KeyValue", "is_unrouted"]
 
 _MOST_LOOKED_THROUGH = 8
-_MOST_TOLD = 1024
+_MOST_HEARD = 1024
 
 
 class KeyValue:
@@ -57,7 +57,7 @@ class KeyValue:
         self._records = records
         self._numbers = backend.numbers
         self._writes: dict[Any, asyncio.Lock] = {}
-        self._told: dict[Place, tuple[int, SecretVersion, int]] = {}
+        self._heard: dict[Place, tuple[int, SecretVersion, int]] = {}
 
     async def read(self, asker: Asker, key: str) -> Answer:
         """Answer `GET data/KEY`."""
@@ -172,16 +172,16 @@ class KeyValue:
 
     def _hear(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
         """Keep which version a value is, for the first who gets it; called by the thread that reads."""
-        if len(self._told) > _MOST_TOLD:  # whoever was to get them was cut off
-            self._told.clear()
-        self._told[place] = hash(value), version, there
+        if len(self._heard) > _MOST_HEARD:  # whoever was to get them was cut off
+            self._heard.clear()
+        self._heard[place] = hash(value), version, there
 
     def _take_told(self, place: Place, hashed: int) -> None:
         """Number the version that was told last, where it is that of this value."""
-        told = self._told.pop(place, None)
-        if told is None or told[0] != hashed:
+        latest = self._heard.pop(place, None)
+        if latest is None or latest[0] != hashed:
             return
-        _, version, there = told
+        _, version, there = latest
         known = self._numbers.of(place)
         number = known.take_told(version, there)
         if number is not None:
