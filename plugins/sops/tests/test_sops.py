@@ -16,6 +16,8 @@ from strongroom.errors import (
     ConfigurationError,
     ConflictError,
     InvalidKeyError,
+    PermissionDeniedError,
+    ReadOnlyError,
     SecretNotFoundError,
     TamperedError,
     ValidationError,
@@ -444,6 +446,28 @@ def test_a_program_that_is_not_there(tmp_path):
     (tmp_path / "a.yaml").write_text("x")
     with pytest.raises(ConfigurationError, match="no such program"):
         SopsSecretProvider(tmp_path / "a.yaml", sops="no-such-sops").get_secret("a")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "hint"),
+    [
+        ("no space left on device", BackendUnavailableError, "free space"),
+        ("read-only file system", ReadOnlyError, "mounted read-only"),
+        ("permission denied", PermissionDeniedError, "right"),
+    ],
+)
+def test_what_the_disk_refuses_to_the_program(make, program, age, tmp_path, said, expected, hint):
+    make().set_secret("a", "one")
+    full = tmp_path / "full"
+    full.write_text(
+        f'#!/bin/sh\ntest "$1" = set || exec "{program}" "$@"\necho "write x: {said}" >&2\nexit 1\n'
+    )
+    full.chmod(0o700)
+    provider = SopsSecretProvider(tmp_path / "secrets.yaml", sops=str(full), environment=age, timeout=60)
+    with pytest.raises(expected) as caught:
+        provider.set_secret("a", "two")
+    assert hint in caught.value.hint
+    assert provider.get_secret("a") == "one"
 
 
 def test_a_program_that_hangs(tmp_path):

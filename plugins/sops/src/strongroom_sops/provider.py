@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ _SETUP: Final = frozenset({5, 61})
 """Exit codes of sops: no key opens the file; it was changed without sops; no rule says for whom it is."""
 
 
+_OF_THE_DISK: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 _RULES: Final = (
     "no matching creation rules",
     "no creation rules",
@@ -485,6 +487,10 @@ class SopsSecretProvider(BaseProvider):
         if wrong is not None:
             what, hint = wrong
             return ConfigurationError(f"{about}: {what}", provider=self.type_name, hint=hint)
+        for number in _OF_THE_DISK:
+            if doing != "decrypt" and os.strerror(number).lower() in said.lower():
+                error = OSError(number, os.strerror(number))
+                return file_error(error, about.removeprefix("sops: "), provider=self.type_name, key=key)
         how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
         # What it says of a file that it cannot read may quote it.
         return BackendUnavailableError(
