@@ -107,7 +107,7 @@ def test_an_update_is_one_change(mount, monkeypatch):
         return real(self, base, key, **options)
 
     monkeypatch.setattr(DirectorySecretProvider, "_file", file)
-    assert provider.get_secrets("abc") == {"a": "4", "b": "4", "c": "4"}
+    assert provider.get_secrets(list("abc")) == {"a": "4", "b": "4", "c": "4"}
     assert len(set(seen)) == 3
 
 

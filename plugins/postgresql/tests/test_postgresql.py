@@ -357,7 +357,7 @@ def test_a_batch_that_meets_another_host_s_writes_is_whole(make):
     other.set_secret("b", "2")
     one.set_secrets({"a": "3", "b": "3", "c": "3"})  # what it knows of b is out of date
     other.set_secrets({"b": "4", "c": "4", "d": "4"})
-    assert make().get_secrets("abcd") == {"a": "3", "b": "4", "c": "4", "d": "4"}
+    assert make().get_secrets(list("abcd")) == {"a": "3", "b": "4", "c": "4", "d": "4"}
 
 
 def test_two_hosts_rotating_make_one_rotation(make):

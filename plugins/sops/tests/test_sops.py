@@ -494,7 +494,7 @@ def test_another_programs_write_is_not_lost(make, sops, monkeypatch):
 
     monkeypatch.setattr(SopsSecretProvider, "_apply", apply)
     provider.set_secret_if("a", "mine", version)
-    assert provider.get_secrets("ab") == {"a": "mine", "b": "theirs"}
+    assert provider.get_secrets(["a", "b"]) == {"a": "mine", "b": "theirs"}
     assert len(turns) == 2
     turns.clear()
     with pytest.raises(ConflictError):
