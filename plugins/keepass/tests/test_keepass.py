@@ -19,6 +19,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     TamperedError,
 )
+from strongroom.rotation import SecretRotation
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom.testing.conformance.forks import Children
 from strongroom_keepass import KeePassSecretProvider
@@ -241,7 +242,7 @@ def test_another_programs_write_is_not_lost(path, provider, reopened, monkeypatc
 
     monkeypatch.setattr(KeePassSecretProvider, "_saved", saved)
     provider.set_secret_if("a", "mine", version)
-    assert reopened.get_secrets("ab") == {"a": "mine", "b": "theirs"}
+    assert reopened.get_secrets(["a", "b"]) == {"a": "mine", "b": "theirs"}
     assert len(turns) == 2
     with pytest.raises(ConflictError):
         provider.set_secret_if("a", "x", version)
@@ -349,6 +350,17 @@ def test_a_new_database(tmp_path):
     assert KeePassSecretProvider(path, PASSWORD).get_secret("a/b") == "1"
     if shutil.which("keepassxc-cli"):
         assert xc(path, "show", "-s", "-a", "Password", "a/b") == "1\n"
+
+
+def test_a_rotation_leaves_no_group_of_its_own_behind(provider):
+    """The user sees the groups; one of theirs stays though it is empty."""
+    provider.set_secrets({"a": "1", "web/a": "1", "mine/a": "1"})
+    rotation = SecretRotation(provider)
+    for key in ("a", "web/a"):
+        rotation.rotate(key, "2")
+    provider.delete_secret("mine/a")
+    groups = [group.name for group in provider._read().opened.groups if not group.is_root_group]
+    assert sorted(groups) == ["mine", "web"]
 
 
 def test_versions_of_one_second_have_names_of_their_own(path, provider):

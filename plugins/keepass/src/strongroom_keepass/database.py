@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from strongroom.errors import InvalidKeyError
-from strongroom.keys import check_key, escaped, unescaped
+from strongroom.keys import ROTATION_SEGMENT, check_key, escaped, unescaped
 
 __all__ = ["NOT_XML", "Database", "saved"]
 
@@ -135,8 +135,11 @@ class Database:
         """Delete every entry of `key`, with its earlier versions and what is attached to them alone."""
         elements = self.entries.pop(key)
         attached = {number for element in elements for number in _attached(element)}
+        groups = [element.getparent() for element in elements]
         for element in elements:
             self.opened.delete_entry(self._entry(element))
+        for group in groups:
+            _drop_emptied(group)
         for number in sorted(attached - set(_attached(self.opened.tree)), reverse=True):
             self._drop_attachment(number)
 
@@ -227,6 +230,18 @@ def _history(element: Any) -> list[Any]:
 
 def _text(value: Any | None) -> str:
     return "" if value is None or value.text is None else str(value.text)
+
+
+def _drop_emptied(group: Any) -> None:
+    """Drop a group that a rotation made for its state, and that holds nothing now; others are the user's."""
+    above = [group, *group.iterancestors("Group")]
+    ours = [one for one in above if one.findtext("Name") == ROTATION_SEGMENT]
+    if not ours:
+        return
+    for one in above[: above.index(ours[-1]) + 1]:
+        if any(child.tag in {"Entry", "Group"} for child in one):
+            return
+        one.getparent().remove(one)
 
 
 def _attached(element: Any) -> Iterator[int]:
