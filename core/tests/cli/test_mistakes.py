@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from strongroom.cli.app import run_app
+from strongroom.cli.app import _OTHER_WORDS, COMMANDS, run_app
 
 GOOD = """\
 version: 1
@@ -48,6 +48,11 @@ def here(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["remove", "A"], 2, "there is no command 'remove'; did you mean 'delete'?"),
+        (["keys"], 2, "there is no command 'keys'; did you mean 'list'?"),
+        (["put", "A"], 2, "there is no command 'put'; did you mean 'set'?"),
+        (["login"], 2, "there is no command 'login'; see `strongroom --help`"),
+        (["get", "--hlp"], 2, "No such option '--hlp'. Did you mean '--help'?\n"),
         (["chek"], 2, "there is no command 'chek'; did you mean 'check'?"),
         (["list", "--profile", "staging"], 2, "put --profile before the command"),
         (
@@ -242,3 +247,10 @@ def test_an_audit_log_without_a_folder_says_what_to_make(here):
         "No such file or directory; make its folder, or correct the path"
         in here("get", "database/password", spec=spec, expected=1).err
     )
+
+
+def test_the_words_of_other_tools_are_no_commands_and_lead_to_one():
+    words = [word for others in _OTHER_WORDS.values() for word in others]
+    assert set(_OTHER_WORDS) <= set(COMMANDS)
+    assert not set(words) & set(COMMANDS)
+    assert len(words) == len(set(words))

@@ -51,6 +51,23 @@ COMMANDS = {
     "set": "Store a secret.",
     "trust": "Trust a spec that was found.",
 }
+# What other tools call it; the likeness of letters would lead from `remove` to `restore`.
+_OTHER_WORDS = {
+    "check": ("lint", "status", "test", "validate", "verify"),
+    "copy": ("cp",),
+    "delete": ("del", "destroy", "remove", "rm", "unset"),
+    "explain": ("debug", "which", "why"),
+    "get": ("cat", "fetch", "print", "read", "reveal", "show", "view"),
+    "history": ("log", "versions"),
+    "init": ("new", "setup"),
+    "list": ("dir", "find", "keys", "ls", "secrets"),
+    "mv": ("move", "rename"),
+    "render": ("inject", "template"),
+    "run": ("env", "exec", "start"),
+    "serve": ("server",),
+    "set": ("add", "create", "insert", "put", "store", "update", "write"),
+}
+_WITHOUT_COUNTERPART = ("config", "help", "login", "logout", "version")
 _BEFORE_THE_COMMAND = ("--spec", "--profile", "--pipeline", "--tenant", "--reason")
 
 
@@ -98,6 +115,17 @@ def module_of(name: str) -> str:
     )
 
 
+def _meant(word: str) -> str:
+    """Return which command somebody may have meant by `word`."""
+    from strongroom.plugins import did_you_mean
+
+    for name, others in _OTHER_WORDS.items():
+        if word in others:
+            return f"did you mean {name!r}?"
+    known = () if word in _WITHOUT_COUNTERPART else COMMANDS
+    return did_you_mean(word, known, otherwise="see `strongroom --help`")
+
+
 class _Group(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         del context
@@ -115,9 +143,7 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from strongroom.plugins import did_you_mean
-
-            hint = did_you_mean(args[0], COMMANDS, otherwise="see `strongroom --help`")
+            hint = _meant(args[0])
             raise errors.UsageError(f"there is no command {args[0][:40]!r}", hint=hint)
         return super().resolve_command(ctx, args)
 
@@ -199,6 +225,9 @@ def _refuse(error: click.UsageError) -> NoReturn:
         hint = f"put {error.option_name} before the command"
     elif error.ctx is not None:
         hint = f"see `{error.ctx.command_path} --help`"
-    refused = errors.UsageError(error.format_message().rstrip("."), hint=hint)
+    said = error.format_message()
+    if said.endswith("?"):  # click says what was meant
+        hint = None
+    refused = errors.UsageError(said.rstrip("."), hint=hint)
     refused.__suppress_context__ = True
     raise refused
