@@ -132,3 +132,30 @@ def test_a_watch_whose_role_may_no_longer_log_in_says_so_once_and_again_when_it_
             admin.execute(f"DROP ROLE {role}")
     assert sum("do not come" in one for one in log.messages) == 1
     assert "pw-of-the-role" not in str(log.messages)
+
+
+def test_a_subscription_ends_while_a_change_comes(server, schema, monkeypatch):
+    """The notice may end its thread before `close` has woken it: nothing is written to a pipe that is gone."""
+    key, written = os.urandom(32), []
+    with (
+        PostgreSQLSecretProvider(server.url(), schema=schema, encryption_key=key) as watched,
+        PostgreSQLSecretProvider(server.url(), schema=schema, encryption_key=key) as other,
+    ):
+        other.set_secret("k", "1")
+        heard = threading.Event()
+        subscription = watched.subscribe_changes(lambda _: heard.set())
+        listener = watched._backend._listeners[-1]
+        write = os.write
+
+        def late(descriptor, data):
+            if descriptor == listener._wake:
+                other.set_secret("k", "2")
+                listener._thread.join(1)  # as long as it may take to end, where nothing keeps it from that
+                os.fstat(descriptor)
+                written.append(data)
+            return write(descriptor, data)
+
+        monkeypatch.setattr(os, "write", late)
+        subscription.close()
+        assert written == [b"x"]
+        assert not listener._thread.is_alive()

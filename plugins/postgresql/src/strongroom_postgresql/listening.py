@@ -66,6 +66,7 @@ class Listener:
             connection.close()
             raise
         self._wake_reader, self._wake = os.pipe()
+        self._waking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="strongroom-postgresql", daemon=True)
         renew_after_fork(self, Listener._after_fork)
         self._thread.start()
@@ -74,8 +75,10 @@ class Listener:
         """End it; a second call is harmless."""
         if self._ended.is_set() or os.getpid() != self._process:
             return
-        self._ended.set()
-        os.write(self._wake, b"x")
+        with self._waking:  # a notice may end the thread first; its pipe's number may be another file's then
+            if not self._ended.is_set():
+                self._ended.set()
+                os.write(self._wake, b"x")
         if threading.current_thread() is not self._thread:
             self._thread.join(_CONNECT_SECONDS)
 
@@ -104,8 +107,9 @@ class Listener:
                 connection.close()
             if not self._ended.wait(pause):
                 pause = min(pause * 2, _PAUSES[1])
-        os.close(self._wake_reader)
-        os.close(self._wake)
+        with self._waking:
+            os.close(self._wake_reader)
+            os.close(self._wake)
 
     def _stopped(self, error: Exception) -> None:
         """Say once that the right is gone, and let whoever listens look for itself: it meets the error."""
