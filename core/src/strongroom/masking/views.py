@@ -173,21 +173,18 @@ _ESCAPES_OF_BASE64 = compiled_later(
 def _base64(data: bytes, marked: bytes, known: Known, hits: Hits | None = None) -> Iterator[View]:
     coded: dict[bytes, list[int]] = {}  # runs that may be encoded bytes, and where each begins
     escaped: set[bytes] = set()
-    others: set[bytes] = set()
+    in_one_case: list[tuple[bytes, int]] = []
     for text, at, has_escapes in _runs(data, marked, known):
         if text in coded:
             coded[text].append(at)
-        elif text in others:
-            continue
         # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
         elif not text.islower() and not text.isupper() and not text.isdigit():
             coded[text] = [at]
             if has_escapes:
                 escaped.add(text)
-        elif _LEAST_BASE32 in text.translate(_OF_BASE32) and not text.isdigit():
-            yield from base32(text, at)
         else:
-            others.add(text)
+            in_one_case.append((text, at))
+    yield from _base32(in_one_case)
     chosen: Iterable[bytes] = coded
     if hits is not None and sum(map(len, coded.values())) >= _MANY:
         chosen = [*escaped, *_worth_decoding([text for text in coded if text not in escaped], hits)]
@@ -196,14 +193,26 @@ def _base64(data: bytes, marked: bytes, known: Known, hits: Hits | None = None) 
             yield from _decoded(text, start)
 
 
+def _base32(runs: list[tuple[bytes, int]]) -> Iterator[View]:
+    if _may_be_base32(b" ".join(text for text, _ in runs)):  # hardly ever, as they are hashes and paths
+        for text, at in runs:
+            if _may_be_base32(text) and not text.isdigit():
+                yield from base32(text, at)
+
+
+def _may_be_base32(text: bytes) -> bool:
+    return _LEAST_BASE32 in text.translate(_OF_BASE32)
+
+
 def _runs(data: bytes, marked: bytes, known: Known) -> Iterator[tuple[bytes, int, bool]]:
     """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
     at = marked.find(RUN)
     while at >= 0:
-        behind = known.end_of(at)
-        if behind > at and not marked.startswith(LONGER, behind):
-            at = marked.find(RUN, behind)
-            continue
+        if known is not NOTHING:
+            behind = known.end_of(at)
+            if behind > at and not marked.startswith(LONGER, behind):
+                at = marked.find(RUN, behind)
+                continue
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
@@ -212,7 +221,7 @@ def _runs(data: bytes, marked: bytes, known: Known) -> Iterator[tuple[bytes, int
             run = _BASE64_BROKEN.match(data, at)
             assert run is not None  # noqa: S101  # it takes what the other one took
             end = run.end()
-        if not known.covers(at, end):
+        if known is NOTHING or not known.covers(at, end):
             yield run[0], at, end > plain
         at = marked.find(RUN, end)
 
