@@ -16,7 +16,17 @@ LETTERS_AND_SIGNS = LETTERS * 3 + "!#$%&/()=?+-_.:;, \\'\""
 PROGRAMS = (
     *("hexdump", "hexdump -C", "hexdump -c", "hexdump -b", "hexdump -d", "hexdump -o", "hexdump -x"),
     *("od", "od -c", "od -a", "od -b", "od -x", "od -tx1", "od -tx1z -Ax", "od -tx4", "od -tx8", "od -c -Ax"),
-    *("od -An -td1", "od -to1 -Ad", "xxd", "xxd -p", "xxd -i", "xxd -b", "uuencode"),
+    *(
+        "od -An -c",
+        "od -An -a",
+        "od -An -td1",
+        "od -to1 -Ad",
+        "xxd",
+        "xxd -p",
+        "xxd -i",
+        "xxd -b",
+        "uuencode",
+    ),
 )
 
 

@@ -50,6 +50,8 @@ WAYS = {
     "base32": (TOKEN, base64.b32encode(TOKEN.encode()).decode()),
     "base32 in small letters": (TOKEN, base64.b32encode(TOKEN.encode()).decode().lower()),
     "base32 behind a name": (TOKEN, base64.b32encode(b"user:" + TOKEN.encode()).decode()),
+    "blanks as columns": ("correct horse battery staple 4711", "correct  horse   battery  staple     4711"),
+    "blanks for tabs": ("horse\tbattery staple 4711", "horse   battery staple 4711"),
     "base32, wrapped": (3 * TOKEN, re.sub("(.{40})", "\\1\n", base64.b32encode(3 * TOKEN.encode()).decode())),
     "uuencode": (TOKEN, uuencoded(TOKEN)),
     "a blank between": (TOKEN, apart(" ")),
@@ -135,6 +137,26 @@ def test_nothing_is_left_either_where_it_comes_in_pieces(name, size):
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     masked = b"".join(map(stream.feed, pieces)) + stream.finish()
     assert b"*****" in masked
+
+
+@pytest.mark.parametrize("size", range(48, 62))
+def test_a_short_last_line_of_base32_is_masked_too(size):
+    value = (TOKEN + SIGNS)[:size]
+    shown = re.sub("(.{76})", "\\1\n", base64.b32encode(value.encode()).decode()).encode()
+    assert Masker([value]).mask(b"x\n\n%b\n.\n" % shown).translate(None, b"=\n") == b"x********."
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("correct horse battery staple 4711", b"correct  horse   battery  staple     4711"),
+        ("correct  horse battery  staple 4711", b"correct    horse battery   staple  4711"),
+        ("horse\tbattery staple 4711", b"horse   battery staple 4711"),
+        ("battery\tstaple\t4711 horse", b"battery staple  4711   horse"),
+    ],
+)
+def test_blanks_may_be_more_and_in_place_of_tabs(value, shown):
+    assert Masker([value]).mask(b"x  %b  y" % shown) == b"x  ********  y"
 
 
 ORDINARY = (

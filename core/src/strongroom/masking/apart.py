@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from strongroom.masking.alignment import extend_left, extend_right
+from strongroom.masking.dumps import characters_at
 from strongroom.masking.looks import shown, width
 
-__all__ = ["SEPARATORS", "Spread", "followed_apart", "spreads"]
+__all__ = ["OF_CELLS", "SEPARATORS", "Spread", "followed_apart", "followed_in_cells", "spreads"]
 
 SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n")
+OF_CELLS = b"   "
+"""Stands between two characters in a dump without addresses, as `od -An -c` prints it."""
+_LONGEST_ROW = 16
+_MOST_DUMPED = 4096
 _SHOWN = 3
 """So many characters, with a separator behind each, are looked for."""
 _DROPPED = b" \t\r\n"
@@ -28,13 +34,28 @@ def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
     """Yield what is looked for of a value whose characters stand apart."""
     if len(raw) < _LEAST:
         return
-    for offset in range(len(raw) - _SHOWN):
+    offset = _next_run(raw, 0)
+    if offset < 0:
+        return
+    for separator in (*SEPARATORS, OF_CELLS):
+        yield _pattern(raw, offset, separator), Spread(offset, separator)
+    other = _next_run(raw, offset + _SHOWN)  # as the first may stand where a row ends
+    if other >= 0:
+        yield _pattern(raw, other, OF_CELLS), Spread(other, OF_CELLS)
+
+
+def _next_run(raw: bytes, begin: int) -> int:
+    """Return where from `begin` on so many letters and digits stand in a row as are looked for, or -1."""
+    for offset in range(begin, len(raw) - _SHOWN):
         chars = raw[offset : offset + _SHOWN]
         if chars.isalnum() and chars.isascii():
-            for separator in SEPARATORS:
-                pattern = b"".join(chars[at : at + 1] + separator for at in range(_SHOWN))
-                yield pattern, Spread(offset, separator)
-            return
+            return offset
+    return -1
+
+
+def _pattern(raw: bytes, offset: int, separator: bytes) -> bytes:
+    pattern = b"".join(raw[at : at + 1] + separator for at in range(offset, offset + _SHOWN))
+    return pattern.removesuffix(separator) if separator is OF_CELLS else pattern
 
 
 def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
@@ -69,6 +90,24 @@ def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple
             break
         place = previous
     return begin, end, count
+
+
+def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
+    """Return what `followed_apart` does where the characters are cells of a dump, in rows."""
+    offset = spread.offset
+    view = characters_at(data, start, min(len(raw), _MOST_DUMPED) + _LONGEST_ROW)
+    if view is None:
+        return start, start, 0
+    found = (0, 0, 0)
+    at = view.data.find(raw[offset : offset + _SHOWN])
+    while at >= 0:
+        stop, last = extend_right(view.data, at, raw, offset)
+        begin, first = extend_left(view.data, at, raw, offset)
+        count = sum(byte & 0xC0 != 0x80 for byte in raw[first:last])  # noqa: PLR2004  # not within a character
+        if count > found[2]:
+            found = (*view.origin(begin, stop), count)
+        at = view.data.find(raw[offset : offset + _SHOWN], at + 1)
+    return found
 
 
 def _one(data: bytes, at: int, behind: int, raw: bytes, place: int) -> tuple[int, int]:

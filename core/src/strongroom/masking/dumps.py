@@ -8,7 +8,7 @@ from functools import cache
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View
 
-__all__ = ["ADDRESS_END", "characters", "dumped_at_end"]
+__all__ = ["ADDRESS_END", "characters", "characters_at", "dumped_at_end"]
 
 ADDRESS_END = b"0   "
 """An address, which is a multiple of 16, and the blanks before a character of ASCII."""
@@ -16,11 +16,14 @@ ADDRESS_END = b"0   "
 _FIRST = b"0000000 "
 _SHORTEST_ADDRESS, _LONGEST_ADDRESS = 5, 8
 _LONGEST_LINE = 128
+_LONGEST_CELL = 5
+"""A cell, and its part of the line end."""
 _CELL = (
     rb"(?: {3}(?:[ -~]|[\xc2-\xf4][\x80-\xbf]{1,3})|  (?:\\[0abtnvfr]|[a-z]{2}|\*\*)| (?:[0-7]{3}|[a-z]{3}))"
 )
 # What a cut leaves of the last cell comes again, with the rest of it.
 _LINE = compiled_later(rb"[0-9a-f]{6,8}((?:" + _CELL + rb")+)[ \\]*(?:\r?\n|\Z)")
+_BARE_LINE = compiled_later(rb"(?:" + _CELL + rb"){1,64}[ \\]*(?:\r?\n|\Z)")
 _CELLS = compiled_later(_CELL)
 _REPEATED = b"*\n"
 """Stands for lines that are the same as the one before."""
@@ -60,6 +63,32 @@ def characters(data: bytes) -> Iterator[View]:
             at = data.find(sign, max(at + len(sign), done))
 
 
+def characters_at(data: bytes, at: int, most: int) -> View | None:
+    """Return what the dump shows whose lines have no addresses and of which one holds the place `at`.
+
+    Of the lines before and behind it so many are read as hold `most` bytes.
+    """
+    begin = data.rfind(b"\n", max(0, at - _LONGEST_LINE), at) + 1
+    low = max(0, begin - most * _LONGEST_CELL)
+    while begin > low:
+        before = data.rfind(b"\n", max(low, begin - _LONGEST_LINE), begin - 1) + 1
+        line = _BARE_LINE.match(data, before, begin)
+        if before >= begin or line is None or line.end() != begin:
+            break
+        begin = before
+    known = _bytes_of_cells()
+    pieces: list[bytes] = []
+    spans: list[tuple[int, int]] = []
+    end = at + most * _LONGEST_CELL
+    while begin < end and (row := _BARE_LINE.match(data, begin)) is not None:
+        for cell in _CELLS.finditer(data, begin, row.end()):
+            text = cell[0]
+            pieces.append(known.get(text.strip(), text[3:]))
+            spans.append((cell.start() + len(text) - len(text.lstrip()), cell.end()))
+        begin = row.end()
+    return View(b"".join(pieces), Joined(pieces, spans), "apart") if pieces else None
+
+
 def _begin_of_address(data: bytes, end: int) -> int:
     """Return where the line begins whose address ends at `end`; -1 where none does."""
     if not data[max(0, end - _SHORTEST_ADDRESS) : end].isalnum():  # as at nearly all places
@@ -95,9 +124,10 @@ def _lines(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
 # --- where a dump goes on ---
 
 _WORD = rb"(?:0[xX])?[0-9a-fA-F]{2,22}(?![^\s,\]}])"
-# A line of an address and two cells or words; of numbers alone; or of what uuencode writes.
+# A line of an address and two cells or words; of cells or numbers alone; or of what uuencode writes.
 _OF_DUMPS = compiled_later(
     rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}:?(?:[ \t-]{1,9}(?:" + _WORD + rb"|[^\s]{1,3}(?!\S))){2}"
+    rb"|(?:" + _CELL + rb"){8,}[ \\]*(?:\r?\n|\Z)"
     rb"|[0-9a-fA-FxX,{}\[ \t-]{20,}\s*\Z|M[ -`]{60}\s*\Z|begin [0-7]{3,4} [^\n]*\n\Z|\*\n\Z"
 )
 _LONGEST_HELD_LINE = 512

@@ -22,7 +22,7 @@ from strongroom.masking.anchors import (
     is_generated,
     letters,
 )
-from strongroom.masking.apart import Spread, followed_apart, spreads
+from strongroom.masking.apart import OF_CELLS, Spread, followed_apart, followed_in_cells, spreads
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
@@ -110,7 +110,8 @@ class _Apart(NamedTuple):
 
     def find(self, data: bytes, start: int, _stop: int) -> Found | None:
         raw = self.value.raw
-        begin, end, count = followed_apart(data, start, raw, self.spread)
+        follow = followed_in_cells if self.spread.separator is OF_CELLS else followed_apart
+        begin, end, count = follow(data, start, raw, self.spread)
         whole = count == len(raw.translate(None, _CONTINUING))
         return Found(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
 

@@ -181,6 +181,9 @@ _MOST_QUOTES = 7
 _ENDS_SO = compiled_later(rb"[\\%&=^\x1b\n]")
 _BEGIN_ESCAPED = b"\\%&"
 _BLANK = b" \t\r\n"
+_BLANKS = frozenset((b" ", b"\t"))
+_IN_LINES = b" \t"
+_MOST_BLANKS = 80  # in a row, of which a value has one
 _DROPPED = _BLANK + b"\\"
 _BEGUN = {
     ord("&"): compiled_later(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
@@ -196,10 +199,9 @@ Step = tuple[int, int]
 
 def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     """Return where both go on where `data` at `at` shows the character of `value` at `place` differently."""
-    begun = _BEGUN.get(data[at - 1])
-    rest = begun.match(data, at) if begun is not None else None
-    if rest is not None:
-        return rest.end(), place
+    passed = _passed_over(data, at, value, place)
+    if passed is not None:
+        return passed
     if data[at] in _LETTERS_AND_DIGITS and value[place] < _HIGH and value[place] not in _BLANK:
         return None  # no way to write it begins so
     end = max(at, _end_of_between(data, at))
@@ -217,6 +219,21 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         # Blanks in a row become one, and whoever takes backslashes away takes the value's along.
         return at, place + 1
     return step
+
+
+def _passed_over(data: bytes, at: int, value: bytes, place: int) -> Step | None:
+    """Return where both go on behind the rest of an escape, or behind blanks for one blank or tab."""
+    begun = _BEGUN.get(data[at - 1])
+    rest = begun.match(data, at) if begun is not None else None
+    if rest is not None:
+        return rest.end(), place
+    if data[at] not in _IN_LINES:
+        return None
+    blanks = data[at : at + _MOST_BLANKS]
+    end = at + len(blanks) - len(blanks.lstrip(_IN_LINES))
+    if value[place] in _IN_LINES:
+        return end, place + 1
+    return (end, place) if data[at - 1] in _IN_LINES and value[place - 1] in _IN_LINES else None
 
 
 def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> Step | None:
@@ -242,6 +259,13 @@ def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> St
 def step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     """Return where both begin where `data` before `at` shows the character before `place` differently."""
     last = value[place - 1]
+    if data[at - 1] in _IN_LINES:
+        blanks = data[max(0, at - _MOST_BLANKS) : at]
+        begin = at - len(blanks) + len(blanks.rstrip(_IN_LINES))
+        if last in _IN_LINES:
+            return begin, place - 1
+        if data[at : at + 1] in _BLANKS and value[place : place + 1] in _BLANKS:
+            return begin, place
     near = data[max(0, at - _NEAR) : at]
     step = _step_left(data, at, value, place)
     if step is None and any(first in near for first in _BEGIN_ESCAPED):

@@ -21,6 +21,9 @@ __all__ = [
     "uuencoded",
 ]
 
+Span = tuple[int, int]
+_BLANKS = b" \t\r\n"
+_BREAK = compiled_later(rb"[ \t\r\n]+")
 _BASE32 = compiled_later(rb"[A-Z2-7]{16,}")
 _AS_DIGITS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 """To the digits of `int`, which reads them in linear time; `base64.b32decode` takes a step for each group."""
@@ -45,20 +48,30 @@ _POINTS = tuple(
 
 
 def base32(text: bytes, start: int) -> Iterator[View]:
-    """Yield what `text`, a run in one case that begins at `start`, is in base32."""
-    for run in _BASE32.finditer(text.upper()):
+    """Yield what `text`, a run in one case that begins at `start`, is in base32; its lines may be wrapped."""
+    clean = text.translate(None, _BLANKS).upper()
+    breaks = [match.span() for match in _BREAK.finditer(text)] if len(clean) < len(text) else []
+    for run in _BASE32.finditer(clean):
         for shift in range(_GROUP):
             usable = run[0][shift:]
             # A last group that is not whole still holds whole bytes.
             usable += b"A" * (-len(usable) % _GROUP)
-            begin = start + run.start() + shift
-            end = start + run.end()
             data = int(usable.translate(_AS_DIGITS), 32).to_bytes(len(usable) * 5 // 8, "big")
 
-            def origin(first: int, stop: int, begin: int = begin, end: int = end) -> tuple[int, int]:
-                return begin + first * 8 // 5, min(end, begin - (-stop * 8 // 5))
+            def origin(first: int, stop: int, begin: int = run.start() + shift, end: int = run.end()) -> Span:
+                last = min(end, begin - (-stop * 8 // 5)) - 1
+                return start + _unbroken(begin + first * 8 // 5, breaks), start + _unbroken(last, breaks) + 1
 
             yield View(data, origin, "base32", text=False)
+
+
+def _unbroken(at: int, breaks: list[Span]) -> int:
+    """Return where the character stands, with `breaks` in the text, that is the one `at` without them."""
+    for begin, end in breaks:
+        if at < begin:
+            break
+        at += end - begin
+    return at
 
 
 UUENCODED = frozenset((b"begin ", *(b"\nM" + bytes([sign]) for sign in range(ord("("), ord("?") + 1))))

@@ -45,7 +45,10 @@ READINGS = (
     ("hex", "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, and dumps of od, xxd, hexdump"),
     ("numbers", "lists of bytes or of code points: a node Buffer, `list(bytes)`, Go, Rust, Java, `&#107;`"),
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
-    ("apart", "characters apart: lists of characters, `od -c`, a backslash before each, one a line"),
+    (
+        "apart",
+        "characters apart: lists of characters, `od -c`, `od -An -c`, a backslash before each, one a line",
+    ),
 )
 """Every reading, for the documentation."""
 
