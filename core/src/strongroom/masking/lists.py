@@ -25,6 +25,7 @@ _DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\\]+[0-9]{1,6}\b){7,}")
 _ADDRESS = 7
 _LONGEST_ADDRESS = 16
 _LONG_WORDS = {8, 16}
+_LONGEST_WORD = 16
 _BROKEN_NUMBER = compiled_later(rb"[0-9]\r?\n[0-9]")
 _LINE_END = compiled_later(rb"\r?\n")
 _HIGH = 0x80
@@ -70,11 +71,14 @@ def lists(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
 def _numbers(text: bytes, start: int) -> Iterator[View]:
     if len(text.translate(None, _SEPARATORS)) < _LEAST_NUMBERS:
         return
-    if text.isalnum() and b"x" not in text and b"X" not in text:
+    digits = text.translate(None, b" \r\n")
+    if digits.isalnum() and b"x" not in text and b"X" not in text and _is_one_number(text):
         # Of letters and digits every second digit is 3 to 7; so are few of a hash's.
-        if _OF_TEXT.search(text[::2]) or _OF_TEXT.search(text[1::2]):
+        if not _OF_TEXT.search(digits[::2]) and not _OF_TEXT.search(digits[1::2]):
+            return
+        if len(digits) == len(text):
             yield from _digits([text], [(start, start + len(text))])
-        return
+            return
     spans = []
     words: list[bytes] = []
     addressed = False
@@ -98,6 +102,12 @@ def _numbers(text: bytes, start: int) -> Iterator[View]:
     yield from _decimal_lists(text, start)
     yield from _of_words(words, spans, addressed=addressed)
     yield from _digits(words, spans)
+
+
+def _is_one_number(text: bytes) -> bool:
+    """Tell whether digits without a sign between are one number, on one line or more, and not a list."""
+    lines = text.split()
+    return len(lines) < _LEAST_NUMBERS and max(map(len, lines)) > _LONGEST_WORD
 
 
 def _of_words(words: list[bytes], spans: list[tuple[int, int]], *, addressed: bool) -> Iterator[View]:
