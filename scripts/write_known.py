@@ -38,7 +38,7 @@ def shipped() -> list[ComponentInfo]:
     """Return the components of the distributions in plugins/; those of third parties are left out."""
     files = ROOT.glob("plugins/*/pyproject.toml")
     ours = {tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"] for path in files}
-    rows = [row for row in finder.listed() if row.distribution in ours]
+    rows = [row for row in finder.list_components() if row.distribution in ours]
     for row in rows:
         if row.error is not None:
             raise SystemExit(f"{row.distribution}: {row.error}")

@@ -126,7 +126,7 @@ def spec_page() -> Iterator[str]:
     }
     for kind, title in titles.items():
         yield f"## {title}\n"
-        for row in finder.listed():
+        for row in finder.list_components():
             if row.kind == kind and row.plugin is not None and row.error is None:
                 yield f"### `{row.name}`\n\n{row.summary} Distribution: `{row.distribution}`.\n"
                 yield _options(row.plugin.config.model_json_schema())
@@ -221,7 +221,7 @@ def hooks_page() -> Iterator[str]:
         function = getattr(hooks.SecretHook, method)
         yield f"- `{method}{inspect.signature(function)}`: {_first_line(function)}"
     yield "\nBoth get a [`SecretEvent`](events.md).\n"
-    for row in finder.listed():
+    for row in finder.list_components():
         if row.kind == "hook" and row.plugin is not None and row.error is None:
             yield f"## `{row.name}`\n\n{row.summary} Distribution: `{row.distribution}`.\n"
             yield _options(row.plugin.config.model_json_schema())
@@ -487,7 +487,7 @@ def backends_table() -> Iterator[str]:
     for name, project in projects().items():
         types = sorted(
             row.name
-            for row in finder.listed()
+            for row in finder.list_components()
             if row.kind == "provider" and row.name.partition(".")[0] in _known_of(project)
         )
         if types:

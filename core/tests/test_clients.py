@@ -31,7 +31,7 @@ from strongroom.errors import (
 LEFT_OUT = "(its message holds the value and is left out)"
 
 
-def run(*outcomes, seconds=60, may_help=lambda *_: True, asked=None, waited=None):
+def run(*outcomes, seconds=60, is_retryable=lambda *_: True, asked=None, waited=None):
     """Send until an outcome is not an exception; the provider's errors say what was raised."""
     left = list(outcomes)
 
@@ -45,8 +45,8 @@ def run(*outcomes, seconds=60, may_help=lambda *_: True, asked=None, waited=None
         send,
         Deadline(seconds),
         translate=lambda error: BackendUnavailableError(f"ours of {error!r}"),
-        may_help=may_help,
-        asked_to_wait=lambda _: asked,
+        is_retryable=is_retryable,
+        retry_after=lambda _: asked,
         pause=(waited if waited is not None else []).append,
     )
 
@@ -66,7 +66,7 @@ def test_the_service_may_ask_for_more_time():
 def test_what_cannot_help_is_not_done():
     waited = []
     with pytest.raises(BackendUnavailableError, match="ours of OSError") as caught:
-        run(OSError(), "answer", may_help=lambda *_: False, waited=waited)
+        run(OSError(), "answer", is_retryable=lambda *_: False, waited=waited)
     assert waited == []
     assert caught.value.__context__ is None
 
@@ -88,12 +88,12 @@ def test_what_the_service_said_tells_more_than_that_time_is_up():
 def test_what_may_help_is_asked_of_both_errors():
     asked = []
 
-    def may_help(failed, ours):
+    def is_retryable(failed, ours):
         asked.append((type(failed), type(ours)))
         return False
 
     with pytest.raises(StrongroomError):
-        run(OSError(), may_help=may_help)
+        run(OSError(), is_retryable=is_retryable)
     assert asked == [(OSError, BackendUnavailableError)]
 
 

@@ -43,7 +43,7 @@ def _from_plugins(name: str) -> Any:
     """Return the class that a third party's descriptor names as its factory."""
     from strongroom.plugins import finder
 
-    for row in finder.listed():
+    for row in finder.list_components():
         factory = row.plugin.factory if row.plugin is not None and row.kind == "provider" else None
         if isinstance(factory, str) and factory.rpartition(":")[2] == name:
             return row.plugin.load() if row.plugin is not None else None

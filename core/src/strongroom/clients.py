@@ -65,8 +65,8 @@ def call_with_retries(
     deadline: Deadline,
     *,
     translate: Callable[[Exception], StrongroomError],
-    may_help: Callable[[Exception, StrongroomError], bool],
-    asked_to_wait: Callable[[Exception], float | None],
+    is_retryable: Callable[[Exception, StrongroomError], bool],
+    retry_after: Callable[[Exception], float | None],
     pause: Callable[[float], object] = time.sleep,
 ) -> T:
     """Return what `send` returns, called again after a growing pause where that may help and there is time.
@@ -75,9 +75,9 @@ def call_with_retries(
         send: Calls the client.
         deadline: When to give up.
         translate: Returns the provider's error for what `send` raised.
-        may_help: Tells, of what `send` raised and of the provider's error, whether another call may help and
-            can do no harm.
-        asked_to_wait: Returns the seconds that the service asked to wait, as it said with what `send` raised.
+        is_retryable: Tells, of what `send` raised and of the provider's error, whether another call may help
+            and can do no harm.
+        retry_after: Returns the seconds that the service asked to wait, as it said with what `send` raised.
         pause: Waits.
 
     Raises:
@@ -97,10 +97,10 @@ def call_with_retries(
         if failure is not None and (late or not deadline.allows(_MOMENT)):
             raise failure
         ours = translate(failed)
-        if late or not may_help(failed, ours):
+        if late or not is_retryable(failed, ours):
             raise ours
         waits = waits or backoff_delays()
-        wait = max(next(waits), asked_to_wait(failed) or 0.0)
+        wait = max(next(waits), retry_after(failed) or 0.0)
         if not deadline.allows(wait):
             raise ours
         failure = ours

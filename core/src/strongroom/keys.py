@@ -24,12 +24,12 @@ __all__ = [
     "check_prefix",
     "check_value",
     "distinct",
-    "escaped",
+    "escape",
     "is_reserved",
-    "listed",
     "matching_key",
     "record_key",
-    "unescaped",
+    "unescape",
+    "visible_keys",
 ]
 
 MAX_KEY_CHARACTERS = 512
@@ -125,7 +125,7 @@ def record_key(key: str) -> str:
     return "/".join([*segments, ROTATION_SEGMENT, digest])
 
 
-def listed(keys: Iterable[str | None], prefix: str) -> list[str]:
+def visible_keys(keys: Iterable[str | None], prefix: str) -> list[str]:
     """Return what a list shows of `keys`: those that begin with `prefix`, sorted, none of them reserved."""
     return sorted(
         {key for key in keys if key is not None and key.startswith(prefix) and not is_reserved(key)}
@@ -178,7 +178,7 @@ class NameCodec:
 
     def escape(self, text: str) -> str:
         """Return `text`, a key or a part of one, with what a name cannot hold escaped."""
-        return self._unsafe.sub(lambda found: escaped(self.marker, found.group()), text)
+        return self._unsafe.sub(lambda found: escape(self.marker, found.group()), text)
 
     def name_of(self, key: str) -> Name:
         """Return the name that `key` is kept under; `key` must have passed `check_key`."""
@@ -195,24 +195,24 @@ class NameCodec:
         """Tell whether `name` does not tell its key."""
         return self._hashed.fullmatch(name) is not None
 
-    def key_of(self, name: str, stored_key: str | None) -> str | None:
+    def key_for(self, name: str, stored_key: str | None) -> str | None:
         """Return the key whose name is `name`, or None where no key has it (another tool's odd name).
 
         Args:
             name: A name in the service.
             stored_key: The key that is kept beside it, if any; it counts where the name is hashed.
         """
-        key = stored_key if self.is_hashed(name) else unescaped(self.marker, name)
+        key = stored_key if self.is_hashed(name) else unescape(self.marker, name)
         return matching_key(name, key, lambda key: self.name_of(key).text)
 
 
-def escaped(marker: str, text: str) -> str:
+def escape(marker: str, text: str) -> str:
     """Return `text` with every byte of its UTF-8 as `marker` and two hexadecimal digits."""
     return "".join(f"{marker}{byte:02x}" for byte in text.encode())
 
 
-def unescaped(marker: str, text: str) -> str | None:
-    """Return `text` with what `escaped` made of its parts undone, or None where that is not UTF-8."""
+def unescape(marker: str, text: str) -> str | None:
+    """Return `text` with what `escape` made of its parts undone, or None where that is not UTF-8."""
     if marker not in text:
         return text
     try:

@@ -140,7 +140,7 @@ def test_broken_distributions_of_strangers_are_passed_over(install, run_cold, tm
         (tmp_path / folder / "METADATA").write_bytes(metadata)
         (tmp_path / folder / "entry_points.txt").write_bytes(points)
     out = run_cold("""
-        rows = [[row.distribution, row.error] for row in finder.listed() if row.error]
+        rows = [[row.distribution, row.error] for row in finder.list_components() if row.error]
         print(json.dumps([load(type="acme").get_secret("k"), load(type="memory").list_secrets(), rows]))
     """)
     assert out[:2] == ["k:3", []]
@@ -217,7 +217,7 @@ def test_a_broken_plugin_harms_nothing_until_it_is_named(install, run, source, e
     install("acme-strong", "acme", source)
     install("good-strong", "good", GOOD)
     out = run("""
-        rows = {row.name: row.error for row in finder.listed()}
+        rows = {row.name: row.error for row in finder.list_components()}
         print(json.dumps([load(type="good").get_secret("k"), failure(type="acme"), rows["acme"], rows["good"]]))
     """)
     assert out[0] == "k:3"
@@ -286,7 +286,7 @@ def test_a_wrong_name_imports_no_plugin_and_still_gets_the_nearest_one(install, 
 def test_a_name_that_does_not_begin_with_its_entry_points_is_unusable(install, run):
     install("acme-strong", "acme", GOOD.replace('name="NAME.part"', 'name="intruder"'))
     out = run("""
-        rows = {row.name: row.error for row in finder.listed()}
+        rows = {row.name: row.error for row in finder.list_components()}
         print(json.dumps([rows["intruder"], failure(type="intruder"), failure(type="acme.part"), load(type="acme").get_secret("k")]))
     """)
     assert "its name must be 'acme'" in out[0]
@@ -321,7 +321,7 @@ def test_cores_own_are_there_without_metadata(run):
         told = [failure(type="file", **options)]
         sys.frozen = True
         told.append(failure(type="file", **options))
-        print(json.dumps([sorted(row.name for row in finder.listed()), *told]))
+        print(json.dumps([sorted(row.name for row in finder.list_components()), *told]))
     """)
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert found == sorted(declared["project"]["entry-points"]["strongroom"])

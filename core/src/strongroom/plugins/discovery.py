@@ -131,7 +131,7 @@ class PluginFinder:
                 hint=f"it has: {', '.join(here)}" if here else f"it has no {kind} at all",
             )
 
-    def listed(self) -> list[ComponentInfo]:
+    def list_components(self) -> list[ComponentInfo]:
         """Return every component and every broken entry point, for `strongroom plugins`."""
         rows: list[ComponentInfo] = []
         with forks_wait(), self._lock:

@@ -34,7 +34,7 @@ def json_schema(plugins: PluginFinder = finder) -> dict[str, Any]:
     schema = Spec.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     definitions.pop("Component", None)
-    rows = [row for row in plugins.listed() if row.plugin is not None and row.error is None]
+    rows = [row for row in plugins.list_components() if row.plugin is not None and row.error is None]
     for kind, name in _DEFINITIONS.items():
         of_kind = [row for row in rows if row.kind == kind]
         for row in of_kind:

@@ -203,7 +203,7 @@ class Connection:
             self.pace.answered()
             return answer
 
-        def may_help(failed: Exception, ours: StrongroomError) -> bool:
+        def is_retryable(failed: Exception, ours: StrongroomError) -> bool:
             nonlocal retried
             if isinstance(ours, ThrottledError):
                 self.pace.throttled()
@@ -222,8 +222,8 @@ class Connection:
             translate=lambda failed: errors.translate(
                 failed, doing, self.provider, key=key, hidden=hidden, login=self._login()
             ),
-            may_help=may_help,
-            asked_to_wait=self._asked_to_wait,
+            is_retryable=is_retryable,
+            retry_after=self._retry_after,
             pause=self.pause,
         )
 
@@ -331,7 +331,7 @@ class Connection:
         self._token = token.decode("latin-1") if isinstance(token, bytes) else token
         self._sending.deadline.remaining()
 
-    def _asked_to_wait(self, failed: Exception) -> float:
+    def _retry_after(self, failed: Exception) -> float:
         from strongroom_aws import errors
 
         own = self.pace.seconds * _chance.uniform(0.5, 1.0)

@@ -48,7 +48,7 @@ def key_in_description(description: str | None) -> str | None:
 
 def key_of(name: str, description: str | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
-    return _NAMES.key_of(name, key_in_description(description))
+    return _NAMES.key_for(name, key_in_description(description))
 
 
 def name_filter(prefix: str) -> list[str]:

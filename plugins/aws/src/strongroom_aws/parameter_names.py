@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from strongroom.keys import Name, NameCodec, escaped, matching_key, unescaped
+from strongroom.keys import Name, NameCodec, escape, matching_key, unescape
 
 from strongroom_aws.names import key_in_description
 
@@ -32,7 +32,7 @@ _NAMES = NameCodec(MARKER, "A-Za-z0-9_./-", MAX_NAME)
 def parameter_name_of(key: str) -> Name:
     """Return the name that `key` is kept under; `key` must have passed `check_key`."""
     segments = _escape_text(key).split("/")
-    slash = escaped(MARKER, "/")
+    slash = escape(MARKER, "/")
     upper, lower = segments[: MAX_LEVELS - 1], segments[MAX_LEVELS - 1 :]
     name = "/" + "/".join([*upper, slash.join(lower)] if lower else upper)
     if len(name) <= MAX_NAME:
@@ -61,11 +61,11 @@ def parameter_key_of(name: str, description: str | None = None) -> str | None:
     if is_hashed(name):
         key = key_in_description(description)
     else:
-        key = unescaped(MARKER, name[1:]) if name.startswith("/") else None
+        key = unescape(MARKER, name[1:]) if name.startswith("/") else None
     return matching_key(name, key, lambda key: parameter_name_of(key).text)
 
 
 def _escape_text(key: str) -> str:
     if key[:3].lower() in _OWNED:
-        return escaped(MARKER, key[0]) + _NAMES.escape(key[1:])
+        return escape(MARKER, key[0]) + _NAMES.escape(key[1:])
     return _NAMES.escape(key)

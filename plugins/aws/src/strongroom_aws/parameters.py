@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError, SecretNotFoundError, show_key
-from strongroom.keys import Name, check_key, check_keys, check_prefix, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, visible_keys
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, version_is_enough
 
 from strongroom_aws.account import Account
@@ -174,7 +174,7 @@ class AWSParameterProvider(BaseProvider):
             parameter_key_of(name, self._description(name, whole) if is_hashed(name) else None)
             for name in self._names(folder, whole)
         )
-        return listed(keys, prefix)
+        return visible_keys(keys, prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         name = parameter_name_of(check_key(key))

@@ -14,7 +14,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
 )
-from strongroom.keys import check_key, check_keys, check_prefix, listed
+from strongroom.keys import check_key, check_keys, check_prefix, visible_keys
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -167,7 +167,7 @@ class AWSSecretProvider(BaseProvider):
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
         found = self._service.secrets(name_filter(prefix) if prefix else [], Deadline(self._whole))
-        return listed(
+        return visible_keys(
             (key_of(one["Name"], one.get("Description")) for one in found if answers.is_listed(one)), prefix
         )
 

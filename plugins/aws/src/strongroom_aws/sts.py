@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from strongroom.errors import BackendUnavailableError, ConfigurationError, UnsupportedOperationError
-from strongroom.keys import check_key, listed
+from strongroom.keys import check_key, visible_keys
 from strongroom.leases import LeasingProvider
 from strongroom.providers import Lease
 
@@ -133,7 +133,7 @@ class AWSRoleProvider(LeasingProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         """Return the names of the roles."""
-        return listed(self._roles, prefix)
+        return visible_keys(self._roles, prefix)
 
     def close(self) -> None:
         super().close()

@@ -41,7 +41,7 @@ def key_of(name: str, tags: Mapping[str, str] | None) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
     name = name.lower()
     tagged_key = key_in(tags)
-    key = _NAMES.key_of(name, tagged_key)
+    key = _NAMES.key_for(name, tagged_key)
     return None if MARKER in name and tagged_key is not None and tagged_key != key else key
 
 

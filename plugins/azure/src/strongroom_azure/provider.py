@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from strongroom.clients import check_answer
 from strongroom.deadlines import Deadline
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, show_key
-from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -128,7 +128,7 @@ class AzureSecretProvider(BaseProvider):
             doing="listing secrets",
         )
         keys = (key_of(item.name, item.tags) for item in items)
-        return listed(keys, prefix)
+        return visible_keys(keys, prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""

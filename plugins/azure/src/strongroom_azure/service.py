@@ -285,8 +285,8 @@ class Service:
             translate=lambda failed: (
                 explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
             ),
-            may_help=lambda failed, ours: _may_help(failed, ours, repeatable=repeatable),
-            asked_to_wait=errors.retry_after,
+            is_retryable=lambda failed, ours: _is_retryable(failed, ours, repeatable=repeatable),
+            retry_after=errors.retry_after,
             pause=self.pause,
         )
 
@@ -339,7 +339,7 @@ def _next(pages: Iterator[Any]) -> list[Any] | None:
     return None if page is None else list(page)
 
 
-def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
+def _is_retryable(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
     """Tell whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or isinstance(ours, errors.BusyError):
         return False

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from strongroom.keys import escaped, matching_key, unescaped
+from strongroom.keys import escape, matching_key, unescape
 
 __all__ = ["Names", "forms_of", "key_of"]
 
@@ -38,10 +38,10 @@ def forms_of(key: str, suffix: str) -> tuple[Names, Names]:
         for name in _split(_characters(segment), suffix if number == last else "")
     ]
     flat = list(_characters(key))
-    flat = [escaped(_MARKER, one) if one == "/" else one for one in flat]
+    flat = [escape(_MARKER, one) if one == "/" else one for one in flat]
     if not last:
         first = next(number for number, one in enumerate(flat) if one == key[number])
-        flat[first] = escaped(_MARKER, key[first])
+        flat[first] = escape(_MARKER, key[first])
     return tuple(plain), tuple(_split(flat, suffix))
 
 
@@ -57,7 +57,7 @@ def key_of(names: Sequence[str], suffix: str) -> str | None:
     def name_of(key: str) -> str:
         return text if wanted in forms_of(key, suffix) else ""
 
-    return matching_key(text, unescaped(_MARKER, text), name_of)
+    return matching_key(text, unescape(_MARKER, text), name_of)
 
 
 def _characters(text: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _characters(text: str) -> Iterator[str]:
     before = ""
     for number, one in enumerate(text):
         special = (one == "." and not number) or (one == _MARKER[-1] and before == _MARKER[:-1])
-        yield escaped(_MARKER, one) if special else one
+        yield escape(_MARKER, one) if special else one
         before = one
 
 
@@ -82,7 +82,7 @@ def _split(characters: Iterable[str], suffix: str) -> list[str]:
             chunks.append(name + _GOES_ON)
             name, size = "", 0
         # No part is a dot file either.
-        piece = escaped(_MARKER, one) if one == "." and not name else one
+        piece = escape(_MARKER, one) if one == "." and not name else one
         name += piece
         size += len(piece.encode())
     return [*chunks, name + suffix]

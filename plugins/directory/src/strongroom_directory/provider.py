@@ -23,7 +23,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, sync_folder
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_directory.names import Names, forms_of, key_of
@@ -105,7 +105,7 @@ class DirectorySecretProvider(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
-        return listed(self._settled(lambda base: (True, list(self._keys(base))), []), prefix)
+        return visible_keys(self._settled(lambda base: (True, list(self._keys(base))), []), prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return a version, which each write by whomever changes, and when it was written."""

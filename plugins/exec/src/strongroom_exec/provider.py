@@ -18,7 +18,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import never_collect, present_in_parallel, renew_after_fork
 from strongroom.programs import start_program
 from strongroom.providers import (
@@ -138,7 +138,7 @@ class ExecSecretProvider(BaseProvider):
         found = self._ask("list_secrets", {"prefix": prefix})
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise self._nonsense("list_secrets", "a list of texts")
-        return listed((key for key in found if _is_key(key)), prefix)
+        return visible_keys((key for key in found if _is_key(key)), prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those of `keys` that are there: one request, or one a key, many at once."""

@@ -30,4 +30,4 @@ def name_of(key: str) -> Name:
 
 def key_of(name: str, annotations: dict[str, str]) -> str | None:
     """Return the key whose name is `name`, or None where no key has it (another tool's odd name)."""
-    return _NAMES.key_of(name, annotations.get(ANNOTATION))
+    return _NAMES.key_for(name, annotations.get(ANNOTATION))

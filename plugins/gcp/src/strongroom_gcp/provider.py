@@ -16,7 +16,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     show_key,
 )
-from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import Name, check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, VersionState, version_is_enough
 
@@ -185,7 +185,7 @@ class GCPSecretProvider(BaseProvider):
             for page in pages
             for secret in page.secrets
         )
-        return listed(keys, prefix)
+        return visible_keys(keys, prefix)
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of the keys that are there, read up to `max_workers` at a time."""

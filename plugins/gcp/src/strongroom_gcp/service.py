@@ -232,10 +232,10 @@ class Service:
             _check_complete(rpc, request, answer)
             return answer
 
-        def may_help(failed: Exception, ours: StrongroomError) -> bool:
+        def is_retryable(failed: Exception, ours: StrongroomError) -> bool:
             if isinstance(ours, AuthenticationError):
                 return self._has_newer(used)
-            return _may_help(failed, ours, repeatable=repeatable)
+            return _is_retryable(failed, ours, repeatable=repeatable)
 
         return call_with_retries(
             send,
@@ -243,8 +243,8 @@ class Service:
             translate=lambda failed: (
                 explain(failed) or errors.translate(failed, doing=doing, key=key, hidden=hidden)
             ),
-            may_help=may_help,
-            asked_to_wait=errors.retry_after,
+            is_retryable=is_retryable,
+            retry_after=errors.retry_after,
             pause=self.pause,
         )
 
@@ -276,7 +276,7 @@ def _named(resource: str) -> str | None:
     return resource.partition("/secrets/")[2].partition("/")[0] or None
 
 
-def _may_help(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
+def _is_retryable(failed: Exception, ours: StrongroomError, *, repeatable: bool) -> bool:
     """Tell whether a call that failed may be made again."""
     if not isinstance(ours, BackendUnavailableError) or is_permanent(str(failed)):
         return False

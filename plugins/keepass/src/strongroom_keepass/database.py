@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from strongroom.errors import InvalidKeyError
-from strongroom.keys import ROTATION_SEGMENT, check_key, escaped, unescaped
+from strongroom.keys import ROTATION_SEGMENT, check_key, escape, unescape
 
 __all__ = ["NOT_XML", "Database", "saved"]
 
@@ -250,11 +250,11 @@ def _attached(element: Any) -> Iterator[int]:
 
 
 def _names_of(key: str) -> Names:
-    return tuple(_UNSAFE.sub(lambda found: escaped(_MARKER, found.group()), name) for name in key.split("/"))
+    return tuple(_UNSAFE.sub(lambda found: escape(_MARKER, found.group()), name) for name in key.split("/"))
 
 
 def _key_of(names: Names) -> str | None:
-    found = [unescaped(_MARKER, name) for name in names]
+    found = [unescape(_MARKER, name) for name in names]
     try:
         return None if None in found else check_key("/".join(map(str, found)))
     except InvalidKeyError:

@@ -21,7 +21,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import Take, forks_wait, renew_after_fork
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 
@@ -119,7 +119,7 @@ class KeePassSecretProvider(BaseProvider):
         """Return the keys of all entries that have the field; those in the recycle bin are left out."""
         check_prefix(prefix)
         with self._lock:
-            return listed(self._read().entries, prefix)
+            return visible_keys(self._read().entries, prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         check_key(key)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from strongroom.keys import escaped, matching_key, unescaped
+from strongroom.keys import escape, matching_key, unescape
 
 __all__ = ["key_of", "name_of"]
 
@@ -30,11 +30,11 @@ def name_of(key: str) -> str:
 
 def key_of(name: str) -> str | None:
     """Return the key whose entry `name` is, or None where no key is."""
-    return matching_key(name, unescaped(_MARKER, name.replace(f"{_GOES_ON}/", "")), name_of)
+    return matching_key(name, unescape(_MARKER, name.replace(f"{_GOES_ON}/", "")), name_of)
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return escaped(_MARKER, found.group())
+    return escape(_MARKER, found.group())
 
 
 def _split(segment: str) -> str:

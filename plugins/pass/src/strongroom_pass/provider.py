@@ -22,7 +22,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
 from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -108,7 +108,7 @@ class PassSecretProvider(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
-        return listed((key_of(name) for name in self._names()), prefix)
+        return visible_keys((key_of(name) for name in self._names()), prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return a version, that of the file of the entry, which each write by whomever changes."""

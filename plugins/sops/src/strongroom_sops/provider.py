@@ -26,7 +26,7 @@ from strongroom.errors import (
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import renew_after_fork
 from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
@@ -139,7 +139,7 @@ class SopsSecretProvider(BaseProvider):
 
     def list_secrets(self, prefix: str = "") -> list[str]:
         check_prefix(prefix)
-        return listed(self._read().tree.paths, prefix)
+        return visible_keys(self._read().tree.paths, prefix)
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return a version, which changes as sops encrypts another value; the file tells no dates of it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from strongroom.errors import InvalidKeyError
-from strongroom.keys import NameCodec, check_key, escaped, unescaped
+from strongroom.keys import NameCodec, check_key, escape, unescape
 
 __all__ = ["Path", "Tree", "argument_of", "parsed"]
 
@@ -111,21 +111,21 @@ class Tree:
         """Return `name`, or another form of it where something else has it."""
         if name not in among:
             return name
-        return escaped(self._marker, name[0]) + name[1:]
+        return escape(self._marker, name[0]) + name[1:]
 
     def _plain(self, key: str) -> Path:
         if self.is_flat:
             name = _not_in_clear(_FLAT.escape(key), _FLAT_MARKER)
             # There what sops writes about the file has names of that beginning.
             is_its = name == _METADATA or name.startswith(f"{_METADATA}_")
-            return (escaped(_FLAT_MARKER, "s") + name[1:] if is_its else name,)
+            return (escape(_FLAT_MARKER, "s") + name[1:] if is_its else name,)
         names = [_not_in_clear(_escape(segment), _MARKER) for segment in key.split("/")]
         if names[0] == _METADATA:
-            names[0] = escaped(_MARKER, names[0][0]) + names[0][1:]
+            names[0] = escape(_MARKER, names[0][0]) + names[0][1:]
         return tuple(names)
 
     def _key_of(self, path: Path) -> str | None:
-        names = [str(name) if isinstance(name, int) else unescaped(self._marker, name) for name in path]
+        names = [str(name) if isinstance(name, int) else unescape(self._marker, name) for name in path]
         if None in names:
             return None
         try:
@@ -153,12 +153,12 @@ def argument_of(path: Path) -> str:
 
 
 def _escape(segment: str) -> str:
-    return _NESTED_UNSAFE.sub(lambda found: escaped(_MARKER, found.group()), segment)
+    return _NESTED_UNSAFE.sub(lambda found: escape(_MARKER, found.group()), segment)
 
 
 def _not_in_clear(name: str, marker: str) -> str:
     """Return a name that does not tell sops to leave the value in clear."""
-    return name[:-1] + escaped(marker, name[-1]) if name.endswith(_IN_CLEAR) else name
+    return name[:-1] + escape(marker, name[-1]) if name.endswith(_IN_CLEAR) else name
 
 
 def _leaves(thing: Any, above: Path) -> Iterator[tuple[Path, Any]]:

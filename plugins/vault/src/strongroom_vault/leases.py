@@ -21,7 +21,7 @@ from strongroom.errors import (
     ValidationError,
     show_key,
 )
-from strongroom.keys import check_key, check_prefix, listed
+from strongroom.keys import check_key, check_prefix, visible_keys
 from strongroom.leases import LeasingProvider
 from strongroom.parallel import renew_after_fork
 from strongroom.providers import Lease
@@ -192,7 +192,7 @@ class VaultLeaseProvider(LeasingProvider):
                 reply = self._call("list", f"/v1/{url_path(self._mount)}/roles", "list roles")
             except SecretNotFoundError:
                 return []
-        return listed(part(reply, "data", "keys", kind=list), prefix)
+        return visible_keys(part(reply, "data", "keys", kind=list), prefix)
 
     def diagnose(self) -> dict[str, str]:
         """Return `reachable`, `identity`, `can_list` and `clock_skew` (seconds), or raise our errors."""

@@ -10,28 +10,28 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
-from strongroom.keys import escaped, matching_key, unescaped
+from strongroom.keys import escape, matching_key, unescape
 
 MARKER = "~x"
 
 _SPECIAL = re.compile("~(?=x)")
 
 
-def escape(text: str) -> str:
+def path_of(text: str) -> str:
     """Return the path of a key, or of the beginning of one that ends with `/`."""
     if text.isprintable() and not _SPECIAL.search(text):
         return text
-    visible = _SPECIAL.sub(lambda found: escaped(MARKER, found.group()), text)
-    return "".join(c if c.isprintable() else escaped(MARKER, c) for c in visible)
+    visible = _SPECIAL.sub(lambda found: escape(MARKER, found.group()), text)
+    return "".join(c if c.isprintable() else escape(MARKER, c) for c in visible)
 
 
 # Names are not secrets; remembering them keeps the mapping off the way of a read.
 @lru_cache(maxsize=8192)
 def url_path(text: str) -> str:
-    """Return `escape(text)` quoted for a URL."""
-    return quote(escape(text))
+    """Return `path_of(text)` quoted for a URL."""
+    return quote(path_of(text))
 
 
 def key_of(path: str) -> str | None:
     """Return the key kept at `path`, or None where no key has it (another tool's odd name)."""
-    return matching_key(path, unescaped(MARKER, path), escape)
+    return matching_key(path, unescape(MARKER, path), path_of)

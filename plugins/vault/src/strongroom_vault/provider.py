@@ -18,7 +18,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from strongroom.keys import check_key, check_keys, check_prefix, check_value, listed
+from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import in_parallel
 from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, tell_version
 
@@ -26,7 +26,7 @@ from strongroom_vault.client import client_of
 from strongroom_vault.errors import body_of, no_server, part, said_by
 from strongroom_vault.login import Login
 from strongroom_vault.mounts import Mount
-from strongroom_vault.names import escape, key_of, url_path
+from strongroom_vault.names import key_of, path_of, url_path
 from strongroom_vault.payload import fields_for, text_of
 from strongroom_vault.versions import server_time, state_of, time_of
 
@@ -156,9 +156,9 @@ class VaultSecretProvider(BaseProvider):
             return self._list(prefix)
 
     def _list(self, prefix: str) -> list[str]:
-        folder = escape(prefix.rpartition("/")[0])
-        found = self._walk(f"{folder}/" if folder else "", escape(prefix))
-        keys = listed(map(key_of, found), prefix)
+        folder = path_of(prefix.rpartition("/")[0])
+        found = self._walk(f"{folder}/" if folder else "", path_of(prefix))
+        keys = visible_keys(map(key_of, found), prefix)
         if self._list_deleted or self._mount.version(self._client.new_call()) == 1:
             return keys
         return [key for key, there in zip(keys, self._each(self._is_there, keys), strict=True) if there]
@@ -205,7 +205,7 @@ class VaultSecretProvider(BaseProvider):
         wanted = check_keys(keys)
         folders: dict[str, list[str]] = {}
         for key in wanted:
-            folders.setdefault(escape(key).rpartition("/")[0], []).append(key)
+            folders.setdefault(path_of(key).rpartition("/")[0], []).append(key)
         with self._client.within(self._whole):
             alone = [key for whole in folders.values() for key in whole]
             collected: dict[str, SecretMetadata] = {}

@@ -73,7 +73,7 @@ def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
 def _plugins() -> Iterator[Check]:
     from strongroom.plugins import finder
 
-    rows = finder.listed()
+    rows = finder.list_components()
     for row in rows:
         if row.error is not None:
             problem = f"{row.distribution} {row.version}: {row.error}"

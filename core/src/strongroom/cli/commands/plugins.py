@@ -38,7 +38,7 @@ def plugins_command(
         return _kit(words)
     from strongroom.plugins import finder
 
-    rows = finder.listed()
+    rows = finder.list_components()
     absent = _absent({(row.kind, row.name) for row in rows})
     if settings.json:
         members = ("name", "kind", "distribution", "version", "error")
