@@ -256,7 +256,7 @@ def test_a_lock_refuses_the_thread_that_has_it():
     lock = SingleEntryLock("the thing")
     with lock:
         assert lock.is_mine()
-        with pytest.raises(BackendUnavailableError, match="the thing is in use by the very thread") as caught:
+        with pytest.raises(BackendUnavailableError, match="the thing is in use by the thread") as caught:
             lock.acquire()
         with pytest.raises(BackendUnavailableError), lock:
             pass

@@ -231,7 +231,7 @@ def test_the_generators_of_one_object_end_each_its_own_block():
 
 def test_a_block_that_is_not_open_cannot_be_left():
     """It is a mistake of the caller, and is said."""
-    with pytest.raises(RuntimeError, match="left more often"):
+    with pytest.raises(RuntimeError, match="exited more often"):
         TenantContext("acme").__exit__(None, None, None)
 
 

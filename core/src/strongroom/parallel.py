@@ -93,7 +93,7 @@ class SingleEntryLock:
     def refusal(self) -> BackendUnavailableError:
         """Return the error for the thread that holds it."""
         return BackendUnavailableError(
-            f"{self._what} is in use by the very thread that calls it: this is a signal handler, or the like",
+            f"{self._what} is in use by the thread that calls it, as in a signal handler",
             hint="set a flag in the handler, and do the work outside of it",
         )
 

@@ -91,7 +91,7 @@ class TenantContext:
             if self._frames.pop(block, self) is not self:  # nobody else took it in the meantime
                 _blocks.leave(block)
                 return
-        raise RuntimeError(f"{self!r} is left more often than it was entered")
+        raise RuntimeError(f"{self!r} was exited more often than it was entered")
 
     def _most_likely_first(self, frame: FrameType | None) -> Iterator[Block[str | None]]:
         """Yield the open blocks of this object; several may be, and `__exit__` is not told which one ends."""

@@ -184,7 +184,7 @@ def test_a_chain_made_in_python_tells_its_address():
 def test_a_store_that_others_share_is_refused_without_an_address(tmp_path):
     store = FileCacheStore(tmp_path / "cache.db")
     for chain in (MemorySecretProvider(), PrefixMiddleware(MemorySecretProvider(), "a/")):
-        with pytest.raises(ConfigurationError, match="tells no address") as caught:
+        with pytest.raises(ConfigurationError, match="has no address") as caught:
             CachingMiddleware(chain, l2=store, encryption=AESGCMEncryption(KEY))
         assert 'namespace="' in caught.value.hint
 

@@ -173,7 +173,7 @@ def test_of_a_member_the_member_is_judged(here):
 @pytest.mark.parametrize("kind", ["memory", "env"])
 def test_what_ends_with_the_command_is_told(here, kind):
     spec = f"version: 1\npipelines: {{app: {{provider: {{type: {kind}}}}}}}\n"
-    gone = "app is of this process alone: what was stored there ends with this command"
+    gone = "app lives in this process only: what was stored there ends with this command"
     Path(".env").write_text("A=one-value\n")
     assert gone in here("set", "a", "b", spec=spec).err
     assert gone in here("import", ".env", spec=spec).err

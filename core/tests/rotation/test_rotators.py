@@ -97,7 +97,7 @@ def test_the_first_look_after_the_grace_takes_the_old_value_away(abilities, way)
         getattr(rotation, "status_of" if way == "rotate" else way)(KEY)
     assert rotator.good == {OLD, NEW}
     clock.pass_by(seconds=61)
-    with suppress(UnsupportedOperationError):  # a backend that does not tell how old a secret is
+    with suppress(UnsupportedOperationError):  # a backend that does not say how old a secret is
         getattr(rotation, way)(KEY, *(["the third value"] if way == "rotate" else []))
     assert OLD not in rotator.good
     assert NEW in rotator.good
@@ -170,7 +170,7 @@ def test_a_look_that_cannot_take_it_away_warns_and_the_next_one_does(abilities, 
     clock.pass_by(seconds=61)
     rotator.broken = ("retire",)
     assert rotation.status_of(KEY).state == "current"
-    assert "a value before could not be taken away" in caplog.text
+    assert "an earlier value could not be revoked" in caplog.text
     assert OLD not in caplog.text
     rotator.broken = ()
     rotation.status_of(KEY)
@@ -314,7 +314,7 @@ def test_a_step_says_whether_it_may_have_been_done_before():
 
 
 def test_one_takes_the_place_of_both_functions():
-    with pytest.raises(ConfigurationError, match="a rotator takes the place"):
+    with pytest.raises(ConfigurationError, match="a rotator replaces"):
         SecretRotation(memory_with(), rotator=Passwords(), apply=lambda *_: None)
 
 

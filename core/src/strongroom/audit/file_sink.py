@@ -184,7 +184,7 @@ class FileSink:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 raise AuditError(
-                    f"{path} is not an ordinary file, so no audit log",
+                    f"{path} is not an ordinary file, and cannot be an audit log",
                     hint="name a file of its own; for a pipe leave `path` out and configure a logger",
                 )
             sizes.append(status.st_size)
@@ -213,7 +213,7 @@ class FileSink:
         self._log_fd = os.open(self.path, _OPEN | os.O_APPEND, 0o600)
         status = os.fstat(self._log_fd)
         if not stat.S_ISREG(status.st_mode):
-            raise AuditError(f"{self.path} is not an ordinary file, so no audit log")
+            raise AuditError(f"{self.path} is not an ordinary file, and cannot be an audit log")
         if status.st_mode & _OTHERS_MAY:
             with contextlib.suppress(OSError):  # somebody else's file: what can be written is written
                 os.fchmod(self._log_fd, status.st_mode & ~_OTHERS_MAY)
@@ -313,7 +313,7 @@ class FileSink:
 
     def _busy(self) -> AuditError:
         return AuditError(
-            f"the audit log {self.path} is held by another writer for more than {self._timeout:g} s",
+            f"the audit log {self.path} has been held by another writer for more than {self._timeout:g} s",
             hint="look for a stopped process that has it open",
         )
 

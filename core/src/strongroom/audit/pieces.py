@@ -62,7 +62,7 @@ def open_piece(path: str) -> BinaryIO:
     """
     # Looked at before it is opened: a pipe would have to be read to its end by somebody.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # paths are text here
-        raise ConfigurationError(f"{path} is not an ordinary file, so no audit log")
+        raise ConfigurationError(f"{path} is not an ordinary file, and cannot be an audit log")
     return _unpacked(path) if path.endswith(".gz") else open(path, "rb")  # noqa: PTH123  # the caller closes it
 
 

@@ -340,7 +340,7 @@ class HierarchicalSecretCache(ProcessBound):
 
     def _without_account(self) -> BackendUnavailableError:
         return BackendUnavailableError(
-            "offline, and whose account it is cannot be told",
+            "offline, and the account of the provider is not known",
             hint="a second level that accounts share needs to know it: let its provider log in",
         )
 

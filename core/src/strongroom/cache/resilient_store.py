@@ -102,7 +102,7 @@ class ResilientStore:
 
     def rubbish(self, name: str) -> None:
         """Drop what cannot be read, and say so."""
-        _log.warning("the second level of the cache holds rubbish under %s", name)
+        _log.warning("the second level of the cache holds an unreadable entry under %s", name)
         self.errors += 1
         self.drop([name])
 
@@ -224,8 +224,8 @@ class ResilientStore:
         """Try no more."""
         if self.owes():
             _log.warning(
-                "the second level of the cache does not answer: what was to be dropped from it may be given "
-                "there to the end of its time"
+                "the second level of the cache does not answer: what was to be dropped from it may still be "
+                "read there until it expires"
             )
         self._ended.set()
 

@@ -95,7 +95,7 @@ class SecondLevel:
             except Exception as error:  # noqa: BLE001  # a provider may be a stranger's
                 self._account_asked_again = self._clock() + _ACCOUNT_PAUSE
                 _log.warning(
-                    "the second level of the cache is not used: whose account it is, is not known (%s)",
+                    "the second level of the cache is not used: its provider's account is not known (%s)",
                     type(error).__name__,
                 )
                 return False

@@ -19,7 +19,7 @@ __all__ = ["Command", "command", "run_app"]
 COMMANDS = {
     "audit": "Verify and read the audit trail.",
     "backup": "Write a copy of the encrypted store.",
-    "cache": "Let caches forget.",
+    "cache": "Clear caches.",
     "check": "Check that every declared secret is there, typed and fresh.",
     "completion": "Print the completion script for a shell.",
     "copy": "Copy secrets from one pipeline to another.",
@@ -35,14 +35,14 @@ COMMANDS = {
     "import": "Store the secrets of a file.",
     "init": "Write a spec, and make an encrypted store and its key.",
     "keygen": "Print a new encryption key.",
-    "lease": "Look after leases.",
+    "lease": "Manage leases.",
     "list": "List keys.",
     "mv": "Give a secret another key.",
     "plugins": "List the installed plugins, or begin a new one.",
     "redact": "Mask the declared secrets in what is piped through.",
     "rekey": "Encrypt the store under a new key.",
     "render": "Fill secrets into a template.",
-    "restore": "Put a backup in the place of the store.",
+    "restore": "Replace the store with a backup.",
     "rotate": "Give secrets new values, without downtime.",
     "run": "Run a program with the declared secrets in its environment.",
     "scan": "Look for stored values in files.",
@@ -178,7 +178,7 @@ class _Group(click.Group):
 )
 @click.option("--tenant", metavar="ID", help="Act for this tenant.")
 @click.option("--reason", metavar="TEXT", help="Why, for the audit trail; else STRONGROOM_REASON.")
-@click.option("--json", "as_json", is_flag=True, help="Answer, and tell errors, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print answers and errors as JSON.")
 @click.option("--debug", is_flag=True, help="Show where an error arose; never a value.")
 @click.option("--quiet", is_flag=True, help="Leave warnings out.")
 @click.version_option(__version__, prog_name="strongroom", message="%(prog)s %(version)s")

@@ -34,7 +34,7 @@ def _asked(key: str, *, raw: bool, allow_empty: bool) -> str:
     first = ask_hidden(f"Value of {show_key(key)}: ", ahead).removesuffix(end)
     if not first and not allow_empty:
         raise errors.UsageError(
-            "nothing was typed, and nothing was stored", hint="give --allow-empty if that is meant"
+            "nothing was typed, and nothing was stored", hint="give --allow-empty if that is intended"
         )
     if first != ask_hidden("The same again: ", ahead).removesuffix(end):
         raise errors.UsageError("the two values differ, and nothing was stored", hint="do it again")

@@ -21,5 +21,5 @@ def warn_of_loss(settings: GlobalOptions, registry: SecretProviderRegistry, keys
     lost = sorted({one.pipeline for one in how if one.provider in _OF_THE_PROCESS})
     if lost:
         settings.warn(
-            f"{', '.join(lost)} is of this process alone: what was stored there ends with this command"
+            f"{', '.join(lost)} lives in this process only: what was stored there ends with this command"
         )

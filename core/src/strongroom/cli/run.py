@@ -41,7 +41,7 @@ def run(
     """Run `words` with the declared secrets in its environment and return its exit code."""
     if watch:
         if replace:
-            raise UsageError("--replace leaves nobody behind who could watch")
+            raise UsageError("with --replace, nothing is left that could watch")
         from strongroom.cli.watched_run import run_watched
 
         return run_watched(

@@ -103,7 +103,7 @@ def _store(
     wrong = [key for key in keys if stored.get(key) != values[key]]
     if wrong:
         raise StrongroomError(
-            f"{len(wrong)} keys read back other than they were written, the first is {show_key(wrong[0])}",
+            f"{len(wrong)} keys read back with other values than written, the first is {show_key(wrong[0])}",
             hint="nothing was deleted; a middleware may change values",
         )
 

@@ -133,7 +133,7 @@ class TenantMiddleware:
     def _of_header(self, scope: Scope) -> str | None:
         found = [value for name, value in scope["headers"] if name.lower() == self._header]
         if len(found) > 1:  # which one a proxy in front took is anybody's guess
-            raise InvalidTenantError("the header stands more than once")
+            raise InvalidTenantError("the header is there more than once")
         return found[0].decode("latin-1") if found else None
 
 

@@ -350,8 +350,8 @@ def _namespace_of(inner: Any, l2: CacheStore) -> str:
     if address is not None:
         return address
     raise ConfigurationError(
-        f"caching: {part_without_address(inner)!r} tells no address: in a second level that others share its "
-        "secrets could not be told from those of another backend",
+        f"caching: {part_without_address(inner)!r} has no address: in a shared second level, its secrets "
+        "could not be told apart from those of another backend",
         hint='give `namespace="…"`, a text of your own, the same on all hosts and for no other backend',
     )
 

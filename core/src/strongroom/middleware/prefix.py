@@ -78,9 +78,7 @@ class StripPrefixMiddleware(RenamingMiddleware):
 
     def stored(self, key: str) -> str:
         if not check_key(key).startswith(self.prefix) or len(key) == len(self.prefix):
-            raise InvalidKeyError(
-                key, f"invalid key {show_key(key)}: nothing is left of it without the route's prefix"
-            )
+            raise InvalidKeyError(key, f"invalid key {show_key(key)}: it is empty without the route's prefix")
         return check_key(key[len(self.prefix) :])
 
     def own_names(self) -> Callable[[str], str | None]:

@@ -129,5 +129,7 @@ def _around_tenant(template: str) -> tuple[str, str]:
     try:
         check_key(f"{before}x{after}x")
     except InvalidKeyError as error:
-        raise ConfigurationError(f"tenant: no key can come of the template {template!r}: {error}") from error
+        raise ConfigurationError(
+            f"tenant: no key can be made from the template {template!r}: {error}"
+        ) from error
     return before, after

@@ -113,7 +113,7 @@ def _refused_by(
         )
     if isinstance(layer, TenantMiddleware) and not all_tenants:
         return TenantContextError(
-            f"{operation} concerns the secrets of all tenants", hint="say --all-tenants if that is meant"
+            f"{operation} concerns the secrets of all tenants", hint="give --all-tenants if that is intended"
         )
     return None
 

@@ -145,8 +145,8 @@ class Assembly:
             except StrongroomError as error:
                 self._tried_again[name] = time.monotonic() + _PAUSE_SECONDS
                 _log.warning(
-                    "the second level of the cache of %s was not told of a write, and may give older values "
-                    "to the end of their time: %s", name, error,
+                    "the second level of the cache of %s could not be cleared after a write, and may return "
+                    "older values until they expire: %s", name, error,
                 )  # fmt: skip
 
     def _types(self, name: str) -> set[str]:

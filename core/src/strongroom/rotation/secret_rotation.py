@@ -112,7 +112,7 @@ class SecretRotation(ProcessBound):
             )
         if rotator is not None:
             if apply is not None or verify is not None:
-                raise ConfigurationError("rotation: a rotator takes the place of apply and verify")
+                raise ConfigurationError("rotation: a rotator replaces apply and verify")
             apply, verify = rotator.apply, rotator.verify
         self._provider = guard(provider)
         try:
@@ -147,7 +147,7 @@ class SecretRotation(ProcessBound):
         due = None if metadata is None else self._due_at(key, metadata)
         if due is None:
             raise UnsupportedOperationError(
-                f"the backend of {show_key(key)} does not tell how old a secret is",
+                f"the backend of {show_key(key)} does not say how old a secret is",
                 key=key,
                 hint="rotate it by `rotate`, on a schedule of your own",
             )

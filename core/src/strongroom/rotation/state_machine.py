@@ -511,7 +511,7 @@ class RotationRun:
     def _tell_left(self, record: Record, error: StrongroomError) -> None:
         if record.stale:
             _log.warning(
-                "%s: a value before could not be taken away, and is still good: %s",
+                "%s: an earlier value could not be revoked, and still works: %s",
                 show_key(self._key),
                 error,
             )
@@ -588,7 +588,7 @@ class RotationRun:
             except ConflictError:
                 continue  # somebody else has moved: look again
         return ConflictError(
-            f"a rotation of {show_key(self._key)} was gone on with, or ended, by another process",
+            f"a rotation of {show_key(self._key)} was continued or ended by another process",
             key=self._key,
             hint="see how it stands: the target system was given the value that readers get",
         )

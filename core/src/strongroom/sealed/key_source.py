@@ -179,7 +179,7 @@ class StoreKeySource(HoldsKey):
                     wrong = ConfigurationError(f"{path}: {error.message}", hint=error.hint)
                 raise wrong
             raise ConfigurationError(
-                f"the key file {path} holds no text of a key", hint="make one with `strongroom keygen`"
+                f"the key file {path} holds no key", hint="make one with `strongroom keygen`"
             )
 
     @contextmanager

@@ -94,7 +94,7 @@ def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
     if why is not None:
         raise UntrustedSpecError(
             f"the spec {path} is not trusted: {why}",
-            hint="chown it or chmod o-w it, or set STRONGROOM_TRUST_SPEC=1 if that is meant",
+            hint="chown it or chmod o-w it, or set STRONGROOM_TRUST_SPEC=1 if that is intended",
         )
 
 

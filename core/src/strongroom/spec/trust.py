@@ -139,7 +139,7 @@ def trust(real: str, data: bytes | None) -> None:
     place = _place()
     if place is None:
         raise ConfigurationError(
-            "this user has no home folder to keep there what is trusted",
+            "this user has no home folder to keep the list of trusted specs in",
             hint="set HOME, name the spec with --spec, or set STRONGROOM_TRUST_SPEC=1",
         )
     what = _FOLDER if data is None else hashlib.sha256(data).hexdigest()
@@ -150,7 +150,7 @@ def trust(real: str, data: bytes | None) -> None:
         why = f"{place}: {error.strerror}"
     else:
         return
-    raise ConfigurationError(f"what is trusted cannot be kept: {why}")
+    raise ConfigurationError(f"the list of trusted specs cannot be written: {why}")
 
 
 def forget(real: str) -> list[Trusted]:
@@ -192,8 +192,8 @@ def _is_kept(real: str, what: str) -> bool:
     why = found if isinstance(found, str) else "is damaged" if found[0] != _text(real, what) else None
     if why is not None:
         raise UntrustedSpecError(
-            f"whether {real} is trusted cannot be told: {path} {why}",
-            hint="take that file away, then run `strongroom trust` again",
+            f"cannot tell whether {real} is trusted: {path} {why}",
+            hint="remove that file, then run `strongroom trust` again",
         )
     return True
 

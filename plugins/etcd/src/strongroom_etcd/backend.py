@@ -200,7 +200,7 @@ class EtcdBackend:
             if self._txn("write", [nothing_newer], self._nested(ops), [], deadline)[0]:
                 return None
         raise ConflictError(
-            f"{TYPE_NAME}: other secrets are written again and again beside these {len(changes)}",
+            f"{TYPE_NAME}: other secrets keep changing while these {len(changes)} are written",
             provider=TYPE_NAME,
             hint=f"write {self._half} or fewer at once",
         )

@@ -208,7 +208,7 @@ def read_key_file(path: Path, *, older: bool = False) -> KeyMaterial | None:
     text = _text(data)
     if text is None:
         raise ConfigurationError(
-            f"the key file {path} holds no text of a key",
+            f"the key file {path} holds no key",
             provider=TYPE_NAME,
             hint="make one with `strongroom keygen`",
         )

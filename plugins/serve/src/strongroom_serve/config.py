@@ -63,7 +63,9 @@ def config_of(options: Mapping[str, Any] | None, source: str) -> ServeConfig:
     if options is None:
         raise ConfigurationError(f"{source} has no section `serve`", hint=hint)
     if not options["clients"]:
-        raise ConfigurationError(f"{source}: serve has no clients, so nobody could ask", hint=hint)
+        raise ConfigurationError(
+            f"{source}: serve has no clients, so no request could be answered", hint=hint
+        )
     clients = tuple(_client(one) for one in options["clients"])
     for what in ("name", "token", "uid"):
         _refuse_twins(clients, what, source)

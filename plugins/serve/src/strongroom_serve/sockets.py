@@ -102,7 +102,7 @@ def bound_tcp(host: str, port: int) -> Listener:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConflictError(f"somebody listens at {host}:{port} already") from error
+            raise ConflictError(f"another server listens at {host}:{port} already") from error
         raise ConfigurationError(f"cannot listen at {host}:{port}: {error.strerror}") from error
     return Listener(sock, _tcp_name(sock))
 

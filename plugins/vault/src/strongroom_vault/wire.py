@@ -154,7 +154,7 @@ class Connection:
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if coding is not None:
             if coding.lower() != "chunked":
-                raise LostError("the answer is encoded in an unknown way")
+                raise LostError("the answer has an unknown encoding")
             # Two lengths may be two opinions of where the answer ends.
             self.keeps = self.keeps and length is None
             return self._chunks(call)

@@ -80,7 +80,7 @@ def refuse_undeclared(names: Iterable[str]) -> None:
         raise UsageError(
             f"refused as a key's name: {', '.join(bad)}",
             hint="such a variable decides whom a program talks to or trusts; "
-            "declare it in `secrets:` if that is meant",
+            "declare it in `secrets:` if that is intended",
         )
 
 

@@ -89,7 +89,7 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
         sizes = {name: len(os.fsencode(text)) for name, text in environment.items()}
         largest = max(sizes, key=lambda name: sizes[name], default="")
         raise UsageError(
-            f"{name}: its variables and arguments are larger than the system takes: {largest} alone has "
+            f"{name}: its variables and arguments are larger than the system allows: {largest} alone has "
             f"{sizes.get(largest, 0)} bytes",
             hint="declare a large secret with `as_file: true`; the variable then holds the path of a file",
             code=CANNOT_EXECUTE,

@@ -43,9 +43,7 @@ def audit_command() -> None:
     """
 
 
-@audit_command.command(
-    "verify", cls=Command, short_help="Tell whether the logs are what was written to them."
-)
+@audit_command.command("verify", cls=Command, short_help="Check that the logs are what was written to them.")
 @click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @click.option("--key-file", metavar="F", type=click.Path(path_type=Path), help="The file that holds the key.")
 @click.option("--allow-unanchored", is_flag=True, help="Do not mind that a log has lost its head.")
@@ -73,8 +71,8 @@ def verify_command(
 
     Several PATHs are one chain in pieces, as logrotate leaves them; in which order they are named does not
     matter. Pieces that are not named are looked for beside the log: all that begins with its name and a dot,
-    unpacked where it ends with `.gz`. Ends with 6 where a log does not verify, where entries before its
-    first one are missing, or where its end is not anchored.
+    unpacked where it ends with `.gz`. Exits with 6 if a log does not verify, where entries before its first
+    one are missing, or where its end is not anchored.
 
     Example: strongroom audit verify audit.jsonl.1 audit.jsonl
     """

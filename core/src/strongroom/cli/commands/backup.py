@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace FILE where there is one.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @all_tenants_option
 def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_tenants: bool) -> None:
     """Write a verified copy of the encrypted store to FILE while it is in use; it needs the same key.

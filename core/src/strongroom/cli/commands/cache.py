@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group("cache", short_help=COMMANDS["cache"])
 def cache_command() -> None:
-    """Look after the caches of the spec's pipelines.
+    """Manage the caches of the spec's pipelines.
 
     Example: strongroom cache clear
     """
@@ -25,10 +25,10 @@ def cache_command() -> None:
 @click.argument("key", metavar="[KEY]", required=False, shell_complete=completions.keys)
 @click.pass_obj
 def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
-    """Let caches forget KEY, or everything, so that the next read asks the backend.
+    """Clear KEY, or everything, from the caches, so that the next read asks the backend.
 
     It is forgotten in the second level that processes share, and so in every process that hears its drops,
-    for the tenant that --tenant names, or for none. Ends with 5 where a second level does not answer: then
+    for the tenant that --tenant names, or for none. Exits with 5 if a second level does not answer: then
     nothing is forgotten there.
 
     Example: strongroom cache clear database/password
@@ -50,13 +50,13 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
         if failed:
             raise BackendUnavailableError(
                 f"the second level of the cache of {', '.join(failed)} was not cleared: it does not answer",
-                hint="try it again when it does; until then what it holds lives to the end of its time",
+                hint="try again when it does; until then its entries live until they expire",
             )
     cleared = sorted({name for name, _ in caches})
     if settings.json:
         output.as_json({"key": key, "pipelines": cleared})
     elif not cleared:
-        settings.warn("no cache stands on the way: nothing was remembered")
+        settings.warn("there is no cache on the way: nothing was remembered")
     else:
         what = "everything" if key is None else "the secret"
         output.lines([f"{what} was forgotten by the cache of {', '.join(cleared)}"])

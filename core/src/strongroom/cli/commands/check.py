@@ -13,7 +13,7 @@ __all__ = ["check_command"]
 
 
 @command("check")
-@click.option("--fix", is_flag=True, help="Make and store what is absent and has `generate:`.")
+@click.option("--fix", is_flag=True, help="Generate and store what is missing and has `generate:`.")
 @click.option("--offline", is_flag=True, help="Check the spec alone: no backend, file or variable is read.")
 @click.option(
     "--group",
@@ -26,10 +26,10 @@ __all__ = ["check_command"]
     "form",
     type=click.Choice(["table", "json", "junit", "sarif"]),
     default="table",
-    help="How to tell it; junit and sarif are for CI.",
+    help="How to show the result; junit and sarif are for CI.",
 )
 def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: str | None, form: str) -> int:
-    """Check every declared secret: there, of its type, not due for rotation. Ends with 7 if not.
+    """Check every declared secret: there, of its type, not due for rotation. Exits with 7 if not.
 
     Example: strongroom check --offline
     """

@@ -30,8 +30,8 @@ _PROBE = "strongroom-probe-"
 @click.argument("source", metavar="SRC", shell_complete=completions.pipelines)
 @click.argument("target", metavar="DST", shell_complete=completions.pipelines)
 @click.option("--prefix", metavar="P", default="", help="Only the keys that begin with P.")
-@click.option("--overwrite", is_flag=True, help="Replace other values that DST has.")
-@click.option("--delete-source", is_flag=True, help="Delete from SRC what DST has been seen to hold.")
+@click.option("--overwrite", is_flag=True, help="Replace values in DST that differ.")
+@click.option("--delete-source", is_flag=True, help="Delete from SRC what was read back from DST.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 def copy_command(
     settings: GlobalOptions,
@@ -43,7 +43,7 @@ def copy_command(
     delete_source: bool,
     dry_run: bool,
 ) -> int:
-    """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Call it again to go on.
+    """Copy the secrets of pipeline SRC to pipeline DST, and read each back. Run it again to continue.
 
     With --delete-source, what has changed in SRC or DST meanwhile is kept, and the exit code is 8.
 

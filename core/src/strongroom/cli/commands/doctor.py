@@ -46,11 +46,11 @@ class Check(NamedTuple):
 def doctor_command(settings: GlobalOptions, *, serve: bool) -> int:
     """Look at the spec, plugins, permissions and every backend: reachable, logged in as whom, clock.
 
-    Also at second levels of caches, the lock of rotations, rotations that have not ended, leases that were
-    left behind or are near their end, and audit logs.
+    It also looks at second levels of caches, the lock of rotations, rotations that have not ended, leases
+    that were left behind or are near their end, and audit logs.
 
-    With --serve, at the section `serve:` alone: its socket, address, certificate and clients, and whether a
-    running server is healthy. Ends with 7 where something is wrong.
+    With --serve, it looks at the section `serve:` alone: its socket, address, certificate and clients, and
+    whether a running server is healthy. Exits with 7 if something is wrong.
 
     Example: strongroom doctor
     """

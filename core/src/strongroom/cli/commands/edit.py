@@ -33,14 +33,14 @@ _DEFAULT_EDITOR = "vi"
 @command("edit")
 @click.argument("key", shell_complete=completions.keys)
 @click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of the old one.")
-@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+@click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> None:
     """Open the value of KEY in an editor, and store what was saved.
 
-    The editor is $VISUAL, else $EDITOR, else vi. It gets a file that is yours alone, in memory where the
-    system has such a place, and gone afterwards. Nothing is stored where the text is unchanged, the
-    editor fails, or another value was stored meanwhile (exit 8). A newline that the editor added at the end
-    is left out.
+    The editor is $VISUAL, else $EDITOR, else vi. It opens a file that only you can read, in memory where the
+    system allows it, which is removed afterwards. Nothing is stored if the text is unchanged, the editor
+    fails, or another value was stored meanwhile (exit 8). A newline that the editor added at the end is
+    dropped.
 
     Example: EDITOR="sed -i s/old/new/" strongroom edit database/password
     """
@@ -62,7 +62,7 @@ def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key
                     if not _again(settings, error):
                         raise
                     if isinstance(error, ConflictError):
-                        settings.warn("what you save next takes the place of what was stored meanwhile")
+                        settings.warn("what you save next replaces what was stored meanwhile")
                         whole, version = _current(registry, key)
                 changed = _edited(registry, path, old, key, allow_empty=allow_empty)
     if settings.json:
@@ -149,7 +149,7 @@ def _edited(
     if not text and not allow_empty:
         raise errors.UsageError(
             f"the new value of {show_key(key)} is empty, and nothing was stored",
-            hint="give --allow-empty if that is meant",
+            hint="give --allow-empty if that is intended",
         )
     return text
 

@@ -18,14 +18,14 @@ __all__ = ["get_command"]
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completions.keys)
 @click.option("--field", metavar="F", help="A member of a JSON secret; 'a.b' and 'a.0' descend.")
 @click.option("--version", metavar="V", help="An older version, as `history` lists them.")
-@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+@click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def get_command(
     settings: GlobalOptions, *, keys: Sequence[str], field: str | None, version: str | None, as_key: bool
 ) -> None:
     """Print the value of KEY on stdout; a newline follows it only on a terminal.
 
-    KEY may be a declared name: where no key is called like that, it leads to the key of its declaration.
-    Several KEYs are printed as NAME=value lines that a shell reads; where one is missing, nothing is.
+    KEY may also be a declared name: if no key has that name, it stands for the key in its declaration.
+    Several KEYs are printed as NAME=value lines that a shell reads; if one is missing, nothing is printed.
 
     Example: strongroom get database/password
     """

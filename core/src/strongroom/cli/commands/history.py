@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @command("history")
 @click.argument("key", shell_complete=completions.keys)
-@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+@click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def history_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     """List the versions of KEY, newest first, without values. KEY may be a declared name.
 

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     "--prefix", metavar="P", default="", help="Put P before the names that the spec does not declare."
 )
 @click.option(
-    "--format", "kind", type=click.Choice(FORMATS), help="What FILE is, where its ending does not tell."
+    "--format", "kind", type=click.Choice(FORMATS), help="The format of FILE, if its extension does not say."
 )
 @click.option("--overwrite", is_flag=True, help="Replace other values that are stored already.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")
 def import_command(
     settings: GlobalOptions, *, file: Path, prefix: str, kind: str | None, overwrite: bool, dry_run: bool
 ) -> None:
-    """Store the names and values of FILE: `.env`, or JSON or YAML by its ending or --format.
+    """Store the names and values of FILE: `.env`, or JSON or YAML by its extension or --format.
 
     --format keepass reads what `keepassxc-cli export --format csv` (or xml) prints, and the XML of KeePass 2.
 
-    Declared names are stored under their key; others under their own name. Ends with 8 where another value is
-    there.
+    Declared names are stored under their key; others under their own name. Exits with 8 if a different value
+    is stored already.
 
     Example: strongroom import .env --dry-run
     """

@@ -60,9 +60,9 @@ _NO_SECRETS = """
     "source",
     metavar=".env",
     shell_complete=completions.files,
-    help="Take over the names and values of this file.",
+    help="Store the names and values of this file.",
 )
-@click.option("--force", is_flag=True, help="Write the spec again where there is one; never a store or key.")
+@click.option("--force", is_flag=True, help="Replace an existing spec; a store or key is never replaced.")
 def init_command(settings: GlobalOptions, source: str | None, force: bool) -> None:
     """Write strongroom.yaml, make an encrypted store with its key, and keep both out of git.
 

@@ -24,7 +24,7 @@ _UNAVAILABLE = 5
 
 @click.group("lease", short_help=COMMANDS["lease"])
 def lease_command() -> None:
-    """Look after leases: credentials that a server issued for a limited time.
+    """Manage leases: credentials that a server issued for a limited time.
 
     Example: strongroom lease sweep
     """
@@ -88,8 +88,8 @@ def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
 def sweep_command(settings: GlobalOptions) -> int:  # noqa: C901  # a lease ends in one of four ways
     """Revoke the leases that dead processes left behind in the pipelines of the spec, and name the others.
 
-    A lease of another server, as another profile has it, is one of the others.
-    Ends with 5 where one could not be revoked: it stays in the ledger.
+    A lease of another server, as another profile has it, is one of the others. Exits with 5 if one could not
+    be revoked: it stays in the ledger.
 
     Example: strongroom lease sweep
     """

@@ -17,9 +17,9 @@ __all__ = ["list_command"]
 @click.option("--tree", is_flag=True, help="Draw the keys by their segments.")
 @click.option("--long", "long", is_flag=True, help="Show age, version, declared name and when it is due.")
 def list_command(settings: GlobalOptions, *, prefix: str, tree: bool, long: bool) -> None:
-    """List the keys, or those that begin with PREFIX, one a line.
+    """List the keys, or those that begin with PREFIX, one per line.
 
-    With --long each key is asked about: what a backend does not tell is `-`. No value is read.
+    With --long, the backend is asked about each key; what it does not say is shown as `-`. No value is read.
 
     Example: strongroom list database/
     """

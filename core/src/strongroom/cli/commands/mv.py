@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def mv_command(settings: GlobalOptions, *, old: str, new: str) -> int:
     """Store under NEW what is under OLD, and delete OLD once NEW has been read back.
 
-    Both are keys. What is under NEW already is never replaced, and OLD is kept where it is changed meanwhile
-    (exit 8). Older versions stay behind.
+    Both are keys. A secret already stored under NEW is never replaced, and OLD is kept if it changes
+    meanwhile (exit 8). Older versions are not moved.
 
     Example: strongroom mv database/pass database/password
     """
@@ -83,7 +83,7 @@ def _store(
         destination.set_secret(key, value)
     if _now(copy, key) != value:
         raise StrongroomError(
-            f"{show_key(key)} reads back other than it was written",
+            f"{show_key(key)} reads back with another value than was written",
             hint="nothing was deleted; a middleware may change values",
         )
 

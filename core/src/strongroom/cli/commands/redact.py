@@ -32,9 +32,9 @@ _ESCAPED = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})  # as GitHub's 
 def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) -> int:
     """Copy standard input to standard output with the declared secrets masked.
 
-    What is missing is left out; a backend that refuses or is away ends it before anything is copied. With
-    --github nothing is copied: workflow commands are printed, which make the runner mask the values, their
-    lines and parts in all that the job prints afterwards.
+    Missing secrets are left out; if a backend refuses or is unavailable, nothing is copied. With --github,
+    nothing is copied either: workflow commands are printed, which make the runner mask the values, their
+    lines and their parts in everything that the job prints afterwards.
 
     Example: make deploy 2>&1 | strongroom redact
     """

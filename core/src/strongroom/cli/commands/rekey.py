@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     help="Take the new key from F, made where it is missing; without it a new key is generated.",
 )
 @click.option("--values", is_flag=True, help="Encrypt again what the encryption middleware wrote.")
-@click.option("--all", "everything", is_flag=True, help="Do it for all that the spec uses the key file for.")
+@click.option("--all", "everything", is_flag=True, help="Encrypt everything again that uses this key file.")
 @all_tenants_option
 def rekey_command(
     settings: GlobalOptions, *, new_key_file: Path | None, values: bool, everything: bool, all_tenants: bool
 ) -> None:
-    """Encrypt the store under a new key, and let that replace the key file last, in one step.
+    """Encrypt the store under a new key, which replaces the key file in one last step.
 
-    The old key stays beside the new one, as `<key file>.old-<key id>`: backups need it. Where the spec, in
-    whatever profile, uses the key file for something else as well, nothing is done without --all.
+    The old key stays beside the new one, as `<key file>.old-<key id>`: backups need it. If the spec, in any
+    profile, also uses the key file for something else, nothing is done without --all.
 
-    After a crash at any point everything opens with the old key or the new one; call it again then. With
-    --values, and where the pipeline has no store in a file, every value is written again that its encryption
+    After a crash at any point, everything opens with the old key or the new one; run it again then. With
+    --values, and where the pipeline has no store in a file, it writes again every value that the encryption
     middleware did not encrypt with the first of its keys, or with the latest version of its transit key: with
-    --tenant those of one tenant, with --all-tenants those of each.
+    --tenant those of one tenant, with --all-tenants those of all.
 
     Example: strongroom rekey
     """
@@ -171,4 +171,4 @@ def _key_in(path: Path | None) -> str | None:
         return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         pass  # raised below: the error's context would hold the key
-    raise ConfigurationError(f"the key file {path} holds no text of a key")
+    raise ConfigurationError(f"the key file {path} holds no key")

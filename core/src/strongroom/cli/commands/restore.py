@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 )
 @all_tenants_option
 def restore_command(settings: GlobalOptions, *, file: Path, key_file: Path | None, all_tenants: bool) -> None:
-    """Put the backup FILE in the place of the store; a damaged store is moved aside and kept.
+    """Replace the store with the backup FILE; a damaged store is moved aside and kept.
 
-    A backup from before a rekey needs the key of its time, which the rekey left beside the key file: the
-    error names it. The store is under its own key afterwards.
+    A backup from before a rekey needs the key of that time, which the rekey left beside the key file: the
+    error names it. Afterwards the store is under its own key again.
 
     Example: strongroom restore secrets.backup
     """

@@ -43,15 +43,15 @@ _NOTHING_DUE = "nothing is due"
 @click.option(
     "--rollback",
     is_flag=True,
-    help="Undo KEY's rotation; after its end, within grace_seconds, put the value before back.",
+    help="Undo KEY's rotation; after its end, within grace_seconds, put the previous value back.",
 )
-@click.option("--forget", is_flag=True, help="Drop what is kept of KEY's rotation; look at it first.")
+@click.option("--forget", is_flag=True, help="Drop the record of KEY's rotation; look at it first.")
 @click.option("--rehearse", is_flag=True, help="Let KEY's rotator do every step on a throwaway user.")
-@click.option("--dry-run", is_flag=True, help="With --due: tell what would be done.")
+@click.option("--dry-run", is_flag=True, help="With --due: show what would be done.")
 @click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read the new value from stdin instead of making one."
 )
-@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+@click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def rotate_command(
     settings: GlobalOptions,
     *,

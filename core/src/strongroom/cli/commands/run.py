@@ -27,7 +27,7 @@ __all__ = ["run_command"]
     shell_complete=completions.several_names,
     help="Only these declared secrets.",
 )
-@click.option("--allow-empty", is_flag=True, help="Run CMD also where there is no spec.")
+@click.option("--allow-empty", is_flag=True, help="Run CMD even without a spec.")
 @click.option("--no-mask", is_flag=True, help="Let CMD write to the terminal or file itself, unmasked.")
 @click.option("--replace", is_flag=True, help="Become CMD instead of running it; nothing is masked then.")
 @click.option(

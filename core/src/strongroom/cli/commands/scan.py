@@ -29,7 +29,7 @@ _OURS = "#!/bin/sh\n# Refuses a commit that holds a stored secret.\n"
 @click.argument("paths", metavar="[PATH...]", nargs=-1, shell_complete=completions.files)
 @click.option("--staged", "only_staged", is_flag=True, help="Look through what the next commit changes.")
 @click.option("--no-submodules", is_flag=True, help="Leave out the work trees of submodules.")
-@click.option("--install-hook", is_flag=True, help="Have git do that before each commit.")
+@click.option("--install-hook", is_flag=True, help="Have git run the scan before each commit.")
 @click.option("--hook", "as_hook", is_flag=True, hidden=True)
 @click.option("--found", hidden=True)
 def scan_command(
@@ -42,10 +42,10 @@ def scan_command(
     as_hook: bool,
     found: str | None,
 ) -> int:
-    """Look for the stored values themselves, also encoded, in files; exit 7 where there are any.
+    """Look for the stored values themselves, also encoded, in files; exits with 7 if any are found.
 
-    Without PATH the current folder is looked through; - is standard input. What git ignores is left out,
-    unless it is named. Never shows a value.
+    Without PATH, the current folder is searched; - is standard input. Files that git ignores are left out
+    unless they are named. Never shows a value.
 
     Example: strongroom scan --staged
     """

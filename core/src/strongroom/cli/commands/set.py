@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--declare", is_flag=True, help="Add KEY to the spec's `secrets:`, so that `run` hands it over."
 )
-@click.option("--key", "as_key", is_flag=True, help="Take KEY for a key alone, never for a declared name.")
+@click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def set_command(
     settings: GlobalOptions,
     *,
@@ -55,9 +55,9 @@ def set_command(
 ) -> None:
     """Store VALUE under KEY; without VALUE read stdin, or ask on a terminal without showing it.
 
-    KEY may be a declared name: where no key is called like that, it leads to the key of its declaration, and
-    to the member of it that is its `field`. With --declare KEY becomes such a name; the rest of the spec
-    stays as it is written, and the spec is trusted as it is then.
+    KEY may also be a declared name: if no key has that name, it stands for the key in its declaration, and
+    for its `field` of that secret. With --declare, KEY becomes a declared name; the rest of the spec stays as
+    it is, and the changed spec is trusted.
 
     Example: printf %s "$PASSWORD" | strongroom set database/password
     """
@@ -82,7 +82,7 @@ def set_command(
         if not value and not allow_empty and names.stored(registry, key):
             raise errors.UsageError(
                 f"the new value of {show_key(key)} is empty, and nothing was stored",
-                hint="give --allow-empty if that is meant",
+                hint="give --allow-empty if that is intended",
             )
         against = _rules_broken(registry.plan, key, declared, value)
         if declared is not None and declared.field is not None:

@@ -35,10 +35,10 @@ _SHOWN_DIGITS = 12
 def trust_command(
     settings: GlobalOptions, *, path: str | None, folder: bool, forget: bool, **flags: bool
 ) -> int:
-    """Trust the spec at PATH as it is now, or the one that is found here. Read it first.
+    """Trust the spec at PATH, or the one found here, as it is now. Read it first.
 
-    A spec that was found is used without that only where it stays in its folder and on this machine. Trust
-    is for the path and the bytes: who changes the spec asks for it again.
+    A spec that was found is used without trust only if it stays within its folder and this machine. Trust
+    covers the path and the bytes: a changed spec has to be trusted again.
 
     Example: strongroom trust
     """

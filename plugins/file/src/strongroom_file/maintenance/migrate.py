@@ -54,7 +54,7 @@ def _keep_copy(session: Session, commits: int, root: bytes) -> None:
                 return
     if _root_of(target, session.timeout) != root:
         raise ConflictError(
-            f"{target} is in the way of a copy of the store before its format changes",
+            f"{target} already exists, and the store is copied there before its format changes",
             provider=TYPE_NAME,
             hint="move it away",
         )
