@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-__all__ = ["distrust", "others_may_write", "roots_own"]
+__all__ = ["distrust", "others_may_write", "own_bytes", "roots_own"]
 
 
 def distrust(path: str | os.PathLike[str], status: os.stat_result) -> str | None:
@@ -55,6 +55,30 @@ def others_may_write(status: os.stat_result) -> bool:
     if status.st_uid not in {os.geteuid(), 0} or status.st_mode & stat.S_IWOTH:
         return True
     return bool(status.st_mode & stat.S_IWGRP) and not _is_private(status.st_gid)
+
+
+def own_bytes(path: str, most: int, *, closed_to_others: int) -> bytes | None:
+    """Return what is in a regular file of this user's own; None where there is none, or it is another's.
+
+    Args:
+        path: The file; a link in its place is not followed.
+        most: A longer file is not read.
+        closed_to_others: The rights, as bits of a mode, of which group and others must have none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        mine = status.st_uid == os.geteuid() and not status.st_mode & closed_to_others
+        if not (mine and stat.S_ISREG(status.st_mode)) or status.st_size > most:
+            return None
+        return os.read(descriptor, most)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _is_private(group: int) -> bool:

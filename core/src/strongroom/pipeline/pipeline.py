@@ -257,30 +257,27 @@ class Pipeline(Middleware):
                 self._attach_pipeline(error)
                 raise
         watch = HookCalls(self._hooks, [self._event(operation, key)])
+        result = self._call_between_hooks(watch, call)
+        watch.leave({key: "ok"}, None)
+        return result
+
+    def _call_between_hooks(self, watch: HookCalls, call: Callable[[], T]) -> T:
+        """Call `before` of all hooks, then `call`; where either raises, `after` of those that are owed it."""
         try:
             watch.enter()
-            result = call()
+            return call()
         except BaseException as error:
             if isinstance(error, StrongroomError) and not watch.vetoed:
                 self._attach_pipeline(error)
             watch.leave({}, error)
             raise
-        watch.leave({key: "ok"}, None)
-        return result
 
     def run_batch_with_hooks(
         self, operation: str, keys: list[str], call: Callable[[], dict[str, T]]
     ) -> dict[str, T]:
         """Run a batch with an event for each key."""
         watch = HookCalls(self._hooks, [self._event(operation, key) for key in keys] if self._hooks else [])
-        try:
-            watch.enter()
-            result = call()
-        except BaseException as error:
-            if isinstance(error, StrongroomError) and not watch.vetoed:
-                self._attach_pipeline(error)
-            watch.leave({}, error)
-            raise
+        result = self._call_between_hooks(watch, call)
         watch.leave({key: "ok" if key in result else "not_found" for key in keys}, None)
         return result
 

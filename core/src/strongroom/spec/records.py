@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._version import __version__
-from strongroom.paths.ownership import distrust
+from strongroom.paths.ownership import distrust, own_bytes
 from strongroom.plugins.installed import installed
 from strongroom.spec import trust
 from strongroom.spec.inside import why_outside
@@ -103,7 +103,7 @@ def recall(named: str | os.PathLike[str] | FoundSpec, profile: str | None) -> Re
     key = seal_key(make=False) if place is not None else None
     if spec is None or place is None or key is None:
         return None
-    found = _read(place, MAX_RECORD_BYTES)
+    found = own_bytes(place, MAX_RECORD_BYTES, closed_to_others=0o077)
     if found is None or len(found) < _SEAL_DIGITS:
         return None
     given, body = found[:_SEAL_DIGITS], found[_SEAL_DIGITS:]
@@ -209,7 +209,7 @@ def seal_key(*, make: bool) -> bytes | None:
     if folder is None:
         return None
     path = f"{folder}/records.key"
-    stored = _read(path, _KEY_BYTES + 1)
+    stored = own_bytes(path, _KEY_BYTES + 1, closed_to_others=0o077)
     if stored is None and make and not os.path.lexists(path):
         key, beside = os.urandom(_KEY_BYTES), f"{path}.{os.getpid()}"
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -221,26 +221,8 @@ def seal_key(*, make: bool) -> bytes | None:
         finally:
             os.close(descriptor)
         os.rename(beside, path)
-        stored = _read(path, _KEY_BYTES + 1)
+        stored = own_bytes(path, _KEY_BYTES + 1, closed_to_others=0o077)
     return stored if stored is not None and len(stored) == _KEY_BYTES else None
-
-
-def _read(path: str, most: int) -> bytes | None:
-    """Return what is in a file that this user alone can read and write."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        mine = status.st_uid == os.geteuid() and not status.st_mode & 0o077 and stat.S_ISREG(status.st_mode)
-        if not mine or status.st_size > most:
-            return None
-        return os.read(descriptor, most)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _folder() -> str | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from strongroom._frozen import NamedTuple
+from strongroom.paths.ownership import own_bytes
 from strongroom.spec.secret_plan import SecretPlan
 from strongroom.spec.trust import state_folder
 
@@ -167,20 +167,11 @@ def _noted_keys(path: str) -> list[str]:
 
 def _read(path: str) -> Any:
     """Return what is in a file that this user alone can write; None where there is nothing of use."""
+    stored = own_bytes(path, _MOST_BYTES, closed_to_others=0o022)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
+        return None if stored is None else json.loads(stored)
+    except ValueError:
         return None
-    try:
-        status = os.fstat(descriptor)
-        mine = status.st_uid == os.geteuid() and not status.st_mode & 0o022 and stat.S_ISREG(status.st_mode)
-        if not mine or status.st_size > _MOST_BYTES:
-            return None
-        return json.loads(os.read(descriptor, _MOST_BYTES))
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: str) -> None:
