@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from base64 import b64encode
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom_pass import PassSecretProvider
 from strongroom_pass.config import PassConfig
 from strongroom_pass.names import key_of, name_of
+
+NOBODY = 65534
 
 
 def _is_key(text):
@@ -142,6 +145,44 @@ def test_doctor_opens_a_secret_and_finds_that_there_is_no_program(tmp_path):
     (tmp_path / "program").unlink()
     with pytest.raises(ConfigurationError, match="there is no program"):
         provider.diagnose()
+
+
+@pytest.fixture
+def private():
+    """A folder of a user who is not root, and this process as that user."""
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-pass-"))  # into a folder of pytest's only root may go
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("folder", [".", "team"])
+def test_a_folder_that_this_user_may_not_read(private, folder):
+    """It is an error, and not a store without those entries."""
+    provider = fake(private, "echo one")
+    (private / "store/.gpg-id").write_text("0123ABCD")
+    (private / "store/team").mkdir()
+    (private / "store/team/a.gpg").write_text("x")
+    key = "a" if folder == "." else "team/a"
+    (private / "store" / folder).chmod(0)
+    try:
+        for call in (
+            provider.list_secrets,
+            provider.diagnose,
+            lambda: provider.get_secret(key),
+            lambda: provider.describe_secret(key),
+            lambda: provider.set_secret(key, "1"),
+            lambda: provider.delete_secret(key),
+        ):
+            with pytest.raises(PermissionDeniedError, match="Permission denied"):
+                call()
+    finally:
+        (private / "store" / folder).chmod(0o700)
 
 
 def test_another_program_of_the_name_gopass(tmp_path):

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +114,8 @@ class PassSecretProvider(BaseProvider):
         """Return a version, that of the file of the entry, which each write by whomever changes."""
         from datetime import UTC, datetime
 
-        status = self._entry(check_key(key)).stat()
+        with self._files("read"):
+            status = self._entry(check_key(key)).stat()
         written = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
         return SecretMetadata(key, file_version(status), None, written)
 
@@ -147,8 +148,10 @@ class PassSecretProvider(BaseProvider):
 
     def diagnose(self) -> dict[str, str]:
         """Return what `strongroom doctor` shows."""
-        if not (self._store() / ".gpg-id").exists() and not (self._store() / ".age-recipients").exists():
-            raise self._no_store()
+        with self._files("read"):
+            marks = (self._store() / name for name in (".gpg-id", ".age-recipients"))
+            if not any(mark.exists() for mark in marks):
+                raise self._no_store()
         keys = self.list_secrets()
         if keys:  # opened as a reader would: with the program, and the user's key
             self.get_secret(keys[0])
@@ -223,7 +226,7 @@ class PassSecretProvider(BaseProvider):
         if not store.is_dir():
             raise self._no_store()
         try:
-            for folder, inside, files in os.walk(store):
+            for folder, inside, files in os.walk(store, onerror=_unread):
                 inside[:] = [name for name in inside if not name.startswith(".")]
                 at = os.path.relpath(folder, store)
                 for name in files:
@@ -258,10 +261,26 @@ class PassSecretProvider(BaseProvider):
             raise SecretNotFoundError(key, provider=self.type_name)
         return file
 
-    def _writing(self) -> AbstractContextManager[None]:
-        if not self._store().is_dir():
-            raise self._no_store()
-        return folder_locked(self._store(), seconds=self._timeout, provider=self.type_name)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._files("write to"):
+            if not self._store().is_dir():
+                raise self._no_store()
+            with folder_locked(self._store(), seconds=self._timeout, provider=self.type_name):
+                yield
+
+    @contextmanager
+    def _files(self, doing: str) -> Iterator[None]:
+        """Raise what the operating system says of the store as ours."""
+        try:
+            yield
+        except StrongroomError:
+            raise  # some of which are the operating system's for Python as well
+        except OSError as error:
+            failed = file_error(error, f"{doing} {self._store()}", provider=self.type_name)
+        else:
+            return
+        raise failed
 
     def _checked(self, value: str, key: str) -> None:
         if "\n" in check_value(value, key) and not self._whole:
@@ -480,3 +499,8 @@ class PassSecretProvider(BaseProvider):
             provider=self.type_name,
             hint=f"run it yourself: pass {_BY_HAND.get(doing, 'show')} {key}",
         )
+
+
+def _unread(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # as a folder is that somebody has just emptied
+        raise error
