@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
+import traceback
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -717,3 +719,49 @@ def test_a_changed_password_is_tried_at_once(make, guarded):
     now[0] = "pw-writer"
     provider.set_secret("key", "1")
     assert provider.get_secret("key") == "1"
+
+
+class Quoting(BaseHTTPRequestHandler):
+    """A proxy that lets log-ins through, or not, and quotes what it refuses."""
+
+    token = "the-token-of-a-log-in.17"
+    lets_in = True
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.lets_in and self.path.endswith("/authenticate"):
+            status, answer = 200, {"header": {}, "token": self.token}
+        else:
+            words = f"permission denied: {body} {self.headers['Authorization']}"
+            status, answer = 400, {"error": words, "code": 7, "message": words}
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("password", ["correct-horse-battery", "pw1", "denied", 'a "quoted" one'])
+@pytest.mark.parametrize("lets_in", [True, False])
+def test_a_password_or_token_that_a_proxy_quotes_is_in_no_error(lets_in, password, monkeypatch):
+    monkeypatch.setattr(Quoting, "lets_in", lets_in)
+    with HTTPServer(("127.0.0.1", 0), Quoting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            with closing(
+                EtcdSecretProvider(url, username="app", password=password, encryption_key=KEY)
+            ) as provider:
+                for call in (provider.list_secrets, lambda: provider.get_secret("k")):
+                    with pytest.raises(PermissionDeniedError) as caught:
+                        call()
+                    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+                    assert Quoting.token not in shown
+                    assert password == "denied" or json.dumps(password)[1:-1] not in shown
+        finally:
+            server.shutdown()
+            thread.join()

@@ -27,6 +27,8 @@ from strongroom_etcd.errors import (
     AGAIN,
     EXHAUSTED,
     LOGIN,
+    NO_LOGINS,
+    REFUSED_LOGIN,
     TYPE_NAME,
     UNAVAILABLE,
     ServerError,
@@ -118,7 +120,7 @@ class Client:
             if status == _OK:
                 return connection
             connection.close()
-            raise _refusal(status, whole, self._endpoints[self._at])
+            raise self._refusal(status, whole)
 
         connection = self._until_answered("watch", begin, deadline)
         return connection, connection.chunks(Deadline(None))
@@ -191,7 +193,7 @@ class Client:
             else:
                 connection.close()
         if status != _OK:
-            raise _refusal(status, body, self._endpoints[self._at])
+            raise self._refusal(status, body)
         return _parsed(body)
 
     def _take(self, deadline: Deadline) -> HTTPConnection:
@@ -251,10 +253,10 @@ class Client:
             connection.close()
         if status == _OK:
             return str(_parsed(answer).get("token", ""))
-        error = _refusal(status, answer, self._endpoints[self._at])
-        if error.says("authentication is not enabled"):
+        error = self._refusal(status, answer, username, password)
+        if error.says(NO_LOGINS):
             return ""  # then everybody may do everything
-        if error.says("authentication failed"):
+        if error.says(REFUSED_LOGIN):
             name, word = newest(self._given)
             if name is not None and (name, word or "") != (username, password):
                 self._login = (name, word)
@@ -265,6 +267,11 @@ class Client:
                 hint="look at username and password",
             )
         raise error
+
+    def _refusal(self, status: int, body: bytes, *sent: str) -> ServerError:
+        """Return what a member, or a proxy before it, refused; it may quote the log-in or the token."""
+        known = [*sent, self._login[1], self._token]
+        return _refusal(status, body, self._endpoints[self._at], [one for one in known if one])
 
     def close(self) -> None:
         """Close the connections that are free."""
@@ -332,7 +339,7 @@ def _is_sound(answer: Any) -> bool:
     )
 
 
-def _refusal(status: int, body: bytes, member: str) -> ServerError:
+def _refusal(status: int, body: bytes, member: str, hidden: Sequence[str]) -> ServerError:
     try:
         fields = json.loads(body)
     except ValueError:
@@ -343,4 +350,4 @@ def _refusal(status: int, body: bytes, member: str) -> ServerError:
     if not isinstance(fields, dict) or not isinstance(code, int):
         what = "there is no gateway" if status == _NOT_FOUND else "what answers is not etcd's gateway"
         return ServerError(_CODES.get(status, 0), f"{member}: {what} (HTTP {status})")
-    return ServerError(code, str(fields.get("message") or fields.get("error") or ""))
+    return ServerError(code, str(fields.get("message") or fields.get("error") or ""), hidden)

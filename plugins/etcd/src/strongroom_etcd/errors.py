@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from strongroom.clients import redact_message
@@ -14,8 +15,9 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
+from strongroom.rotation import redact
 
-__all__ = ["AGAIN", "DENIED", "LOGIN", "TYPE_NAME", "ServerError", "translate"]
+__all__ = ["AGAIN", "DENIED", "LOGIN", "NO_LOGINS", "REFUSED_LOGIN", "TYPE_NAME", "ServerError", "translate"]
 
 TYPE_NAME: Final = "etcd"
 
@@ -28,6 +30,8 @@ LOGIN: Final = (
     "user name is empty",
 )
 """A new log-in may help, where there is a user to log in."""
+NO_LOGINS: Final = "authentication is not enabled"
+REFUSED_LOGIN: Final = "authentication failed"
 AGAIN: Final = frozenset({1, 2, 4, 13, UNAVAILABLE})
 """Codes of gRPC by which a member says that it cannot answer now: another one, or a later call, may."""
 _TOO_LARGE: Final = ("request is too large", "too many operations", "larger than max")
@@ -49,31 +53,40 @@ _TABLE: Final[tuple[tuple[int | None, tuple[str, ...], type[StrongroomError], st
     ),
     (
         UNAUTHENTICATED,
-        (*LOGIN, "authentication failed"),
+        (*LOGIN, REFUSED_LOGIN),
         AuthenticationError,
         "look at username and password",
     ),
     (INVALID, (), ConfigurationError, "etcd 3.4 or newer is needed"),
 )
 """Code of gRPC, or words of the message; the first row that fits counts."""
+_KNOWN: Final = (NO_LOGINS, *_TOO_LARGE, *(one for _, words, _, _ in _TABLE for one in words))
 
 
 class ServerError(Exception):
     """What a member answered instead of a result.
 
-    Attributes:
+    Args:
         code: gRPC's code, 0 where there was none.
-        said: Its words, shortened.
+        said: Its words.
+        hidden: What was sent of a log-in, which a proxy in between may quote and no text may show.
+
+    Attributes:
+        code: gRPC's code.
+        said: Its words, shortened, without `hidden`.
     """
 
-    def __init__(self, code: int, said: str) -> None:
+    def __init__(self, code: int, said: str, hidden: Iterable[str] = ()) -> None:
         self.code = code
-        self.said = redact_message(said)
+        # Looked for before anything is masked: a short password may be a part of the words that count.
+        self._heard = frozenset(one for one in _KNOWN if one in said)
+        shown = redact_message(redact(hidden, said, shown=len(said)))
+        self.said = shown or ("(its words hold a credential and are left out)" if said else "")
         super().__init__(self.said)
 
     def says(self, *words: str) -> bool:
-        """Tell whether the message has one of `words`."""
-        return any(one in self.said for one in words)
+        """Tell whether the message has one of `words`, of those that this module knows."""
+        return not self._heard.isdisjoint(words)
 
 
 def translate(error: ServerError, doing: str) -> StrongroomError:

@@ -1,0 +1,442 @@
+"""What is told of a server that refuses, quotes what it was sent, or answers rubbish holds no value and no credential.
+
+A stranger on loopback takes the place of each backend's server. It quotes the request, with its headers, in a
+refusal in the form that the client knows, in a page of HTML, in text that is no answer at all; or it gives a
+value where another shape belongs. All that an error carries is looked through: message, `repr`, attributes,
+notes, causes, contexts, the printed traceback; then what the loggers of strongroom got at DEBUG.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import logging
+import re
+import socket
+import struct
+import threading
+import traceback
+import urllib.parse
+
+import pytest
+from strongroom import Lease
+from strongroom.errors import StrongroomError
+
+TOKEN = "hvs.canaryTokenOfThisTest0000001"
+ACCESS = "canarySecretAccessKeyOfThisTest000000002"
+SESSION = "canarySessionTokenOfThisTest00003"
+PASSWORD = "canaryPasswordOfThisTest000004"
+VALUE = "canaryValueOfThisTest00000005"
+HELD = "canaryHeldByTheServer00000006"
+SECRETS = {
+    "token": TOKEN,
+    "secret access key": ACCESS,
+    "session token": SESSION,
+    "password": PASSWORD,
+    "value": VALUE,
+    "value of the server": HELD,
+}
+
+
+def forms(secret):
+    """Return the texts that give a secret away: itself, its beginning, and what it is on a wire."""
+    encoded = base64.b64encode(secret.encode()).decode()
+    return {secret, secret[:16], encoded, encoded[:16], urllib.parse.quote(secret, safe="")}
+
+
+def leaked(text):
+    return sorted(name for name, secret in SECRETS.items() if any(form in text for form in forms(secret)))
+
+
+def told(error, seen=()):
+    """Yield all that can be read of an error and of those behind it, by name."""
+    if error is None or error in seen:
+        return
+    kind = type(error).__name__
+    yield f"str of {kind}", str(error)
+    yield f"repr of {kind}", repr(error)
+    yield f"args of {kind}", repr(error.args)
+    yield f"attributes of {kind}", repr(vars(error))
+    yield f"notes of {kind}", repr(getattr(error, "__notes__", None))
+    for behind in (error.__cause__, error.__context__):
+        yield from told(behind, (*seen, error))
+    if not seen:
+        yield "traceback", "".join(traceback.format_exception(error))
+
+
+class Stranger:
+    """A server that answers each request with what `answer` makes of its bytes; HTTP requests are read whole."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.asked = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self):
+        with contextlib.suppress(OSError):  # the listener is shut at the end
+            while True:
+                threading.Thread(target=self._talk, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _talk(self, opened):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            stack.enter_context(opened)
+            while request := self._request(opened):
+                self.asked += 1
+                opened.sendall(self._answer(request))
+
+    def _request(self, opened):
+        request = opened.recv(65_536)
+        if re.match(rb"[A-Z]+ \S+ HTTP/1", request):
+            while b"\r\n\r\n" not in request and (more := opened.recv(65_536)):
+                request += more
+            head, _, body = request.partition(b"\r\n\r\n")
+            stated = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            while stated and len(body) < int(stated[1]) and (more := opened.recv(65_536)):
+                body += more
+            request = head + b"\r\n\r\n" + body
+        return request
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+def reply(status, body, kind):
+    body = body.encode()
+    return (
+        f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+
+
+def quoted(request):
+    """Return what a server quotes of a request: its line, its headers, its body, whatever it was sent."""
+    return f"I was asked {request.decode(errors='replace')}"
+
+
+def refusals(request):
+    """Return a refusal in each form of JSON that the clients know."""
+    words = quoted(request)
+    return json.dumps(
+        {
+            "errors": [words],
+            "__type": "ValidationException",
+            "message": words,
+            "Message": words,
+            "error": {"code": 400, "status": "INVALID_ARGUMENT", "message": words},
+            "code": 3,
+        }
+    )
+
+
+def xml(request):
+    words = quoted(request).replace("&", "&amp;").replace("<", "&lt;")
+    return (
+        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+        f"<Code>AccessDenied</Code><Message>{words}</Message></Error></ErrorResponse>"
+    )
+
+
+MISPLACED = json.dumps(
+    {
+        "data": {"data": [HELD], "metadata": HELD, "plaintext": f"{HELD}!", "ciphertext": 5, "keys": HELD},
+        "lease_id": [HELD],
+        "lease_duration": HELD,
+        "auth": HELD,
+        "Parameter": [HELD],
+        "Parameters": HELD,
+        "SecretString": [HELD],
+        "SecretValues": HELD,
+        "SecretList": HELD,
+        "payload": {"data": [HELD]},
+        "secrets": HELD,
+        "value": [HELD],
+        "id": HELD,
+        "kvs": HELD,
+        "responses": HELD,
+        "token": [HELD],
+        "header": HELD,
+    }
+)
+JSON, AMZ, XML, HTML = "application/json", "application/x-amz-json-1.1", "text/xml", "text/html"
+HTTP = {
+    "400 quoting": lambda request: reply(400, refusals(request), AMZ),
+    "403 quoting": lambda request: reply(403, refusals(request), JSON),
+    "404 quoting": lambda request: reply(404, refusals(request), JSON),
+    "500 quoting": lambda request: reply(500, refusals(request), JSON),
+    "403 of XML": lambda request: reply(403, xml(request), XML),
+    "502 of a proxy": lambda request: reply(502, f"<html>{quoted(request)}", HTML),
+    "200 of a portal": lambda request: reply(200, f"<html>{quoted(request)}", HTML),
+    "200 that is no JSON": lambda request: reply(200, f"{HELD}{quoted(request)}", JSON),
+    "values in other shapes": lambda request: reply(200, MISPLACED, JSON),
+    "no HTTP": lambda request: quoted(request).encode(),
+}
+REDIS = {
+    "error quoting": lambda request: f"-ERR {quoted(request)!r}\r\n".encode(),
+    "denied quoting": lambda request: f"-NOPERM {quoted(request)!r}\r\n".encode(),
+    "login quoting": lambda request: f"-WRONGPASS {quoted(request)!r}\r\n".encode(),
+    "text": lambda request: f"+{HELD}{quoted(request)!r}\r\n".encode(),
+    "rubbish": lambda request: quoted(request).encode(),
+}
+
+
+def postgres_error(request):
+    words = quoted(request.replace(b"\0", b" ")).encode()
+    fields = b"SFATAL\0VFATAL\0C28P01\0M" + words + b"\0D" + words + b"\0H" + words + b"\0\0"
+    return b"E" + struct.pack("!I", len(fields) + 4) + fields
+
+
+def postgres(message):
+    """Answer a start as a server without TLS that asks for the password in clear, then with `message`."""
+
+    def answer(request):
+        if request[4:8] == struct.pack("!I", 80877103) or request[4:8] == struct.pack("!I", 80877104):
+            return b"N"
+        if request[:1] != b"p":
+            return b"R" + struct.pack("!II", 8, 3)
+        return message(request)
+
+    return answer
+
+
+POSTGRES = {
+    "refusal quoting": postgres(postgres_error),
+    "refusal at once": postgres_error,
+    "rubbish": postgres(lambda request: quoted(request).encode()),
+}
+AWS = {
+    "region_name": "us-east-1",
+    "access_key_id": "AKIAOFTHISTEST000001",
+    "secret_access_key": ACCESS,
+    "session_token": SESSION,
+    "timeout": 1,
+}
+
+
+def lease():
+    now = dt.datetime.now(dt.UTC)
+    return Lease(f"database/creds/k/{HELD}", "k", {"password": VALUE}, now, now + dt.timedelta(60), True)
+
+
+def vault(port):
+    from strongroom_vault import VaultSecretProvider
+
+    yield VaultSecretProvider(f"http://127.0.0.1:{port}", TOKEN, timeout=1)
+    login = {"method": "userpass", "username": "u", "password": PASSWORD}
+    yield VaultSecretProvider(f"http://127.0.0.1:{port}", auth=login, kv_version=2, timeout=1)
+
+
+def vault_leases(port):
+    from strongroom_vault.leases import VaultLeaseProvider
+
+    yield VaultLeaseProvider(f"http://127.0.0.1:{port}", TOKEN, timeout=1)
+
+
+def vault_transit(port):
+    from strongroom_vault import VaultTransitEncryption
+
+    yield VaultTransitEncryption(f"http://127.0.0.1:{port}", "app", TOKEN, timeout=1)
+
+
+def aws(port):
+    from strongroom_aws import AWSParameterProvider, AWSRoleProvider, AWSSecretProvider
+
+    endpoint = f"http://127.0.0.1:{port}"
+    yield AWSSecretProvider(**AWS, endpoint_url=endpoint)
+    yield AWSParameterProvider(**AWS, endpoint_url=endpoint)
+    yield AWSRoleProvider(**AWS, endpoint_url=endpoint, roles={"k": "arn:aws:iam::123456789012:role/k"})
+
+
+def gcp(port):
+    from google.oauth2.credentials import Credentials
+    from strongroom_gcp import GCPSecretProvider
+
+    yield GCPSecretProvider(
+        "p",
+        transport="rest",
+        credentials=Credentials(token=TOKEN),
+        client_options={"api_endpoint": f"http://127.0.0.1:{port}"},
+        timeout=1,
+    )
+
+
+def etcd(port):
+    from strongroom_etcd import EtcdSecretProvider
+
+    made = {
+        "username": "u",
+        "password": PASSWORD,
+        "encryption_key": "a passphrase of this test",
+        "timeout": 1,
+    }
+    yield EtcdSecretProvider(f"http://127.0.0.1:{port}", **made)
+
+
+def postgresql(port):
+    from strongroom_postgresql import PostgreSQLSecretProvider
+
+    key = {"encryption_key": "a passphrase of this test", "timeout": 1}
+    yield PostgreSQLSecretProvider(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d?sslmode=disable", **key)
+
+
+def postgresql_rotator(port):
+    from strongroom_postgresql.rotator import PostgreSQLRotator
+
+    url = f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d?sslmode=disable"
+    yield PostgreSQLRotator(url, "app", timeout_seconds=1)
+
+
+def redis_store(port):
+    from strongroom_redis import RedisCacheStore
+
+    yield RedisCacheStore(f"redis://u:{PASSWORD}@127.0.0.1:{port}/0")
+
+
+def redis_rotator(port):
+    from strongroom_redis.rotator import RedisRotator
+
+    yield RedisRotator(f"redis://u:{PASSWORD}@127.0.0.1:{port}/0", "app", timeout_seconds=1)
+
+
+def http_rotator(port):
+    from strongroom.rotation.http import HttpRotator
+
+    yield HttpRotator(f"http://127.0.0.1:{port}/hook", PASSWORD, timeout_seconds=1)
+
+
+BACKENDS = {
+    "vault": (vault, HTTP),
+    "vault.leases": (vault_leases, HTTP),
+    "vault.transit": (vault_transit, HTTP),
+    "aws": (aws, HTTP),
+    "gcp": (gcp, HTTP),
+    "etcd": (etcd, HTTP),
+    "postgresql": (postgresql, POSTGRES),
+    "postgresql rotator": (postgresql_rotator, POSTGRES),
+    "redis store": (redis_store, REDIS),
+    "redis rotator": (redis_rotator, REDIS),
+    "http rotator": (http_rotator, HTTP),
+}
+TOKEN_OF_TRANSIT = "vault:v1:" + base64.b64encode(b"of another key").decode()
+CALLS = {
+    "get_secret": ["k"],
+    "get_secrets": [["k", "l"]],
+    "set_secret": ["k", VALUE],
+    "set_secrets": [{"k": VALUE, "l": VALUE}],
+    "set_secret_if": ["k", VALUE, "1"],
+    "stage_secret": ["k", VALUE],
+    "delete_secret": ["k"],
+    "list_secrets": [""],
+    "describe_secret": ["k"],
+    "list_versions": ["k"],
+    "get_secret_version": ["k", "1"],
+    "diagnose": [],
+    "issue_lease": ["k"],
+    "renew_lease": [lease()],
+    "revoke_lease": [lease()],
+    "encrypt": [VALUE],
+    "decrypt": [TOKEN_OF_TRANSIT],
+    "rewrap": [TOKEN_OF_TRANSIT],
+    "apply": ["k", f"old{VALUE}", VALUE],
+    "verify": ["k", VALUE],
+    "rollback": ["k", f"old{VALUE}", VALUE],
+    "get": ["name"],
+    "set": ["name", VALUE.encode(), 60],
+    "delete": ["name"],
+}
+
+RETRIED = {
+    "403 of XML",
+    "500 quoting",
+    "502 of a proxy",
+    "200 of a portal",
+    "200 that is no JSON",
+    "values in other shapes",
+    "no HTTP",
+}
+"""Answers after which a read is tried again until its time is over."""
+FEW = {"get_secret", "get_secrets", "set_secret", "issue_lease", "renew_lease", "encrypt", "decrypt", "apply"}
+TAKEN = {"text", "200 of a portal", "200 that is no JSON", "values in other shapes"}
+"""Answers that are some backend's success: a text of a cache, any 2xx of a webhook."""
+
+
+class Lines(logging.Handler):
+    """Keeps what the loggers of strongroom and of its distributions say."""
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.texts = []
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record):
+        if record.name.startswith("strongroom"):
+            self.texts.append(self.format(record))
+
+
+@pytest.fixture
+def lines():
+    handler, root = Lines(), logging.getLogger()
+    ours = [name for name in logging.root.manager.loggerDict if name.startswith("strongroom")]
+    before = {name: logging.getLogger(name).level for name in {"strongroom", *ours}}
+    root.addHandler(handler)
+    for name in before:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    yield handler.texts
+    root.removeHandler(handler)
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def walk(made, names):
+    """Call what a component has of `names`; return how many calls failed, and what was given away."""
+    failed, found = 0, []
+    if leaked(repr(made)):
+        found.append(("repr", type(made).__name__, leaked(repr(made))))
+    for name in names:
+        if not hasattr(made, name):
+            continue
+        words = CALLS[name]
+        try:
+            getattr(made, name)(*words)
+        except Exception as error:  # whatever it is, it must not give a secret away
+            failed += 1
+            found += [(name, where, leaked(text)) for where, text in told(error) if leaked(text)]
+            if not isinstance(error, (StrongroomError, TypeError)):
+                found.append((name, "is not an error of strongroom", [type(error).__name__]))
+    with contextlib.suppress(StrongroomError):
+        getattr(made, "close", lambda: None)()
+    return failed, found
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode"), [(name, mode) for name, (_, modes) in BACKENDS.items() for mode in modes]
+)
+def test_what_a_server_quotes_is_in_no_error_and_no_log(backend, mode, lines):
+    make, modes = BACKENDS[backend]
+    names = [name for name in CALLS if name in FEW or mode not in RETRIED]
+    with Stranger(modes[mode]) as server:
+        walks = [walk(made, names) for made in make(server.port)]
+        assert server.asked
+    assert [found for _, one in walks for found in one] == []
+    assert any(failed for failed, _ in walks) or mode in TAKEN
+    assert [line for line in lines if leaked(line)] == []
+
+
+def test_the_walk_finds_a_secret_wherever_an_error_has_it():
+    inner = ValueError(f"a {TOKEN}")
+    outer = StrongroomError("nothing")
+    outer.__context__ = inner
+    assert {where for where, text in told(outer) if leaked(text)} >= {"str of ValueError", "traceback"}
+    outer.__suppress_context__ = True
+    assert "str of ValueError" in {where for where, text in told(outer) if leaked(text)}
+    noted = StrongroomError("nothing")
+    noted.add_note(base64.b64encode(VALUE.encode()).decode())
+    assert [leaked(text) for _, text in told(noted) if leaked(text)] == [["value"], ["value"], ["value"]]
