@@ -61,8 +61,15 @@ class PgBouncer:
 
     def reload(self):
         """Have it read its files again, as far as it sees that they have changed."""
+        self._command("RELOAD")
+
+    def reconnect(self):
+        """Have it leave each connection to the server as it becomes free."""
+        self._command("RECONNECT")
+
+    def _command(self, word):
         with psycopg.connect(self.console, autocommit=True) as console:
-            psycopg.ClientCursor(console).execute("RELOAD")  # it takes simple queries alone
+            psycopg.ClientCursor(console).execute(word)  # it takes simple queries alone
 
     def logs_in(self, user, password):
         """Tell whether somebody gets through to the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -509,6 +510,40 @@ def test_a_pooler_whose_file_is_changed_too_lets_the_new_password_in(postgres, r
         assert logs_in(pooler, memory.get_secret(KEY))
         assert not logs_in(pooler, old)
     assert (memory.get_secret(KEY) in pooler.userlist.read_text()) == (kind == "clear")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("kind", ["clear", "verifier", "auth_query", "two roles", "login"])
+def test_a_client_that_logged_in_by_the_old_password_gets_a_new_connection(postgres, roles, bouncer, kind):
+    """A verifier lets nobody in: pgbouncer goes on with what it learnt as the last client logged in."""
+    verifier = roles.run("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'").fetchone()[0]
+    if kind == "auth_query":
+        pooler, options = bouncer({"postgres": postgres.password}, auth_query=True), {}
+    else:
+        pooler = bouncer(dict.fromkeys(ROLES, roles.first if kind == "clear" else verifier))
+        options = {"userlist": pooler.userlist, "pgbouncer": pooler.console}
+    if kind == "two roles":
+        options |= {"role_b": "app_b", "strategy": "alternating"}
+    if kind == "login":
+        # Without it `verify` is at the server; one at the pooler is the log-in that the open clients wait for.
+        options["login"] = [pooler.url("x", "y")]
+    rotator = PostgreSQLRotator(postgres.url(), "app", timeout_seconds=8, **options)
+    first = roles.pair if kind == "two roles" else roles.first
+    with contextlib.ExitStack() as stack:
+        before, after = (
+            stack.enter_context(psycopg.connect(pooler.url("app", roles.first), autocommit=True))
+            for _ in range(2)
+        )
+        memory, rotation = rotated(first, rotator)
+        rotation.rotate(KEY)
+        pooler.reconnect()
+        if kind in {"verifier", "auth_query"}:
+            with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+                before.execute("SELECT 1", prepare=False)
+        else:
+            before.execute("SELECT 1", prepare=False)
+        assert logs_in(pooler, memory.get_secret(KEY))
+        after.execute("SELECT 1", prepare=False)
 
 
 @pytest.mark.torture
