@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from strongroom import verify_audit_log
@@ -69,6 +70,12 @@ def test_a_log_without_its_beginning_is_not_whole(rotated):
     rotated.head.unlink()
     assert alone(rotated).reason == f"entries 1 to 12 are {MISSING}"
     assert summary(alone(rotated, first=13)) == (True, False, 2, None)
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda piece: [piece]])
+def test_one_earlier_piece_may_be_given_by_itself(rotated, form):
+    report = alone(rotated, earlier=form(rotated.pieces[-1]), first=9)
+    assert summary(report) == (True, True, 6, None)
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])

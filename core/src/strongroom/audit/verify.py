@@ -62,7 +62,7 @@ def verify_audit_log(
     *,
     key_file: str | os.PathLike[str] | None = None,
     expect_head: str | None = None,
-    earlier: Sequence[str | os.PathLike[str]] = (),
+    earlier: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     first: int = 1,
 ) -> AuditReport:
     """Verify the chain of an audit log, in time linear in its length.
@@ -72,8 +72,8 @@ def verify_audit_log(
         key: Its key; without it that of `key_file`, else of STRONGROOM_AUDIT_KEY, else `<path>.key`.
         key_file: The file that holds the key.
         expect_head: The `head` that an earlier report told: the chain must go through it.
-        earlier: The pieces that rotations have made of what was written before, the oldest first; those whose
-            names end with `.gz` are unpacked.
+        earlier: The piece that a rotation has made of what was written before, or several, the oldest first;
+            those whose names end with `.gz` are unpacked.
         first: The number of an entry that may be the first one: more than 1 where those before it were
             removed on purpose.
 
@@ -84,7 +84,8 @@ def verify_audit_log(
         ConfigurationError: There is no such log and no head of one, or no key.
         AuditError: The log cannot be read; that it is not there, though its head is, is in the report.
     """
-    pieces = [os.fspath(one) for one in earlier]
+    given = [earlier] if isinstance(earlier, str | os.PathLike) else earlier
+    pieces = [os.fspath(one) for one in given]
     found = verify_pieces(
         path, key, key_file=key_file, expect_head=expect_head, earlier=pieces, first=first, look=False
     )
