@@ -416,9 +416,14 @@ def walk(made, names):
     return failed, found
 
 
-@pytest.mark.parametrize(
-    ("backend", "mode"), [(name, mode) for name, (_, modes) in BACKENDS.items() for mode in modes]
-)
+def cases():
+    """Yield each backend with each answer; those that take seconds of retries are for `make torture`."""
+    for backend, (_, modes) in BACKENDS.items():
+        for mode in modes:
+            yield pytest.param(backend, mode, marks=[pytest.mark.torture] if mode in RETRIED else [])
+
+
+@pytest.mark.parametrize(("backend", "mode"), list(cases()))
 def test_what_a_server_quotes_is_in_no_error_and_no_log(backend, mode, lines):
     make, modes = BACKENDS[backend]
     names = [name for name in CALLS if name in FEW or mode not in RETRIED]
