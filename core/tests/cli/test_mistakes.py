@@ -254,3 +254,50 @@ def test_the_words_of_other_tools_are_no_commands_and_lead_to_one():
     assert set(_OTHER_WORDS) <= set(COMMANDS)
     assert not set(words) & set(COMMANDS)
     assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize(
+    "words", [["get", "zzz"], ["delete", "zzz"], ["history", "zzz"], ["rotate", "zzz"], ["edit", "zzz"]]
+)
+def test_without_a_spec_it_is_the_own_store_that_has_nothing(here, monkeypatch, tmp_path, words):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "elsewhere/.git").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "no strongroom.yaml here or above, so your own store was asked" in here(*words, expected=3).err
+
+
+@pytest.mark.parametrize("spec", [None, "version: 1\npipelines: {a: {provider: {type: memory}}}\n"])
+def test_an_export_of_nothing_says_why(here, monkeypatch, tmp_path, spec):
+    if spec is None:
+        (tmp_path / "elsewhere/.git").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        monkeypatch.setenv("HOME", str(tmp_path))
+    said = here("export", "--format", "env", spec=spec)
+    assert said.out == ""
+    assert ("no strongroom.yaml" if spec is None else "declares no secrets") in said.err
+
+
+def test_a_fresh_clone_is_told_once(here):
+    """However many secrets there are, the reason that they have in common is on the screen."""
+    many = "".join(f"  SECRET_{number}: {{key: a/{number}}}\n" for number in range(9))
+    error = here(
+        "run",
+        "--",
+        "true",
+        spec=GOOD.partition("secrets:\n")[0].replace("secrets.enc", "none.enc") + "secrets:\n" + many,
+        expected=3,
+    ).err
+    assert error.count("none.enc") == 1
+    assert error.count("missing: nothing is stored at") == 9
+
+
+def test_init_takes_env_files_alone(here, monkeypatch, tmp_path):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    Path("s.json").write_text('{"A": "b"}')
+    assert (
+        "run `strongroom init`, then `strongroom import s.json`"
+        in here("init", "--from", "s.json", expected=2).err
+    )
+    assert not Path("strongroom.yaml").exists()

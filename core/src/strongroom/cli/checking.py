@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from strongroom.cli import errors, output
 from strongroom.cli.child.environment import REFUSED, is_dangerous
 from strongroom.cli.moved import moved
-from strongroom.cli.selection import deprecations
+from strongroom.cli.selection import deprecations, nothing_declared
 from strongroom.cli.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
@@ -181,9 +181,7 @@ def _tell(
     elif offline and good:
         output.lines(["the spec is right"])
     elif not rows:
-        own = settings.plan().origin == "own"
-        nothing = "there is no strongroom.yaml here or above it, so no secret is declared"
-        settings.warn(nothing if own else "the spec declares no secrets")
+        settings.warn(nothing_declared(own=settings.plan().origin == "own"))
     else:
         output.table(
             ["name", "key", "status", "problem"],

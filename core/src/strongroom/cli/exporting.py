@@ -13,7 +13,7 @@ from strongroom.cli import output
 from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.export import FORMATS, as_env, variables
-from strongroom.cli.selection import read_all, select_secrets
+from strongroom.cli.selection import nothing_declared, read_all, select_secrets
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def export(
     with settings.registry() as registry:
         if prefix is None:
             chosen = select_secrets(registry.plan, group=group)
+            if not chosen:
+                own = registry.plan.origin == "own"
+                settings.warn(nothing_declared(own=own))
             refuse_dangerous(chosen)
             found = read_all(registry, chosen)
             values = {name: one.text for name, one in found.items() if one.text is not None}

@@ -135,7 +135,10 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
     from strongroom.errors import StrongroomError, show_key
     from strongroom.plugins import nearest
 
-    if error.reason != "absent" or error.hint is not None or error.key is None:
+    if error.reason != "absent" or error.key is None:
+        return error
+    # That a fresh clone has no store is said of a spec's, not of the user's own.
+    if error.hint is not None and (registry.plan.origin != "own" or not registry.absent_store(error.key)):
         return error
     declared = led_to(registry.plan, error.key)
     if declared is not None:  # a command for keys alone, or nothing is stored where the name leads
@@ -157,6 +160,8 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
             return error
     if close is not None:
         error.hint = f"did you mean {show_key(close)}?"
+    elif registry.plan.origin == "own":
+        error.hint = "there is no strongroom.yaml here or above, so your own store was asked"
     elif (store := registry.absent_store(error.key)) is not None:
         error.message += f": {store}"
         error.hint = "see where the spec leads: `strongroom explain` says it"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from strongroom.declarations.resolution import SecretSource
     from strongroom.spec.secret_plan import Declarations, SecretPlan
 
-__all__ = ["deprecations", "newly_undeclared", "read_all", "select_secrets"]
+__all__ = ["deprecations", "newly_undeclared", "nothing_declared", "read_all", "select_secrets"]
 
 
 def select_secrets(
@@ -94,6 +94,12 @@ def _line_to_add(source: SecretSource, name: str) -> str | None:
     return f"it is stored: {lines_to_add([name], source.plan.secrets)}"
 
 
+def nothing_declared(*, own: bool) -> str:
+    """Return what to say where no secret is declared; `own` where there is no spec either."""
+    nothing = "there is no strongroom.yaml here or above it, so no secret is declared"
+    return nothing if own else "the spec declares no secrets"
+
+
 def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, SecretPlan]) -> str | None:
     """Return, once, what to add to the spec for what was stored since the last `run`; None for nothing.
 
@@ -122,5 +128,12 @@ def deprecations(resolutions: Mapping[str, Resolution]) -> list[str]:
 
 
 def _summary(wrong: Iterable[Resolution], count: int) -> str:
+    wrong = list(wrong)
     problems = [f"{one.plan.name}: {one.problem}" for one in wrong]
-    return f"{len(problems)} of {count} declared secrets cannot be used: {'; '.join(problems)}"
+    # Where there is no store, as in a fresh clone, each has the same reason behind its own.
+    reasons = {str(one.problem).partition(": there is no ")[2] for one in wrong}
+    why = ""
+    if len(wrong) > 1 and len(reasons) == 1 and all(reasons):
+        why = f": there is no {reasons.pop()}"
+        problems = [problem.removesuffix(why) for problem in problems]
+    return f"{len(problems)} of {count} declared secrets cannot be used{why}: {'; '.join(problems)}"

@@ -26,6 +26,7 @@ def backup_command(settings: GlobalOptions, *, file: Path, overwrite: bool, all_
     from strongroom.pipeline.maintenance import operate, store_of
 
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         pipeline = registry.pipeline(registry.default_pipeline())
 
         def call() -> str | None:

@@ -27,6 +27,7 @@ def delete_command(settings: GlobalOptions, keys: Sequence[str]) -> int:
     """
     code, deleted = 0, []
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         for key in keys:
             registry.explain(key)  # refuses a bad key before any is deleted
         for key in dict.fromkeys(keys):

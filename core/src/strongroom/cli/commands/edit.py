@@ -86,7 +86,8 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
         absent = names.with_nearest(registry, error)
         if absent.reason == "absent":
             first = f"{typed(registry.plan, 'set', key)} stores a first value"
-            absent.hint = f"{absent.hint} {first}" if absent.hint else first
+            before = f"{absent.hint}{' ' if absent.hint.endswith('?') else '; '}" if absent.hint else ""
+            absent.hint = before + first
     raise absent
 
 

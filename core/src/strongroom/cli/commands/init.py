@@ -75,6 +75,11 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
     assignments = {}
     if source is not None:
+        if Path(source).suffix.lower() in {".json", ".yaml", ".yml", ".toml", ".ini", ".properties", ".xml"}:
+            raise UsageError(
+                f"{source} does not end as a .env file does, and --from reads nothing else",
+                hint=f"run `strongroom init`, then `strongroom import {source}`",
+            )
         assignments = read_dotenv(Path(source), settings.warn, left_out=why_dangerous, variables=True)
     values = expanded(assignments)
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}

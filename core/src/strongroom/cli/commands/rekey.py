@@ -51,6 +51,7 @@ def rekey_command(
     if values and everything:
         raise UsageError("--values and --all are two things", hint="--all writes values as well")
     with settings.registry() as registry, progress("rekeying") as advance:
+        settings.tell_own_store(registry.plan)
         pipeline = registry.pipeline(registry.default_pipeline())
         if everything:
             _rekey_all(settings, pipeline, new_key_file, advance, all_tenants=all_tenants)

@@ -34,6 +34,7 @@ def restore_command(settings: GlobalOptions, *, file: Path, key_file: Path | Non
     from strongroom.pipeline.maintenance import operate, store_of
 
     with settings.registry() as registry:
+        settings.tell_own_store(registry.plan)
         pipeline = registry.pipeline(registry.default_pipeline())
 
         def call() -> str | None:
