@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from strongroom.masking import MARK, Masker
-from strongroom.masking.dumps import dumped_at_end
+from strongroom.masking.dumps import characters_at, dumped_at_end
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LETTERS_AND_SIGNS = LETTERS * 3 + "!#$%&/()=?+-_.:;, \\'\""
@@ -106,3 +106,20 @@ def test_the_lines_of_a_dump_are_held_and_no_others(text, held):
 def test_no_more_of_a_dump_is_held_than_is_needed():
     text = b"".join(b"%08x: 6b33 4a78 6b33 4a78  k3Jxk3Jx\n" % (8 * line) for line in range(1000))
     assert 2000 <= dumped_at_end(text, 2000) < 2100
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 200])
+def test_a_table_of_a_values_first_digits_is_looked_through_few_times(rows, monkeypatch):
+    value = "000k3Jx9qLw2Z7mNc4Rv8pTb6YdF1sGh"
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return characters_at(*arguments)
+
+    monkeypatch.setattr("strongroom.masking.apart.characters_at", counted)
+    table = (b"   0" * 16 + b"\n") * rows
+    shown = table + dumped("od -An -c", b"0" * 13 + value.encode())
+    masked = Masker([value]).mask(shown)
+    assert masked == table + b"   0" * 13 + b"   " + MARK + b"\n"
+    assert len(calls) <= len(shown) / (4 * len(value)) + 4

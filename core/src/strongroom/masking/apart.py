@@ -9,12 +9,22 @@ from strongroom.masking.alignment import extend_left, extend_right
 from strongroom.masking.dumps import characters_at
 from strongroom.masking.looks import shown, width
 
-__all__ = ["OF_CELLS", "SEPARATORS", "Spread", "followed_apart", "followed_in_cells", "spreads"]
+__all__ = [
+    "OF_CELLS",
+    "SEPARATORS",
+    "Spread",
+    "cells_reach",
+    "followed_apart",
+    "followed_in_cells",
+    "spreads",
+]
 
 SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n")
 OF_CELLS = b"   "
 """Stands between two characters in a dump without addresses, as `od -An -c` prints it."""
 _LONGEST_ROW = 16
+_CELL = 4
+_FOLLOWED = 6  # characters in cells, so that a table of zeros is not followed from each
 _MOST_DUMPED = 4096
 _SHOWN = 3
 """So many characters, with a separator behind each, are looked for."""
@@ -92,21 +102,27 @@ def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple
     return begin, end, count
 
 
+def cells_reach(raw: bytes) -> int:
+    """Return behind how many bytes of a dump its cells are to be looked through again for `raw`."""
+    return min(len(raw), _MOST_DUMPED) * _CELL
+
+
 def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
     """Return what `followed_apart` does where the characters are cells of a dump, in rows."""
     offset = spread.offset
-    view = characters_at(data, start, min(len(raw), _MOST_DUMPED) + _LONGEST_ROW)
+    view = characters_at(data, start, 2 * min(len(raw), _MOST_DUMPED) + _LONGEST_ROW)
     if view is None:
         return start, start, 0
     found = (0, 0, 0)
-    at = view.data.find(raw[offset : offset + _SHOWN])
+    needle = raw[offset : offset + _FOLLOWED]
+    at = view.data.find(needle)
     while at >= 0:
         stop, last = extend_right(view.data, at, raw, offset)
         begin, first = extend_left(view.data, at, raw, offset)
         count = sum(byte & 0xC0 != 0x80 for byte in raw[first:last])  # noqa: PLR2004  # not within a character
         if count > found[2]:
             found = (*view.origin(begin, stop), count)
-        at = view.data.find(raw[offset : offset + _SHOWN], at + 1)
+        at = view.data.find(needle, at + 1)
     return found
 
 

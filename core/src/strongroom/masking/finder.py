@@ -22,7 +22,7 @@ from strongroom.masking.anchors import (
     is_generated,
     letters,
 )
-from strongroom.masking.apart import OF_CELLS, Spread, followed_apart, followed_in_cells, spreads
+from strongroom.masking.apart import OF_CELLS, Spread, cells_reach, followed_apart, followed_in_cells, spreads
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.encodings import forms
 from strongroom.masking.limits import ENOUGH, MIN_CHARACTERS
@@ -107,6 +107,15 @@ class _Window(NamedTuple):
 class _Apart(NamedTuple):
     value: _Value
     spread: Spread
+
+    def is_through(self, start: int, through: dict[_Apart, int]) -> bool:
+        """Tell whether what starts there was looked through with an earlier one, as in a table of zeros."""
+        if self.spread.separator is not OF_CELLS:
+            return False
+        if start < through.get(self, 0):
+            return True
+        through[self] = start + cells_reach(self.value.raw)
+        return False
 
     def find(self, data: bytes, start: int, _stop: int) -> Found | None:
         raw = self.value.raw
@@ -248,6 +257,7 @@ class Finder:
         findings: list[Found] = []
         words: list[Found] = []
         done: dict[_Value, tuple[int, int]] = {}
+        through: dict[_Apart, int] = {}
         for automaton in self._automata():
             targets = automaton.targets
             for which, start, stop in automaton.matches(data):
@@ -261,7 +271,9 @@ class Finder:
                         continue
                     value = target.value
                     last = done.get(value)
-                    if last is not None and last[0] <= start and stop <= last[1]:
+                    if (last is not None and last[0] <= start and stop <= last[1]) or (
+                        isinstance(target, _Apart) and target.is_through(start, through)
+                    ):
                         continue
                     met = target.find(data, start, stop)
                     if met is not None:
