@@ -116,6 +116,6 @@ def test_a_level_that_cannot_be_told_is_named_and_the_write_is_done(folder, monk
         for value in ("written", "again"):
             registry.set_secret("a/db", value)
         assert registry.get_secret("a/db") == "again"
-    (warning,) = [one.getMessage() for one in caplog.records if "not told" in one.getMessage()]
-    assert "cache of cached was not told" in warning
+    (warning,) = [one.getMessage() for one in caplog.records if "not be cleared" in one.getMessage()]
+    assert "cache of cached could not be cleared" in warning
     assert "CACHE_KEY" in warning
