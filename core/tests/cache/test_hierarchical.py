@@ -196,7 +196,7 @@ class TestSecrecy:
         (name, there), (other, _) = store._data.items()
         store._data[other] = there
         assert host().get_or_fetch("other", backend) == "another"
-        assert "rubbish" in caplog.text
+        assert "an unreadable entry" in caplog.text
         assert name not in store._data or host().get_or_fetch("key", backend) == "value"
 
     def test_another_key_finds_nothing(self, store, backend, host):
@@ -575,7 +575,7 @@ def test_a_cipher_that_is_down_costs_a_fetch_and_no_entry(store, backend, clock,
     assert many == {"key": "value"}
     assert cache.stats().errors
     assert "BackendUnavailableError" in caplog.text
-    assert "rubbish" not in caplog.text
+    assert "an unreadable entry" not in caplog.text
     cipher.down = None
     clock.pass_by(5)
     cache.get_or_fetch("key", backend)
@@ -658,7 +658,7 @@ class TestAStoreThatFails:
         (name,) = store._data
         store._data[name] = (rubbish, float("inf"))
         assert host().get_or_fetch("key", backend) == "value"
-        assert "rubbish" in caplog.text
+        assert "an unreadable entry" in caplog.text
         assert store._data[name][0] != rubbish
         assert len(backend.calls) == 2
 

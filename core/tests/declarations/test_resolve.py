@@ -169,7 +169,9 @@ secrets:
     assert "5:32: secrets.A.key: not for a secret that is composed: its parts have their own" in lines
     assert "7:16: secrets.C.compose: no secret 'PASSWORT' is declared; did you mean 'PASSWORD'?" in lines
     for place in ("8:16: secrets.D", "9:16: secrets.E", "10:16: secrets.F", "11:16: secrets.G"):
-        assert any(line.startswith(f"{place}.compose: no ") for line in lines)
+        assert any(
+            line.startswith((f"{place}.compose: no ", f"{place}.compose: not a template ")) for line in lines
+        )
     for member in ("default", "field", "rotate_days", "generate"):
         assert any(f"secrets.G.{member}: not for" in line for line in lines)
 
