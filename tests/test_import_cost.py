@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import warm_command
 
-MOST_PLAIN, MOST_RICH, MOST_RUN = (111, 48_000, 14, 1), (172, 65_000, 25, 4), (203, 80_000, 28, 8)
+MOST_PLAIN, MOST_RICH, MOST_RUN = (104, 36_000, 11, 1), (172, 65_000, 25, 4), (203, 80_000, 28, 8)
 """Modules, calls of Python's and C's functions, texts and patterns that are compiled: what was counted, with little
 to spare for modules, and more for calls, of which an import makes some for each folder that is looked through."""
 HEAVY = {
@@ -169,6 +169,22 @@ def test_a_remembered_spec_costs_little_to_start_with(spec, warm_strongroom, tex
     assert calls <= most[1]
     assert texts <= most[2]
     assert patterns <= most[3]
+
+
+def test_a_plain_read_of_the_file_store_makes_no_path_an_object(spec, warm_strongroom):
+    """`pathlib` brings `urllib` and `ipaddress`; an option that a variable holds is still a path."""
+    text = "version: 1\npipelines: {a: {provider: {type: file, file_path: ./s.enc, key_file: %s}}}\n"
+    code = "from strongroom.cli import main; assert main(['get', 'value']) == 0"
+    for key_file, pathlib in (("k/../a.key", False), ('"${env:KEY_FILE:-a.key}"', True)):
+        spec.write_text(text % key_file)
+        spec.chmod(0o644)
+        warm_command.run([warm_strongroom, "set", "value"], check=True, input="value-of-it")
+        for _ in range(2):
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            assert done.stdout.strip() == "value-of-it"
+        modules = work_of(code)[-1]
+        assert ("pathlib" in modules) is pathlib
+        assert "strongroom_file.store.session" in modules
 
 
 REMOTE = """\

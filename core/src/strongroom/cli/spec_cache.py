@@ -116,13 +116,14 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     if recalled is None or pipeline is None:
         return None
     recalled.closed()
-    from strongroom.spec.recalling import Options, folder_of
+    from strongroom.spec.recalling import Options
 
     try:
-        options = Options(recalled, folder_of(recalled.spec.path), _not_here)
-        options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
         component = pipeline["provider"]
-        made = _made(component["factory"], options.prepare(component, _not_here))
+        factory = _factory(component["factory"])
+        options = Options(recalled, _not_here, text_paths=getattr(factory, "takes_text_paths", False))
+        options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
+        made = factory(**options.prepare(component, _not_here)) if factory is not None else None
     except _NOT_SO:
         return None  # a variable that is not set, or holds what its option does not take: the whole way tells
     if made is None or hasattr(made, "issue_lease"):  # leases are kept by a registry, and noted down
@@ -134,17 +135,18 @@ def _own_store() -> CachedSpec | None:
     from strongroom.spec.locate import OWN_PIPELINE, OWN_PROVIDER, own_store
 
     store, key = own_store()
-    made = _made(OWN_PROVIDER, {"file_path": store, "key_file": key})
-    return CachedSpec(made, OWN_PIPELINE, None) if made is not None else None
+    factory = _factory(OWN_PROVIDER)
+    if factory is None:
+        return None
+    return CachedSpec(factory(file_path=store, key_file=key), OWN_PIPELINE, None)
 
 
-def _made(factory: str, options: Mapping[str, Any]) -> Any:
-    module, _, attribute = factory.partition(":")
+def _factory(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     try:
-        made = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):  # the program has changed: the whole way tells what is wrong
         return None
-    return made(**options)
 
 
 def _plain(data: Mapping[str, Any], only: str | None) -> Mapping[str, Any] | None:

@@ -10,8 +10,7 @@ import contextlib
 import os
 import stat
 import warnings
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -21,8 +20,13 @@ from strongroom.errors import (
     ReadOnlyError,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = [
     "MAX_BYTES",
+    "NEXT",
+    "NEXT_FOR_ALL",
     "KeyFileWarning",
     "keep_old",
     "link_target",
@@ -38,6 +42,9 @@ __all__ = [
 
 MAX_BYTES: Final = 4096
 """A longer file holds no key."""
+NEXT: Final = ".next"
+NEXT_FOR_ALL: Final = ".next-all"
+"""What is added to the name of a key file for those that wait to take its place."""
 _MODE: Final = 0o600
 
 
@@ -116,12 +123,12 @@ def _others(status: os.stat_result) -> str | None:
 
 def next_key_file(path: Path) -> Path:
     """Return where a rekey keeps the key that will take the place of the one in `path`."""
-    return path.with_name(f"{path.name}.next")
+    return path.with_name(f"{path.name}{NEXT}")
 
 
 def next_for_all(path: Path) -> Path:
     """Return where a rekey of all that uses `path` keeps the next key, until everything is under it."""
-    return path.with_name(f"{path.name}.next-all")
+    return path.with_name(f"{path.name}{NEXT_FOR_ALL}")
 
 
 def old_key_file(path: Path, key_id: str) -> Path:
@@ -131,6 +138,8 @@ def old_key_file(path: Path, key_id: str) -> Path:
 
 def link_target(path: Path) -> Path | None:
     """Return where a symbolic link leads; None where `path` is not one."""
+    from pathlib import Path  # not for who reads a key
+
     return Path(os.path.realpath(path)) if path.is_symlink() else None
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, StrongroomError
-from strongroom.paths.user_home import expanded
+from strongroom.paths import plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
     from strongroom.spec.records import Recalled
@@ -35,13 +35,13 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
     from strongroom.spec.plan import Plan, RoutePlan
 
     data, spec = recalled.data, recalled.spec
-    source, folder = str(Path(spec.path)), folder_of(spec.path)
-    options = Options(recalled, folder, load)
+    source = plain_path(spec.path)
+    options = Options(recalled, load)
     try:
         closed = recalled.closed()
         plan = Plan(
             source=source,
-            folder=folder,
+            folder=options.folder,
             profile=recalled.profile,
             pipelines={one["name"]: _pipeline(one, source, options) for one in data["pipelines"]},
             default=data["default"],
@@ -69,6 +69,8 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
 def folder_of(path: str) -> Path:
     """Return what paths in the spec at `path` are relative to."""
     # As `strongroom.spec.source` has it, whose module brings YAML.
+    from pathlib import Path
+
     where = Path(path)
     return where.resolve().parent if where.is_symlink() else where.absolute().parent
 
@@ -77,7 +79,7 @@ def declared(recalled: Recalled) -> dict[str, SecretPlan]:
     """Return what a record declares, by name."""
     from strongroom.spec.secret_plan import Position, SecretPlan
 
-    source = str(Path(recalled.spec.path))
+    source = plain_path(recalled.spec.path)
     placeholders = tuple(map(recalled.slice, recalled.data["placeholders"]))
     secrets: dict[str, SecretPlan] = {}
     for record in recalled.data["secrets"]:
@@ -134,7 +136,7 @@ def _component(record: dict[str, Any], source: str, options: Options) -> Compone
         prepare=partial(options.prepare, record),
         reads=tuple(record["reads"]),
         environment=tuple(record["environment"]),
-        key_files=tuple([options.folder / expanded(name) for name in record["key_files"]]),
+        key_files=tuple([options.placed(name) for name in record["key_files"]]),
         public=frozenset(record["public"]),
         address=_decides(record),
         parts=frozenset(record["parts"]),
@@ -157,14 +159,25 @@ class Options:
 
     Args:
         recalled: The record.
-        folder: What paths are relative to.
         load: Loads the plan on the whole way: there is said what does not fit.
+        text_paths: Give the paths of options as text, to a factory that takes them so: `pathlib` takes long.
     """
 
-    def __init__(self, recalled: Recalled, folder: Path, load: Callable[[], Plan]) -> None:
-        self.folder = folder
+    def __init__(self, recalled: Recalled, load: Callable[[], Plan], *, text_paths: bool = False) -> None:
         self._recalled = recalled
         self._load = load
+        self._text_paths = text_paths
+
+    @cached_property
+    def folder(self) -> Path:
+        """What paths in the spec are relative to."""
+        return folder_of(self._recalled.spec.path)
+
+    def placed(self, name: str | os.PathLike[str]) -> Path:
+        """Return the path that `name` in the spec is, with the user's folder in place of `~`."""
+        from strongroom.paths.user_home import expanded
+
+        return self.folder / expanded(name)
 
     def prepare(self, record: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
         """Return the arguments of a component's factory."""
@@ -208,7 +221,7 @@ class Options:
         if kind == "text":
             return self._recalled.slice(value)
         if kind == "path":
-            return Path(value)
+            return value if self._text_paths else _as_path(value)
         if kind == "list":
             return [self._value(one, read_secret) for one in value]
         if kind == "tuple":
@@ -236,13 +249,19 @@ class Options:
         raise _unfit()[0]
 
     def _placed(self, value: Any) -> Any:
-        if isinstance(value, Path):
+        if isinstance(value, os.PathLike):
             try:
-                return Path(os.path.normpath(self.folder / expanded(value)))
+                return _as_path(os.path.normpath(self.placed(value)))
             except ConfigurationError:  # a `~` of a user without a home
                 pass
             raise _unfit()[0]
         return value
+
+
+def _as_path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
 
 
 def _unfit() -> tuple[type[ValueError], ...]:

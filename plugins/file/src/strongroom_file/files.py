@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.errors import (
     BackendUnavailableError,
@@ -17,6 +17,9 @@ from strongroom.errors import (
 )
 
 from strongroom_file.integrity import TYPE_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "MODE",
@@ -57,11 +60,11 @@ _NETWORK = frozenset(
         "smbfs",
     ]
 )
-_MOUNTS = Path("/proc/self/mountinfo")
+_MOUNTS = "/proc/self/mountinfo"
 
 
 @contextmanager
-def translated_os(path: Path, doing: str) -> Iterator[None]:
+def translated_os(path: str | os.PathLike[str], doing: str) -> Iterator[None]:
     """Raise our errors for the operating system's."""
     try:
         yield
@@ -71,7 +74,7 @@ def translated_os(path: Path, doing: str) -> Iterator[None]:
         raise _os_error(error, path, doing) from error
 
 
-def _os_error(error: OSError, path: Path, doing: str) -> StrongroomError:
+def _os_error(error: OSError, path: str | os.PathLike[str], doing: str) -> StrongroomError:
     import errno
 
     if error.errno == errno.EROFS:
@@ -79,7 +82,7 @@ def _os_error(error: OSError, path: Path, doing: str) -> StrongroomError:
     return BackendUnavailableError(f"cannot {doing} {path}: {error.strerror}", provider=TYPE_NAME)
 
 
-def check_store(path: Path) -> os.stat_result | None:
+def check_store(path: str | os.PathLike[str]) -> os.stat_result | None:
     """Return the status of a store that may be opened, or None where there is no file.
 
     Raises:
@@ -88,18 +91,18 @@ def check_store(path: Path) -> os.stat_result | None:
     status = check_file(path)
     if status is not None:
         for side in SIDE_FILES:
-            check_file(Path(f"{path}{side}"))
+            check_file(f"{os.fspath(path)}{side}")
     return status
 
 
-def check_file(path: Path) -> os.stat_result | None:
+def check_file(path: str | os.PathLike[str]) -> os.stat_result | None:
     """Return the status of a plain file of this user or root, or None where there is nothing.
 
     Raises:
         ConfigurationError: It is a link, a folder, a pipe or a device, or belongs to another user.
     """
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
@@ -115,11 +118,11 @@ def check_file(path: Path) -> os.stat_result | None:
     return status
 
 
-def _refused(path: Path, why: str, hint: str) -> ConfigurationError:
+def _refused(path: str | os.PathLike[str], why: str, hint: str) -> ConfigurationError:
     return ConfigurationError(f"{path} {why}", provider=TYPE_NAME, hint=hint)
 
 
-def check_local(path: Path, device: int) -> None:
+def check_local(path: str | os.PathLike[str], device: int) -> None:
     """Refuse a store on a network file system, as far as Linux tells.
 
     Raises:
@@ -137,16 +140,19 @@ def check_local(path: Path, device: int) -> None:
 def _file_system(device: int) -> str | None:
     wanted = f"{os.major(device)}:{os.minor(device)}"
     with suppress(OSError):
-        for line in _MOUNTS.read_text("utf-8", "surrogateescape").splitlines():
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123  # stays text
+            lines = file.read().splitlines()
+        for line in lines:
             fields = line.split(" ")
             if len(fields) > 2 and fields[2] == wanted and "-" in fields:  # noqa: PLR2004  # proc(5): major:minor
                 return fields[fields.index("-") + 1]
     return None
 
 
-def is_writable(path: Path) -> bool:
+def is_writable(path: str | os.PathLike[str]) -> bool:
     """Tell whether the file and its folder, which takes SQLite's other files, may be written."""
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+    folder = os.path.dirname(path) or "."  # noqa: PTH120  # stays text
+    return os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -164,7 +170,7 @@ def move_aside(path: Path, aside: Path) -> None:
     """Give a database another name, and first what SQLite keeps beside it."""
     for side in SIDE_FILES:
         with suppress(FileNotFoundError):
-            Path(f"{path}{side}").rename(f"{aside}{side}")
+            path.with_name(f"{path.name}{side}").rename(f"{aside}{side}")
     path.rename(aside)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.encryption.keyfiles import old_key_file
 from strongroom.errors import DecryptionError, TamperedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["TYPE_NAME", "StaleSessionError", "name_file", "tampered", "wrong_key"]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from strongroom.encryption.keyfiles import (
     MAX_BYTES,
+    NEXT,
+    NEXT_FOR_ALL,
     next_for_all,
     next_key_file,
     place,
@@ -17,9 +20,13 @@ from strongroom.encryption.keyfiles import (
 )
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
+from strongroom.paths import plain_path
 
 from strongroom_file.files import translated_os
 from strongroom_file.integrity import TYPE_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -74,9 +81,16 @@ class GivenKey(HoldsKey):
 class FileKey(HoldsKey):
     """A key in a file. While a rekey is on its way the next one lies beside it."""
 
-    def __init__(self, path: Path, older: Sequence[KeyMaterial] = ()) -> None:
-        self.path: Path = path
+    def __init__(self, path: str | os.PathLike[str], older: Sequence[KeyMaterial] = ()) -> None:
+        self._place = plain_path(path)
         self._older = tuple(older)
+
+    @cached_property
+    def path(self) -> Path:
+        """The key file."""
+        from pathlib import Path  # not for who reads a key
+
+        return Path(self._place)
 
     def candidates(self) -> list[KeyMaterial]:
         """Return the keys that may open the store, the likeliest first.
@@ -85,12 +99,12 @@ class FileKey(HoldsKey):
             ConfigurationError: There is no key file, or it holds no key.
         """
         # The next ones first: a rekey moves one to the key file's place, and it must not vanish in between.
-        waiting = [read_key_file(next_key_file(self.path)), read_key_file(next_for_all(self.path))]
-        found = [read_key_file(self.path), *waiting]
+        waiting = [read_key_file(self._place + NEXT), read_key_file(self._place + NEXT_FOR_ALL)]
+        found = [read_key_file(self._place), *waiting]
         known = [material for material in found if material is not None]
         if not known:
             raise ConfigurationError(
-                f"the key file {self.path} is missing, and the store cannot be read without it",
+                f"the key file {self._place} is missing, and the store cannot be read without it",
                 provider=TYPE_NAME,
                 hint="put the key file back; a new key would not open what is stored",
             )
@@ -109,7 +123,7 @@ class FileKey(HoldsKey):
 
     def opened_by(self, material: KeyMaterial) -> None:
         """Finish a rekey that was interrupted: the key that opened the store takes the key file's place."""
-        if read_key_file(next_key_file(self.path)) == material:
+        if read_key_file(self._place + NEXT) == material:
             self.replace(material)
 
     def replace(self, material: KeyMaterial) -> None:
@@ -164,7 +178,9 @@ def key_text(material: KeyMaterial) -> str:
 
 
 def key_source(
-    encryption_key: str | bytes | None, key_file: Path | None, older_keys: Iterable[str | bytes] = ()
+    encryption_key: str | bytes | None,
+    key_file: str | os.PathLike[str] | None,
+    older_keys: Iterable[str | bytes] = (),
 ) -> KeySource:
     """Choose the source of the key, without looking at any file; older ones open the store as well.
 
@@ -194,7 +210,7 @@ def key_source(
         raise
 
 
-def read_key_file(path: Path, *, older: bool = False) -> KeyMaterial | None:
+def read_key_file(path: str | os.PathLike[str], *, older: bool = False) -> KeyMaterial | None:
     """Return the key in a file, or None where there is no file; see `read_key` for `older`.
 
     Raises:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
 from strongroom.encryption.keyfiles import keep_old, refuse_link
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, read_key
@@ -19,6 +19,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value
 from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
+from strongroom.paths import plain_path
 from strongroom.providers import BaseProvider
 
 from strongroom_file.integrity import StaleSessionError, name_file
@@ -27,6 +28,8 @@ from strongroom_file.store import queries
 from strongroom_file.store.queries import not_found
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from strongroom.providers import Closeable, SecretChange, SecretMetadata, SecretVersion
 
     from strongroom_file.changes import ChangeWatcher
@@ -65,6 +68,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     """
 
     type_name = "file"
+    takes_text_paths: ClassVar[bool] = True
+    """Paths from a spec may be given as text: a read then needs no `pathlib`."""
 
     def __init__(
         self,
@@ -83,18 +88,23 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             )
         if not timeout > 0:
             raise ConfigurationError(f"timeout must be above 0, got {timeout}", provider=self.type_name)
-        self._path = Path(file_path)
-        self._address = os.path.abspath(self._path)  # noqa: PTH100  # `resolve` asks the disk, and follows links
-        where = Path(key_file) if key_file is not None else None
-        self._source = key_source(encryption_key, where, older_keys)
+        self._file_path = plain_path(file_path)
+        self._address = os.path.abspath(self._file_path)  # noqa: PTH100  # `resolve` asks the disk, and follows links
+        self._source = key_source(encryption_key, key_file, older_keys)
         self._max_versions = max_versions
         self._timeout = timeout
         self._clock = clock
         self._highest: Highest | None = None  # made with the first session, for its module takes time to load
         self._session: Session | None = None
         self._watcher: ChangeWatcher | None = None
-        self._opening = SingleEntryLock(f"the store {self._path}")
+        self._opening = SingleEntryLock(f"the store {self._file_path}")
         renew_after_fork(self, FileSecretProvider._after_fork, rest=FileSecretProvider._rest)
+
+    @cached_property
+    def _path(self) -> Path:
+        from pathlib import Path  # not for who only reads
+
+        return Path(self._file_path)
 
     def address(self) -> dict[str, str]:
         """Return what decides which secret is meant."""
@@ -309,7 +319,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             raise ConfigurationError("both new_key and new_key_file are given", provider=self.type_name)
         next_key = read_key(new_key) if new_key is not None else None
         if new_key_file is not None:
-            next_key = FileKey(Path(new_key_file)).create()
+            next_key = FileKey(new_key_file).create()
         if next_key is not None and next_key.kind == "fernet":
             return KeyMaterial("raw", next_key.secret)  # here the same, and with one text form
         return next_key
@@ -343,6 +353,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
 
         def attempt(session: Session) -> None:
             with forks_wait():
+                from pathlib import Path
+
                 from strongroom_file.maintenance.backup import backup
 
                 backup(session, Path(path), self._source, overwrite=overwrite)
@@ -375,6 +387,8 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         own = self._key_of_backup(key, key_file)
         try:
             with forks_wait():
+                from pathlib import Path
+
                 from strongroom_file.maintenance.backup import restore
 
                 restore(
@@ -398,7 +412,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         if key is not None and key_file is not None:
             raise ConfigurationError("both key and key_file are given", provider=self.type_name)
         if key_file is not None:
-            found = read_key_file(Path(key_file), older=True)
+            found = read_key_file(plain_path(key_file), older=True)
             if found is None:
                 raise ConfigurationError(f"there is no key file {key_file}", provider=self.type_name)
             return GivenKey(found)
@@ -426,7 +440,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             session.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {str(self._path)!r}>"
+        return f"<{type(self).__name__} {self._file_path!r}>"
 
     def _read(
         self, read: Callable[[Snapshot], Result], key: str | None, absent: Callable[[], Result]
@@ -488,7 +502,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                 if session is not None:
                     self._drop(session)
             except TamperedError as error:
-                name_file(error, f"the store {self._path}")
+                name_file(error, f"the store {self._file_path}")
                 raise
         raise self._unsteady()
 
@@ -502,7 +516,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
             from strongroom_file import files
 
             if self._session is None:
-                status = files.check_store(self._path)
+                status = files.check_store(self._file_path)
                 if status is None:
                     if self._highest is not None and self._highest.seen[0]:
                         raise TamperedError(
@@ -511,7 +525,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
                             hint="restore a backup",
                         )
                     return None
-                files.check_local(self._path, status.st_dev)
+                files.check_local(self._file_path, status.st_dev)
                 self._session = self._opened()
             return self._session
 
@@ -520,14 +534,14 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         from strongroom_file.store.session import Highest, Session
 
         highest = self._highest = self._highest or Highest()
-        session = Session(self._path, self._timeout, self._source, highest)
+        session = Session(self._file_path, self._timeout, self._source, highest)
         if session.format == FORMAT_VERSION or session.read_only:  # an older one can be read as it is
             return session
         from strongroom_file.maintenance.migrate import migrate
 
         with closing(session):
             migrate(session)
-        return Session(self._path, self._timeout, self._source, highest)
+        return Session(self._file_path, self._timeout, self._source, highest)
 
     def _reopened(self) -> Session | None:
         """Open the store as it is now, past what this process has known of it."""
@@ -573,7 +587,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         self._watcher = None  # its thread is the parent's
         if session is not None:
             never_collect(*session.connections())
-        self._opening = SingleEntryLock(f"the store {self._path}")
+        self._opening = SingleEntryLock(f"the store {self._file_path}")
 
 
 def _encoded(key: str, value: str) -> bytes:

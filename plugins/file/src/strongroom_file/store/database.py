@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 
 from strongroom.errors import ConfigurationError
 
@@ -40,7 +40,7 @@ _FIRST_STEPS = (
 )
 
 
-def connect(path: Path, timeout: float) -> sqlite3.Connection:
+def connect(path: str | os.PathLike[str], timeout: float) -> sqlite3.Connection:
     """Open an existing store for reading and writing; it never makes a file."""
     return _open(path, "mode=rw", timeout)
 
@@ -51,21 +51,34 @@ def use_log(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
-def connect_read_only(path: Path, timeout: float) -> sqlite3.Connection:
+def connect_read_only(path: str | os.PathLike[str], timeout: float) -> sqlite3.Connection:
     """Open a store that cannot be written, because of the file's permissions or its folder's."""
     try:
         connection = _open(path, "mode=ro", timeout)
     except sqlite3.OperationalError:
         # WAL needs its other files even for reading. Where nobody can make them nobody writes either, so the
         # file may be read as it lies; with a log beside it the file alone would be an older state.
-        log = Path(f"{path}-wal")
-        if log.exists() and log.stat().st_size:
+        if _size(f"{os.fspath(path)}-wal"):
             raise
         connection = _open(path, "mode=ro&immutable=1", timeout)
     return connection
 
 
-def copy_in_memory(path: Path, timeout: float) -> sqlite3.Connection:
+def _size(path: str) -> int:
+    """Return the bytes of a file, 0 where there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  # stays text
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Return the whole path; a whole one needs no current folder, which may be gone."""
+    place = os.fspath(path)
+    return place if os.path.isabs(place) else os.path.join(os.getcwd(), place)  # noqa: PTH109, PTH117, PTH118  # as above
+
+
+def copy_in_memory(path: str | os.PathLike[str], timeout: float) -> sqlite3.Connection:
     """Return a copy of a store, as it is now, for a disk on which SQLite has no room to open it.
 
     Readers share an index of the log in a file beside it. A connection that locks all others out keeps that
@@ -83,9 +96,11 @@ def copy_in_memory(path: Path, timeout: float) -> sqlite3.Connection:
     return copy
 
 
-def _open(path: Path, mode: str, timeout: float, *, alone: bool = False) -> sqlite3.Connection:
+def _open(
+    path: str | os.PathLike[str], mode: str, timeout: float, *, alone: bool = False
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{_in_uri(str(path.absolute()))}?{mode}",
+        f"file:{_in_uri(_absolute(path))}?{mode}",
         uri=True,
         timeout=timeout,
         isolation_level=None,
@@ -147,7 +162,7 @@ def format_of(connection: sqlite3.Connection | sqlite3.Cursor) -> int:
     return found
 
 
-def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+def check_schema(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> int:
     """Make sure that the file is a store of a format that this code knows, and nothing besides; return which.
 
     Raises:

@@ -7,8 +7,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.errors import ReadOnlyError
 from strongroom.parallel import SingleEntryLock, Take
@@ -23,6 +23,9 @@ from strongroom_file.store.btree import find, leaves
 from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
 from strongroom_file.store.root import Root
 from strongroom_file.store.row_cipher import Header, RowCipher, header_id, open_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ROW", "Highest", "Session", "Snapshot", "VerifiedState"]
 
@@ -139,15 +142,14 @@ class Session:
 
     def __init__(
         self,
-        path: Path,
+        path: str | os.PathLike[str],
         timeout: float,
         source: KeySource,
         highest: Highest,
         *,
         read_only: bool = False,
-        shown: Path | None = None,
+        shown: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.path = path
         self._shown = shown or path  # in errors: a copy under a temporary name is of another file
         self.timeout = timeout
         self.reading = SingleEntryLock(f"the store {path}")
@@ -156,7 +158,7 @@ class Session:
         self._highest = highest
         self._writer: sqlite3.Connection | None = None
         self.read_only = read_only or not files.is_writable(path)
-        self._place = str(path)
+        self._place = os.fspath(path)
         self._identity = _identity(self._place, self.read_only)
         self._looked = time.monotonic()
         opened = database.connect_read_only if self.read_only else database.connect
@@ -180,6 +182,13 @@ class Session:
         except BaseException:
             self.reader.close()
             raise
+
+    @cached_property
+    def path(self) -> Path:
+        """The file."""
+        from pathlib import Path  # not for who only reads
+
+        return Path(self._place)
 
     def _unlock(self, source: KeySource) -> tuple[Header, bytes, RowCipher]:
         row = self.reader.execute(SELECT["header"], (ROW,)).fetchone()
@@ -322,7 +331,7 @@ class Session:
     def require_writable(self) -> None:
         """Raise `ReadOnlyError` where the store was opened for reading only."""
         if self.read_only:
-            raise ReadOnlyError(f"{self.path} or its folder is read-only", provider=TYPE_NAME)
+            raise ReadOnlyError(f"{self._place} or its folder is read-only", provider=TYPE_NAME)
 
     def transaction(self, work: Callable[[Snapshot], tuple[VerifiedState, Iterable[str], Result]]) -> Result:
         """Change the store in one transaction, and commit. Writers of other processes are waited for.
@@ -356,7 +365,7 @@ class Session:
     def _write_cursor(self) -> sqlite3.Cursor:
         if self._writer is None:
             self.look()  # another file in the store's place is opened by another session
-            self._writer = database.connect(self.path, self.timeout)
+            self._writer = database.connect(self._place, self.timeout)
             self._writing_cursor = self._writer.cursor()
             self._synced = True
         return self._writing_cursor
