@@ -19,6 +19,7 @@ from strongroom.errors import (
     PermissionDeniedError,
     ReadOnlyError,
 )
+from strongroom.paths import plain_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "old_key_file",
     "others_may_read",
     "place",
+    "plain_path",
     "read_bytes",
     "refuse_link",
     "replace",

@@ -15,12 +15,12 @@ from strongroom.encryption.keyfiles import (
     next_for_all,
     next_key_file,
     place,
+    plain_path,
     read_bytes,
     replace,
 )
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, format_key, generate_key, read_key
 from strongroom.errors import ConfigurationError, ConflictError, StrongroomError
-from strongroom.paths import plain_path
 
 from strongroom_file.files import translated_os
 from strongroom_file.integrity import TYPE_NAME

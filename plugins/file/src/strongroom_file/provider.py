@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
-from strongroom.encryption.keyfiles import keep_old, refuse_link
+from strongroom.encryption.keyfiles import keep_old, plain_path, refuse_link
 from strongroom.encryption.keys import HoldsKey, KeyMaterial, read_key
 from strongroom.errors import (
     ConfigurationError,
@@ -19,7 +19,6 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value
 from strongroom.parallel import SingleEntryLock, Take, forks_wait, never_collect, renew_after_fork
-from strongroom.paths import plain_path
 from strongroom.providers import BaseProvider
 
 from strongroom_file.integrity import StaleSessionError, name_file
