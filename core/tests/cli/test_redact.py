@@ -91,3 +91,80 @@ def test_a_group_alone_and_the_form_for_github(redact):
         b"::add-mask::other-value-9",
         b"::add-mask::and its line 2",
     ]
+
+
+UNREADABLE = {
+    "a key that is not the right one": ("{type: encryption, key: another passphrase}", 6),
+    "no tenant": ("{type: tenant}", 4),
+}
+
+
+@pytest.mark.parametrize("which", UNREADABLE)
+@pytest.mark.parametrize("command", ["redact", "scan"])
+def test_what_cannot_be_read_is_not_passed_over(tmp_path, warm_strongroom, which, command):
+    """The value is there, and is neither masked nor found: nothing may look as if it had been."""
+    middleware, code = UNREADABLE[which]
+    (tmp_path / "strongroom.yaml").write_text(
+        "version: 1\n"
+        f'pipelines: {{app: {{provider: {{type: env, prefix: "T_"}}, middleware: [{middleware}]}}}}\n'
+        "secrets: {PASSWORD: {key: password}}\n"
+    )
+    (tmp_path / "file").write_text(VALUE)
+    words = [command] if command == "redact" else [command, str(tmp_path / "file")]
+    seen = warm_command.run(
+        [warm_strongroom, "--spec", str(tmp_path / "strongroom.yaml"), *words],
+        input=VALUE,
+        env={**os.environ, "T_PASSWORD": VALUE},
+    )
+    assert (seen.returncode, seen.stdout) == (code, "")
+    assert "error: " in seen.stderr
+
+
+RULES = {
+    "too short": "PASSWORD: {key: password, min_length: 40}",
+    "of another type": "PASSWORD: {key: password, type: integer}",
+    "no JSON": "PASSWORD: {key: password, field: user}",
+    "a part of what is composed": (
+        'PASSWORD: {key: password, pattern: "[0-9]+", groups: [other]}\n'
+        '  URL: {compose: "x://{{ PASSWORD }}", groups: [web]}'
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_value_that_breaks_a_rule_is_masked_and_found(tmp_path, warm_strongroom, rule):
+    """It cannot be used by `run`; somebody may have used it before, and it is a secret all the same."""
+    (tmp_path / "strongroom.yaml").write_text(
+        "version: 1\n"
+        'pipelines: {app: {provider: {type: env, prefix: "T_"}}}\n'
+        f"secrets:\n  {RULES[rule]}\n"
+    )
+    (tmp_path / "file").write_text(f"a\n{VALUE}\n")
+
+    def run(*words, text=""):
+        return warm_command.run(
+            [warm_strongroom, "--spec", str(tmp_path / "strongroom.yaml"), *words],
+            input=text,
+            env={**os.environ, "T_PASSWORD": VALUE},
+        )
+
+    group = ["--group", "web"] if "web" in RULES[rule] else []
+    seen = run("redact", *group, text=f"a {VALUE}\n")
+    assert (seen.returncode, seen.stdout) == (0, "a ********\n")
+    found = run("scan", str(tmp_path / "file"))
+    assert (found.returncode, "file:2:1: PASSWORD" in found.stdout) == (7, True)
+
+
+def test_a_placeholder_is_no_secret(tmp_path, warm_strongroom):
+    """Everybody writes it into templates and pages, where it is no find."""
+    (tmp_path / "strongroom.yaml").write_text(
+        "version: 1\n"
+        'pipelines: {app: {provider: {type: env, prefix: "T_"}}}\n'
+        "secrets: {PASSWORD: {key: password}, OTHER: {key: other}}\n"
+    )
+    (tmp_path / "file").write_text("PASSWORD=changeme\n")
+    found = warm_command.run(
+        [warm_strongroom, "--spec", str(tmp_path / "strongroom.yaml"), "scan", str(tmp_path / "file")],
+        env={**os.environ, "T_PASSWORD": "changeme", "T_OTHER": VALUE},
+    )
+    assert (found.returncode, found.stdout) == (0, "nothing in 1 file\n")

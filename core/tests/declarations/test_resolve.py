@@ -6,7 +6,13 @@ import pytest
 from strongroom import SecretProviderRegistry
 from strongroom.declarations.placeholders import is_placeholder
 from strongroom.declarations.resolve import resolve_all
-from strongroom.errors import PermissionDeniedError, SpecError, ValidationError
+from strongroom.errors import (
+    DecryptionError,
+    PermissionDeniedError,
+    SpecError,
+    TenantContextError,
+    ValidationError,
+)
 from strongroom.spec import load_plan
 
 
@@ -144,6 +150,38 @@ def test_a_denied_part_is_denied_not_missing():
         assert resolve_all(registry, registry.plan.secrets)["DATABASE_URL"].status == "denied"
         with pytest.raises(PermissionDeniedError):
             registry.resolve("web")
+
+
+def registry_behind(*middleware):
+    return registry_of(
+        DATABASE,
+        pipelines={
+            "app": {"provider": {"type": "memory"}},
+            "locked": {"provider": {"type": "memory"}, "middleware": list(middleware)},
+        },
+        default="app",
+        routes=[{"prefix": "database/", "pipeline": "locked"}],
+    )
+
+
+def test_what_cannot_be_decrypted_is_told_as_that():
+    """And not as a value that is missing or of a wrong type."""
+    cipher = {"type": "encryption", "key": "a passphrase of ours"}
+    with registry_behind({"type": "read-only"}, cipher) as registry:
+        inner = registry.pipeline("locked")
+        while hasattr(inner, "inner"):
+            inner = inner.inner
+        inner.set_secret("database/password", "no token")
+        with pytest.raises(DecryptionError, match="'database/password': the value cannot be decrypted"):
+            registry.resolve("web")
+        assert resolve_all(registry, registry.plan.secrets)["PASSWORD"].status == "invalid"
+
+
+def test_without_a_tenant_what_needs_one_is_denied():
+    with registry_behind({"type": "tenant"}) as registry:
+        assert resolve_all(registry, registry.plan.secrets)["PASSWORD"].status == "denied"
+        with pytest.raises(TenantContextError):
+            registry.resolve()
 
 
 def test_all_that_is_wrong_with_a_composition_is_found_at_load(tmp_path):

@@ -22,17 +22,20 @@ def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None
     """Return the values that are masked, and what to say of those that are not though nobody said so."""
     texts, unmasked = [], []
     for one in found.values():
-        if one.text is None or _is_default(one):
-            continue
-        if (reason := _why_not(one)) is not None:
-            unmasked.append(f"{one.plan.name} ({reason})")
-        elif one.plan.mask:
-            texts.append(one.text)
+        text = one.known_text
+        if text is not None and not _is_default(one):
+            if (reason := _why_not(one)) is not None:
+                unmasked.append(f"{one.plan.name} ({reason})")
+            elif one.plan.mask:
+                texts.append(text)
         # CMD sees what a composed secret was made of, whether or not it was given that too.
         texts += [
-            part.text
+            made_of
             for part in _made_of(one)
-            if part.text is not None and not _is_default(part) and part.plan.mask and _why_not(part) is None
+            if (made_of := part.known_text) is not None
+            and not _is_default(part)
+            and part.plan.mask
+            and _why_not(part) is None
         ]
     return texts, f"not masked: {', '.join(unmasked)}" if unmasked else None
 
@@ -51,7 +54,7 @@ def masker_of(texts: Sequence[str]) -> Callable[[], Masker] | None:
 
 
 def _is_default(one: Resolution) -> bool:
-    return one.text == one.plan.default  # it stands in the spec for everybody to read
+    return one.known_text == one.plan.default  # it stands in the spec for everybody to read
 
 
 def _made_of(one: Resolution) -> Iterator[Resolution]:
@@ -62,10 +65,10 @@ def _made_of(one: Resolution) -> Iterator[Resolution]:
 
 def _why_not(one: Resolution) -> str | None:
     """Return why a value cannot be masked that the spec does not take out itself."""
-    if not one.plan.mask or not one.text:
+    if not one.plan.mask or not one.known_text:
         return None
-    if one.plan.type in _NEVER_MASKED:
+    if one.plan.type in _NEVER_MASKED and one.refused is None:
         return f"of type {one.plan.type}"
-    if len(one.text) < MIN_CHARACTERS:
+    if len(one.known_text) < MIN_CHARACTERS:
         return f"fewer than {MIN_CHARACTERS} characters"
     return None

@@ -52,6 +52,20 @@ class Resolution(NamedTuple):
     value: Any = None
     parts: tuple[Resolution, ...] = ()
     """What it is composed of."""
+    refused: str | None = None
+    """A text that is there and breaks a rule: it cannot be used, and is a secret all the same."""
+
+    @property
+    def known_text(self) -> str | None:
+        """The text that is to be kept out of outputs and files, whether or not it can be used."""
+        return self.text if self.text is not None else self.refused
+
+    @property
+    def unreadable(self) -> StrongroomError | None:
+        """What kept it from being read; None where it was read, or is not there."""
+        if self.refused is not None or isinstance(self.error, SecretNotFoundError):
+            return None
+        return self.error
 
     @property
     def is_gone(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom.declarations.json_fields import member_of
 from strongroom.declarations.resolution import Resolution, ResolvedSecrets, Status
-from strongroom.declarations.value_types import check_text
+from strongroom.declarations.value_types import check_text, forbidden
 from strongroom.errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -65,7 +65,8 @@ def resolve(registry: SecretSource, plan: Declarations, *, group: str | None = N
 
     Raises:
         ValidationError: Secrets are missing or wrong; the message names every one.
-        PermissionDeniedError: The backend refuses one (likewise: unavailable, not logged in).
+        PermissionDeniedError: The backend refuses one. Whatever else keeps one from being read comes out
+            likewise: it is not available, nobody is logged in, it cannot be decrypted, no tenant is active.
     """
     found = resolve_all(registry, select_group(plan, group))
     _refuse_wrong(found)
@@ -81,8 +82,8 @@ def require(registry: SecretSource, group: str | None = None) -> None:
 def _refuse_wrong(resolutions: Mapping[str, Resolution]) -> None:
     wrong = [one for one in resolutions.values() if one.status in {"missing", "invalid"}]
     for one in resolutions.values():
-        if one.status not in {"ok", "missing", "invalid"} and one.error is not None:
-            raise one.error
+        if one.unreadable is not None and not isinstance(one.unreadable, ValidationError):
+            raise one.unreadable
     if wrong:
         lines = "; ".join(f"{one.plan.name}: {one.problem}" for one in wrong)
         raise ValidationError(
@@ -183,11 +184,11 @@ def _resolve_stored(
     text = values.get(secret.key)
     if text is not None and secret.field is not None:
         try:
-            text = member_of(text, secret.key, secret.field)
+            text = member_of(whole := text, secret.key, secret.field)
         except SecretNotFoundError:
             text = None
         except ValidationError as wrong:
-            return Resolution(secret, "invalid", str(wrong), wrong)
+            return Resolution(secret, "invalid", str(wrong), wrong, refused=whole)
     if text is None:
         text = secret.default
     if text is None:
@@ -213,7 +214,8 @@ def _resolve_composed(secret: SecretPlan, resolutions: Mapping[str, Resolution])
     if composition.absent and not secret.required:
         return Resolution(secret, "ok")
     if composition.part is not None:
-        return Resolution(secret, composition.part.status, composition.problem, composition.part.error)
+        part, parts = composition.part, tuple(resolutions[name] for name in secret.parts)
+        return Resolution(secret, part.status, composition.problem, part.error, parts=parts)
     if composition.absent:
         return Resolution(secret, "missing", composition.problem, SecretNotFoundError(secret.name))
     if composition.text is None:
@@ -226,12 +228,14 @@ def _resolve_composed(secret: SecretPlan, resolutions: Mapping[str, Resolution])
 def _validate(secret: SecretPlan, text: str) -> Resolution:
     value, problem = check_text(secret, text)
     if problem is not None:
-        return Resolution(secret, "invalid", problem)
+        # What everybody knows is no secret: a placeholder that nobody replaced.
+        refused = text if forbidden(secret, text) is None else None
+        return Resolution(secret, "invalid", problem, refused=refused)
     return Resolution(secret, "ok", text=text, value=value)
 
 
 def _status(error: StrongroomError) -> Status:
-    if isinstance(error, PermissionDeniedError | AuthenticationError):
+    if isinstance(error, PermissionDeniedError | AuthenticationError | TenantContextError):
         return "denied"
     if isinstance(error, SecretNotFoundError):
         return "missing"  # deleted, destroyed or disabled, as its problem says

@@ -14,7 +14,7 @@ from strongroom.patterns import mismatch
 if TYPE_CHECKING:
     from strongroom.spec.secret_plan import SecretPlan
 
-__all__ = ["check_text"]
+__all__ = ["check_text", "forbidden"]
 
 # Few declarations are of a type with a pattern: they are compiled as they are used.
 _INTEGER = r"[+-]?[0-9]{1,4000}"
@@ -74,10 +74,11 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
         return why
     if secret.one_of is not None and text not in secret.one_of:
         return f"it is not one of the {len(secret.one_of)} values allowed"
-    return _forbidden(secret, text)
+    return forbidden(secret, text)
 
 
-def _forbidden(secret: SecretPlan, text: str) -> str | None:
+def forbidden(secret: SecretPlan, text: str) -> str | None:
+    """Return why `text` is none that anybody keeps secret: a word that the rules name, or a placeholder."""
     if text.casefold() in {word.casefold() for word in secret.forbid}:
         return "it is one of the forbidden values"
     if not secret.allow_placeholder and _stands_in(secret, text):

@@ -23,6 +23,7 @@ from strongroom.errors import (
     DecryptionError,
     SecretNotFoundError,
     UnsupportedOperationError,
+    show_key,
 )
 from strongroom.keys import check_key, check_value
 from strongroom.middleware.base import Middleware
@@ -178,7 +179,9 @@ class EncryptionMiddleware(Middleware):
         try:
             return self._cipher.decrypt(stored, context=_context(key))
         except DecryptionError as error:
-            error.key = error.key or key
+            if error.key is None:  # a cipher does not know whose value it is
+                error.key, error.message = key, f"{show_key(key)}: {error.message}"
+                error.args = (error.message,)
             raise
 
 

@@ -32,17 +32,17 @@ _ESCAPED = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})  # as GitHub's 
 def redact_command(settings: GlobalOptions, *, group: str | None, github: bool) -> int:
     """Copy standard input to standard output with the declared secrets masked.
 
-    Missing secrets are left out; if a backend refuses or is unavailable, nothing is copied. With --github,
-    nothing is copied either: workflow commands are printed, which make the runner mask the values, their
-    lines and their parts in everything that the job prints afterwards.
+    Missing secrets are left out; if one cannot be read, nothing is copied. With --github, nothing is copied
+    either: workflow commands are printed, which make the runner mask the values, their lines and their parts
+    in everything that the job prints afterwards.
 
     Example: make deploy 2>&1 | strongroom redact
     """
     with settings.registry() as registry:
         resolutions = resolve_all(registry, select_secrets(registry.plan, group=group))
     for one in resolutions.values():
-        if one.error is not None and one.status in {"denied", "unavailable"}:
-            raise one.error
+        if one.unreadable is not None:
+            raise one.unreadable
     masked, unmasked = masked_texts(resolutions)
     if unmasked is not None:
         settings.warn(unmasked)

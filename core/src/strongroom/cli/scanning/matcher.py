@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
 from strongroom.declarations.resolve import resolve_all
-from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError
+from strongroom.errors import ReadOnlyError, StrongroomError, UnsupportedOperationError, ValidationError
 from strongroom.masking import Masker
 from strongroom.masking.parts import lines, parts
 from strongroom.spec.secret_plan import Position, SecretPlan
@@ -59,18 +59,22 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
         *resolve_all(registry, declared).items(),
         *resolve_all(registry, stored).items(),
     ]:
-        if resolution.error is not None and resolution.status in {"denied", "unavailable"}:
-            raise resolution.error
-        text = resolution.text
+        unreadable = resolution.unreadable
+        if isinstance(unreadable, ValidationError):  # what the backend holds is not text
+            left_out.append(f"{name} ({resolution.problem})")
+        elif unreadable is not None:
+            raise unreadable
+        text = resolution.known_text
         if text is None or text == resolution.plan.default:  # what stands in the spec is not a secret
             continue
         if not resolution.plan.mask:  # the spec says that it is not a secret
             continue
-        reason = _why_not(resolution.plan, text)
+        plan = resolution.plan if resolution.refused is None else resolution.plan._replace(type="string")
+        reason = _why_not(plan, text)
         if reason is not None:
             left_out.append(f"{name} ({reason})")
             continue
-        inside = (part for part in (*parts(text), *lines(text)) if _why_not(resolution.plan, part) is None)
+        inside = (part for part in (*parts(text), *lines(text)) if _why_not(plan, part) is None)
         for part in (text, *inside):
             masker.finder.add(part, name)
     if left_out:
