@@ -228,7 +228,7 @@ def _resolve_composed(secret: SecretPlan, resolutions: Mapping[str, Resolution])
 def _validate(secret: SecretPlan, text: str) -> Resolution:
     value, problem = check_text(secret, text)
     if problem is not None:
-        # What everybody knows is no secret: a placeholder that nobody replaced.
+        # A placeholder that nobody replaced is not a secret: everybody knows it.
         refused = text if forbidden(secret, text) is None else None
         return Resolution(secret, "invalid", problem, refused=refused)
     return Resolution(secret, "ok", text=text, value=value)

@@ -78,7 +78,7 @@ def _broken_rule(secret: SecretPlan, text: str) -> str | None:
 
 
 def forbidden(secret: SecretPlan, text: str) -> str | None:
-    """Return why `text` is none that anybody keeps secret: a word that the rules name, or a placeholder."""
+    """Return why `text` cannot be a secret: the rules forbid it by name, or it is a placeholder."""
     if text.casefold() in {word.casefold() for word in secret.forbid}:
         return "it is one of the forbidden values"
     if not secret.allow_placeholder and _stands_in(secret, text):
