@@ -801,3 +801,17 @@ def test_what_is_logged_of_a_dead_second_level_names_pipeline_address_and_reason
         assert expected in message
         assert "hunter2" not in message
         cache.close()
+
+
+def test_caches_that_share_a_store_in_memory_share_what_is_in_it():
+    """As those over a store of several processes do; a cache over another store finds nothing."""
+    store = MemoryCacheStore()
+    one, two, other = (HierarchicalSecretCache(l2=l2) for l2 in (store, store, MemoryCacheStore()))
+    assert one.get_or_fetch("key", lambda _: "1") == "1"
+    assert two.get_or_fetch("key", lambda _: "2") == "1"
+    assert other.get_or_fetch("key", lambda _: "3") == "3"
+    two.invalidate("key")
+    assert one.get_or_fetch("key", lambda _: "4") == "4"
+    with TenantContext("acme"):
+        assert two.get_or_fetch("key", lambda _: "of acme") == "of acme"
+    assert two.get_or_fetch("key", lambda _: "5") == "4"

@@ -177,6 +177,7 @@ def test_an_address_that_is_none_is_refused_without_a_pattern(tmp_path, provider
     ("rules", "expected"),
     [
         ("min_length: -1", "expected at least 0"),
+        ("one_of: []", "expected at least 1 item"),
         ("type: strin", "expected 'string', 'integer', "),
         ("generate: {length: 0}", "expected at least 8"),
         ("generate: {length: 999999}", "expected at most 4096"),

@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from strongroom._frozen import frozen, member
 from strongroom.encryption.ciphers import AESGCMEncryption, Encryption, TokenEncryption
@@ -16,6 +17,8 @@ from strongroom.errors import DecryptionError
 __all__ = ["EntryCodec", "StoredEntry", "own_sealing", "sealing_of", "shared_sealing"]
 
 _FORMAT = 4
+_OWN: WeakKeyDictionary[object, AESGCMEncryption] = WeakKeyDictionary()
+"""The ciphers of stores that are of this process alone."""
 _NO_KEY_FOR_VALUES = "cache: a store that others share needs a key for its values"
 _NO_KEY_FOR_NAMES = (
     "cache: a store that others share needs a key for its names, and the cipher given does not show its own"
@@ -136,9 +139,10 @@ def shared_sealing(encryption: Encryption | None, namespace: str) -> EntryCodec:
     return sealing_of(encryption or _cipher_of_settings(_NO_KEY_FOR_VALUES, "encryption"), namespace)
 
 
-def own_sealing(namespace: str) -> EntryCodec:
-    """Return the sealing for a store that nobody shares, with a key that nobody else has."""
-    return sealing_of(AESGCMEncryption(os.urandom(32)), namespace)
+def own_sealing(store: object, namespace: str) -> EntryCodec:
+    """Return the sealing for a store of this process, with a key that caches of no other store have."""
+    # Two threads at once get one key: `setdefault` keeps the first.
+    return sealing_of(_OWN.setdefault(store, AESGCMEncryption(os.urandom(32))), namespace)
 
 
 def _cipher_of_settings(message: str, option: str | None) -> AESGCMEncryption:

@@ -48,8 +48,9 @@ class HierarchicalSecretCache(ProcessBound):
     Args:
         l1_ttl_seconds: How long a value is fresh in this process.
         l2_ttl_seconds: How long it is fresh in the store.
-        l2: The store; without it one in memory, with a key of its own.
-        encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`.
+        l2: The store; without it one in memory.
+        encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`, and for a
+            store in memory a key of its own, which all caches that share it have.
         namespace: What tells apart caches that share a store and a key: their backends differ.
         sources: Tells for a key where its value is stored, as texts that are equal for all who read the same;
             `drop` drops by them, whatever the namespace and the tenant.
@@ -109,14 +110,13 @@ class HierarchicalSecretCache(ProcessBound):
             clock=clock,
         )
         store = l2 if l2 is not None else MemoryCacheStore(clock=clock)
-        own = isinstance(store, MemoryCacheStore) and encryption is None
         self._store = ResilientStore(
             store, timeout_seconds=l2_timeout_seconds, lock_seconds=lock_seconds, clock=clock
         )
         own = isinstance(store, MemoryCacheStore) and encryption is None
         self._level = SecondLevel(
             self._store,
-            own_sealing(namespace) if own else shared_sealing(encryption, namespace),
+            own_sealing(store, namespace) if own else shared_sealing(encryption, namespace),
             ttl_seconds=l2_ttl_seconds,
             stale_seconds=stale_if_error_seconds,
             keep_seconds=max(l2_ttl_seconds + stale_if_error_seconds, max_age_seconds or 0),

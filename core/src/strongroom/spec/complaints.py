@@ -35,6 +35,7 @@ _PLAIN = {
     "expected greater than": "expected more than",
 }
 """What pydantic says, and how everything else here says it."""
+_COUNTED = re.compile(r"^\w+ should have (at least|at most) (\d+ \w+)\b.*$")
 _ADDRESSES = {
     "[hH][tT][tT][pP][sS]?": "http:// or https://",
     "[hH][tT][tT][pP][sS]": "https://",
@@ -84,7 +85,7 @@ def _friendly(kind: str, message: str) -> str:
     message = _FRIENDLY.get(kind) or message.removeprefix("Value error, ")
     for said, plain in _PLAIN.items():
         message = message.replace(said, plain, 1)
-    return message
+    return _COUNTED.sub(r"expected \1 \2", message)
 
 
 def _texts(data: object) -> set[str]:
