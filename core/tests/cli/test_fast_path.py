@@ -10,6 +10,7 @@ from strongroom import SecretProviderRegistry
 from strongroom.cli import rendering
 from strongroom.cli.app import module_of
 from strongroom.cli.context import GlobalOptions
+from strongroom.cli.errors import UsageError
 from strongroom.cli.fast_path import COMMANDS, parse_fast_call
 
 CALLS = [
@@ -124,10 +125,21 @@ def test_a_plain_template_comes_to_what_jinja_makes_of_it(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ PORT}}", "{# PORT #}", "{% if PORT %}{% endif %}", "a\r\n", "{{ secret('a') }}"],
+    ["{{ PORT}}", "{{ range }}", "{# PORT #}", "{% if PORT %}{% endif %}", "a\r\n", "{{ secret('a') }}"],
 )
 def test_a_template_that_is_more_is_left_to_jinja(tmp_path, text):
     spec = tmp_path / "strongroom.yaml"
     spec.write_text(PLAIN)
     with SecretProviderRegistry(spec) as registry:
         assert rendering._plainly(text, "t.j2", registry) is None
+
+
+def test_an_undeclared_name_of_a_plain_template_is_an_error_with_its_line(tmp_path):
+    spec = tmp_path / "strongroom.yaml"
+    spec.write_text(PLAIN)
+    with (
+        SecretProviderRegistry(spec) as registry,
+        pytest.raises(UsageError, match=r"t\.j2:2: 'PORTT' is undefined") as caught,
+    ):
+        rendering.render("{{ PORT }}\n{{ PORTT }}\n", "t.j2", registry)
+    assert "PORT" in caught.value.hint
