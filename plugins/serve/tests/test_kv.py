@@ -21,7 +21,7 @@ from strongroom.errors import (
 )
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import tell_version
+from strongroom.providers import report_version
 from strongroom_memory import MemorySecretProvider
 
 CAS = {"errors": ["check-and-set parameter did not match the current version"]}
@@ -367,7 +367,7 @@ class Telling(MemorySecretProvider):
         self.goes_on.wait(60)
         value = super().get_secret(key)
         versions = super().list_versions(key)
-        tell_version(value, versions[0], len(versions))
+        report_version(value, versions[0], len(versions))
         return value
 
     def list_versions(self, key):

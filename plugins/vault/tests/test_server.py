@@ -21,7 +21,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom.providers import hearing_versions
+from strongroom.providers import observing_versions
 from strongroom.testing.faults import FaultProxy
 from strongroom_vault import VaultSecretProvider
 
@@ -143,7 +143,7 @@ def test_a_value_comes_with_its_version_which_is_counted_from_1_on(run):
     with VaultSecretProvider(server.url, server.token) as provider:
         for number in range(12):  # the engine keeps ten
             provider.set_secret("k", f"{VALUE} {number}")
-        with hearing_versions(lambda *told: heard.append(told)):
+        with observing_versions(lambda *told: heard.append(told)):
             assert provider.get_secret("k") == f"{VALUE} 11"
         newest = provider.list_versions("k")[0]
         assert heard == [(f"{VALUE} 11", newest, 12)]

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strongroom.cli.child.environment import child_environment
-from strongroom.cli.typed import typed
+from strongroom.cli.command_lines import command_line
 from strongroom.declarations.json_fields import member_of, with_member
 from strongroom.declarations.resolve import check_text
 from strongroom.errors import DecryptionError, RotationError, StrongroomError, ValidationError
@@ -86,8 +86,8 @@ def ways_on(settings: GlobalOptions, registry: SecretProviderRegistry, key: str)
     """Return the lines to type to finish, and to undo, the rotation of `key` that is in flight."""
     plan, pipeline = registry.plan, settings.pipeline
     return (
-        typed(plan, "rotate", key, "--resume", pipeline=pipeline),
-        typed(plan, "rotate", key, "--rollback", pipeline=pipeline),
+        command_line(plan, "rotate", key, "--resume", pipeline=pipeline),
+        command_line(plan, "rotate", key, "--rollback", pipeline=pipeline),
     )
 
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.cache.addresses import sources_of, type_of
-from strongroom.cli.typed import typed
+from strongroom.cli.command_lines import command_line
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import (
     PermissionDeniedError,
@@ -95,8 +95,8 @@ def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> s
             )
         if _is_there(registry.pipeline(pipeline), one):
             member = () if one.field is None else ("--field", one.field)
-            get = typed(plan, "get", "--key", one.key, *member, pipeline=pipeline).removesuffix("`")
-            copies = f"{get} | {typed(plan, 'set', '--key', secret.key).removeprefix('`')} copies it"
+            get = command_line(plan, "get", "--key", one.key, *member, pipeline=pipeline).removesuffix("`")
+            copies = f"{get} | {command_line(plan, 'set', '--key', secret.key).removeprefix('`')} copies it"
             return f"is still {where} of pipeline {pipeline!r}: {copies}"
     return None
 

@@ -10,7 +10,7 @@ from strongroom.keys import distinct
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.batch import read_many
 from strongroom.providers import SecretProvider
-from strongroom.providers.told import hearing_versions
+from strongroom.providers.version_observers import observing_versions
 
 __all__ = ["FallbackProvider"]
 
@@ -39,7 +39,7 @@ class FallbackProvider(Middleware):
             try:
                 if member is self.inner:
                     return member.get_secret(key)
-                with hearing_versions(None):  # versions are those of the first
+                with observing_versions(None):  # versions are those of the first
                     return member.get_secret(key)
             except (SecretNotFoundError, BackendUnavailableError) as error:
                 if not self._goes_on(error):

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
         BaseProvider,
         unsupported,
     )
+    from strongroom.providers.durability import may_defer_durability
     from strongroom.providers.enough import (
         version_is_enough,
     )
     from strongroom.providers.guard import (
         guard,
     )
-    from strongroom.providers.lasting import lasts_with_a_later_write
     from strongroom.providers.metadata import (
         ChangeKind,
         Lease,
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
         capability_methods,
     )
     from strongroom.providers.subscribers import Subscribers
-    from strongroom.providers.told import (
-        hearing_versions,
-        tell_version,
+    from strongroom.providers.version_observers import (
+        observing_versions,
+        report_version,
     )
 
 __all__ = [
@@ -74,9 +74,9 @@ __all__ = [
     "capabilities",
     "capability_methods",
     "guard",
-    "hearing_versions",
-    "lasts_with_a_later_write",
-    "tell_version",
+    "may_defer_durability",
+    "observing_versions",
+    "report_version",
     "unsupported",
     "version_is_enough",
 ]
@@ -106,9 +106,9 @@ _HOMES = {
     "capabilities": "protocols",
     "capability_methods": "protocols",
     "guard": "guard",
-    "hearing_versions": "told",
-    "lasts_with_a_later_write": "lasting",
-    "tell_version": "told",
+    "observing_versions": "version_observers",
+    "may_defer_durability": "durability",
+    "report_version": "version_observers",
     "unsupported": "base",
     "version_is_enough": "enough",
 }

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
-from strongroom.providers.lasting import lasting_with_a_later_write
+from strongroom.providers.durability import deferring_durability
 from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record
 
@@ -97,7 +97,7 @@ class HeldRecord:
             ConflictError: Somebody else has written since it was read.
         """
         record = record if record.id else replace(record, id=secrets.token_hex(16))
-        with nullcontext() if lasting else lasting_with_a_later_write():
+        with nullcontext() if lasting else deferring_durability():
             self._secret.ask(self.ledger.write, record, begins=True)
         self.in_flight = True
         return record
@@ -133,7 +133,7 @@ class HeldRecord:
         """
         changed = replace(record, **{**self.holder(), **changes})
         try:
-            with nullcontext() if lasting else lasting_with_a_later_write():
+            with nullcontext() if lasting else deferring_durability():
                 self._secret.ask(self.ledger.write, changed)
         except ConflictError:
             pass
@@ -207,7 +207,7 @@ class HeldRecord:
         )
         self.in_flight = False
         try:
-            with nullcontext() if lasting else lasting_with_a_later_write():
+            with nullcontext() if lasting else deferring_durability():
                 self.remove()
         except BackendUnavailableError as error:
             # It says that nothing is in flight; the next look removes it.

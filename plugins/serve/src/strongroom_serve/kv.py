@@ -22,7 +22,7 @@ from strongroom.providers import (
     SecretMetadata,
     SecretVersion,
     VersionReader,
-    hearing_versions,
+    observing_versions,
 )
 
 from strongroom_serve.answers import (
@@ -62,7 +62,7 @@ class KeyValue:
     async def read(self, asker: Asker, key: str) -> Answer:
         """Answer `GET data/KEY`."""
         try:
-            with hearing_versions(partial(self._hear, (asker.tenant, key))):
+            with observing_versions(partial(self._observe, (asker.tenant, key))):
                 value = await self._of(key).get_secret(key)
         except SecretNotFoundError as error:
             if error.reason not in GONE:
@@ -170,7 +170,7 @@ class KeyValue:
 
     # --- versions ---
 
-    def _hear(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
+    def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
         """Keep which version a value is, for the first who gets it; called by the thread that reads."""
         if len(self._heard) > _MOST_HEARD:  # whoever was to get them was cut off
             self._heard.clear()

@@ -20,7 +20,7 @@ from strongroom.errors import (
 )
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import in_parallel
-from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, tell_version
+from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, report_version
 
 from strongroom_vault.client import client_of
 from strongroom_vault.errors import body_of, no_server, part, said_by
@@ -119,7 +119,7 @@ class VaultSecretProvider(BaseProvider):
         value = text_of(fields, self._field, key)
         if version:
             # Numbers count all versions from 1 on, also those that the engine has dropped.
-            tell_version(value, SecretVersion(str(version), time_of(created), "current"), version)
+            report_version(value, SecretVersion(str(version), time_of(created), "current"), version)
         return value
 
     def set_secret(self, key: str, value: str) -> None:

@@ -18,7 +18,7 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.typed import typed
+from strongroom.cli.command_lines import command_line
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
 from strongroom.providers import ConditionalWriter, Describer
 
@@ -85,7 +85,7 @@ def _current(registry: SecretProviderRegistry, key: str) -> tuple[str, str | Non
     except SecretNotFoundError as error:
         absent = names.with_nearest(registry, error)
         if absent.reason == "absent":
-            first = f"{typed(registry.plan, 'set', key)} stores a first value"
+            first = f"{command_line(registry.plan, 'set', key)} stores a first value"
             before = f"{absent.hint}{' ' if absent.hint.endswith('?') else '; '}" if absent.hint else ""
             absent.hint = before + first
     raise absent

@@ -8,8 +8,8 @@ import click
 
 from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
+from strongroom.cli.command_lines import command_line
 from strongroom.cli.sightings import note_sightings
-from strongroom.cli.typed import typed
 from strongroom.cli.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
@@ -75,7 +75,7 @@ def _store(
         raise errors.UsageError(
             f"{show_key(key)} is there already, and nothing was changed",
             code=errors.CONFLICT,
-            hint=f"look at it; {typed(registry.plan, 'delete', key)} takes it away",
+            hint=f"look at it; {command_line(registry.plan, 'delete', key)} takes it away",
         )
     if isinstance(destination, ConditionalWriter):
         destination.set_secret_if(key, value, None)

@@ -15,9 +15,9 @@ from strongroom.cli import completions, errors, names, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
 from strongroom.cli.input import read_value
-from strongroom.cli.process_alone import warn_of_loss
 from strongroom.cli.sightings import note_sightings
 from strongroom.cli.undeclared import note_undeclared
+from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key
 from strongroom.paths.atomic_write import write_atomically

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.errors import ReadOnlyError
 from strongroom.parallel import SingleEntryLock, Take
-from strongroom.providers import lasts_with_a_later_write
+from strongroom.providers import may_defer_durability
 
 from strongroom_file import files
 from strongroom_file.errors import SQLITE_ERRORS, translate, translated
@@ -346,7 +346,7 @@ class Session:
                 raise StaleSessionError
             try:
                 cursor = self._write_cursor()
-                synced = not lasts_with_a_later_write()
+                synced = not may_defer_durability()
                 if synced != self._synced:
                     database.sync_commits(cursor, each=synced)
                     self._synced = synced

@@ -1,4 +1,4 @@
-"""The lines that messages tell people to type."""
+"""The command lines that messages tell people to type."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from strongroom.tenancy import current_tenant
 if TYPE_CHECKING:
     from strongroom.spec.plan import Plan
 
-__all__ = ["typed"]
+__all__ = ["command_line"]
 
 
-def typed(plan: Plan, *words: str, pipeline: str | None = None) -> str:
+def command_line(plan: Plan, *words: str, pipeline: str | None = None) -> str:
     """Return the line to type for the command `words` about the same spec, profile and tenant.
 
     Without its options it would be about others, and might change them. What is set in the environment is

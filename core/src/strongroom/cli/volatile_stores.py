@@ -1,4 +1,4 @@
-"""What is stored where it ends with the command."""
+"""Stores that end with the command: `memory` and `env`."""
 
 from __future__ import annotations
 
