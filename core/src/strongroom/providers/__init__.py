@@ -11,8 +11,8 @@ if TYPE_CHECKING:
         BaseProvider,
         unsupported,
     )
-    from strongroom.providers.durability import may_defer_durability
-    from strongroom.providers.enough import (
+    from strongroom.providers.call_hints import (
+        may_defer_durability,
         version_is_enough,
     )
     from strongroom.providers.guard import (
@@ -107,10 +107,10 @@ _HOMES = {
     "capability_methods": "protocols",
     "guard": "guard",
     "observing_versions": "version_observers",
-    "may_defer_durability": "durability",
+    "may_defer_durability": "call_hints",
     "report_version": "version_observers",
     "unsupported": "base",
-    "version_is_enough": "enough",
+    "version_is_enough": "call_hints",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -14,7 +14,7 @@ from typing import Any
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
 from strongroom.keys import is_reserved
 from strongroom.pipeline import describe_many, read_many
-from strongroom.providers.enough import describing_versions_alone
+from strongroom.providers.call_hints import describing_versions_alone
 from strongroom.registry.watch_trouble import OF_ALL_KEYS, note_refused_keys
 from strongroom.registry.watched import Mark, WatchedGroup
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import BackendUnavailableError, ConflictError, StrongroomError, show_key
-from strongroom.providers.durability import deferring_durability
+from strongroom.providers.call_hints import deferring_durability
 from strongroom.rotation.attempts import Attempt, is_held
 from strongroom.rotation.ledger import Ledger, Record
 

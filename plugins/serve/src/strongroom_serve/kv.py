@@ -41,7 +41,7 @@ from strongroom_serve.numbers import History, Place
 __all__ = ["KeyValue", "is_unrouted"]
 
 _MOST_LOOKED_THROUGH = 8
-_MOST_HEARD = 1024
+_MOST_REPORTED = 1024
 
 
 class KeyValue:
@@ -57,7 +57,7 @@ class KeyValue:
         self._records = records
         self._numbers = backend.numbers
         self._writes: dict[Any, asyncio.Lock] = {}
-        self._heard: dict[Place, tuple[int, SecretVersion, int]] = {}
+        self._reported: dict[Place, tuple[int, SecretVersion, int]] = {}
 
     async def read(self, asker: Asker, key: str) -> Answer:
         """Answer `GET data/KEY`."""
@@ -172,18 +172,18 @@ class KeyValue:
 
     def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
         """Keep which version a value is, for the first who gets it; called by the thread that reads."""
-        if len(self._heard) > _MOST_HEARD:  # whoever was to get them was cut off
-            self._heard.clear()
-        self._heard[place] = hash(value), version, there
+        if len(self._reported) > _MOST_REPORTED:  # whoever was to get them was cut off
+            self._reported.clear()
+        self._reported[place] = hash(value), version, there
 
-    def _take_told(self, place: Place, hashed: int) -> None:
+    def _number_reported(self, place: Place, hashed: int) -> None:
         """Number the version that was told last, where it is that of this value."""
-        latest = self._heard.pop(place, None)
+        latest = self._reported.pop(place, None)
         if latest is None or latest[0] != hashed:
             return
         _, version, there = latest
         known = self._numbers.of(place)
-        number = known.take_told(version, there)
+        number = known.take_reported(version, there)
         if number is not None:
             known.value, known.current, known.gone = hashed, number, 0
             known.created = time_text(version.created_at)
@@ -192,7 +192,7 @@ class KeyValue:
         """Return the number of the version that `value` is, and when it was made."""
         place = (asker.tenant, key)
         hashed = hash(value)
-        self._take_told(place, hashed)
+        self._number_reported(place, hashed)
         known = self._numbers.get(place)
         if known is not None and known.value == hashed:
             return known.current, known.created

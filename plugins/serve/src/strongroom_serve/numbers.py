@@ -48,7 +48,7 @@ class History:
     def take(self, versions: Iterable[SecretVersion]) -> None:
         """Number `versions`, the oldest first: those that are known keep their number, new ones count on.
 
-        Older ones than one that is known by `take_told` alone get the numbers before it.
+        Older ones than one that is known by `take_reported` alone get the numbers before it.
         """
         listed = [one.version for one in versions]
         if not self.ids.keys() & set(listed):
@@ -66,7 +66,7 @@ class History:
             ids[version] = self.last if number is None else number
         self.ids = ids
 
-    def take_told(self, version: SecretVersion, place: int) -> int | None:
+    def take_reported(self, version: SecretVersion, place: int) -> int | None:
         """Return the number of a version, the `place`th of all; None where the list has to say that."""
         number = self.ids.get(version.version)
         if number is not None:
