@@ -28,37 +28,24 @@ class Clock:
         return self.seconds
 
 
-class Failing:
-    """A registry that is away for some reads."""
-
-    def __init__(self, registry, failures):
-        self.registry, self.failures = registry, failures
-
-    def __getattr__(self, name):
-        found = getattr(self.registry, name)
-        if name not in {"get_secret", "get_secrets"}:
-            return found
-
-        def read(*words):
-            if self.failures:
-                self.failures -= 1
-                raise BackendUnavailableError("away")
-            return found(*words)
-
-        return read
-
-
 @pytest.fixture
 def made():
-    """Return what makes a control whose source fails, and what it warned of."""
+    """Return what makes a control that is out of reach of its registry for some reads, and what it warned of."""
     with SecretProviderRegistry(SPEC) as registry:
         registry.set_secret("password", "first-one")
         chosen = select_secrets(registry.plan)
         warned, renewed = [], []
 
         def make(failures=0, clock=None):
+            outage = iter(range(failures))
+
+            def read():
+                if next(outage, None) is not None:
+                    raise BackendUnavailableError("away")
+                return read_all(registry, chosen)
+
             control = ChildControl(
-                Failing(registry, failures), chosen, read_all(registry, chosen), number=None, stop_timeout=1.0,
+                read, read_all(registry, chosen), number=None, stop_timeout=1.0,
                 renew_files=lambda before, after: renewed.append((before, after)) or [], warn=warned.append,
                 clock=clock or Clock(),
             )  # fmt: skip
@@ -67,6 +54,7 @@ def made():
             return control, warned, renewed
 
         controls = []
+        make.registry = registry
         yield make
         for control in controls:
             control.close()
@@ -111,9 +99,8 @@ def test_an_end_does_not_wait_for_an_outage(made):
 def test_what_was_replaced_is_masked_for_a_bounded_number_of_changes(made):
     """A child that runs for months has thousands."""
     control, *_ = made()
-    registry = control._source.registry
     for number in range(100):
-        registry.set_secret("password", f"password-{number}")
+        made.registry.set_secret("password", f"password-{number}")
         control.changed([])
     assert len(control.earlier) == 32
     assert control.resolutions["PASSWORD"].text == "password-99"

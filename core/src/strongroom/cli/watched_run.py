@@ -68,7 +68,7 @@ def run_watched(
             return sorted(differing - in_files)
 
         control = ChildControl(
-            registry, chosen, resolutions,
+            lambda: read_all(registry, chosen), resolutions,
             number=number, stop_timeout=stop_timeout, renew_files=renew_files, warn=settings.warn,
         )  # fmt: skip
         stack.callback(control.close)

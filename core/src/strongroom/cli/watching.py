@@ -12,11 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from strongroom.cli.errors import UsageError
-from strongroom.cli.selection import read_all
 
 if TYPE_CHECKING:
-    from strongroom.declarations.resolution import Resolution, SecretSource
-    from strongroom.spec.secret_plan import SecretPlan
+    from strongroom.declarations.resolution import Resolution
 
 __all__ = ["ChildControl", "signal_of"]
 
@@ -48,9 +46,8 @@ class ChildControl:
     """What stands between a watch, whose thread reads new values, and the loop that looks after the child.
 
     Args:
-        source: Where the secrets are read.
-        chosen: Which ones.
-        found: As the child got them first.
+        read: Reads the child's secrets again.
+        resolutions: As the child got them first.
         number: The signal that the child gets; None to restart it.
         stop_timeout: Seconds between SIGTERM and SIGKILL.
         renew_files: Writes the files of secrets again; returns the names of changed ones without a file.
@@ -60,8 +57,7 @@ class ChildControl:
 
     def __init__(
         self,
-        source: SecretSource,
-        chosen: Mapping[str, SecretPlan],
+        read: Callable[[], Mapping[str, Resolution]],
         resolutions: Mapping[str, Resolution],
         *,
         number: int | None,
@@ -70,7 +66,7 @@ class ChildControl:
         warn: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._chosen = source, chosen
+        self._read = read
         self.number, self.stop_timeout = number, stop_timeout
         self._renew_files, self._warn, self._clock = renew_files, warn, clock
         self.resolutions = dict(resolutions)
@@ -97,7 +93,7 @@ class ChildControl:
         pause = _FIRST_PAUSE
         while True:
             try:
-                resolutions = read_all(self._source, self._chosen)
+                resolutions = self._read()
                 break
             except StrongroomError as error:
                 away = isinstance(error, BackendUnavailableError)
@@ -118,7 +114,7 @@ class ChildControl:
             return
         with self._lock:
             self.earlier.append(self.resolutions)
-            self.resolutions = resolutions
+            self.resolutions = dict(resolutions)
             self._pending = True
         if fixed and self.number is not None and not self._warned:
             self._warned = True
