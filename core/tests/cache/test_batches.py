@@ -286,7 +286,7 @@ class TestWhatIsDeclared:
         assert found["COMPOSED"].status == "missing"
 
     def test_fix_makes_nothing_over_it(self, registry, service, reason):
-        from strongroom.cli.checking import _fixed
+        from strongroom.cli.actions.check import _fixed
         from strongroom.declarations.resolve import resolve_all
 
         assert reason

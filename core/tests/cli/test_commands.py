@@ -640,7 +640,7 @@ def test_pipes_and_standard_input_are_read_like_files(strongroom):
 
 def test_a_file_that_is_mounted_by_itself_is_named(tmp_path, monkeypatch):
     """As in a container: what fails is not a temporary file that nobody knows."""
-    from strongroom.cli import rendering
+    from strongroom.cli.actions import render as rendering
     from strongroom.cli.errors import UsageError
     from strongroom.paths import atomic_write
 

@@ -7,7 +7,7 @@ import importlib
 import click
 import pytest
 from strongroom import SecretProviderRegistry
-from strongroom.cli import rendering
+from strongroom.cli.actions import render as rendering
 from strongroom.cli.app import module_of
 from strongroom.cli.context import GlobalOptions
 from strongroom.cli.errors import UsageError

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from strongroom.cli.actions.transfer import move
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.transfer import move
 from strongroom.errors import SecretNotFoundError, SecretTooLargeError, StrongroomError
 from strongroom_memory import MemorySecretProvider
 

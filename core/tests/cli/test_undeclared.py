@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from strongroom.cli.undeclared import lines_to_add
+from strongroom.cli.declared.undeclared import lines_to_add
 from strongroom.spec.document import read_document
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from strongroom import SecretProviderRegistry
-from strongroom.cli import watched_run, watching
+from strongroom.cli.actions import watched_run
+from strongroom.cli.child import control as watching
+from strongroom.cli.child.control import ChildControl
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.selection import read_all, select_secrets
-from strongroom.cli.watching import ChildControl
+from strongroom.cli.declared.selection import read_all, select_secrets
 from strongroom.errors import BackendUnavailableError
 
 SPEC = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom import SecretProviderRegistry
-from strongroom.cli.rendering import render
+from strongroom.cli.actions.render import render
 from strongroom.errors import ConfigurationError
 from strongroom.templating import as_written, environment, names_in, plain_parts
 

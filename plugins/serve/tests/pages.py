@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from served import WEB, spec_of
+from strongroom.cli.actions.overview import Overview
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.overview import Overview
 
 BOSS = "boss-token-0123456789"
 VALUE = "value-that-no-page-shows"

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from pages import BOSS, VALUE, Fixed, spec_with_pages
 from served import ADMIN, WEB
+from strongroom.cli.actions.overview import Overview
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.overview import Overview
 from strongroom_serve.ui import Sessions
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

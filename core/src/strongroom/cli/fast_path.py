@@ -21,7 +21,7 @@ class _Command:
     """What of a command is plain.
 
     Attributes:
-        place: The module of its function, and the function's name.
+        place: The module of its function in `actions`, and the function's name.
         values: The options with a value, and the names of their parameters.
         flags: The same of those without.
         choices: What a parameter may be, where that is not any text.
@@ -53,7 +53,7 @@ class _Command:
 
         module, _, name = self.place.partition(":")
         function: Callable[..., int | None] = getattr(
-            importlib.import_module(f"strongroom.cli.{module}"), name
+            importlib.import_module(f"strongroom.cli.actions.{module}"), name
         )
         return function
 
@@ -72,27 +72,27 @@ COMMANDS = {
         operand="words",
         needed=("words",),
     ),
-    "list": _Command("listing:list_keys", flags=("--tree", "--long"), operand="prefix"),
+    "list": _Command("list:list_keys", flags=("--tree", "--long"), operand="prefix"),
     "check": _Command(
-        "checking:check",
+        "check:check",
         values={"--group": "group", "--format": "form"},
         flags=("--fix", "--offline"),
         choices={"form": ("table", "json", "junit", "sarif")},
     ),
     "export": _Command(
-        "exporting:export",
+        "export:export",
         values={"--format": "form", "--prefix": "prefix", "--group": "group"},
         flags=("--exported",),
         choices={"form": ("env", "fish", "dotenv", "json", "yaml", "docker", "github")},
         needed=("form",),
     ),
     "render": _Command(
-        "rendering:render_file",
+        "render:render_file",
         values={"-o": "target", "--output": "target"},
         operand="template",
         needed=("template",),
     ),
-    "serve": _Command("serving:serve", values={"--socket": "socket", "--listen": "listen"}, lasts=True),
+    "serve": _Command("serve:serve", values={"--socket": "socket", "--listen": "listen"}, lasts=True),
 }
 
 

@@ -42,7 +42,7 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUI
 
 
 class Control(Protocol):
-    """Says that a child is to get something new; see `strongroom.cli.watching.ChildControl`."""
+    """Says that a child is to get something new; see `strongroom.cli.child.control.ChildControl`."""
 
     reader: int
     number: int | None

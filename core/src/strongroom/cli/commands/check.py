@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from strongroom.cli import completions
+from strongroom.cli.actions.check import check
 from strongroom.cli.app import command
-from strongroom.cli.checking import check
 from strongroom.cli.context import GlobalOptions
 
 __all__ = ["check_command"]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from strongroom.cli import completions, errors
+from strongroom.cli.actions.transfer import Removed, move, report
 from strongroom.cli.app import command
 from strongroom.cli.output import progress
-from strongroom.cli.transfer import Removed, move, report
 from strongroom.errors import InvalidKeyError, SecretNotFoundError, ValidationError, show_key
 from strongroom.pipeline import read_many
 from strongroom.rotation.target import without_value_middleware

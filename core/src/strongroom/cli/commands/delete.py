@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, names, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
-from strongroom.cli.sightings import forget_sightings
-from strongroom.cli.undeclared import forget_undeclared
+from strongroom.cli.declared import names
+from strongroom.cli.declared.sightings import forget_sightings
+from strongroom.cli.declared.undeclared import forget_undeclared
 from strongroom.errors import SecretNotFoundError, show_key
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ def _said(error: Exception) -> str:
 
 
 def _rotations(settings: GlobalOptions, registry: SecretProviderRegistry) -> Iterator[Check]:
-    from strongroom.cli.declared_rotations import in_flight, ways_on
+    from strongroom.cli.declared.rotations import in_flight, ways_on
 
     for key, (state, hint) in in_flight(registry).items():
         on, back = ways_on(settings, registry, key)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, names, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import child_environment
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.command_lines import command_line
+from strongroom.cli.declared import names
 from strongroom.errors import ConflictError, SecretNotFoundError, StrongroomError, ValidationError, show_key
 from strongroom.providers import ConditionalWriter, Describer
 

@@ -9,8 +9,8 @@ import click
 from strongroom.cli import completions, output
 from strongroom.cli.app import command
 from strongroom.cli.context import refuse_heedless
-from strongroom.cli.declared_rotations import declared_rotations
-from strongroom.cli.names import led_to
+from strongroom.cli.declared.names import led_to
+from strongroom.cli.declared.rotations import declared_rotations
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from strongroom.cli import completions
+from strongroom.cli.actions.export import export
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.exporting import export
 
 __all__ = ["export_command"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 
 from strongroom.cli import completions, errors
+from strongroom.cli.actions.get import one, several
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.get import one, several
 
 __all__ = ["get_command"]
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, names, output
+from strongroom.cli import completions, output
 from strongroom.cli.app import command
+from strongroom.cli.declared import names
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions

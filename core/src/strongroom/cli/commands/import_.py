@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strongroom.cli.actions.transfer import move, report
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import why_dangerous
+from strongroom.cli.declared.sightings import note_sightings
+from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.formats.table_reader import FORMATS, read_table
-from strongroom.cli.sightings import note_sightings
-from strongroom.cli.transfer import move, report
-from strongroom.cli.undeclared import note_undeclared
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.pipeline import check_user_key
 

@@ -159,7 +159,7 @@ def _fill_store(folder: Path, values: dict[str, str]) -> None:
 
 def _note_sightings(spec: Path) -> None:
     """Note down that what was taken over is in this store, for the day that the spec leads to another one."""
-    from strongroom.cli.sightings import note_sightings
+    from strongroom.cli.declared.sightings import note_sightings
     from strongroom.registry import SecretProviderRegistry
 
     with SecretProviderRegistry(spec) as registry:

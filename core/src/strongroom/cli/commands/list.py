@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from strongroom.cli import completions
+from strongroom.cli.actions.list import list_keys
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.listing import list_keys
 
 __all__ = ["list_command"]
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, names, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.command_lines import command_line
-from strongroom.cli.sightings import note_sightings
-from strongroom.cli.undeclared import forget_undeclared, note_undeclared
+from strongroom.cli.declared import names
+from strongroom.cli.declared.sightings import note_sightings
+from strongroom.cli.declared.undeclared import forget_undeclared, note_undeclared
 from strongroom.errors import SecretNotFoundError, StrongroomError, show_key
 from strongroom.providers import ConditionalWriter
 from strongroom.rotation.target import without_value_middleware

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from strongroom.cli.actions.render import render_file
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.rendering import render_file
 
 __all__ = ["render_command"]
 

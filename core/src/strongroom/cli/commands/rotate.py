@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from strongroom.cli import completions, errors, names, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
-from strongroom.cli.declared_rotations import declared_rotations, in_flight, rotation_of, ways_on
+from strongroom.cli.declared import names
+from strongroom.cli.declared.rotations import declared_rotations, in_flight, rotation_of, ways_on
 from strongroom.cli.input import read_value
 from strongroom.cli.output import span
 from strongroom.errors import (

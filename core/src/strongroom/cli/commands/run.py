@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from strongroom.cli import completions
+from strongroom.cli.actions.run import run
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.run import run
 
 __all__ = ["run_command"]
 

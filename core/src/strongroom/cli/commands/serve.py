@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from strongroom.cli import completions
+from strongroom.cli.actions.serve import serve
 from strongroom.cli.app import command
 from strongroom.cli.context import GlobalOptions
-from strongroom.cli.serving import serve
 
 __all__ = ["serve_command"]
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import completions, errors, names, output
+from strongroom.cli import completions, errors, output
 from strongroom.cli.app import command
 from strongroom.cli.child.environment import refuse_dangerous
+from strongroom.cli.declared import names
+from strongroom.cli.declared.sightings import note_sightings
+from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.input import read_value
-from strongroom.cli.sightings import note_sightings
-from strongroom.cli.undeclared import note_undeclared
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.declarations.value_types import check_text
 from strongroom.errors import ConfigurationError, ConflictError, SecretNotFoundError, show_key

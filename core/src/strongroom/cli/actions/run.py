@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.launch import refuse_start, replace_by
+from strongroom.cli.child.masked import masked_texts, masker_of
 from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
-from strongroom.cli.masked import masked_texts, masker_of
-from strongroom.cli.selection import deprecations, newly_undeclared, read_all, select_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def run(
     if watch:
         if replace:
             raise UsageError("with --replace, nothing is left that could watch")
-        from strongroom.cli.watched_run import run_watched
+        from strongroom.cli.actions.watched_run import run_watched
 
         return run_watched(
             settings, words, group=group, only=only, no_mask=no_mask, allow_empty=allow_empty, keep=keep_env,
@@ -80,7 +80,7 @@ def _from_registry(  # `run`'s own options
     allow_empty: bool,
     replace: bool,
 ) -> Chosen:
-    from strongroom.cli.sightings import note_resolved
+    from strongroom.cli.declared.sightings import note_resolved
 
     with ExitStack() as own:
         registry = own.enter_context(settings.registry())

@@ -18,7 +18,7 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
         socket: Listen at this Unix socket, in place of what the spec says.
         listen: Listen at this `HOST:PORT`, in place of what the spec says.
     """
-    from strongroom.cli.overview import Overview
+    from strongroom.cli.actions.overview import Overview
     from strongroom.plugins import command_of
 
     run: Any = command_of("serve", "strongroom-serve")

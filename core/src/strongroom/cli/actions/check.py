@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors, output
 from strongroom.cli.child.environment import REFUSED, is_dangerous
-from strongroom.cli.moved import moved
-from strongroom.cli.selection import deprecations, nothing_declared
-from strongroom.cli.sightings import note_resolved
+from strongroom.cli.declared.moved import moved
+from strongroom.cli.declared.selection import deprecations, nothing_declared
+from strongroom.cli.declared.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
 from strongroom.errors import ConfigurationError, SpecError
@@ -102,7 +102,7 @@ def _mark_rotating(
     }
     if not rotated:
         return dict(resolutions)
-    from strongroom.cli.declared_rotations import in_flight
+    from strongroom.cli.declared.rotations import in_flight
 
     rotating = in_flight(registry, rotated)
     return {

@@ -30,7 +30,7 @@ class Overview:
 
     def secrets(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return name, key, status and problem of each declared secret, as `check` finds them."""
-        from strongroom.cli.declared_rotations import in_flight
+        from strongroom.cli.declared.rotations import in_flight
         from strongroom.declarations.resolve import mark_due, resolve_all, select_group
 
         found = mark_due(registry, resolve_all(registry, select_group(registry.plan)))
@@ -44,7 +44,7 @@ class Overview:
 
     def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
         """Return where each declared rotation stands; what a rotator still has to take away is taken away."""
-        from strongroom.cli.declared_rotations import declared_rotations, rotation_of
+        from strongroom.cli.declared.rotations import declared_rotations, rotation_of
 
         rows = []
         for key in declared_rotations(registry.plan):

@@ -53,7 +53,7 @@ def _from_spec_cache(settings: GlobalOptions, key: str, *, as_key: bool) -> tupl
             try:
                 return key, remembered.get_secret(key), remembered.pipeline
             except SecretNotFoundError:
-                from strongroom.cli.names import read
+                from strongroom.cli.declared.names import read
 
                 return *read(remembered, key, as_key=as_key), remembered.pipeline
     except StrongroomError:
@@ -63,7 +63,7 @@ def _from_spec_cache(settings: GlobalOptions, key: str, *, as_key: bool) -> tupl
 def _from_registry(
     settings: GlobalOptions, registry: SecretProviderRegistry, text: str, version: str | None, *, as_key: bool
 ) -> tuple[str, str, str]:
-    from strongroom.cli import names
+    from strongroom.cli.declared import names
     from strongroom.errors import SecretNotFoundError
 
     registry.explain(text)  # refuses what is not a key

@@ -67,7 +67,7 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
         if one.status not in {"ok", "due", "missing"} and one.error is not None:
             raise one.error
     if any(one.status == "missing" for one in resolutions.values()):
-        from strongroom.cli.moved import moved
+        from strongroom.cli.declared.moved import moved
         from strongroom.registry import SecretProviderRegistry
 
         if isinstance(registry, SecretProviderRegistry):  # else it is asked again, on the whole way
@@ -86,8 +86,8 @@ def read_all(registry: SecretSource, chosen: Mapping[str, SecretPlan]) -> dict[s
 
 
 def _line_to_add(source: SecretSource, name: str) -> str | None:
-    from strongroom.cli.names import stored
-    from strongroom.cli.undeclared import lines_to_add
+    from strongroom.cli.declared.names import stored
+    from strongroom.cli.declared.undeclared import lines_to_add
 
     if stored(source, name) is None:
         return None
@@ -113,7 +113,7 @@ def newly_undeclared(source: str, profile: str | None, secrets: Mapping[str, Sec
     keys = take_undeclared(source, profile, {one.key for one in secrets.values()})
     if not keys:
         return None
-    from strongroom.cli.undeclared import undeclared_notice
+    from strongroom.cli.declared.undeclared import undeclared_notice
 
     return undeclared_notice(keys, source, secrets)
 

@@ -127,7 +127,7 @@ def _plainly(text: str, name: str, registry: SecretProviderRegistry) -> str | No
             f"{name}:{line}: {unknown!r} is undefined: no secret of this name is declared",
             hint=did_you_mean(unknown, declared, otherwise="add it under `secrets:`"),
         )
-    from strongroom.cli.selection import read_all
+    from strongroom.cli.declared.selection import read_all
     from strongroom.declarations.compose import template_value
 
     resolutions = read_all(registry, {name: plan for name, plan in declared.items() if name in names})
@@ -154,7 +154,7 @@ def _needed(registry: SecretProviderRegistry, text: str) -> dict[str, Any]:
     """Return the declared secrets that the template names, and read no others."""
     from jinja2 import meta
 
-    from strongroom.cli.selection import read_all
+    from strongroom.cli.declared.selection import read_all
     from strongroom.declarations.compose import template_value
     from strongroom.templating import environment
 

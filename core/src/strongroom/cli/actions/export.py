@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli import output
 from strongroom.cli.child.environment import refuse_dangerous, refuse_undeclared
+from strongroom.cli.declared.selection import nothing_declared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.cli.formats.export import FORMATS, as_env, variables
-from strongroom.cli.selection import nothing_declared, read_all, select_secrets
 from strongroom.masking.limits import MIN_CHARACTERS
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from strongroom.cli.command_lines import command_line
-from strongroom.cli.names import stored
-from strongroom.cli.sightings import where_it_was_seen
+from strongroom.cli.declared.names import stored
+from strongroom.cli.declared.sightings import where_it_was_seen
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import SecretNotFoundError, ValidationError, show_key
 

@@ -1,0 +1,1 @@
+"""Declared secrets: which a command means, and where their values are."""
