@@ -17,7 +17,6 @@ from strongroom.errors import ConfigurationError, PluginError, SecretNotFoundErr
 from strongroom.hooks import SecretHook
 from strongroom.parallel import forks_wait, renew_after_fork
 from strongroom.pipeline import Pipeline
-from strongroom.pipeline.fallback import FallbackProvider
 from strongroom.plugins.factories import load_factory
 from strongroom.providers import Closeable, LeaseProvider, guard
 from strongroom.spec.plan import ComponentPlan, PipelinePlan, Plan
@@ -201,6 +200,8 @@ class Assembly:
     def _assembled(self, plan: PipelinePlan) -> Any:
         hooks: list[SecretHook] = [self._make(hook) for hook in plan.hooks]
         if plan.fallback is not None:
+            from strongroom.pipeline.fallback import FallbackProvider
+
             members = [
                 Pipeline(self.chain(name), name=name, hooks=self.pipeline_hooks(name))
                 for name in plan.fallback.pipelines

@@ -15,7 +15,6 @@ from strongroom.middleware.base import innermost
 from strongroom.middleware.prefix import StripPrefixMiddleware
 from strongroom.parallel import renew_after_fork
 from strongroom.pipeline import Pipeline
-from strongroom.plugins import did_you_mean
 from strongroom.providers import BaseProvider, SecretProvider, guard
 from strongroom.registry.assembly import Assembly
 from strongroom.spec.plan import Plan, RoutePlan
@@ -265,6 +264,8 @@ class RoutedPipelines(BaseProvider):
             return self._registered[name]
         if name in self._plan.pipelines and self._assembly.is_used(name):
             return self._assembly.chain(name)
+        from strongroom.plugins import did_you_mean
+
         raise ConfigurationError(f"no pipeline {name!r}", hint=did_you_mean(name, self.pipelines()))
 
     def _assembled(self, chain: Any, name: str) -> Pipeline:
