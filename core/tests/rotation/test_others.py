@@ -408,6 +408,24 @@ def test_an_outage_in_between_names_the_secret_and_what_to_do(abilities):
     assert memory.get_secret(KEY) == NEW == target.password
 
 
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_whoever_cannot_take_it_over_is_told_that_it_is_in_flight(command):
+    """As by a cluster without a leader, which answers reads and refuses writes."""
+    memory, target = memory_with(), Target()
+    half_way(memory, target, None)
+
+    def refused(*_, **__):
+        raise BackendUnavailableError("vault: write: no leader", key=KEY, hint="look")
+
+    names = [name for name in dir(memory) if name.startswith(("set_", "stage_", "promote_", "discard_"))]
+    broken = type("Broken", (type(memory),), dict.fromkeys(names, refused))()
+    broken.__dict__ = memory.__dict__
+    with pytest.raises(BackendUnavailableError) as caught:
+        getattr(SecretRotation(broken, apply=target.apply), command)(KEY)
+    assert caught.value.message.startswith(f"the rotation of '{KEY}' is in flight: ")
+    assert "`resume`" in caught.value.hint
+
+
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
 
 

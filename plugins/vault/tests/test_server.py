@@ -449,6 +449,12 @@ def test_a_namespace_is_a_world_of_its_own(server):
         ):
             team.set_secret("only/there", VALUE)
             assert team.list_secrets() == ["only/there"]
+            found = team.diagnose()  # whose health can be asked for outside of namespaces alone
+            assert (found["reachable"], found["identity"], found["can_list"]) == (
+                "yes",
+                "token (root)",
+                "yes",
+            )
             with pytest.raises(SecretNotFoundError):
                 root.get_secret("only/there")
         with (

@@ -44,69 +44,70 @@ WORDS = {
     UnsupportedOperationError: "unsupported",
     ValidationError: "invalid",
 }
-OPERATIONS = ("get", "batch", "list", "describe", "history", "set", "set_if", "delete")
+OPERATIONS = ("get", "batch", "list", "describe", "history", "set", "set_if", "delete", "doctor")
 
-# What get, batch, list, describe, history, set, set_if (None) and delete say. `-`: the key is not in what is given.
+# What get, batch, list, describe, history, set, set_if (None), delete and doctor say. `-`: the key is not in what is
+# given, or doctor says that nothing can be listed.
 TABLE = """
-live                         ok ok ok ok current ok conflict ok
-never_written                absent - - absent absent ok ok absent
-soft_deleted                 deleted deleted - deleted deleted ok ok deleted
-destroyed                    destroyed destroyed - destroyed destroyed ok ok destroyed
-metadata_alone               absent - - absent none ok ok absent
-all_removed                  absent - - absent absent ok ok absent
-to_be_deleted                ok ok ok ok current ok conflict ok
-to_be_deleted_by_the_mount   ok ok ok ok current ok conflict ok
-expired                      deleted deleted - deleted deleted ok ok deleted
-undeleted                    ok ok ok ok current ok conflict ok
-older_one_destroyed          ok ok ok ok current ok conflict ok
-older_one_deleted            ok ok ok ok current ok conflict ok
-newest_one_deleted           deleted deleted - deleted deleted ok ok deleted
-data_is_null                 ok ok ok ok current ok conflict ok
-data_is_empty                ok ok ok ok current ok conflict ok
-value_is_a_number            ok ok ok ok current ok conflict ok
-value_is_null                ok ok ok ok current ok conflict ok
-several_fields               ok ok ok ok current invalid conflict ok
-nested_fields                ok ok ok ok current invalid conflict ok
-cas_required                 ok ok ok ok current ok conflict ok
-cas_required_by_the_mount    ok ok ok ok current ok conflict ok
-one_version_kept             ok ok ok ok current ok conflict ok
-with_metadata_of_its_own     ok ok ok ok current ok conflict ok
-two_dots_within              ok ok ok ok current ok conflict ok
-a_blank_at_the_edge          ok ok ok ok current ok conflict ok
-beside_its_folder            ok ok ok ok current ok conflict ok
-version_1                    ok ok ok unsupported unsupported ok unsupported ok
-version_1_absent             absent - - unsupported unsupported ok unsupported absent
-version_1_null_field         ok ok ok unsupported unsupported invalid unsupported ok
-version_given_1              ok ok ok unsupported unsupported ok unsupported ok
-version_given_2              ok ok ok ok current ok conflict ok
-wrongly_given_1              config config config unsupported unsupported config unsupported config
-wrongly_given_2              config config config config config config config config
-upgraded_while_running       ok ok ok ok current ok conflict ok
-remade_as_version_1          ok ok ok unsupported unsupported ok unsupported ok
-no_rights_at_all             denied denied denied denied denied denied denied denied
-no_rights_but_default        denied denied denied denied denied denied denied denied
-rights_to_read               ok ok denied denied denied denied conflict denied
-rights_to_list               denied denied ok ok current denied denied denied
-token_revoked                login login login login login login login login
-token_is_another_texts       login login login login login login login login
-token_for_one_use            ok ok login ok current login conflict login
-token_that_is_a_batch_token  ok ok ok ok current ok conflict ok
-mount_absent                 config config config config config config config config
-mount_of_another_kind        config config config config config config config config
-in_a_namespace               ok ok ok ok current ok conflict ok
-in_a_ghost_namespace         config config config config config config config config
-in_a_locked_namespace        down down down down down down down down
-over_the_quota               throttled throttled throttled throttled throttled throttled throttled throttled
-sealed                       down down down down down down down down
-not_initialized              down down down down down down down down
-without_an_audit_device      down down down down down down down down
-a_standby                    ok ok ok ok current ok conflict ok
-without_a_leader             ok ok ok ok current down conflict down
-nobody_listens               down down down down down down down down
-a_proxy_refuses              down down down down down down down down
-a_proxy_finds_nothing        down down down down down down down down
-a_portal_answers             down down down down down down down down
-a_redirect_to_a_portal       down down down down down down down down
+live                         ok ok ok ok current ok conflict ok ok
+never_written                absent - - absent absent ok ok absent ok
+soft_deleted                 deleted deleted - deleted deleted ok ok deleted ok
+destroyed                    destroyed destroyed - destroyed destroyed ok ok destroyed ok
+metadata_alone               absent - - absent none ok ok absent ok
+all_removed                  absent - - absent absent ok ok absent ok
+to_be_deleted                ok ok ok ok current ok conflict ok ok
+to_be_deleted_by_the_mount   ok ok ok ok current ok conflict ok ok
+expired                      deleted deleted - deleted deleted ok ok deleted ok
+undeleted                    ok ok ok ok current ok conflict ok ok
+older_one_destroyed          ok ok ok ok current ok conflict ok ok
+older_one_deleted            ok ok ok ok current ok conflict ok ok
+newest_one_deleted           deleted deleted - deleted deleted ok ok deleted ok
+data_is_null                 ok ok ok ok current ok conflict ok ok
+data_is_empty                ok ok ok ok current ok conflict ok ok
+value_is_a_number            ok ok ok ok current ok conflict ok ok
+value_is_null                ok ok ok ok current ok conflict ok ok
+several_fields               ok ok ok ok current invalid conflict ok ok
+nested_fields                ok ok ok ok current invalid conflict ok ok
+cas_required                 ok ok ok ok current ok conflict ok ok
+cas_required_by_the_mount    ok ok ok ok current ok conflict ok ok
+one_version_kept             ok ok ok ok current ok conflict ok ok
+with_metadata_of_its_own     ok ok ok ok current ok conflict ok ok
+two_dots_within              ok ok ok ok current ok conflict ok ok
+a_blank_at_the_edge          ok ok ok ok current ok conflict ok ok
+beside_its_folder            ok ok ok ok current ok conflict ok ok
+version_1                    ok ok ok unsupported unsupported ok unsupported ok ok
+version_1_absent             absent - - unsupported unsupported ok unsupported absent ok
+version_1_null_field         ok ok ok unsupported unsupported invalid unsupported ok ok
+version_given_1              ok ok ok unsupported unsupported ok unsupported ok ok
+version_given_2              ok ok ok ok current ok conflict ok ok
+wrongly_given_1              config config config unsupported unsupported config unsupported config config
+wrongly_given_2              config config config config config config config config config
+upgraded_while_running       ok ok ok ok current ok conflict ok ok
+remade_as_version_1          ok ok ok unsupported unsupported ok unsupported ok ok
+no_rights_at_all             denied denied denied denied denied denied denied denied -
+no_rights_but_default        denied denied denied denied denied denied denied denied -
+rights_to_read               ok ok denied denied denied denied conflict denied -
+rights_to_list               denied denied ok ok current denied denied denied ok
+token_revoked                login login login login login login login login login
+token_is_another_texts       login login login login login login login login login
+token_for_one_use            ok ok login ok current login conflict login login
+token_that_is_a_batch_token  ok ok ok ok current ok conflict ok ok
+mount_absent                 config config config config config config config config config
+mount_of_another_kind        config config config config config config config config config
+in_a_namespace               ok ok ok ok current ok conflict ok ok
+in_a_ghost_namespace         config config config config config config config config config
+in_a_locked_namespace        down down down down down down down down down
+over_the_quota               throttled throttled throttled throttled throttled throttled throttled throttled throttled
+sealed                       down down down down down down down down down
+not_initialized              down down down down down down down down down
+without_an_audit_device      down down down down down down down down down
+a_standby                    ok ok ok ok current ok conflict ok ok
+without_a_leader             ok ok ok ok current down conflict down ok
+nobody_listens               down down down down down down down down down
+a_proxy_refuses              down down down down down down down down down
+a_proxy_finds_nothing        down down down down down down down down down
+a_portal_answers             down down down down down down down down down
+a_redirect_to_a_portal       down down down down down down down down down
 """
 OF_A_CLUSTER = {"a_standby", "without_a_leader"}
 ROWS = {line.split()[0]: tuple(line.split()[1:]) for line in TABLE.strip().splitlines()}
@@ -629,6 +630,7 @@ def calls(provider, key):
         "set": lambda: shown([provider.set_secret(key, NEW)]),
         "set_if": lambda: shown(provider.set_secret_if(key, NEW, None)),
         "delete": lambda: shown([provider.delete_secret(key)]),
+        "doctor": lambda: shown(provider.diagnose()["can_list"] == "yes"),
     }
 
 
@@ -691,6 +693,8 @@ def test_between_two_leaders_everything_is_down_or_right(tmp_path):
             seen = set()
             for _ in range(3):
                 running.client.adapter.put("/v1/sys/step-down")
+                with pytest.raises(BackendUnavailableError, match="has no leader at the moment"):
+                    provider.set_secret("k", NEW)
                 until, last = time.monotonic() + 120, set()
                 while last != {"ok", "current"} and time.monotonic() < until:
                     last = {said(call[name]) for name in ("get", "batch", "list", "describe", "history")}

@@ -11,6 +11,7 @@ import threading
 from urllib.parse import quote
 
 import pytest
+import requests
 from strongroom import SecretProviderRegistry
 from strongroom.errors import (
     AuthenticationError,
@@ -218,6 +219,29 @@ def test_names_that_the_server_takes_are_used_as_they_are(server, mount, provide
     if "~x" not in name and name.isprintable():
         path = quote(name)
         assert server.client.adapter.get(f"/v1/{mount}/data/{path}")["data"]["data"]["value"] == name
+
+
+def test_null_data_is_an_empty_object(server, mount, provider):
+    """Another tool wrote `"data": null`, or patched it away: the server takes both, and reads with 200."""
+    url, token = f"{server.url}/v1/{mount}/data", {"X-Vault-Token": server.token}
+    provider.set_secrets({"patched": "x", "good": "g"})
+    written = requests.post(f"{url}/written", json={"data": None}, headers=token)
+    merge = {**token, "Content-Type": "application/merge-patch+json"}
+    patched = requests.patch(f"{url}/patched", data='{"data": null}', headers=merge)
+    assert (written.status_code, patched.status_code) == (200, 200)
+    assert provider.get_secrets(["written", "patched", "good"]) == {
+        "written": "{}",
+        "patched": "{}",
+        "good": "g",
+    }
+    assert provider.get_secret("written") == provider.get_secret_version("written", "1") == "{}"
+    provider.set_secret("written", "v")
+    assert provider.get_secret("written") == "v"
+    with VaultSecretProvider(server.url, server.token, mount, field="password") as one:
+        with pytest.raises(SecretNotFoundError):
+            one.get_secret("patched")
+        one.set_secret("patched", "p")
+    assert provider.get_secret("patched") == '{"password": "p"}'
 
 
 def test_more_strings_than_the_server_takes_are_too_large(server, mount, provider):

@@ -56,7 +56,11 @@ _NO_SERVER_HINT = "check the address: it may be that of a proxy or a portal"
 
 # With 400, where a mount of version 2 was made, or version 1 was turned into it, moments ago.
 _UPGRADING = "from non-versioned to versioned data"
-_STATES = {"is sealed": "the server is sealed", _UPGRADING: "the KV engine is being upgraded; ask again"}
+_STATES = {
+    "is sealed": "the server is sealed",
+    "active cluster node not found": "the cluster has no leader at the moment; ask again",
+    _UPGRADING: "the KV engine is being upgraded; ask again",
+}
 _LOCKED_NAMESPACE = "namespace has been locked"
 _TOO_LARGE = ("too large", "exceeds", "exceeded maximum", "high complexity")
 _OTHER_VERSION = "for a versioned k/v"
