@@ -229,7 +229,7 @@ def writes_in_place(tmp_path, insert):
 def test_a_write_that_fails_in_the_middle_leaves_what_was_there(tmp_path, insert):
     """`pass` empties the file of an entry before it knows whether it can write it anew."""
     provider = writes_in_place(tmp_path, insert)
-    provider._timeout = 1 if "sleep" in insert else 60
+    provider._pass._timeout = 1 if "sleep" in insert else 60
     (tmp_path / "store/a.gpg").write_text("old\n")
     for key in ("a", "new"):
         with pytest.raises(BackendUnavailableError):
@@ -271,14 +271,14 @@ def test_the_program_speaks_english_whatever_the_user_does(tmp_path, monkeypatch
 
 def test_a_program_that_waits(tmp_path):
     provider = fake(tmp_path, "exec sleep 600")
-    provider._timeout = 0.2
+    provider._pass._timeout = 0.2
     with pytest.raises(BackendUnavailableError, match="did not end"):
         provider.get_secret("a")
 
 
 def test_no_program(tmp_path, monkeypatch):
     provider = fake(tmp_path, "")
-    provider._program = None
+    provider._pass._program = None
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigurationError, match="neither pass nor gopass"):
         provider.get_secret("a")

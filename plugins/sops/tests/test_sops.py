@@ -40,7 +40,7 @@ FILE = {
 @pytest.fixture
 def runs(monkeypatch):
     """Count the runs of the program."""
-    import strongroom_sops.provider as module
+    import strongroom_sops.program as module
 
     found, real = [], module.run_program
 

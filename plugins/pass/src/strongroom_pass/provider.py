@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from strongroom.clients import redact_message
-from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.deadlines import check_limits
 from strongroom.errors import (
-    AuthenticationError,
-    BackendUnavailableError,
     ConfigurationError,
     ConflictError,
     SecretNotFoundError,
@@ -24,38 +21,15 @@ from strongroom.errors import (
 from strongroom.files import file_error, file_version, folder_locked, replace_file
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import present_in_parallel
-from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_pass.names import key_of, name_of
+from strongroom_pass.program import RENEW_HINT, TYPE_NAME, PassProgram, damaged
 
 __all__ = ["PassSecretProvider"]
 
-_PROGRAMS: Final = ("pass", "gopass")
 _ENDINGS: Final = (".gpg", ".age")
 _PARALLEL: Final = 8
-_UNUSABLE: Final = (
-    "nusable public key",
-    "No public key",
-    "skipped: No name",
-    "no assurance this key belongs",
-)
-_RENEW: Final = (
-    "a key of .gpg-id is expired, absent or not trusted: see `gpg --list-keys`, then "
-    "`gpg --quick-set-expire KEY 1y`, import or sign it, or `pass init` with another one"
-)
-_DAMAGED: Final = (
-    "has been manipulated",
-    "no valid OpenPGP data",
-    "decrypt_message failed",
-    "nvalid packet",
-    "length invalid",
-    "unknown version",
-    "Checksum error",
-)
-_OF_THE_DISK: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
-_BY_HAND: Final = {"write": "insert --multiline", "delete": "rm"}
-_NO_KEY: Final = ("No secret key", "decryption failed", "No pinentry", "Inappropriate ioctl", "cancelled")
 
 
 class PassSecretProvider(BaseProvider):
@@ -72,7 +46,7 @@ class PassSecretProvider(BaseProvider):
         ConfigurationError: `timeout` is not more than 0.
     """
 
-    type_name = "pass"
+    type_name = TYPE_NAME
 
     def __init__(
         self,
@@ -84,14 +58,14 @@ class PassSecretProvider(BaseProvider):
     ) -> None:
         check_limits(self.type_name, counts={}, timeout=timeout)
         self._path = None if path is None else Path(path).expanduser().absolute()
+        self._pass = PassProgram(self._path, program, timeout)
         self._program = program
         self._whole = bool(whole)
         self._timeout = timeout
-        self._tried: str | None = None
 
     def address(self) -> dict[str, str | bool | None]:
         """Return what decides which secret is meant."""
-        return {"path": str(self._store()), "program": self._program, "whole": self._whole}
+        return {"path": str(self._pass.store()), "program": self._program, "whole": self._whole}
 
     def get_secret(self, key: str) -> str:
         """Return the first line of an entry, or the whole of it.
@@ -144,28 +118,28 @@ class PassSecretProvider(BaseProvider):
         self._entry(key)
         with self._writing():
             self._entry(key)
-            self._run(["rm", "--force", name_of(key)], "delete", key)
+            self._pass.run(["rm", "--force", name_of(key)], "delete", key)
 
     def diagnose(self) -> dict[str, str]:
         """Return what `strongroom doctor` shows."""
         with self._files("read"):
-            marks = (self._store() / name for name in (".gpg-id", ".age-recipients"))
+            marks = (self._pass.store() / name for name in (".gpg-id", ".age-recipients"))
             if not any(mark.exists() for mark in marks):
-                raise self._no_store()
+                raise self._pass.no_store()
         keys = self.list_secrets()
         if keys:  # opened as a reader would: with the program, and the user's key
             self.get_secret(keys[0])
-        elif shutil.which(self._found()) is None:
+        elif shutil.which(self._pass.name()) is None:
             raise ConfigurationError(
-                f"pass: there is no program {self._found()}",
+                f"pass: there is no program {self._pass.name()}",
                 provider=self.type_name,
                 hint="install it, or give its whole path",
             )
         else:
-            self._usable("try", "the program")
+            self._pass.usable("try", "the program")
         return {
-            "store": str(self._store()),
-            "program": self._found(),
+            "store": str(self._pass.store()),
+            "program": self._pass.name(),
             "decrypts": "yes" if keys else "not tried: there is nothing in it",
             **self._recipients(),
             "can_list": f"yes, {len(keys)} keys",
@@ -180,17 +154,17 @@ class PassSecretProvider(BaseProvider):
         Raises:
             ConfigurationError: One of them cannot be encrypted for, or a file names none.
         """
-        if Path(self._found()).name != "pass":
+        if Path(self._pass.name()).name != "pass":
             return {}
         found: set[str] = set()
-        for path in sorted(self._store().rglob(".gpg-id")):
+        for path in sorted(self._pass.store().rglob(".gpg-id")):
             try:
                 lines = path.read_text(errors="replace").splitlines()
             except OSError as error:
                 raise file_error(error, f"read {path}", provider=self.type_name) from None
             keys = os.environ.get("PASSWORD_STORE_KEY", "").split()
             keys = keys or [key for line in lines if (key := line.partition("#")[0].strip())]
-            self._try_keys(str(path.relative_to(self._store())), keys)
+            self._try_keys(str(path.relative_to(self._pass.store())), keys)
             found.update(keys)
         return {"encrypts": f"for {len(found)} {'key' if len(found) == 1 else 'keys'}"} if found else {}
 
@@ -200,31 +174,18 @@ class PassSecretProvider(BaseProvider):
             command = ["gpg2" if shutil.which("gpg2") else "gpg", "--batch", "--quiet", "--no-encrypt-to"]
             command += os.environ.get("PASSWORD_STORE_GPG_OPTS", "").split()
             command += [word for key in keys for word in ("--recipient", key)]
-            ended = self._ended([*command, "--encrypt"], "encrypt for", name)
+            ended = self._pass.ended([*command, "--encrypt"], "encrypt for", name)
             if ended.code == 0:
                 return
-            reason, hint = redact_message(ended.err.decode(errors="replace")), _RENEW
+            reason, hint = redact_message(ended.err.decode(errors="replace")), RENEW_HINT
         raise ConfigurationError(f"pass: {name}: {reason}", provider=self.type_name, hint=hint)
 
     # --- the store ---
 
-    def _store(self) -> Path:
-        if self._path is not None:
-            return self._path
-        folder = os.environ.get("PASSWORD_STORE_DIR")
-        return Path(folder).absolute() if folder else Path(os.path.expanduser("~/.password-store"))  # noqa: PTH111  # a user without a home is left as it is
-
-    def _no_store(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"pass: {self._store()} is not a password store",
-            provider=self.type_name,
-            hint="make it by `pass init KEY`, or correct path",
-        )
-
     def _names(self) -> Iterator[str]:
-        store = self._store()
+        store = self._pass.store()
         if not store.is_dir():
-            raise self._no_store()
+            raise self._pass.no_store()
         try:
             for folder, inside, files in os.walk(store, onerror=_unread):
                 inside[:] = [name for name in inside if not name.startswith(".")]
@@ -244,7 +205,7 @@ class PassSecretProvider(BaseProvider):
         name = name_of(key)
         try:
             for ending in _ENDINGS:
-                file = self._store() / f"{name}{ending}"
+                file = self._pass.store() / f"{name}{ending}"
                 if file.is_file():
                     return file
         except OSError as error:
@@ -255,8 +216,8 @@ class PassSecretProvider(BaseProvider):
 
     def _entry(self, key: str) -> Path:
         file = self._file(key)
-        if file is None and not self._store().is_dir():
-            raise self._no_store()
+        if file is None and not self._pass.store().is_dir():
+            raise self._pass.no_store()
         if file is None:
             raise SecretNotFoundError(key, provider=self.type_name)
         return file
@@ -264,9 +225,9 @@ class PassSecretProvider(BaseProvider):
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._files("write to"):
-            if not self._store().is_dir():
-                raise self._no_store()
-            with folder_locked(self._store(), seconds=self._timeout, provider=self.type_name):
+            if not self._pass.store().is_dir():
+                raise self._pass.no_store()
+            with folder_locked(self._pass.store(), seconds=self._timeout, provider=self.type_name):
                 yield
 
     @contextmanager
@@ -277,7 +238,7 @@ class PassSecretProvider(BaseProvider):
         except StrongroomError:
             raise  # some of which are the operating system's for Python as well
         except OSError as error:
-            failed = file_error(error, f"{doing} {self._store()}", provider=self.type_name)
+            failed = file_error(error, f"{doing} {self._pass.store()}", provider=self.type_name)
         else:
             return
         raise failed
@@ -298,15 +259,15 @@ class PassSecretProvider(BaseProvider):
             if self._file(key) is not None:
                 rest = "\n" + self._shown(key).partition("\n")[2]
         given = f"{value}{rest}"
-        words = [self._usable("write", key), "insert", "--multiline", "--force", name_of(key)]
+        words = [self._pass.usable("write", key), "insert", "--multiline", "--force", name_of(key)]
         before, ended = self._bytes(key), None
         try:
-            ended = self._ended(words, "write", key, given)
+            ended = self._pass.ended(words, "write", key, given)
         finally:  # also where it was interrupted, or killed for want of time
             if ended is None or ended.code != 0:
                 self._put_back(key, before, None if ended is None else given)
         if ended.code != 0:
-            raise self._error(ended, "write", key, given)
+            raise self._pass.error(ended, "write", key, given)
 
     def _bytes(self, key: str) -> bytes | None:
         file = self._file(key)
@@ -350,7 +311,7 @@ class PassSecretProvider(BaseProvider):
 
     def _shown(self, key: str) -> str:
         self._entry(key)
-        out = self._run(["show", name_of(key)], "read", key).out or self._empty(key)
+        out = self._pass.run(["show", name_of(key)], "read", key).out or self._empty(key)
         try:
             return out.decode()
         except UnicodeDecodeError:
@@ -364,141 +325,14 @@ class PassSecretProvider(BaseProvider):
 
     def _empty(self, key: str) -> bytes:
         """Return what an entry that seems empty holds: gpg says nothing of a file that was cut off."""
-        if Path(self._found()).name != "pass":
+        if Path(self._pass.name()).name != "pass":
             return b""
         options = f"{os.environ.get('PASSWORD_STORE_GPG_OPTS', '')} --status-fd=2"
         variables = {"PASSWORD_STORE_GPG_OPTS": options}
-        ended = self._run(["show", name_of(key)], "read", key, variables=variables)
+        ended = self._pass.run(["show", name_of(key)], "read", key, variables=variables)
         if b"DECRYPTION_OKAY" not in ended.err:
-            raise self._damaged(key, "its file is cut off")
+            raise damaged(key, "its file is cut off")
         return ended.out
-
-    def _damaged(self, key: str, reason: str) -> TamperedError:
-        return TamperedError(
-            f"pass: the entry of {show_key(key)} is damaged, or was changed: {reason}",
-            key=key,
-            provider=self.type_name,
-            hint="put back a copy of its file, as from git, or set it again",
-        )
-
-    # --- the program ---
-
-    def _found(self) -> str:
-        if self._program is not None:
-            return self._program
-        for name in _PROGRAMS:
-            if shutil.which(name):
-                return name
-        raise ConfigurationError(
-            "pass: neither pass nor gopass is installed",
-            provider=self.type_name,
-            hint="install one of them, or name it by `program`",
-        )
-
-    def _run(
-        self,
-        words: list[str],
-        doing: str,
-        key: str,
-        given: str = "",
-        variables: Mapping[str, str] | None = None,
-    ) -> Ended:
-        ended = self._ended([self._usable(doing, key), *words], doing, key, given, variables)
-        if ended.code == 0:
-            return ended
-        raise self._error(ended, doing, key, given)
-
-    def _usable(self, doing: str, key: str) -> str:
-        """Return the program, once it is sure that its commands are those of `pass`.
-
-        Debian's package gopass is another program: it opens an editor for a value of several lines, and says
-        that it has stored it where it stored an empty one for want of a terminal.
-        """
-        program = self._found()
-        if Path(program).name.startswith("gopass") and program != self._tried:
-            if self._ended([program, "--version"], doing, key).code != 0:
-                raise ConfigurationError(
-                    f"pass: {show_key(program)} is another program of the name gopass",
-                    provider=self.type_name,
-                    hint="install pass, or the gopass of gopass.pw; Debian's package gopass is another one",
-                )
-            self._tried = program
-        return program
-
-    def _ended(
-        self,
-        command: list[str],
-        doing: str,
-        key: str,
-        given: str = "",
-        variables: Mapping[str, str] | None = None,
-    ) -> Ended:
-        try:
-            ended = run_program(
-                command,
-                Deadline(self._timeout),
-                provider=self.type_name,
-                given=given.encode(),
-                # gopass reads the same variable, and neither is to ask anybody. What they and gpg say is
-                # compared, and so is to be in English.
-                environment=environment_for_programs(
-                    {
-                        "LANGUAGE": "C",
-                        "LC_MESSAGES": "C",
-                        "PASSWORD_STORE_DIR": str(self._store()),
-                        "GOPASS_NO_NOTIFY": "true",
-                        **(variables or {}),
-                    }
-                ),
-            )
-        except DeadlineExceededError:
-            ended = None
-        if ended is None:
-            raise BackendUnavailableError(
-                f"pass: {doing} {show_key(key)}: it did not end within {self._timeout:g} seconds",
-                key=key,
-                provider=self.type_name,
-                hint="it may wait for a passphrase: unlock the key first, by `pass show` in a terminal",
-            )
-        return ended
-
-    def _of_the_file(self, reason: str, doing: str, key: str) -> StrongroomError | None:
-        """Return what is wrong with the file of an entry, or with its disk; None where neither is."""
-        if doing == "read":
-            return self._damaged(key, reason) if any(one in reason for one in _DAMAGED) else None
-        for number in _OF_THE_DISK:
-            if os.strerror(number) in reason:
-                error = OSError(number, os.strerror(number))
-                return file_error(error, f"{doing} {show_key(key)}", provider=self.type_name, key=key)
-        return None
-
-    def _error(self, ended: Ended, doing: str, key: str, given: str) -> StrongroomError:
-        # The whole of what was written, and each line of it.
-        reason = redact_message(ended.err.decode(errors="replace"), given, *given.splitlines())
-        about = f"pass: {doing} {show_key(key)}: "
-        if (of_the_file := self._of_the_file(reason, doing, key)) is not None:
-            return of_the_file
-        if any(one in reason for one in _NO_KEY):
-            hint = "unlock or import the key of the store: gpg --list-secret-keys shows those that are there"
-            return AuthenticationError(f"{about}{reason}", key=key, provider=self.type_name, hint=hint)
-        if any(one in reason for one in _UNUSABLE):
-            return ConfigurationError(
-                f"{about}{reason}",
-                key=key,
-                provider=self.type_name,
-                hint=_RENEW,
-            )
-        if "You must run" in reason or "not initialized" in reason:
-            return self._no_store()
-        if "is not in the password store" in reason:  # it went away meanwhile
-            return SecretNotFoundError(key, provider=self.type_name)
-        how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
-        return BackendUnavailableError(
-            f"{about}{reason or how}",
-            key=key,
-            provider=self.type_name,
-            hint=f"run it yourself: pass {_BY_HAND.get(doing, 'show')} {key}",
-        )
 
 
 def _unread(error: OSError) -> None:

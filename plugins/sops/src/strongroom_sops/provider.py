@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,27 +10,25 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, Final, NamedTuple
 
-from strongroom.clients import redact_message
-from strongroom.deadlines import Deadline, DeadlineExceededError, check_limits
+from strongroom.deadlines import check_limits
 from strongroom.errors import (
-    AuthenticationError,
     BackendUnavailableError,
     ConfigurationError,
     ConflictError,
     SecretNotFoundError,
     StrongroomError,
-    TamperedError,
     ValidationError,
     show_key,
 )
 from strongroom.files import file_error, file_version, folder_locked, replace_file, status_of, version_of
 from strongroom.keys import check_key, check_keys, check_prefix, check_value, visible_keys
 from strongroom.parallel import renew_after_fork
-from strongroom.programs import Ended, environment_for_programs, run_program
 from strongroom.providers import BaseProvider, SecretMetadata
 
 from strongroom_sops import tree
-from strongroom_sops.refusals import differing_recipients, why_locked
+from strongroom_sops.encrypted_file import documents, encrypted_members, member_at
+from strongroom_sops.program import TYPE_NAME, SopsProgram
+from strongroom_sops.refusals import differing_recipients
 from strongroom_sops.tree import Tree, argument_of
 
 __all__ = ["SopsSecretProvider"]
@@ -40,23 +36,6 @@ __all__ = ["SopsSecretProvider"]
 _FORMATS: Final = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".env": "dotenv"}
 _ATTEMPTS: Final = 5
 """How often a write begins again that meets another program's."""
-_KEYS: Final = frozenset({111, 128})
-_TAMPERED: Final = frozenset({24, 25, 51, 52})
-_SETUP: Final = frozenset({5, 61})
-"""Exit codes of sops: no key opens the file; it was changed without sops; no rule says for whom it is."""
-
-
-_OF_THE_DISK: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
-_RULES: Final = (
-    "no matching creation rules",
-    "no creation rules",
-    "error loading config",
-    "failed to parse input, unknown recipient type",
-    "malformed recipient",
-    "Could not generate data key",
-    "key configuration: ",
-)
-"""What sops says, by exit code 1, of rules that it cannot read and of recipients that it cannot use."""
 
 
 class _State(NamedTuple):
@@ -83,7 +62,7 @@ class SopsSecretProvider(BaseProvider):
         ConfigurationError: The file's name has another end, or an option makes no sense.
     """
 
-    type_name = "sops"
+    type_name = TYPE_NAME
 
     def __init__(
         self,
@@ -105,9 +84,10 @@ class SopsSecretProvider(BaseProvider):
                 hint="give the file one of these endings, by which sops tells its format",
             )
         self._format = file_format
-        self._program = sops
-        self._environment = dict(environment or {})
         self._timeout = timeout
+        self._sops = SopsProgram(
+            self._path, file_format, program=sops, environment=environment or {}, timeout=timeout
+        )
         self._state: _State | None = None
         self._begin_again()
         renew_after_fork(self, SopsSecretProvider._begin_again)
@@ -215,13 +195,13 @@ class SopsSecretProvider(BaseProvider):
     def _try_rules(self) -> None:
         """Encrypt a trial as the first write would encrypt a secret, and open it; it is written nowhere."""
         trial = self._encrypted_anew(Tree({}, is_flat=self._format == "dotenv"), {"trial": "trial"})
-        self._run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
+        self._sops.run(["decrypt", "--input-type", self._format, "--output-type", "json"], "try", given=trial)
 
     def _recipients(self) -> dict[str, str]:
         """Return whether the file is for those whom `.sops.yaml` names; nothing where there is no rule."""
         try:
             # It asks before it writes; the answer is no.
-            ended = self._run(["updatekeys", str(self._path)], "compare the recipients of", given=b"n\n")
+            ended = self._sops.run(["updatekeys", str(self._path)], "compare the recipients of", given=b"n\n")
         except (ConfigurationError, BackendUnavailableError):
             return {}
         added, gone = differing_recipients(ended.out.decode(errors="replace"))
@@ -241,7 +221,7 @@ class SopsSecretProvider(BaseProvider):
             return state
         # One thread decrypts, and the others wait for it no longer than it may take.
         if not self._lock.acquire(timeout=self._timeout):
-            raise self._late("another thread is decrypting")
+            raise self._sops.late("another thread is decrypting")
         try:
             state = self._state
             if state is None or state.version != self._seen():
@@ -264,17 +244,17 @@ class SopsSecretProvider(BaseProvider):
                 failed: StrongroomError = file_error(error, f"read {self._path}", provider=self.type_name)
             else:
                 state = _State(version, data, self._decrypted(self._path))
-                if self._format == "yaml" and _documents(data) > 1:
+                if self._format == "yaml" and documents(data) > 1:
                     raise self._not_one_mapping()  # of which sops gave the first alone
                 if self._seen() == version:  # else somebody wrote it meanwhile
                     return state
                 continue
             raise failed
-        raise self._late(f"{self._path} is written again and again")
+        raise self._sops.late(f"{self._path} is written again and again")
 
     def _decrypted(self, path: Path) -> Tree:
         words = ["--decrypt", "--input-type", self._format, "--output-type", "json", str(path)]
-        ended = self._run(words, "decrypt")
+        ended = self._sops.run(words, "decrypt")
         try:
             root = tree.parsed(ended.out)
         except ValueError:
@@ -309,7 +289,7 @@ class SopsSecretProvider(BaseProvider):
     def _version(self, state: _State, key: str) -> str:
         """Return a version of one value: of its ciphertext, which sops keeps while the value is the same."""
         path = state.tree.paths[key][0]
-        identity = [list(path), _at(_encrypted(state.data, self._format), path)]
+        identity = [list(path), member_at(encrypted_members(state.data, self._format), path)]
         return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:20]
 
     # --- writing ---
@@ -338,7 +318,7 @@ class SopsSecretProvider(BaseProvider):
         except OSError as error:
             failed = file_error(error, f"write {self._path}", provider=self.type_name)
         else:
-            raise self._late(f"{self._path} is written by others again and again")
+            raise self._sops.late(f"{self._path} is written by others again and again")
         raise failed
 
     def _written(
@@ -377,10 +357,10 @@ class SopsSecretProvider(BaseProvider):
         for path, value, key in _steps(before, values):
             argument = self._argument(path, key)
             given = json.dumps(value, ensure_ascii=False).encode()
-            self._run(["set", *kind, "--value-stdin", str(work), argument], "write", key, given, values)
+            self._sops.run(["set", *kind, "--value-stdin", str(work), argument], "write", key, given, values)
         for key in removed:
             for path in before.taken_out(before.paths[key]):
-                self._run(["unset", *kind, str(work), self._argument(path, key)], "delete", key)
+                self._sops.run(["unset", *kind, str(work), self._argument(path, key)], "delete", key)
 
     def _encrypted_anew(self, before: Tree, values: Mapping[str, str]) -> bytes:
         root: dict[str, Any] = {}
@@ -391,13 +371,13 @@ class SopsSecretProvider(BaseProvider):
         kind = ["--input-type", "json", "--output-type", self._format]
         words = ["encrypt", "--filename-override", str(self._path), *kind]
         given = json.dumps(root, ensure_ascii=False).encode()
-        return self._run(words, "write", None, given, values).out
+        return self._sops.run(words, "write", None, given, values).out
 
     def _check(
         self, before: Tree, after: Tree, data: bytes, values: Mapping[str, str], removed: Sequence[str]
     ) -> None:
         """Make sure that the new file holds what it should, all of it, and nothing of it in clear."""
-        encrypted = _encrypted(data, self._format)
+        encrypted = encrypted_members(data, self._format)
         for key, value in values.items():
             if key not in after.paths or after.value(key) != value:
                 raise ValidationError(
@@ -406,7 +386,7 @@ class SopsSecretProvider(BaseProvider):
                     provider=self.type_name,
                     hint="keep it in a file of another format, or as base64 text",
                 )
-            found = _at(encrypted, after.paths[key][0])
+            found = member_at(encrypted, after.paths[key][0])
             if value and not str(found).startswith("ENC["):
                 raise ConfigurationError(
                     f"sops: the rules of {self._path} would leave {show_key(key)} in clear",
@@ -433,115 +413,6 @@ class SopsSecretProvider(BaseProvider):
             provider=self.type_name,
             hint="rename it by `sops edit`: no brackets, quotes and backslashes",
         )
-
-    # --- the program ---
-
-    def _run(
-        self,
-        words: Sequence[str],
-        doing: str,
-        key: str | None = None,
-        given: bytes = b"",
-        values: Mapping[str, str] | None = None,
-    ) -> Ended:
-        try:
-            ended = run_program(
-                [self._program, *words],
-                Deadline(self._timeout),
-                provider=self.type_name,
-                given=given,
-                environment=environment_for_programs(
-                    {"SOPS_DISABLE_VERSION_CHECK": "1", **self._environment}
-                ),
-                # The folder itself is made by the first write.
-                folder=next((one for one in self._path.parents if one.is_dir()), None),
-            )
-        except DeadlineExceededError:
-            ended = None
-        if ended is None:
-            raise self._late(f"{doing}: it did not end within {self._timeout:g} seconds")
-        if ended.code == 0:
-            return ended
-        raise self._error(ended, doing, key, (values or {}).values())
-
-    def _error(self, ended: Ended, doing: str, key: str | None, hidden: Iterable[str]) -> StrongroomError:
-        said = ended.err.decode(errors="replace")
-        about = f"sops: {doing} {self._path}"
-        if ended.code in _KEYS:
-            hint = "give it the key, as by SOPS_AGE_KEY_FILE, or have yourself added: `sops updatekeys`"
-            if self._seen() is None:  # what was to be the file: nobody else is asked
-                hint = "add your own recipient to .sops.yaml or SOPS_AGE_RECIPIENTS, or give it the key"
-            return AuthenticationError(
-                f"{about}: {why_locked(said)}", key=key, provider=self.type_name, hint=hint
-            )
-        if ended.code in _TAMPERED:
-            hint = (
-                "it was edited without sops: put back what was there, or decrypt it with --ignore-mac to look"
-            )
-            return TamperedError(
-                f"{about}: it was changed behind sops' back", provider=self.type_name, hint=hint
-            )
-        if "metadata not found" in said:
-            return self._without_metadata(about)
-        wrong = self._wrong(ended.code, said, hidden)
-        if wrong is not None:
-            what, hint = wrong
-            return ConfigurationError(f"{about}: {what}", provider=self.type_name, hint=hint)
-        for number in _OF_THE_DISK:
-            if doing != "decrypt" and os.strerror(number).lower() in said.lower():
-                error = OSError(number, os.strerror(number))
-                return file_error(error, about.removeprefix("sops: "), provider=self.type_name, key=key)
-        how = f"exit code {ended.code}" if ended.code > 0 else f"signal {-ended.code}"
-        # What it says of a file that it cannot read may quote it.
-        return BackendUnavailableError(
-            f"{about}: it ended with {how}",
-            key=key,
-            provider=self.type_name,
-            hint="run it yourself: sops decrypt",
-        )
-
-    def _without_metadata(self, about: str) -> StrongroomError:
-        """Return the error for a file that lacks what sops adds to those that it encrypted."""
-        try:
-            there = self._path.read_bytes()
-        except OSError:  # it went away meanwhile
-            there = b""
-        if b"ENC[AES256_GCM," in there:
-            # To encrypt it, as is right for a file in clear, would seal its ciphertext once more.
-            what, hint = "it is cut off, or its part `sops` was removed", "put back a copy of it"
-            return TamperedError(f"{about}: {what}", provider=self.type_name, hint=hint)
-        if there.strip():
-            what, hint = (
-                "it is not encrypted by sops",
-                f"encrypt it: sops encrypt --in-place {self._path.name}",
-            )
-        else:
-            what = "it is empty"
-            hint = "remove it, so that the first write makes it again, or put back a copy of it"
-        return ConfigurationError(f"{about}: {what}", provider=self.type_name, hint=hint)
-
-    def _wrong(self, code: int, said: str, hidden: Iterable[str]) -> tuple[str, str] | None:
-        """Return what is wrong with file, rules or program, and what to do; None where none of these is."""
-        if "rror unmarshalling input" in said or "invalid dotenv input" in said:  # what follows may quote it
-            kind = {"yaml": "YAML", "json": "JSON"}.get(self._format, ".env")
-            return f"it is not a {kind} file that sops can read", "mend it, or put back a copy of it"
-        if "unsupported value" in said:
-            return (
-                "it has .inf or .nan for a value, which sops does not give as JSON",
-                "quote it: `sops edit`",
-            )
-        if code in _SETUP or any(one in said for one in _RULES):
-            hint = "say in .sops.yaml, or by SOPS_AGE_RECIPIENTS, for whom it is encrypted"
-            return redact_message(said, *hidden), hint
-        if "value-stdin" in said or "No help topic" in said:
-            return (
-                "this sops is too old",
-                "install sops 3.11 or newer, which takes values on its standard input",
-            )
-        return None
-
-    def _late(self, what: str) -> BackendUnavailableError:
-        return BackendUnavailableError(f"sops: {what}", provider=self.type_name, hint="call again")
 
 
 class _MeanwhileError(Exception):
@@ -574,37 +445,3 @@ def _put(root: Any, path: tree.Path, value: str) -> None:
     for name in path[:-1]:
         root = root[name] if isinstance(name, int) else root.setdefault(name, {})
     root[path[-1]] = value
-
-
-def _encrypted(data: bytes, kind: str) -> Any:
-    """Return the file as it stands, its values encrypted."""
-    if kind == "json":
-        return json.loads(data)
-    if kind == "yaml":
-        import yaml
-
-        # Scalars as they stand: sops may have left 2020-13-45 in clear, which is a text to it.
-        return yaml.load(data, getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506  # it makes no objects
-    lines = (line.partition("=") for line in data.decode().splitlines() if not line.startswith("#"))
-    return {name: value for name, _, value in lines}
-
-
-def _documents(data: bytes) -> int:
-    """Return how many YAML documents there are."""
-    if re.search(rb"^---", data, re.MULTILINE) is None:
-        return 1
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return sum(isinstance(one, yaml.DocumentStartEvent) for one in yaml.parse(data, loader))
-
-
-def _at(root: Any, path: tree.Path) -> Any:
-    for name in path:
-        if isinstance(root, Mapping):
-            root = {str(one): inside for one, inside in root.items()}.get(str(name))
-        elif isinstance(root, list) and isinstance(name, int) and name < len(root):
-            root = root[name]
-        else:
-            return None
-    return root
