@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from strongroom.errors import InvalidKeyError, InvalidTenantError, StrongroomError
 from strongroom.hooks import acting_as
@@ -32,34 +30,22 @@ from strongroom_serve.answers import (
 from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
+from strongroom_serve.headers import is_own_host, namespace_of, token_of, wants_exact
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
 from strongroom_serve.metrics import Metrics
 from strongroom_serve.repeats import Repeats
 from strongroom_serve.request import Body, Refused, Request
+from strongroom_serve.targets import Target, not_offered, target_of, whole_number
 from strongroom_serve.ui import PREFIX, Pages
 
 __all__ = ["App"]
 
 _log = logging.getLogger("strongroom.serve")
-_BEARER: Final = b"bearer "
 _OK: Final = 200
 _THROTTLED: Final = 429
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _CLOSE: Final = (b"connection", b"close")
-_NOT_OFFERED: Final = frozenset({"config", "delete", "destroy", "detailed-metadata", "subkeys", "undelete"})
-_METHODS: Final = {"data": "GET, POST, PUT, DELETE", "metadata": "GET, LIST, DELETE"}
-_YES: Final = frozenset({"1", "t", "T", "true", "True", "TRUE"})
-_NO: Final = frozenset({"", "0", "f", "F", "false", "False", "FALSE"})
-_WRITES: Final = frozenset({"POST", "PUT"})
-
-
-class Target(NamedTuple):
-    """What a request to the KV engine is about."""
-
-    operation: str
-    key: str
-    version: int = 0
 
 
 class App:
@@ -143,7 +129,7 @@ class App:
 
     async def _routed(self, request: Request, labels: list[str]) -> Answer:
         config, path = self.backend.config, request.path
-        if request.is_tcp and not _is_own_host(request.header(b"host"), config.hosts):
+        if request.is_tcp and not is_own_host(request.header(b"host"), config.hosts):
             raise Refused(errors(403, "this server does not answer for this Host"), "host")
         if path in {"/healthz", vault_sys.HEALTH}:
             return await self._healthy(request, labels)
@@ -162,7 +148,7 @@ class App:
             labels[1] = target.operation
             return await self._of_engine(request, client, target)
         if path.startswith(self._engine):
-            return _not_offered(path, self._engine)
+            return not_offered(path, self._engine)
         return self._other(request, client)
 
     def _other(self, request: Request, client: Client) -> Answer:
@@ -189,7 +175,7 @@ class App:
 
     async def _client(self, request: Request, target: Target | None) -> Client:
         """Return who asks; a token that was sent decides alone, also where it is wrong."""
-        token = _token(request)
+        token = token_of(request)
         clients = self.backend.clients
         client = clients.of_token(token) if token is not None else clients.of_uid(request.uid)
         if client is not None:
@@ -220,10 +206,10 @@ class App:
 
     async def _asker(self, request: Request, client: Client, target: Target) -> Asker:
         """Return the client with its tenant, where its rules let it do what it asks for."""
-        allowed, tenant = client.tenant_for(_namespace(request))
+        allowed, tenant = client.tenant_for(namespace_of(request))
         of_key = target.operation == "list" or client.rules.permits(plain_key(target.key))
         allowed = allowed and _is_tenant(tenant)
-        asker = Asker(client, tenant if allowed else None, exact=_wants_exact(request))
+        asker = Asker(client, tenant if allowed else None, exact=wants_exact(request))
         if allowed and of_key and target.operation in client.operations:
             return asker
         with asker.acting():
@@ -238,38 +224,17 @@ class App:
             return None, Refused(bad_request(request.problem), "path")
         try:
             if request.path.startswith(self._engine):
-                return self._target(request), None
+                return target_of(request, self._engine), None
             if request.path == aws_agent.PATH:
                 return Target("get", request.query().get("secretId", "")), None
         except Refused as refused:
             return None, refused
         return None, None
 
-    def _target(self, request: Request) -> Target | None:
-        """Return what is asked of the engine; None where it does not offer that."""
-        kind, _, key = request.path[len(self._engine) :].partition("/")
-        method, query = request.method, request.query()
-        if method == "GET" and _flag(query.get("list", "0"), "list"):
-            method = "LIST"
-        if kind == "data" and method == "GET":
-            version = _whole(query.get("version", "0"), "version")
-            return Target("history" if version else "get", key, version)
-        if kind == "data" and method in _WRITES:
-            return Target("set", key)
-        if kind in {"data", "metadata"} and method == "DELETE":
-            return Target("delete", key)
-        if kind == "metadata" and method == "LIST":
-            return Target("list", key.removesuffix("/"))
-        if kind == "metadata" and method == "GET":
-            return Target("describe", key)
-        return None
-
     async def _of_engine(self, request: Request, client: Client, target: Target) -> Answer:
         if target.operation == "list":
             check_prefix(target.key)
-        elif is_reserved(check_key(target.key)) and not (
-            _wants_exact(request) and "set" in client.operations
-        ):
+        elif is_reserved(check_key(target.key)) and not (wants_exact(request) and "set" in client.operations):
             # For rotators alone, which write the secret itself: it may hold its next value.
             raise InvalidKeyError(target.key, "the segment '.rotation' is reserved")
         asker = await self._asker(request, client, target)
@@ -301,7 +266,7 @@ class App:
             case "describe":
                 return await kv.metadata(asker, key)
         query = request.query()
-        limit = _whole(query.get("limit", "0"), "limit")
+        limit = whole_number(query.get("limit", "0"), "limit")
         return await kv.names(asker, key, after=query.get("after", ""), limit=limit)
 
     async def _of_agent(self, request: Request, client: Client) -> Answer:
@@ -329,12 +294,12 @@ class App:
             answer = pages.log_out(request)
         if answer is not None:
             return answer
-        by_token = _token(request) is not None
+        by_token = token_of(request) is not None
         client = await self._client(request, None) if by_token else pages.by_cookie(request, backend)
         if client is None:
             return pages.refused()
         labels[0] = client.name
-        allowed, tenant = client.tenant_for(_namespace(request) or request.query().get("tenant"))
+        allowed, tenant = client.tenant_for(namespace_of(request) or request.query().get("tenant"))
         if not client.admin or not allowed:
             raise Refused(DENIED, "rule")
         if request.path.rstrip("/") != PREFIX.rstrip("/"):
@@ -357,7 +322,7 @@ class App:
         if request.method not in {"GET", "HEAD"}:
             return not_allowed("only GET", "GET, HEAD")
         client: Client | None = None
-        if _token(request) is not None or self.backend.clients.of_uid(request.uid) is not None:
+        if token_of(request) is not None or self.backend.clients.of_uid(request.uid) is not None:
             try:
                 client = await self._client(request, None)
                 labels[0] = client.name
@@ -379,73 +344,8 @@ class App:
         return Answer(200, text.encode(), kind=_TEXT)
 
 
-def _not_offered(path: str, engine: str) -> Answer:
-    kind = path[len(engine) :].partition("/")[0]
-    if kind not in _NOT_OFFERED and kind not in _METHODS:
-        return ABSENT
-    if kind in _NOT_OFFERED:
-        problem = f"`{kind}` is not offered; secrets are read, written, listed and deleted"
-    else:
-        problem = "this method is not offered for this path"
-    return not_allowed(f"unsupported operation: {problem}", _METHODS.get(kind, ""))
-
-
-def _token(request: Request) -> bytes | None:
-    """Return the token that was sent; None where there is none."""
-    if request.path == aws_agent.PATH:
-        own = request.header(aws_agent.TOKEN_HEADER)
-        if own is not None:
-            return own
-    vault = request.header(b"x-vault-token")
-    if vault is not None:
-        return vault
-    bearer = request.header(b"authorization")
-    if bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER:
-        return bearer[len(_BEARER) :].strip()
-    return None
-
-
 def _is_tenant(tenant: str | None) -> bool:
     try:
         return tenant is None or check_tenant_id(tenant) == tenant
     except InvalidTenantError:
-        return False
-
-
-def _wants_exact(request: Request) -> bool:
-    return request.header(b"x-strongroom-exact") == b"true"
-
-
-def _namespace(request: Request) -> str | None:
-    sent = request.header(b"x-vault-namespace")
-    return sent.decode("latin-1").strip("/") if sent is not None else None
-
-
-def _flag(text: str, name: str) -> bool:
-    if text in _YES or text in _NO:
-        return text in _YES
-    raise Refused(errors(400, f"`{name}` must be true or false"), "query")
-
-
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004  # as many digits as a number of ours has
-        raise Refused(errors(400, f"`{name}` must be a whole number from 0"), "query")
-    return int(text)
-
-
-@lru_cache(maxsize=256)
-def _is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
-    """Tell whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
-    if header is None:
-        return False
-    host = header.decode("latin-1").lower()
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdigit():
-        name = host
-    bare = name.removeprefix("[").removesuffix("]") if name.startswith("[") else name
-    if bare == "localhost" or bare in hosts or host in hosts:
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
         return False

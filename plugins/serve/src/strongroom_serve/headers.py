@@ -1,0 +1,58 @@
+"""What the headers of a request say: a token, a tenant, and which host it means."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import Final
+
+from strongroom_serve import aws_agent
+from strongroom_serve.request import Request
+
+__all__ = ["is_own_host", "namespace_of", "token_of", "wants_exact"]
+
+_BEARER: Final = b"bearer "
+
+
+def token_of(request: Request) -> bytes | None:
+    """Return the token that was sent; None where there is none."""
+    if request.path == aws_agent.PATH:
+        own = request.header(aws_agent.TOKEN_HEADER)
+        if own is not None:
+            return own
+    vault = request.header(b"x-vault-token")
+    if vault is not None:
+        return vault
+    bearer = request.header(b"authorization")
+    if bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER:
+        return bearer[len(_BEARER) :].strip()
+    return None
+
+
+def wants_exact(request: Request) -> bool:
+    """Tell whether values are asked for as they are, be they JSON."""
+    return request.header(b"x-strongroom-exact") == b"true"
+
+
+def namespace_of(request: Request) -> str | None:
+    """Return the tenant that was named; None where none was."""
+    sent = request.header(b"x-vault-namespace")
+    return sent.decode("latin-1").strip("/") if sent is not None else None
+
+
+@lru_cache(maxsize=256)
+def is_own_host(header: bytes | None, hosts: frozenset[str]) -> bool:
+    """Tell whether a `Host` is loopback's or one of `hosts`: a page elsewhere cannot make its name ours."""
+    if header is None:
+        return False
+    host = header.decode("latin-1").lower()
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        name = host
+    bare = name.removeprefix("[").removesuffix("]") if name.startswith("[") else name
+    if bare == "localhost" or bare in hosts or host in hosts:
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
