@@ -20,7 +20,7 @@ from strongroom.testing.middleware import CHAIN
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 _LEAD = """\
-Every provider is held to [the kit](../how-to/write-a-provider.md#what-the-kit-holds-you-to), on the server
+Every provider must pass [the kit](../how-to/write-a-provider.md#what-the-kit-requires), on the server
 that its tests start. *Tests* are those that its capabilities ask for: one without batches is not asked for
 them. `make test` runs and passes as many of them as the next column says, `make torture` the rest.
 """
