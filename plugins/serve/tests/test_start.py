@@ -7,7 +7,7 @@ import socket
 from served import ADMIN, spec_of
 from served_process import PATIENCE, Process, write
 
-LATER = {"click", "cryptography", "jinja2", "requests", "rich", "sqlite3"}
+LATER = {"argparse", "click", "cryptography", "jinja2", "requests", "rich", "sqlite3"}
 """What it needs for other requests, or for other forms of the command, alone."""
 
 

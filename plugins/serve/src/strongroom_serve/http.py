@@ -7,10 +7,10 @@ import logging
 import math
 import sys
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, Final
 
 from gunicorn.asgi.protocol import _CACHED_SERVER_HEADER, ASGIProtocol, _get_cached_date_header
-from gunicorn.config import Config
 
 from strongroom_serve.answers import as_json
 from strongroom_serve.sockets import peer_uid
@@ -62,7 +62,7 @@ class Connections:
         self.asgi = app
         self.loop = loop
         self.log = _Log()
-        self.cfg = _config()
+        self.cfg = _Settings()
         self.alive = True
         self.nr = 0
         self.nr_conns = 0
@@ -85,26 +85,40 @@ class Connections:
             one.abort()
 
 
-class _Config(Config):  # type: ignore[misc]  # gunicorn has no types
-    pre_request = None
-    """The default one would write a line for each request, and loads gunicorn's loggers."""
+class _Settings:
+    """The settings that gunicorn's protocol asks for; what is not here has gunicorn's default."""
 
+    settings = pre_request = post_request = None
+    protocol = "http"
+    http_protocols = ("h1",)
+    http2_cleartext = proxy_protocol = "off"
+    http_parser = "fast"  # the one in C; it refuses more than the other
+    root_path = ""
+    is_ssl = False  # where a connection has TLS, its transport says so
+    keepalive = _IDLE_SECONDS
+    timeout = _BODY_SECONDS
+    asgi_disconnect_grace_period = 3
+    limit_request_line = limit_request_field_size = 8190
+    limit_request_fields = 64
+    permit_obsolete_folding = strip_header_spaces = False
+    permit_unconventional_http_method = permit_unconventional_http_version = False
+    header_map = "drop"
+    forwarded_allow_ips = forwarder_headers = ()
+    secure_scheme_headers: Final = MappingProxyType(
+        {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+    )
+    """Taken from who is at the other end of a Unix socket alone, for the list of addresses is empty."""
 
-def _config() -> Config:
-    config = _Config()
-    for name, value in {
-        "keepalive": _IDLE_SECONDS,
-        "timeout": _BODY_SECONDS,
-        "limit_request_line": 8190,
-        "limit_request_fields": 64,
-        "limit_request_field_size": 8190,
-        "forwarded_allow_ips": "",
-        "http_parser": "fast",  # the one in C; it refuses more than the other
-        "asgi_disconnect_grace_period": 3,
-    }.items():
-        if name in config.settings:
-            config.set(name, value)
-    return config
+    def forwarded_allow_networks(self) -> tuple[()]:
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Not asked for by the release that this was written for: to load them all takes a tenth of a start.
+        from gunicorn.config import Config
+
+        value = getattr(Config(), name)
+        setattr(self, name, value)
+        return value
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
