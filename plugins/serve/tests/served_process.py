@@ -16,16 +16,16 @@ PATIENCE = 120
 class Process:
     """`strongroom serve` in a folder; it has printed its line when this returns. `heard` is what systemd hears.
 
-    Flags are those of Python.
+    Flags are those of Python, words the options of the command.
     """
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, words=()):
         self._hears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._hears.bind(str(folder / "n"))
         self._hears.settimeout(PATIENCE)
         here = {"STRONGROOM_SPEC": str(folder / "strongroom.yaml"), "NOTIFY_SOCKET": str(folder / "n")}
         self.child = subprocess.Popen(
-            [sys.executable, *flags, "-m", "strongroom", "serve"],
+            [sys.executable, *flags, "-m", "strongroom", "serve", *words],
             cwd=folder,
             env={**os.environ, **here},
             stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import threading
 
 import pytest
 from served import ADMIN, Reply, spec_of
-from served_process import PATIENCE, write
+from served_process import PATIENCE, Process, write
 from strongroom import SecretProviderRegistry
 from strongroom.cli import main
 from strongroom.errors import ConfigurationError, ConflictError
@@ -113,6 +113,61 @@ def test_a_signal_during_a_reading_leads_to_another(tmp_path):
 
     asyncio.run(signalled())
     assert readings == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"socket": "other.sock"}, "serve.socket"),
+        ({"socket_mode": "0660"}, "serve.socket_mode"),
+        ({"listen": "127.0.0.1:1"}, "serve.listen"),
+    ],
+)
+def test_a_reload_says_which_changes_need_a_restart(process, tmp_path, change, named):
+    spec = with_file(socket="s", ui=False)
+    spec["serve"]["clients"].append({"name": "batch", "uid": 1, "allow": ["**"]})
+    running = process(spec)
+    write(tmp_path, {**spec, "serve": {**spec["serve"], **change, "ui": True}})
+    running.reload()
+    assert ask(tmp_path / "s", "/ui/login").status == 200  # the rest is in force
+    write(tmp_path, spec)
+    running.reload()
+    log = running.end()[2]
+    warning = f"warning: the rest of the spec is in force; for another {named} restart the server\n"
+    assert log.count("warning:") == log.count(warning) == 1
+
+
+def test_addresses_that_the_spec_does_not_decide_may_differ_from_it(tmp_path):
+    write(tmp_path, with_file(socket="s"))
+    running = Process(tmp_path, words=("--socket", str(tmp_path / "other")))
+    try:
+        write(tmp_path, with_file(socket="third", listen="127.0.0.1:1"))
+        running.reload()
+        assert "warning" not in running.end()[2]
+    finally:
+        running.stop()
+
+
+def test_a_client_with_a_uid_that_no_request_can_be_from_is_named_at_start_and_at_a_reload(process, tmp_path):
+    here = {"name": "batch", "uid": os.getuid(), "allow": ["**"]}
+    spec = with_file(listen="127.0.0.1:0")
+    spec["serve"]["clients"].append(here)
+    running = process(spec)
+    running.reload()
+    log = running.end()[2]
+    problem = "warning: serve: no request can be from the client batch: a uid is seen on a Unix socket alone"
+    assert log.count(problem) == 2
+
+
+def test_check_warns_of_a_client_with_a_uid_where_there_is_no_socket(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    here = [{"name": "batch", "uid": 1, "allow": ["**"]}]
+    warnings = []
+    for places in ({"listen": "127.0.0.1:1"}, {"listen": "127.0.0.1:1", "socket": "s"}, {}):
+        write(tmp_path, {**with_file(), "secrets": {}, "serve": {"clients": here, **places}})
+        assert main(["check"]) == 0
+        warnings.append("the client batch: a uid is seen on a Unix socket alone" in capsys.readouterr().err)
+    assert warnings == [True, False, False]
 
 
 def test_a_request_in_flight_is_answered_at_the_end(process, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from served import ADMIN, EVERYTHING, Reply
+from served import ADMIN, EVERYTHING, Reply, spec_of
+from served_process import write
 
 PEM = serialization.Encoding.PEM
 
@@ -88,3 +89,13 @@ def test_tls_is_spoken_its_cookie_is_secure_and_a_reload_brings_the_next_certifi
     code, _, log = running.end()
     assert code == 0
     assert "not reloaded: serve.tls: " in log
+
+
+def test_tls_that_begins_with_a_reload_needs_a_restart_and_says_so(process, tmp_path):
+    Authority(tmp_path).issue()
+    spec = spec_of(listen="127.0.0.1:0")
+    running = process(spec)
+    tls = {"cert": "cert.pem", "key": "key.pem"}
+    write(tmp_path, {**spec, "serve": {**spec["serve"], "tls": tls}})
+    running.reload()
+    assert "for another serve.tls restart the server" in running.end()[2]

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import uvloop
 from strongroom.errors import ConfigurationError, StrongroomError
+from strongroom.spec.unseen_clients import unseen_clients
 
 from strongroom_serve import systemd
 from strongroom_serve.app import App
@@ -27,6 +28,8 @@ __all__ = ["serve"]
 
 _log = logging.getLogger("strongroom.serve")
 _ROTATIONS_SECONDS: Final = 30.0
+_PLACES: Final = ("socket", "socket_mode", "socket_group", "listen")
+"""What of the section counts at a start alone."""
 _DRAIN_SECONDS: Final = 25.0
 """Less than the 30 s after which Kubernetes kills a pod."""
 
@@ -52,13 +55,14 @@ def serve(
     """
     backend = _read(open_registry)
     try:
-        listeners = _listeners(backend.config, socket, listen)
+        listeners, are_of_spec = _listeners(backend.config, socket, listen)
     except BaseException:
         backend.close()
         raise
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Server(backend, listeners, open_registry, overview).run())
+            server = _Server(backend, listeners, open_registry, overview, are_of_spec=are_of_spec)
+            runner.run(server.run())
     finally:
         for one in listeners:
             one.close()
@@ -74,10 +78,11 @@ def _read(open_registry: Callable[[], Any]) -> Backend:
         raise
 
 
-def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> list[Listener]:
+def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> tuple[list[Listener], bool]:
+    """Return where to listen, and whether the spec says so: else systemd does, or the command's options."""
     listeners = taken_over()
+    given = bool(listeners) or socket is not None or listen is not None
     if not listeners:
-        given = socket is not None or listen is not None
         path = config.socket if not given else Path(socket).absolute() if socket is not None else None
         address = config.listen if not given else address_of(listen) if listen is not None else None
         if path is None and address is None:
@@ -101,14 +106,22 @@ def _listeners(config: ServeConfig, socket: str | None, listen: str | None) -> l
                 f"{one.address} is not loopback, and there is no certificate",
                 hint="say serve.tls: {cert: …, key: …}",
             )
-    return listeners
+    return listeners, not given
 
 
 class _Server:
     def __init__(
-        self, backend: Backend, listeners: list[Listener], open_registry: Callable[[], Any], overview: Any
+        self,
+        backend: Backend,
+        listeners: list[Listener],
+        open_registry: Callable[[], Any],
+        overview: Any,
+        *,
+        are_of_spec: bool = True,
     ) -> None:
         self._listeners = listeners
+        self._at_start = backend.config
+        self._are_of_spec = are_of_spec
         self._open = open_registry
         self._overview = overview
         self._app = App(backend, overview=overview)
@@ -132,6 +145,7 @@ class _Server:
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         status = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
         print(status, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
+        self._warn(self._app.backend.config)
         systemd.ready(status)
         chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]
         await ending.wait()
@@ -193,9 +207,28 @@ class _Server:
             _log.error("the spec was not read again: %s", type(error).__name__)  # its text may hold anything
         else:
             self._app.use(backend)
+            self._warn(backend.config)
             _log.info("the spec was read again")
         self._app.metrics.reloads.add(outcome)
         systemd.ready("listening")
+
+    def _warn(self, config: ServeConfig) -> None:
+        """Say what of a spec that is in force has no effect, to who started the server or sent the signal."""
+        problems = []
+        if not any(not one.is_tcp for one in self._listeners):
+            problems.append(unseen_clients(config.clients))
+        before = self._at_start
+        changed = [name for name in _PLACES if getattr(config, name) != getattr(before, name)]
+        if not self._are_of_spec:
+            changed = []
+        if (config.cert is None) != (before.cert is None) and any(one.is_tcp for one in self._listeners):
+            changed.append("tls")
+        if changed:
+            names = ", ".join(f"serve.{name}" for name in changed)
+            problems.append(f"the rest of the spec is in force; for another {names} restart the server")
+        for problem in filter(None, problems):
+            _log.warning("%s", problem)
+            print(f"warning: {problem}", file=sys.stderr, flush=True)  # noqa: T201  # as in `_reload`
 
 
 async def _tell_alive() -> None:

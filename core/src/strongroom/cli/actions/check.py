@@ -6,6 +6,7 @@ Without click, which `commands/check.py` brings.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import errors, output
@@ -15,7 +16,7 @@ from strongroom.cli.declared.selection import deprecations, nothing_declared
 from strongroom.cli.declared.sightings import note_resolved
 from strongroom.declarations.resolution import Resolution, Status
 from strongroom.declarations.resolve import check_text, mark_due, resolve_all, select_group
-from strongroom.errors import ConfigurationError, SpecError
+from strongroom.errors import ConfigurationError, SpecError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.context import GlobalOptions
@@ -56,11 +57,27 @@ def check(
             if fix:
                 resolutions = _fixed(registry, resolutions, elsewhere)
             note_resolved(registry, resolutions.values())
+            for problem in _of_serve(registry):
+                settings.warn(problem)
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
     _tell(settings, resolutions, "json" if settings.json else form, good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
+
+
+def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
+    """Yield which clients of `serve:` no request can be from; nothing where its tokens cannot be read."""
+    if registry.plan.serve is None:
+        return
+    from strongroom.spec.unseen_clients import unseen_clients
+
+    with suppress(StrongroomError):
+        options = registry.serve_options() or {}
+        if options["listen"] is not None and options["socket"] is None:
+            problem = unseen_clients(options["clients"])
+            if problem is not None:
+                yield problem
 
 
 def _of_profiles(plan: Plan) -> Iterator[str]:
