@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import uvloop
 from strongroom.errors import ConfigurationError, StrongroomError
-from strongroom.spec.unseen_clients import unseen_clients
 
 from strongroom_serve import systemd
 from strongroom_serve.app import App
@@ -213,10 +212,14 @@ class _Server:
         systemd.ready("listening")
 
     def _warn(self, config: ServeConfig) -> None:
-        """Say what of a spec that is in force has no effect, to who started the server or sent the signal."""
+        """Say what of a spec that is in force has no effect."""
         problems = []
-        if not any(not one.is_tcp for one in self._listeners):
-            problems.append(unseen_clients(config.clients))
+        if all(one.is_tcp for one in self._listeners):
+            problems += [
+                f"no request can be from serve's client {one.name}: a uid is seen on a Unix socket alone"
+                for one in config.clients
+                if one.uid is not None
+            ]
         before = self._at_start
         changed = [name for name in _PLACES if getattr(config, name) != getattr(before, name)]
         if not self._are_of_spec:
@@ -226,9 +229,8 @@ class _Server:
         if changed:
             names = ", ".join(f"serve.{name}" for name in changed)
             problems.append(f"the rest of the spec is in force; for another {names} restart the server")
-        for problem in filter(None, problems):
+        for problem in problems:
             _log.warning("%s", problem)
-            print(f"warning: {problem}", file=sys.stderr, flush=True)  # noqa: T201  # as in `_reload`
 
 
 async def _tell_alive() -> None:

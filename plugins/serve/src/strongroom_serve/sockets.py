@@ -95,6 +95,7 @@ def bound_tcp(host: str, port: int) -> Listener:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigurationError(f"the address {host} is not known: {error.strerror}") from error
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -102,8 +103,8 @@ def bound_tcp(host: str, port: int) -> Listener:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConflictError(f"another server listens at {host}:{port} already") from error
-        raise ConfigurationError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+            raise ConflictError(f"another server listens at {name} already") from error
+        raise ConfigurationError(f"cannot listen at {name}: {error.strerror}") from error
     return Listener(sock, _tcp_name(sock))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli import errors, output
 from strongroom.cli.child.environment import REFUSED, is_dangerous
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from strongroom.spec.secret_plan import SecretPlan
 
 __all__ = ["check"]
+
+_UNSEEN: Final = "a uid is seen on a Unix socket alone; say serve.socket"
 
 
 def check(
@@ -70,14 +72,12 @@ def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
     """Yield which clients of `serve:` no request can be from; nothing where its tokens cannot be read."""
     if registry.plan.serve is None:
         return
-    from strongroom.spec.unseen_clients import unseen_clients
-
     with suppress(StrongroomError):
         options = registry.serve_options() or {}
         if options["listen"] is not None and options["socket"] is None:
-            problem = unseen_clients(options["clients"])
-            if problem is not None:
-                yield problem
+            for one in options["clients"]:
+                if one.uid is not None:
+                    yield f"no request can be from serve's client {one.name}: {_UNSEEN}"
 
 
 def _of_profiles(plan: Plan) -> Iterator[str]:
