@@ -486,7 +486,12 @@ def test_a_server_that_answers_nothing_is_given_up_in_time(make, server):
         make(f"http://127.0.0.1:{proxy.port}").set_secret("key", "1")
         provider = make(f"http://127.0.0.1:{proxy.port}", timeout=0.3)
         proxy.mode = "black_hole"
-        for call in (lambda: provider.get_secret("key"), lambda: provider.set_secret("key", "2")):
+        lock = provider.lock("job", ttl_seconds=60, wait_seconds=0)
+        for call in (
+            lambda: provider.get_secret("key"),
+            lambda: provider.set_secret("key", "2"),
+            lock.__enter__,
+        ):
             with pytest.raises(BackendUnavailableError, match=f":{proxy.port}"):
                 call()
         proxy.mode = "pass"

@@ -483,7 +483,12 @@ def test_a_server_that_answers_nothing_is_given_up_in_time(make, url, server):
         make(_proxied(url, server, proxy)).set_secret("key", "1")
         provider = make(_proxied(url, server, proxy), timeout=0.3)
         proxy.mode = "black_hole"
-        for call in (lambda: provider.get_secret("key"), lambda: provider.set_secret("key", "2")):
+        lock = provider.lock("job", ttl_seconds=60, wait_seconds=0)
+        for call in (
+            lambda: provider.get_secret("key"),
+            lambda: provider.set_secret("key", "2"),
+            lock.__enter__,
+        ):
             with pytest.raises(BackendUnavailableError):
                 call()
         proxy.mode = "pass"

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING
 from strongroom.plugins import lazy_exports
 
 if TYPE_CHECKING:
-    from strongroom.sealed.backend import Change, Found, SealedBackend, StoreGoneError
+    from strongroom.sealed.backend import Change, Found, SealedBackend, SealedLock, StoreGoneError
     from strongroom.sealed.key_source import StoreKeySource
     from strongroom.sealed.provider import SealedSecretProvider
 
-__all__ = ["Change", "Found", "SealedBackend", "SealedSecretProvider", "StoreGoneError", "StoreKeySource"]
+__all__ = [
+    "Change",
+    "Found",
+    "SealedBackend",
+    "SealedLock",
+    "SealedSecretProvider",
+    "StoreGoneError",
+    "StoreKeySource",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -23,6 +31,7 @@ __getattr__, __dir__ = lazy_exports(
         "Change": "backend",
         "Found": "backend",
         "SealedBackend": "backend",
+        "SealedLock": "backend",
         "SealedSecretProvider": "provider",
         "StoreGoneError": "backend",
         "StoreKeySource": "key_source",

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from strongroom.deadlines import Deadline
 from strongroom.providers.protocols import Closeable
 
-__all__ = ["Change", "Found", "SealedBackend", "StoreGoneError"]
+__all__ = ["Change", "Found", "SealedBackend", "SealedLock", "StoreGoneError"]
 
 
 class StoreGoneError(Exception):
@@ -50,6 +50,18 @@ class Change(NamedTuple):
     body: bytes
     dropped: tuple[int, ...]
     visible: bool
+
+
+class SealedLock(Protocol):
+    """A lock as one holder asks for it; the server ends it after its time."""
+
+    def acquire(self, deadline: Deadline) -> int | None:
+        """Return its fencing token, which is higher than each before; None while another holds it."""
+        ...
+
+    def release(self, deadline: Deadline) -> None:
+        """Give it back, also where it was never had."""
+        ...
 
 
 class SealedBackend(Protocol):
@@ -109,6 +121,10 @@ class SealedBackend(Protocol):
 
         Changes that are not visible may be left out. None says that some may have been missed.
         """
+        ...
+
+    def lock(self, name: bytes, ttl_seconds: float, deadline: Deadline) -> SealedLock:
+        """Return the lock of a sealed name, which nobody holds yet."""
         ...
 
     def close(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from strongroom.sealed.backend import Found
 from strongroom.sealed.cipher import SealedName
 from strongroom.sealed.engine import B, Plan, SealedEngine, Step, Store, new_epoch, time_of
 from strongroom.sealed.header import header_id, open_header, wrap
+from strongroom.sealed.locks import held_lock
 from strongroom.sealed.record import PENDING, Record, Version
 
 __all__ = ["SealedSecretProvider"]
@@ -344,6 +346,31 @@ class SealedSecretProvider(SealedEngine[B]):
             return self._with_store(read, None, lambda: nothing)
         except Exception:  # noqa: BLE001  # the subscriber reads for itself then, and meets the error
             return None
+
+    @contextmanager
+    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
+        """Hold the lock of `name` for the block, `ttl_seconds` at most, and give its fencing token.
+
+        It is a `lock` for `SecretRotation`, and for whatever else must happen on one host at a time.
+
+        Raises:
+            BackendUnavailableError: The server did not answer in time.
+            ConflictError: Another held it for all of `wait_seconds`.
+        """
+        with ExitStack() as stack:
+            try:
+                sealed = self._created().sealer.name(f"lock/{name}").name
+                lock = self._backend.lock(sealed, ttl_seconds, self._deadline())
+                held = held_lock(lock, wait_seconds=wait_seconds, timeout=self._timeout)
+                token = stack.enter_context(held)
+            except DeadlineExceededError:
+                raise self._late("lock") from None
+            if token is None:
+                raise ConflictError(
+                    f"{self.type_name}: another process holds the lock {show_key(name)}",
+                    provider=self.type_name,
+                )
+            yield token
 
     # --- the store itself ---
 

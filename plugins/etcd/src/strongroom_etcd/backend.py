@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from math import ceil
 from typing import Any, Final
 
-from strongroom.deadlines import Deadline, DeadlineExceededError
+from strongroom.deadlines import Deadline
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
     SecretTooLargeError,
-    StrongroomError,
-    show_key,
 )
 from strongroom.providers import Closeable
 from strongroom.sealed import Change, Found, StoreGoneError
@@ -33,7 +28,6 @@ SPARE_BYTES: Final = 65_536
 _PAGE: Final = 500
 _LAST: Final = (1 << 64) - 1
 _TURNS: Final = 5
-_LOCK_PAUSES: Final = (0.05, 0.5)
 
 Op = dict[str, Any]
 
@@ -47,6 +41,25 @@ def range_end(data: bytes) -> bytes:
     """Return the end of the range of all keys that begin with `data`."""
     kept = data.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
+
+
+class EtcdLock:
+    """A lock as one holder asks for it: a key that ends with its lease."""
+
+    def __init__(self, call: Callable[..., dict[str, Any]], key: bytes, lease: str) -> None:
+        self._call, self._lease = call, lease
+        absent = {"key": text(key), "target": "CREATE", "create_revision": "0"}
+        mine = {"requestPut": {"key": text(key), "value": "", "lease": lease}}
+        self._request = {"compare": [absent], "success": [mine]}
+
+    def acquire(self, deadline: Deadline) -> int | None:
+        """Return its fencing token, the cluster's revision; None while another holds it."""
+        answer = self._call("lock", "/v3/kv/txn", self._request, deadline)
+        return _revision(answer, "lock") if answer.get("succeeded") else None
+
+    def release(self, deadline: Deadline) -> None:
+        """Give it back, with its lease."""
+        self._call("unlock", "/v3/lease/revoke", {"ID": self._lease}, deadline)
 
 
 class EtcdBackend:
@@ -230,42 +243,13 @@ class EtcdBackend:
             return listener
         raise failed
 
-    @contextmanager
-    def lock(
-        self, name: str, *, ttl_seconds: float, wait_seconds: float, sealed: bytes, timeout: float
-    ) -> Iterator[int]:
-        """Hold a lock for the block by a lease of the cluster, and give its fencing token."""
-        process = os.getpid()
-        granted = self._call(
-            "lock", "/v3/lease/grant", {"TTL": str(max(1, ceil(ttl_seconds)))}, Deadline(timeout)
-        )
-        lease = granted.get("ID")
+    def lock(self, name: bytes, ttl_seconds: float, deadline: Deadline) -> EtcdLock:
+        """Return the lock of a sealed name, with a lease of the cluster, which counts in whole seconds."""
+        sent = {"TTL": str(max(1, ceil(ttl_seconds)))}
+        lease = self._call("lock", "/v3/lease/grant", sent, deadline).get("ID")
         if not isinstance(lease, str):
             raise _damaged("lock")
-        try:
-            yield self._acquired(name, self._locks + sealed, lease, wait_seconds, timeout)
-        finally:
-            if os.getpid() == process:  # a forked child leaves it to its parent
-                with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
-                    self._call("unlock", "/v3/lease/revoke", {"ID": lease}, Deadline(timeout))
-
-    def _acquired(self, name: str, key: bytes, lease: str, wait_seconds: float, timeout: float) -> int:
-        end = time.monotonic() + wait_seconds
-        pause = _LOCK_PAUSES[0]
-        absent = {"key": text(key), "target": "CREATE", "create_revision": "0"}
-        mine = {"requestPut": {"key": text(key), "value": "", "lease": lease}}
-        body = {"compare": [absent], "success": [mine]}
-        while True:
-            answer = self._call("lock", "/v3/kv/txn", body, Deadline(timeout))
-            if answer.get("succeeded"):
-                return _revision(answer, "lock")
-            left = end - time.monotonic()
-            if left <= 0:
-                raise ConflictError(
-                    f"{TYPE_NAME}: another process holds the lock {show_key(name)}", provider=TYPE_NAME
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _LOCK_PAUSES[1])
+        return EtcdLock(self._call, self._locks + name, lease)
 
     def server(self, deadline: Deadline) -> dict[str, str]:
         """Return what `doctor` shows of the cluster."""

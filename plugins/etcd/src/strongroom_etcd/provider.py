@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -126,22 +125,6 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
     def address(self) -> dict[str, object]:
         """Return what decides which secret is meant."""
         return {"endpoints": sorted(self._endpoints), "prefix": self._prefix}
-
-    @contextmanager
-    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
-        """Hold the lock of `name` for the block, `ttl_seconds` at most, and give its fencing token.
-
-        It is a `lock` for `SecretRotation`, and for whatever else must happen on one host at a time. The
-        cluster counts in whole seconds.
-
-        Raises:
-            ConflictError: Another held it for all of `wait_seconds`.
-        """
-        sealed = self._created().sealer.name(f"lock/{name}").name
-        with self._backend.lock(
-            name, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, sealed=sealed, timeout=self._timeout
-        ) as token:
-            yield token
 
     def diagnose(self) -> dict[str, str]:
         """Return what `doctor` shows: the version of a member, and how large the database is."""

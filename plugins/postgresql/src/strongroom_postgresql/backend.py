@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from struct import pack
 from typing import Final
 
-from strongroom.deadlines import Deadline, DeadlineExceededError
+from strongroom.deadlines import Deadline
 from strongroom.errors import (
     ConfigurationError,
-    ConflictError,
     SecretTooLargeError,
-    StrongroomError,
     TamperedError,
     UnsupportedOperationError,
-    show_key,
 )
 from strongroom.providers import Closeable
 from strongroom.sealed import Change, Found, StoreGoneError
@@ -44,8 +39,26 @@ _PAGE: Final = 2000
 _BEYOND: Final = b"\xff" * 32
 _TAG: Final = 16
 _BATCH_BYTES: Final = 256 * 1024 * 1024
-_LOCK_PAUSES: Final = (0.02, 0.5)
 _CONFLICTS: Final = 3
+
+
+class PostgreSQLLock:
+    """A lock as one holder asks for it: a row that says until when, by the server's clock."""
+
+    def __init__(
+        self, run: Callable[..., Rows], statements: Statements, name: bytes, ttl_seconds: float
+    ) -> None:
+        self._run, self._sql, self._name = run, statements, name
+        self._holder, self._ttl = os.urandom(16), pack(">d", ttl_seconds)
+
+    def acquire(self, deadline: Deadline) -> int | None:
+        """Return its fencing token; None while another holds it."""
+        rows = self._run("lock", self._sql.acquire, (self._name, self._holder, self._ttl), deadline)
+        return number_of(rows[0][0]) if rows else None
+
+    def release(self, deadline: Deadline) -> None:
+        """Give it back."""
+        self._run("unlock", self._sql.release, (self._name, self._holder), deadline)
 
 
 class PostgreSQLBackend:
@@ -269,32 +282,9 @@ class PostgreSQLBackend:
         self._listeners.append(listener)
         return listener
 
-    @contextmanager
-    def lock(
-        self, name: str, *, ttl_seconds: float, wait_seconds: float, sealed: bytes, timeout: float
-    ) -> Iterator[int]:
-        """Hold a lock for the block, by the server's clock, and give its fencing token."""
-        process, holder = os.getpid(), os.urandom(16)
-        end = time.monotonic() + wait_seconds
-        pause = _LOCK_PAUSES[0]
-        while True:
-            values = (sealed, holder, pack(">d", ttl_seconds))
-            rows = self._run("lock", self._sql.acquire, values, Deadline(timeout))
-            if rows:
-                break
-            left = end - time.monotonic()
-            if left <= 0:
-                raise ConflictError(
-                    f"{TYPE_NAME}: another process holds the lock {show_key(name)}", provider=TYPE_NAME
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _LOCK_PAUSES[1])
-        try:
-            yield number_of(rows[0][0])
-        finally:
-            if os.getpid() == process:  # a forked child leaves it to its parent
-                with suppress(StrongroomError, DeadlineExceededError):  # it ends by itself
-                    self._run("unlock", self._sql.release, (sealed, holder), Deadline(timeout))
+    def lock(self, name: bytes, ttl_seconds: float, _deadline: Deadline) -> PostgreSQLLock:
+        """Return the lock of a sealed name, whose time the server's clock measures; no request yet."""
+        return PostgreSQLLock(self._run, self._sql, name, ttl_seconds)
 
     def close(self) -> None:
         listeners, self._listeners = self._listeners, []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
@@ -118,22 +117,6 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
     def address(self) -> dict[str, str]:
         """Return what decides which secret is meant."""
         return {"url": self._url, "schema": self._schema}
-
-    @contextmanager
-    def lock(self, name: str, *, ttl_seconds: float, wait_seconds: float) -> Iterator[int]:
-        """Hold the lock of `name` for the block, `ttl_seconds` at most, and give its fencing token.
-
-        It is a `lock` for `SecretRotation`, and for whatever else must happen on one host at a time.
-
-        Raises:
-            ConflictError: Another held it for all of `wait_seconds`.
-        """
-        store = self._created()
-        sealed = store.sealer.name(f"lock/{name}").name
-        with self._backend.lock(
-            name, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, sealed=sealed, timeout=self._timeout
-        ) as token:
-            yield token
 
     def diagnose(self) -> dict[str, str]:
         """Return what `doctor` shows: server, role, whether it is a replica, or a pooler is in between."""
