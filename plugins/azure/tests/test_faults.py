@@ -12,6 +12,7 @@ import pytest
 import trustme
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure_store import Refusal
+from spoiled_answers import Spoiler, spoiled_operations
 from strongroom.credentials import ReferencedText
 from strongroom.errors import (
     AuthenticationError,
@@ -321,54 +322,6 @@ STRANGERS = [
 ]
 
 
-class Spoiler:
-    """Changes one of the good answers: the one that is the `place`th since `reset`."""
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self, place=None, make=None):
-        self.place, self.make, self.good = place, make, []
-
-    def __call__(self, status, body, headers):
-        if status != 200:
-            return status, body, headers
-        self.good.append(body)
-        if self.place == len(self.good) - 1:
-            body = self.make(self.good[-1])
-        return status, body, headers
-
-
-def _spoilt(bench, provider, spoiler, operations, make):
-    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`.
-
-    The provider is one that reads one at a time: a batch that has failed would leave requests under way behind,
-    which would count as the next operation's.
-    """
-
-    def fresh():
-        spoiler.reset()
-        bench.store.held.clear()
-        for key in ("k", "k_" + "x" * 300):
-            provider.set_secret(key, "hunter2")
-        spoiler.good.clear()
-
-    bench.server.spoil_with(spoiler)
-    provider._connection.start()[0].pause = lambda _: None
-    for number, operation in enumerate(operations):
-        fresh()
-        good = operation()
-        for place, answer in enumerate(list(spoiler.good)):
-            for what, body in make(answer):
-                fresh()
-                spoiler.reset(place, lambda _, body=body: body)
-                try:
-                    found = operation()
-                except StrongroomError as error:
-                    found = error
-                yield f"{number} {place} {what}", good, found
-
-
 def _all_operations(provider):
     return [
         *_operations(provider),
@@ -391,7 +344,7 @@ def test_no_operation_takes_a_strangers_answer(bench, purge, each):
     def make(_):
         return ((f"{body}", body) for body in islice(strangers, each))
 
-    for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), make):
+    for what, good, found in spoiled_operations(bench, provider, Spoiler(), _all_operations(provider), make):
         if isinstance(found, StrongroomError):
             assert type(found) is BackendUnavailableError, what
             assert "c2VjcmV0" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
@@ -419,7 +372,7 @@ def test_no_answer_of_another_form_is_an_error_of_pythons(bench, share):
     def some(good):
         return islice(damaged(good), len(json.dumps(good)) % share, None, share)
 
-    for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), some):
+    for what, good, found in spoiled_operations(bench, provider, Spoiler(), _all_operations(provider), some):
         if isinstance(found, StrongroomError):
             assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}", what
         else:

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
+from heard_versions import Heard
 from strongroom import SecretProviderRegistry
 from strongroom.encryption.keys import generate_key
 from strongroom.testing.faults import FaultProxy
 from strongroom_etcd import EtcdSecretProvider
 
 KEYS = [f"app/{number}" for number in range(4)]
-PATIENCE = 120.0
-
-
-class Heard:
-    """The versions that a callback was told, by key."""
-
-    def __init__(self):
-        self.versions = {key: [] for key in KEYS}
-        self.more = threading.Condition()
-
-    def __call__(self, changes):
-        with self.more:
-            for one in changes:
-                self.versions[one.key].append(one.version)
-            self.more.notify_all()
-
-    def wait_for(self, last):
-        def is_there():
-            return all(self.versions[key][-1:] == [version] for key, version in last.items())
-
-        with self.more:
-            assert self.more.wait_for(is_there, PATIENCE), (
-                last,
-                {key: versions[-3:] for key, versions in self.versions.items()},
-            )
 
 
 @pytest.mark.parametrize(("changes", "cuts"), [(120, 2), pytest.param(10_000, 20, marks=pytest.mark.torture)])
 def test_the_last_version_of_every_burst_is_told_over_disconnections(server, prefix, changes, cuts):
-    key, heard = generate_key(), Heard()
+    key, heard = generate_key(), Heard(KEYS)
     options = {"prefix": prefix, "encryption_key": key}
     spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
     written = {name: [] for name in KEYS}

@@ -11,6 +11,7 @@ import pytest
 from gcp_store import Refusal
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
+from spoiled_answers import Spoiler, spoiled_operations
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -186,54 +187,6 @@ def _all_operations(provider):
     ]
 
 
-class Spoiler:
-    """Changes one of the good answers: the one that is the `place`th since `reset`."""
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self, place=None, make=None):
-        self.place, self.make, self.good = place, make, []
-
-    def __call__(self, status, body, headers):
-        if status != 200:
-            return status, body, headers
-        self.good.append(body)
-        if self.place == len(self.good) - 1:
-            body = self.make(self.good[-1])
-        return status, body, headers
-
-
-def _spoilt(bench, provider, spoiler, operations, make):
-    """Yield each operation with its good result, and what it gives when an answer on its way is one of `make`.
-
-    The provider is one that reads one at a time: a batch that has failed would leave requests under way behind,
-    which would count as the next operation's.
-    """
-
-    def fresh():
-        spoiler.reset()
-        bench.store.held.clear()
-        for key in ("k", "k_" + "x" * 300):
-            provider.set_secret(key, "hunter2")
-        spoiler.good.clear()
-
-    bench.server.spoil_with(spoiler)
-    provider._connection.start()[0].pause = lambda _: None
-    for number, operation in enumerate(operations):
-        fresh()
-        good = operation()
-        for place, answer in enumerate(list(spoiler.good)):
-            for what, body in make(answer):
-                fresh()
-                spoiler.reset(place, lambda _, body=body: body)
-                try:
-                    found = operation()
-                except StrongroomError as error:
-                    found = error
-                yield f"{number} {place} {what}", good, found
-
-
 @pytest.mark.parametrize("transport", ["rest"], indirect=True)
 class TestStrangersAnswers:
     """Something that is not Secret Manager answers at its address."""
@@ -268,7 +221,9 @@ class TestStrangersAnswers:
         def make(_):
             return ((f"{body}", body) for body in islice(strangers, each))
 
-        for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), make):
+        for what, good, found in spoiled_operations(
+            bench, provider, Spoiler(), _all_operations(provider), make
+        ):
             if isinstance(found, StrongroomError):
                 assert type(found) is BackendUnavailableError, what
                 assert "c2VjcmV0" not in f"{found!r} {found.__cause__!r} {found.__context__!r}"
@@ -289,7 +244,9 @@ class TestStrangersAnswers:
             chosen = islice(answers, len(good) % share, None, share)
             return ((what, json.dumps(body).encode()) for what, body in chosen)
 
-        for what, good, found in _spoilt(bench, provider, Spoiler(), _all_operations(provider), some):
+        for what, good, found in spoiled_operations(
+            bench, provider, Spoiler(), _all_operations(provider), some
+        ):
             if isinstance(found, StrongroomError):
                 assert "hunter2" not in f"{found!r} {found.__cause__!r} {found.__context__!r}", what
             else:

@@ -8,37 +8,13 @@ import time
 
 import psycopg
 import pytest
+from heard_versions import PATIENCE, Heard
 from log_listener import listening
 from strongroom import SecretProviderRegistry
 from strongroom.testing.faults import FaultProxy
 from strongroom_postgresql import PostgreSQLSecretProvider
 
 KEYS = [f"app/{number}" for number in range(4)]
-PATIENCE = 120.0
-
-
-class Heard:
-    """The versions that a callback was told, by key."""
-
-    def __init__(self):
-        self.versions = {key: [] for key in KEYS}
-        self.more = threading.Condition()
-
-    def __call__(self, changes):
-        with self.more:
-            for one in changes:
-                self.versions[one.key].append(one.version)
-            self.more.notify_all()
-
-    def wait_for(self, last):
-        def is_there():
-            return all(self.versions[key][-1:] == [version] for key, version in last.items())
-
-        with self.more:
-            assert self.more.wait_for(is_there, PATIENCE), (
-                last,
-                {k: v[-3:] for k, v in self.versions.items()},
-            )
 
 
 def wait_until_heard(admin, schema):
@@ -57,7 +33,7 @@ def cut(admin, schema):
 
 @pytest.mark.parametrize(("changes", "cuts"), [(120, 2), pytest.param(10_000, 20, marks=pytest.mark.torture)])
 def test_the_last_version_of_every_burst_is_told_over_disconnections(server, schema, changes, cuts):
-    key, heard = os.urandom(32), Heard()
+    key, heard = os.urandom(32), Heard(KEYS)
     url = f"postgresql://postgres:{server.password}@127.0.0.1:{{}}/postgres?sslmode=disable"
     spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
     written = {name: [] for name in KEYS}
@@ -98,7 +74,7 @@ def test_the_last_version_of_every_burst_is_told_over_disconnections(server, sch
 
 
 def test_a_watch_whose_role_may_no_longer_log_in_says_so_once_and_again_when_it_may(server, schema):
-    key, heard = os.urandom(32), Heard()
+    key, heard = os.urandom(32), Heard(KEYS)
     url = f"postgresql://{{}}@127.0.0.1:{server.port}/postgres?sslmode=disable"
     spec = {"version": 1, "pipelines": {"none": {"provider": {"type": "memory"}}}}
     own, role = url.format(f"postgres:{server.password}"), f"role_{schema}"
