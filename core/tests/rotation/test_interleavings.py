@@ -155,7 +155,7 @@ def found_of_old(self):
 
 def with_foreign_versions(monkeypatch):
     """`rotate_due` takes up what another tool has staged: attack 8 (c)."""
-    monkeypatch.setattr(RotationRun, "found", found_of_old)
+    monkeypatch.setattr(RotationRun, "current_record", found_of_old)
     monkeypatch.setattr(RotationRun, "recorded", found_of_old)
 
 

@@ -47,4 +47,4 @@ class Fixed(Overview):
         entry = {
             "started_at": "2026-01-01", "actor": "<b>", "operation": "get", "key": "k", "tenant": None, "outcome": "denied"
         }  # fmt: skip
-        return [{"path": "audit.jsonl", "ok": False, "told": "line 3 was changed", "entries": [entry]}]
+        return [{"path": "audit.jsonl", "ok": False, "finding": "line 3 was changed", "entries": [entry]}]

@@ -19,7 +19,7 @@ from strongroom.errors import AuditError
 from strongroom.hooks import SecretEvent
 from strongroom.hooks.identity import actor
 
-__all__ = ["Found", "find_end"]
+__all__ = ["RecoveredEnd", "find_end"]
 
 _log = logger("strongroom.hooks")
 _BLOCK = 1 << 16
@@ -27,7 +27,7 @@ _MAX_LINE = 1 << 20
 _SHOWN_BYTES = 4096
 
 
-class Found:
+class RecoveredEnd:
     """The end of the chain, with the size that the file has, and what is to be noted in it."""
 
     __slots__ = ("end", "notes")
@@ -37,7 +37,7 @@ class Found:
         self.notes = [] if notes is None else notes
 
 
-def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
+def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> RecoveredEnd:
     """Return where the chain goes on; a line that a crash cut short is taken off the file and noted.
 
     Args:
@@ -57,9 +57,9 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
         return _without_head(descriptor, size, file, chain, path, missing=not record)
     if size == 0 and head.size and file != head.file:
         # A new file in place of the one that was renamed: the chain goes on in it.
-        return Found(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
+        return RecoveredEnd(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
     head = replaced(head, file=file)
-    recovered = Found(replaced(head, size=size))
+    recovered = RecoveredEnd(replaced(head, size=size))
     if size < head.size:
         _log.error(
             "the audit log %s was cut: entries are missing before number %d; run `strongroom audit verify`",
@@ -71,10 +71,12 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Found:
     return _closed(descriptor, recovered)
 
 
-def _without_head(descriptor: int, size: int, file: str, chain: Chain, path: str, *, missing: bool) -> Found:
+def _without_head(
+    descriptor: int, size: int, file: str, chain: Chain, path: str, *, missing: bool
+) -> RecoveredEnd:
     begin = Head(0, GENESIS, 0, 1, GENESIS, file)
     if size == 0 and missing:
-        return Found(begin)
+        return RecoveredEnd(begin)
     end = begin
     for line in _lines(descriptor, 0, size):
         link = chain.link(line)
@@ -88,7 +90,7 @@ def _without_head(descriptor: int, size: int, file: str, chain: Chain, path: str
         )
     why = "missing" if missing else "changed"
     _log.error("the head of the audit log %s is %s; run `strongroom audit verify`", path, why)
-    return _closed(descriptor, Found(end, [_note({"what": "head", "why": why})]))
+    return _closed(descriptor, RecoveredEnd(end, [_note({"what": "head", "why": why})]))
 
 
 def _last(descriptor: int, start: int, size: int, chain: Chain, head: Head) -> Head:
@@ -101,7 +103,7 @@ def _last(descriptor: int, start: int, size: int, chain: Chain, head: Head) -> H
     return end
 
 
-def _closed(descriptor: int, recovered: Found) -> Found:
+def _closed(descriptor: int, recovered: RecoveredEnd) -> RecoveredEnd:
     """Take a line that was cut short off the end, and note what it held."""
     size = recovered.end.size
     whole = _end_of_last_line(descriptor, size)

@@ -52,7 +52,7 @@ class TenantEntries(dict[str, Entry]):
 
 
 class Entries:
-    """At most `most` entries. Reading `spaces` needs no lock; every method needs the cache's own.
+    """At most `most` entries. Reading `by_tenant` needs no lock; every method needs the cache's own.
 
     Room is made by the second-chance algorithm: in the order they came, entries that were not read since
     they were last looked at leave. It is nearly "least recently used", and costs a read one assignment.
@@ -63,7 +63,7 @@ class Entries:
     """
 
     def __init__(self, most: int, gone_after: float) -> None:
-        self.spaces: dict[str | None, TenantEntries] = {}
+        self.by_tenant: dict[str | None, TenantEntries] = {}
         self.evictions = 0
         self._most = most
         self._gone_after = gone_after
@@ -75,7 +75,7 @@ class Entries:
 
     def find(self, tenant: str | None, key: str) -> Entry | None:
         """Return the entry of a key, whatever its age."""
-        space = self.spaces.get(tenant)
+        space = self.by_tenant.get(tenant)
         return None if space is None else space.get(key)
 
     def put(self, tenant: str | None, key: str, now: float) -> Entry:
@@ -84,9 +84,9 @@ class Entries:
         self._sweep(now)
         while self._count >= self._most:
             self._evict(now)
-        space = self.spaces.get(tenant)  # only now: a space that becomes empty goes
+        space = self.by_tenant.get(tenant)  # only now: a space that becomes empty goes
         if space is None:
-            space = self.spaces[tenant] = TenantEntries(tenant)
+            space = self.by_tenant[tenant] = TenantEntries(tenant)
         entry = space[key] = Entry(space, key)
         self._queue.append(entry)
         self._count += 1
@@ -100,15 +100,15 @@ class Entries:
 
     def drop_where(self, tenant: str | None, leaves: Callable[[str], bool]) -> None:
         """Forget the keys of a tenant for which `leaves` says so."""
-        space = self.spaces.get(tenant)
+        space = self.by_tenant.get(tenant)
         for entry in list(space.values()) if space is not None else ():
             if leaves(entry.key):
                 self._remove(entry)
 
     def drop_all(self) -> None:
         """Forget everything, also where a change was cut short."""
-        # The dictionaries themselves stay: readers hold on to `spaces`.
-        for space in self.spaces.values():
+        # The dictionaries themselves stay: readers hold on to `by_tenant`.
+        for space in self.by_tenant.values():
             for entry in space.values():
                 entry.leave()
             space.clear()
@@ -117,7 +117,7 @@ class Entries:
 
     def expire_by(self, end: float) -> None:
         """Let nothing be fresh after `end`."""
-        for space in self.spaces.values():
+        for space in self.by_tenant.values():
             for entry in space.values():
                 entry.fresh_until = min(entry.fresh_until, end)
                 entry.expires = min(entry.expires, end)
@@ -130,7 +130,7 @@ class Entries:
         entry.leave()
         self._count -= 1
         if not entry.space:
-            self.spaces.pop(entry.space.tenant, None)
+            self.by_tenant.pop(entry.space.tenant, None)
         if len(self._queue) > 2 * self._count + 64:
             # What left before its turn is still in line.
             self._queue = deque(self._alive())

@@ -70,8 +70,8 @@ class ResilientStore:
         self._pause = 0.0
         self._closed_until = float("-inf")
         self._owed: set[str] = set()
-        self._spaces: set[str] = set()
-        self._crew = BackgroundPool(name="strongroom-cache")
+        self._namespaces: set[str] = set()
+        self._pool = BackgroundPool(name="strongroom-cache")
         self._holders = BackgroundPool(MOST_FETCHES, "strongroom-cache-lock")
         self._droppers = BackgroundPool(_DROPPERS, "strongroom-cache-drop")
         self._begin_again()
@@ -120,16 +120,16 @@ class ResilientStore:
             self._owed.update(names)
         self._settle_or_replay()
 
-    def clear(self, spaces: list[str]) -> None:
-        """Drop all names that begin with one of `spaces`, now or as soon as it can be done."""
+    def clear(self, namespaces: list[str]) -> None:
+        """Drop all names that begin with one of `namespaces`, now or as soon as it can be done."""
         with self._lock:
-            self._spaces.update(spaces)
+            self._namespaces.update(namespaces)
         self._settle_or_replay()
 
     def owes(self) -> bool:
         """Tell whether something is still to be dropped."""
         with self._lock:
-            return bool(self._owed or self._spaces)
+            return bool(self._owed or self._namespaces)
 
     def fault(self, *, reads_only: bool) -> Exception | None:
         """Use the store as a cache does, and return what it fails with; None where it serves.
@@ -140,10 +140,10 @@ class ResilientStore:
         name, store, data = f"doctor:{os.urandom(8).hex()}", self.store, b"doctor"
         try:
             if reads_only:
-                self._done(self._crew, lambda: store.get(name))
+                self._done(self._pool, lambda: store.get(name))
                 return None
-            self._done(self._crew, lambda: store.set(name, data, _PROBE_SECONDS))
-            read_back = self._done(self._crew, lambda: store.get(name))
+            self._done(self._pool, lambda: store.set(name, data, _PROBE_SECONDS))
+            read_back = self._done(self._pool, lambda: store.get(name))
             self._done(self._droppers, lambda: store.delete(name))
         except Exception as error:  # noqa: BLE001  # of a stranger's store; or out of time
             return error
@@ -206,7 +206,7 @@ class ResilientStore:
         """Return what `call` returns, None where it fails, takes too long, or is not tried."""
         if not (self._is_open() and self._settle()):
             return None
-        return self._tried(self._crew, call)[1]
+        return self._tried(self._pool, call)[1]
 
     def _prepare(self) -> None:
         if self._is_prepared:
@@ -254,9 +254,9 @@ class ResilientStore:
         while True:
             with self._lock:
                 if len(self._owed) > _MOST_OWED:
-                    self._spaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
+                    self._namespaces.update(f"{name.partition(':')[0]}:" for name in self._owed)
                     self._owed.clear()
-                space, name = next(iter(self._spaces), None), next(iter(self._owed), None)
+                space, name = next(iter(self._namespaces), None), next(iter(self._owed), None)
             if space is not None:
                 done = self._tried(self._droppers, partial(self.store.clear, space))[0]
             elif name is not None:
@@ -266,7 +266,7 @@ class ResilientStore:
             if not done:
                 return False
             with self._lock:
-                self._spaces.discard(space or "")
+                self._namespaces.discard(space or "")
                 if space is None and name is not None:
                     self._owed.discard(name)
             if time.monotonic() > end:

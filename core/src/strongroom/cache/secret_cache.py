@@ -95,11 +95,11 @@ class SecretCache(ProcessBound):
         self._timeout = fetch_timeout_seconds
         self._clock = clock
         self._entries = Entries(max_entries, stale_if_error_seconds)
-        self._spaces = self._entries.spaces
+        self._by_tenant = self._entries.by_tenant
         self._hits = itertools.count()
         self._described: dict[tuple[str | None, str], str] = {}
         self._counts = {"hits": 0, "misses": 0, "stale": 0, "negative": 0, "errors": 0}
-        self._crew = BackgroundPool(MOST_FETCHES, "strongroom-fetch")
+        self._pool = BackgroundPool(MOST_FETCHES, "strongroom-fetch")
         self._begin_again()
         renew_after_fork(self, SecretCache._after_fork)
 
@@ -117,7 +117,7 @@ class SecretCache(ProcessBound):
         """Return the value of `key` where it is remembered and fresh; else None, and the slow way decides."""
         # As `reader` has it, whose functions are made once.
         try:
-            entry = self._spaces[_open_blocks()[0].value][key]
+            entry = self._by_tenant[_open_blocks()[0].value][key]
         except (KeyError, TypeError, AttributeError):
             return None
         value = entry.value
@@ -132,14 +132,14 @@ class SecretCache(ProcessBound):
 
     def reader(self, load: Load) -> Callable[[str], str]:
         """Return a function of a key that reads through the cache: the fast path, bound once."""
-        spaces, clock, hits, slow = self._entries.spaces, self._clock, self._hits, self._read_slow
+        by_tenant, clock, hits, slow = self._entries.by_tenant, self._clock, self._hits, self._read_slow
         observed, open_blocks = observation.get, open_tenants.get
 
         def read(key: str) -> str:
             entry: Entry | None
             try:
                 # `current_tenant()`, written out; the slow way asks it where a block ended elsewhere.
-                entry = spaces[open_blocks()[0].value][key]
+                entry = by_tenant[open_blocks()[0].value][key]
             except (KeyError, TypeError, AttributeError):  # TypeError: it cannot be hashed, and is not a key
                 entry = None
             if entry is not None:
@@ -181,7 +181,7 @@ class SecretCache(ProcessBound):
     def forget_everywhere(self, key: str) -> None:
         """Forget `key` of every tenant."""
         with self._lock:
-            tenants = [tenant for tenant, space in self._entries.spaces.items() if key in space]
+            tenants = [tenant for tenant, space in self._entries.by_tenant.items() if key in space]
             tenants += [tenant for tenant, one in self._flights if one == key]
         for tenant in tenants:
             self.forget(tenant, key)
@@ -298,7 +298,7 @@ class SecretCache(ProcessBound):
         """Add the values of `missing` to `values`; return the keys of which nobody knows anything yet."""
         mine, waited = self._flights_of(missing, values)
         if mine:
-            self._crew.start(partial(copy_context().run, self._fly_together, mine, load))
+            self._pool.start(partial(copy_context().run, self._fly_together, mine, load))
         left: list[str] = []
         refused: SecretNotFoundError | None = None
         for key, flight in waited.items():
@@ -345,7 +345,7 @@ class SecretCache(ProcessBound):
                 with self._lock:
                     flight, answer, mine = self._plan_read(tenant, key)
                 if mine is not None:
-                    self._crew.start(partial(copy_context().run, self._run_fetch, mine, load))
+                    self._pool.start(partial(copy_context().run, self._run_fetch, mine, load))
                 if isinstance(answer, SecretNotFoundError):
                     raise answer
                 if answer is not None:

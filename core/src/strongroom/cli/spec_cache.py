@@ -56,9 +56,9 @@ class CachedSpec:
     def secrets(self) -> dict[str, SecretPlan]:
         if self._recalled is None:
             return {}
-        from strongroom.spec.recalling import declared
+        from strongroom.spec.recalling import recalled_secrets
 
-        return declared(self._recalled)
+        return recalled_secrets(self._recalled)
 
     def get_secret(self, key: str) -> str:
         value: str = self.provider.get_secret(key)

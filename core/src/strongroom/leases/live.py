@@ -66,7 +66,7 @@ class _Held:
         last: Whether it is replaced then, and not renewed.
         pause: How long to wait after a failure.
         checked: When the server was asked for it last.
-        acting: Held while it is renewed or replaced.
+        lock: Held while it is renewed or replaced.
     """
 
     name: LeaseName
@@ -78,7 +78,7 @@ class _Held:
     last: bool
     pause: float = 0.0
     checked: float = 0.0
-    acting: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class LiveLeases:
@@ -201,13 +201,13 @@ class LiveLeases:
         asks waits for that.
         """
         held = self._held.get(name)
-        if held is None or not held.acting.acquire(timeout=_CHECK_SECONDS):
+        if held is None or not held.lock.acquire(timeout=_CHECK_SECONDS):
             return
         try:
             if self._held.get(name) is held and self._clock() - held.checked >= _CHECK_SECONDS:
                 self._act(held)
         finally:
-            held.acting.release()
+            held.lock.release()
 
     # --- issuing ---
 
@@ -348,7 +348,7 @@ class LiveLeases:
             return min(max(self._due[0][0] - now, 0.0), threading.TIMEOUT_MAX) if self._due else None
 
     def _see_to(self, held: _Held) -> None:
-        with held.acting:
+        with held.lock:
             if self._held.get(held.name) is held and self._clock() >= held.act_at:
                 try:
                     self._act(held)

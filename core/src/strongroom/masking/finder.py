@@ -41,7 +41,7 @@ from strongroom.masking.partial import (
 )
 from strongroom.masking.views import views
 
-__all__ = ["Finder", "Found"]
+__all__ = ["Finder", "Occurrence"]
 
 _SHORT = 16  # values of so many characters are looked for in all their forms: no view would decode them
 _HARD = 64  # and so are values up to here without a run of letters and digits that is worth looking for
@@ -63,7 +63,7 @@ _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFA, 0x100))
 _MOST_REACH = 1 << 16
 
 
-class Found(NamedTuple):
+class Occurrence(NamedTuple):
     """Where something begins and ends, whose it is, and in what encoding it stands there."""
 
     start: int
@@ -95,13 +95,13 @@ class _Window(NamedTuple):
     value: _Value
     offset: int
 
-    def find(self, data: bytes, start: int, stop: int) -> Found | None:
+    def find(self, data: bytes, start: int, stop: int) -> Occurrence | None:
         value, offset = self
         begin = start - offset
         if begin >= 0 and data.startswith(value.raw, begin):
-            return Found(begin, begin + len(value.raw), value.label, "plain")
+            return Occurrence(begin, begin + len(value.raw), value.label, "plain")
         met = _followed(data, start, stop, self)
-        return None if met is None else Found(*met, value.label, "escaped")
+        return None if met is None else Occurrence(*met, value.label, "escaped")
 
 
 class _Apart(NamedTuple):
@@ -117,12 +117,12 @@ class _Apart(NamedTuple):
         through[self] = start + cells_reach(self.value.raw)
         return False
 
-    def find(self, data: bytes, start: int, _stop: int) -> Found | None:
+    def find(self, data: bytes, start: int, _stop: int) -> Occurrence | None:
         raw = self.value.raw
         follow = followed_in_cells if self.spread.separator is OF_CELLS else followed_apart
         begin, end, count = follow(data, start, raw, self.spread)
         whole = count == len(raw.translate(None, _CONTINUING))
-        return Found(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
+        return Occurrence(begin, end, self.value.label, "apart") if whole or count >= ENOUGH else None
 
 
 Target = _Form | _Window | _Apart
@@ -232,7 +232,7 @@ class Finder:
 
     # --- finding ---
 
-    def find(self, data: bytes, *, depth: int = _DEPTH, ended: bool = True) -> list[Found]:
+    def find(self, data: bytes, *, depth: int = _DEPTH, ended: bool = True) -> list[Occurrence]:
         """Return every find, in order of its beginning; they may overlap.
 
         Args:
@@ -249,13 +249,13 @@ class Finder:
                 inner = self.find(view.data, depth=depth - 1) if view.text else self._direct(view.data)
                 for one in inner:
                     start, stop = view.origin(one.start, one.stop)
-                    findings.append(Found(start, stop, one.label, view.encoding))
+                    findings.append(Occurrence(start, stop, one.label, view.encoding))
         findings.sort(key=_by_place)
         return findings
 
-    def _direct(self, data: bytes, ended: bool = True) -> list[Found]:
-        findings: list[Found] = []
-        words: list[Found] = []
+    def _direct(self, data: bytes, ended: bool = True) -> list[Occurrence]:
+        findings: list[Occurrence] = []
+        words: list[Occurrence] = []
         done: dict[_Value, tuple[int, int]] = {}
         through: dict[_Apart, int] = {}
         for automaton in self._automata():
@@ -263,7 +263,7 @@ class Finder:
             for which, start, stop in automaton.matches(data):
                 for target in targets[which]:
                     if isinstance(target, _Form):
-                        one = Found(start, stop, target.label, target.encoding)
+                        one = Occurrence(start, stop, target.label, target.encoding)
                         if target.whole_token and not _stands_alone(data, one, ended):
                             words.append(one)
                         else:
@@ -393,15 +393,15 @@ def _counts(value: _Value, first: int, last: int) -> bool:
     )
 
 
-def _stands_alone(data: bytes, word: Found, ended: bool) -> bool:
+def _stands_alone(data: bytes, word: Occurrence, ended: bool) -> bool:
     before, behind = data[word.start - 1 : word.start] or b" ", data[word.stop : word.stop + 1]
     return before in _BOUNDS and behind in _BOUNDS and (bool(behind) or ended)
 
 
-def _whole_tokens(data: bytes, words: list[Found], ended: bool) -> Iterator[Found]:
+def _whole_tokens(data: bytes, words: list[Occurrence], ended: bool) -> Iterator[Occurrence]:
     """Yield those of `words` that, with those that overlap them, are whole tokens."""
     words.sort(key=_by_place)
-    group: list[Found] = []
+    group: list[Occurrence] = []
     stop = -1
     for word in (*words, None):
         if word is None or word.start >= stop:

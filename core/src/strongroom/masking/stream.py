@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from strongroom.masking.finder import Finder, Found
+from strongroom.masking.finder import Finder, Occurrence
 from strongroom.masking.limits import MARK, MIN_CHARACTERS
 from strongroom.masking.parts import expanded, lines
 
@@ -57,7 +57,7 @@ class Masker:
         return MaskingStream(self)
 
 
-def merge_overlaps(finds: Iterable[Found]) -> Iterator[tuple[int, int]]:
+def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
     """Yield `finds`, in order, those that overlap as one: how many there are tells nothing."""
     start = stop = -1
     for begin, end, *_ in finds:

@@ -77,7 +77,7 @@ class AsyncSecretRegistry(ProcessBound):
             if isinstance(spec, SecretProviderRegistry)
             else SecretProviderRegistry(spec, profile=profile, pipeline=pipeline)
         )
-        self._crew = BackgroundPool(max_threads, "strongroom-aio")
+        self._pool = BackgroundPool(max_threads, "strongroom-aio")
         self._meets_a_cache: dict[Pipeline, bool] = {}
         self._fresh: dict[Pipeline, Callable[[str], str | None]] = {}
 
@@ -268,7 +268,7 @@ class AsyncSecretRegistry(ProcessBound):
 
     def start_in_thread(self, call: Callable[[], object]) -> None:
         """Let `call` run on a thread, and wait for nothing."""
-        self._crew.start(call)
+        self._pool.start(call)
 
     async def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a method on a thread, in the caller's context; a caller that is cancelled leaves it running."""
@@ -292,7 +292,7 @@ class AsyncSecretRegistry(ProcessBound):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(tell, result, error)
 
-        self._crew.start(partial(copy_context().run, run))
+        self._pool.start(partial(copy_context().run, run))
         return await outcome
 
 

@@ -68,7 +68,7 @@ class HeldRecord:
         self._settings = settings
         self._attempt = attempt
         self._overtaken = overtaken
-        self.ledger = Ledger(secret.room, secret.key, settings.lock)
+        self.ledger = Ledger(secret.record_store, secret.key, settings.lock)
         self._last: Record | None = None  # what this attempt wrote last of a rotation in flight
         self.in_flight = False
         self.touched: str | None = None

@@ -38,11 +38,11 @@ class Secret:
         self.key = key
         self._target = target
         # The hooks of the outermost pipeline see one rotation, and not its many small operations.
-        self.way: Any = target
+        self.write_chain: Any = target
         if isinstance(target, Pipeline):
-            self.way = WriteNotifier(target.inner, target.changed)
-        self.room = without_value_middleware(target)
-        self._stages = isinstance(self.room, StagedWriter) and isinstance(self.room, VersionReader)
+            self.write_chain = WriteNotifier(target.inner, target.changed)
+        self.record_store = store = without_value_middleware(target)
+        self._stages = isinstance(store, StagedWriter) and isinstance(store, VersionReader)
         self._values: dict[str, str] = {}  # by version: none of them changes
 
     def ask(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -58,7 +58,7 @@ class Secret:
         """
         if self._stages:
             try:
-                versions = self.ask(self.room.list_versions, self.key)
+                versions = self.ask(self.record_store.list_versions, self.key)
             except UnsupportedOperationError:
                 return Look(self._described())
             pending = tuple(one.version for one in versions if one.state == "pending")
@@ -68,16 +68,16 @@ class Secret:
 
     def value(self, look: Look) -> str:
         """Return the value that readers got at `look`; where there are no versions, the one they get now."""
-        if look.version is not None and isinstance(self.room, VersionReader):
+        if look.version is not None and isinstance(self.record_store, VersionReader):
             with suppress(UnsupportedOperationError, SecretNotFoundError):
                 return self.value_of(look.version)
-        return self._known(self.ask(self.room.get_secret, self.key))
+        return self.observed(self.ask(self.record_store.get_secret, self.key))
 
     def value_of(self, version: str) -> str:
         """Return the value of a version, asked for once."""
         if version not in self._values:
-            self.remember(version, self.ask(self.room.get_secret_version, self.key, version))
-        return self._known(self._values[version])
+            self.remember(version, self.ask(self.record_store.get_secret_version, self.key, version))
+        return self.observed(self._values[version])
 
     def remember(self, version: str | None, value: str) -> None:
         """Take `value` as that of `version`, so that it need not be read."""
@@ -90,7 +90,7 @@ class Secret:
 
     def keeps_versions(self, look: Look) -> bool:
         """Tell whether the value at `look` can still be read when another one is current."""
-        return look.version is not None and isinstance(self.room, VersionReader)
+        return look.version is not None and isinstance(self.record_store, VersionReader)
 
     def readers(self, record: Record, look: Look) -> Literal["old", "new", "other"]:
         """Tell what readers get: the value from before, that of the rotation, or what somebody else set."""
@@ -109,10 +109,10 @@ class Secret:
 
     def replaced(self, look: Look) -> str | None:
         """Return the version that the one at `look` took the place of, None where that cannot be told."""
-        if look.version is None or not isinstance(self.room, VersionReader):
+        if look.version is None or not isinstance(self.record_store, VersionReader):
             return None
         with suppress(UnsupportedOperationError):
-            versions = [one.version for one in self.ask(self.room.list_versions, self.key)]
+            versions = [one.version for one in self.ask(self.record_store.list_versions, self.key)]
             if look.version in versions[:-1]:
                 return versions[versions.index(look.version) + 1]
         return None
@@ -124,7 +124,7 @@ class Secret:
             RotationError: It is no longer there.
         """
         if record.old is not None:
-            return self._known(record.old)
+            return self.observed(record.old)
         if record.old_version is None:
             return self.value(Look(None))
         with suppress(SecretNotFoundError):
@@ -136,8 +136,8 @@ class Secret:
     def new(self, record: Record) -> str | None:
         """Return the value that `record` makes current; None where somebody dropped it."""
         if record.new is not None:
-            return self._known(record.new)
-        if record.new_version is None or not isinstance(self.room, VersionReader):
+            return self.observed(record.new)
+        if record.new_version is None or not isinstance(self.record_store, VersionReader):
             return None
         with suppress(SecretNotFoundError):
             return self.value_of(record.new_version)
@@ -157,15 +157,12 @@ class Secret:
 
     def observed(self, value: str) -> str:
         """Return `value`, made known to whoever masks values."""
-        return self._known(value)
+        return self._target.observed(value) if isinstance(self._target, Pipeline) else value
 
     def _described(self) -> str | None:
-        if isinstance(self.room, Describer):
+        if isinstance(self.record_store, Describer):
             with suppress(UnsupportedOperationError):
-                version: str = self.ask(self.room.describe_secret, self.key).version
+                version: str = self.ask(self.record_store.describe_secret, self.key).version
                 return version
         # Nothing tells a version: whether it is there is seen as its value is read.
         return None
-
-    def _known(self, value: str) -> str:
-        return self._target.observed(value) if isinstance(self._target, Pipeline) else value

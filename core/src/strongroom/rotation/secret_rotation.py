@@ -161,7 +161,7 @@ class SecretRotation(ProcessBound):
             RotationError: The state of its rotation cannot be understood.
         """
         with self._at(key) as steps:
-            record = steps.found()
+            record = steps.current_record()
         metadata = self._described(key)
         if metadata is None:
             self._provider.get_secret(key)  # nothing else tells that it is there
@@ -263,7 +263,7 @@ class SecretRotation(ProcessBound):
         """
 
         def finish(steps: RotationRun) -> RotationResult:
-            return steps.finish(steps.adopt(_in_flight(key, steps.found())))
+            return steps.finish(steps.adopt(_in_flight(key, steps.current_record())))
 
         return self._run(key, finish)
 
@@ -279,7 +279,7 @@ class SecretRotation(ProcessBound):
         """
 
         def undo(steps: RotationRun) -> RotationResult:
-            record = steps.found()
+            record = steps.current_record()
             if record is not None and record.in_flight:
                 return steps.undo(steps.adopt(record))
             if record is None:

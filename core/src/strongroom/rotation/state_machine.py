@@ -101,7 +101,7 @@ class RotationRun:
             self._tell_left(record, error)  # whoever may not write here leaves it to the others
         return None
 
-    def found(self) -> Record | None:
+    def current_record(self) -> Record | None:
         """Return as `recorded`, or a pending version that has no record: another tool's."""
         record = self.recorded()
         if record is not None and record.in_flight:
@@ -191,7 +191,7 @@ class RotationRun:
         return self._held.claim(record, lasting=not self._stages())
 
     def adopt(self, record: Record) -> Record:
-        """Take over what `found` returned, so that nobody else does at the same time.
+        """Take over what `current_record` returned, so that nobody else does at the same time.
 
         Raises:
             ConflictError: An attempt is in the middle of a step that must not be crossed.
@@ -223,15 +223,15 @@ class RotationRun:
                 self._stop_where_changed(record, untouched=untouched)
                 old, new = self._secret.old(record), self._new(record)
                 self._system.call(record, "apply", self._settings.apply, old, new, first=self._fresh)
-            record = self._passed(record, "applied")
+            record = self._advanced(record, "applied")
         if record.state == "applied":
             if self._settings.verify is not None:
                 self._system.call(record, "verify", self._settings.verify, self._new(record))
-            record = self._passed(record, "verified", step="promote")
+            record = self._advanced(record, "verified", step="promote")
         record = self._promoted(record)
         kind = "rollback" if record.undoes else "rotation"
         self._effect = f"the {kind} of {show_key(self._key)} took effect"
-        return self._ended(record, self._settings.grace)
+        return self._closed(record, self._settings.grace)
 
     def _looked_at_again(self, record: Record) -> Record:
         """Return `record`, which another attempt has applied, as verified, or as to be applied once more.
@@ -241,7 +241,7 @@ class RotationRun:
         if self._settings.apply is None or self._settings.verify is None:
             return record
         if self._system.takes(self._new(record), record):
-            return self._passed(record, "verified", step="promote")
+            return self._advanced(record, "verified", step="promote")
         return replace(record, state="pending")
 
     # --- back ---
@@ -320,13 +320,13 @@ class RotationRun:
         return "promote" if self._settings.verify is None else None
 
     def _stages(self) -> bool:
-        return isinstance(self._secret.way, StagedWriter)
+        return isinstance(self._secret.write_chain, StagedWriter)
 
     def _stage(self, record: Record) -> str | None:
         look, self._look = self._look or self._secret.look(), None
         assert record.new is not None  # noqa: S101  # the caller asked
         for version in look.pending:
-            if self._ask(self._secret.room.get_secret_version, self._key, version) == record.new:
+            if self._ask(self._secret.record_store.get_secret_version, self._key, version) == record.new:
                 return version  # of an attempt that died before it could say so
         if look.pending:
             if self._fresh or not record.begun:
@@ -337,7 +337,7 @@ class RotationRun:
                 hint="leave it to the tool that staged it, then rotate again",
             )
         try:
-            staged: str = self._ask(self._secret.way.stage_secret, self._key, record.new)
+            staged: str = self._ask(self._secret.write_chain.stage_secret, self._key, record.new)
         except UnsupportedOperationError:
             return None
         except BackendUnavailableError:
@@ -373,7 +373,7 @@ class RotationRun:
         self._held.note(record, reason)
         return ConflictError(f"{show_key(self._key)}: {reason}", key=self._key, hint=_CHANGED)
 
-    def _passed(self, record: Record, state: RotationState, step: str | None = None) -> Record:
+    def _advanced(self, record: Record, state: RotationState, step: str | None = None) -> Record:
         if self._settings.apply is None and self._settings.verify is None:
             return replace(record, state=state)  # nothing has happened that must not happen twice
         # A loss of power may take it: what comes before is done again, and promoting makes it last.
@@ -397,7 +397,7 @@ class RotationRun:
         raise self._stopped(record)
 
     def _write(self, record: Record) -> str | None:
-        way = self._secret.way
+        way = self._secret.write_chain
         if record.new is None:  # it is staged
             assert record.new_version is not None  # noqa: S101  # `_staged` wrote one of both
             return self._promote(record, record.new_version)
@@ -431,7 +431,7 @@ class RotationRun:
         raise RotationError(f"{show_key(self._key)}: {reason}", key=self._key, hint=hint)
 
     def _promote(self, record: Record, version: str) -> str:
-        promote = self._secret.way.promote_version
+        promote = self._secret.write_chain.promote_version
         try:
             self._ask(promote, self._key, version, expected_version=record.old_version)
         except SecretNotFoundError:
@@ -441,13 +441,13 @@ class RotationRun:
         else:
             return version
         # Somebody dropped the pending version, and the target system has the value.
-        again: str = self._ask(self._secret.way.stage_secret, self._key, value)
+        again: str = self._ask(self._secret.write_chain.stage_secret, self._key, value)
         self._secret.remember(again, value)
         record = self._held.save(record, new_version=again, step="promote")
         self._ask(promote, self._key, again, expected_version=record.old_version)
         return again
 
-    def _ended(self, record: Record, grace: timedelta) -> RotationResult:
+    def _closed(self, record: Record, grace: timedelta) -> RotationResult:
         if grace and not record.undoes:
             self._settled(record, grace)
         else:
@@ -549,11 +549,11 @@ class RotationRun:
             return True
         mine = [one for one in look.pending if one == record.new_version]
         if record.new_version is None and record.new is not None:
-            versions = self._secret.room.get_secret_version
+            versions = self._secret.record_store.get_secret_version
             mine = [one for one in look.pending if self._ask(versions, self._key, one) == record.new]
         for version in mine:
             try:
-                self._ask(self._secret.way.discard_version, self._key, version)
+                self._ask(self._secret.write_chain.discard_version, self._key, version)
             except SecretNotFoundError:
                 pass
             except ConflictError:

@@ -63,7 +63,7 @@ class TargetSystem:
             with stepping(self._step(record, step, values, first=first)):
                 outcome = function(self._key, *values)
         except Exception as error:  # noqa: BLE001  # a stranger's function may raise anything at all
-            reason = self._told(error, record, values)
+            reason = self._reason_of(error, record, values)
         else:
             if step != "verify" or outcome is not False:
                 return
@@ -78,7 +78,7 @@ class TargetSystem:
             hint=hint,
         )
 
-    def _told(self, error: Exception, record: Record, values: tuple[str, ...]) -> str:
+    def _reason_of(self, error: Exception, record: Record, values: tuple[str, ...]) -> str:
         """Return what `error` says without any value of the secret, also one that the step was not given."""
         try:
             known = self._secret.known_values(record)

@@ -34,7 +34,7 @@ from strongroom.spec.plan import (
 from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
 from strongroom.spec.references import Reference, ReferenceSources, no_secret
 from strongroom.spec.remembered_names import note_declared
-from strongroom.spec.secret_loader import declared
+from strongroom.spec.secret_loader import load_secrets
 from strongroom.spec.source import Source, read_source
 from strongroom.spec.validated_options import ValidatedOptions
 
@@ -121,13 +121,13 @@ class _Loader(Problems):
     def plan(self) -> Plan:
         root = self.source.document.root
         if root is None:
-            self.fail()
+            self.raise_all()
         root = self.with_profile(root)
         plan = self.assemble(root, self.check_structure(root))
         if self.look_up:
             self.resolve_all_options(plan)
         if self.problems:
-            self.fail()
+            self.raise_all()
         if self.plugin_errors:
             raise self.plugin_errors[0]
         if self.only is not None and self.only not in plan.pipelines:
@@ -145,14 +145,14 @@ class _Loader(Problems):
         if chosen is None:
             names = list(profiles.mapping) if profiles is not None else []
             if self.problems:
-                self.fail()
+                self.raise_all()
             raise ConfigurationError(
                 f"no profile {self.profile!r} in {self.source.name}",
                 hint=did_you_mean(self.profile, names),
             )
         for key in ("version", "profiles"):
             if key in chosen.mapping:
-                self.note(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
+                self.add(chosen, ("profiles", self.profile, key), "a profile cannot change this", key=key)
         return root.merged(chosen)
 
     def check_structure(self, root: Node) -> Spec | None:
@@ -163,19 +163,19 @@ class _Loader(Problems):
             for loc, kind, message in complaints_of(error):
                 self.add_pydantic(root, loc, kind, message)
         except Exception as error:  # noqa: BLE001  # pydantic's own limits, whatever they are
-            self.note(root, (), f"the spec cannot be checked: {type(error).__name__}")
+            self.add(root, (), f"the spec cannot be checked: {type(error).__name__}")
         return None
 
     def add_pydantic(self, root: Node, loc: NodePath, kind: str, message: str) -> None:
         if loc and loc[-1] == "[key]":
             parent, key = root.at(loc[:-2]), str(loc[-2])
-            self.note(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
+            self.add(parent, loc[:-1], "a name that is not allowed here; letters, digits and '_'", key=key)
         elif kind == "extra_forbidden":
             parent, key = root.at(loc[:-1]), str(loc[-1])
-            self.note(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
+            self.add(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
         else:
             node = root.at(loc)
-            self.note(node, loc, with_nearest(kind, message, node.value))
+            self.add(node, loc, with_nearest(kind, message, node.value))
 
     def assemble(self, root: Node, model: Spec | None) -> Plan:
         pipelines = {
@@ -190,7 +190,7 @@ class _Loader(Problems):
         )
         default = self.default(root, pipelines)
         routes = tuple(self.routes(root, pipelines))
-        secrets = declared(self, root, model)
+        secrets = load_secrets(self, root, model)
         plan = Plan(
             source=self.source.name,
             folder=self.source.folder,
@@ -220,7 +220,7 @@ class _Loader(Problems):
             what = (
                 "either a provider or a fallback, not both" if has_provider else "a provider, or a fallback"
             )
-            self.note(node, path, f"a pipeline needs {what}")
+            self.add(node, path, f"a pipeline needs {what}")
         provider = None
         if provider_node is not None and has_provider:
             provider = self.component("provider", provider_node, (*path, "provider"))
@@ -248,7 +248,7 @@ class _Loader(Problems):
             encrypted |= name == "encryption"
             if encrypted and name == "validation" and {*child.mapping} & _VALUE_RULES:
                 said = "rules for values inside encryption would see ciphertext; put it before the encryption"
-                self.note(child, (*path, "middleware", index), said)
+                self.add(child, (*path, "middleware", index), said)
 
     def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
         for index, child in enumerate(entries(node, member)):
@@ -264,7 +264,7 @@ class _Loader(Problems):
         try:
             plugin = self.plugins.find(kind, type_name)
         except UnknownTypeError as error:
-            self.note(type_node, (*path, "type"), str(error))
+            self.add(type_node, (*path, "type"), str(error))
             return None
         except PluginError as error:
             position = self.source.position(type_node.line, type_node.column)
@@ -276,16 +276,16 @@ class _Loader(Problems):
             self.complain_option(node, path, where, message)
         for name, inner in parts_of(plugin, node):
             if not inner.type:
-                self.note(inner.node, (*path, name), "a component needs its `type`")
+                self.add(inner.node, (*path, name), "a component needs its `type`")
             else:
                 self.component(inner.kind, inner.node, (*path, name))
         return self.component_plan(kind, plugin, node, path)
 
     def complain_option(self, node: Node, path: NodePath, where: NodePath, message: str) -> None:
         if len(where) == 1 and message.startswith("unknown key"):
-            self.note(node, (*path, *where), message, key=str(where[0]))
+            self.add(node, (*path, *where), message, key=str(where[0]))
         else:
-            self.note(node.at(where), (*path, *where), message)
+            self.add(node.at(where), (*path, *where), message)
 
     def component_plan(self, kind: str, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
         references = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
@@ -340,7 +340,7 @@ class _Loader(Problems):
         node = root.mapping.get("default")
         if node is not None and isinstance(node.value, str):
             if node.value not in pipelines:
-                self.note(node, ("default",), _unknown_pipeline(node.value, pipelines))
+                self.add(node, ("default",), _unknown_pipeline(node.value, pipelines))
             return node.value
         return next(iter(pipelines)) if len(pipelines) == 1 else None
 
@@ -352,19 +352,19 @@ class _Loader(Problems):
             if prefix is None or target is None:
                 continue
             if prefix.value in seen:
-                self.note(prefix, ("routes", index, "prefix"), "a second route for this prefix")
+                self.add(prefix, ("routes", index, "prefix"), "a second route for this prefix")
             seen.add(str(prefix.value))
             stripped = bool(strip is not None and strip.value)
             if stripped and not str(prefix.value).endswith("/"):
                 # What is left of a key must be whole segments: the record of a rotation has one of its own.
-                self.note(
+                self.add(
                     prefix,
                     ("routes", index, "prefix"),
                     "with `strip_prefix` it must end with '/'",
                 )
             if isinstance(target.value, str) and target.value not in pipelines:
                 message = _unknown_pipeline(target.value, pipelines)
-                self.note(target, ("routes", index, "pipeline"), message)
+                self.add(target, ("routes", index, "pipeline"), message)
             yield RoutePlan(str(prefix.value), str(target.value), stripped)
 
     def rotation_lock(self, root: Node) -> ComponentPlan | None:
@@ -373,7 +373,7 @@ class _Loader(Problems):
             return None
         found = self.component("cache", node, ("rotation_lock",))
         if found is not None and found.reads:
-            self.note(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
+            self.add(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
         return found
 
     def rotators(self, root: Node) -> Iterable[tuple[str, ComponentPlan]]:
@@ -402,7 +402,7 @@ class _Loader(Problems):
         for path in places:
             for at, needed in _needed(root.at(path)):
                 if needed not in plan.pipelines:
-                    self.note(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
+                    self.add(root.at((*path, *at)), (*path, *at), _unknown_pipeline(needed, plan.pipelines))
         for hook in plan.hooks:
             for needed in hook.reads:
                 # Reading from a pipeline for a hook that watches it would have to watch itself.
@@ -410,7 +410,7 @@ class _Loader(Problems):
                 self.problems.append(Problem(hook.position.line, hook.position.column, hook.path, said))
         for circle in find_cycles({name: one.needs() for name, one in plan.pipelines.items()}):
             node = root.at(("pipelines", circle[0]))
-            self.note(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
+            self.add(node, ("pipelines", circle[0]), f"a circle: {' -> '.join((*circle, circle[0]))}")
 
     def resolve_all_options(self, plan: Plan) -> None:
         """Fill in every reference once, so that all that is missing is reported together."""

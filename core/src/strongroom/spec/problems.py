@@ -22,11 +22,11 @@ class Problems:
         self.source = source
         self.problems = list(source.document.problems)
 
-    def fail(self) -> NoReturn:
+    def raise_all(self) -> NoReturn:
         """Raise what tells all of them."""
         raise spec_error(self.source.name, self.problems)
 
-    def note(self, node: Node, path: NodePath, message: str, *, key: str | None = None) -> None:
+    def add(self, node: Node, path: NodePath, message: str, *, key: str | None = None) -> None:
         """Note what is wrong at `node`, or at its member `key`; `path` says where that is in words."""
         line, column = node.key_position(key) if key is not None else (node.line, node.column)
         self.problems.append(Problem(line, column, show_path(path), message))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     ReadSecret = Callable[[Reference], str]
 
-__all__ = ["Members", "Options", "components", "declared", "environment", "folder_of", "plan_of"]
+__all__ = ["Members", "Options", "components", "environment", "folder_of", "plan_of", "recalled_secrets"]
 
 
 def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only: str | None) -> Plan | None:
@@ -47,7 +47,7 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
             default=data["default"],
             hooks=_components(data["hooks"], source, options),
             routes=tuple(RoutePlan(*one) for one in data["routes"]),
-            secrets=declared(recalled),
+            secrets=recalled_secrets(recalled),
             rotation_lock=next(
                 iter(_components([data["lock"]] if data["lock"] else [], source, options)), None
             ),
@@ -75,7 +75,7 @@ def folder_of(path: str) -> Path:
     return where.resolve().parent if where.is_symlink() else where.absolute().parent
 
 
-def declared(recalled: Recalled) -> dict[str, SecretPlan]:
+def recalled_secrets(recalled: Recalled) -> dict[str, SecretPlan]:
     """Return what a record declares, by name."""
     from strongroom.spec.secret_plan import Position, SecretPlan
 

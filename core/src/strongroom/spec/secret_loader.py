@@ -16,34 +16,34 @@ from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import SecretPlan, find_cycles
 from strongroom.spec.problems import Problems, entries, members, references_in
 
-__all__ = ["declared"]
+__all__ = ["load_secrets"]
 
 
-def declared(notes: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
+def load_secrets(problems: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
     """Return the plans of what stands under `secrets`, having noted all that is wrong with it.
 
     Args:
-        notes: Where that is noted.
+        problems: Where that is noted.
         root: The nodes of the spec.
         spec: What they came to, where the frame found nothing wrong.
     """
     secrets = {
         name: secret
         for name, node in members(root, "secrets")
-        if (secret := _secret(notes, name, node, spec.secrets.get(name) if spec is not None else None))
+        if (secret := _secret(problems, name, node, spec.secrets.get(name) if spec is not None else None))
     }
-    return _composed(notes, root, secrets)
+    return _composed(problems, root, secrets)
 
 
-def _secret(notes: Problems, name: str, node: Node, model: models.Secret | None) -> SecretPlan | None:
+def _secret(problems: Problems, name: str, node: Node, model: models.Secret | None) -> SecretPlan | None:
     path: NodePath = ("secrets", name)
-    _check_key(notes, name, node, path)
+    _check_key(problems, name, node, path)
     if model is None:  # something is wrong with the spec, though perhaps not here
         try:
             model = models.Secret.model_validate(node.data())
         except ValidationError:
             return None  # the frame has told
-    _check_secret(notes, model, node, path)
+    _check_secret(problems, model, node, path)
     generate = model.generate.model_dump(exclude_none=True) if model.generate is not None else None
     rotate = (
         model.rotate.model_dump(exclude_none=True, exclude={"rotator"}) if model.rotate is not None else None
@@ -56,41 +56,41 @@ def _secret(notes: Problems, name: str, node: Node, model: models.Secret | None)
         if field in models.Secret.model_fields and field not in {"key", "generate", "rotate"}
     }
     values = {field: tuple(value) if isinstance(value, list) else value for field, value in values.items()}
-    position = notes.source.position(*_key_position(notes.source.document.root, path, node))
+    position = problems.source.position(*_key_position(problems.source.document.root, path, node))
     key = "" if model.compose is not None else model.key or name
     return SecretPlan(name=name, key=key, position=position, generate=generate, rotate=rotate, **values)
 
 
-def _check_key(notes: Problems, name: str, node: Node, path: NodePath) -> None:
+def _check_key(problems: Problems, name: str, node: Node, path: NodePath) -> None:
     given = node.mapping.get("key")
     key = given.value if given is not None and isinstance(given.value, str) else name
     try:
         reserved = is_reserved(check_key(key))
     except InvalidKeyError as error:
-        notes.note(node.at(("key",)), (*path, "key"), str(error))
+        problems.add(node.at(("key",)), (*path, "key"), str(error))
     else:
         if reserved:
-            notes.note(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
+            problems.add(node.at(("key",)), (*path, "key"), "a key with the segment '.rotation' is reserved")
 
 
-def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
+def _check_secret(problems: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
     for name in ("key", "default"):
         # Handed over as it stands, it would be taken for a value.
         if references_in((at := node.at((name,))).value):
-            notes.note(at, (*path, name), "references are looked up only in the options of components")
+            problems.add(at, (*path, name), "references are looked up only in the options of components")
     if model.pattern is not None:
         try:
             compiled(model.pattern)
         except ValueError:
-            notes.note(
+            problems.add(
                 node.at(("pattern",)),
                 (*path, "pattern"),
                 "not a regular expression that the package regex takes",
             )
     if model.min_length is not None and model.max_length is not None and model.min_length > model.max_length:
-        notes.note(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
+        problems.add(node.at(("max_length",)), (*path, "max_length"), "less than min_length")
     if model.rotate is not None and model.rotate.generator is not None:
-        _check_generator(notes, model.rotate.generator, node, path)
+        _check_generator(problems, model.rotate.generator, node, path)
     if model.rotate is not None and model.rotate.rotator is not None:
         for name in ("command", "verify", "timeout_seconds"):
             if name in model.rotate.model_fields_set and getattr(model.rotate, name) is not None:
@@ -100,10 +100,10 @@ def _check_secret(notes: Problems, model: models.Secret, node: Node, path: NodeP
                     if name == "timeout_seconds"
                     else "a rotator takes the place of `command` and `verify`: have one or the other"
                 )
-                notes.note(node.at(below), (*path, *below), problem)
+                problems.add(node.at(below), (*path, *below), problem)
 
 
-def _check_generator(notes: Problems, model: models.Generator, node: Node, path: NodePath) -> None:
+def _check_generator(problems: Problems, model: models.Generator, node: Node, path: NodePath) -> None:
     from strongroom.generators import generator_of
 
     options = model.model_dump(exclude_none=True)
@@ -111,26 +111,26 @@ def _check_generator(notes: Problems, model: models.Generator, node: Node, path:
         generator_of(options.pop("type"), **options)
     except ConfigurationError as error:
         below = ("rotate", "generator")
-        notes.note(node.at(below), (*path, *below), str(error))
+        problems.add(node.at(below), (*path, *below), str(error))
 
 
-def _composed(notes: Problems, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
+def _composed(problems: Problems, root: Node, secrets: Mapping[str, SecretPlan]) -> dict[str, SecretPlan]:
     """Return `secrets` with the parts of the composed ones, and with the spec's own placeholders."""
     own = tuple(str(node.value) for node in entries(root, "placeholders"))
     nodes = dict(members(root, "secrets"))
     plans = {name: secret._replace(placeholders=own) for name, secret in secrets.items()}
     for name, secret in secrets.items():
         if secret.compose is not None:
-            parts = _parts(notes, secret.compose, nodes[name], ("secrets", name), nodes)
+            parts = _parts(problems, secret.compose, nodes[name], ("secrets", name), nodes)
             plans[name] = plans[name]._replace(parts=parts)
     for circle in find_cycles({name: frozenset(one.parts) for name, one in plans.items()}):
         path: NodePath = ("secrets", circle[0], "compose")
-        notes.note(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
+        problems.add(root.at(path), path, f"a circle: {' -> '.join((*circle, circle[0]))}")
     return plans
 
 
 def _parts(
-    notes: Problems, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
+    problems: Problems, template: str, node: Node, path: NodePath, declared: Mapping[str, object]
 ) -> tuple[str, ...]:
     """Return the declared names that `template` needs, having noted all that is wrong with it."""
     from strongroom.templating import BadTemplateError, names_in
@@ -139,16 +139,16 @@ def _parts(
         given = node.mapping.get(other)
         if given is not None and given.value is not None:
             problem = "not for a secret that is composed: its parts have their own"
-            notes.note(given, (*path, other), problem)
+            problems.add(given, (*path, other), problem)
     at = node.at(("compose",))
     try:
         names = names_in(template)
     except BadTemplateError as error:
-        notes.note(at, (*path, "compose"), f"not a template that Jinja2 takes: {error}")
+        problems.add(at, (*path, "compose"), f"not a template that Jinja2 takes: {error}")
         return ()
     for name in sorted(names - declared.keys()):
         problem = f"no secret {name[:80]!r} is declared; {did_you_mean(name, declared)}"
-        notes.note(at, (*path, "compose"), problem)
+        problems.add(at, (*path, "compose"), problem)
     return tuple(sorted(names & declared.keys()))
 
 

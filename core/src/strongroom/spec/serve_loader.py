@@ -19,7 +19,7 @@ __all__ = ["serve_plan"]
 
 
 def serve_plan(
-    notes: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: ValidatedOptions
+    problems: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: ValidatedOptions
 ) -> ComponentPlan | None:
     """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
     node = root.mapping.get("serve")
@@ -27,11 +27,11 @@ def serve_plan(
         return None  # the frame has told where it is something else
     for where, message in check_options(SERVE, node, known):
         if message.startswith("unknown key"):
-            notes.note(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
+            problems.add(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
         else:
-            notes.note(node.at(where), ("serve", *where), message)
-    _check_clients(notes, node)
-    _check_tls(notes, node)
+            problems.add(node.at(where), ("serve", *where), message)
+    _check_clients(problems, node)
+    _check_tls(problems, node)
     return plan_of("serve", SERVE, node, ("serve",))
 
 
@@ -41,7 +41,7 @@ def _unknown(where: NodePath) -> str:
     return unknown_key(str(where[-1]), set(part.model_fields))
 
 
-def _check_clients(notes: Problems, node: Node) -> None:
+def _check_clients(problems: Problems, node: Node) -> None:
     names: set[object] = set()
     for index, client in enumerate(entries(node, "clients")):
         path: NodePath = ("serve", "clients", index)
@@ -53,15 +53,15 @@ def _check_clients(notes: Problems, node: Node) -> None:
             if (one := client.mapping.get(member)) and one.value is not None
         ]
         if len(members) != 1:
-            notes.note(client, path, "a client has a token or a uid" + (", not both" if members else ""))
+            problems.add(client, path, "a client has a token or a uid" + (", not both" if members else ""))
         name = client.mapping.get("name")
         if name is not None and isinstance(name.value, str):
             if name.value in names:
-                notes.note(name, (*path, "name"), "a second client of this name")
+                problems.add(name, (*path, "name"), "a second client of this name")
             names.add(name.value)
 
 
-def _check_tls(notes: Problems, node: Node) -> None:
+def _check_tls(problems: Problems, node: Node) -> None:
     listen, tls = node.mapping.get("listen"), node.mapping.get("tls")
     if listen is None or not isinstance(listen.value, str) or is_open(listen.value):
         return
@@ -71,4 +71,4 @@ def _check_tls(notes: Problems, node: Node) -> None:
         return
     if not is_loopback(host) and (tls is None or tls.value is None):
         said = "an address that is not loopback needs `tls: {cert: …, key: …}`"
-        notes.note(listen, ("serve", "listen"), said)
+        problems.add(listen, ("serve", "listen"), said)

@@ -49,9 +49,9 @@ def users_tags(item: Any) -> dict[str, str]:
     return {name: value for name, value in (item.tags or {}).items() if not name.startswith(OWN_TAGS)}
 
 
-def utc(moment: datetime | None) -> datetime | None:
+def utc(when: datetime | None) -> datetime | None:
     """Return a time of the SDK as an aware one in UTC."""
-    return moment.astimezone(UTC) if moment is not None else None
+    return when.astimezone(UTC) if when is not None else None
 
 
 def _age(item: Any) -> tuple[datetime, str]:

@@ -359,8 +359,8 @@ class GCPSecretProvider(BaseProvider):
             raise bad(f"creating {show_key(key)}: {cause}", "check project_id and location") from cause
 
 
-def _utc(moment: Any) -> datetime | None:
-    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment is not None else None
+def _utc(when: Any) -> datetime | None:
+    return datetime.fromtimestamp(when.timestamp(), UTC) if when is not None else None
 
 
 def _state(version: Any, *, current: bool) -> VersionState:

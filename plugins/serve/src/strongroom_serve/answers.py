@@ -148,10 +148,10 @@ def request_id() -> str:
         return made[0]
 
 
-def time_text(moment: datetime | None) -> str:
+def time_text(when: datetime | None) -> str:
     """Return a time as Vault writes it (RFC 3339); the epoch where none is known."""
-    moment = moment or datetime.fromtimestamp(0, UTC)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    when = when or datetime.fromtimestamp(0, UTC)
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def of_error(error: Exception) -> Answer:  # noqa: C901, PLR0911  # a table of cases

@@ -93,11 +93,11 @@ class Overview:
                 report = as_one(log.verify())
                 last = list(deque(entries(log.path), maxlen=_LAST_ENTRIES))
             except StrongroomError as error:
-                rows.append({"path": log.path, "ok": False, "told": error.message, "entries": []})
+                rows.append({"path": log.path, "ok": False, "finding": error.message, "entries": []})
                 continue
             ok = report.ok and report.anchored
             finding = f"{report.entries} entries, unchanged" if ok else str(report.reason)
-            rows.append({"path": log.path, "ok": ok, "told": finding, "entries": last[::-1]})
+            rows.append({"path": log.path, "ok": ok, "finding": finding, "entries": last[::-1]})
         return rows
 
 

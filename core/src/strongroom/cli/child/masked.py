@@ -24,7 +24,7 @@ def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None
     for one in found.values():
         text = one.known_text
         if text is not None and not _is_default(one):
-            if (reason := _why_not(one)) is not None:
+            if (reason := _unmaskable_reason(one)) is not None:
                 unmasked.append(f"{one.plan.name} ({reason})")
             elif one.plan.mask:
                 texts.append(text)
@@ -35,7 +35,7 @@ def masked_texts(found: Mapping[str, Resolution]) -> tuple[list[str], str | None
             if (made_of := part.known_text) is not None
             and not _is_default(part)
             and part.plan.mask
-            and _why_not(part) is None
+            and _unmaskable_reason(part) is None
         ]
     return texts, f"not masked: {', '.join(unmasked)}" if unmasked else None
 
@@ -63,7 +63,7 @@ def _made_of(one: Resolution) -> Iterator[Resolution]:
         yield from _made_of(part)
 
 
-def _why_not(one: Resolution) -> str | None:
+def _unmaskable_reason(one: Resolution) -> str | None:
     """Return why a value cannot be masked that the spec does not take out itself."""
     if not one.plan.mask or not one.known_text:
         return None
