@@ -8,7 +8,7 @@ from typing import Any
 from strongroom._frozen import frozen
 from strongroom.cache.stats import CacheStats
 
-__all__ = ["RegistryFigures", "audit_failures", "cache_stats", "lease_seconds_left"]
+__all__ = ["RegistryFigures", "figures_of"]
 
 
 @frozen
@@ -26,7 +26,15 @@ class RegistryFigures:
     lease_seconds_left: Mapping[str, float]
 
 
-def cache_stats(chain: Any) -> CacheStats | None:
+def figures_of(chains: Mapping[str, Any], hooks: Iterable[Any]) -> RegistryFigures:
+    """Return what the caches of pipelines, by name, and hooks have counted until now."""
+    counted = {name: stats for name, one in chains.items() if (stats := _cache_stats(one)) is not None}
+    failures = _audit_failures({id(hook): hook for hook in hooks}.values())
+    left = {name: end for name, one in chains.items() if (end := _lease_seconds_left(one)) is not None}
+    return RegistryFigures(counted, failures, left)
+
+
+def _cache_stats(chain: Any) -> CacheStats | None:
     """Return the sum of what the caches of one pipeline have counted; None where it has no cache.
 
     The members of a fallback are pipelines of their own, and count for themselves.
@@ -37,7 +45,7 @@ def cache_stats(chain: Any) -> CacheStats | None:
     return CacheStats(*(sum(getattr(one, name) for one in stats) for name in CacheStats.__match_args__))
 
 
-def lease_seconds_left(chain: Any) -> float | None:
+def _lease_seconds_left(chain: Any) -> float | None:
     """Return the seconds until the first live lease of one pipeline ends; None where it holds none."""
     for node in _own(chain):
         # By its method, and not by its class: that module takes long to load, and most have no leases.
@@ -56,6 +64,6 @@ def _own(chain: Any) -> Iterator[Any]:
         node = getattr(node, "inner", None)
 
 
-def audit_failures(hooks: Iterable[Any]) -> int:
+def _audit_failures(hooks: Iterable[Any]) -> int:
     """Return how often hooks that record could not."""
     return sum(count for hook in hooks if isinstance(count := getattr(hook, "failures", 0), int))

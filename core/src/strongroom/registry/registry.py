@@ -22,7 +22,6 @@ from strongroom.providers import (
     unsupported,
 )
 from strongroom.registry.explanation import Explanation, explain
-from strongroom.registry.figures import RegistryFigures, audit_failures, cache_stats, lease_seconds_left
 from strongroom.registry.routing import RoutedPipelines
 from strongroom.spec.locate import find_plan
 from strongroom.spec.plan import Plan
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from strongroom.cache.store import CacheStore
     from strongroom.declarations.resolution import ResolvedSecrets
     from strongroom.providers import SecretChange
+    from strongroom.registry.figures import RegistryFigures
     from strongroom.registry.leases import LiveLease
     from strongroom.registry.watch import Watch
     from strongroom.spec.models import Spec
@@ -360,13 +360,12 @@ class SecretProviderRegistry(RoutedPipelines):
 
     def figures(self) -> RegistryFigures:
         """Return what its caches and audit hooks have counted until now, without asking a backend."""
+        from strongroom.registry.figures import figures_of
+
         with self._lock:
             chains = {**self._assembly.by_name(), **self._registered}
             hooks = [*self._hooks, *self._assembly.hooks_made()]
-        counted = {name: stats for name, one in chains.items() if (stats := cache_stats(one)) is not None}
-        failures = audit_failures({id(hook): hook for hook in hooks}.values())
-        left = {name: end for name, one in chains.items() if (end := lease_seconds_left(one)) is not None}
-        return RegistryFigures(counted, failures, left)
+        return figures_of(chains, hooks)
 
     @property
     def plan(self) -> Plan:

@@ -8,7 +8,6 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.cache.addresses import sources_of, type_of
-from strongroom.cli.command_lines import command_line
 from strongroom.declarations.json_fields import member_of
 from strongroom.errors import (
     PermissionDeniedError,
@@ -94,6 +93,8 @@ def where_it_was_seen(registry: SecretProviderRegistry, secret: SecretPlan) -> s
                 "does not lead to any more: bring it over"
             )
         if _is_there(registry.pipeline(pipeline), one):
+            from strongroom.cli.command_lines import command_line
+
             member = () if one.field is None else ("--field", one.field)
             get = command_line(plan, "get", "--key", one.key, *member, pipeline=pipeline).removesuffix("`")
             copies = f"{get} | {command_line(plan, 'set', '--key', secret.key).removeprefix('`')} copies it"
