@@ -34,11 +34,12 @@ def missing(folder):
     if f"plugins/{name}/src" not in tools["mypy"]["mypy_path"]:
         yield f'pyproject.toml, [tool.mypy] mypy_path: "plugins/{name}/src",'
     if (folder / "src" / package).is_dir():
-        independent = next(
-            one for one in tools["importlinter"]["contracts"] if one["name"].startswith("Distributions")
-        )
+        contracts = {one["name"]: one for one in tools["importlinter"]["contracts"]}
+        independent = contracts["Distributions do not know one another"]
+        acyclic = contracts["No two modules, and no two packages, import each other"]
         lists = {"[tool.mypy] packages": tools["mypy"]["packages"],
                  "[tool.importlinter] root_packages": tools["importlinter"]["root_packages"],
+                 "[tool.importlinter] No two modules, and no two packages, import each other": acyclic["ancestors"],
                  "[tool.importlinter] Distributions do not know one another": independent["modules"]}  # fmt: skip
         yield from (
             f'pyproject.toml, {where}: "{package}",' for where, rows in lists.items() if package not in rows
@@ -77,4 +78,4 @@ def test_one_that_is_new_is_told_where_to_enter_itself(tmp_path):
     assert {line.partition(",")[0].partition(":")[0] for line in lines} == {
         "pyproject.toml", "core/src/strongroom/plugins/known.py", "constraints.txt"
     }  # fmt: skip
-    assert len(lines) == 7
+    assert len(lines) == 8

@@ -29,7 +29,7 @@ from strongroom.masking import Masker, MaskingFilter
 _MEGABYTES = 64
 _DRIVER = """
 import json, os, sys
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.masking import Masker
 sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))).code)
 """

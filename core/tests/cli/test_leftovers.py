@@ -11,7 +11,7 @@ import sys
 CODE = """
 import os, sys
 from strongroom.cli.child.secret_files import SecretFiles
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 with SecretFiles() as files:
     os.environ |= files.put({"KEY": "hunter22"})
     run_child(["sh", "-c", "echo $KEY; exec sleep 1000"], os.environ, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from strongroom.cli.child.relay import Relay
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 
@@ -27,7 +27,7 @@ DRIVER = """
 import fcntl, os, sys, termios
 if sys.argv[1] == "terminal":
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 masker = (lambda: Masker([os.environ["VALUE"]])) if sys.argv[2] == "masked" else None
@@ -41,7 +41,7 @@ sys.exit(code)
 MANY = """
 # Runs the driver in a fork for each command, on a terminal of its own or on pipes: one start of Python for all.
 import json, os, pty, sys
-import strongroom.cli.child.supervisor, strongroom.masking
+import strongroom.cli.child.running, strongroom.masking
 driver, *words = sys.argv[1:]
 codes = {}
 for name, command in json.load(sys.stdin).items():

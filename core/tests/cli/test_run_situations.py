@@ -28,7 +28,7 @@ import os, sys
 sys.path[:0] = {path!r}
 from strongroom.cli.standard_streams import fill_closed
 fill_closed()
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.cli.errors import UsageError
 from strongroom.masking import Masker
 # The last character of each mark could begin the second value, so that it is held back for a moment.

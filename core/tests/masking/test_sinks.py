@@ -255,7 +255,7 @@ def test_what_nobody_can_catch(masker, capsys, monkeypatch):
 
 DRIVER = """
 import json, os, sys
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.masking import Masker
 sys.exit(run_child(sys.argv[1:], os.environ, lambda: Masker(json.loads(os.environ["VALUES"]))).end())
 """

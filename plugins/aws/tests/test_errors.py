@@ -18,7 +18,6 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
 )
-from strongroom_aws.connection import CutShortError, Outcome
 from strongroom_aws.errors import (
     CODES,
     TABLE,
@@ -29,6 +28,7 @@ from strongroom_aws.errors import (
     translate,
     was_not_done,
 )
+from strongroom_aws.outcomes import CutShortError, Outcome
 
 
 def _family(cls):

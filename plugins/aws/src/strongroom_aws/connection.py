@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from strongroom.clients import call_with_retries
 from strongroom.deadlines import Deadline, DeadlineExecutor, held_within
@@ -25,8 +24,9 @@ from strongroom.errors import (
 from strongroom.parallel import forks_wait, never_collect, renew_after_fork
 
 from strongroom_aws.account import Account, client_of, session_of
+from strongroom_aws.outcomes import CutShortError, OtherAnswerError, Outcome, Refusal
 
-__all__ = ["Connection", "CutShortError", "OtherAnswerError", "Outcome", "Pace", "Refusal"]
+__all__ = ["Connection", "Pace"]
 
 _TELLS: dict[str, tuple[str, ...]] = {
     "assume_role": ("Credentials",),
@@ -82,32 +82,6 @@ _REDIRECTION = 300
 _SHORTEST_TOKEN = 16
 LONGEST_PAUSE = 2.0
 _chance = random.SystemRandom()
-
-
-class CutShortError(Exception):
-    """An answer that ended early, or is not the service's; botocore takes both for an empty one."""
-
-
-class OtherAnswerError(CutShortError):
-    """An answer about another secret: a proxy, or processes that share a connection, mixed them up."""
-
-
-class Outcome(Enum):
-    """What a service refuses for, where that may be an answer and no error."""
-
-    ABSENT = "absent"
-    DELETED = "waiting for deletion"
-    DENIED = "denied"
-    EXISTS = "exists"
-    REFUSED = "refused"
-    UNKNOWN_OPERATION = "unknown operation"
-
-
-class Refusal(NamedTuple):
-    """An answer that says no; `retried` where an earlier try may have taken effect unnoticed."""
-
-    outcome: Outcome
-    retried: bool
 
 
 class Pace:

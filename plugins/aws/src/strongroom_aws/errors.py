@@ -25,7 +25,7 @@ from strongroom.errors import (
     ThrottledError,
 )
 
-from strongroom_aws.connection import CutShortError, OtherAnswerError, Outcome
+from strongroom_aws.outcomes import CutShortError, OtherAnswerError, Outcome
 
 __all__ = ["CODES", "TABLE", "kind_of", "outcome", "retry_after", "translate", "was_not_done"]
 

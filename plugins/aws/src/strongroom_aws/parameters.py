@@ -14,8 +14,9 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion, ve
 
 from strongroom_aws.account import Account
 from strongroom_aws.batches import read_in_batches
-from strongroom_aws.connection import Connection, Outcome, Refusal
+from strongroom_aws.connection import Connection
 from strongroom_aws.names import description_of
+from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.parameter_names import folder_of, is_hashed, parameter_key_of, parameter_name_of
 from strongroom_aws.payload import decode, encode
 from strongroom_aws.versions import in_utc

@@ -21,8 +21,9 @@ from strongroom.providers import BaseProvider, SecretMetadata, SecretVersion
 from strongroom_aws import answers
 from strongroom_aws.account import Account
 from strongroom_aws.batches import read_in_batches
-from strongroom_aws.connection import Connection, Outcome, Refusal
+from strongroom_aws.connection import Connection
 from strongroom_aws.names import key_of, name_filter, name_of
+from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.payload import encode
 from strongroom_aws.service import SecretsManager, deletion_of
 from strongroom_aws.versions import (

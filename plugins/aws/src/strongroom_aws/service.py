@@ -9,8 +9,9 @@ from strongroom.deadlines import Deadline
 from strongroom.errors import ConfigurationError
 
 from strongroom_aws import answers
-from strongroom_aws.connection import Connection, Outcome, Refusal
+from strongroom_aws.connection import Connection
 from strongroom_aws.names import description_of, key_of, name_of
+from strongroom_aws.outcomes import Outcome, Refusal
 
 _PAGE = 100
 _WINDOWS = range(7, 31)

@@ -14,8 +14,9 @@ from strongroom.deadlines import Deadline
 from strongroom.errors import BackendUnavailableError, show_key
 
 from strongroom_aws import answers
-from strongroom_aws.connection import Connection, Outcome, Refusal
+from strongroom_aws.connection import Connection
 from strongroom_aws.names import name_of
+from strongroom_aws.outcomes import Outcome, Refusal
 from strongroom_aws.service import SecretsManager
 from strongroom_aws.versions import (
     CANDIDATE,

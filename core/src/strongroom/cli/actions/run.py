@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.launch import refuse_start, replace_by
 from strongroom.cli.child.masked import masked_texts, masker_of
-from strongroom.cli.child.supervisor import run_child
+from strongroom.cli.child.running import run_child
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from strongroom.cli.child.control import ChildControl, signal_of, texts_of
 from strongroom.cli.child.environment import child_environment, refuse_dangerous, refuse_unholdable
 from strongroom.cli.child.masked import masked_texts, masker_of
+from strongroom.cli.child.running import StoppedForRestart, run_child
 from strongroom.cli.child.secret_files import SecretFiles
 from strongroom.cli.child.signals import handled
-from strongroom.cli.child.supervisor import StoppedForRestart, run_child
 from strongroom.cli.declared.selection import deprecations, newly_undeclared, read_all, select_secrets
 from strongroom.cli.errors import UsageError
 from strongroom.declarations.resolve import keys_of

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,23 +14,22 @@ from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME, name_file, tampered
 from strongroom_file.key_source import KeySource
+from strongroom_file.maintenance.copies import copied, write_root
 from strongroom_file.maintenance.create import new_epoch, prepare_folder
+from strongroom_file.maintenance.migrate import migrate
 from strongroom_file.maintenance.rekey import rekey
 from strongroom_file.maintenance.verify import problems_of
 from strongroom_file.store import database
-from strongroom_file.store.format import FORMAT_VERSION, ROOT, TABLES
+from strongroom_file.store.format import FORMAT_VERSION, TABLES
 from strongroom_file.store.queries import microseconds
 from strongroom_file.store.root import Root
-from strongroom_file.store.session import ROW, Highest, Session
+from strongroom_file.store.session import Highest, Session
 
 if TYPE_CHECKING:
     from strongroom.encryption.keys import KeyMaterial
 
-    from strongroom_file.store.row_cipher import RowCipher
 
-__all__ = ["backup", "copied", "restore", "write_root"]
-
-_LEFTOVERS = ("", "-journal", "-wal", "-shm")
+__all__ = ["backup", "restore"]
 
 
 def backup(session: Session, target: Path, source: KeySource, *, overwrite: bool) -> None:
@@ -104,24 +102,6 @@ def _there(path: Path) -> ConflictError:
 
 
 @contextmanager
-def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> Iterator[Path]:
-    """Give a copy of `origin` under a temporary name beside `target`."""
-    with files.translated_os(target, "write"):
-        copy = files.temporary_beside(target)
-    try:
-        opened = database.connect_read_only if read_only else database.connect
-        with translated(), closing(opened(origin, timeout)) as connection:
-            database.check_schema(connection, origin)
-            # One read transaction: a consistent copy, without what lies in free pages.
-            connection.execute("VACUUM INTO ?", (str(copy),))
-        yield copy
-    finally:
-        for ending in _LEFTOVERS:
-            with suppress(OSError):
-                Path(f"{copy}{ending}").unlink(missing_ok=True)
-
-
-@contextmanager
 def _copy_of_backup(origin: Path, path: Path, timeout: float, key: KeySource) -> Iterator[Path]:
     """Give a copy of the backup `origin`, in which everything is right, beside the store at `path`."""
     with ExitStack() as stack:
@@ -150,8 +130,6 @@ def _move_aside(path: Path, now: datetime) -> None:
 
 
 def _rekey(copy: Path, key: KeySource, timeout: float, material: KeyMaterial) -> None:
-    from strongroom_file.maintenance.migrate import migrate
-
     with closing(Session(copy, timeout, key, Highest())) as session:
         if session.format != FORMAT_VERSION:
             migrate(session)
@@ -199,10 +177,3 @@ def _restored(restored: Root, replaced: Root, least: int) -> Root:
         commits=max(restored.commits, replaced.commits, least) + 1,
         seals=max(restored.seals, replaced.seals),
     )
-
-
-def write_root(cursor: sqlite3.Cursor, sealer: RowCipher, root: Root) -> None:
-    """Replace the root by one of the present format."""
-    body = sealer.seal(ROOT, ROW, root._replace(seals=root.seals + 1).pack())
-    cursor.execute("UPDATE root SET body=? WHERE id=?", (body, ROW))
-    database.set_format(cursor)

@@ -14,7 +14,7 @@ from strongroom.errors import ConflictError
 from strongroom_file import files
 from strongroom_file.errors import translated
 from strongroom_file.integrity import TYPE_NAME
-from strongroom_file.maintenance.backup import copied, write_root
+from strongroom_file.maintenance.copies import copied, write_root
 from strongroom_file.store import database
 from strongroom_file.store.format import FORMAT_VERSION
 from strongroom_file.store.session import ROW, SELECT, Session
