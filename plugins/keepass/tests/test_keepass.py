@@ -217,6 +217,29 @@ def test_titles_of_other_programs(provider):
     assert provider.get_secret("Recycle Bin/x") == "1"
 
 
+def test_an_empty_password_and_a_reference_of_other_programs_are_texts(provider):
+    """pykeepass gives None for the one, and neither of them has a history before it is set here."""
+    opened = provider._read().opened
+    shop = opened.add_entry(opened.root_group, "shop", "ann", "a value")
+    reference = f"{{REF:P@I:{shop.uuid.hex.upper()}}}"
+    opened.add_entry(opened.root_group, "empty", "", "")
+    opened.add_entry(opened.root_group, "same", "ann", reference)
+    opened.save(str(provider._path))
+    assert PyKeePass(provider._path, PASSWORD).find_entries(title="empty", first=True).password is None
+    provider._state = None
+    assert provider.get_secrets(["shop", "empty", "same"]) == {
+        "shop": "a value",
+        "empty": "",
+        "same": reference,
+    }
+    assert len(provider.list_versions("empty")) == 1
+    provider.set_secret("empty", "x")
+    assert [provider.get_secret_version("empty", one.version) for one in provider.list_versions("empty")] == [
+        "x",
+        "",
+    ]
+
+
 def test_history_is_as_long_as_the_database_says(provider):
     for number in range(14):
         provider.set_secret("a", str(number))

@@ -270,6 +270,10 @@ def test_one_host_alone_where_that_is_named(mariadb, accounts):
             "ALTER USER app@'%' IDENTIFIED VIA unix_socket",
             "logs in by unix_socket: it has not just one password",
         ),
+        (
+            "ALTER USER app@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('a') OR ed25519 USING PASSWORD('b')",
+            "logs in by mysql_native_password or ed25519: it has not just one password",
+        ),
         ("DROP USER app@'%'", "there is no user 'app'"),
         (
             "REVOKE SELECT ON mysql.global_priv FROM keeper@'%'",
@@ -278,6 +282,7 @@ def test_one_host_alone_where_that_is_named(mariadb, accounts):
     ],
 )
 def test_a_user_whose_new_password_could_not_work_is_left_alone(accounts, one, change, expected):
+    accounts.run("INSTALL SONAME 'auth_ed25519'")
     accounts.run(change)
     memory, rotation = rotated(accounts.first, one)
     try:
@@ -341,3 +346,50 @@ def test_open_sessions_live_on(mariadb, accounts, one):
         cursor.execute("SELECT 1")
     session.close()
     assert not accounts.logs_in(accounts.first)
+
+
+@pytest.mark.torture
+def test_open_sessions_outlive_a_lock_and_the_user(mariadb, accounts):
+    session = mariadb.login("app", accounts.first)
+    with session.cursor() as cursor:
+        for change in ("ALTER USER app@'%' ACCOUNT LOCK", "DROP USER app@'%'"):
+            accounts.run(change)
+            assert not accounts.logs_in(accounts.first)
+            assert cursor.execute("SELECT 1") == 1
+    session.close()
+
+
+@pytest.mark.torture
+def test_of_two_passwords_the_first_is_what_set_password_changes(accounts):
+    """PyMySQL lets the server ask once for another plugin or salt, and takes a second time for an error."""
+    accounts.run("INSTALL SONAME 'auth_ed25519'")
+
+    def passwords(*words, plugin="mysql_native_password"):
+        ways = [f"{plugin} USING PASSWORD('{words[0]}')"]
+        ways += [f"mysql_native_password USING PASSWORD('{one}')" for one in words[1:]]
+        accounts.run(f"CREATE OR REPLACE USER app@'%' IDENTIFIED VIA {' OR '.join(ways)}")
+
+    passwords("one", "two")
+    assert [accounts.logs_in(one) for one in ("one", "two", "neither")] == [True, True, False]
+    accounts.run("SET PASSWORD FOR app@'%' = PASSWORD('three')")
+    assert [accounts.logs_in(one) for one in ("one", "two", "three")] == [False, True, True]
+    passwords("one", "two", "three")
+    with pytest.raises(pymysql.OperationalError, match="multiple auth switch requests"):
+        accounts.server.login("app", "three")
+    passwords("one", "two", plugin="ed25519")
+    assert accounts.logs_in("one")
+    with pytest.raises(pymysql.OperationalError, match="multiple auth switch requests"):
+        accounts.server.login("app", "two")
+
+
+@pytest.mark.torture
+def test_the_same_password_again_has_the_same_hash(accounts):
+    def kept():
+        return accounts.run("SELECT Priv FROM mysql.global_priv WHERE User = 'app'")
+
+    accounts.run("ALTER USER app@'%' IDENTIFIED BY 'one'")
+    before = json.loads(kept()[0][0])["authentication_string"]
+    accounts.run("ALTER USER app@'%' IDENTIFIED BY 'one'")
+    assert (
+        json.loads(kept()[0][0])["authentication_string"] == before == hashed("one", "mysql_native_password")
+    )

@@ -558,3 +558,30 @@ def test_two_roles_behind_a_pooler_with_a_file(postgres, roles, bouncer):
         rotation.rotate(KEY)
         assert logs_in(pooler, memory.get_secret(KEY))
         assert logs_in(pooler, old)
+
+
+# --- what the page says of the server ---
+
+
+def test_open_sessions_outlive_password_expiry_and_role(postgres, roles):
+    """Only log-ins are refused; of a role that owns nothing and is dropped the session has a name no more."""
+    with psycopg.connect(postgres.url("app", roles.first), autocommit=True) as session:
+        for change in (
+            "ALTER ROLE app PASSWORD 'another'",
+            f"ALTER ROLE app PASSWORD '{roles.first}' VALID UNTIL '2020-01-01'",
+            "ALTER ROLE app NOLOGIN",
+            "DROP ROLE app",
+        ):
+            roles.run(change)
+            assert not roles.logs_in(roles.first)
+            assert session.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.Error, match="invalid role OID"):
+            session.execute("SELECT current_user")
+
+
+def test_a_validity_that_has_passed_outlives_a_change_of_the_password(roles):
+    roles.run("ALTER ROLE app VALID UNTIL '2020-01-01'")
+    roles.run("ALTER ROLE app PASSWORD 'another'")
+    assert not roles.logs_in("another")
+    roles.run("ALTER ROLE app VALID UNTIL 'infinity'")
+    assert roles.logs_in("another")

@@ -33,6 +33,7 @@ class Server(ValkeyServer):
     """A server with an administrator, `default`, and a user, `app`."""
 
     def __init__(self, kind, folder, *arguments):
+        self.kind, self.folder = kind, folder
         super().__init__(BINARIES[kind], folder, *arguments)
         self.admin = redis.Redis(port=self.port, password=ADMIN, protocol=2)
 
@@ -311,3 +312,102 @@ def test_bad_options_are_told(acl):
         SecretProviderRegistry(spec)
     assert "did you mean 'user'?" in str(caught.value)
     assert "rotator.url" in str(caught.value)
+
+
+# --- what the page says of the servers ---
+
+
+class Kept:
+    """A connection that stays open; `pings` tells whether the server has kept it."""
+
+    def __init__(self, running, user="app", password=FIRST):
+        self.connection = redis.Connection(
+            port=running.port, username=user, password=password, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
+        self.connection.connect()
+        self.pings()
+
+    def pings(self):
+        try:
+            self.connection.send_command("PING", check_health=False)
+            return self.connection.read_response() == b"PONG"
+        except (redis.ConnectionError, OSError):
+            return False
+
+
+@pytest.fixture
+def kept(acl):
+    """A function that makes such connections, which end with the test."""
+    made = []
+
+    def keep(*args, **options):
+        made.append(Kept(acl, *args, **options))
+        return made[-1]
+
+    yield keep
+    for one in made:
+        one.connection.disconnect()
+
+
+def test_an_open_connection_outlives_its_password_and_not_its_user(acl, kept):
+    open_one = kept()
+    for rules in ((f"<{FIRST}", ">another"), ("resetpass", ">a-third"), ("off",), ("on",)):
+        acl.set(*rules)
+        assert open_one.pings()
+        assert not acl.logs_in(FIRST)
+    acl.admin.execute_command("ACL DELUSER", "app")
+    assert not open_one.pings()
+
+
+def test_loading_the_file_cuts_all_named_users_in_redis_alone(acl, kept):
+    acl.set("on", ">of-another", "+ping", user="removed")
+    acl.admin.execute_command("ACL SAVE")
+    named, gone, own = kept(), kept("removed", "of-another"), kept("default", ADMIN)
+    acl.admin.execute_command("ACL LOAD")  # as it is
+    is_redis = acl.kind == "redis"
+    assert (named.pings(), gone.pings(), own.pings()) == (not is_redis, not is_redis, True)
+    named, gone = kept(), kept("removed", "of-another")
+    file = acl.folder / "users.acl"
+    file.write_text("".join(f"{one}\n" for one in file.read_text().splitlines() if "removed" not in one))
+    acl.admin.execute_command("ACL LOAD")
+    assert (named.pings(), gone.pings(), own.pings()) == (not is_redis, False, True)
+
+
+def test_requirepass_drops_the_other_passwords_of_default(acl, kept):
+    acl.set(">a-second", user="default")
+    open_one = kept("default", "a-second")
+    try:
+        acl.admin.config_set("requirepass", "a-third")
+        assert [acl.logs_in(one, "default") for one in (ADMIN, "a-second", "a-third")] == [False, False, True]
+        assert open_one.pings()
+    finally:
+        acl.set("resetpass", f">{ADMIN}", user="default")
+    assert acl.admin.config_get("requirepass") == {"requirepass": "a-third"}  # which does not log in any more
+    acl.admin.config_set("requirepass", ADMIN)
+
+
+def test_a_replica_keeps_its_link_and_cannot_make_another_until_it_has_the_new_password(acl, tmp_path):
+    words = ("--replicaof", "127.0.0.1", str(acl.port), "--masterauth", ADMIN, "--requirepass", ADMIN)
+    replica = Server(acl.kind, tmp_path, *words)
+
+    def link():
+        return replica.admin.info("replication")["master_link_status"]
+
+    def eventually(state):
+        until = time.monotonic() + 120
+        while link() != state:
+            assert time.monotonic() < until, f"the link is {link()}"
+            time.sleep(0.05)  # the server tells no other way
+
+    try:
+        eventually("up")
+        acl.set("resetpass", ">the-next", user="default")
+        acl.admin.client_kill_filter(_type="normal", skipme=True)
+        assert link() == "up"
+        acl.admin.client_kill_filter(_type="replica")
+        eventually("down")
+        replica.admin.config_set("masterauth", "the-next")
+        eventually("up")
+    finally:
+        acl.set("resetpass", f">{ADMIN}", user="default")
+        replica.stop()
