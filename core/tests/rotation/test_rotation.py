@@ -504,8 +504,9 @@ def test_a_value_before_that_is_gone_is_told():
     memory = memory_with(max_versions=1)
     rotation = SecretRotation(memory, grace_seconds=60)
     rotation.rotate(KEY, NEW)
-    with pytest.raises(RotationError, match="no longer there"):
+    with pytest.raises(RotationError, match="no longer there") as caught:
         rotation.rollback(KEY)
+    assert "keeps two versions" in caught.value.hint
 
 
 def test_putting_back_that_fails_is_in_flight_and_resumed_as_a_rollback(abilities):

@@ -130,7 +130,10 @@ class Secret:
         with suppress(SecretNotFoundError):
             return self.value_of(record.old_version)
         raise RotationError(
-            f"the value of {show_key(self.key)} before its rotation is no longer there", key=self.key
+            f"the value of {show_key(self.key)} before its rotation is no longer there",
+            key=self.key,
+            hint="set a value that works; a rollback needs a backend that keeps two versions or more "
+            "(`max_versions` in Vault)",
         )
 
     def new(self, record: Record) -> str | None:
