@@ -15,12 +15,15 @@ import json
 import logging
 import re
 import socket
+import ssl
 import struct
 import threading
 import traceback
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import trustme
 from strongroom import Lease
 from strongroom.errors import StrongroomError
 
@@ -67,10 +70,16 @@ def told(error, seen=()):
 
 
 class Stranger:
-    """A server that answers each request with what `answer` makes of its bytes; HTTP requests are read whole."""
+    """A server that answers each request with what `answer` makes of its bytes; HTTP requests are read whole.
 
-    def __init__(self, answer):
-        self._answer = answer
+    It says `greeting` before it is asked, and where it has a `certificate` it speaks TLS.
+    """
+
+    def __init__(self, answer, greeting=b"", certificate=None):
+        self._answer, self._greeting, self._tls = answer, greeting, None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(self._tls)
         self.asked = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -84,6 +93,9 @@ class Stranger:
     def _talk(self, opened):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             stack.enter_context(opened)
+            if self._tls is not None:
+                opened = stack.enter_context(self._tls.wrap_socket(opened, server_side=True))
+            opened.sendall(self._greeting)
             while request := self._request(opened):
                 self.asked += 1
                 opened.sendall(self._answer(request))
@@ -178,13 +190,47 @@ HTTP = {
     "200 that is no JSON": lambda request: reply(200, f"{HELD}{quoted(request)}", JSON),
     "values in other shapes": lambda request: reply(200, MISPLACED, JSON),
     "no HTTP": lambda request: quoted(request).encode(),
+    "400 after a login": lambda request: login_taken(request) or reply(400, refusals(request), AMZ),
+    "404 after a login": lambda request: login_taken(request) or reply(404, refusals(request), JSON),
 }
+
+
+def login_taken(request):
+    """Return a token for a login of etcd, Vault, Google or Microsoft; None for any other request."""
+    line = request.partition(b"\r\n")[0]
+    if b"openid-configuration" in line:
+        host = re.search(rb"(?i)\r\nhost: *(\S+)", request)[1].decode()
+        return reply(200, json.dumps(dict.fromkeys(OPENID, f"https://{host}/adfs/token")), JSON)
+    if re.search(rb"/auth/\S*(authenticate|login/)|/adfs/token|/oauth", line):
+        given = {"token_type": "Bearer", "expires_in": 3600, "access_token": TOKEN}
+        login = {"client_token": TOKEN, "lease_duration": 3600, "renewable": True, "policies": []}
+        return reply(200, json.dumps({**given, "token": TOKEN, "auth": login}), JSON)
+    return None
+
+
+OPENID = ("authorization_endpoint", "token_endpoint", "issuer")
+
+
+def redis_login(answer):
+    """Take a login, and give `answer` to what is asked afterwards, with all that was said so far."""
+    heard = []
+
+    def one(request):
+        heard[:] = [*heard[-5:], request]
+        commands = [word for word in (b"AUTH", b"HELLO", b"CLIENT", b"SELECT") if word in request.upper()]
+        return b"+OK\r\n" * request.count(b"*") if commands else answer(b" ".join(heard))
+
+    return one
+
+
 REDIS = {
     "error quoting": lambda request: f"-ERR {quoted(request)!r}\r\n".encode(),
     "denied quoting": lambda request: f"-NOPERM {quoted(request)!r}\r\n".encode(),
     "login quoting": lambda request: f"-WRONGPASS {quoted(request)!r}\r\n".encode(),
     "text": lambda request: f"+{HELD}{quoted(request)!r}\r\n".encode(),
     "rubbish": lambda request: quoted(request).encode(),
+    "error after the login": redis_login(lambda heard: f"-ERR {quoted(heard)!r}\r\n".encode()),
+    "rubbish after the login": redis_login(lambda heard: quoted(heard).encode()),
 }
 
 
@@ -194,23 +240,207 @@ def postgres_error(request):
     return b"E" + struct.pack("!I", len(fields) + 4) + fields
 
 
-def postgres(message):
+def postgres(message, *, always=False):
     """Answer a start as a server without TLS that asks for the password in clear, then with `message`."""
 
     def answer(request):
         if request[4:8] == struct.pack("!I", 80877103) or request[4:8] == struct.pack("!I", 80877104):
             return b"N"
-        if request[:1] != b"p":
+        if request[:1] != b"p" and not (always and b"user\0" not in request):
             return b"R" + struct.pack("!II", 8, 3)
         return message(request)
 
     return answer
 
 
+def postgres_login(answer):
+    """Take any password, and give `answer` to statements, with all that was said so far."""
+    heard = []
+
+    def one(request):
+        heard[:] = [*heard[-5:], request]
+        if request[:1] == b"p":
+            return b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I"
+        return answer(b" ".join(heard)) + b"Z" + struct.pack("!I", 5) + b"I"
+
+    return postgres(one, always=True)
+
+
 POSTGRES = {
     "refusal quoting": postgres(postgres_error),
     "refusal at once": postgres_error,
     "rubbish": postgres(lambda request: quoted(request).encode()),
+    "statement refused": postgres_login(postgres_error),
+    "rubbish after the login": postgres_login(lambda request: quoted(request).encode()),
+}
+
+
+def packet(number, body):
+    return struct.pack("<I", len(body))[:3] + bytes([number]) + body
+
+
+MARIADB_GREETING = packet(
+    0,
+    b"\x0a5.5.5-11.4.2-MariaDB\0"
+    + struct.pack("<I", 7)
+    + b"saltsalt\0"
+    + struct.pack("<HBHHB", 0xF7FF, 45, 2, 0x81BF, 21)
+    + bytes(10)
+    + b"moresaltsalt\0mysql_native_password\0",
+)
+
+
+def mariadb(answer, *, login=False):
+    """Answer as a server that asks for the password in clear, and gives `answer` to statements, or to it.
+
+    `answer` gets the number of the next packet and all that was said on connections so far.
+    """
+    heard = []
+
+    def one(request):
+        heard[:] = [*heard[-5:], request]
+        number = request[3]
+        if number == 1:
+            return packet(2, b"\xfemysql_clear_password\0")
+        if number == 3:
+            return answer(4, heard) if login else packet(4, MARIADB_DONE)
+        taken = not request[5:].lstrip().upper().startswith((b"SELECT", b"ALTER", b"CREATE", b"DROP"))
+        return packet(1, MARIADB_DONE) if taken else answer(1, heard)
+
+    return one
+
+
+MARIADB_DONE = b"\0\0\0\2\0\0\0"
+
+
+def mariadb_error(number, heard):
+    return packet(number, b"\xff" + struct.pack("<H", 1045) + b"#28000" + quoted(b" ".join(heard)).encode())
+
+
+def mariadb_rubbish(_, heard):
+    return quoted(b" ".join(heard)).encode()
+
+
+def mariadb_rows(*cells):
+    """Return an answer to statements: one row of text."""
+
+    def text(cell):
+        return bytes([len(cell)]) + cell
+
+    def answer(number, _):
+        column = b"".join(map(text, (b"def", b"", b"", b"", b"c", b"c")))
+        column += b"\x0c" + struct.pack("<HIBHB", 45, 1024, 0xFD, 0, 0) + bytes(2)
+        end = b"\xfe\0\0\2\0"
+        bodies = [bytes([len(cells)]), *[column] * len(cells), end, b"".join(map(text, cells)), end]
+        return b"".join(packet(number + at, body) for at, body in enumerate(bodies))
+
+    return answer
+
+
+MARIADB = {
+    "refusal quoting": mariadb(mariadb_error, login=True),
+    "rubbish": mariadb(mariadb_rubbish, login=True),
+    "rubbish in a packet at once": mariadb(
+        lambda number, heard: packet(number, mariadb_rubbish(number, heard)), login=True
+    ),
+    "statement refused": mariadb(mariadb_error),
+    "rubbish after the login": mariadb(mariadb_rubbish),
+    "rubbish in a packet": mariadb(lambda number, heard: packet(number, mariadb_rubbish(number, heard))),
+    "row of one column": mariadb(mariadb_rows(HELD.encode())),
+    "account that is no JSON": mariadb(mariadb_rows(b"%", HELD.encode())),
+    **{
+        f"account of other shapes, {number}": mariadb(mariadb_rows(b"%", json.dumps(account).encode()))
+        for number, account in enumerate(
+            (
+                [HELD],
+                {"plugin": [HELD], "authentication_string": HELD},
+                {"plugin": "mysql_native_password", "authentication_string": [HELD]},
+                {"auth_or": HELD},
+                {"auth_or": {HELD: 1}},
+                {"auth_or": [HELD, {"plugin": HELD}]},
+                {"plugin": "pam", "authentication_string": HELD},
+            )
+        )
+    },
+}
+
+
+class GrpcStranger:
+    """A server of gRPC that answers whatever it is asked by what `answer` makes of it and of its context."""
+
+    def __init__(self, answer):
+        import grpc
+
+        self.asked = 0
+        self._answer = answer
+        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        self._server.add_generic_rpc_handlers((self,))
+        # Of a machine's own kind, so that the client sends its token.
+        self.port = self._server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+
+    def service(self, details):
+        import grpc
+
+        words = {one.key: one.value for one in details.invocation_metadata}
+
+        def handle(request, context):
+            self.asked += 1
+            return self._answer(f"{words} {request!r}", context)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def __enter__(self):
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(None).wait()
+
+
+def grpc_status(name):
+    """Refuse by that status, with what was asked in its words and in its details."""
+
+    def answer(words, context):
+        import grpc
+        from google.protobuf import any_pb2
+        from google.rpc import error_details_pb2, status_pb2
+        from grpc_status import rpc_status
+
+        told_of = error_details_pb2.ErrorInfo(reason=HELD, domain=words, metadata={"quoted": words})
+        detail = any_pb2.Any()
+        detail.Pack(told_of)
+        code = getattr(grpc.StatusCode, name).value[0]
+        status = status_pb2.Status(code=code, message=quoted(words.encode()), details=[detail])
+        context.abort_with_status(rpc_status.to_status(status))
+
+    return answer
+
+
+def grpc_message(make):
+    """Answer with the bytes that `make` gives."""
+    return lambda words, _: make(words)
+
+
+def other_secret(_):
+    from google.cloud import secretmanager_v1 as sm
+
+    payload = sm.SecretPayload(data=HELD.encode(), data_crc32c=7)
+    return sm.AccessSecretVersionResponse.serialize(
+        sm.AccessSecretVersionResponse(name=f"projects/p/secrets/{HELD}/versions/1", payload=payload)
+    )
+
+
+GRPC = {
+    **{
+        f"{name} quoting": grpc_status(name)
+        for name in (
+            *("INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND"),
+            *("ALREADY_EXISTS", "ABORTED", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL"),
+            *("UNKNOWN", "DEADLINE_EXCEEDED", "DATA_LOSS", "CANCELLED", "OUT_OF_RANGE"),
+        )
+    },
+    "no message": grpc_message(lambda words: f"{HELD}{words}".encode()),
+    "another secret": grpc_message(other_secret),
 }
 AWS = {
     "region_name": "us-east-1",
@@ -268,6 +498,53 @@ def gcp(port):
     )
 
 
+def gcp_over_grpc(port):
+    import grpc
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceGrpcTransport,
+    )
+    from strongroom_gcp import GCPSecretProvider
+
+    token = grpc.access_token_call_credentials(TOKEN)
+    login = grpc.composite_channel_credentials(grpc.local_channel_credentials(), token)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.secure_channel(f"127.0.0.1:{port}", login, own) as channel:
+        yield GCPSecretProvider("p", transport=SecretManagerServiceGrpcTransport(channel=channel), timeout=1)
+
+
+class Given:
+    """A credential as azure-identity's are, which has its token."""
+
+    def get_token(self, *_, **__):
+        from azure.core.credentials import AccessToken
+
+        return AccessToken(TOKEN, int(dt.datetime.now(dt.UTC).timestamp()) + 3600)
+
+
+def azure(port):
+    from azure.keyvault.secrets._shared import http_challenge_cache
+    from strongroom_azure import AzureSecretProvider
+
+    # The SDK remembers challenges by address, and a later stranger may get an earlier one's port.
+    http_challenge_cache.clear()
+    options = {"client_options": {"verify_challenge_resource": False}, "timeout": 1}
+    yield AzureSecretProvider(f"https://127.0.0.1:{port}", credential=Given(), **options)
+    # For ADFS alone the SDK does not ask Microsoft first whether there is such an authority.
+    login = {"method": "client_secret", "tenant_id": "adfs", "client_id": "c", "client_secret": PASSWORD}
+    login["authority"] = f"127.0.0.1:{port}"
+    yield AzureSecretProvider(f"https://127.0.0.1:{port}", credential=login, **options)
+
+
+def challenged(answer):
+    """Ask for a token first, as Key Vault does, and give `answer` to what has one."""
+    challenge = (
+        'Bearer authorization="https://login.microsoftonline.com/t", resource="https://vault.azure.net"'
+    )
+    asking = f"HTTP/1.1 401 X\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n".encode()
+    known = re.compile(rb"(?i)\r\nauthorization:|\A\S+ /adfs/")
+    return lambda request: answer(request) if known.search(request) else asking
+
+
 def etcd(port):
     from strongroom_etcd import EtcdSecretProvider
 
@@ -294,6 +571,12 @@ def postgresql_rotator(port):
     yield PostgreSQLRotator(url, "app", timeout_seconds=1)
 
 
+def mariadb_rotator(port):
+    from strongroom_mariadb import MariaDBRotator
+
+    yield MariaDBRotator(f"mariadb://u:{PASSWORD}@127.0.0.1:{port}/", "app", timeout_seconds=1)
+
+
 def redis_store(port):
     from strongroom_redis import RedisCacheStore
 
@@ -318,9 +601,12 @@ BACKENDS = {
     "vault.transit": (vault_transit, HTTP),
     "aws": (aws, HTTP),
     "gcp": (gcp, HTTP),
+    "gcp over gRPC": (gcp_over_grpc, GRPC),
+    "azure": (azure, {name: challenged(answer) for name, answer in HTTP.items()}),
     "etcd": (etcd, HTTP),
     "postgresql": (postgresql, POSTGRES),
     "postgresql rotator": (postgresql_rotator, POSTGRES),
+    "mariadb rotator": (mariadb_rotator, MARIADB),
     "redis store": (redis_store, REDIS),
     "redis rotator": (redis_rotator, REDIS),
     "http rotator": (http_rotator, HTTP),
@@ -361,6 +647,9 @@ RETRIED = {
     "200 that is no JSON",
     "values in other shapes",
     "no HTTP",
+    "RESOURCE_EXHAUSTED quoting",
+    "UNAVAILABLE quoting",
+    "INTERNAL quoting",
 }
 """Answers after which a read is tried again until its time is over."""
 FEW = {"get_secret", "get_secrets", "set_secret", "issue_lease", "renew_lease", "encrypt", "decrypt", "apply"}
@@ -416,6 +705,23 @@ def walk(made, names):
     return failed, found
 
 
+@contextlib.contextmanager
+def stranger(backend, answer):
+    """Give the server that takes the place of that backend's."""
+    with contextlib.ExitStack() as stack:
+        if backend == "gcp over gRPC":
+            yield stack.enter_context(GrpcStranger(answer))
+        elif backend == "azure":
+            authority = trustme.CA()
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setenv("REQUESTS_CA_BUNDLE", stack.enter_context(authority.cert_pem.tempfile()))
+            certificate = authority.issue_cert("127.0.0.1")
+            yield stack.enter_context(Stranger(answer, certificate=certificate))
+        else:
+            greeting = MARIADB_GREETING if backend == "mariadb rotator" else b""
+            yield stack.enter_context(Stranger(answer, greeting))
+
+
 def cases():
     """Yield each backend with each answer; those that take seconds of retries are for `make torture`."""
     for backend, (_, modes) in BACKENDS.items():
@@ -427,7 +733,7 @@ def cases():
 def test_what_a_server_quotes_is_in_no_error_and_no_log(backend, mode, lines):
     make, modes = BACKENDS[backend]
     names = [name for name in CALLS if name in FEW or mode not in RETRIED]
-    with Stranger(modes[mode]) as server:
+    with stranger(backend, modes[mode]) as server:
         walks = [walk(made, names) for made in make(server.port)]
         assert server.asked
     assert [found for _, one in walks for found in one] == []

@@ -110,6 +110,8 @@ _DENIALS = frozenset(
 )
 _DISABLED = re.compile(r"\bdisabled secret\b|\bsecret\b[^.]*\bis disabled\b", re.IGNORECASE)
 _PURGE_PROTECTION = re.compile(r"purge protection", re.IGNORECASE)
+_QUOTED = re.compile(r"(JSON|XML) is invalid: .*", re.DOTALL)
+"""From there on a login's error is the answer that azure-core could not read, whatever that holds."""
 _CLOSED = re.compile(r"already been closed|No session available", re.IGNORECASE)
 _NO_ANSWER = frozenset(
     {"DecodeError", "JSONDecodeError", "DeserializationError", "IncompleteReadError", "AttributeError"}
@@ -233,7 +235,9 @@ def message_of(error: Exception, hidden: str | None = None) -> str:
     elif name in _NO_ANSWER:
         return "the answer is not Key Vault's"  # these errors' texts hold pieces of it
     else:
-        reason = f"{name}: {getattr(error, 'message', None) or error}"
+        reason = _QUOTED.sub(
+            "the answer is not the login's", f"{name}: {getattr(error, 'message', None) or error}"
+        )
     return redact_message(reason, hidden)
 
 

@@ -114,8 +114,11 @@ class MariaDBRotator(UserRotator):
                     # The names of plugins come from the server's own table.
                     clause = template.format(*(_name(plugin) for plugin, _ in ways))
                     statement = f"ALTER USER %s@%s IDENTIFIED VIA {clause}"
-                    values = (account.user, account.host, *(digest for _, digest in ways if digest))
-                    self._execute(connection, f"changing the password of {user!r}", statement, *values)
+                    digests = [digest for _, digest in ways if digest]
+                    doing = f"changing the password of {user!r}"
+                    self._execute(
+                        *(connection, doing, statement, account.user, account.host, *digests), hidden=digests
+                    )
 
     def verify(self, key: str, new: str) -> None:
         """Log in by the new password, wherever applications do, and ask for something.
@@ -130,7 +133,7 @@ class MariaDBRotator(UserRotator):
                 with closing(self._connected(settings)) as connection, connection.cursor() as cursor:
                     cursor.execute("SELECT 1")  # an expired password logs in, and is refused here
                     continue
-            except (pymysql.MySQLError, OSError, UnicodeError) as error:
+            except Exception as error:  # noqa: BLE001  # as for an administrator's
                 said = self._said(error, password)
             raise RotationError(f"mariadb: {user!r} cannot log in at {_shown(address)}: {said}")
 
@@ -156,9 +159,8 @@ class MariaDBRotator(UserRotator):
                 ways = self._found(connection, user)[0].ways
                 plugin = next(one for one, _ in ways if one in PLUGINS)
                 statement = f"CREATE USER %s@'%%' IDENTIFIED VIA {_name(plugin)} USING %s"
-                self._execute(
-                    connection, "making a throwaway user", statement, name, hashed(password, plugin)
-                )
+                digest = hashed(password, plugin)
+                self._execute(connection, "making a throwaway user", statement, name, digest, hidden=[digest])
 
     def remove_throwaway(self, key: str, old: str, names: Sequence[str]) -> None:
         """Drop those users.
@@ -185,7 +187,7 @@ class MariaDBRotator(UserRotator):
     def _logged_in(self, password: str | None) -> Any:
         try:
             return self._connected({**self._admin, "password": password})
-        except (pymysql.MySQLError, OSError, UnicodeError) as error:
+        except Exception as error:  # noqa: BLE001  # PyMySQL's, the socket's, and what a bad answer makes of it
             said = self._said(error, password or "")
         raise RotationError(f"mariadb: the administrator cannot log in at {_shown(self._admin)}: {said}")
 
@@ -201,31 +203,11 @@ class MariaDBRotator(UserRotator):
             f"looking at {user!r} in mysql.global_priv",
             "SELECT Host, Priv FROM mysql.global_priv WHERE User = %s AND (%s IS NULL OR Host = %s)",
             *(user, host, host),
+            columns=2,
         )
         if not rows:
             raise RotationError(f"mariadb: there is no user {user!r} at {_shown(self._admin)}")
-        accounts = []
-        for at, text in rows:
-            account = json.loads(text)
-            if account.get("account_locked"):
-                raise RotationError(
-                    f"mariadb: the account {user!r} for {at!r} is locked", hint="ALTER USER … ACCOUNT UNLOCK"
-                )
-            if account.get("is_role"):
-                raise RotationError(f"mariadb: {user!r} is a role, which does not log in")
-            each = [one or account for one in account.get("auth_or") or [{}]]
-            ways = tuple(
-                (one.get("plugin", "mysql_native_password"), one.get("authentication_string", ""))
-                for one in each
-            )
-            if sum(plugin in PLUGINS for plugin, _ in ways) != 1:
-                raise RotationError(
-                    f"mariadb: {user!r} for {at!r} logs in by {' or '.join(plugin for plugin, _ in ways)}: "
-                    "it has not just one password",
-                    hint="give it one password, by ALTER USER … IDENTIFIED VIA",
-                )
-            accounts.append(_Account(user, at, ways))
-        return accounts
+        return [_read(user, at, text) for at, text in rows]
 
     def _sweep(self, connection: Any) -> None:
         """Drop what rehearsals have left that were killed."""
@@ -234,6 +216,7 @@ class MariaDBRotator(UserRotator):
             "looking for what rehearsals have left",
             "SELECT User FROM mysql.global_priv WHERE User LIKE %s",
             "strongroom\\_rehearsal\\_%",
+            columns=1,
         )
         for (name,) in rows:
             if self.is_left_over(name):
@@ -242,14 +225,30 @@ class MariaDBRotator(UserRotator):
     def _drop(self, connection: Any, name: str) -> None:
         self._execute(connection, "dropping a throwaway user", "DROP USER IF EXISTS %s@'%%'", name)
 
-    @staticmethod
-    def _execute(connection: Any, doing: str, statement: str, *values: object) -> Any:
+    def _execute(
+        self,
+        connection: Any,
+        doing: str,
+        statement: str,
+        *values: object,
+        hidden: Sequence[str] = (),
+        columns: int | None = None,
+    ) -> Any:
+        """Return the rows that a statement gives, of so many columns; no error shows what is `hidden`.
+
+        Raises:
+            RotationError: The server refuses the statement, or its answer is not one to it.
+        """
         try:
             with connection.cursor() as cursor:
                 cursor.execute(statement, values)
-                return cursor.fetchall()
-        except (pymysql.MySQLError, OSError) as error:
-            said = _words(error)
+                rows = cursor.fetchall()
+                if columns is None or all(len(row) == columns for row in rows):
+                    return rows
+                said = "the answer is not one to that statement"
+        except Exception as error:  # noqa: BLE001  # as for a login
+            # A server's words on a statement show parts of it, and may show more.
+            said = self._said(error, bytes(connection.password).decode("latin-1"), *hidden)
         raise RotationError(f"mariadb: {doing} was refused: {said}")
 
     # --- connections ---
@@ -269,14 +268,58 @@ class MariaDBRotator(UserRotator):
             raise pymysql.OperationalError(0, "it is not a MariaDB server")
         return connection
 
-    def _said(self, error: BaseException, password: str) -> str:
-        known = [one for one in (password, self._admin.get("password", "")) if one]
-        return redact(known, _words(error), shown=_SHOWN) or type(error).__name__
+    def _said(self, error: BaseException, *hidden: str) -> str:
+        """Return the words of the server or system, without the administrator's password and `hidden`."""
+        if isinstance(error, UnicodeEncodeError):
+            return "the client can send no character outside of Latin-1 in user and password"
+        if not isinstance(error, (pymysql.MySQLError, OSError)):
+            return f"the answer is not MariaDB's ({type(error).__name__})"
+        known = [one for one in (*hidden, self._admin.get("password", "")) if one]
+        words = " ".join(str(one) for one in error.args[:2])  # its number, and its words
+        return redact(known, words, shown=_SHOWN) or type(error).__name__
 
 
-def _words(error: BaseException) -> str:
-    """Return number and words of the server's or the system's error."""
-    return " ".join(str(one) for one in error.args[:2]) or type(error).__name__
+def _read(user: str, at: object, text: object) -> _Account:
+    """Return the account that a row of `mysql.global_priv` is of, whose password can be changed.
+
+    Raises:
+        RotationError: Its password does not decide whether it logs in, or the row is not such a one.
+    """
+    account: Any = None
+    with suppress(ValueError, TypeError, RecursionError):
+        account = json.loads(text)  # type: ignore[arg-type]  # a TypeError is what other things are
+    if not isinstance(at, str) or not isinstance(account, dict):
+        raise _unreadable(user)
+    if account.get("account_locked"):
+        raise RotationError(
+            f"mariadb: the account {user!r} for {at!r} is locked", hint="ALTER USER … ACCOUNT UNLOCK"
+        )
+    if account.get("is_role"):
+        raise RotationError(f"mariadb: {user!r} is a role, which does not log in")
+    ways = []
+    listed = account.get("auth_or") or [{}]
+    for one in listed if isinstance(listed, list) else [None]:
+        if not isinstance(one, dict):
+            raise _unreadable(user)
+        way = one or account
+        plugin, digest = way.get("plugin", "mysql_native_password"), way.get("authentication_string", "")
+        if not isinstance(plugin, str) or not isinstance(digest, str):
+            raise _unreadable(user)
+        ways.append((plugin, digest))
+    if sum(plugin in PLUGINS for plugin, _ in ways) != 1:
+        raise RotationError(
+            f"mariadb: {user!r} for {at!r} logs in by {' or '.join(plugin for plugin, _ in ways)}: "
+            "it has not just one password",
+            hint="give it one password, by ALTER USER … IDENTIFIED VIA",
+        )
+    return _Account(user, at, tuple(ways))
+
+
+def _unreadable(user: str) -> RotationError:
+    return RotationError(
+        f"mariadb: what mysql.global_priv says of {user!r} is not an account",
+        hint="compare with SHOW CREATE USER; is it MariaDB that answers there?",
+    )
 
 
 def _name(plugin: str) -> str:

@@ -218,14 +218,14 @@ class PostgreSQLRotator(UserRotator):
             sql.Literal(verifier),
             sql.SQL("ROLLBACK" if undo else "COMMIT"),
         )
-        self._execute(connection, statement, f"changing the password of {role!r}")
+        self._execute(connection, statement, f"changing the password of {role!r}", hidden=verifier)
 
     def _make(self, connection: psycopg.Connection[Any], name: str, verifier: str) -> None:
         until = sql.Literal((datetime.now(UTC) + _THROWAWAY_LIFE).isoformat())
         statement = sql.SQL(
             "CREATE ROLE {} LOGIN NOINHERIT CONNECTION LIMIT 8 VALID UNTIL {} PASSWORD {}"
         ).format(sql.Identifier(name), until, sql.Literal(verifier))
-        self._execute(connection, statement, "making a throwaway role")
+        self._execute(connection, statement, "making a throwaway role", hidden=verifier)
 
     def _sweep(self, connection: psycopg.Connection[Any]) -> None:
         """Drop what rehearsals have left that were killed; their roles could not log in any more."""
@@ -244,13 +244,20 @@ class PostgreSQLRotator(UserRotator):
         self._execute(connection, statement, "dropping a throwaway role")
 
     def _execute(
-        self, connection: psycopg.Connection[Any], statement: Any, doing: str, *values: object
+        self,
+        connection: psycopg.Connection[Any],
+        statement: Any,
+        doing: str,
+        *values: object,
+        hidden: str | None = None,
     ) -> psycopg.Cursor[Any]:
         try:
             return connection.execute(statement, values or None, prepare=False)
         except psycopg.Error as error:
-            # Not its whole text, which may show the statement.
-            code, words = error.sqlstate or "", error.diag.message_primary or type(error).__name__
+            # Not its whole text, which may show the statement; who is no PostgreSQL may quote more.
+            code, primary = error.sqlstate or "", error.diag.message_primary or ""
+            known = [one for one in (self._admin.get("password"), connection.info.password, hidden) if one]
+            words = redact(known, primary, shown=_SHOWN) or type(error).__name__
         raise RotationError(f"postgresql: {doing} was refused: {words} {code}".rstrip())
 
     def _reload(self) -> None:
