@@ -24,7 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
-from strongroom import Lease
+import warm_command
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from strongroom import Lease, generate_key
 from strongroom.errors import StrongroomError
 
 TOKEN = "hvs.canaryTokenOfThisTest0000001"
@@ -739,6 +742,135 @@ def test_what_a_server_quotes_is_in_no_error_and_no_log(backend, mode, lines):
     assert [found for _, one in walks for found in one] == []
     assert any(failed for failed, _ in walks) or mode in TAKEN
     assert [line for line in lines if leaked(line)] == []
+
+
+# --- the command line, which tells more with `--debug` ---
+
+
+def service_account(port):
+    """Return a key of Google's whose logins go to the stranger."""
+    made = rsa.generate_private_key(65537, 2048)
+    text = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key = {"type": "service_account", "client_email": "a@p.example", "private_key_id": "1"}
+    return {**key, "private_key": text.decode(), "token_uri": f"http://127.0.0.1:{port}/oauth/token"}
+
+
+def providers(port):
+    """Return the provider of each backend, as a spec has it."""
+    url, limit = f"http://127.0.0.1:{port}", {"timeout": 1}
+    login = {"method": "userpass", "username": "u", "password": PASSWORD}
+    microsoft = {"method": "client_secret", "tenant_id": "adfs", "client_id": "c", "client_secret": PASSWORD}
+    key = {"encryption_key": "a passphrase of this test", **limit}
+    made = {
+        "vault": {"url": url, "auth": login, "kv_version": 2, **limit},
+        "vault.leases": {"url": url, "token": TOKEN, **limit},
+        "aws": {**AWS, "endpoint_url": url},
+        "aws.parameters": {**AWS, "endpoint_url": url},
+        "aws.sts": {**AWS, "endpoint_url": url, "roles": {"k": "arn:aws:iam::123456789012:role/k"}},
+        "gcp": {
+            "project_id": "p",
+            "transport": "rest",
+            "credentials": json.dumps(service_account(port)),
+            "client_options": {"api_endpoint": url},
+            **limit,
+        },
+        "azure": {
+            "vault_url": f"https://127.0.0.1:{port}",
+            "credential": {**microsoft, "authority": f"127.0.0.1:{port}"},
+            "client_options": {"verify_challenge_resource": False},
+            **limit,
+        },
+        "etcd": {"endpoints": url, "username": "u", "password": PASSWORD, **key},
+        "postgresql": {"url": f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d?sslmode=disable", **key},
+    }
+    return {name: {"type": name, **options} for name, options in made.items()}
+
+
+def rotators(port):
+    at, limit = f"u:{PASSWORD}@127.0.0.1:{port}", {"timeout_seconds": 1}
+    made = {
+        "postgresql rotator": {"url": f"postgresql://{at}/d?sslmode=disable", "role": "app", **limit},
+        "mariadb rotator": {"url": f"mariadb://{at}/", "role": "app", **limit},
+        "redis rotator": {"url": f"redis://{at}/0", "user": "app", **limit},
+        "http rotator": {"url": f"http://127.0.0.1:{port}/hook", "hmac_key": PASSWORD * 2, **limit},
+    }
+    return {name: {"type": name.partition(" ")[0], **options} for name, options in made.items()}
+
+
+def spec_of(backend, port):
+    """Return a spec of that backend, and the commands that use it."""
+    memory, middleware, declared = {"type": "memory", "secrets": {"k": VALUE}}, [], {}
+    commands = ["get k"]
+    if backend in rotators(1):
+        declared = {"K": {"key": "k", "rotate": {"rotator": rotators(port)[backend]}}}
+        commands = ["rotate k", "rotate k --resume", "rotate k --rehearse", "doctor"]
+    elif backend == "redis store":
+        store = {"type": "redis", "url": f"redis://u:{PASSWORD}@127.0.0.1:{port}/0"}
+        middleware = [
+            {"type": "caching", "l2": store, "encryption": {"type": "aes-gcm", "key": generate_key()}}
+        ]
+        commands = ["get k", "set k", "cache clear", "doctor"]
+    elif backend == "vault.transit":
+        cipher = {**providers(port)["vault"], "type": "vault.transit", "key_name": "app"}
+        del cipher["kv_version"]
+        middleware = [{"type": "encryption", "cipher": cipher}]
+        memory["secrets"]["k"] = TOKEN_OF_TRANSIT
+        commands = ["get k", "set k", "doctor"]
+    else:
+        memory = providers(port)[backend]
+        declared = {"K": {"key": "k", "rotate_days": 30}}
+        commands = [
+            "get k",
+            "set k",
+            "list",
+            "delete k",
+            "history k",
+            "check",
+            "doctor",
+            "rotate k",
+            "run true",
+        ]
+    pipeline = {"provider": memory, "middleware": middleware}
+    return {"version": 1, "pipelines": {"app": pipeline}, "default": "app", "secrets": declared}, commands
+
+
+WALKED_ONCE = ("400 after a login", "refusal quoting", "statement refused", "error after the login")
+
+
+def command_cases():
+    """Yield each backend of a spec with each answer; one or two of them, and a few commands, are for `make test`."""
+    for backend, (_, modes) in BACKENDS.items():
+        for name in {"aws": ["aws", "aws.parameters", "aws.sts"], "gcp over gRPC": []}.get(
+            backend, [backend]
+        ):
+            for mode in modes:
+                slow = mode not in WALKED_ONCE
+                yield pytest.param(name, backend, mode, marks=[pytest.mark.torture] if slow else [])
+
+
+@pytest.mark.parametrize(("name", "backend", "mode"), list(command_cases()))
+def test_the_command_line_shows_nothing_of_it_with_debug(name, backend, mode, tmp_path, warm_strongroom):
+    told_where = False
+    with stranger(backend, BACKENDS[backend][1][mode]) as server:
+        spec, commands = spec_of(name, server.port)
+        file = tmp_path / "strongroom.yaml"
+        file.write_text(json.dumps(spec))
+        file.chmod(0o600)
+        for words in commands if mode not in WALKED_ONCE else commands[:3]:
+            done = warm_command.run(
+                [warm_strongroom, "--debug", "--spec", str(file), *words.split()], input=VALUE, cwd=tmp_path
+            )
+            got = done.stdout if words == "get k" and done.returncode == 0 else ""
+            assert leaked(done.stderr + done.stdout.removeprefix(got)) == [], (
+                words,
+                done.stderr,
+                done.stdout,
+            )
+            told_where |= "Traceback" in done.stderr
+        assert server.asked, done.stderr
+    assert told_where or mode in TAKEN or name == "redis store"
 
 
 def test_the_walk_finds_a_secret_wherever_an_error_has_it():

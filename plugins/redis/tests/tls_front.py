@@ -43,7 +43,14 @@ class TlsFront:
         with contextlib.suppress(OSError), client:  # a client that is refused
             secure = self._context.wrap_socket(client, server_side=True)
             with secure, socket.create_connection(("127.0.0.1", self._target)) as server:
-                while data := secure.recv(65536):
-                    # Every request of these tests has one answer, in one piece.
-                    server.sendall(data)
-                    secure.sendall(server.recv(65536))
+                threading.Thread(target=_pass_on, args=(server, secure), daemon=True).start()
+                _pass_on(secure, server)
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    """Send what comes until it ends, and then its end."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from fork_crossing import crossing
 from strongroom import SecretProviderRegistry
 from strongroom.testing.conformance.forks import Children
 from strongroom_vault import VaultSecretProvider, VaultTransitEncryption
@@ -54,52 +55,23 @@ def options(request):
     return {"url": found.url, "token": found.token, "mount_point": request.getfixturevalue("mount")}
 
 
-def crossing(provider, *, rounds, reads):
+def read_of_all(provider, **how_often):
     """Fork while threads read, and read in eight children and the parent at the same time; return the count."""
-    values = {f"w{number}/pw": f"value of {number}" for number in range(CHILDREN + 1)}
-    for key, value in values.items():
-        provider.set_secret(key, value)
-    ended, begun, wrong = threading.Event(), threading.Semaphore(0), []
-
-    def read(number, times):
-        key = f"w{number}/pw"
-        found = [provider.get_secret(key) for _ in range(times)]
-        wrong.extend(one for one in found if one != values[key])
-        return sum(one == values[key] for one in found)
-
-    def go_on():
-        while not ended.is_set():
-            read(0, 1)
-            begun.release()
-
-    threads = [threading.Thread(target=go_on, daemon=True) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    right = 0
-    try:
-        for _ in range(rounds):
-            for _ in threads:
-                assert begun.acquire(timeout=120)
-            own = []
-            children = Children(CHILDREN, lambda number: read(number, reads))
-            right += sum(children.results(meanwhile=lambda: own.append(read(0, reads)))) + own[0]  # noqa: B023  # called at once
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join(120)
-    assert wrong == []
-    return right
+    values = [f"value of {number}" for number in range(CHILDREN + 1)]
+    for number, value in enumerate(values):
+        provider.set_secret(f"w{number}/pw", value)
+    return crossing(lambda number: provider.get_secret(f"w{number}/pw"), values, **how_often)
 
 
 def test_children_and_parent_read_their_own(options):
     with VaultSecretProvider(**options) as provider:
-        assert crossing(provider, rounds=2, reads=5) == 2 * 5 * (CHILDREN + 1)
+        assert read_of_all(provider, rounds=2, reads=5) == 2 * 5 * (CHILDREN + 1)
 
 
 @pytest.mark.torture
 def test_a_hundred_thousand_reads_of_children_and_parent(options):
     with VaultSecretProvider(**options) as provider:
-        assert crossing(provider, rounds=50, reads=223) == 50 * 223 * (CHILDREN + 1)
+        assert read_of_all(provider, rounds=50, reads=223) == 50 * 223 * (CHILDREN + 1)
 
 
 def test_a_child_remembers_its_own_values(options):
