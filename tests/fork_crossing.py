@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from strongroom.testing.conformance.forks import Children
 
@@ -13,7 +14,9 @@ _PATIENCE_SECONDS = 240
 
 
 def crossing(read: Callable[[int], object], values: Sequence[object], *, rounds: int, reads: int) -> int:
-    """Fork while three threads read, and read at the same time in as many children as there are values, and the parent.
+    """Fork while three threads read; read at once in the parent and in as many children as there are other values.
+
+    The parent has connections that nobody uses at the fork as well: those that a child would take first.
 
     Args:
         read: Reads the value of a number.
@@ -41,6 +44,9 @@ def crossing(read: Callable[[int], object], values: Sequence[object], *, rounds:
                 wrong.append(f"{type(error).__name__}: {error}")
             begun.release()
 
+    with ThreadPoolExecutor(len(values)) as burst:
+        together = threading.Barrier(len(values))
+        assert all(burst.map(lambda _: together.wait(_PATIENCE_SECONDS) >= 0 and count(0, 1), values))
     threads = [threading.Thread(target=go_on, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
