@@ -254,7 +254,7 @@ class PostgreSQLRotator(UserRotator):
         try:
             return connection.execute(statement, values or None, prepare=False)
         except psycopg.Error as error:
-            # Not its whole text, which may show the statement; who is no PostgreSQL may quote more.
+            # Not its whole text, which may show the statement; another server may quote more.
             code, primary = error.sqlstate or "", error.diag.message_primary or ""
             known = [one for one in (self._admin.get("password"), connection.info.password, hidden) if one]
             words = redact(known, primary, shown=_SHOWN) or type(error).__name__
