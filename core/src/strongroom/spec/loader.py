@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from strongroom.errors import ConfigurationError, PluginError
-from strongroom.paths.user_home import expanded
-from strongroom.plugins import Kind, Plugin, PluginFinder, UnknownTypeError, did_you_mean, finder
+from strongroom.errors import ConfigurationError
+from strongroom.plugins import PluginFinder, did_you_mean, finder
 from strongroom.spec import models
 from strongroom.spec.complaints import complaints_of, unknown_key, with_nearest
-from strongroom.spec.document import Node, Problem, show_path
+from strongroom.spec.component_loader import ComponentLoader
+from strongroom.spec.document import Node, Problem
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.found import FoundSpec
 from strongroom.spec.models import Spec
-from strongroom.spec.options import (
-    OptionsError,
-    check_options,
-    parts_of,
-    prepare_options,
-)
 from strongroom.spec.plan import (
     ComponentPlan,
     FallbackPlan,
@@ -31,12 +25,10 @@ from strongroom.spec.plan import (
     RoutePlan,
     find_cycles,
 )
-from strongroom.spec.problems import Problems, entries, members, references_in, spec_error
-from strongroom.spec.references import Reference, ReferenceSources, no_secret
+from strongroom.spec.problems import Problems, entries, members, references_in
 from strongroom.spec.remembered_names import note_declared
 from strongroom.spec.secret_loader import load_secrets
 from strongroom.spec.source import Source, read_source
-from strongroom.spec.validated_options import ValidatedOptions
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -91,14 +83,12 @@ def load_plan(
     if plan.digest and root is not None and plugins is finder:
         from strongroom.spec.recording import remember
 
-        remember(plan, root, loader.component_nodes)
+        remember(plan, root, loader.components.nodes)
         if plan.secrets:
             note_declared(plan.source, plan.profile, plan.secrets)
     return plan
 
 
-KEY_OPTIONS = frozenset({"key", "encryption_key", "older_keys"})
-"""What options are called that hold keys."""
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
@@ -108,15 +98,9 @@ class _Loader(Problems):
     def __init__(self, source: Source, profile: str | None, plugins: PluginFinder) -> None:
         super().__init__(source)
         self.profile = profile
-        self.plugins = plugins
         self.look_up = False
         self.only: str | None = None
-        self.plugin_errors: list[PluginError] = []
-        self.component_nodes: dict[str, tuple[Plugin, Node]] = {}
-        self.validated = ValidatedOptions()
-        self.attempts: dict[
-            str, Callable[[Callable[[Reference], str]], Mapping[str, Any] | list[Problem]]
-        ] = {}
+        self.components = ComponentLoader(self, plugins)
 
     def plan(self) -> Plan:
         root = self.source.document.root
@@ -128,8 +112,8 @@ class _Loader(Problems):
             self.resolve_all_options(plan)
         if self.problems:
             self.raise_all()
-        if self.plugin_errors:
-            raise self.plugin_errors[0]
+        if self.components.errors:
+            raise self.components.errors[0]
         if self.only is not None and self.only not in plan.pipelines:
             raise ConfigurationError(
                 f"no pipeline {self.only!r} in {self.source.name}",
@@ -186,7 +170,7 @@ class _Loader(Problems):
         hooks = tuple(
             component
             for index, node in enumerate(entries(root, "hooks"))
-            if (component := self.component("hook", node, ("hooks", index))) is not None
+            if (component := self.components.load("hook", node, ("hooks", index))) is not None
         )
         default = self.default(root, pipelines)
         routes = tuple(self.routes(root, pipelines))
@@ -223,7 +207,7 @@ class _Loader(Problems):
             self.add(node, path, f"a pipeline needs {what}")
         provider = None
         if provider_node is not None and has_provider:
-            provider = self.component("provider", provider_node, (*path, "provider"))
+            provider = self.components.load("provider", provider_node, (*path, "provider"))
         fallback = None
         if fallback_node is not None and has_fallback:
             named = tuple(str(item.value) for item in entries(fallback_node, "pipelines"))
@@ -235,8 +219,8 @@ class _Loader(Problems):
             position=self.source.position(node.line, node.column),
             provider=provider,
             fallback=fallback,
-            middleware=tuple(self.components("middleware", node, "middleware", path)),
-            hooks=tuple(self.components("hook", node, "hooks", path)),
+            middleware=tuple(self.components.load_all("middleware", node, "middleware", path)),
+            hooks=tuple(self.components.load_all("hook", node, "hooks", path)),
         )
 
     def check_rules_inside_encryption(self, node: Node, path: NodePath) -> None:
@@ -249,92 +233,6 @@ class _Loader(Problems):
             if encrypted and name == "validation" and {*child.mapping} & _VALUE_RULES:
                 said = "rules for values inside encryption would see ciphertext; put it before the encryption"
                 self.add(child, (*path, "middleware", index), said)
-
-    def components(self, kind: Kind, node: Node, member: str, path: NodePath) -> Iterable[ComponentPlan]:
-        for index, child in enumerate(entries(node, member)):
-            component = self.component(kind, child, (*path, member, index))
-            if component is not None:
-                yield component
-
-    def component(self, kind: Kind, node: Node, path: NodePath) -> ComponentPlan | None:
-        type_node = node.mapping.get("type")
-        if type_node is None or not isinstance(type_node.value, str) or not type_node.value:
-            return None  # the frame has told
-        type_name = type_node.value
-        try:
-            plugin = self.plugins.find(kind, type_name)
-        except UnknownTypeError as error:
-            self.add(type_node, (*path, "type"), str(error))
-            return None
-        except PluginError as error:
-            position = self.source.position(type_node.line, type_node.column)
-            self.plugin_errors.append(
-                PluginError(f"{position}: {show_path(path)}: {error.message}", hint=error.hint)
-            )
-            return None
-        for where, message in check_options(plugin, node, self.validated):
-            self.complain_option(node, path, where, message)
-        for name, inner in parts_of(plugin, node):
-            if not inner.type:
-                self.add(inner.node, (*path, name), "a component needs its `type`")
-            else:
-                self.component(inner.kind, inner.node, (*path, name))
-        return self.component_plan(kind, plugin, node, path)
-
-    def complain_option(self, node: Node, path: NodePath, where: NodePath, message: str) -> None:
-        if len(where) == 1 and message.startswith("unknown key"):
-            self.add(node, (*path, *where), message, key=str(where[0]))
-        else:
-            self.add(node.at(where), (*path, *where), message)
-
-    def component_plan(self, kind: str, plugin: Plugin, node: Node, path: NodePath) -> ComponentPlan:
-        references = [reference for _, scalar in node.scalars() for reference in references_in(scalar.value)]
-        position = self.source.position(node.line, node.column)
-        shown = show_path(path)
-        # A rotator is made for each rotation, long after: what its model looks up itself is looked up again.
-        known = self.validated if kind != "rotator" else None
-
-        def attempt(read_secret: Callable[[Reference], str]) -> Mapping[str, Any] | list[Problem]:
-            try:
-                sources = ReferenceSources(os.environ, self.source.folder, read_secret)
-                return prepare_options(plugin, node, sources, self.plugins, known)
-            except OptionsError as error:
-                complaints = [(node.at(where), where, message) for where, message in error.complaints]
-            return [
-                Problem(at.line, at.column, show_path((*path, *where)), message)
-                for at, where, message in complaints
-            ]
-
-        def prepare(read_secret: Callable[[Reference], str]) -> Mapping[str, Any]:
-            options = attempt(read_secret)
-            if isinstance(options, list):
-                raise spec_error(self.source.name, options)
-            return options
-
-        self.attempts[shown] = attempt
-        self.component_nodes[shown] = (plugin, node)
-        return ComponentPlan(
-            kind=kind,
-            type=plugin.name,
-            path=shown,
-            position=position,
-            factory=plugin.factory,
-            prepare=prepare,
-            reads=tuple(dict.fromkeys(one.pipeline for one in references if one.kind == "secret")),
-            environment=tuple(dict.fromkeys(one.name for one in references if one.kind == "env")),
-            key_files=tuple(
-                self.source.folder / expanded(reference.name)
-                for where, scalar in node.scalars()
-                if KEY_OPTIONS & set(where)
-                for reference in references_in(scalar.value)
-                if reference.kind == "file"
-            ),
-            public=frozenset(
-                field.alias or name for name, field in plugin.config.model_fields.items() if field.repr
-            ),
-            address=plugin.address,
-            parts=frozenset(name for name, _ in parts_of(plugin, node)),
-        )
 
     def default(self, root: Node, pipelines: Mapping[str, PipelinePlan]) -> str | None:
         node = root.mapping.get("default")
@@ -371,7 +269,7 @@ class _Loader(Problems):
         node = root.mapping.get("rotation_lock")
         if node is None or node.value is None:
             return None
-        found = self.component("cache", node, ("rotation_lock",))
+        found = self.components.load("cache", node, ("rotation_lock",))
         if found is not None and found.reads:
             self.add(node, ("rotation_lock",), "it cannot read from a pipeline: it serves all of them")
         return found
@@ -383,7 +281,7 @@ class _Loader(Problems):
             node = rotate.mapping.get("rotator") if rotate is not None else None
             if node is None or node.value is None:
                 continue
-            found = self.component("rotator", node, ("secrets", name, "rotate", "rotator"))
+            found = self.components.load("rotator", node, ("secrets", name, "rotate", "rotator"))
             if found is not None:
                 yield name, found
 
@@ -392,7 +290,7 @@ class _Loader(Problems):
             return None
         from strongroom.spec.serve_loader import serve_plan
 
-        return serve_plan(self, root, self.component_plan, self.validated)
+        return serve_plan(self, root, self.components)
 
     def check_needs(self, root: Node, plan: Plan) -> None:
         """Note pipelines that do not exist, and circles among those that do."""
@@ -420,9 +318,8 @@ class _Loader(Problems):
         lock = [plan.rotation_lock] if plan.rotation_lock is not None and self.only is None else []
         for component in (*components, *plan.hooks, *lock):
             if not component.reads:
-                options = self.attempts[component.path](no_secret)
-                if isinstance(options, list):
-                    self.problems += [problem for problem in options if problem.path not in paths]
+                missing = self.components.missing_in(component)
+                self.problems += [problem for problem in missing if problem.path not in paths]
 
 
 def _needed(pipeline: Node) -> Iterable[tuple[NodePath, str]]:

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pydantic import BaseModel
 
 from strongroom.spec.complaints import unknown_key
+from strongroom.spec.component_loader import ComponentLoader
 from strongroom.spec.document import Node
 from strongroom.spec.document import Path as NodePath
 from strongroom.spec.options import check_options
 from strongroom.spec.plan import ComponentPlan
 from strongroom.spec.problems import Problems, entries
 from strongroom.spec.serve import SERVE, Client, Serve, Tls, host_and_port, is_loopback, is_open
-from strongroom.spec.validated_options import ValidatedOptions
 
 __all__ = ["serve_plan"]
 
 
-def serve_plan(
-    problems: Problems, root: Node, plan_of: Callable[..., ComponentPlan], known: ValidatedOptions
-) -> ComponentPlan | None:
+def serve_plan(problems: Problems, root: Node, components: ComponentLoader) -> ComponentPlan | None:
     """Return the plan of the section, having noted all that is wrong with it; None where there is none."""
     node = root.mapping.get("serve")
     if node is None or not isinstance(node.value, dict):
         return None  # the frame has told where it is something else
-    for where, message in check_options(SERVE, node, known):
+    for where, message in check_options(SERVE, node, components.validated):
         if message.startswith("unknown key"):
             problems.add(node.at(where[:-1]), ("serve", *where), _unknown(where), key=str(where[-1]))
         else:
             problems.add(node.at(where), ("serve", *where), message)
     _check_clients(problems, node)
     _check_tls(problems, node)
-    return plan_of("serve", SERVE, node, ("serve",))
+    return components.plan_of("serve", SERVE, node, ("serve",))
 
 
 def _unknown(where: NodePath) -> str:
