@@ -30,7 +30,6 @@ from strongroom.errors import (
     ConfigurationError,
     UnsupportedOperationError,
 )
-from strongroom.keys import is_reserved
 from strongroom.parallel import Take, never_collect, renew_after_fork
 from strongroom.pipeline import Pipeline, check_user_key
 from strongroom.providers import SecretChange, Watchable
@@ -342,38 +341,12 @@ class Watch(ProcessBound):
                 if group.rescan or not group.known or not group.believed:
                     group.dirty.update(change.key for change in pushed if group.watches(change.key))
                     continue
-                changes = [change for change in pushed if self._is_news(group, change)]
+                changes = [change for change in pushed if group.is_news(change)]
                 if changes:
                     self._outbox.append((group, changes))
                 unread = [one.key for one in changes if group.by_value and one.kind == "set"]
             if unread:
                 group.marks |= self._marks_of(group, unread)
-
-    @staticmethod
-    def _is_news(group: WatchedGroup, change: SecretChange) -> bool:
-        """Take note of what a source told that is believed, and tell whether it is to be passed on."""
-        key = change.key
-        if is_reserved(key) or not group.watches(key):
-            return False
-        if change.kind == "set" and change.version is None:
-            group.dirty.add(key)
-            return False
-        if key in group.doubted:
-            version = change.version if change.kind == "set" else None
-            if key in group.dirty or version != group.marks.get(key):
-                group.doubted[key] = version
-                group.dirty.add(key)
-            else:
-                del group.doubted[key]  # it has come to where the comparison was: what it tells next is newer
-            return False
-        if key in group.dirty:
-            return False
-        marks: dict[str, Any] = group.versions if group.by_value else group.marks
-        if change.kind == "deleted":
-            group.versions.pop(key, None)
-            return group.marks.pop(key, None) is not None
-        known, marks[key] = marks.get(key), change.version
-        return known != change.version
 
     # --- comparing ---
 
@@ -408,24 +381,7 @@ class Watch(ProcessBound):
             for queued, changes in self._queue:
                 if queued is group:
                     group.dirty.update(one.key for one in changes if one.key in keys)
-            changes = []
-            now = self._now()
-            for key in sorted(keys):
-                before, after = group.marks.get(key), marks.get(key)
-                if after is None:
-                    group.marks.pop(key, None)
-                else:
-                    group.marks[key] = after
-                if group.believed and not group.by_value:
-                    # What the source read before this was found, it may tell only now.
-                    if before != after:
-                        group.doubted.setdefault(key, "")
-                    if key in group.doubted and group.doubted[key] == after:
-                        del group.doubted[key]
-                if before != after and (group.known or key in owed):
-                    version = after if isinstance(after, str) else None
-                    changes.append(SecretChange(key, "deleted" if after is None else "set", version, now))
-            group.known = True
+            changes = group.take_over(marks, keys, owed, self._now())
             if changes:
                 self._outbox.append((group, changes))
         return bool(changes)

@@ -1,22 +1,23 @@
-"""What a watch knows of the pipelines that it looks at: who answers, under which names, how it is asked."""
+"""What a watch knows of the pipelines that it looks at: who answers, how it is asked, and what was there."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from strongroom.cache.addresses import place_of
 from strongroom.errors import InvalidKeyError, show_key
-from strongroom.keys import cannot_start_key, check_prefix
+from strongroom.keys import cannot_start_key, check_prefix, is_reserved
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import BatchDescriber, Closeable, Describer, Watchable, guard
+from strongroom.providers import BatchDescriber, Closeable, Describer, SecretChange, Watchable, guard
 
 __all__ = ["Mark", "Names", "WatchedGroup", "as_prefix", "group_of", "own_name"]
 
@@ -90,6 +91,61 @@ class WatchedGroup:
     @property
     def batched(self) -> bool:
         return not self.by_value and isinstance(self.chain, BatchDescriber)
+
+    def is_news(self, change: SecretChange) -> bool:
+        """Take note of what a source told that is believed, and tell whether it is to be passed on."""
+        key = change.key
+        if is_reserved(key) or not self.watches(key):
+            return False
+        if change.kind == "set" and change.version is None:
+            self.dirty.add(key)
+            return False
+        if key in self.doubted:
+            version = change.version if change.kind == "set" else None
+            if key in self.dirty or version != self.marks.get(key):
+                self.doubted[key] = version
+                self.dirty.add(key)
+            else:
+                del self.doubted[key]  # it has come to where the comparison was: what it tells next is newer
+            return False
+        if key in self.dirty:
+            return False
+        marks: dict[str, Any] = self.versions if self.by_value else self.marks
+        if change.kind == "deleted":
+            self.versions.pop(key, None)
+            return self.marks.pop(key, None) is not None
+        known, marks[key] = marks.get(key), change.version
+        return known != change.version
+
+    def take_over(
+        self, marks: Mapping[str, Mark], keys: Iterable[str], owed: Container[str], now: datetime
+    ) -> list[SecretChange]:
+        """Take over the marks that were found of `keys`, and return what is other than before.
+
+        Args:
+            marks: Those of the keys that are there.
+            keys: All that were asked for.
+            owed: Keys of which a change is reported also where nothing was known before.
+            now: When it was found.
+        """
+        changes = []
+        for key in sorted(keys):
+            before, after = self.marks.get(key), marks.get(key)
+            if after is None:
+                self.marks.pop(key, None)
+            else:
+                self.marks[key] = after
+            if self.believed and not self.by_value:
+                # What the source read before this was found, it may tell only now.
+                if before != after:
+                    self.doubted.setdefault(key, "")
+                if key in self.doubted and self.doubted[key] == after:
+                    del self.doubted[key]
+            if before != after and (self.known or key in owed):
+                version = after if isinstance(after, str) else None
+                changes.append(SecretChange(key, "deleted" if after is None else "set", version, now))
+        self.known = True
+        return changes
 
 
 def as_prefix(key: str) -> str | None:
