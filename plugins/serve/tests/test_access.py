@@ -146,6 +146,28 @@ def test_the_agents_path_takes_a_token_by_the_agents_header_alone(served):
     assert server.ask("GET", path, token=WEB, headers=wrong).status == 403
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/secret/data/k"),
+        ("POST", "/v1/secret/data/k"),
+        ("LIST", "/v1/secret/metadata/"),
+        ("GET", "/v1/auth/token/lookup-self"),
+    ],
+)
+def test_who_asks_for_a_wrapped_answer_gets_none_that_is_not(served, method, path):
+    """The answer goes where the secret itself is not to be, such as a log of a build."""
+    server = served()
+    server.put("k", "in-the-open")
+    body = {"data": {"value": "another"}} if method == "POST" else None
+    for seconds in ("60", "60s", "1h", "x"):
+        reply = server.ask(method, path, headers={"X-Vault-Wrap-TTL": seconds}, body=body)
+        assert (reply.status, "not wrapped" in reply.json()["errors"][0]) == (400, True)
+    assert server.get("k").data["data"] == {"value": "in-the-open"}
+    for nothing in ("", "0", "0s"):  # as OpenBao reads it
+        assert server.ask(method, path, headers={"X-Vault-Wrap-TTL": nothing}, body=body).status == 200
+
+
 def test_the_token_itself_is_not_told(served):
     reply = served(spec_of(web())).ask("GET", "/v1/auth/token/lookup-self", token=WEB)
     assert reply.data["display_name"] == "web"

@@ -140,6 +140,10 @@ def test_names_and_folders_are_listed_as_vault_does(served):
     assert server.ask("LIST", "/v1/secret/metadata/b").data == {"keys": ["c", "d/"]}
     assert server.ask("LIST", "/v1/secret/metadata/b/").data == {"keys": ["c", "d/"]}
     assert server.ask("LIST", "/v1/secret/metadata/?after=a&limit=1").data == {"keys": ["b"]}
+    for limit in ("0", "-1"):  # -1 is what OpenBao's documentation gives as the default
+        assert len(server.ask("LIST", f"/v1/secret/metadata/?limit={limit}").data["keys"]) == 4
+    for limit in ("-", "--1", "1.0", "x"):
+        assert server.ask("LIST", f"/v1/secret/metadata/?limit={limit}").status == 400
 
 
 def test_a_list_is_asked_for_by_every_spelling_of_true(served):

@@ -30,13 +30,13 @@ from strongroom_serve.answers import (
 from strongroom_serve.asking import NOBODY, Asker, Backend, Records, plain_key, record_refusal
 from strongroom_serve.clients import GuessLimit
 from strongroom_serve.config import Client
-from strongroom_serve.headers import is_own_host, namespace_of, token_of, wants_exact
+from strongroom_serve.headers import is_own_host, namespace_of, token_of, wants_exact, wants_wrapping
 from strongroom_serve.health import Health
 from strongroom_serve.kv import KeyValue, is_unrouted
 from strongroom_serve.metrics import Metrics
 from strongroom_serve.repeats import Repeats
 from strongroom_serve.request import Body, Refused, Request
-from strongroom_serve.targets import Target, not_offered, target_of, whole_number
+from strongroom_serve.targets import Target, limit_of, not_offered, target_of
 from strongroom_serve.ui import PREFIX, Pages
 
 __all__ = ["App"]
@@ -141,6 +141,8 @@ class App:
         labels[0] = client.name
         if fault is not None:  # who has no good token gets the same answer to every request
             raise fault
+        if wants_wrapping(request):  # who asks for it does not want the secret itself where the answer goes
+            raise Refused(bad_request("answers are not wrapped: leave out `X-Vault-Wrap-TTL`"), "header")
         if path == aws_agent.PATH:
             labels[1] = "get"
             return await self._of_agent(request, client)
@@ -266,7 +268,7 @@ class App:
             case "describe":
                 return await kv.metadata(asker, key)
         query = request.query()
-        limit = whole_number(query.get("limit", "0"), "limit")
+        limit = limit_of(query)
         return await kv.names(asker, key, after=query.get("after", ""), limit=limit)
 
     async def _of_agent(self, request: Request, client: Client) -> Answer:

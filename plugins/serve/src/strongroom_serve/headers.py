@@ -9,7 +9,7 @@ from typing import Final
 from strongroom_serve import aws_agent
 from strongroom_serve.request import Request
 
-__all__ = ["is_own_host", "namespace_of", "token_of", "wants_exact"]
+__all__ = ["is_own_host", "namespace_of", "token_of", "wants_exact", "wants_wrapping"]
 
 _BEARER: Final = b"bearer "
 
@@ -32,6 +32,11 @@ def token_of(request: Request) -> bytes | None:
 def wants_exact(request: Request) -> bool:
     """Tell whether values are asked for as they are, be they JSON."""
     return request.header(b"x-strongroom-exact") == b"true"
+
+
+def wants_wrapping(request: Request) -> bool:
+    """Tell whether a token is wanted in place of the answer, which that token brings once."""
+    return request.header(b"x-vault-wrap-ttl") not in {None, b"", b"0", b"0s"}
 
 
 def namespace_of(request: Request) -> str | None:

@@ -111,7 +111,7 @@ def _names(name: str, summary: str) -> dict[str, Any]:
         "parameters": [
             listing if name == "describeSecret" else listing | {"required": True},
             _query("after", _TEXT, "Only names behind this one."),
-            _query("limit", _COUNT, "As many names at most; 0 is all."),
+            _query("limit", {"type": "integer"}, "As many names at most; 0 and less is all."),
         ],
         "responses": _answers("Names", "404"),
     }

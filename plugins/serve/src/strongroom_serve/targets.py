@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from strongroom_serve.answers import ABSENT, Answer, errors, not_allowed
 from strongroom_serve.request import Refused, Request
 
-__all__ = ["Target", "not_offered", "target_of", "whole_number"]
+__all__ = ["Target", "limit_of", "not_offered", "target_of"]
 
 _NOT_OFFERED: Final = frozenset({"config", "delete", "destroy", "detailed-metadata", "subkeys", "undelete"})
 _METHODS: Final = {"data": "GET, POST, PUT, DELETE", "metadata": "GET, LIST, DELETE"}
@@ -31,7 +32,7 @@ def target_of(request: Request, engine: str) -> Target | None:
     if method == "GET" and _is_set(query.get("list", "0"), "list"):
         method = "LIST"
     if kind == "data" and method == "GET":
-        version = whole_number(query.get("version", "0"), "version")
+        version = _whole_number(query.get("version", "0"), "version")
         return Target("history" if version else "get", key, version)
     if kind == "data" and method in _WRITES:
         return Target("set", key)
@@ -62,12 +63,15 @@ def _is_set(text: str, name: str) -> bool:
     raise Refused(errors(400, f"`{name}` must be true or false"), "query")
 
 
-def whole_number(text: str, name: str) -> int:
-    """Return the parameter `name` of a query.
+def limit_of(query: Mapping[str, str]) -> int:
+    """Return how many names are asked for at most; 0 is all, and so is what is less, as OpenBao has it."""
+    text = query.get("limit", "0")
+    number = _whole_number(text.removeprefix("-"), "limit")
+    return 0 if text.startswith("-") else number
 
-    Raises:
-        Refused: It is not a whole number from 0.
-    """
+
+def _whole_number(text: str, name: str) -> int:
+    """Return the parameter `name` of a query, which is a whole number from 0."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004  # as many digits as a number of ours has
         raise Refused(errors(400, f"`{name}` must be a whole number from 0"), "query")
     return int(text)
