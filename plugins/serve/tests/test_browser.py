@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from pages import BOSS, VALUE, Fixed, spec_with_pages
+from pages import BOSS, LONG, VALUE, Crowded, Fixed, crowded_spec, spec_with_pages
 
 pytestmark = pytest.mark.torture
 
@@ -105,3 +105,20 @@ def test_the_policy_is_heeded_so_a_script_would_not_run(page, server):
     with pytest.raises(Exception, match=r"(?i)content.security.policy|CSP|Failed"):
         page.add_script_tag(content="window.ran = true")
     assert page.evaluate("window.ran") is None
+
+
+def test_a_page_with_more_than_fits_is_readable_too(chromium, served):
+    server = served(crowded_spec(), overview=Crowded())
+    for look, (width, scheme) in LOOKS.items():
+        page = chromium.new_page(
+            viewport={"width": width, "height": 740},
+            color_scheme=scheme,
+            base_url=server.url,
+            extra_http_headers={"X-Vault-Token": BOSS},
+        )
+        page.look = look
+        page.goto("/ui/")
+        looked_at(page, "crowded")
+        assert page.get_by_role("row").nth(1).inner_text().startswith("away")  # what does not answer is first
+        assert page.get_by_text(LONG).first.bounding_box()["height"] < 740
+        page.close()

@@ -11,6 +11,7 @@ from pages import BOSS, VALUE, Fixed, spec_with_pages
 from served import ADMIN, WEB
 from strongroom.cli.actions.overview import Overview
 from strongroom.cli.context import GlobalOptions
+from strongroom.errors import BackendUnavailableError
 from strongroom_serve.ui import Sessions
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -49,6 +50,34 @@ def test_the_page_has_every_part_and_no_value(server):
     for hidden in (VALUE, BOSS, WEB, ADMIN, "<script", "<b>"):
         assert hidden not in text
     assert "&lt;script&gt;" in text
+
+
+class Failing(Fixed):
+    """A look at leases that fails."""
+
+    def leases(self, registry):
+        raise BackendUnavailableError("vault: nobody answers")
+
+
+def test_what_could_not_be_looked_at_is_not_said_to_be_none(served):
+    server = served(spec_with_pages(), overview=Failing())
+    text = server.ask("GET", "/ui/", token=BOSS).body.decode()
+    assert "This could not be looked at: vault: nobody answers" in text
+    assert "holds no leases" not in text
+    assert "line 3 was changed" in text
+
+
+def test_problems_are_first(served):
+    spec = spec_with_pages()
+    spec["pipelines"]["z-away"] = {
+        "provider": {"type": "vault", "url": "http://127.0.0.1:9", "token": "t" * 16}
+    }
+    spec["default"] = "app"
+    server = served(spec, overview=Fixed())
+    server.registry.set_secret("db/password", VALUE)
+    text = server.ask("GET", "/ui/", token=BOSS).body.decode()
+    rows = re.findall(r'<th scope="row">([^<]*)</th>', text)
+    assert rows[:4] == ["z-away", "app", "API_KEY", "DATABASE_PASSWORD"]
 
 
 def test_it_needs_no_script_and_nothing_from_outside(server):

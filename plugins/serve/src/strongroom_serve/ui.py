@@ -148,16 +148,16 @@ class Pages:
         """Answer the page itself."""
         looked = await self._look(backend, client, tenant)
         figures = backend.sync.figures()
+        problems_first = sorted(state.pipelines.items(), key=lambda one: one[1] is None)
         page = _templates().get_template("overview.html")
         html = page.render(
             looked,
             source=backend.sync.plan.source,
             client=client.name,
             now=datetime.now(UTC),
-            pipelines=[_pipeline(name, problem, figures) for name, problem in state.pipelines.items()],
+            pipelines=[_pipeline(name, problem, figures) for name, problem in problems_first],
             requests=self._metrics.requests.items(),
             by_form=by_form,
-            empty=_EMPTY,
         )
         return Answer(200, html.encode(), HEADERS, _HTML)
 
@@ -186,21 +186,25 @@ class Pages:
 
 def _looked(overview: Any, backend: Backend) -> dict[str, Any]:
     registry = backend.sync
-    nothing: dict[str, Any] = {"secrets": [], "rotations": [], "leases": [], "audit": []}
+    found: dict[str, Any] = {"secrets": [], "rotations": [], "leases": [], "audit": [], "empty": dict(_EMPTY)}
     if overview is None:
-        return nothing
+        return found
     looks: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "secrets": lambda: overview.secrets(registry),
+        "secrets": lambda: sorted(overview.secrets(registry), key=_is_good),
         "rotations": lambda: sorted(map(_rotation, overview.rotations(registry)), key=_urgency),
         "leases": lambda: overview.leases(registry),
         "audit": overview.audit,
     }
     for name, look in looks.items():
         try:
-            nothing[name] = look()
-        except StrongroomError:
-            continue  # a backend that is down shows among the pipelines
-    return nothing
+            found[name] = look()
+        except StrongroomError as error:
+            found["empty"][name] = f"This could not be looked at: {error.message}"
+    return found
+
+
+def _is_good(row: dict[str, Any]) -> bool:
+    return bool(row["status"] == "ok")
 
 
 def _rotation(row: dict[str, Any]) -> dict[str, Any]:
