@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 EXAMPLE = Path(__file__).parent.parent / "examples" / "exec_store.py"
 
 
-def kit(*command):
-    words = [sys.executable, "-m", "strongroom", "plugins", "kit-exec", "--", *map(str, command)]
+def kit(*command, before=()):
+    words = [sys.executable, "-m", "strongroom", *before, "plugins", "kit-exec", "--", *map(str, command)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
@@ -28,9 +29,11 @@ def test_a_program_that_keeps_to_the_rules_passes():
 def test_a_program_that_loses_case_fails(tmp_path):
     wrong = tmp_path / "wrong.py"
     wrong.write_text(EXAMPLE.read_text().replace("json.loads(line)", "json.loads(line.lower())"))
-    done = kit(sys.executable, "-I", wrong)
-    assert done.returncode == 7
-    assert "test_case_matters" in done.stdout
+    done = kit(sys.executable, "-I", wrong, before=["--json"])
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (7, False)
+    assert any(one.startswith("test_case_matters") for one in told["failed"])
+    assert told["passed"]
 
 
 def test_a_store_that_is_not_empty_is_left_alone(tmp_path):
@@ -43,6 +46,19 @@ def test_a_store_that_is_not_empty_is_left_alone(tmp_path):
     done = kit(sys.executable, "-I", full)
     assert done.returncode == 7
     assert "must be empty" in done.stdout + done.stderr
+
+
+def test_as_json_an_error_leaves_stdout_to_the_answer(tmp_path):
+    full = tmp_path / "full.py"
+    full.write_text(
+        EXAMPLE.read_text().replace(
+            "    store = Store()\n", "    store = Store()\n    store.set_secret('mine', 'x')\n"
+        )
+    )
+    done = kit(sys.executable, "-I", full, before=["--json"])
+    assert json.loads(done.stdout) == {"ok": False, "passed": 0, "skipped": 0, "failed": []}
+    assert done.returncode == 7
+    assert "must be empty" in done.stderr
 
 
 def test_without_a_program_it_says_how():

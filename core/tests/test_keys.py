@@ -7,6 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strongroom import SecretProviderRegistry
 from strongroom.errors import InvalidKeyError, ValidationError
 from strongroom.keys import check_key, check_prefix, check_value, is_reserved
 from strongroom.testing.conformance.samples import HOSTILE_KEYS, INVALID_KEYS, INVALID_PREFIXES, NO_TEXTS
@@ -63,7 +64,25 @@ def test_no_text_is_no_key(key):
         check_key(key)
 
 
-def test_any_beginning_of_a_key_is_a_prefix():
+@pytest.mark.parametrize("key", [[], {}, {"a"}, ["a/b"]], ids=ascii)
+def test_what_cannot_even_be_looked_up_is_no_key(key):
+    """A list is refused as every other thing that is not text, by all that take a key."""
+    with SecretProviderRegistry(
+        {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}
+    ) as registry:
+        for call in (
+            registry.get_secret,
+            registry.delete_secret,
+            registry.describe_secret,
+            registry.list_secrets,
+            registry.list_versions,
+            lambda key: registry.set_secret(key, "value"),
+            check_key,
+        ):
+            with pytest.raises(InvalidKeyError, match=r"expected text, got a (list|dict|set)") as caught:
+                call(key)
+            assert caught.value.__context__ is None or caught.value.__suppress_context__
+
     """A prefix may be empty, end behind a slash, or within a segment."""
     for end in range(len("app/db.x/.hidden") + 1):
         assert check_prefix("app/db.x/.hidden"[:end]) == "app/db.x/.hidden"[:end]

@@ -62,7 +62,7 @@ def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: s
     descriptor = _lock(Path(folder), Deadline(seconds))
     if descriptor is None:
         raise BackendUnavailableError(
-            f"{provider}: another process was writing to {show_key(str(folder))} for {seconds:g} seconds",
+            f"{provider}: another process was writing to {show_key(str(folder))} for {seconds:g} s",
             provider=provider,
             hint="call again; look for a process that hangs",
         )

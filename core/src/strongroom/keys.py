@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 from strongroom._frozen import NamedTuple
 from strongroom.errors import InvalidKeyError, ValidationError, show_key
@@ -43,12 +44,24 @@ _FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
-# Names are not secrets, so remembering the good ones is harmless and makes the check a look-up.
-@lru_cache(maxsize=8192)
 def check_key(key: str) -> str:
     """Return `key`, or raise `InvalidKeyError` where it breaks the rules."""
+    try:
+        return _checked(key)
+    except TypeError:  # a list, say, cannot be looked up
+        pass
+    raise _not_text(key)
+
+
+def _not_text(key: Any) -> InvalidKeyError:
+    return InvalidKeyError(key, f"invalid key: expected text, got {show_key(key)}")
+
+
+# Names are not secrets, so remembering the good ones is harmless and makes the check a look-up.
+@lru_cache(maxsize=8192)
+def _checked(key: str) -> str:
     if not isinstance(key, str):
-        raise InvalidKeyError(key, f"invalid key: expected text, got {show_key(key)}")
+        raise _not_text(key)
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:
         what = "it is empty" if not key else f"longer than {MAX_KEY_CHARACTERS} characters"
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: {what}")

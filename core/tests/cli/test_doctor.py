@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from strongroom import Lease
+from strongroom import Lease, SecretProviderRegistry
 from strongroom.cli.app import run_app
 from strongroom.encryption import generate_key
 from strongroom.leases import LeaseLedger, ProcessLedger
@@ -128,6 +128,21 @@ def test_the_key_of_a_hook_that_comes_by_a_reference(doctor):
     doctor(spec)
     Path("audit.key").chmod(0o644)
     assert any("others may read" in finding for _, finding, _ in doctor(spec, expected=7).values())
+
+
+def test_the_key_of_an_audit_log_that_can_be_guessed(doctor):
+    spec = SPEC + "hooks: [{type: audit, path: audit.log, key: KEY}]\n"
+    for key, good in (("abcde", False), ("abcdefgh", True)):
+        Path("audit.log").unlink(missing_ok=True)
+        Path("audit.log.head").unlink(missing_ok=True)
+        text = spec.replace("KEY", key)
+        Path("strongroom.yaml").write_text(text)
+        with SecretProviderRegistry("strongroom.yaml") as registry:
+            registry.set_secret("a", "value")
+        found = doctor(text, expected=0 if good else 7)
+        told = [one for subject, one in found.items() if subject.startswith("key of ")]
+        assert bool(told) != good
+        assert all("it has 5 characters" in one[1] and "abcde" not in str(one) for one in told)
 
 
 # --- leases ---

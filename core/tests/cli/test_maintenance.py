@@ -124,8 +124,12 @@ def test_rekey_refuses_where_the_key_is_used_elsewhere(shared, run):
 def test_rekey_all_does_them_all(shared, run):
     """Every store, every value, the log: all are under the new key, and the old one is kept."""
     before = Path("app.key").read_bytes()
-    output = run("rekey", "--all")
+    output = run("--json", "rekey", "--all")
     assert "pipelines.sealed.middleware[0].key" in output
+    told = json.loads(output)
+    assert sorted(told["old_keys"]) == sorted(str(one) for one in shared.glob("app.key.old-*"))
+    assert len(told["old_keys"]) > 1
+    assert told["old_key"] == told["old_keys"][0]
     assert Path("app.key").read_bytes() != before
     assert all_read() == EXPECTED
     old = sorted(shared.glob("app.key.old-*"))

@@ -220,6 +220,40 @@ def test_nothing_to_do_is_told(here, words, said):
         assert said in here("export", "--format", "env", *words).err
 
 
+@pytest.mark.parametrize("words", [["check"], ["check", "--offline"]])
+def test_several_pipelines_without_a_default_are_told_by_check(here, words):
+    spec = GOOD.replace("secrets:", "  other: {provider: {type: memory}}\nsecrets:", 1)
+    said = here(*words, spec=spec, expected=7)
+    assert "no default pipeline; add `default:` to the spec" in said.err
+    assert "DATABASE_PASSWORD" in said.out
+    assert "no route matches 'database/password'" in said.out
+    routed = spec.replace("secrets:", "routes: [{prefix: database/, pipeline: app}]\nsecrets:", 1)
+    said = here("check", "--offline", spec=routed, expected=7)
+    assert "no default" not in said.err
+    assert "no route matches 'port'" in said.out
+    assert "no route matches 'database/password'" not in said.out
+    without = spec.partition("secrets:")[0]
+    assert "no default pipeline" in here(*words, spec=without).err
+    assert "no default" not in here(*words, spec=without + "default: app\n").err
+    assert "no default" not in here("--pipeline", "app", *words, spec=without).err
+
+
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        (["check", "--format", "sarif"], "sarif"),
+        (["check", "--offline", "--format", "table"], "table"),
+        (["graph", "--format", "svg"], "svg"),
+    ],
+)
+def test_two_formats_at_once_are_refused(here, words, other):
+    for asked in (["--json", *words], [*words, "--json"]):
+        said = here(*asked, expected=2)
+        assert f"--json and --format {other} ask for different things" in said.err
+        assert not said.out
+    assert here("check", "--offline", "--json", "--format", "json").out.startswith("{")
+
+
 def test_profiles_are_checked_offline_too(here):
     Path("strongroom.yaml").write_text(GOOD + "  bad: {piplines: {}, default: nope}\n")
     warned = here("check", "--offline").err.splitlines()

@@ -614,9 +614,26 @@ def test_a_program_that_kills_run_at_once_ends_with_it():
 
 
 def test_what_is_too_large_for_an_environment_is_named():
-    with pytest.raises(UsageError, match="BIG alone has 140000 bytes") as caught:
+    with pytest.raises(UsageError, match="BIG has 140000 bytes") as caught:
         run_child(["true"], {**os.environ, "BIG": "x" * 140_000}, None)
     assert caught.value.code == 126
+    assert "as_file" in caught.value.hint
+    if sys.platform == "linux":
+        assert f"allows a variable {32 * os.sysconf('SC_PAGE_SIZE')} bytes" in caught.value.message
+
+
+def test_the_longest_variable_that_the_system_allows_is_passed_on():
+    longest = 32 * os.sysconf("SC_PAGE_SIZE") - len("BIG=\0")
+    assert run_child(["true"], {**os.environ, "BIG": "x" * longest}, None).code == 0
+    with pytest.raises(UsageError, match=f"BIG has {longest + 1} bytes"):
+        run_child(["true"], {**os.environ, "BIG": "x" * (longest + 1)}, None)
+
+
+def test_what_is_too_large_only_together_is_named_with_the_limit():
+    many = {f"MANY_{number}": "x" * 100_000 for number in range(90)} | {"MOST": "x" * 110_000}
+    with pytest.raises(UsageError, match=r"larger together than the system allows \(\d+ bytes\)") as caught:
+        run_child(["true"], {**os.environ, **many}, None)
+    assert "the largest is MOST, 110000 bytes" in caught.value.message
     assert "as_file" in caught.value.hint
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -286,6 +287,60 @@ def test_nothing_to_look_for_is_an_error_and_for_the_hook_a_warning(folder, scan
         ["git", "commit", "-m", "m"], check=False, env=environment({}), capture_output=True, text=True
     )
     assert (done.returncode, "not looked through" in done.stdout + done.stderr) == (0, True)
+
+
+WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+"""Has even root ask for the mode of files, so that there is one that it may not read."""
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv to be refused anything"
+)
+@pytest.mark.parametrize("within_git", [True, False])
+def test_what_may_not_be_read_is_named_and_is_not_clean(folder, within_git):
+    """A folder, whose files git and a walk list none of; one with a tracked file; and a file."""
+    for name in ("shut/inner/a", "tracked/b", "open/c", "open/d"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("nothing\n")
+    git("add", "tracked")
+    if not within_git:
+        Path(".git").rename(".not-git")
+    refused = [Path("shut"), Path("tracked"), Path("open/c")]
+    modes = [one.stat().st_mode for one in refused]
+    for one in refused:
+        one.chmod(0)
+    words = [
+        *(WITHOUT_RIGHTS if os.geteuid() == 0 else []),
+        sys.executable,
+        "-m",
+        "strongroom",
+        "--json",
+        "scan",
+    ]
+    try:
+        done = subprocess.run(words, check=False, env=environment(), capture_output=True, text=True)
+        Path("open/d").write_text(VALUE)
+        found = subprocess.run(words, check=False, env=environment(), capture_output=True, text=True)
+        named = subprocess.run(
+            [*words, "shut"], check=False, env=environment(), capture_output=True, text=True
+        )
+    finally:
+        for one, mode in zip(refused, modes, strict=True):
+            one.chmod(mode)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["ok"], report["findings"]) == (4, False, [])
+    unread = {one["path"].removeprefix("./"): one["why"] for one in report["unread"]}
+    assert unread.keys() == {"shut", "tracked", "open/c"} | ({"tracked/b"} if within_git else set())
+    assert set(unread.values()) == {"Permission denied"}
+    assert all(f"{one} is not looked through" in done.stderr for one in ("shut", "tracked", "open/c"))
+    assert found.returncode == 7
+    assert json.loads(named.stdout)["unread"] == [{"path": "shut", "why": "Permission denied"}]
+    assert named.returncode == 4
+
+
+def test_a_device_that_is_named_is_not_clean(folder, scan):
+    seen = scan("/dev/zero")
+    assert (seen.returncode, "0 files; 1 could not be read" in seen.stdout) == (4, True)
 
 
 def test_a_key_that_is_called_as_a_declared_secret_hides_nothing(folder, scan):

@@ -384,7 +384,10 @@ def test_a_registry_gives_one_lease_to_reads_and_handles(state):
         with registry.lease("app") as second:
             assert second.values == handle.values
         assert handle.values["username"] == "u1"
-        assert "s3cret" not in f"{handle!r}{handle.lease!r}{registry!r}"
+        assert "s3cret" not in f"{handle!r}{handle.lease!r}{registry!r}{handle.values!r}{handle.values}"
+        assert repr(handle.values) == "<values of 'app': username, password>"
+        assert handle.values | {"host": "h"} == {"host": "h"} | handle.values
+        assert {"username": "other", **handle.values}["username"] == (handle.values | {})["username"] == "u1"
         with pytest.raises(UnsupportedOperationError):
             registry.set_secret("app", "x")
         with pytest.raises(UnsupportedOperationError):

@@ -100,7 +100,7 @@ if child:
 time.sleep(600)
 """
     rotator = CommandRotator(program(tmp_path, body), folder=tmp_path, timeout_seconds=3)
-    with pytest.raises(RotationError, match="took longer than 3 seconds"):
+    with pytest.raises(RotationError, match="took longer than 3 s"):
         rotator.apply(KEY, OLD, NEW)
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         until = time.monotonic() + 60

@@ -572,7 +572,7 @@ def test_any_other_is_an_error_without_values(service, status, expected):
 
 def test_an_answer_that_trickles_in_ends_at_the_time_out(service):
     service.answers = [("trickle", {}, b"")]
-    with pytest.raises(RotationError, match=r"no answer within 0\.3 seconds"):
+    with pytest.raises(RotationError, match=r"no answer within 0\.3 s"):
         HttpRotator(service.url, "plain key", timeout_seconds=0.3).verify(KEY, NEW)
 
 
@@ -626,6 +626,8 @@ def test_an_address_without_tls_is_taken_where_that_is_meant():
         HttpRotator(here, "plain key")
     with pytest.raises(ConfigurationError, match="not base64"):
         HttpRotator("http://[::1]/", "whsec_ä")
+    with pytest.raises(ConfigurationError, match="stands for 1 bytes, and a key has 8 at least"):
+        HttpRotator("http://[::1]/", "whsec_QQ==")
 
 
 # --- in a spec ---

@@ -583,6 +583,40 @@ def test_declared_secrets_are_checked_at_load(tmp_path, declared, expected):
     assert expected in problems(tmp_path, f"{MEMORY}secrets: {{NAME: {{{declared}}}}}\n")[0]
 
 
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (
+            "'${env:PASSWORD}'",
+            "expected a mapping; references are looked up only in the options of components; ",
+        ),
+        ("hunter22", "expected a mapping, such as {key: a/key}"),
+        ("[hunter22]", "expected a mapping, such as {key: a/key}"),
+    ],
+)
+def test_what_is_written_in_place_of_a_declaration_is_told_what_one_is(tmp_path, declared, expected):
+    (found,) = problems(tmp_path, f"{MEMORY}secrets: {{NAME: {declared}}}\n")
+    assert f"secrets.NAME: {expected}" in found
+    assert "hunter22" not in found
+    assert ("{type: env}" in found) == ("env:" in declared)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("whsec_$$$$", "what follows `whsec_` is not base64"),
+        ("whsec_QQ==", "what follows `whsec_` stands for 1 bytes"),
+    ],
+)
+def test_a_key_of_signatures_that_is_not_one_is_told_at_load(tmp_path, key, expected):
+    rotate = f"{{rotator: {{type: http, url: 'https://a.example/', hmac_key: '{key}'}}}}"
+    (found,) = problems(tmp_path, f"{MEMORY}secrets: {{NAME: {{key: a, rotate: {rotate}}}}}\n")
+    assert expected in found
+    assert key not in found
+    good = "whsec_" + "QUJDREVGR0g="
+    plan(tmp_path, f"{MEMORY}secrets: {{NAME: {{key: a, rotate: {rotate.replace(key, good)}}}}}\n")
+
+
 def test_a_default_may_be_written_as_a_number(tmp_path):
     secret = plan(tmp_path, f"{MEMORY}secrets: {{PORT: {{type: port, default: 5432}}}}\n").secrets["PORT"]
     assert (secret.default, secret.key) == ("5432", "PORT")

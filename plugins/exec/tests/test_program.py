@@ -259,7 +259,7 @@ def test_a_program_that_hangs_is_ended_in_time(program, tmp_path):
         timeout=1,
         pause=lambda _: None,
     )
-    with pytest.raises(BackendUnavailableError, match="within 1 seconds"):
+    with pytest.raises(BackendUnavailableError, match="within 1 s"):
         provider.get_secret("bad")
     provider._timeout = 60
     assert provider.get_secret("fine") == "good"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from strongroom.encryption.keyfiles import MAX_BYTES, place, read_bytes
-from strongroom.encryption.keys import KEY_PREFIX, HoldsKey, generate_key, read_key
+from strongroom.encryption.keys import KEY_PREFIX, MIN_PASSPHRASE, HoldsKey, generate_key, read_key
 from strongroom.errors import (
     AuditError,
     BackendUnavailableError,
@@ -61,6 +61,17 @@ class KeySource(HoldsKey):
                 hint=f"give the key file, or set {VARIABLE}",
             )
         return key
+
+    def weakness(self, log: str) -> str | None:
+        """Return why the key for reading `log` may be guessed; None where nothing speaks for that.
+
+        Raises:
+            ConfigurationError: There is no key.
+        """
+        characters = len(self.find(log).decode(errors="replace"))
+        if characters >= MIN_PASSPHRASE:
+            return None
+        return f"it has {characters} characters: who reads the log can guess it, and forge lines"
 
     def load_or_create(self, log: str, *, in_use: bool) -> bytes:
         """Return the key for writing `log`; where nothing gives one, make its key file.

@@ -93,6 +93,17 @@ class GlobalOptions:
             path = (options.options or {})["file_path"] if options is not None else ""
             self.note(f"there is no strongroom.yaml here; using your own store, {path}")
 
+    def refuse_format(self, form: str | None) -> None:
+        """Refuse what `--format` asks for, where `--json` asks for something else.
+
+        Raises:
+            UsageError: `form` is neither None nor `json`, and the answer is to be JSON.
+        """
+        if self.json and form not in {None, "json"}:
+            raise errors.UsageError(
+                f"--json and --format {form} ask for different things", hint="give one of them"
+            )
+
     def note(self, message: str) -> None:
         """Tell `message` to a person: on stderr, where that is a terminal."""
         if sys.stderr.isatty() and not (self.json or self.quiet):

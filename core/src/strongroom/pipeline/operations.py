@@ -18,15 +18,24 @@ from strongroom.errors import (
 from strongroom.hooks import Outcome
 from strongroom.keys import check_key, is_reserved
 
-__all__ = ["as_operation", "check_user_key", "outcome_of"]
+__all__ = ["as_operation", "check_user_key", "checked_user_key", "outcome_of"]
 
 
 _operations: OpenBlocks[str] = OpenBlocks("strongroom_operation")
 
 
-@lru_cache(maxsize=8192)
 def check_user_key(key: str) -> str:
     """Return `key`, or raise `InvalidKeyError`: also for the names that rotation keeps to itself."""
+    try:
+        return checked_user_key(key)
+    except TypeError:  # a list, say, cannot be looked up
+        pass
+    return check_key(key)  # raises
+
+
+@lru_cache(maxsize=8192)
+def checked_user_key(key: str) -> str:
+    """Do as `check_user_key`, in less time where `key` is known; of what has no hash it is a `TypeError`."""
     if is_reserved(check_key(key)):
         raise InvalidKeyError(key, f"invalid key {show_key(key)}: the segment '.rotation' is reserved")
     return key

@@ -23,7 +23,7 @@ from strongroom.hooks.identity import actor
 from strongroom.keys import check_prefix, distinct, is_reserved, record_key
 from strongroom.middleware.base import Middleware
 from strongroom.pipeline.hook_calls import HookCalls
-from strongroom.pipeline.operations import _operations, check_user_key
+from strongroom.pipeline.operations import _operations, check_user_key, checked_user_key
 from strongroom.providers import Closeable, Lease, SecretChange, SecretMetadata, SecretVersion
 from strongroom.tenancy import current_tenant
 
@@ -99,10 +99,14 @@ class Pipeline(Middleware):
         if self._hooks:
             return self._get_watched(key)
         try:
-            return self._get(check_user_key(key))
+            return self._get(checked_user_key(key))
         except StrongroomError as error:
             self._attach_pipeline(error)
             raise
+        except TypeError:
+            if isinstance(key, str):
+                raise
+        return self._get(check_user_key(key))  # raises: what cannot even be looked up is not a key
 
     def fresh(self, remembered: Callable[[str], str | None], key: str) -> str | None:
         """Return what `remembered`, the cache inside, has of `key`; None where a read has to tell."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from strongroom.plugins.descriptors import Plugin, RotatorPlugin
 from strongroom.plugins.hookspecs import hookimpl
+from strongroom.plugins.webhook_key import signing_key
 
 __all__ = ["strongroom_encryption", "strongroom_hooks", "strongroom_middleware", "strongroom_providers"]
 
@@ -164,6 +165,12 @@ class HttpRotatorConfig(_Config):
     timeout_seconds: float = Field(
         default=30, gt=0, le=300, description="Seconds for one step, with connecting and the answer."
     )
+
+    @field_validator("hmac_key")
+    @classmethod
+    def _signs(cls, hmac_key: str) -> str:
+        signing_key(hmac_key)
+        return hmac_key
 
 
 class PrefixConfig(_Config):

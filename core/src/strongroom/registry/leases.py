@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from strongroom._pickling import ProcessBound
@@ -13,7 +13,7 @@ from strongroom.leases.calls import LeaseName
 from strongroom.leases.live import LiveLeases
 from strongroom.providers import Lease
 
-__all__ = ["LiveLease", "Subscription", "leases_of", "refuse"]
+__all__ = ["LeaseValues", "LiveLease", "Subscription", "leases_of", "refuse"]
 
 
 def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
@@ -32,6 +32,39 @@ def leases_of(chain: Any, key: str) -> tuple[LiveLeases, LeaseName] | None:
             key = stored(key)
         node = getattr(node, "inner", None)
     return None
+
+
+class LeaseValues(Mapping[str, str]):
+    """The values of a lease by their names, which do not change; `repr` shows the names alone.
+
+    Args:
+        key: The key that the lease was issued for.
+        values: The values.
+    """
+
+    __slots__ = ("_key", "_values")
+
+    def __init__(self, key: str, values: Mapping[str, str]) -> None:
+        self._key = key
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._values, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self._values}
+
+    def __repr__(self) -> str:
+        return f"<values of {show_key(self._key)}: {', '.join(self._values)}>"
 
 
 class LiveLease(ProcessBound):
@@ -58,7 +91,7 @@ class LiveLease(ProcessBound):
         Raises:
             BackendUnavailableError: The lease has ended, and could not be renewed or replaced.
         """
-        return MappingProxyType(dict(self.lease.values))
+        return LeaseValues(self.key, self.lease.values)
 
     @property
     def expires_at(self) -> datetime:

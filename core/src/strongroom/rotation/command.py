@@ -90,7 +90,7 @@ class CommandRotator:
             _kill(process)
             raise
         if output is None:
-            raise RotationError(f"{name} took longer than {self._timeout:g} seconds")
+            raise RotationError(f"{name} took longer than {self._timeout:g} s")
         if process.returncode != 0:
             values = [message[name] for name in ("old", "new") if name in message]
             output_text = redact(values, output.decode(errors="replace"))

@@ -6,7 +6,6 @@ Source: https://www.standardwebhooks.com, the headers and what is signed.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import http.client
 import ipaddress
@@ -21,12 +20,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from strongroom.errors import ConfigurationError, RotationError
+from strongroom.plugins.webhook_key import signing_key
 from strongroom.rotation.redaction import redact
 from strongroom.rotation.rotators import current_step
 
 __all__ = ["HttpRotator"]
 
-_PREFIX: Final = "whsec_"
 _READ: Final = 16_384
 """Bytes of an answer that are looked at: its end says why it failed."""
 
@@ -74,7 +73,7 @@ class HttpRotator:
                 f"rotator http: {self.address} would get values in clear",
                 hint="use https; or `allow_http: true` where something else encrypts on the way",
             )
-        _key_of(hmac_key)
+        _signing_key(hmac_key)
         self._hmac_key = hmac_key
         self._files = (ca_file, cert_file, key_file)
         self._timeout = timeout_seconds
@@ -123,7 +122,7 @@ class HttpRotator:
     def _keys(self, old: str | None, new: str) -> list[bytes]:
         """Return what a request is signed with: more than one key where the key itself is rotated."""
         itself = [one for one in (old, new) if one] if self._hmac_key in {old, new} else []
-        return [_key_of(one) for one in dict.fromkeys([self._hmac_key, *itself])]
+        return [_signing_key(one) for one in dict.fromkeys([self._hmac_key, *itself])]
 
     def _failure(self, body: bytes, headers: dict[str, str], values: list[str]) -> str | None:
         """Send the request, and return what went wrong."""
@@ -145,16 +144,16 @@ class HttpRotator:
             answer = connection.getresponse()
             status, reply = answer.status, answer.read(_READ)
         except TimeoutError:
-            return f"no answer within {self._timeout:g} seconds"
+            return f"no answer within {self._timeout:g} s"
         except (OSError, http.client.HTTPException) as error:
             # Its text may hold what the server has sent; its kind says enough.
             why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            return f"no answer within {self._timeout:g} seconds" if late.is_set() else str(why)
+            return f"no answer within {self._timeout:g} s" if late.is_set() else str(why)
         finally:
             timer.cancel()
             connection.close()
         if late.is_set():  # what was cut off may look whole
-            return f"no answer within {self._timeout:g} seconds"
+            return f"no answer within {self._timeout:g} s"
         if 200 <= status < 300:  # noqa: PLR2004  # as HTTP numbers them
             return None
         text = redact(values, reply.decode(errors="replace"))
@@ -208,11 +207,9 @@ def _signature(key: bytes, signed: bytes) -> str:
     return f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
-def _key_of(text: str) -> bytes:
-    if not text.startswith(_PREFIX):
-        return text.encode()
+def _signing_key(text: str) -> bytes:
     try:
-        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except (ValueError, binascii.Error):
-        pass
-    raise ConfigurationError("rotator http: what follows `whsec_` in hmac_key is not base64")
+        return signing_key(text)
+    except ValueError as error:
+        problem = ConfigurationError(f"rotator http: hmac_key: {error}")
+    raise problem

@@ -27,7 +27,7 @@ from strongroom.spec.plan import (
 )
 from strongroom.spec.problems import Problems, entries, members, references_in
 from strongroom.spec.remembered_names import note_declared
-from strongroom.spec.secret_loader import load_secrets
+from strongroom.spec.secret_loader import FROM_ENVIRONMENT, load_secrets
 from strongroom.spec.source import Source, read_source
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def load_plan(
     return plan
 
 
+_DECLARATION = len(("secrets", "NAME"))
 _VALUE_RULES = frozenset({"min_length", "max_length", "forbid", "json_schema"})
 
 
@@ -159,6 +160,8 @@ class _Loader(Problems):
             self.add(parent, loc, unknown_key(key, _fields_at(loc[:-1])), key=key)
         else:
             node = root.at(loc)
+            if loc[:1] == ("secrets",) and len(loc) == _DECLARATION and message == "expected a mapping":
+                message += f"; {FROM_ENVIRONMENT}" if references_in(node.value) else ", such as {key: a/key}"
             self.add(node, loc, with_nearest(kind, message, node.value))
 
     def assemble(self, root: Node, model: Spec | None) -> Plan:

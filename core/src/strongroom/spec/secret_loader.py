@@ -16,7 +16,13 @@ from strongroom.spec.document import Path as NodePath
 from strongroom.spec.plan import SecretPlan, find_cycles
 from strongroom.spec.problems import Problems, entries, members, references_in
 
-__all__ = ["load_secrets"]
+__all__ = ["FROM_ENVIRONMENT", "load_secrets"]
+
+FROM_ENVIRONMENT = (
+    "references are looked up only in the options of components; for secrets out of the environment, write "
+    "`provider: {type: env}` into a pipeline, and route their keys to it"
+)
+"""What to do instead of `NAME: ${env:NAME}` under `secrets:`."""
 
 
 def load_secrets(problems: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
@@ -77,7 +83,7 @@ def _check_secret(problems: Problems, model: models.Secret, node: Node, path: No
     for name in ("key", "default"):
         # Handed over as it stands, it would be taken for a value.
         if references_in((at := node.at((name,))).value):
-            problems.add(at, (*path, name), "references are looked up only in the options of components")
+            problems.add(at, (*path, name), FROM_ENVIRONMENT)
     if model.pattern is not None:
         try:
             compiled(model.pattern)

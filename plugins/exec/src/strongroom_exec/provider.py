@@ -276,7 +276,7 @@ class ExecSecretProvider(BaseProvider):
         try:
             return call()
         except DeadlineExceededError:
-            reason = f"the program {program} did not answer within {self._timeout:g} seconds"
+            reason = f"the program {program} did not answer within {self._timeout:g} s"
             hint = "see the logger strongroom.exec for what it says; a longer `timeout` may help"
         except ProgramEndedError as error:
             reason = f"the program {program} is gone: {error}"

@@ -169,7 +169,7 @@ class PassProgram:
             ended = None
         if ended is None:
             raise BackendUnavailableError(
-                f"pass: {doing} {show_key(key)}: it did not end within {self._timeout:g} seconds",
+                f"pass: {doing} {show_key(key)}: it did not end within {self._timeout:g} s",
                 key=key,
                 provider=TYPE_NAME,
                 hint="it may wait for a passphrase: unlock the key first, by `pass show` in a terminal",

@@ -311,7 +311,7 @@ class PostgreSQLRotator(UserRotator):
             raw.flush()
             left = until - time.monotonic()
             if left <= 0 or not select.select([raw.socket], [], [], left)[0]:
-                raise psycopg.OperationalError(f"no answer within {self._timeout:g} seconds")
+                raise psycopg.OperationalError(f"no answer within {self._timeout:g} s")
             raw.consume_input()
             while not raw.is_busy():
                 result = raw.get_result()

@@ -94,7 +94,7 @@ class SopsProgram:
         except DeadlineExceededError:
             ended = None
         if ended is None:
-            raise self.late(f"{doing}: it did not end within {self._timeout:g} seconds")
+            raise self.late(f"{doing}: it did not end within {self._timeout:g} s")
         if ended.code == 0:
             return ended
         raise self._error(ended, doing, key, (values or {}).values())

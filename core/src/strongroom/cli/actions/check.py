@@ -35,21 +35,22 @@ def check(
     fix: bool = False,
     offline: bool = False,
     group: str | None = None,
-    form: str = "table",
+    form: str | None = None,
 ) -> int:
     """Check the declared secrets, tell it in the format `form`, and return the exit code."""
+    settings.refuse_format(form)
     if offline:
         if fix:
             raise errors.UsageError("--fix stores secrets, --offline asks no backend: choose one")
         plan = settings.plan()
-        resolutions = _refused(
-            {name: Resolution(one, "ok") for name, one in select_group(plan, group).items()}
-        )
+        resolutions = _refused({name: _routed(plan, one) for name, one in select_group(plan, group).items()})
         resolutions = {name: one for name, one in resolutions.items() if one.status != "ok"}
         for problem in _of_profiles(plan):
             settings.warn(problem)
+        _tell_no_default(settings, plan)
     else:
         with settings.registry() as registry:
+            _tell_no_default(settings, registry.plan)
             chosen = select_group(registry.plan, group)
             resolutions = _refused(
                 _mark_rotating(registry, mark_due(registry, resolve_all(registry, chosen)))
@@ -64,7 +65,7 @@ def check(
     for line in deprecations(resolutions):
         settings.warn(line)
     good = all(one.status == "ok" for one in resolutions.values())
-    _tell(settings, resolutions, "json" if settings.json else form, good=good, offline=offline)
+    _tell(settings, resolutions, "json" if settings.json else form or "table", good=good, offline=offline)
     return 0 if good else errors.FOUND_SOMETHING
 
 
@@ -78,6 +79,24 @@ def _of_serve(registry: SecretProviderRegistry) -> Iterator[str]:
             for one in options["clients"]:
                 if one.uid is not None:
                     yield f"no request can be from serve's client {one.name}: {_UNSEEN}"
+
+
+def _tell_no_default(settings: GlobalOptions, plan: Plan) -> None:
+    """Warn where every key has to be asked for with `--pipeline`."""
+    if settings.pipeline is None and plan.default is None and not plan.routes and len(plan.pipelines) > 1:
+        from strongroom.registry.routing import no_default
+
+        error = no_default(plan, "", tuple(plan.pipelines))
+        settings.warn(f"{error.message}; {error.hint}")
+
+
+def _routed(plan: Plan, secret: SecretPlan) -> Resolution:
+    """Return the declaration as good, unless no pipeline answers its key."""
+    from strongroom.registry.routing import Routes, no_default
+
+    if plan.default is not None or not secret.key or Routes(plan.routes).matching(secret.key) is not None:
+        return Resolution(secret, "ok")
+    return Resolution(secret, "invalid", problem=str(no_default(plan, secret.key, tuple(plan.pipelines))))
 
 
 def _of_profiles(plan: Plan) -> Iterator[str]:

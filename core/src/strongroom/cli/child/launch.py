@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -86,16 +87,32 @@ def refuse_start(name: str, environment: Mapping[str, str], number: int) -> NoRe
     if number == errno.ENOENT and not os.path.lexists(_found(name, environment)):
         raise UsageError(f"{name}: command not found", code=NO_SUCH_COMMAND)
     if number == errno.E2BIG:
-        sizes = {name: len(os.fsencode(text)) for name, text in environment.items()}
-        largest = max(sizes, key=lambda name: sizes[name], default="")
         raise UsageError(
-            f"{name}: its variables and arguments are larger than the system allows: {largest} alone has "
-            f"{sizes.get(largest, 0)} bytes",
+            f"{name}: {_too_large(environment)}",
             hint="declare a large secret with `as_file: true`; the variable then holds the path of a file",
             code=CANNOT_EXECUTE,
         )
     what = "its interpreter is missing" if number == errno.ENOENT else os.strerror(number)
     raise UsageError(f"{name}: {what}", code=CANNOT_EXECUTE)
+
+
+def _too_large(environment: Mapping[str, str]) -> str:
+    """Return which variables are too large, with their sizes and the system's limit."""
+    sizes = {name: len(os.fsencode(text)) for name, text in environment.items()}
+    if sys.platform == "linux":
+        limit = 32 * os.sysconf("SC_PAGE_SIZE")  # MAX_ARG_STRLEN: of `NAME=value` and the byte that ends it
+        alone = [f"{name} has {size} bytes" for name, size in sizes.items() if _entry(name, size) > limit]
+        if alone:
+            return f"{', '.join(alone)}; the system allows a variable {limit} bytes, with its name"
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    return (
+        "its variables and arguments are larger together than the system allows "
+        f"({os.sysconf('SC_ARG_MAX')} bytes); the largest is {largest}, {sizes.get(largest, 0)} bytes"
+    )
+
+
+def _entry(name: str, size: int) -> int:
+    return len(os.fsencode(name)) + size + len("=\0")
 
 
 def _found(name: str, environment: Mapping[str, str]) -> str:

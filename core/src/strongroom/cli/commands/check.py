@@ -25,10 +25,12 @@ __all__ = ["check_command"]
     "--format",
     "form",
     type=click.Choice(["table", "json", "junit", "sarif"]),
-    default="table",
+    default=None,
     help="How to show the result; junit and sarif are for CI.",
 )
-def check_command(settings: GlobalOptions, *, fix: bool, offline: bool, group: str | None, form: str) -> int:
+def check_command(
+    settings: GlobalOptions, *, fix: bool, offline: bool, group: str | None, form: str | None
+) -> int:
     """Check every declared secret: there, of its type, not due for rotation. Exits with 7 if not.
 
     Example: strongroom check --offline

@@ -202,6 +202,7 @@ def _time(seconds: float) -> str:
 
 
 def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
+    from strongroom.audit.key_source import KeySource
     from strongroom.audit.verify import as_one
     from strongroom.cli.audit_logs import chosen_logs
 
@@ -221,6 +222,10 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
         good = report.ok and report.anchored
         finding = f"{report.entries} entries, unchanged" if good else str(report.reason)
         yield Check(subject, good, finding, None if good else hint)
+        weakness = KeySource(log.key, log.key_file).weakness(log.path)
+        if weakness is not None:
+            anew = "move log, .head and key away together, and give a key of `strongroom keygen`"
+            yield Check(f"key of {log.path}", False, weakness, anew)
         for key in (log.key_file, Path(f"{log.path}.key")):
             if key is not None:
                 yield from _readable_key(f"key of {log.path}", key)
@@ -270,9 +275,7 @@ def _backend(registry: SecretProviderRegistry, name: str) -> Iterator[Check]:
     yield Check(subject, True, f"{kind}: {', '.join(_in_words(diagnosis))}")
     skew = float(diagnosis.get("clock_skew", 0))
     if abs(skew) > _MAX_SKEW_SECONDS:
-        yield Check(
-            f"clock of {name}", False, f"it differs by {skew:.0f} seconds", "set this machine's clock"
-        )
+        yield Check(f"clock of {name}", False, f"it differs by {skew:.0f} s", "set this machine's clock")
     absent = provider.absent() if hasattr(provider, "absent") else None
     verify = getattr(provider, "verify", None)
     if absent is not None:

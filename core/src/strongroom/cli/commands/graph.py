@@ -19,17 +19,18 @@ _ROW, _BOX, _GAP, _TOP = 70, 150, 40, 20
 
 
 @command("graph")
-@click.option("--format", "form", type=click.Choice(["mermaid", "svg"]), default="mermaid")
-def graph_command(settings: GlobalOptions, form: str) -> None:
+@click.option("--format", "form", type=click.Choice(["mermaid", "svg"]), help="mermaid, or an svg image.")
+def graph_command(settings: GlobalOptions, form: str | None) -> None:
     """Draw the pipelines: routes on the left, what a read passes, and the backend on the right.
 
     Example: strongroom graph --format svg > pipelines.svg
     """
+    settings.refuse_format(form)
     plan = settings.plan()
     if settings.json:
         output.as_json({"pipelines": {name: _steps(one) for name, one in plan.pipelines.items()}})
     else:
-        output.lines(_mermaid(plan) if form == "mermaid" else _svg(plan))
+        output.lines(_mermaid(plan) if form != "svg" else _svg(plan))
 
 
 def _steps(pipeline: PipelinePlan) -> list[str]:

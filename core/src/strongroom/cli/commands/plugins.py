@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,7 +35,7 @@ def plugins_command(
     if into is not None:
         raise errors.UsageError("--into is for `plugins new`")
     if action == "kit-exec":
-        return _kit(words)
+        return _kit(settings, words)
     from strongroom.plugins import finder
 
     rows = finder.list_components()
@@ -91,12 +91,13 @@ def _new(settings: GlobalOptions, words: tuple[str, ...], into: Path) -> int:
     return 0
 
 
-def _kit(command: tuple[str, ...]) -> int:
+def _kit(global_options: GlobalOptions, command: tuple[str, ...]) -> int:
     import importlib.util
     import json
     import os
     import subprocess
     import sys
+    import tempfile
 
     from strongroom import backends
     from strongroom.cli.errors import FOUND_SOMETHING, UsageError
@@ -120,9 +121,31 @@ def _kit(command: tuple[str, ...]) -> int:
         "no:xdist",
         f"--rootdir={Path.cwd()}",
     ]
-    done = subprocess.run(  # noqa: S603  # this interpreter, with pytest
-        [sys.executable, *kit, *settings],
-        env={**os.environ, "_STRONGROOM_KIT_COMMAND": json.dumps(command)},
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="strongroom-kit-") as folder:
+        report = Path(folder, "report.xml")
+        done = subprocess.run(  # noqa: S603  # this interpreter, with pytest
+            [sys.executable, *kit, *settings, f"--junit-xml={report}"],
+            env={**os.environ, "_STRONGROOM_KIT_COMMAND": json.dumps(command)},
+            check=False,
+            stdout=sys.stderr if global_options.json else None,
+        )
+        if global_options.json:
+            output.as_json({"ok": not done.returncode, **_outcomes(report)})
     return FOUND_SOMETHING if done.returncode else 0
+
+
+def _outcomes(report: Path) -> dict[str, Any]:
+    """Return how many tests passed and were skipped, and the names of those that failed."""
+    from xml.etree import ElementTree as ET  # what pytest wrote just now
+
+    failed, passed, skipped = [], 0, 0
+    cases = ET.parse(report).iter("testcase") if report.exists() else ()  # noqa: S314  # as above
+    for case in cases:
+        outcomes = {part.tag for part in case}
+        if outcomes & {"failure", "error"}:
+            failed.append(case.get("name"))
+        elif "skipped" in outcomes:
+            skipped += 1
+        else:
+            passed += 1
+    return {"passed": passed, "skipped": skipped, "failed": failed}

@@ -104,7 +104,11 @@ def _rekey_store(
 
     old = operate(pipeline, "rekey", call, all_tenants=all_tenants)
     kept = "" if old is None else f"; the old key is in {old}, which older backups need"
-    result = {"rekeyed": True, "old_key": str(old) if old is not None else None}
+    result = {
+        "rekeyed": True,
+        "old_key": str(old) if old is not None else None,
+        "old_keys": [str(old)] if old is not None else [],
+    }
     report(settings, result, f"everything is encrypted under the new key{kept}")
 
 
@@ -156,6 +160,7 @@ def _rekey_all(
         "rekeyed": True,
         "places": done.places,
         "old_key": str(done.old[0]),
+        "old_keys": [str(path) for path in done.old],
         "logs": [str(log) for log in done.logs],
     }
     report(settings, result, *lines)

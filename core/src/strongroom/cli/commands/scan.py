@@ -45,7 +45,8 @@ def scan_command(
     """Look for the stored values themselves, also encoded, in files; exits with 7 if any are found.
 
     Without PATH, the current folder is searched; - is standard input. Files that git ignores are left out
-    unless they are named. Never shows a value.
+    unless they are named. If something cannot be read, it is named, and the exit code is 4 unless a value
+    is found elsewhere. Never shows a value.
 
     Example: strongroom scan --staged
     """
@@ -65,28 +66,37 @@ def scan_command(
             hint="`strongroom list` and `strongroom check` say what there is",
         )
     findings: list[Match] = []
+    unread: list[Unreadable] = []
     count = 0
     places = staged(paths) if only_staged else files(paths or ["."], submodules=not no_submodules)
     for one in places:
         if isinstance(one, Unreadable):
-            settings.warn(f"{one.path} is not looked through: {one.why}")
+            unread.append(one._replace(path=masker.mask_text(one.path)))
+            settings.warn(f"{_printable(unread[-1].path)} is not looked through: {one.why}")
         else:
             count += 1
             findings += find_matches(*one, masker)
-    _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count)
-    return errors.FOUND_SOMETHING if findings else 0
+    _tell(settings, [replace(one, path=masker.mask_text(one.path)) for one in findings], count, unread)
+    if findings:
+        return errors.FOUND_SOMETHING
+    return errors.DENIED if unread else 0
 
 
-def _tell(settings: GlobalOptions, findings: Sequence[Match], count: int) -> None:
+def _tell(
+    settings: GlobalOptions, findings: Sequence[Match], count: int, unread: Sequence[Unreadable]
+) -> None:
     if settings.json:
         rows = [asdict(one) for one in findings]
-        output.as_json({"ok": not findings, "files": count, "findings": rows})
+        skipped = [one._asdict() for one in unread]
+        good = not findings and not unread
+        output.as_json({"ok": good, "files": count, "findings": rows, "unread": skipped})
         return
     output.lines(
         f"{_printable(one.path)}:{one.line}:{one.column}: {one.secret} ({one.encoding})" for one in findings
     )
     found = {0: "nothing", 1: "1 place"}.get(len(findings), f"{len(findings)} places")
-    output.lines([f"{found} in {count} file{'' if count == 1 else 's'}"])
+    rest = f"; {len(unread)} could not be read" if unread else ""
+    output.lines([f"{found} in {count} file{'' if count == 1 else 's'}{rest}"])
 
 
 def _printable(path: str) -> str:

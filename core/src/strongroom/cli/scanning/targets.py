@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,10 +19,12 @@ __all__ = ["Unreadable", "files", "hooks_folder", "staged"]
 
 _OF_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj"})
 _SUBMODULE = b"160000"
+_NOT_OPENED = re.compile(rb"warning: could not open directory '(?P<name>.*)/': (?P<why>.*)")
+"""What git says of a folder that it lists nothing of, and ends with 0 all the same."""
 
 
 class Unreadable(NamedTuple):
-    """A file that could not be opened, and why."""
+    """A file or folder that could not be opened, and why."""
 
     path: str
     why: str
@@ -48,7 +51,7 @@ def files(paths: Sequence[str], *, submodules: bool = True) -> Iterator[tuple[st
             yield "-", sys.stdin.buffer
         elif Path(path).is_dir():
             for found in _under(Path(path), submodules=submodules):
-                yield from _opened(found)
+                yield from [found] if isinstance(found, Unreadable) else _opened(found)
         else:
             yield from _opened(Path(path), named=True)
 
@@ -88,7 +91,7 @@ def staged(paths: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
     Raises:
         UsageError: There is no git, or this is not a work tree.
     """
-    raw = _git(
+    raw, _ = _git(
         "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=du", "--", *paths
     )
     raw_fields = iter(raw.split(b"\0")[:-1])
@@ -119,46 +122,66 @@ def hooks_folder() -> Path:
     Raises:
         UsageError: There is no git, or this is not a work tree.
     """
-    return Path(os.fsdecode(_git("rev-parse", "--git-path", "hooks").rstrip(b"\n")))
+    return Path(os.fsdecode(_git("rev-parse", "--git-path", "hooks")[0].rstrip(b"\n")))
 
 
-def _under(folder: Path, *, submodules: bool) -> Iterator[Path]:
-    listed = b""
+def _under(folder: Path, *, submodules: bool) -> Iterator[Path | Unreadable]:
+    listed, passed_over = b"", b""
     with contextlib.suppress(UsageError):
-        listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
+        listed, passed_over = _git(
+            "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder
+        )
     # Where nothing is listed, git ignores the folder as a whole, and it was named on purpose.
     names = [os.fsdecode(name) for name in dict.fromkeys(listed.split(b"\0")) if name]
     if not names:
         yield from _walk(folder)
+        return
+    for line in passed_over.splitlines():
+        said = _NOT_OPENED.fullmatch(line)
+        if said is None:
+            yield Unreadable(str(folder), f"git says: {os.fsdecode(line)}")
+        else:
+            yield Unreadable(str(folder / os.fsdecode(said["name"])), os.fsdecode(said["why"]))
     for name in names:
         path = folder / name
-        if (
-            path.is_dir() and not path.is_symlink()
-        ):  # the work tree of a submodule, or of a stranger in this one
+        # The work tree of a submodule, or of a stranger in this one.
+        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114  # `Path.is_dir` may raise
             yield from _under(path, submodules=submodules) if submodules else ()
         else:
             yield path
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def _walk(folder: Path) -> Iterator[Path | Unreadable]:
+    refused: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(set(folders) - _OF_VERSION_CONTROL)
         yield from (Path(place, name) for name in sorted(names))
+    for error in refused:
+        yield Unreadable(str(error.filename), error.strerror or "cannot be read")
 
 
-def _git(*words: str, folder: Path | None = None) -> bytes:
+def _git(*words: str, folder: Path | None = None) -> tuple[bytes, bytes]:
+    """Return what git prints on both streams."""
     done = _ran(*words, folder=folder)
     if done.returncode:
         # Outside of a repository some of its commands print all their options and not why.
         asked = _ran("rev-parse", "--is-inside-work-tree", folder=folder)
         reason = (asked.stderr or done.stderr).decode(errors="replace").strip().partition("\n")[0]
         raise UsageError(f"git {words[0]} failed: {reason}")
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def _ran(*words: str, folder: Path | None) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(["git", *words], check=False, capture_output=True, cwd=folder)  # noqa: S603, S607  # the user's own git
+        return subprocess.run(  # noqa: S603
+            ["git", *words],  # noqa: S607  # the user's own git
+            check=False,
+            capture_output=True,
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},
+        )
     except FileNotFoundError:
-        missing = UsageError("git is not installed")
-    raise missing
+        problem = UsageError("git is not installed")
+    except PermissionError:
+        problem = UsageError(f"{folder}: Permission denied")
+    raise problem
