@@ -23,6 +23,9 @@ def test_set_takes_stdin_an_argument_or_makes_a_value(strongroom):
     assert strongroom("get", "a").stdout == "one"
     strongroom("set", "a", "--raw", stdin="one\n")
     assert strongroom("get", "a").stdout == "one\n"
+    assert not strongroom("set", "a", stdin="one\n").stderr.count("carriage")
+    assert "ends with a carriage return" in strongroom("set", "a", stdin="one\r\n").stderr
+    assert "carriage" not in strongroom("set", "a", "--raw", stdin="one\r\n").stderr
     warned = strongroom("set", "a", "two")
     assert warned.stderr.startswith("warning: ")
     assert "two" not in warned.stderr

@@ -75,6 +75,19 @@ def test_progress_has_a_last_word_where_it_is_interrupted(monkeypatch):
     assert said.getvalue() == "copying: interrupted after 3 of 10\n"
 
 
+def test_progress_that_is_interrupted_at_once_says_that_nothing_was_done(monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
+
+    def work():
+        with output.progress("reading .env"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert said.getvalue() == "reading .env: interrupted before anything was done\n"
+
+
 def test_progress_is_a_line_on_a_terminal_and_gone_at_the_end(monkeypatch):
     said = io.StringIO()
     said.isatty = lambda: True

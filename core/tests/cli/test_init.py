@@ -237,6 +237,29 @@ def test_a_key_that_git_tracks_already_is_told(strongroom):
     assert "git tracks app.key already" in strongroom("init", "--force").stderr
 
 
+def test_a_line_that_takes_ours_back_is_overridden(strongroom):
+    Path("strongroom.yaml").unlink()
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    Path(".gitignore").write_text("app.key\n!*.key\nsecrets.enc\n")
+    told = json.loads(strongroom("init", "--json").stdout)
+    assert "app.key" in told["ignored"]
+    assert "secrets.enc" not in told["ignored"]
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "app.key" not in listed
+    assert "secrets.enc" not in listed
+    before = Path(".gitignore").read_text()
+    strongroom("init", "--force")
+    assert Path(".gitignore").read_text() == before
+
+
+def test_what_was_left_out_is_not_to_be_deleted(strongroom):
+    Path("strongroom.yaml").unlink()
+    Path(".env").write_text("NODE_OPTIONS=--inspect\nA=hunter22-geheim\n")
+    assert "in clear: delete it, but for NODE_OPTIONS\n" in strongroom("init", "--from", ".env").stdout
+
+
 def test_a_gitignore_in_another_encoding_is_added_to(strongroom):
     Path("strongroom.yaml").unlink()
     Path(".gitignore").write_bytes(b"b\xfccher/\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -455,3 +456,18 @@ def test_what_is_not_an_export_of_keepass_in_xml(refused, text, expected):
 @pytest.mark.parametrize("ending", ["csv", "xml", "kdbx"])
 def test_exports_of_keepass_are_told_by_their_ending(refused, ending):
     assert "--format keepass" in refused(f"x.{ending}", "hunter2")
+
+
+def test_json_without_a_name_that_says_so_is_asked_for(tmp_path, monkeypatch):
+    """As from a pipe: it would be read as `.env`, whose mistakes say nothing."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b' \n{"A": "hunter22"}'), "utf-8"))
+    with pytest.raises(UsageError, match="- looks like JSON") as caught:
+        read_table(Path("-"), print)
+    assert "--format json" in caught.value.hint
+    path = tmp_path / "settings"
+    path.write_text('{"A": "hunter22"}')
+    with pytest.raises(UsageError, match="looks like JSON"):
+        read_table(path, print)
+    assert read_table(path, print, "json") == {"A": "hunter22"}
+    with pytest.raises(UsageError, match="settings:1: "):
+        read_table(path, print, "env")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from strongroom.cli import errors
 
 __all__ = ["read_value"]
 
 
-def read_value(key: str, *, raw: bool, allow_empty: bool = False) -> str:
+def read_value(key: str, warn: Callable[[str], object], *, raw: bool, allow_empty: bool = False) -> str:
     """Return a value from stdin, or from whoever sits at the terminal, who is asked twice.
+
+    Args:
+        key: What it is the value of.
+        warn: Called with what may not be meant to be a part of it.
+        raw: Whether the newline at its end is kept.
+        allow_empty: Whether nothing may be typed.
 
     Raises:
         UsageError: It is not UTF-8 text, nothing was typed, or not the same twice.
@@ -21,7 +28,12 @@ def read_value(key: str, *, raw: bool, allow_empty: bool = False) -> str:
     text = _decoded(data)
     if text is None:
         raise errors.UsageError("stdin is not UTF-8 text", hint="encode it first, for example with base64")
-    return text if raw else text.removesuffix("\n")
+    if raw:
+        return text
+    text = text.removesuffix("\n")
+    if text.endswith("\r"):
+        warn("the value ends with a carriage return, as a line of a Windows file does, and is stored with it")
+    return text
 
 
 def _asked(key: str, *, raw: bool, allow_empty: bool) -> str:

@@ -99,7 +99,8 @@ def progress(about: str) -> Iterator[Callable[[int, int], None]]:
             sys.stderr.write("\r\x1b[K")
         if ended:
             done, total = last
-            sys.stderr.write(f"{about}: interrupted after {done}{f' of {total}' if total else ''}\n")
+            after = f"after {done} of {total}" if total else "before anything was done"
+            sys.stderr.write(f"{about}: interrupted {after}\n")
         sys.stderr.flush()
 
 

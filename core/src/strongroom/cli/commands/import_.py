@@ -13,6 +13,7 @@ from strongroom.cli.child.environment import why_dangerous
 from strongroom.cli.declared.sightings import note_sightings
 from strongroom.cli.declared.undeclared import note_undeclared
 from strongroom.cli.formats.table_reader import FORMATS, read_table
+from strongroom.cli.output import progress
 from strongroom.cli.volatile_stores import warn_of_loss
 from strongroom.pipeline import check_user_key
 
@@ -42,7 +43,8 @@ def import_command(
 
     Example: strongroom import .env --dry-run
     """
-    named = read_table(file, settings.warn, kind, left_out=why_dangerous)
+    with progress(f"reading {file}"):
+        named = read_table(file, settings.warn, kind, left_out=why_dangerous)
     with settings.registry() as registry:
         settings.tell_own_store(registry.plan)
         declared = registry.plan.secrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,13 +74,20 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
     spec = Path(settings.spec or SPEC)
     refuse_existing(spec, overwrite=force, hint="use it as it is, or write it again with --force")
     assignments = {}
+    left_out: list[str] = []
+
+    def noted(name: str) -> str | None:
+        why = why_dangerous(name)
+        left_out.extend([name] if why is not None else [])
+        return why
+
     if source is not None:
         if Path(source).suffix.lower() in {".json", ".yaml", ".yml", ".toml", ".ini", ".properties", ".xml"}:
             raise UsageError(
                 f"{source} does not end as a .env file does, and --from reads nothing else",
                 hint=f"run `strongroom init`, then `strongroom import {source}`",
             )
-        assignments = read_dotenv(Path(source), settings.warn, left_out=why_dangerous, variables=True)
+        assignments = read_dotenv(Path(source), settings.warn, left_out=noted, variables=True)
     values = expanded(assignments)
     composed = {name: template(one.parts) for name, one in assignments.items() if _is_composed(one)}
     _fill_store(
@@ -111,7 +118,7 @@ def init_command(settings: GlobalOptions, source: str | None, force: bool) -> No
             }
         )
         return
-    output.lines(_summary(spec, source, values))
+    output.lines(_summary(spec, source, values, left_out))
 
 
 def _is_composed(one: Assignment) -> bool:
@@ -205,28 +212,51 @@ def _ignore(folder: Path, source: str | None) -> list[str]:
     if source is not None and Path(source).absolute().parent == folder and Path(source).is_file():
         wanted.append(Path(source).name)
     missing = [line for line in wanted if line not in present]
-    if missing:
-        gap = "" if not text or text.endswith("\n") else "\n"
+    _append(path, missing, after=text)
+    # A line such as `!*.key` behind ours takes it back; the last line that fits counts.
+    names = [one for one in wanted if one not in missing and "*" not in one]
+    ignored = _told_by_git(folder, "check-ignore", "--no-index", "--stdin", "-z", names=names)
+    again = [] if ignored is None else [one for one in names if one not in ignored]
+    _append(path, again, after="\n")
+    return missing + again
+
+
+def _append(path: Path, lines: list[str], *, after: str) -> None:
+    if lines:
+        gap = "" if not after or after.endswith("\n") else "\n"
         with path.open("a", encoding="utf-8") as file:
-            file.write(gap + "".join(f"{line}\n" for line in missing))
-    return missing
+            file.write(gap + "".join(f"{line}\n" for line in lines))
 
 
 def _tracked(folder: Path) -> list[str]:
     """Return which of store and key git has in its index; none where there is no git or no work tree."""
-    words = ["git", "ls-files", "-z", "--", STORE, KEY]
+    return _told_by_git(folder, "ls-files", "-z", "--", STORE, KEY) or []
+
+
+def _told_by_git(folder: Path, *words: str, names: Sequence[str] = ()) -> list[str] | None:
+    """Return those of `names` that a command of git prints; None where there is no git or no work tree."""
+    given = b"".join(os.fsencode(name) + b"\0" for name in names)
     try:
-        done = subprocess.run(words, check=False, capture_output=True, cwd=folder)  # noqa: S603  # the user's own git
+        done = subprocess.run(  # noqa: S603
+            ["git", *words],  # noqa: S607  # the user's own git
+            check=False,
+            capture_output=True,
+            cwd=folder,
+            input=given,
+        )
     except OSError:
-        return []
-    return [] if done.returncode else sorted(os.fsdecode(one) for one in done.stdout.split(b"\0") if one)
+        return None
+    if done.returncode > 1:
+        return None
+    return sorted(os.fsdecode(one) for one in done.stdout.split(b"\0") if one)
 
 
-def _summary(spec: Path, source: str | None, values: dict[str, str]) -> list[str]:
+def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: list[str]) -> list[str]:
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
         left = "; it still holds values in clear: delete it" if values and Path(source).is_file() else ""
+        left += f", but for {', '.join(dict.fromkeys(left_out))}" if left and left_out else ""
         lines.append(f"took over {took} from {source}{left}")
         settings = [name for name, value in values.items() if is_setting(name, value)]
         if settings:

@@ -87,7 +87,7 @@ def rotate_command(
         if mode == "rehearse":
             rotation.rehearse(key)
             return _tell_rehearsed(settings, key)
-        value = read_value(key, raw=False) if from_stdin else None
+        value = read_value(key, settings.warn, raw=False) if from_stdin else None
         with _telling_ways_on(settings, registry, key):
             if mode == "resume":
                 result = rotation.resume(key)

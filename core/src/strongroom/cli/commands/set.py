@@ -73,7 +73,7 @@ def set_command(
         if generate:
             value = _generated(registry.plan, key, declared)
         elif value is None:
-            value = read_value(key, raw=raw, allow_empty=allow_empty)
+            value = read_value(key, settings.warn, raw=raw, allow_empty=allow_empty)
         else:
             settings.warn(
                 "a value on the command line is seen in the list of processes and stays in the shell's "

@@ -48,11 +48,12 @@ def read_table(
         UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
             a value is null, a list, or of another type. Of the file, only names and places are shown.
     """
+    told = kind is not None
     if kind is None:
         refuse_ending(path)
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
     if kind == "env":
-        return _expanded(read_dotenv(path, warn, left_out=left_out))
+        return _expanded(read_dotenv(path, warn, left_out=left_out, told=told))
     found = {"json": _json, "yaml": _yaml, "keepass": _keepass}[kind](path, _text(path), warn)
     refuse_sealed_values(path, kind, found)
     return found
@@ -64,15 +65,20 @@ def read_dotenv(
     *,
     left_out: Callable[[str], str | None] | None = None,
     variables: bool = False,
+    told: bool = True,
 ) -> dict[str, Assignment]:
     """Return what each name of a `.env` file is to hold, see `read_assignments`.
 
     Raises:
-        UsageError: Lines are not assignments (their numbers are given); or the file is encrypted.
+        UsageError: Lines are not assignments (their numbers are given); or the file is encrypted; or it
+            looks like another format, and nobody `told` that it is this one.
     """
     from strongroom.cli.formats.dotenv_file import read_assignments
 
-    return read_assignments(path, _text(path), warn, left_out=left_out, variables=variables, in_clear=True)
+    text = _text(path)
+    if not told and text.lstrip().startswith("{"):
+        raise UsageError(f"{path} looks like JSON", hint="say --format json, or which other format it has")
+    return read_assignments(path, text, warn, left_out=left_out, variables=variables, in_clear=True)
 
 
 def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
