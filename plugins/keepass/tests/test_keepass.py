@@ -447,6 +447,9 @@ def test_a_missing_file_is_told_where_a_secret_is_not_found(tmp_path, monkeypatc
     Path("own.yaml").write_text(spec + "secrets: {A: {key: a}}\n")
     there_is_none = f"there is no database {tmp_path}/secrets.kdbx"
     assert run_app(["--spec", "own.yaml", "get", "a"]) == 3
-    assert f"'a' not found: {there_is_none}; see where the spec leads" in capfd.readouterr().err
+    assert (
+        f"'a' not found: {there_is_none}; a fresh clone has none: copy it there, or "
+        in capfd.readouterr().err
+    )
     assert run_app(["--spec", "own.yaml", "run", "true"]) == 3
     assert there_is_none in capfd.readouterr().err

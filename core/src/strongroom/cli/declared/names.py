@@ -164,5 +164,6 @@ def with_nearest(registry: SecretProviderRegistry, error: SecretNotFoundError) -
         error.hint = "there is no strongroom.yaml here or above, so your own store was asked"
     elif (store := registry.absent_store(error.key)) is not None:
         error.message += f": {store}"
-        error.hint = "see where the spec leads: `strongroom explain` says it"
+        place = registry.explain(error.key).source
+        error.hint = f"a fresh clone has none: copy it there, or correct the path in the spec ({place})"
     return error
