@@ -224,8 +224,8 @@ def _audit_logs(settings: GlobalOptions) -> Iterator[Check]:
         yield Check(subject, good, finding, None if good else hint)
         weakness = KeySource(log.key, log.key_file).weakness(log.path)
         if weakness is not None:
-            anew = "move log, .head and key away together, and give a key of `strongroom keygen`"
-            yield Check(f"key of {log.path}", False, weakness, anew)
+            again = "move log, .head and key away together, and give a key of `strongroom keygen`"
+            yield Check(f"key of {log.path}", False, weakness, again)
         for key in (log.key_file, Path(f"{log.path}.key")):
             if key is not None:
                 yield from _readable_key(f"key of {log.path}", key)

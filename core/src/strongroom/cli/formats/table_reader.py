@@ -48,12 +48,12 @@ def read_table(
         UsageError: It is not of that format, or of one that is not read, or encrypted; a name is there twice;
             a value is null, a list, or of another type. Of the file, only names and places are shown.
     """
-    told = kind is not None
+    is_given = kind is not None
     if kind is None:
         refuse_ending(path)
     kind = kind or _BY_ENDING.get(path.suffix.lower(), "env")
     if kind == "env":
-        return _expanded(read_dotenv(path, warn, left_out=left_out, told=told))
+        return _expanded(read_dotenv(path, warn, left_out=left_out, is_given=is_given))
     found = {"json": _json, "yaml": _yaml, "keepass": _keepass}[kind](path, _text(path), warn)
     refuse_sealed_values(path, kind, found)
     return found
@@ -65,18 +65,18 @@ def read_dotenv(
     *,
     left_out: Callable[[str], str | None] | None = None,
     variables: bool = False,
-    told: bool = True,
+    is_given: bool = True,
 ) -> dict[str, Assignment]:
     """Return what each name of a `.env` file is to hold, see `read_assignments`.
 
     Raises:
         UsageError: Lines are not assignments (their numbers are given); or the file is encrypted; or it
-            looks like another format, and nobody `told` that it is this one.
+            looks like JSON, unless its format `is_given`.
     """
     from strongroom.cli.formats.dotenv_file import read_assignments
 
     text = _text(path)
-    if not told and text.lstrip().startswith("{"):
+    if not is_given and text.lstrip().startswith("{"):
         raise UsageError(f"{path} looks like JSON", hint="say --format json, or which other format it has")
     return read_assignments(path, text, warn, left_out=left_out, variables=variables, in_clear=True)
 
