@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strongroom.cli import output
+from strongroom.cli.app import run_app
 from strongroom.cli.drawing import _width, drawn_table
 
 AUDIT = ["time", "actor", "operation", "key", "tenant", "pipeline", "outcome", "error"]
@@ -97,3 +100,23 @@ def test_progress_is_a_line_on_a_terminal_and_gone_at_the_end(monkeypatch):
             advance(done, 500)
     assert said.getvalue().count("\r") == 102
     assert said.getvalue().endswith("copying: 100 % of 500\x1b[K\r\x1b[K")
+
+
+def test_a_time_is_short_on_a_terminal_and_exact_elsewhere(monkeypatch):
+    at = datetime(2026, 11, 29, 12, 3, 4, 567890, timezone(timedelta(hours=1)))
+    assert output.moment(at) == "2026-11-29T12:03:04.567890+01:00"
+    assert output.moment(at, timespec="seconds") == "2026-11-29T12:03:04+01:00"
+    monkeypatch.setattr(output, "is_drawn", lambda: True)
+    assert output.moment(at) == output.moment(at, timespec="seconds") == "2026-11-29 11:03:04Z"
+
+
+@pytest.mark.parametrize("words", [["trust", "--list"], ["history", "a"]])
+def test_the_times_of_tables_are_whole_on_a_narrow_terminal(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_app(["init"]) == 0
+    assert run_app(["--quiet", "set", "a", "value"]) == 0
+    monkeypatch.setattr(output, "is_drawn", lambda: True)
+    monkeypatch.setattr(output, "_columns", lambda: 100)
+    capsys.readouterr()
+    assert run_app(words) == 0
+    assert re.search(r"  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  ", capsys.readouterr().out)

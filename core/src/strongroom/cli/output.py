@@ -6,8 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["as_json", "colour", "is_drawn", "lines", "progress", "span", "table", "value"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["as_json", "colour", "is_drawn", "lines", "moment", "progress", "span", "table", "value"]
 
 _HOUR, _DAY = 3600, 86400
 
@@ -102,6 +106,20 @@ def progress(about: str) -> Iterator[Callable[[int, int], None]]:
             after = f"after {done} of {total}" if total else "before anything was done"
             sys.stderr.write(f"{about}: interrupted {after}\n")
         sys.stderr.flush()
+
+
+def moment(at: datetime, *, timespec: str = "auto") -> str:
+    """Return a time for a cell of a table: on a terminal to the second, which leaves room for the rest.
+
+    Args:
+        at: The time; aware.
+        timespec: How exact it is where no terminal is, as `datetime.isoformat` takes it.
+    """
+    if not is_drawn():
+        return at.isoformat(timespec=timespec)
+    from datetime import UTC  # most commands show no time
+
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def span(seconds: float) -> str:

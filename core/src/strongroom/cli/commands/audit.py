@@ -300,7 +300,7 @@ def _member(entry: Entry, name: str) -> object:
 def _table_cell(entry: Entry, name: str) -> str:
     """Return a cell of a table: on a terminal a time to the second, which leaves room for the rest."""
     at = started_at(entry) if name == "started_at" and output.is_drawn() else None
-    return _cell(_member(entry, name)) if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+    return _cell(_member(entry, name)) if at is None else output.moment(at)
 
 
 def _cell(value: object) -> str:

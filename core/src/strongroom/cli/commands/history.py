@@ -36,5 +36,14 @@ def history_command(settings: GlobalOptions, *, key: str, as_key: bool) -> None:
     if settings.json:
         output.as_json({"key": key, "versions": rows})
     else:
-        shown = ([str(row["version"]), row["created_at"] or "unknown", str(row["state"])] for row in rows)
-        output.table(["version", "created", "state"], shown)
+        output.table(
+            ["version", "created", "state"],
+            (
+                [
+                    one.version,
+                    output.moment(one.created_at) if one.created_at is not None else "unknown",
+                    one.state,
+                ]
+                for one in versions
+            ),
+        )

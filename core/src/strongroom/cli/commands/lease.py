@@ -179,4 +179,4 @@ def _revoke(registry: SecretProviderRegistry, entry: LedgerEntry) -> None:
 
 
 def _until(entry: LedgerEntry) -> str:
-    return entry.expires_at.isoformat(timespec="seconds")
+    return output.moment(entry.expires_at, timespec="seconds")

@@ -153,7 +153,7 @@ def _list(settings: GlobalOptions) -> None:
             (
                 [
                     _printable(one.path),
-                    _time(one.at),
+                    output.moment(datetime.fromtimestamp(one.at, UTC), timespec="seconds"),
                     one.digest[:_SHOWN_DIGITS] if one.digest is not None else "a folder",
                     _state(one),
                 ]
