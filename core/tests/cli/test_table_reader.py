@@ -210,6 +210,8 @@ def test_aliases_that_multiply_end_soon(refused):
         f"a{n}: &a{n} {{" + ", ".join(f"k{one}: *a{n - 1}" for one in range(10)) + "}" for n in range(1, 9)
     ]
     assert "100000 values" in refused("x.yaml", "\n".join(lines))
+    assert "100000 mappings" in refused("x.yaml", "\n".join(["a0: &a0 {}", *lines[1:]]))
+    assert "a1/k0 is null" in refused("x.yaml", "\n".join(["a0: &a0 null", *lines[1:]]))
 
 
 @pytest.mark.parametrize(
@@ -471,3 +473,37 @@ def test_json_without_a_name_that_says_so_is_asked_for(tmp_path, monkeypatch):
     assert read_table(path, print, "json") == {"A": "hunter22"}
     with pytest.raises(UsageError, match="settings:1: "):
         read_table(path, print, "env")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "x.yaml",
+            "a: null\nb: !!binary aHVudGVyMg==\nc: [hunter2]\nd: fine\nd: hunter2\n? [x]\n: y\n",
+            [
+                ":1:1: a is null",
+                ":2:1: b has the tag !!binary",
+                ":3:1: c is a list",
+                ":5:1: d is there twice",
+                ":6:3: ",
+            ],
+        ),
+        (
+            "x.json",
+            '{"a": null, "b": [1], "c": NaN, "d": "hunter2", "d": "x", "e": {"f": null}}',
+            ["a is null", "b is a list", "NaN is not JSON", "d is there twice", "e/f is null"],
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_json_and_yaml_is_told_at_once(refused, name, text, expected):
+    said = refused(name, text)
+    assert all(one in said for one in expected), said
+    assert "hunter2" not in said
+
+
+def test_of_very_many_mistakes_the_first_are_told(refused):
+    said = refused("x.yaml", "".join(f"n{number}: null\n" for number in range(1, 31)))
+    assert ":20:1: n20 is null" in said
+    assert "n21" not in said
+    assert "n20 is null, expected text; quote it where it is text; and 10 more" in said

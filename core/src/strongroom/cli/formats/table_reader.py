@@ -20,6 +20,8 @@ FORMATS: Final = ("env", "json", "yaml", "keepass")
 _BY_ENDING: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _MAX_BYTES: Final = 64 << 20
 _MAX_VALUES: Final = 100_000
+_MOST_SHOWN: Final = 20
+_MOST_PROBLEMS: Final = 1000
 _DEPTH: Final = 50
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TEXT: Final = "tag:yaml.org,2002:"
@@ -87,82 +89,110 @@ def _expanded(found: Mapping[str, Assignment]) -> dict[str, str]:
     return expanded(found)
 
 
+class _Names:
+    """The values of a file by their names, and all that is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values: dict[str, str] = {}
+        self._problems: list[str] = []
+        self._hint: str | None = None
+        self._mappings = 0
+
+    def enter(self) -> None:
+        """Count a mapping: aliases of YAML multiply, also those of empty ones."""
+        self._mappings += 1
+        if self._mappings > _MAX_VALUES:
+            raise UsageError(f"{self._path} has more than {_MAX_VALUES} mappings")
+
+    def add(self, name: str, value: str, where: str = "") -> None:
+        """Take a value; a name that is there already is a problem, and too many values an error."""
+        if name in self._values:
+            self.refuse(f"{name} is there twice", where)
+        elif len(self._values) >= _MAX_VALUES:
+            raise UsageError(f"{self._path} has more than {_MAX_VALUES} values")
+        else:
+            self._values[name] = value
+
+    def refuse(self, problem: str, where: str = "", hint: str | None = None) -> None:
+        """Note what is wrong, and where: `:line:column`."""
+        self._problems.append(f"{self._path}{where}: {problem}")
+        self._hint = self._hint or hint
+        if len(self._problems) > _MOST_PROBLEMS:  # as above
+            self.all()
+
+    def all(self) -> dict[str, str]:
+        """Return the values.
+
+        Raises:
+            UsageError: Something is wrong; all of it, or the first of very many, is in the message.
+        """
+        if not self._problems:
+            return self._values
+        said = self._problems[:_MOST_SHOWN]
+        if len(self._problems) > _MOST_SHOWN:
+            said.append(f"and {len(self._problems) - _MOST_SHOWN} more")
+        raise UsageError("; ".join(said), hint=self._hint)
+
+
 # --- JSON ---
 
 
-class _NotTakenError(Exception):
-    """A name that is there twice, or a number that JSON does not have."""
-
-
 def _json(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
+    names = _Names(path)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in members:
+                names.refuse(f"{name} is there twice")
+            members[name] = value
+        return members
+
+    def refused(constant: str) -> str:
+        names.refuse(f"{constant} is not JSON; quote it where it is text")
+        return constant
+
     wrong = where = ""
     try:
         # Numbers keep their text: 1.10 is a version, and 1e3 perhaps a password.
         data = json.loads(
-            text, parse_float=str, parse_int=str, parse_constant=_no_constant, object_pairs_hook=_once
+            text, parse_float=str, parse_int=str, parse_constant=refused, object_pairs_hook=once
         )
-    except _NotTakenError as error:
-        wrong = str(error)
     except json.JSONDecodeError as error:
         wrong, where = "not JSON", f":{error.lineno}:{error.colno}"
     except RecursionError:
         wrong = "nested too deep"
     else:
-        return _flat(path, data)
+        if not isinstance(data, dict):
+            raise UsageError(f"{path}: expected names and values at the top")
+        _add_members(names, "", data, _DEPTH)
+        return names.all()
     raise UsageError(f"{path}{where}: {wrong}")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise _NotTakenError(f"{name} is there twice")
-        members[name] = value
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise _NotTakenError(f"{name} is not JSON; quote it where it is text")
-
-
-def _flat(path: Path, data: Any) -> dict[str, str]:
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: expected names and values at the top")
-    found: dict[str, str] = {}
-    _add_members(path, found, "", data, _DEPTH)
-    return found
-
-
-def _add_members(path: Path, values: dict[str, str], before: str, data: dict[str, Any], depth: int) -> None:
+def _add_members(names: _Names, before: str, data: dict[str, Any], depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
     for member, value in data.items():
         name = before + member
         if isinstance(value, dict) and depth:
-            _add_members(path, values, f"{name}/", value, depth - 1)
+            _add_members(names, f"{name}/", value, depth - 1)
         elif isinstance(value, bool):
-            _add(path, values, name, "true" if value else "false")
+            names.add(name, "true" if value else "false")
         elif isinstance(value, str):
-            _add(path, values, name, value)
+            names.add(name, value)
         else:
             what = {"list": "a list", "dict": "nested too deep"}.get(type(value).__name__, "null")
-            raise UsageError(f"{path}: {name} is {what}, expected text or a number")
-
-
-def _add(path: Path, values: dict[str, str], name: str, value: str, where: str = "") -> None:
-    if name in values:
-        raise UsageError(f"{path}{where}: {name} is there twice")
-    if len(values) >= _MAX_VALUES:
-        raise UsageError(f"{path} has more than {_MAX_VALUES} values")
-    values[name] = value
+            names.refuse(f"{name} is {what}, expected text or a number")
 
 
 def _keepass(path: Path, text: str, warn: Callable[[str], object]) -> dict[str, str]:
     from strongroom.cli.formats.keepass_export import read_keepass_export
 
-    found: dict[str, str] = {}
+    names = _Names(path)
     for name, value in read_keepass_export(path, text, warn):
-        _add(path, found, name, value)
-    return found
+        names.add(name, value)
+    return names.all()
 
 
 # --- YAML ---
@@ -183,33 +213,34 @@ def _yaml(path: Path, text: str, _: Callable[[str], object]) -> dict[str, str]:
     else:
         if not isinstance(top, yaml.MappingNode):
             raise UsageError(f"{path}: expected names and values at the top")
-        found: dict[str, str] = {}
-        _add_nodes(path, found, "", top, _DEPTH)
-        return found
+        names = _Names(path)
+        _add_nodes(names, path, "", top, _DEPTH)
+        return names.all()
     raise UsageError(f"{path}{where}: {wrong}")
 
 
-def _add_nodes(path: Path, values: dict[str, str], before: str, mapping: Any, depth: int) -> None:
+def _add_nodes(names: _Names, path: Path, before: str, mapping: Any, depth: int) -> None:
     """Add the values of a mapping, those of one within it under `name/member`."""
+    names.enter()
     for key, node in _merged(path, mapping, depth):
         where = f":{key.start_mark.line + 1}:{key.start_mark.column + 1}"
         if key.id != "scalar" or key.tag not in _PLAIN_TAGS:
-            raise UsageError(f"{path}{where}: expected a name")
+            names.refuse("expected a name", where)
+            continue
         name = before + key.value
         if node.tag not in _PLAIN_TAGS:
-            raise UsageError(
-                f"{path}{where}: {name} has the tag {node.tag.replace(_TEXT, '!!')}, which is not read",
-                hint="write it as text"
-                if node.tag != "!vault"
-                else "ansible -m debug shows what it stands for",
+            names.refuse(
+                f"{name} has the tag {node.tag.replace(_TEXT, '!!')}, which is not read",
+                where,
+                "write it as text" if node.tag != "!vault" else "ansible -m debug shows what it stands for",
             )
-        if node.id == "mapping" and depth:
-            _add_nodes(path, values, f"{name}/", node, depth - 1)
+        elif node.id == "mapping" and depth:
+            _add_nodes(names, path, f"{name}/", node, depth - 1)
         elif node.id == "scalar" and not (node.style is None and node.value in _NULLS):
-            _add(path, values, name, node.value, where)
+            names.add(name, node.value, where)
         else:
             what = {"sequence": "a list", "mapping": "nested too deep"}.get(node.id, "null")
-            raise UsageError(f"{path}{where}: {name} is {what}, expected text; quote it where it is text")
+            names.refuse(f"{name} is {what}, expected text; quote it where it is text", where)
 
 
 def _merged(path: Path, mapping: Any, depth: int) -> list[tuple[Any, Any]]:
