@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,6 +73,27 @@ def test_a_slow_backend_does_not_hold_up_what_a_cache_has(served):
         assert ask(server.port, "/v1/secret/data/x")[0] == 200
         slow.go.set()
         assert {one.result()[0] for one in held} == {200}
+
+
+def test_a_long_list_does_not_hold_up_what_a_cache_has(served, monkeypatch):
+    """Which of many keys a client may touch takes a second for each 100,000."""
+    server = served(spec_of(middleware=[{"type": "caching", "ttl_seconds": 300}]))
+    server.put("a/k", "1")
+    rules = server.backend.config.clients[0].rules
+    permitted, begun, goes_on = rules.permitted, threading.Event(), threading.Event()
+
+    def slow(keys):
+        begun.set()
+        assert goes_on.wait(60)
+        yield from permitted(keys)
+
+    monkeypatch.setattr(rules, "permitted", slow)
+    with ThreadPoolExecutor(1) as other:
+        listed = other.submit(ask, server.port, "/v1/secret/metadata/a?list=true")
+        assert begun.wait(60)
+        assert ask(server.port, "/v1/secret/data/a/k")[0] == 200
+        goes_on.set()
+        assert json.loads(listed.result()[1])["data"] == {"keys": ["k"]}
 
 
 class Down(MemorySecretProvider):

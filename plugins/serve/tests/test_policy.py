@@ -86,3 +86,10 @@ def test_many_stars_take_no_longer_than_their_number():
     pattern, key = "*a" * 100 + "b", "a" * 400
     assert not Patterns([pattern]).match(key)
     assert Patterns([pattern]).match(key + "b")
+
+
+@settings(max_examples=50)
+@given(st.lists(PATTERNS, max_size=4), st.lists(PATTERNS, max_size=2), st.lists(KEYS, max_size=8))
+def test_many_keys_are_permitted_as_one_is(allow, deny, keys):
+    rules = KeyRules(allow, deny)
+    assert list(rules.permitted(keys)) == [key for key in keys if rules.permits(key)]

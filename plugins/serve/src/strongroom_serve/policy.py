@@ -6,7 +6,7 @@ or more segments. Case counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 __all__ = ["KeyRules", "Patterns"]
@@ -126,3 +126,10 @@ class KeyRules:
             return allowed.match(key) and not denied.match(key)
 
         self.permits = permits
+        self._allowed, self._denied = allowed, denied
+
+    def permitted(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield those of many keys that the client may touch; they are not remembered, as `permits` does."""
+        for key in keys:
+            if self._allowed.match(key) and not self._denied.match(key):
+                yield key
