@@ -126,6 +126,7 @@ def gnupg():
     if not (shutil.which("pass") and shutil.which("gpg")):
         pytest.skip("there is no pass, or no gpg")
     home = tempfile.mkdtemp(prefix="sr", dir="/tmp")  # the agent's socket needs a short path
+    Path(home, "gpg.conf").write_text("no-auto-key-locate\n")  # no test asks a server for a key
     environment = {**os.environ, "GNUPGHOME": home}
 
     def gpg(*words):

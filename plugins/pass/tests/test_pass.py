@@ -389,6 +389,16 @@ def test_a_recipient_who_is_not_in_the_keyring(make, store):
     assert ".gpg-id" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "reason", ["No public key", "No data", "No name", "Network error", "Certificate expired"]
+)
+def test_a_recipient_that_gpg_passes_over_is_one_whatever_its_look_up_on_the_network_met(tmp_path, reason):
+    """gpg 2.2 asks the domain of an address for its key, and then gives that answer as its reason."""
+    with pytest.raises(ConfigurationError, match="nobody@") as caught:
+        fake(tmp_path, f'echo "gpg: nobody@example.com: skipped: {reason}" >&2; exit 2').set_secret("a", "1")
+    assert ".gpg-id" in caught.value.hint
+
+
 def test_doctor_tries_the_keys_of_each_gpg_id(make, passes, store, gnupg):
     """What is read well may be written for nobody; a folder's own `.gpg-id` counts there."""
     provider = make()

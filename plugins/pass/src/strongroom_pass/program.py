@@ -30,7 +30,7 @@ _PROGRAMS: Final = ("pass", "gopass")
 _UNUSABLE: Final = (
     "nusable public key",
     "No public key",
-    "skipped: No name",
+    ": skipped: ",  # a recipient, and why; the reason depends on what gpg's look-up on the network met
     "no assurance this key belongs",
 )
 RENEW_HINT: Final = (
