@@ -13,14 +13,17 @@ import pytest
 from rotation_support import BACKENDS, KEY, NEW, OLD, Clock, Killed, Mortal, Target, backend, memory_with
 from strongroom import SecretProviderRegistry, SecretRotation
 from strongroom.cache import MemoryCacheStore
+from strongroom.encryption import AESGCMEncryption, generate_key
 from strongroom.errors import (
     BackendUnavailableError,
     ConflictError,
     RotationError,
     SecretNotFoundError,
     UnsupportedOperationError,
+    ValidationError,
 )
 from strongroom.keys import record_key
+from strongroom.middleware import CachingMiddleware, EncryptionMiddleware, PrefixMiddleware
 from strongroom.rotation import attempts
 from strongroom.rotation.ledger import Ledger, Record
 from strongroom_memory import MemorySecretProvider
@@ -424,6 +427,61 @@ def test_whoever_cannot_take_it_over_is_told_that_it_is_in_flight(command):
         getattr(SecretRotation(broken, apply=target.apply), command)(KEY)
     assert caught.value.message.startswith(f"the rotation of '{KEY}' is in flight: ")
     assert "`resume`" in caught.value.hint
+
+
+# --- values that the backend would refuse ---
+
+
+class Particular(MemorySecretProvider):
+    """A backend that stages nothing, and takes no value of several lines."""
+
+    stage_secret = promote_secret = discard_secret = None
+    asked = ()
+
+    def check_new_value(self, key, old, new):
+        self.asked = (key, old, new)
+        self.refuse(key, new)
+
+    def refuse(self, key, value):
+        if "\n" in value:
+            raise ValidationError("several lines", key=key)
+
+    def set_secret(self, key, value):
+        self.refuse(key, value)
+        super().set_secret(key, value)
+
+    def set_secret_if(self, key, value, expected_version):
+        self.refuse(key, value)
+        return super().set_secret_if(key, value, expected_version)
+
+
+def test_a_value_that_the_backend_would_refuse_is_refused_before_the_target_system_gets_it():
+    target, memory = Target(), Particular(secrets={KEY: OLD})
+    rotation = SecretRotation(memory, apply=target.apply)
+    with pytest.raises(ValidationError, match="several lines"):
+        rotation.rotate(KEY, "two\nlines")
+    assert target.password == OLD
+    assert rotation.status_of(KEY).state == "current"
+    assert rotation.rotate(KEY, NEW).state == "current"
+    assert memory.get_secret(KEY) == NEW == target.password
+
+
+@pytest.mark.parametrize(
+    ("around", "asked"),
+    [
+        (lambda memory: memory, (KEY, OLD, NEW)),
+        (lambda memory: CachingMiddleware(PrefixMiddleware(memory, "team/")), (f"team/{KEY}", OLD, NEW)),
+        (lambda memory: EncryptionMiddleware(memory, AESGCMEncryption(generate_key())), ()),
+    ],
+    ids=["alone", "prefix", "encryption"],
+)
+def test_a_backend_is_asked_about_a_value_that_it_would_get(around, asked):
+    memory = Particular()
+    provider = around(memory)
+    provider.set_secret(KEY, OLD)
+    SecretRotation(provider).rotate(KEY, NEW)
+    assert memory.asked == asked
+    assert provider.get_secret(KEY) == NEW
 
 
 SPEC = {"version": 1, "pipelines": {"app": {"provider": {"type": "memory"}}}}

@@ -18,6 +18,7 @@ from strongroom.errors import (
     DecryptionError,
     SecretNotFoundError,
     TamperedError,
+    ValidationError,
 )
 from strongroom.rotation import SecretRotation
 from strongroom.testing.conformance.base import SECRET, assert_harmless
@@ -384,6 +385,16 @@ def test_a_rotation_leaves_no_group_of_its_own_behind(provider):
     provider.delete_secret("mine/a")
     groups = [group.name for group in provider._read().opened.groups if not group.is_root_group]
     assert sorted(groups) == ["mine", "web"]
+
+
+def test_a_value_that_a_database_cannot_hold_is_refused_before_the_target_system_gets_it(provider):
+    provider.set_secret("a", "1")
+    applied = []
+    rotation = SecretRotation(provider, apply=lambda *values: applied.append(values))
+    with pytest.raises(ValidationError, match="holds a character"):
+        rotation.rotate("a", "\x01")
+    assert applied == []
+    assert rotation.status_of("a").state == "current"
 
 
 def test_versions_of_one_second_have_names_of_their_own(path, provider):

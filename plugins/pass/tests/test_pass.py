@@ -25,6 +25,7 @@ from strongroom.errors import (
     ValidationError,
 )
 from strongroom.keys import check_key
+from strongroom.rotation import SecretRotation
 from strongroom.testing.conformance.base import SECRET, assert_harmless
 from strongroom_pass import PassSecretProvider
 from strongroom_pass.config import PassConfig
@@ -337,6 +338,10 @@ def test_the_first_line(make, passes, store):
     assert make(whole=True).get_secret("web/site") == "new one \nlogin: me\nurl: x\n"
     with pytest.raises(ValidationError, match="several lines"):
         provider.set_secret("plain", "two\nlines")
+    applied = []
+    with pytest.raises(ValidationError, match="several lines"):
+        SecretRotation(provider, apply=lambda *values: applied.append(values)).rotate("plain", "two\nlines")
+    assert applied == []
     with pytest.raises(SecretNotFoundError):
         provider.get_secret("web")  # a folder, of which `pass show` prints the tree
     provider.delete_secret("web/site")

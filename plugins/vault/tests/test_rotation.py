@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from strongroom import SecretRotation
 from strongroom.cache import MemoryCacheStore
-from strongroom.errors import ConflictError, RotationError
+from strongroom.errors import ConflictError, RotationError, ValidationError
 from strongroom_vault import VaultSecretProvider
 
 KEY = "database/password"
@@ -80,3 +82,26 @@ def test_a_write_of_somebody_else_is_not_overwritten(server, mount):
         with pytest.raises(ConflictError):
             rotation.rotate(KEY)
         assert provider.get_secret(KEY) == "theirs"
+
+
+@pytest.mark.parametrize("fields", [{"user": "u", "password": "old"}, {"only": "old"}])
+def test_a_value_that_does_not_fit_the_fields_is_refused_before_the_target_system_gets_it(
+    server, mount, fields
+):
+    server.client.secrets.kv.v2.create_or_update_secret(KEY, fields, mount_point=mount)
+    applied = []
+    with VaultSecretProvider(server.url, server.token, mount) as provider:
+        rotation = SecretRotation(provider, apply=lambda *values: applied.append(values))
+        with pytest.raises(ValidationError, match="has several fields"):
+            rotation.rotate(KEY, "plain")
+        assert applied == []
+        assert rotation.status_of(KEY).state == "current"
+        new = json.dumps({**fields, "password": "new"})
+        rotation.rotate(KEY, new)
+        assert json.loads(provider.get_secret(KEY)) == json.loads(new)
+        assert len(applied) == 1
+        # A text that looks like an object, in the one field `value`, is replaced as any.
+        provider.delete_secret(KEY)
+        server.client.secrets.kv.v2.create_or_update_secret(KEY, {"value": "{}"}, mount_point=mount)
+        rotation.rotate(KEY, "plain")
+        assert provider.get_secret(KEY) == "plain"

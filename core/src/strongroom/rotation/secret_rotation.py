@@ -243,7 +243,7 @@ class SecretRotation(ProcessBound):
             return new
 
         def check(new: str) -> None:
-            check_against_rules(target, key, check_value(new, key))
+            check_against_rules(target, key, old, check_value(new, key))
 
         try:
             rehearse(self._rotator, key, old, make, check)

@@ -175,7 +175,7 @@ class RotationRun:
         if after is not None and self._secret.readers(after, look) != "new":
             raise self._changed_since()
         new = self._secret.observed(make(old))
-        check_against_rules(self._target, self._key, new)
+        check_against_rules(self._target, self._key, old, new)
         record = Record(
             self._key,
             old_version=look.version,

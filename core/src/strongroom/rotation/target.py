@@ -10,11 +10,12 @@ from typing import Any
 
 from strongroom.middleware.base import Middleware
 from strongroom.middleware.caching import CachingMiddleware
+from strongroom.middleware.encryption import EncryptionMiddleware
 from strongroom.middleware.renaming import RenamingMiddleware
 from strongroom.middleware.validation import ValidationMiddleware
 from strongroom.pipeline import Pipeline
 from strongroom.pipeline.fallback import FallbackProvider
-from strongroom.providers import guard
+from strongroom.providers import BaseProvider, guard
 
 __all__ = ["check_against_rules", "pipeline_answering", "without_value_middleware"]
 
@@ -37,15 +38,23 @@ def without_value_middleware(target: Any) -> Any:
     return guard(target)
 
 
-def check_against_rules(target: Any, key: str, value: str) -> None:
-    """Raise what writing `value` would raise by the rules on the way, before anything is changed.
+def check_against_rules(target: Any, key: str, old: str, new: str) -> None:
+    """Raise what writing `new` would raise by the rules on the way, before anything is changed.
+
+    A provider that has `check_new_value(key, old, new)`, and gets values as they are, is asked for its own.
+    One that is not derived from `BaseProvider` is not asked, for it may raise anything.
 
     Raises:
         ValidationError, InvalidKeyError, TypeError: See `ValidationMiddleware.check`.
     """
     while isinstance(target, Middleware):
+        if isinstance(target, EncryptionMiddleware):
+            return  # what comes behind it gets another text
         if isinstance(target, ValidationMiddleware):
-            target.check(key, value)
+            target.check(key, new)
         if isinstance(target, RenamingMiddleware):
             key = target.stored(key)
         target = target.inner
+    check = getattr(target, "check_new_value", None) if isinstance(target, BaseProvider) else None
+    if callable(check):
+        check(key, old, new)

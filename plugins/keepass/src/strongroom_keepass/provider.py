@@ -183,6 +183,14 @@ class KeePassSecretProvider(BaseProvider):
 
         return str(self._write(change))
 
+    def check_new_value(self, key: str, old: str, new: str) -> None:  # noqa: ARG002  # core's signature
+        """Raise where a rotation to `new` could not be written, before it changes anything else.
+
+        Raises:
+            ValidationError: It holds a character that a database cannot.
+        """
+        self._checked(new, check_key(key))
+
     def delete_secret(self, key: str) -> None:
         """Delete the entry with its history, not into the recycle bin."""
         check_key(key)

@@ -113,6 +113,14 @@ class PassSecretProvider(BaseProvider):
             self._write(key, value)
             return file_version(self._entry(key).stat())
 
+    def check_new_value(self, key: str, old: str, new: str) -> None:  # noqa: ARG002  # core's signature
+        """Raise where a rotation to `new` could not be written, before it changes anything else.
+
+        Raises:
+            ValidationError: It has several lines, and the secret is the first.
+        """
+        self._checked(new, check_key(key))
+
     def delete_secret(self, key: str) -> None:
         check_key(key)
         self._entry(key)

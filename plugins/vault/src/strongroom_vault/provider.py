@@ -135,6 +135,16 @@ class VaultSecretProvider(BaseProvider):
             else:
                 return
 
+    def check_new_value(self, key: str, old: str, new: str) -> None:
+        """Raise where a rotation from `old` to `new` could not be written, before it changes anything else.
+
+        Raises:
+            ValidationError: The secret has several fields, and `new` is not an object of texts.
+        """
+        check_value(new, check_key(key))
+        if self._field is None and old.startswith("{"):  # else it has the one field `value`
+            fields_for(self._state(key, self._client.new_call())[0], new, None, key)
+
     def delete_secret(self, key: str) -> None:
         call = self._client.new_call()
         old, version, reason = self._state(check_key(key), call)
