@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -573,17 +574,67 @@ class TestInvalidate:
             assert registry.get_secret("db") == "old"
         with FileSecretProvider(tmp_path / "s.enc", "a passphrase") as behind:
             behind.set_secret("db", "new")
-        for arguments in (["db"], []):
+        for number, arguments in enumerate((["db"], [])):
             with SecretProviderRegistry(spec) as registry:
-                assert registry.get_secret("db") == "old"
+                assert registry.get_secret("db") == ("old", "new 0")[number]
             assert main(["--spec", str(spec), "cache", "clear", *arguments]) == 0
             assert "forgotten" in capsys.readouterr().out
-            with SecretProviderRegistry(spec) as registry:
-                assert registry.get_secret("db") == "new"
             with FileSecretProvider(tmp_path / "s.enc", "a passphrase") as behind:
-                behind.set_secret("db", "new")
-            break
-        assert main(["--spec", str(spec), "cache", "clear"]) == 0
+                behind.set_secret("db", f"new {number}")
+            with SecretProviderRegistry(spec) as registry:
+                assert registry.get_secret("db") == f"new {number}"
+
+    def test_the_command_line_forgets_what_is_of_a_tenant_or_of_all(self, tmp_path, capsys):
+        """Without a tenant it said that everything was forgotten, and meant what is of none: nothing here."""
+        from strongroom.cli import main
+
+        spec = tmp_path / "strongroom.yaml"
+        spec.write_text(
+            "version: 1\n"
+            "pipelines:\n"
+            "  app:\n"
+            "    provider: {type: file, file_path: s.enc, encryption_key: a passphrase}\n"
+            "    middleware:\n"
+            "      - type: tenant\n"
+            "      - type: caching\n"
+            "        l2: {type: file.cache, path: cache.db, timeout_seconds: 10}\n"
+            "        l2_timeout_seconds: 10\n"
+            f"        encryption: {{type: aes-gcm, key: {KEY}}}\n"
+        )
+        spec.chmod(0o600)
+        with SecretProviderRegistry(spec) as registry:  # another process, with a level of its own
+
+            def seen(tenant):
+                with TenantContext(tenant):
+                    return registry.get_secret("db")
+
+            def written_behind(value):
+                with FileSecretProvider(tmp_path / "s.enc", "a passphrase") as behind:
+                    for tenant in ("acme", "umbra"):
+                        behind.set_secret(f"tenants/{tenant}/db", f"{tenant} {value}")
+
+            for tenant in ("acme", "umbra"):
+                with TenantContext(tenant):
+                    registry.set_secret("db", f"{tenant} 1")
+                assert seen(tenant) == f"{tenant} 1"
+            written_behind(2)
+            assert main(["--spec", str(spec), "--tenant", "acme", "cache", "clear"]) == 0
+            assert "everything of this tenant was forgotten" in capsys.readouterr().out
+            until(lambda: seen("acme") == "acme 2")
+            assert seen("umbra") == "umbra 1"
+            written_behind(3)
+            assert main(["--spec", str(spec), "cache", "clear"]) == 0
+            assert "everything was forgotten" in capsys.readouterr().out
+            until(lambda: seen("acme") == "acme 3")
+            until(lambda: seen("umbra") == "umbra 3")
+
+
+def until(holds):
+    """Wait until another process's word has come."""
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 class TestAnAccount:

@@ -28,13 +28,14 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     """Clear KEY, or everything, from the caches, so that the next read asks the backend.
 
     It is forgotten in the second level that processes share, and so in every process that hears its drops,
-    for the tenant that --tenant names, or for none. Exits with 5 if a second level does not answer: then
-    nothing is forgotten there.
+    for the tenant that --tenant names. Without one, KEY is a secret of no tenant, and everything is that of
+    all tenants. Exits with 5 if a second level does not answer: then nothing is forgotten there.
 
     Example: strongroom cache clear database/password
     """
     from strongroom.cache.addresses import caches_of
     from strongroom.errors import BackendUnavailableError
+    from strongroom.tenancy import current_tenant
 
     with settings.registry() as registry:
         if key is not None:
@@ -45,7 +46,10 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
         caches = [(name, cache) for name in names for cache in caches_of(registry.pipeline(name))]
         if key is None:
             for _, cache in caches:
-                cache.clear()
+                if current_tenant() is None:
+                    cache.cache.drop_all()  # of nobody there may be nothing, where there are tenants
+                else:
+                    cache.clear()
         failed = sorted({name for name, cache in caches if cache.owes_drops()})
         if failed:
             raise BackendUnavailableError(
@@ -58,6 +62,7 @@ def clear_command(settings: GlobalOptions, *, key: str | None) -> int:
     elif not cleared:
         settings.warn("there is no cache on the way: nothing was remembered")
     else:
-        what = "everything" if key is None else "the secret"
+        everything = "everything" if current_tenant() is None else "everything of this tenant"
+        what = everything if key is None else "the secret"
         output.lines([f"{what} was forgotten by the cache of {', '.join(cleared)}"])
     return 0
