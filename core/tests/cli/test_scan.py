@@ -265,6 +265,13 @@ def test_the_hook_runs_no_code_of_the_work_tree(folder, module, scan):
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize("more", [["src"], ["--no-submodules"]])
+def test_what_a_hook_would_not_heed_is_refused(folder, scan, more):
+    seen = scan("--install-hook", *more)
+    assert (seen.returncode, "--install-hook" in seen.stderr) == (2, True)
+    assert not Path(".git/hooks/pre-commit").exists()
+
+
 def test_an_older_hook_of_ours_is_written_anew(folder, scan):
     """One of an earlier version imports from the work tree."""
     hook = Path(".git/hooks/pre-commit")

@@ -51,6 +51,11 @@ def scan_command(
     Example: strongroom scan --staged
     """
     if install_hook:
+        if paths or no_submodules:
+            raise errors.UsageError(
+                "--install-hook looks through nothing, and its hook through what is staged",
+                hint="leave PATH and --no-submodules out",
+            )
         _install(settings)
         return 0
     if found is not None:
