@@ -6,7 +6,6 @@ import json
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError
 
@@ -55,6 +54,8 @@ def environment(line_end: Literal["\n", "\r\n"] = "\n") -> ImmutableSandboxedEnv
         autoescape=False,  # configuration files are not HTML
         finalize=_written,
     )
+    from urllib.parse import quote  # jinja2 has it loaded
+
     pairs = jinja.filters["urlencode"]
     jinja.filters["urlencode"] = lambda value: (
         quote(str(value), safe="") if isinstance(value, str | int | float) else pairs(value)

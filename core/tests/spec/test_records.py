@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from strongroom import SecretProviderRegistry
 from strongroom._frozen import frozen, member
 from strongroom.errors import ConfigurationError, SpecError, UntrustedSpecError
 from strongroom.plugins import finder
+from strongroom.plugins.factories import load_factory, takes_text_paths
 from strongroom.plugins.installed import installed
 from strongroom.spec import records
 from strongroom.spec.found import FoundSpec
@@ -67,6 +69,17 @@ def recalled_plan(spec, *, profile=None, look_up=True, only=None):
     return None if found is None else plan_of(found, whole, look_up=look_up, only=only)
 
 
+def paths_as_text(factory, options):
+    """Return options as they are where the factory takes paths as text, and is given text or paths."""
+    if not takes_text_paths(factory):
+        return options
+    as_text = lambda value: str(value) if isinstance(value, Path) else value  # noqa: E731  # it is used twice
+    return {
+        name: list(map(as_text, value)) if type(value) is list else as_text(value)
+        for name, value in options.items()
+    }
+
+
 def shown(value):  # noqa: PLR0911  # a table of cases
     """Return what can be compared of a plan: options in place of the functions that make them."""
     if isinstance(value, ComponentPlan):
@@ -75,7 +88,7 @@ def shown(value):  # noqa: PLR0911  # a table of cases
         prepare = members.pop("prepare")
         read = lambda reference: f"/of/{reference.name}/"  # noqa: E731  # it is handed over
         try:
-            members["options"] = shown(prepare(read))
+            members["options"] = shown(paths_as_text(members["factory"], prepare(read)))
         except SpecError as error:
             members["options"] = str(error)
         return members
@@ -482,7 +495,20 @@ def test_a_spec_in_a_folder_that_moved_is_another_one(folder):
     os.chdir(moved)
     assert records.recall(spec, None) is None
     load_plan(spec)
-    assert recalled_plan(spec).pipelines["a"].provider.prepare(None)["file_path"] == moved / "s.enc"
+    assert recalled_plan(spec).pipelines["a"].provider.prepare(None)["file_path"] == str(moved / "s.enc")
+
+
+def test_what_is_made_of_a_factory_that_takes_text_gets_paths_where_it_does_not_say_so_too():
+    name = "strongroom_file.provider:FileSecretProvider"
+    assert takes_text_paths(name)
+    assert takes_text_paths("strongroom.audit.hook:AuditLoggingHook")
+    sys.modules["of_a_stranger"] = module = types.ModuleType("of_a_stranger")
+    try:
+        module.Own = type("Own", (load_factory(name, "file"),), {})
+        assert not takes_text_paths("of_a_stranger:Own")
+        assert not takes_text_paths("of_a_stranger:Absent")
+    finally:
+        del sys.modules["of_a_stranger"]
 
 
 def test_a_home_that_is_not_there_is_not_made(folder, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from strongroom._logs import logger
 from strongroom._pickling import ProcessBound
@@ -60,6 +60,9 @@ class AuditLoggingHook(ProcessBound, BatchHook):
     Raises:
         ConfigurationError: The key is not a key, or no path is given in a list of them.
     """
+
+    takes_text_paths: ClassVar[bool] = True
+    """As in `strongroom.plugins.factories`."""
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from strongroom.encryption.keyfiles import MAX_BYTES, place, read_bytes
 from strongroom.encryption.keys import KEY_PREFIX, MIN_PASSPHRASE, HoldsKey, generate_key, read_key
@@ -148,6 +147,8 @@ def _as_text(data: bytes) -> str | bytes:
 
 
 def _make(path: str) -> bytes:
+    from pathlib import Path  # not for who has a key
+
     key = generate_key()
     try:
         place(Path(path), f"{key}\n".encode())  # of two processes one makes it

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from strongroom._frozen import NamedTuple
 from strongroom.errors import StrongroomError
-from strongroom.paths.user_home import expanded
+from strongroom.paths.user_home import expanded_text
 from strongroom.providers import LeaseProvider
 from strongroom.spec.plan import Part
 
@@ -323,7 +323,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Part):
         return component_address("encryption", value.type, value.options, value.public, decides=value.decides)
     if isinstance(value, os.PathLike):
-        return os.path.abspath(expanded(value))  # noqa: PTH100  # `resolve` asks the disk
+        return os.path.abspath(expanded_text(value))  # noqa: PTH100  # `resolve` asks the disk
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -121,7 +121,7 @@ def recall(settings: GlobalOptions) -> CachedSpec | None:
     try:
         component = pipeline["provider"]
         factory = _factory(component["factory"])
-        options = Options(recalled, _not_here, text_paths=getattr(factory, "takes_text_paths", False))
+        options = Options(recalled, _not_here)
         options.look_all_up(recalled.data, None if settings.pipeline is None else {settings.pipeline})
         made = factory(**options.prepare(component, _not_here)) if factory is not None else None
     except _NOT_SO:

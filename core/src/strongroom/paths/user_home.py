@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.errors import ConfigurationError
 
-__all__ = ["expanded"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["expanded", "expanded_text"]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -17,6 +20,8 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         ConfigurationError: Nothing says which folder that is: HOME is unset or empty, and the user
             id is in no list of users.
     """
+    from pathlib import Path  # it takes long to import
+
     text = os.fspath(path)
     if not text.startswith("~"):
         return Path(path)
@@ -30,3 +35,13 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     who = "this user" if ours else f"the user of {text.partition('/')[0]}"
     message = f"{text}: {who} has no home folder"
     raise ConfigurationError(message, hint="set HOME, or write the whole path")
+
+
+def expanded_text(path: str | os.PathLike[str]) -> str:
+    """Return `expanded` as text; only what begins with `~` needs `pathlib`.
+
+    Raises:
+        ConfigurationError: As above.
+    """
+    text = os.fspath(path)
+    return str(expanded(text)) if text.startswith("~") else text

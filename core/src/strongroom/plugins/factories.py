@@ -8,7 +8,7 @@ from typing import Any
 
 from strongroom.errors import PluginError
 
-__all__ = ["describe_error", "load_factory"]
+__all__ = ["describe_error", "load_factory", "takes_text_paths"]
 
 
 def load_factory(path: str, type_name: str) -> Callable[..., Any]:
@@ -24,6 +24,15 @@ def load_factory(path: str, type_name: str) -> Callable[..., Any]:
             hint="install what the plugin needs, or its newer version",
         ) from error
     return factory  # type: ignore[no-any-return]  # whatever the plugin exports; assembly calls it
+
+
+def takes_text_paths(path: str) -> bool:
+    """Tell whether the factory `"module:name"` takes paths as text; a class that inherits from it may not."""
+    try:
+        factory = load_factory(path, "")
+    except PluginError:  # told by whoever makes the component
+        return False
+    return bool(getattr(factory, "__dict__", {}).get("takes_text_paths", False))
 
 
 def describe_error(error: BaseException) -> str:

@@ -225,7 +225,12 @@ CAPABILITIES: Mapping[type, tuple[str, ...]] = {
 
 def capabilities(provider: object) -> frozenset[type]:
     """Return the capability protocols that `provider` has."""
-    return frozenset(protocol for protocol in CAPABILITIES if isinstance(provider, protocol))
+    # As `isinstance` does it, which looks again each time for what belongs to a protocol: as long as a read.
+    return frozenset(
+        protocol
+        for protocol, methods in CAPABILITIES.items()
+        if all(getattr(provider, name, None) is not None for name in methods)
+    )
 
 
 def capability_methods(provider: object) -> frozenset[str]:

@@ -123,7 +123,7 @@ class ComponentLoader:
             reads=tuple(dict.fromkeys(one.pipeline for one in references if one.kind == "secret")),
             environment=tuple(dict.fromkeys(one.name for one in references if one.kind == "env")),
             key_files=tuple(
-                self._source.folder / expanded(reference.name)
+                str(self._source.folder / expanded(reference.name))
                 for where, scalar in node.scalars()
                 if KEY_OPTIONS & set(where)
                 for reference in references_in(scalar.value)

@@ -180,7 +180,7 @@ class _Loader(Problems):
         secrets = load_secrets(self, root, model)
         plan = Plan(
             source=self.source.name,
-            folder=self.source.folder,
+            base=str(self.source.folder),
             profile=self.profile,
             pipelines=pipelines,
             default=default,

@@ -123,5 +123,5 @@ def embedded_plan(profile: str | None = None, pipeline: str | None = None) -> Pl
     )
     pipelines = {OWN_PIPELINE: PipelinePlan(OWN_PIPELINE, position, provider, None)}
     return Plan(
-        source="your own store", folder=Path.cwd(), pipelines=pipelines, default=OWN_PIPELINE, origin="own"
+        source="your own store", base=str(Path.cwd()), pipelines=pipelines, default=OWN_PIPELINE, origin="own"
     )

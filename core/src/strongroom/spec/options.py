@@ -139,7 +139,7 @@ def _wanted_as_numbers(node: Node, errors: ModelErrors) -> frozenset[NodePath]:
     return frozenset(wanted)
 
 
-def _members_of(model: BaseModel, plugin: Plugin, folder: Path) -> dict[str, Any]:
+def _members_of(model: BaseModel, plugin: Plugin, folder: str | os.PathLike[str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for field, info in plugin.config.model_fields.items():
         name = info.alias or field
@@ -265,10 +265,10 @@ def _as_scalar(text: object) -> object:
     return plain_scalar(text) if isinstance(text, str) and text else text
 
 
-def _placed(value: Any, folder: Path) -> Any:
+def _placed(value: Any, folder: str | os.PathLike[str]) -> Any:
     """Make a path relative to the spec's folder whole."""
     if isinstance(value, Path):
-        return Path(os.path.normpath(folder / expanded(value)))
+        return Path(os.path.normpath(Path(folder, expanded(value))))
     if isinstance(value, list | tuple):
         return type(value)(_placed(item, folder) for item in value)
     if isinstance(value, BaseModel):

@@ -49,7 +49,7 @@ class ComponentPlan:
     """The pipelines that its `${secret:…}` references read."""
     environment: tuple[str, ...] = ()
     """The environment variables that its `${env:…}` references read."""
-    key_files: tuple[Path, ...] = ()
+    key_files: tuple[str, ...] = ()
     """The files that `${file:}` references of its options for keys read."""
     public: frozenset[str] = frozenset()
     """The names of options that are not secrets."""
@@ -142,7 +142,8 @@ class Plan:
     """A whole spec under one profile."""
 
     source: str
-    folder: Path
+    base: str
+    """What paths in the spec are relative to, as text."""
     profile: str | None = None
     pipelines: Mapping[str, PipelinePlan] = member(default_factory=dict)
     default: str | None = None
@@ -159,6 +160,13 @@ class Plan:
     """Whether it is of a spec that was found, and is used because it is closed."""
     digest: str = ""
     """The SHA-256 of the bytes that it was made of; empty where there was no file."""
+
+    @property
+    def folder(self) -> Path:
+        """What paths in the spec are relative to."""
+        from pathlib import Path  # not for who only reads
+
+        return Path(self.base)
 
     def again(self) -> str | FoundSpec:
         """Return what reads the spec again, under the same conditions."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths import plain_path
+from strongroom.plugins.factories import takes_text_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     ReadSecret = Callable[[Reference], str]
 
-__all__ = ["Members", "Options", "components", "environment", "folder_of", "plan_of", "recalled_secrets"]
+__all__ = ["Members", "Options", "components", "environment", "plan_of", "recalled_secrets"]
 
 
 def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only: str | None) -> Plan | None:
@@ -41,7 +42,7 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
         closed = recalled.closed()
         plan = Plan(
             source=source,
-            folder=options.folder,
+            base=options.folder,
             profile=recalled.profile,
             pipelines={one["name"]: _pipeline(one, source, options) for one in data["pipelines"]},
             default=data["default"],
@@ -64,15 +65,6 @@ def plan_of(recalled: Recalled, load: Callable[[], Plan], *, look_up: bool, only
     except (StrongroomError, ValueError, LookupError, TypeError, AttributeError, OSError):
         return None
     return plan
-
-
-def folder_of(path: str) -> Path:
-    """Return what paths in the spec at `path` are relative to."""
-    # As `strongroom.spec.source` has it, whose module brings YAML.
-    from pathlib import Path
-
-    where = Path(path)
-    return where.resolve().parent if where.is_symlink() else where.absolute().parent
 
 
 def recalled_secrets(recalled: Recalled) -> dict[str, SecretPlan]:
@@ -160,29 +152,32 @@ class Options:
     Args:
         recalled: The record.
         load: Loads the plan on the whole way: there is said what does not fit.
-        text_paths: Give the paths of options as text, to a factory that takes them so: `pathlib` takes long.
     """
 
-    def __init__(self, recalled: Recalled, load: Callable[[], Plan], *, text_paths: bool = False) -> None:
+    def __init__(self, recalled: Recalled, load: Callable[[], Plan]) -> None:
         self._recalled = recalled
         self._load = load
-        self._text_paths = text_paths
 
     @cached_property
-    def folder(self) -> Path:
+    def folder(self) -> str:
         """What paths in the spec are relative to."""
-        return folder_of(self._recalled.spec.path)
+        # As `strongroom.spec.source` has it, whose module brings YAML.
+        spec = self._recalled.spec
+        is_link = os.path.islink(spec.path)
+        return os.path.dirname(os.path.realpath(spec.path)) if is_link else plain_path(spec.folder)
 
-    def placed(self, name: str | os.PathLike[str]) -> Path:
+    def placed(self, name: str) -> str:
         """Return the path that `name` in the spec is, with the user's folder in place of `~`."""
-        from strongroom.paths.user_home import expanded
+        from strongroom.paths.user_home import expanded_text
 
-        return self.folder / expanded(name)
+        return plain_path(os.path.join(self.folder, expanded_text(name)))
 
     def prepare(self, record: dict[str, Any], read_secret: ReadSecret) -> Mapping[str, Any]:
         """Return the arguments of a component's factory."""
+        # `pathlib` takes long, and not every factory needs it.
+        as_path = str if takes_text_paths(record["factory"]) else _as_path
         try:
-            return self.filled(record, read_secret)
+            return self.filled(record, read_secret, as_path)
         except _unfit():
             pass  # reported below
         for component in _all_components(self._load()):
@@ -190,8 +185,15 @@ class Options:
                 return component.prepare(read_secret)
         raise AssertionError(record["path"])  # the plan of the same bytes has the same components
 
-    def filled(self, record: dict[str, Any], read_secret: ReadSecret) -> dict[str, Any]:
+    def filled(
+        self, record: dict[str, Any], read_secret: ReadSecret, as_path: Callable[[str], Any] | None = None
+    ) -> dict[str, Any]:
         """Return the arguments.
+
+        Args:
+            record: The component.
+            read_secret: Reads a `${secret:}` reference.
+            as_path: Makes a path of its text: a `Path` where nothing else is said.
 
         Raises:
             UnfitError: What a reference brings in is, or may be, none of what the option takes.
@@ -199,7 +201,8 @@ class Options:
         """
         if record["options"] is None:
             raise _unfit()[0]
-        return {name: self._value(one, read_secret) for name, one in record["options"].items()}
+        fill = partial(self._value, read_secret, as_path or _as_path)
+        return {name: fill(one) for name, one in record["options"].items()}
 
     def look_all_up(self, data: Mapping[str, Any], used: Collection[str] | None) -> None:
         """Fill in every reference once that is not read from a pipeline, and raise where that fails.
@@ -212,35 +215,31 @@ class Options:
             if not one["reads"] and (one["options"] is None or has_references(one)):
                 from strongroom.spec.references import no_secret
 
-                self.filled(one, no_secret)
+                self.filled(one, no_secret, str)
 
-    def _value(self, written: list[Any], read_secret: ReadSecret) -> Any:  # noqa: PLR0911  # a table of cases
+    def _value(  # noqa: PLR0911  # a table of cases
+        self, read_secret: ReadSecret, as_path: Callable[[str], Any], written: list[Any]
+    ) -> Any:
+        fill = partial(self._value, read_secret, as_path)
         kind, value, *more = written
         if kind == "constant":
             return value
         if kind == "text":
             return self._recalled.slice(value)
         if kind == "path":
-            return value if self._text_paths else _as_path(value)
+            return as_path(value)
         if kind == "list":
-            return [self._value(one, read_secret) for one in value]
+            return [fill(one) for one in value]
         if kind == "tuple":
-            return tuple([self._value(one, read_secret) for one in value])
+            return tuple([fill(one) for one in value])
         if kind == "mapping":
-            return {name: self._value(one, read_secret) for name, one in value.items()}
+            return {name: fill(one) for name, one in value.items()}
         if kind == "members":
             # Those of a model do not know what brought them in, here as on the whole way.
-            found = {name: self._value(one, read_secret) for name, one in value.items()}
+            found = {name: fill(one) for name, one in value.items()}
             return Members({name: str(one) if isinstance(one, str) else one for name, one in found.items()})
         if kind == "reference":
-            from strongroom.spec import references
-            from strongroom.spec.rules import fitted
-
-            sources = references.ReferenceSources(os.environ, self.folder, read_secret)
-            written_text = self._recalled.slice(value)
-            found = self._placed(fitted(references.resolve(written_text, sources), *more))
-            is_text = isinstance(found, str)
-            return references.with_reference(found, written_text, sources) if is_text else found
+            return self._brought_in(read_secret, as_path, value, *more)
         if kind == "part":
             from strongroom.spec.plan import Part
 
@@ -248,14 +247,26 @@ class Options:
             return Part(value["type"], value["factory"], inner, frozenset(value["public"]), _decides(value))
         raise _unfit()[0]
 
-    def _placed(self, value: Any) -> Any:
-        if isinstance(value, os.PathLike):
-            try:
-                return _as_path(os.path.normpath(self.placed(value)))
-            except ConfigurationError:  # a `~` of a user without a home
-                pass
-            raise _unfit()[0]
-        return value
+    def _brought_in(
+        self, read_secret: ReadSecret, as_path: Callable[[str], Any], pieces: list[Any], *rule: Any
+    ) -> Any:
+        """Return what an option comes to in which references stand."""
+        from strongroom.spec import references
+        from strongroom.spec.rules import PathText, fitted
+
+        sources = references.ReferenceSources(os.environ, self.folder, read_secret)
+        written = self._recalled.slice(pieces)
+        found = fitted(references.resolve(written, sources), *rule)
+        if isinstance(found, PathText):
+            return as_path(self._whole(found))
+        return references.with_reference(found, written, sources) if isinstance(found, str) else found
+
+    def _whole(self, text: str) -> str:
+        try:
+            return os.path.normpath(self.placed(text))
+        except ConfigurationError:  # a `~` of a user without a home
+            pass
+        raise _unfit()[0]
 
 
 def _as_path(text: str) -> Path:

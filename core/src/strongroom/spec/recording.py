@@ -56,7 +56,7 @@ _NAMES: Final = frozenset({"name", "key", "type", "field"})
 """Members of a declaration that hold no value in whatever way."""
 _MISSING: Final = object()
 _KNOWN: Final = frozenset(
-    {"source", "folder", "profile", "pipelines", "default", "hooks", "routes", "secrets", "rotation_lock",
+    {"source", "base", "profile", "pipelines", "default", "hooks", "routes", "secrets", "rotation_lock",
      "rotators", "serve", "origin", "closed", "digest"}
 )  # fmt: skip
 """Members of a plan that a record holds; a plan where another one is set is not written down."""
@@ -128,10 +128,10 @@ class _Writer:
 
     def body(self, root: Node) -> bytes:
         """Return what is written down."""
-        bare = Plan(self.plan.source, self.plan.folder)
+        bare = Plan(self.plan.source, self.plan.base)
         if any(getattr(self.plan, name) != getattr(bare, name) for name in {*Plan.__match_args__} - _KNOWN):
             raise UnwritableError
-        plan, folder = self.plan, str(self.plan.folder)
+        plan, folder = self.plan, self.plan.base
         data: dict[str, Any] = {
             "open": any(True for _ in openings(root, Path(plan.source).name, folder)),
             "inside": sorted(inside_of(root, folder)),
@@ -224,7 +224,7 @@ class _Writer:
             "at": [plan.position.line, plan.position.column],
             "reads": list(plan.reads),
             "environment": list(plan.environment),
-            "key_files": [str(path) for path in plan.key_files],
+            "key_files": list(plan.key_files),
             "parts": sorted(plan.parts),
         }
 

@@ -10,14 +10,17 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom._frozen import frozen
 from strongroom.credentials import ReferencedText
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.paths.ownership import distrust
-from strongroom.paths.user_home import expanded
+from strongroom.paths.user_home import expanded_text
 from strongroom.tenancy import TenantContext, current_tenant
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "BadReferenceError",
@@ -63,7 +66,7 @@ class ReferenceSources:
     """Where what references name is looked up."""
 
     environ: Mapping[str, str]
-    folder: Path
+    folder: str | os.PathLike[str]
     """The spec's folder, to which the paths of files are relative."""
     read_secret: Callable[[Reference], str]
 
@@ -222,15 +225,15 @@ def instead(files: Mapping[Path, str]) -> Iterator[None]:
         _instead.reset(token)
 
 
-def _expanded(name: str) -> Path:
+def _expanded(name: str) -> str:
     try:
-        return expanded(name)
+        return expanded_text(name)
     except ConfigurationError as error:
         raise UnresolvedError(f"the file {error}") from None
 
 
-def _file(reference: Reference, folder: Path) -> str:
-    path = folder / _expanded(reference.name)
+def _file(reference: Reference, folder: str | os.PathLike[str]) -> str:
+    path = os.path.join(folder, _expanded(reference.name))
     other = _instead.get()
     if other is not None and (text := other.get(os.path.realpath(path))) is not None:
         return text

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import operator
 import re
-from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["UnfitError", "fitted"]
+__all__ = ["PathText", "UnfitError", "fitted"]
 
 # Compiled at their first use: few specs have a number that a variable holds.
 _INTEGER: Final = r"-?(?:0|[1-9][0-9]{0,14})"
 _DECIMAL: Final = r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?"
 _TEXT: Final = frozenset({"text", "any"})
+
+
+class PathText(str):
+    """The text of a path, as an option of that type takes it."""
+
+    __slots__ = ()
 
 
 class UnfitError(ValueError):
@@ -40,7 +45,7 @@ def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it stands in 
     if kinds & _TEXT:
         return _text(text, rule)
     if "path" in kinds:
-        return Path(text)
+        return PathText(text)
     if lone and "boolean" in kinds and text in {"true", "false"} and len(kinds - {"none"}) == 1:
         return text == "true"
     if lone and kinds - {"none"} == {"integer"} and re.fullmatch(_INTEGER, text) and text != "-0":

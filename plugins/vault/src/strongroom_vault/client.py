@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from strongroom.deadlines import check_limits
@@ -41,6 +41,9 @@ from strongroom_vault.payload import as_json, parsed, texts_in
 from strongroom_vault.refusals import refusal
 from strongroom_vault.transport import BadAddressError, RedirectedError, Transport
 from strongroom_vault.wire import Call, LostError, Reply
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PAUSE_SECONDS = 0.05
 _NO_CONTENT, _NO_SUCCESS, _IS_BEHIND = 204, 300, 412
@@ -90,7 +93,7 @@ def client_of(
     options = {
         "namespace": namespace,
         "verify": verify if isinstance(verify, bool) else str(verify),
-        "cert": str(cert) if isinstance(cert, Path) else cert,
+        "cert": str(cert) if isinstance(cert, os.PathLike) else cert,
         "connections": max_connections,
         "proxies": proxies,
     }

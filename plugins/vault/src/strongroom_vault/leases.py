@@ -6,8 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from strongroom.deadlines import check_limits
@@ -30,6 +29,9 @@ from strongroom_vault.client import client_of
 from strongroom_vault.errors import part, said_by
 from strongroom_vault.login import Login
 from strongroom_vault.names import url_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["VaultLeaseProvider"]
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -266,7 +265,8 @@ def _says_no_more(error: StrongroomError) -> bool:
 
 def _read(path: Any) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib takes long to import
+            return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"vault: cannot read {path}: {type(error).__name__}", provider="vault"

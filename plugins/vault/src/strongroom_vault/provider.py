@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from strongroom.deadlines import check_limits
 from strongroom.errors import (
@@ -29,6 +28,9 @@ from strongroom_vault.mounts import Mount
 from strongroom_vault.names import key_of, path_of, url_path
 from strongroom_vault.payload import fields_for, text_of
 from strongroom_vault.versions import server_time, state_of, time_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 R = TypeVar("R")

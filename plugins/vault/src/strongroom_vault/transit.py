@@ -7,8 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from strongroom.encryption import encoded
 from strongroom.encryption.keys import HoldsKey
@@ -19,6 +18,9 @@ from strongroom.tenancy import current_tenant
 from strongroom_vault.client import client_of
 from strongroom_vault.errors import no_server, part, said_by
 from strongroom_vault.login import Login
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TOKEN: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):[A-Za-z0-9+/]+={0,2}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")

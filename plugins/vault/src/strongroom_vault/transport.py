@@ -9,7 +9,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -340,7 +339,7 @@ def _context(verify: bool | str, cert: str | tuple[str, str] | None) -> Any:
         context.verify_mode = ssl.CERT_NONE
     elif verify is True:
         _trust_the_system(context)
-    elif Path(verify).is_dir():
+    elif os.path.isdir(verify):  # noqa: PTH112  # pathlib takes long to import
         context.load_verify_locations(capath=verify)
     else:
         context.load_verify_locations(cafile=verify)
@@ -356,8 +355,8 @@ def _trust_the_system(context: Any) -> None:
     import ssl
 
     known = ssl.get_default_verify_paths()
-    file = known.openssl_cafile if Path(known.openssl_cafile).is_file() else None
-    folder = known.openssl_capath if Path(known.openssl_capath).is_dir() else None
+    file = known.openssl_cafile if os.path.isfile(known.openssl_cafile) else None  # noqa: PTH113  # no pathlib, as above
+    folder = known.openssl_capath if os.path.isdir(known.openssl_capath) else None  # noqa: PTH112  # as above
     if file or folder:
         context.load_verify_locations(file, folder)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from strongroom.cli.errors import UsageError
 
@@ -16,6 +17,7 @@ __all__ = ["refuse_start", "replace_by", "start"]
 
 CANNOT_EXECUTE, NO_SUCH_COMMAND = 126, 127
 _SHELL = "/bin/sh"
+_STREAMS, _FIRST_FREE = ("stdin", "stdout", "stderr"), 3
 # Python ignores these for itself, and a program would inherit that.
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 
@@ -24,16 +26,18 @@ def start(
     command: Sequence[str],
     environment: Mapping[str, str],
     *,
-    streams: Mapping[str, Any],
+    streams: Mapping[str, int | None],
     group: int | None,
     prepare: Callable[[], object] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Start `command` and return its process.
+) -> int:
+    """Start `command` and return the number of its process, which the caller waits for.
+
+    `subprocess` could do it, and takes as long to import as half of a store takes to open.
 
     Args:
         command: The program, looked up in the `PATH` of `environment`, and its arguments.
         environment: Its variables.
-        streams: `stdin`, `stdout` and `stderr` as `Popen` takes them; what is left out is inherited.
+        streams: Descriptors for `stdin`, `stdout` and `stderr`; what is left out, or None, is inherited.
         group: 0 for a process group of its own, None for ours.
         prepare: Called in the new process just before the program.
 
@@ -41,23 +45,99 @@ def start(
         OSError: It cannot be started.
     """
 
-    def run(words: Sequence[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603  # running what the user names is the purpose
-            words,
-            env=environment,
-            close_fds=False,  # what was handed to us, such as a socket, is meant for the child
-            process_group=group,
-            preexec_fn=prepare,  # noqa: PLW1509  # only system calls
-            **streams,
-        )
+    def begin() -> None:
+        _take(streams)
+        if group is not None:
+            os.setpgid(0, group)
+        if prepare is not None:
+            prepare()
 
+    name = command[0]
+    folders = [""] if os.path.dirname(name) else os.get_exec_path(environment)  # noqa: PTH120  # no pathlib here
+    paths = [os.path.join(folder, name) for folder in folders]  # noqa: PTH118  # as above
     try:
-        return run(command)
+        return _fork(paths, command, environment, begin)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
     # A script without `#!` is one of the shell's, as every `execvp` has it.
-    return run([_SHELL, _found(command[0], environment), *command[1:]])
+    return _fork([_SHELL], [_SHELL, _found(name, environment), *command[1:]], environment, begin)
+
+
+def _fork(
+    paths: Sequence[str], words: Sequence[str], environment: Mapping[str, str], begin: Callable[[], object]
+) -> int:
+    """Start the first of the programs at `paths` that can be started, and return its process.
+
+    Raises:
+        OSError: None can.
+    """
+    reader, writer = os.pipe()  # a program that is started closes it
+    with open(reader, "rb") as told:  # noqa: PTH123  # a descriptor
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(paths, words, environment, begin, writer)
+        finally:
+            os.close(writer)
+        number = int(told.read() or 0)
+    if number:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        raise OSError(number, os.strerror(number))
+    return pid
+
+
+def _become(
+    paths: Sequence[str],
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    begin: Callable[[], object],
+    writer: int,
+) -> NoReturn:
+    """Become one of the programs in a new process, or write an error number to `writer` and end."""
+    number = errno.EINVAL
+    try:
+        writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+        _restore_signals()
+        begin()
+        number = _exec(paths, words, environment)
+    except OSError as error:
+        number = error.errno or number
+    finally:
+        # Nothing of what this process would do at its end is the copy's to do.
+        os.write(writer, b"%d" % number)
+        os._exit(CANNOT_EXECUTE)
+
+
+def _exec(paths: Sequence[str], words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Become the first of the programs that can be started; return the error's number where none can."""
+    found = 0
+    for path in paths:
+        try:
+            os.execve(path, list(words), dict(environment))  # noqa: S606  # running what the user names is the purpose
+        except OSError as error:
+            last = error.errno or errno.EINVAL
+            if not found and last not in {errno.ENOENT, errno.ENOTDIR}:
+                found = last
+    return found or errno.ENOENT
+
+
+def _take(streams: Mapping[str, int | None]) -> None:
+    """Make the descriptors the standard streams of this process."""
+    apart = {
+        number: fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)  # one may have the number of another
+        for number, name in enumerate(_STREAMS)
+        if (given := streams.get(name)) is not None
+    }
+    for number, descriptor in apart.items():
+        os.dup2(descriptor, number)
+
+
+def _restore_signals() -> None:
+    for name in _IGNORED_BY_PYTHON:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def replace_by(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
@@ -66,9 +146,7 @@ def replace_by(command: Sequence[str], environment: Mapping[str, str]) -> NoRetu
     Raises:
         OSError: It cannot be started.
     """
-    for name in _IGNORED_BY_PYTHON:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    _restore_signals()
     try:
         os.execvpe(command[0], list(command), dict(environment))  # noqa: S606  # as above
     except OSError as error:

@@ -140,9 +140,7 @@ class _LeaderProcess:
                 program.prepare()
 
         streams = program.streams
-        # Kept, for as it is collected it would take the status of a program that has ended by then.
-        self.process = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
-        self.pid = self.process.pid
+        self.pid = start(program.command, program.environment, streams=streams, group=0, prepare=begin)
         # The slave stays open: without it, our going away could be told before the child's end is.
         for stream in {streams["stdout"], streams["stderr"]} - {self.terminal.slave, None}:
             os.close(stream)

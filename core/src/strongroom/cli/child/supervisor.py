@@ -137,15 +137,14 @@ class Child:
             # Where both go to one place their order is worth keeping, so they share a pipe.
             shared = streams.get("stdout") if same_file(STDOUT, STDERR) else None
             streams["stderr"] = shared if shared is not None else self._pipe(self.job.masker, STDERR, ends)
-        process = start(
+        pid = start(
             self.job.command,
             self.job.environment,
             streams=streams,
             group=0 if self.own_group else None,
             prepare=self.prepare_all if self.prepare else None,
         )
-        process.returncode = 0  # reaped here, with everybody else's children
-        self._started(process.pid)
+        self._started(pid)
 
     def _pipe(self, masker: Callable[[], Masker], target: int, ends: list[int]) -> int:
         reader, writer = os.pipe()

@@ -241,13 +241,13 @@ def _key_files(plan: Plan) -> Iterator[Check]:
             if path is not None:
                 paths.add(str(path))
         for component in pipeline.components():
-            paths.update(str(path) for path in component.key_files)
+            paths.update(component.key_files)
         for path in sorted(paths):
             yield from _readable_key(f"key of {name}", Path(path))
     others = {"a hook": plan.hooks, "a rotator": tuple(plan.rotators.values())}
     others |= {"rotation_lock": tuple(filter(None, [plan.rotation_lock]))}
     for what, components in others.items():
-        for path in sorted({str(path) for component in components for path in component.key_files}):
+        for path in sorted({path for component in components for path in component.key_files}):
             yield from _readable_key(f"key of {what}", Path(path))
 
 
