@@ -687,3 +687,24 @@ def test_two_make_the_key_file_at_once(tmp_path, monkeypatch):
     with FileSecretProvider(tmp_path / "store", KEY) as provider:
         assert provider.get_secret("key") == "value"
     assert sorted(os.listdir(tmp_path)) == ["app.key", "store"]
+
+
+def test_a_first_read_of_another_key_takes_no_transaction(provider, store):
+    """What is known of the tree leads to the value; that nobody has written since is read with it."""
+    values = {f"k{number:04d}": f"of {number}" for number in range(600)}
+    provider.set_secrets(values)
+    provider.get_secret("k0000")
+    statements = []
+    provider._session._cursor.connection.set_trace_callback(statements.append)
+    assert {key: provider.get_secret(key) for key in values} == values
+    assert not [one for one in statements if one.startswith(("BEGIN", "PRAGMA"))]
+    assert len([one for one in statements if " FROM node" in one]) < len(values) / 5
+    with FileSecretProvider(store, KEY) as other:
+        other.get_secret("k0000")
+        provider.set_secret("k0300", "another")
+        provider.delete_secret("k0301")
+        assert (other.get_secret("k0300"), other.get_secret("k0302")) == ("another", "of 302")
+        with pytest.raises(SecretNotFoundError):
+            other.get_secret("k0301")
+        provider.set_secrets(dict.fromkeys(values, "all new"))
+        assert {other.get_secret(key) for key in values} == {"all new"}

@@ -465,3 +465,32 @@ def test_doctor_tells_what_was_changed(states, tmp_path):
     assert found.returncode == 7
     assert "'late'" in found.stdout
     assert "came late" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "DELETE FROM node",
+        "DELETE FROM value",
+        "UPDATE value SET body=zeroblob(60)",
+        "UPDATE value SET body=coalesce((SELECT body FROM value AS other WHERE other.id=value.id % 50 + 1), body)",
+        "UPDATE root SET body=zeroblob(60)",
+        "DELETE FROM root",
+    ],
+)
+def test_an_edit_under_an_open_store_is_seen_by_the_first_read_of_a_key(states, tmp_path, edit):
+    store = tmp_path / "store"
+    _, new, values = states
+    shutil.copy(new, store)
+    with FileSecretProvider(store, KEY) as provider:
+        provider.get_secret("late")
+        with closing(sqlite3.connect(store)) as connection:
+            connection.execute(edit)
+            connection.commit()
+        told = 0
+        for key in [one for one in values if one != "late"]:
+            try:
+                assert provider.get_secret(key) == values[key]
+            except TamperedError:
+                told += 1
+        assert told > COUNT / 2

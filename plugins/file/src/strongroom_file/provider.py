@@ -114,7 +114,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
     def get_secret(self, key: str) -> str:
         check_key(key)
         session = self._session
-        if session is not None and key in session.state.links:
+        if session is not None:
             with session.reading:
                 value = session.recall(key) if session is self._session else None
             if value is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from struct import unpack
+from typing import Any
 
-from strongroom_file.store.format import LINK, MAX_NODE_BYTES, Link, Node
+from strongroom_file.store.format import ENTRY, LINK, MAX_NODE_BYTES, Link, Node
 
-__all__ = ["Load", "TreeDraft", "find", "leaves"]
+__all__ = ["Load", "TreeDraft", "find", "find_known", "leaves"]
 
 Load = Callable[[int, bytes], Node]
 """Give the verified node of a link."""
@@ -30,6 +31,20 @@ def find(load: Load, root: Link, name: bytes) -> bytes | None:
     place = bisect_left(node.names, name)
     if place < len(node.names) and node.names[place] == name:
         return node.item(place)
+    return None
+
+
+def find_known(nodes: Mapping[bytes, Node], tag: bytes, name: bytes) -> tuple[Any, ...] | None:
+    """Return the fields of the entry of `name`, where every node on the way to it is known by its tag."""
+    node = nodes.get(tag)
+    while node is not None:
+        names = node.names
+        if node.leaf:
+            place = bisect_left(names, name)
+            known = place < len(names) and names[place] == name
+            return ENTRY.unpack_from(node.items, place * ENTRY.size) if known else None
+        _, tag = LINK.unpack_from(node.items, (bisect_right(names, name) - 1) * LINK.size)
+        node = nodes.get(tag)
     return None
 
 

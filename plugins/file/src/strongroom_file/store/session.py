@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from strongroom.errors import ReadOnlyError
+from strongroom.errors import ReadOnlyError, TamperedError
 from strongroom.parallel import SingleEntryLock, Take
 from strongroom.providers import may_defer_durability
 
@@ -19,7 +19,7 @@ from strongroom_file.errors import SQLITE_ERRORS, translate, translated
 from strongroom_file.integrity import TYPE_NAME, StaleSessionError, tampered, wrong_key
 from strongroom_file.key_source import KeySource
 from strongroom_file.store import database
-from strongroom_file.store.btree import find, leaves
+from strongroom_file.store.btree import find, find_known, leaves
 from strongroom_file.store.format import NODE, ROOT_KINDS, TABLES, VALUE, Entry, Link, Node
 from strongroom_file.store.root import Root
 from strongroom_file.store.row_cipher import Header, RowCipher, header_id, open_header
@@ -209,21 +209,23 @@ class Session:
         return header_id(self.header_body)
 
     def recall(self, key: str) -> str | None:
-        """Return the value of a key that was read before and has not changed; None says: look it up.
+        """Return the value of a key where that takes no transaction; None says: look it up.
 
-        The root is read together with the value: the same root means that there was no write at all.
+        The root is read together with the value: the same root means that there was no write at all, so that
+        the place of the value, which follows from that root, is the right one.
         """
-        state = self.state
-        link = state.links.get(key)
-        if (
-            link is None
-            or self.read_only
-            or self._copied is not None
-            or time.monotonic() - self._looked > _LOOK_SECONDS
-        ):
+        if self.read_only or self._copied is not None or time.monotonic() - self._looked > _LOOK_SECONDS:
             return None
-        found = self._cursor.execute(_RECALL, (link[0],)).fetchone()
-        if found is None or found[1] != state.body:
+        state = self.state
+        try:
+            link = state.links.get(key) or self._link(key)
+            found = self._cursor.execute(_RECALL, (link[0],)).fetchone() if link is not None else None
+        except (
+            TamperedError,
+            *SQLITE_ERRORS,
+        ):  # a node has gone with a write: look it up
+            return None
+        if link is None or found is None or found[1] != state.body:
             return None
         body: bytes = found[0]
         if type(body) is not bytes or body[-16:] != link[1]:
@@ -233,6 +235,25 @@ class Session:
             return data.decode() if data is not None else None
         except UnicodeDecodeError:
             return None  # the way that looks it up tells
+
+    def _link(self, key: str) -> tuple[int, bytes, bytes] | None:
+        """Return where the value of a key is by the root that is known: its row, its tag and its bounds."""
+        name, state = key.encode(), self.state
+        writes = state.root.recent.writes.get(name)
+        if writes:
+            row, tag = writes[-1].value, writes[-1].tag
+        else:
+            entry = find_known(state.nodes, state.root.tag, name)
+            if entry is None:
+                entry = Snapshot(self._cursor, self.sealer, state).entry(name)
+            if entry is None:
+                return None
+            _, row, tag, *_ = entry
+        if not row:
+            return None
+        link = row, tag, self.sealer.bound(VALUE, row, name)
+        state.remember(key, link)
+        return link
 
     _copied: tuple[float, list[tuple[int, ...]]] | None = None
     """When the files were copied into memory, for want of room to open them, and what they were then."""
