@@ -116,7 +116,7 @@ def _of_a_rich_spec(environment: dict[str, str], run: Callable[..., None]) -> li
                 f"{name} of a spec with hooks and rules / python -c pass",
                 each,
                 bare,
-                floor / bare + limits[name] if name in limits else 8,
+                round(floor / bare + limits[name], 1) if name in limits else 8,
             )
             for name, each in taken.items()
         ),

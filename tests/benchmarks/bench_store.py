@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import random
+import sqlite3
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -94,6 +97,11 @@ class Bench:
         key = name(self.size // 2)
         return turns(5000, lambda: ours.get_secret(key), lambda: theirs.get_secret(key))
 
+    def gets(self) -> list[float]:
+        """Return those of a different key each time, most of which were never read before."""
+        ours, theirs = self.stores
+        return turns(5000, lambda: ours.get_secret(self.known()), lambda: theirs.get_secret(self.known()))
+
     def gets_after_others(self) -> list[float]:
         others = FileSecretProvider(self.paths[0], KEY), SQLCipher(self.paths[1], "passphrase")
         key = name(self.size // 2)
@@ -143,8 +151,41 @@ def fernet_rewrite(size: int) -> float:
         return turns(3, rewrite)[0]
 
 
+def gets_among(size: int) -> list[float]:
+    """Return what gets of different keys take in stores of `size` secrets."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), size)
+        try:
+            return bench.gets()
+        finally:
+            bench.close()
+
+
+def set_at_once(size: int) -> list[float]:
+    """Return what a batch of new secrets takes, and one transaction of SQLite that waits for the disk as well."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(sqlite3.connect(f"{folder}/bare", isolation_level=None)) as bare,
+        FileSecretProvider(f"{folder}/ours", KEY) as ours,
+    ):
+        for step in "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL":
+            bare.execute(step).fetchone()
+        bare.execute("CREATE TABLE secret (key TEXT PRIMARY KEY, value TEXT)")
+        numbers = itertools.count()
+
+        def fresh() -> dict[str, str]:
+            return {name(next(numbers)): "v" * 32 for _ in range(size)}
+
+        def insert() -> None:
+            bare.execute("BEGIN")
+            bare.executemany("INSERT INTO secret VALUES (?, ?)", fresh().items())
+            bare.execute("COMMIT")
+
+        return turns(21, lambda: ours.set_secrets(fresh()), insert)
+
+
 def rows() -> list[dict[str, Any]]:
-    """Return the rows, with 100 and with 100,000 secrets."""
+    """Return the rows, with 100 and with 100,000 secrets, and those that differ with more."""
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         small, large = Bench(Path(folder), 100), Bench(Path(folder), 100_000)
@@ -157,10 +198,23 @@ def rows() -> list[dict[str, Any]]:
             row("store: mean of 64 sets / SQLCipher's", *large.sets_in_a_row(), 2, unit="µs"),
             row("store: set / rewriting one Fernet file, 100,000", many, fernet_rewrite(100_000), 0.01),
             row("store: warm get / SQLCipher's, 100,000 secrets", *large.warm_gets(), 2, unit="µs"),
+            row(
+                "store: get of a different key / SQLCipher's, 100,000 secrets", *large.gets(), 1.5, unit="µs"
+            ),
             row("store: get after others wrote / SQLCipher's", *large.gets_after_others(), 5, unit="µs"),
             row("store: open and get / SQLCipher's with a passphrase", *large.opens(), 0.1),
             row("store: list of 100,000 / one second", large.lists(), 1.0, 1.0),
         ]
         small.close()
         large.close()
+    found += [
+        row(
+            f"store: get of a different key / SQLCipher's, {size:,} secrets",
+            *gets_among(size),
+            1.5,
+            unit="µs",
+        )
+        for size in (20_000, 1_000_000)
+    ]
+    found.append(row("store: set_secrets of 1,000 / one transaction of SQLite", *set_at_once(1000), 3))
     return found
