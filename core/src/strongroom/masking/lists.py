@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import LONGER, RUN, Joined, Known, Moved, Twice, View, is_text, substituted
+from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, substituted
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["IS_LISTED", "lists"]
@@ -33,14 +33,10 @@ _MOST_GONE = 16
 """A list that begins so near to the data's beginning may have begun before; its next line is whole."""
 
 
-def lists(data: bytes, marked: bytes, known: Known) -> Iterator[View]:
+def lists(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[View]:
     """Yield what the lists of numbers in `data` stand for, which is `marked` by `IS_LISTED`."""
     at = marked.find(RUN)
     while at >= 0:
-        behind = known.end_of(at)
-        if behind > at and not marked.startswith(LONGER, behind):
-            at = marked.find(RUN, behind)
-            continue
         run = _LISTED.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of a list
         end = run.end()

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 __all__ = [
     "LEAST",
-    "LONGER",
     "NEVER_IN_TEXT",
     "NOTHING",
     "RUN",
@@ -27,8 +26,7 @@ LEAST = 22
 """Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
 RUN = b"\1" * LEAST
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
-LONGER = b"\1" * (_EDGE + 1)
-"""What stands behind a find, in a run of which more than its edge was not found."""
+_INSIDE = LEAST - _EDGE - 1  # so much of a find is left: with what is longer than an edge beside it, it is a run
 NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
@@ -112,18 +110,28 @@ class Known:
         self._starts: list[int] | None = None
         self._stops: list[int] = []
 
+    def crossed_out(self, data: bytes) -> bytes | bytearray:
+        """Return `data` with dots in place of what was found, so that no run goes on through it.
+
+        A run that begins before it, or goes on behind it, by more than an edge is left.
+        """
+        if not self._spans:
+            return data
+        copy = bytearray(data)
+        for start, stop in self._spans:
+            size = stop - start - 2 * _INSIDE
+            if size > 0:
+                copy[start + _INSIDE : stop - _INSIDE] = b"." * size
+        return copy
+
     def covers(self, start: int, stop: int) -> bool:
         """Tell whether nearly all of this was found."""
-        return self.end_of(start) >= stop - _EDGE
-
-    def end_of(self, start: int) -> int:
-        """Return where that ends which begins at `start`, or soon, and was found; -1 where nothing was."""
         if not self._spans:
-            return -1
+            return False
         if self._starts is None:
             self._starts = self._joined()
         which = bisect_right(self._starts, start + _EDGE) - 1
-        return -1 if which < 0 else self._stops[which]
+        return which >= 0 and self._stops[which] >= stop - _EDGE
 
     def _joined(self) -> list[int]:
         starts: list[int] = []

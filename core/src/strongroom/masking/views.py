@@ -20,7 +20,6 @@ from strongroom.masking.dumps import ADDRESS_END, characters
 from strongroom.masking.lists import IS_LISTED, lists
 from strongroom.masking.origins import (
     LEAST,
-    LONGER,
     NEVER_IN_TEXT,
     NOTHING,
     RUN,
@@ -88,8 +87,9 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
         hits: Tells where something stands that may belong to a value. With it, runs of base64 are decoded one
             by one only where that is worth it.
     """
-    marked = data.translate(_MARKS)
-    listed = data.translate(IS_LISTED)
+    unknown = known.crossed_out(data)
+    marked = unknown.translate(_MARKS)
+    listed = unknown.translate(IS_LISTED)
     if RUN in marked or RUN in listed:
         batch = _Batch()
         for view in (*_base64(data, marked, known, hits), *lists(data, listed, known)):
@@ -173,7 +173,7 @@ _ESCAPES_OF_BASE64 = compiled_later(
 # --- base64 ---
 
 
-def _base64(data: bytes, marked: bytes, known: Known, hits: Hits | None = None) -> Iterator[View]:
+def _base64(data: bytes, marked: bytes | bytearray, known: Known, hits: Hits | None = None) -> Iterator[View]:
     coded: dict[bytes, list[int]] = {}  # runs that may be encoded bytes, and where each begins
     escaped: set[bytes] = set()
     in_one_case: list[tuple[bytes, int]] = []
@@ -207,15 +207,10 @@ def _may_be_base32(text: bytes) -> bool:
     return _LEAST_BASE32 in text.translate(_OF_BASE32)
 
 
-def _runs(data: bytes, marked: bytes, known: Known) -> Iterator[tuple[bytes, int, bool]]:
+def _runs(data: bytes, marked: bytes | bytearray, known: Known) -> Iterator[tuple[bytes, int, bool]]:
     """Yield each run of base64, where it begins, and whether other signs than blanks break its lines."""
     at = marked.find(RUN)
     while at >= 0:
-        if known is not NOTHING:
-            behind = known.end_of(at)
-            if behind > at and not marked.startswith(LONGER, behind):
-                at = marked.find(RUN, behind)
-                continue
         # `_RUN` may begin behind the run's beginning where the run before was passed over.
         run = _BASE64.match(data, at)
         assert run is not None  # noqa: S101  # its first character is one of base64
@@ -224,7 +219,7 @@ def _runs(data: bytes, marked: bytes, known: Known) -> Iterator[tuple[bytes, int
             run = _BASE64_BROKEN.match(data, at)
             assert run is not None  # noqa: S101  # it takes what the other one took
             end = run.end()
-        if known is NOTHING or not known.covers(at, end):
+        if not known.covers(at, end):
             yield run[0], at, end > plain
         at = marked.find(RUN, end)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Relay", "leave_behind", "same_file", "write_all"]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _PIPE_BYTES = 1 << 20  # fewer, larger pieces
 _LARGEST = 1 << 24
 _TERMINAL_BYTES = 1 << 16
