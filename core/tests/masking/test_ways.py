@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 import logging
 import re
+from email.header import Header
 
 import pytest
 from strongroom.cli.scanning.matcher import find_matches
@@ -112,6 +114,33 @@ WAYS = {
     "words of eight bytes": (SIGNS, words(SIGNS, 8)),
     "signs, the middle changed": (SIGNS, SIGNS[:5] + "#" + SIGNS[5:]),
     "escapes undone": (PATH, "C:\new\tableA6end"),
+    "hexadecimal with dashes": (TOKEN, TOKEN.encode().hex("-")),
+    "hexadecimal, each byte in quotes": (TOKEN, str([hex(byte) for byte in TOKEN.encode()])),
+    "commas between": (TOKEN, apart(",")),
+    "characters in JSON": (TOKEN, json.dumps(list(TOKEN), separators=(",", ":"))),
+    "each by four digits, in JSON again": (TOKEN, "".join(f"\\\\u{ord(char):04x}" for char in TOKEN)),
+    "an encoded word": (UMLAUT, Header(UMLAUT, "utf-8").encode()),
+    "encoded words over lines": (3 * UMLAUT, Header(3 * UMLAUT, "utf-8", maxlinelen=40).encode()),
+    "an encoded word of signs": ("a=b_ c\u00fcd?e", "=?utf-8?q?a=3Db=5F_c=C3=BCd=3Fe?="),
+    "HTML that keeps blanks": ("Kq7W v9Zp\n4tRs8y", "Kq7W&nbsp;v9Zp<br/>\n4tRs8y"),
+    "in a comment": (TOKEN, f"{TOKEN[:9]}\n  # {TOKEN[9:]}"),
+    "in a comment of C": (TOKEN, f"{TOKEN[:9]}\n * {TOKEN[9:]}"),
+    "a repr of bytes over lines": (TOKEN, f"b'{TOKEN[:9]}'\n b'{TOKEN[9:]}'"),
+    "a line of signs in a box": ("--Kq7W v9--\n--Zp4tRs--", "  | --Kq7W v9--\n  | --Zp4tRs--"),
+    "JSON in the log of nginx": (PATH, PATH.replace("\\", "\\x5C\\x5C")),
+    "quotes of JSON in the log of nginx": ('Kq7W"v9Zp"4tRs', "Kq7W\\x5C\\x22v9Zp\\x5C\\x22" + "4tRs"),
+    "a repr in HTML": (PATH, PATH.replace("\\", "&#92;&#92;")),
+    "Latin-1 in octal": (UMLAUT, UMLAUT.replace("\u00fc", "\\374")),
+    "bytes as characters, some escaped": ("Kq7Wv9\u00dfZp4tRs8yUo2x", "Kq7Wv9\u00c3\\x9fZp4tRs8yUo2x"),
+    "colours in JSON": (
+        TOKEN,
+        "".join(f"\\u001b[3{at % 8}m{char}" for at, char in enumerate(TOKEN)) + "\\u001b[0m",
+    ),
+    "base64 in a box": (
+        3 * UMLAUT,
+        re.sub("(.{40})", "\\1 \u2502\n\u2502 ", base64.b64encode(3 * UMLAUT.encode()).decode()),
+    ),
+    "letters outside of ASCII, the first cut off": (RUSSIAN, RUSSIAN[1:]),
     "ten characters of a generated value": (TOKEN, f'"{TOKEN[:10]}"...'),
 }
 
@@ -137,6 +166,13 @@ def test_nothing_is_left_either_where_it_comes_in_pieces(name, size):
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     masked = b"".join(map(stream.feed, pieces)) + stream.finish()
     assert b"*****" in masked
+
+
+@pytest.mark.parametrize("around", ["p={}\nnext line\n", "Key/{}\n", "the last line\n{}\nNext\n", "a-{}\n"])
+@pytest.mark.parametrize("write", [str.upper, str.lower])
+def test_base32_is_masked_whatever_stands_beside_it(around, write):
+    shown = write(base64.b32encode(TOKEN.encode()).decode())
+    assert Masker([TOKEN]).mask(around.format(shown).encode()) == around.format("********").encode()
 
 
 @pytest.mark.parametrize("size", range(48, 62))

@@ -29,11 +29,13 @@ _KINDS = bytes(
     for char in map(chr, range(256))
 )
 NEITHER_LETTER_NOR_DIGIT = bytes(set(range(256)) - set(_ALNUM))
+# Each character of UTF-8 outside of ASCII begins with a byte from 0xC0 on.
+_NOT_COUNTED = bytes(set(range(0xC0)) - set(_ALNUM))
 
 
 def letters(data: bytes) -> int:
-    """Return how many letters and digits `data` has."""
-    return len(data.translate(None, NEITHER_LETTER_NOR_DIGIT))
+    """Return how many letters and digits `data` has; each character outside of ASCII counts as one."""
+    return len(data.translate(None, _NOT_COUNTED))
 
 
 def has_window(raw: bytes) -> bool:

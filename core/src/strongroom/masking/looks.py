@@ -29,9 +29,17 @@ class Look(NamedTuple):
 _NAMES = {"\n": b"n", "\r": b"r", "\t": b"t", "\x1b": b"[eE]", "\0": b"0", "\a": b"a", "\b": b"b"}
 _NAMES |= {"\v": b"v", "\f": b"f", " ": b"[s_]"}
 _ENTITIES = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos", "\n": b"NewLine", "\t": b"Tab"}
+_ENTITIES |= {" ": b"nbsp", "\u00a0": b"nbsp"}
 _ENTITIES |= {"ä": b"auml", "ö": b"ouml", "ü": b"uuml", "ß": b"szlig", "é": b"eacute", "è": b"egrave"}
 _TWICE = rb"%(?:25){0,3}"  # a percent sign, also encoded again
-_SLASHES = rb"(?:\\{1,16}|(?:" + _TWICE + rb"5[cC]){1,16})"
+_HEX_SLASH = rb"\\{1,16}(?:x|u00)5[cC]"  # an encoder's own backslash, written in hexadecimal by the next one
+_SLASHES = (
+    rb"(?:(?:"
+    + _HEX_SLASH
+    + rb"){1,16}|\\{1,16}|(?:"
+    + _TWICE
+    + rb"5[cC]){1,16}|(?:&#(?:92|[xX]5[cC]);){1,16})"
+)
 _AMPERSAND = rb"(?:&|" + _TWICE + rb"26|\\{1,16}(?:u00|x)26)"
 _SEMICOLON = rb"(?:;|" + _TWICE + rb"3[bB])"
 _HIGH = 0x80
@@ -50,8 +58,10 @@ def _itself(char: str) -> Iterator[bytes]:
     yield _SLASHES if char == "\\" else rb"\\{0,16}" + re.escape(_bytes_of(char))
     if char == "\n":
         yield rb"\r\n"
+        yield rb"(?i:<br ?/?>)\r?\n?"
     elif char == " ":
         yield rb"\t"
+        yield rb"\xc2\xa0"
         yield rb"['\"], ?['\"]"  # where the words are a list
     elif char == "/":
         yield b"-"  # in the names of systemd's units
@@ -73,9 +83,12 @@ def _percent(char: str) -> Iterator[bytes]:
 
 
 def _hexadecimal(char: str) -> Iterator[bytes]:
-    yield b"".join(_SLASHES + rb"(?:x?\[?(?i:%02x)\]?|%03o)" % (byte, byte) for byte in _bytes_of(char))
-    if ord(char) < 0x100:  # noqa: PLR2004
-        yield _SLASHES + rb"x(?i:%02x)" % ord(char)
+    before = rb"(?:" + _HEX_SLASH + rb"){0,16}"
+    yield before + b"".join(
+        _SLASHES + rb"(?:x?\[?(?i:%02x)\]?|%03o)" % (byte, byte) for byte in _bytes_of(char)
+    )
+    if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004
+        yield _SLASHES + rb"(?:x(?i:%02x)|%03o)" % (ord(char), ord(char))
 
 
 def _octal(char: str) -> Iterator[bytes]:
@@ -94,7 +107,6 @@ def _code_point(char: str) -> Iterator[bytes]:
     )
     yield rb"_x(?i:%04x)_" % point  # .NET's names and messages in XML
     if point >= _HIGH:  # its bytes, each taken for a character
-        yield b"".join(_SLASHES + rb"u00(?i:%02x)" % byte for byte in _bytes_of(char))
         yield b"".join(rb"&#(?:%d|[xX]0{0,4}(?i:%x));" % (byte, byte) for byte in _bytes_of(char))
     name = unicodedata.name(char, "")
     if point >= _HIGH and name:
@@ -137,7 +149,14 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
     if ord(char) < _HIGH:
         return
     data = _bytes_of(char)
-    yield re.escape(data.decode("latin-1").encode())  # taken for Latin-1, and encoded again
+    # Each byte taken for a character of Latin-1, and encoded again, or escaped as it cannot be shown.
+    yield b"".join(
+        rb"(?:%b|" % re.escape(bytes([byte]).decode("latin-1").encode())
+        + rb"%b|" % re.escape(bytes([byte]).decode("cp1252", errors="replace").encode())
+        + _SLASHES
+        + rb"(?:(?:x|u00)(?i:%02x)|%03o))" % (byte, byte)
+        for byte in data
+    )
     yield re.escape(data.decode("cp1252", errors="ignore").encode())
     for name in ("latin-1", "cp437", "koi8-r"):
         yield re.escape(char.encode(name, errors="ignore"))
@@ -161,9 +180,13 @@ LOOKS = (
 )
 """Every way to write a character that is looked for."""
 
-_COLOUR = rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]"
-_BORDER = rb"[ \t|'\"\\.+>~\xe2\x80-\xbf]"
-_WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}" % (_BORDER, _BORDER)
+_ESCAPE_SIGN = rb"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])|\^\[)"
+_COLOUR = _ESCAPE_SIGN + rb"\[[0-9;?]{0,24}[ -/]?[@-~]"
+_BORDER = rb"[ \t|'\"\\.+>~#*/;!\xe2\x80-\xbf-]"
+_WRAP = rb"(?:=?%b{0,80}(?:\r?\n){1,2}|(?<=\n))(?:[0-9a-f]{4,8}:? )?%b{0,80}(?:[bBrRuU](?=['\"])['\"])?" % (
+    _BORDER,
+    _BORDER,
+)
 _BETWEEN = rb"(?:%b){0,4}(?:%b)?(?:%b){0,4}\\{0,16}[\\'\"$%%`^\x08\r]{0,6}" % (_COLOUR, _WRAP, _COLOUR)
 _ESCAPED_BETWEEN = (
     rb"(?:\\{1,16}(?:r\\{1,16})?n|(?:%b0[dD])?%b0[aA]|&#(?:0{0,4}1[03]|[xX]0{0,4}[aAdD]);){1,2}%b{0,80}"
@@ -205,7 +228,10 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     if data[at] in _LETTERS_AND_DIGITS and value[place] < _HIGH and value[place] not in _BLANK:
         return None  # no way to write it begins so
     end = max(at, _end_of_between(data, at))
-    if value[place] in _BLANK and b"\n" in data[at:end]:
+    is_line_end = value[place] in _BLANK and b"\n" in data[at:end]
+    behind = place + is_line_end
+    end = at + _without_end(data[at:end], value[behind : behind + _LONGEST_ESCAPE])
+    if is_line_end:
         return end, place + 1
     step = _shown_right(data, at, end, value, place)
     if step is None and data[at] in _BEGIN_ESCAPED:
@@ -290,7 +316,10 @@ def _step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     low = max(0, at - reach)
     between = _BEFORE.search(data, low, at)
     begin = between.start() if between is not None else at
-    if last in _BLANK and b"\n" in data[begin:at]:
+    is_line_end = last in _BLANK and b"\n" in data[begin:at]
+    before = value[max(0, place - _LONGEST_ESCAPE) : place - is_line_end]
+    begin = at - _without_end(data[begin:at][::-1], before[::-1])
+    if is_line_end:
         return begin, place - 1
     if last in _LETTERS_AND_DIGITS:
         return (begin, place) if 0 < begin < at and data[begin - 1] == last else None
@@ -318,6 +347,12 @@ def _shown_left(data: bytes, begin: int, at: int, value: bytes, place: int) -> S
         if shown is not None and low + shown.start() < broken.start():
             return low + shown.start(), place - size
     return None
+
+
+def _without_end(between: bytes, value: bytes) -> int:
+    """Return how long `between` is without what `value` begins with: its signs may be a border's, too."""
+    own = next((size for size in range(len(value), 0, -1) if between.endswith(value[:size])), 0)
+    return len(between) - own
 
 
 def _end_of_between(data: bytes, at: int) -> int:

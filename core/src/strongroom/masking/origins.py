@@ -26,7 +26,8 @@ LEAST = 22
 """Characters that base64 or a list has at least before it is decoded; shorter ones are looked for as such."""
 RUN = b"\1" * LEAST
 _EDGE = 16  # the least that a form of 4 characters could hide in is longer with its surroundings
-_INSIDE = LEAST - _EDGE - 1  # so much of a find is left: with what is longer than an edge beside it, it is a run
+# So much of a find is left at each end: with what is longer than an edge beside it, it is a run.
+_INSIDE = LEAST - _EDGE - 1
 NEVER_IN_TEXT = bytes((*range(7), *range(14, 27), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
 
 

@@ -54,6 +54,7 @@ _LEAST_LISTED = 10
 _LEAST_BASE64 = 12  # what a stream keeps of what it gave out is as long
 # Both are matched from the end on, in one way alone: else what does not match takes time without bounds.
 _APART = (
+    compiled_later(rb"[^\s,]{0,4}(?:,[^\s,]{1,4}){4,}"),
     compiled_later(
         rb"[, \r\\]{0,2}[^\s]{0,4}(?:(?:\n\r?| {1,3})(?:[^\s,\\][^\s]{0,3}|[,\\][^\s]{0,4})){3,}",
     ),
@@ -62,7 +63,8 @@ _APART = (
     ),
 )
 # Not what colours text, as prompts do.
-_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&#|=[0-9A-F]{2}")
+_ESCAPED = compiled_later(rb"\\|%[0-9A-Fa-f]|&#|=[0-9A-F]{2}|=\?|M-\^?.M-")
+_COLOUR = compiled_later(rb"\x1b\[[0-9;?]{0,24}[ -/]?[@-~]")
 _STRUCK_OUT = (b"\x08", b"\x1b[31m", b"{+", b"\\x00")
 
 
@@ -217,9 +219,18 @@ def maybe_encoded_at_end(data: bytes, most: int) -> int:
         if apart is not None:
             size = max(size, apart.end())
     line = len(tail) - tail.rfind(b"\n") - 1
-    if any(sign in tail[-line:] for sign in _STRUCK_OUT):
+    if any(sign in tail[-line:] for sign in _STRUCK_OUT) or _is_coloured_base64(tail[-line:]):
         size = max(size, line)
     unended = data[data.rfind(b"\n", max(0, len(data) - most)) + 1 :][-most:]
     if _ESCAPED.search(unended) is not None:
         size = max(size, len(unended))
     return max(size, dumped_at_end(data, most))
+
+
+def _is_coloured_base64(line: bytes) -> bool:
+    """Tell whether what may be base64 ends `line`, with colours in it."""
+    if b"\x1b" not in line:
+        return False
+    plain = _COLOUR.sub(b"", line)
+    coded = len(plain) - len(plain.rstrip(_OF_BASE64))
+    return coded >= _LEAST_BASE64 and len(line) - len(line.rstrip(_OF_BASE64)) < coded

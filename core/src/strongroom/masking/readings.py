@@ -1,10 +1,12 @@
-"""Readings that are rare: base32, uuencode, code points one by one, dumps with text beside, signed bytes."""
+"""Readings that are rare: base32, encoded words of mail, uuencode, code points, dumps, signed bytes."""
 
 from __future__ import annotations
 
 import binascii
+from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
 from strongroom.masking.origins import Joined, View, substituted
@@ -15,6 +17,7 @@ __all__ = [
     "code_points",
     "dumped",
     "edited",
+    "encoded_words",
     "of_points",
     "signed",
     "turned",
@@ -39,7 +42,7 @@ _INTEGER = compiled_later(rb"-?[0-9]+")
 _POINTS = tuple(
     (first, compiled_later(each + rb"(?:[ ,]{0,2}" + each + rb"){5,}"), compiled_later(each))
     for first, each in (
-        (b"\\u", rb"\\u\{?([0-9a-fA-F]{1,8})\}?"),
+        (b"\\u", rb"\\{1,8}u\{?([0-9a-fA-F]{1,8})\}?"),
         (b"U+", rb"U\+([0-9A-Fa-f]{4,6})"),
         (b"&#", rb"&#[xX]?([0-9a-fA-F]{1,7});"),
         (b"%u", rb"%u([0-9a-fA-F]{4})"),
@@ -72,6 +75,50 @@ def _unbroken(at: int, breaks: list[Span]) -> int:
             break
         at += end - begin
     return at
+
+
+_ENCODED_WORD = compiled_later(
+    rb"=\?([A-Za-z0-9_-]{2,20})(?:\*[A-Za-z-]{1,8})?\?([bBqQ])\?([^?\s]{1,256})\?=(?:\s{1,40}(?==\?))?"
+)
+
+
+def encoded_words(data: bytes) -> Iterator[View]:
+    """Yield `data` with the encoded words of mail headers decoded; blanks between two are none."""
+    pieces: list[bytes] = []
+    spans: list[Span] = []
+    at = 0
+    for word in _ENCODED_WORD.finditer(data):
+        decoded = _word(word[1], word[2], word[3])
+        if decoded is not None:
+            pieces += data[at : word.start()], decoded
+            spans += (at, word.start()), word.span()
+            at = word.end()
+    if not pieces:
+        return
+    pieces.append(data[at:])
+    spans.append((at, len(data)))
+    begins = [0, *accumulate(map(len, pieces))]
+
+    def origin(start: int, stop: int) -> Span:
+        first, last = bisect_right(begins, start) - 1, bisect_right(begins, stop - 1) - 1
+        # Of text its own place, of a word the whole.
+        low = spans[first][0] if first % 2 else spans[first][0] + start - begins[first]
+        high = spans[last][1] if last % 2 else spans[last][0] + stop - begins[last]
+        return low, high
+
+    yield View(b"".join(pieces), origin, "encoded words")
+
+
+def _word(charset: bytes, encoding: bytes, text: bytes) -> bytes | None:
+    try:
+        data = (
+            binascii.a2b_qp(text, header=True)
+            if encoding in b"qQ"
+            else binascii.a2b_base64(text + b"=" * (-len(text) % 4))
+        )
+        return data.decode(charset.decode()).encode()
+    except (binascii.Error, LookupError, ValueError):
+        return None
 
 
 UUENCODED = frozenset((b"begin ", *(b"\nM" + bytes([sign]) for sign in range(ord("("), ord("?") + 1))))

@@ -30,7 +30,14 @@ from strongroom.masking.origins import (
     is_text,
     substituted,
 )
-from strongroom.masking.readings import UUENCODED, base32, code_points, edited, uuencoded
+from strongroom.masking.readings import (
+    UUENCODED,
+    base32,
+    code_points,
+    edited,
+    encoded_words,
+    uuencoded,
+)
 
 __all__ = ["LEAST", "NOTHING", "READINGS", "Known", "View", "views"]
 
@@ -40,8 +47,12 @@ Hits = Callable[[bytes], Iterable[int]]
 READINGS = (
     ("base64", "both alphabets, at any alignment, wrapped, cut, its `+`, `/` and line ends escaped"),
     ("base32", "both cases, wrapped or cut"),
+    ("encoded words", "the headers of mail: `=?utf-8?q?…?=`, `=?utf-8?b?…?=`, also over several lines"),
     ("uuencode", "behind its `begin`, and whole lines without it"),
-    ("hex", "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, and dumps of od, xxd, hexdump"),
+    (
+        "hex",
+        "digits, also wrapped, in groups, with `0x`, `\\x`, `%`, colons, dashes; dumps of od, xxd, hexdump",
+    ),
     ("numbers", "lists of bytes or of code points: a node Buffer, `list(bytes)`, Go, Rust, Java, `&#107;`"),
     ("colours", "terminal sequences, overstrikes, NUL bytes (UTF-16) and what a diff of words strikes out"),
     (
@@ -56,7 +67,11 @@ _WORD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _SPECIAL = b"\x1b\x08\0\\'%&"
 """Without one of these nothing is coloured, escaped or quoted."""
 _MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
-_BREAK = rb"(?:[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?[ \t|>#*]*|(?:\\{1,16}r)?\\{1,16}n|(?:%0[dD])?%0[aA])"
+_RULE = rb"\xe2(?:\x94[\x82\x83]|\x95\x91)"  # the sides of a box
+_BREAK = (
+    rb"(?:[ \t]*(?:(?:\||%b)[ \t]*)?\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
+    rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
+) % (_RULE, _RULE)
 _BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
 _BASE64_BROKEN = compiled_later(rb"[A-Za-z0-9+/_-]+(?:" + _BREAK + rb"[A-Za-z0-9+/_-]+)*")
 _LEAST_LINE = 30  # of base64 that is escaped or quoted; names of this length are rare
@@ -64,13 +79,21 @@ _MAY_BREAK = b"\\%\r\n \t"
 # The same in a run that has no other signs; Python searches fast for what begins with one of a set.
 _BREAKS = compiled_later(
     rb"[ \t\r\n\\%](?:(?<=[\\])\\{0,15}(?:r\\{1,16})?n|(?<=%)0[aAdD](?:%0[aA])?"
-    rb"|(?<=[ \t\r\n])[ \t\r\n]*(?:[0-9a-f]{4,8}: )?[ \t|>#*]*)"
+    rb"|(?<=[ \t\r\n])(?:[ \t\r\n|]|%b)*(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*)".replace(b"%b", _RULE)
 )
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _GAP = b"\xff\xff\xff"
 _BLANKS = b" \t\r\n"
 _OF_BASE32 = bytes(byte in _WORD and byte not in b"0189" for byte in range(256))
+_UPPER_BASE32 = bytes(byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for byte in range(256))
+_LOWER_BASE32 = bytes(byte in b"abcdefghijklmnopqrstuvwxyz234567" for byte in range(256))
 _LEAST_BASE32 = b"\1" * 16
+_IN_ONE_CASE = compiled_later(
+    rb"[A-Z2-7]{16,}(?:[ \t\r\n]+[A-Z2-7]+(?![A-Za-z0-9+/_-]))*"
+    rb"|[a-z2-7]{16,}(?:[ \t\r\n]+[a-z2-7]+(?![A-Za-z0-9+/_-]))*"
+)
+_IN_PAIRS = compiled_later(rb"[0-9a-fA-F]{2}(?:[-_][0-9a-fA-F]{2}){7,}")
+_LEAST_PAIRS = 7
 _MANY = 4
 """So many runs are worth decoding at once."""
 _BETWEEN_RUNS = b"////"  # decoded, bytes that are in no text, at any alignment
@@ -105,6 +128,8 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
         yield from uuencoded(data, signs)
     if _WORDS in signs and b"+}" in data:
         yield from edited(data)
+    if _MAIL in signs:
+        yield from encoded_words(data)
     if _POINT in signs or b"\2" in marked:
         yield from _taken_out(data)
 
@@ -118,13 +143,16 @@ def _taken_out(data: bytes) -> Iterator[View]:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
         if any(data.count(nul) >= _LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
             yield from _without(_ESCAPED_NULS, data, "colours")
+        if any(sign in data for sign in _ESCAPED_SIGNS):
+            yield from _without(_ESCAPED_COLOURS, data, "colours")
     if b"', '" in data:
-        yield from _parts(_LIST_OF_CHARACTERS, rb"['\"], ?['\"]", data, more=2)
+        for between in (b"", b" "):  # of characters, or of numbers
+            yield from _parts(_LIST_OF_CHARACTERS, rb"(['\"], ?['\"])", data, more=2, by=(between,))
     yield from _escaped_base64(data)
 
 
-_DUMP, _POINT, _WORDS = b"0000000 ", b"U+", b"{+"
-_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, *sorted(UUENCODED))
+_DUMP, _POINT, _WORDS, _MAIL = b"0000000 ", b"U+", b"{+", b"=?"
+_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(UUENCODED))
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -135,7 +163,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     if len(data) < _SHORT:
         # Without a set where there is none: this is what each log record costs.
         begun = _DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
-        if begun or _POINT in data or _WORDS in data:
+        if begun or _POINT in data or _WORDS in data or _MAIL in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
     # Six times as fast as Python, which compares at every blank.
@@ -153,6 +181,9 @@ _TERMINAL = compiled_later(
     rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|\x1b[()][AB0-2]|\x1b[=>78]"
     rb"|(?:[\xc0-\xff][\x80-\xbf]{1,3}|[^\n])\x08|\0"
 )
+# As JSON, a repr, or a shell writes them.
+_ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
+_ESCAPED_SIGNS = (b"\\u001b[", b"\\x1b[", b"\\033[", b"\\u001B[", b"\\x1B[", b"\\e[", b"\\E[")
 _LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = compiled_later(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
@@ -187,7 +218,8 @@ def _base64(data: bytes, marked: bytes | bytearray, known: Known, hits: Hits | N
                 escaped.add(text)
         else:
             in_one_case.append((text, at))
-    yield from _base32(in_one_case)
+    yield from _base32([*in_one_case, *_in_one_case(coded)])
+    yield from _in_pairs([*in_one_case, *((text, at) for text, places in coded.items() for at in places)])
     chosen: Iterable[bytes] = coded
     if hits is not None and sum(map(len, coded.values())) >= _MANY:
         chosen = [*escaped, *_worth_decoding([text for text in coded if text not in escaped], hits)]
@@ -201,6 +233,23 @@ def _base32(runs: list[tuple[bytes, int]]) -> Iterator[View]:
         for text, at in runs:
             if _may_be_base32(text) and not text.isdigit():
                 yield from base32(text, at)
+
+
+def _in_pairs(runs: list[tuple[bytes, int]]) -> Iterator[View]:
+    """Yield the digits of `runs` that are hexadecimal, in pairs with a dash between."""
+    for text, at in runs:
+        if text.count(b"-") >= _LEAST_PAIRS or text.count(b"_") >= _LEAST_PAIRS:
+            for view in _parts(_IN_PAIRS, rb"[-_]", text):
+                yield View(view.data, Moved(view.origin, at), "hex")
+
+
+def _in_one_case(coded: dict[bytes, list[int]]) -> Iterator[tuple[bytes, int]]:
+    """Yield what may be base32 in runs of both cases: other text stands beside it, or on the next line."""
+    joined = b" ".join(coded)
+    if _LEAST_BASE32 in joined.translate(_UPPER_BASE32) or _LEAST_BASE32 in joined.translate(_LOWER_BASE32):
+        for text, places in coded.items():
+            for match in _IN_ONE_CASE.finditer(text):
+                yield from ((match[0], at + match.start()) for at in places)
 
 
 def _may_be_base32(text: bytes) -> bool:
