@@ -19,7 +19,7 @@ __all__ = [
     "spreads",
 ]
 
-SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n", b",", b'","')
+SEPARATORS = (b" ", b"\n", b"  ", b", ", b"\\\n", b"\r\n", b",", b'","', b'", "')
 OF_CELLS = b"   "
 """Stands between two characters in a dump without addresses, as `od -An -c` prints it."""
 _LONGEST_ROW = 16
@@ -31,7 +31,6 @@ _SHOWN = 3
 _DROPPED = b" \t\r\n"
 _LONGEST_SHOWN = 24
 _LEAST = 8
-_LONG_SEPARATOR = 3
 
 
 class Spread(NamedTuple):
@@ -65,9 +64,8 @@ def _next_run(raw: bytes, begin: int) -> int:
 
 
 def _pattern(raw: bytes, offset: int, separator: bytes) -> bytes:
-    count = _SHOWN if separator is OF_CELLS or len(separator) < _LONG_SEPARATOR else _SHOWN - 1
-    pattern = b"".join(raw[at : at + 1] + separator for at in range(offset, offset + count))
-    return pattern.removesuffix(separator) if separator is OF_CELLS else pattern
+    pattern = b"".join(raw[at : at + 1] + separator for at in range(offset, offset + _SHOWN))
+    return pattern if len(separator) == 1 else pattern.removesuffix(separator)
 
 
 def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ _BETWEEN = b"\xff\xff"  # in no text of UTF-8
 _ESCAPES = b"\\%&\x1b"
 _TOKEN_TAIL = compiled_later(rb"[A-Za-z0-9_]{1,128}\Z")
 _CONTINUING = bytes(range(0x80, 0xC0))  # the bytes that continue a character of UTF-8
-_MOST_STATES = 120_000
+_MOST_STATES = 160_000
 _FEW = 64
 """So many patterns are looked for with instructions that compare many bytes at once."""
 _NEVER_SKIPPED = tuple(bytes([byte]) * WINDOW for byte in range(0xFA, 0x100))

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from strongroom.masking.compiled_later import compiled_later
-from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, substituted
+from strongroom.masking.origins import RUN, Joined, Known, Moved, Twice, View, is_text, is_utf16, substituted
 from strongroom.masking.readings import dumped, of_points, signed, turned
 
 __all__ = ["IS_LISTED", "lists"]
 
-IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n[" for byte in range(256))
+IS_LISTED = bytes(byte in b"0123456789abcdefABCDEFxX ,:\\%\r\n\t[" for byte in range(256))
 """Marks what a list of numbers has, as `bytes.translate` takes it."""
-_SEPARATORS = b" \r\n,:\\%["
-_LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\[]+")
-_OF_TEXT = compiled_later(rb"[2-7]{6}")
+_SEPARATORS = b" \r\n\t,:\\%["
+_LISTED = compiled_later(rb"[0-9a-fA-FxX ,:\\%\r\n\t\[]+")
+_OF_TEXT = compiled_later(rb"[2-7]{6}|(?:[2-7]0){4}|(?:0[2-7]){4}")
 _NUMBER = compiled_later(rb"(?:0[xX]|[xX])?([0-9a-fA-F]+)")
 _LEAST_NUMBERS = 8
 _DECIMAL = compiled_later(rb"[0-9]+")
-_DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\\]+[0-9]{1,6}\b){7,}")
+_DECIMALS = compiled_later(rb"\b[0-9]{1,6}(?:[ ,\r\n\t\\]+[0-9]{1,6}\b){7,}")
 _ADDRESS = 7
 _LONGEST_ADDRESS = 16
 _LONG_WORDS = {8, 16}
@@ -182,4 +182,4 @@ def _digits(words: list[bytes], spans: list[tuple[int, int]]) -> Iterator[View]:
             return place(shift + 2 * start), place(shift + 2 * stop - 1) + 1
 
         data = binascii.a2b_hex(digits)
-        yield View(data, origin, "hex", text=is_text(data))
+        yield View(data, origin, "hex", text=is_text(data) or is_utf16(data))

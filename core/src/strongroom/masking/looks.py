@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from strongroom.masking.compiled_later import compiled_later
@@ -28,9 +28,6 @@ class Look(NamedTuple):
 
 _NAMES = {"\n": b"n", "\r": b"r", "\t": b"t", "\x1b": b"[eE]", "\0": b"0", "\a": b"a", "\b": b"b"}
 _NAMES |= {"\v": b"v", "\f": b"f", " ": b"[s_]"}
-_ENTITIES = {'"': b"quot", "&": b"amp", "<": b"lt", ">": b"gt", "'": b"apos", "\n": b"NewLine", "\t": b"Tab"}
-_ENTITIES |= {" ": b"nbsp", "\u00a0": b"nbsp"}
-_ENTITIES |= {"ä": b"auml", "ö": b"ouml", "ü": b"uuml", "ß": b"szlig", "é": b"eacute", "è": b"egrave"}
 _TWICE = rb"%(?:25){0,3}"  # a percent sign, also encoded again
 _HEX_SLASH = rb"\\{1,16}(?:x|u00)5[cC]"  # an encoder's own backslash, written in hexadecimal by the next one
 _SLASHES = (
@@ -55,7 +52,10 @@ def _bytes_of(char: str) -> bytes:
 
 
 def _itself(char: str) -> Iterator[bytes]:
-    yield _SLASHES if char == "\\" else rb"\\{0,16}" + re.escape(_bytes_of(char))
+    if char == "\\":
+        yield _SLASHES
+    else:  # programs that know bytes alone escape each of a character's
+        yield b"".join(rb"\\{0,16}" + re.escape(bytes([byte])) for byte in _bytes_of(char))
     if char == "\n":
         yield rb"\r\n"
         yield rb"(?i:<br ?/?>)\r?\n?"
@@ -85,10 +85,25 @@ def _percent(char: str) -> Iterator[bytes]:
 def _hexadecimal(char: str) -> Iterator[bytes]:
     before = rb"(?:" + _HEX_SLASH + rb"){0,16}"
     yield before + b"".join(
-        _SLASHES + rb"(?:x?\[?(?i:%02x)\]?|%03o)" % (byte, byte) for byte in _bytes_of(char)
+        _SLASHES + rb"(?:x?[\[{]?(?i:%02x)[\]}]?|%03o)" % (byte, byte) for byte in _bytes_of(char)
     )
+    if char >= "\x80":  # its bytes, each taken for a character, as OpenSSL writes names
+        again = _bytes_of(char).decode("latin-1").encode()
+        yield b"".join(rb"\\(?i:%02x)" % byte for byte in again)
     if _HIGH <= ord(char) < 0x100:  # noqa: PLR2004
         yield _SLASHES + rb"(?:x(?i:%02x)|%03o)" % (ord(char), ord(char))
+
+
+def _number_sign(char: str) -> Iterator[bytes]:
+    yield b"".join(rb"#(?:%03o|(?i:%02x))" % (byte, byte) for byte in _bytes_of(char))
+
+
+def _macro(char: str) -> Iterator[bytes]:
+    if not char.isalnum() and char not in " \n\t":
+        yield rb"\{?\\[A-Za-z]{2,24}(?:\{\}\}?|\}| )"
+    if not (char.isalnum() and char.isascii()):
+        yield rb"\\\[[A-Za-z0-9:'^`,~\"]{1,12}\]"
+        yield rb"\\\([a-z:'`^,][a-zA-Z]"
 
 
 def _octal(char: str) -> Iterator[bytes]:
@@ -101,6 +116,7 @@ def _code_point(char: str) -> Iterator[bytes]:
     point = ord(char)
     yield _SLASHES + rb"[ux]\{0{0,6}(?i:%x)\}" % point
     yield _SLASHES + rb"U(?i:%08x)" % point
+    yield _SLASHES + rb"0{0,4}(?i:%x) " % point
     units = char.encode("utf-16-be", errors="surrogatepass")
     yield b"".join(
         _SLASHES + rb"u(?i:%s)" % units[at : at + 2].hex().encode() for at in range(0, len(units), 2)
@@ -113,9 +129,20 @@ def _code_point(char: str) -> Iterator[bytes]:
         yield _SLASHES + rb"N\{" + re.escape(name.encode()) + rb"\}"
 
 
+@cache
+def _entities() -> dict[str, list[bytes]]:
+    from html.entities import html5  # takes longer to import than most that is masked
+
+    names: dict[str, list[bytes]] = {" ": [b"nbsp"]}
+    for name, text in html5.items():
+        if name.endswith(";"):
+            names.setdefault(text, []).append(re.escape(name[:-1].encode()))
+    return names
+
+
 def _entity(char: str) -> Iterator[bytes]:
     number = rb"0{0,4}%d|[xX]0{0,4}(?i:%x)" % (ord(char), ord(char))
-    name = b"|" + _ENTITIES[char] if char in _ENTITIES else b""
+    name = b"".join(b"|" + one for one in _entities().get(char, ()))
     # In a URL or in JSON its own signs are escaped; of JSON in HTML a backslash may stand in front.
     yield (
         rb"\\{0,16}" + _AMPERSAND + rb"(?:amp" + _SEMICOLON + rb"){0,3}"
@@ -155,6 +182,7 @@ def _other_alphabets(char: str) -> Iterator[bytes]:
         + rb"%b|" % re.escape(bytes([byte]).decode("cp1252", errors="replace").encode())
         + _SLASHES
         + rb"(?:(?:x|u00)(?i:%02x)|%03o))" % (byte, byte)
+        + (b"?" if byte < _LEAST_SHOWN else b"")  # a control character, that some leave out
         for byte in data
     )
     yield re.escape(data.decode("cp1252", errors="ignore").encode())
@@ -173,6 +201,8 @@ LOOKS = (
     Look("percent and hexadecimal digits, also encoded again", "%2F, %252F", "URLs", _percent),
     Look("backslash and hexadecimal digits", "\\xfc, \\5c", "Python, nginx, Redis, LDAP", _hexadecimal),
     Look("backslash and octal or decimal digits", "\\303\\274", "strace, git, sed, Lua", _octal),
+    Look("number sign and octal or hexadecimal digits", "#012, #C3#BC", "rsyslog, HAProxy", _number_sign),
+    Look("a macro", "\\textbackslash{}, \\[dq]", "LaTeX, groff", _macro),
     Look("its code point", "\\u00fc, \\u{fc}, \\x{fc}", "JSON, Rust, Perl, YAML", _code_point),
     Look("equals sign and hexadecimal digits", "=C3=BC", "quoted-printable", _quoted_printable),
     Look("caret notation", "M-CM-<", "cat -v, vis", _caret),
@@ -201,7 +231,7 @@ _LONGEST_ESCAPE = 12
 _REACH = 176  # more than any of these patterns is long
 _NEAR = 40  # as long as the longest way to write a character, with few exceptions
 _MOST_QUOTES = 7
-_ENDS_SO = compiled_later(rb"[\\%&=^\x1b\n]")
+_ENDS_SO = compiled_later(rb"[\\%&=^#\x1b\n]")
 _BEGIN_ESCAPED = b"\\%&"
 _BLANK = b" \t\r\n"
 _BLANKS = frozenset((b" ", b"\t"))
@@ -212,7 +242,9 @@ _BEGUN = {
     ord("&"): compiled_later(rb"(?:amp;)*(?:amp;|#0*38;|#x0*26;)"),
     ord("%"): compiled_later(rb"(?:25)+"),
     ord("="): compiled_later(rb"3[dD]"),
-    ord("\\"): compiled_later(rb"\\*(?:x5[cC]|5[cC]|134|u005[cC])"),
+    ord("\\"): compiled_later(
+        rb"\\*(?:x5[cC]|5[cC]|134|u005[cC]|e|\[rs\]|\(rs|PYZbs\{\}|textbackslash(?:\{\}| )?)"
+    ),
 }
 """What follows a character that is escaped by itself and more."""
 
@@ -226,7 +258,8 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
     if passed is not None:
         return passed
     if data[at] in _LETTERS_AND_DIGITS and value[place] < _HIGH and value[place] not in _BLANK:
-        return None  # no way to write it begins so
+        # No way to write it begins so; but a backslash may have been taken away.
+        return (at, place + 1) if value[place] == _BACKSLASH and place + 1 < len(value) else None
     end = max(at, _end_of_between(data, at))
     is_line_end = value[place] in _BLANK and b"\n" in data[at:end]
     behind = place + is_line_end
@@ -311,7 +344,7 @@ def _step_left(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         return None
     differs = last < _HIGH and data[at - 1] in _LETTERS_AND_DIGITS
     if differs and not _ENDS_SO.search(data, max(0, at - _NEAR), at):
-        return None
+        return (at, place - 1) if last == _BACKSLASH and place > 1 else None
     reach = _REACH if b"\n" in data[max(0, at - _REACH) : at] else _NEAR
     low = max(0, at - reach)
     between = _BEFORE.search(data, low, at)

@@ -19,6 +19,7 @@ __all__ = [
     "Twice",
     "View",
     "is_text",
+    "is_utf16",
     "substituted",
 ]
 
@@ -160,3 +161,8 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start < 3 and error.end - error.start < 3 and len(data) > 64  # noqa: PLR2004
     return True
+
+
+def is_utf16(data: bytes) -> bool:
+    """Tell whether `data` may be UTF-16 of a text that is mostly ASCII."""
+    return 3 * data.count(0) > len(data)

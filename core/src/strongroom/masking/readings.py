@@ -43,6 +43,7 @@ _POINTS = tuple(
     (first, compiled_later(each + rb"(?:[ ,]{0,2}" + each + rb"){5,}"), compiled_later(each))
     for first, each in (
         (b"\\u", rb"\\{1,8}u\{?([0-9a-fA-F]{1,8})\}?"),
+        (b"\\x{", rb"\\{1,8}x\{([0-9a-fA-F]{1,8})\}"),
         (b"U+", rb"U\+([0-9A-Fa-f]{4,6})"),
         (b"&#", rb"&#[xX]?([0-9a-fA-F]{1,7});"),
         (b"%u", rb"%u([0-9a-fA-F]{4})"),
@@ -83,7 +84,7 @@ _ENCODED_WORD = compiled_later(
 
 
 def encoded_words(data: bytes) -> Iterator[View]:
-    """Yield `data` with the encoded words of mail headers decoded; blanks between two are none."""
+    """Yield `data` with the encoded words of mail headers decoded, without the blanks between two."""
     pieces: list[bytes] = []
     spans: list[Span] = []
     at = 0
@@ -208,7 +209,7 @@ def signed(data: bytes, at: int) -> tuple[list[View], int]:
 # --- dumps: an address, hexadecimal digits, and perhaps the text beside them ---
 
 _DUMP_LINE = compiled_later(
-    rb"[ \t]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t)"
+    rb"[ \t|]{0,12}(?:0x)?[0-9a-fA-F]{4,16}(?:: {0,2}| - | {1,4}|\t|\| )"
     rb"((?:[0-9a-fA-F]{2,16}[ -]{0,3}(?=[0-9a-fA-F]{2}))*[0-9a-fA-F]{2,16})(?=[ \t\r\n]|\Z)([^\n]*)(?:\n|\Z)"
 )
 _HEX_DIGIT = compiled_later(rb"[0-9a-fA-F]")

@@ -28,6 +28,7 @@ from strongroom.masking.origins import (
     Twice,
     View,
     is_text,
+    is_utf16,
     substituted,
 )
 from strongroom.masking.readings import (
@@ -92,8 +93,8 @@ _IN_ONE_CASE = compiled_later(
     rb"[A-Z2-7]{16,}(?:[ \t\r\n]+[A-Z2-7]+(?![A-Za-z0-9+/_-]))*"
     rb"|[a-z2-7]{16,}(?:[ \t\r\n]+[a-z2-7]+(?![A-Za-z0-9+/_-]))*"
 )
-_IN_PAIRS = compiled_later(rb"[0-9a-fA-F]{2}(?:[-_][0-9a-fA-F]{2}){7,}")
-_LEAST_PAIRS = 7
+_IN_PAIRS = compiled_later(rb"[0-9a-fA-F]{2}(?:-[0-9a-fA-F]{2}){7,}")
+_DASH = ord("-")
 _MANY = 4
 """So many runs are worth decoding at once."""
 _BETWEEN_RUNS = b"////"  # decoded, bytes that are in no text, at any alignment
@@ -131,10 +132,10 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     if _MAIL in signs:
         yield from encoded_words(data)
     if _POINT in signs or b"\2" in marked:
-        yield from _taken_out(data)
+        yield from _taken_out(data, signs)
 
 
-def _taken_out(data: bytes) -> Iterator[View]:
+def _taken_out(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
     yield from code_points(data)
     if b"\x1b" in data or b"\x08" in data or b"\0" in data:
         yield from _without(_TERMINAL, data, "colours")
@@ -143,16 +144,16 @@ def _taken_out(data: bytes) -> Iterator[View]:
         yield from _parts(_EACH_ESCAPED, rb"\\+", data)
         if any(data.count(nul) >= _LEAST_NULS for nul in (b"\\x00", b"\\0", b"\\u0000")):
             yield from _without(_ESCAPED_NULS, data, "colours")
-        if any(sign in data for sign in _ESCAPED_SIGNS):
+        if not _COLOURED.isdisjoint(signs):
             yield from _without(_ESCAPED_COLOURS, data, "colours")
     if b"', '" in data:
-        for between in (b"", b" "):  # of characters, or of numbers
-            yield from _parts(_LIST_OF_CHARACTERS, rb"(['\"], ?['\"])", data, more=2, by=(between,))
+        yield from _parts(_LIST_OF_CHARACTERS, rb"(['\"], ?['\"])", data, more=2, by=(b"", b" "))
     yield from _escaped_base64(data)
 
 
 _DUMP, _POINT, _WORDS, _MAIL = b"0000000 ", b"U+", b"{+", b"=?"
-_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(UUENCODED))
+_COLOURED = frozenset((b"1b[", b"1B[", b"033[", b"\\e[", b"\\E["))
+_SIGNS = (_DUMP, ADDRESS_END, _POINT, _WORDS, _MAIL, *sorted(_COLOURED), *sorted(UUENCODED))
 
 
 _NO_SIGNS: frozenset[bytes] = frozenset()
@@ -163,7 +164,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
     if len(data) < _SHORT:
         # Without a set where there is none: this is what each log record costs.
         begun = _DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
-        if begun or _POINT in data or _WORDS in data or _MAIL in data:
+        if begun or _POINT in data or _WORDS in data or _MAIL in data or b"\\" in data:
             return {sign for sign in _SIGNS if sign in data}
         return _NO_SIGNS
     # Six times as fast as Python, which compares at every blank.
@@ -183,7 +184,6 @@ _TERMINAL = compiled_later(
 )
 # As JSON, a repr, or a shell writes them.
 _ESCAPED_COLOURS = compiled_later(rb"\\{1,8}(?:u001[bB]|x1[bB]|033|[eE])\[[0-9;?]{0,24}[ -/]?[@-~]")
-_ESCAPED_SIGNS = (b"\\u001b[", b"\\x1b[", b"\\033[", b"\\u001B[", b"\\x1B[", b"\\e[", b"\\E[")
 _LEAST_NULS = 6  # of UTF-16 every second one
 _ESCAPED_NULS = compiled_later(rb"\\(?:x00|u0000|0{1,3}(?![0-9]))")
 _EACH_ESCAPED = compiled_later(rb"\\(?:\\*[^\n\\]\\){5,}\\*[^\n\\]")
@@ -209,6 +209,8 @@ def _base64(data: bytes, marked: bytes | bytearray, known: Known, hits: Hits | N
     escaped: set[bytes] = set()
     in_one_case: list[tuple[bytes, int]] = []
     for text, at, has_escapes in _runs(data, marked, known):
+        if text[2] == _DASH and text[5] == _DASH:
+            yield from _in_pairs(text, at)
         if text in coded:
             coded[text].append(at)
         # Encoded bytes have letters in both cases; paths and hexadecimal digits have not.
@@ -219,7 +221,6 @@ def _base64(data: bytes, marked: bytes | bytearray, known: Known, hits: Hits | N
         else:
             in_one_case.append((text, at))
     yield from _base32([*in_one_case, *_in_one_case(coded)])
-    yield from _in_pairs([*in_one_case, *((text, at) for text, places in coded.items() for at in places)])
     chosen: Iterable[bytes] = coded
     if hits is not None and sum(map(len, coded.values())) >= _MANY:
         chosen = [*escaped, *_worth_decoding([text for text in coded if text not in escaped], hits)]
@@ -235,18 +236,18 @@ def _base32(runs: list[tuple[bytes, int]]) -> Iterator[View]:
                 yield from base32(text, at)
 
 
-def _in_pairs(runs: list[tuple[bytes, int]]) -> Iterator[View]:
-    """Yield the digits of `runs` that are hexadecimal, in pairs with a dash between."""
-    for text, at in runs:
-        if text.count(b"-") >= _LEAST_PAIRS or text.count(b"_") >= _LEAST_PAIRS:
-            for view in _parts(_IN_PAIRS, rb"[-_]", text):
-                yield View(view.data, Moved(view.origin, at), "hex")
+def _in_pairs(text: bytes, at: int) -> Iterator[View]:
+    """Yield the hexadecimal digits that `text`, which begins at `at`, has in pairs with a dash between."""
+    for view in _parts(_IN_PAIRS, rb"-", text):
+        yield View(view.data, Moved(view.origin, at), "hex")
 
 
 def _in_one_case(coded: dict[bytes, list[int]]) -> Iterator[tuple[bytes, int]]:
     """Yield what may be base32 in runs of both cases: other text stands beside it, or on the next line."""
     joined = b" ".join(coded)
-    if _LEAST_BASE32 in joined.translate(_UPPER_BASE32) or _LEAST_BASE32 in joined.translate(_LOWER_BASE32):
+    if _may_be_base32(joined) and (
+        _LEAST_BASE32 in joined.translate(_UPPER_BASE32) or _LEAST_BASE32 in joined.translate(_LOWER_BASE32)
+    ):
         for text, places in coded.items():
             for match in _IN_ONE_CASE.finditer(text):
                 yield from ((match[0], at + match.start()) for at in places)
@@ -291,7 +292,8 @@ def _worth_decoding(runs: list[bytes], hits: Hits) -> list[bytes]:
         for which, text in enumerate(texts):
             begin = begins[which]
             end = begin + (len(text) - shift) * 3 // 4
-            if never.find(1, begin + _EDGE_OF_TEXT, end - _EDGE_OF_TEXT) < 0 and is_text(data[begin:end]):
+            may_be_text = never.find(1, begin + _EDGE_OF_TEXT, end - _EDGE_OF_TEXT) < 0
+            if (may_be_text and is_text(data[begin:end])) or 3 * data.count(0, begin, end) > end - begin:
                 worth.add(which)
     return [run for which, run in enumerate(runs) if which in worth]
 
@@ -310,7 +312,7 @@ def _decoded(text: bytes, start: int) -> Iterator[View]:
         pieces.append(binascii.a2b_base64(usable))
     for shift, piece in enumerate(pieces):
         origin = _OfBase64(start, shift, breaks, len(piece), len(clean))
-        yield View(piece, origin, "base64", text=is_text(piece))
+        yield View(piece, origin, "base64", text=is_text(piece) or is_utf16(piece))
 
 
 def _without_spans(text: bytes, spans: list[tuple[int, int]]) -> bytes:
@@ -398,10 +400,12 @@ def _without(pattern: re.Pattern[bytes], data: bytes, name: str) -> Iterator[Vie
 
 
 def _parts(
-    region: re.Pattern[bytes], taken_out: bytes, data: bytes, more: int = 0, by: tuple[bytes, ...] = ()
+    region: re.Pattern[bytes], taken_out: bytes, data: bytes, more: int = 0, by: tuple[bytes, ...] = (b"",)
 ) -> Iterator[View]:
+    """Yield each `region` with each of `by` in place of the group of `taken_out`."""
     for match in region.finditer(data):
         start = max(0, match.start() - more)
-        view = substituted(compiled_later(taken_out), data[start : match.end() + more], by)
-        if view is not None:
-            yield View(view.data, Moved(view.origin, start), "apart")
+        for put in by:
+            view = substituted(compiled_later(taken_out), data[start : match.end() + more], (put,))
+            if view is not None:
+                yield View(view.data, Moved(view.origin, start), "apart")
