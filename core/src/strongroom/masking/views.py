@@ -70,7 +70,7 @@ _SPECIAL = b"\x1b\x08\0\\'%&"
 _MARKS = bytes(1 if byte in _WORD + b"+/-_" else 2 * (byte in _SPECIAL) for byte in range(256))
 _RULE = rb"\xe2(?:\x94[\x82\x83]|\x95\x91)"  # the sides of a box
 _BREAK = (
-    rb"(?:[ \t]*(?:(?:\||%b)[ \t]*)?\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
+    rb"(?:(?:[ \t]+(?:\||%b))?[ \t]*\r?\n(?:[0-9a-f]{4,8}: )?(?:[ \t|>#*]|%b)*"
     rb"|(?:\\{1,16}r)?\\{1,16}n|(?:%%0[dD])?%%0[aA])"
 ) % (_RULE, _RULE)
 _BASE64 = compiled_later(rb"[A-Za-z0-9+/_-]+(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_-]+)*")
