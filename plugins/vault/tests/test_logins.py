@@ -359,6 +359,7 @@ def test_a_plain_token_that_has_died_is_told_as_that(server, mount, policy):
         server.client.auth.token.revoke(token)
         with pytest.raises(AuthenticationError) as caught:
             provider.get_secret("k")
+        assert "read 'k' at" in str(caught.value)
         assert token not in repr(caught.value)
         assert "auth" in caught.value.hint
 

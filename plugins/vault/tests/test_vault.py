@@ -335,7 +335,7 @@ def test_a_redirect_that_turns_a_write_into_a_read_is_no_success(server, status,
                     lambda: provider.delete_secret("k"),
                     lambda: provider.set_secret("k", '{"data": "x"}'),
                 ):
-                    with pytest.raises((BackendUnavailableError, ValidationError)):
+                    with pytest.raises((BackendUnavailableError, ValidationError), match="'k'"):
                         call()
     finally:
         made.shutdown()

@@ -20,6 +20,7 @@ from strongroom.errors import (
     StrongroomError,
     ThrottledError,
     ValidationError,
+    show_key,
 )
 from strongroom.parallel import never_collect, renew_after_fork
 
@@ -165,8 +166,9 @@ class VaultClient:
                 # A file of a token may hold one that has died as well.
                 if says_denied(error) or self._alive(call, newer):
                     raise
+        about = f" {show_key(key)}" if key is not None else ""
         raise AuthenticationError(
-            f"vault: {what}{self._where(path)}: the token is not good (any more)",
+            f"vault: {what}{about}{self._where(path)}: the token is not good (any more)",
             key=key,
             provider="vault",
             hint="give a new token, or `auth` so that it is renewed",
@@ -272,16 +274,17 @@ def _refused(reply: Reply, what: str, key: str | None, where: str, hidden: list[
 
 def _unanswered(error: Exception, what: str, key: str | None, where: str) -> StrongroomError:
     """Return our error for a request that got no answer of the server's."""
+    about = f" {show_key(key)}" if key is not None else ""
     if isinstance(error, RedirectedError):
         return BackendUnavailableError(
-            f"vault: {what}{where}: {error}, and was not done",
+            f"vault: {what}{about}{where}: {error}, and was not done",
             key=key,
             provider="vault",
             hint="give the address that it redirects to, or check whether a proxy or a portal answers",
         )
     if isinstance(error, BadAddressError):
         return ConfigurationError(
-            f"vault: {what}{where}: the address, or where it redirects to, is not usable",
+            f"vault: {what}{about}{where}: the address, or where it redirects to, is not usable",
             key=key,
             provider="vault",
             hint="an address is `https://HOST:PORT`",
