@@ -1,6 +1,6 @@
 """Write core/src/strongroom/plugins/known.py from the plugins of this repository.
 
-Core has to name what is not installed, so the table is a module of core; what it says stands in the plugins.
+Core has to name what is not installed, so the table is a module of core; its content comes from the plugins.
 """
 
 from __future__ import annotations

@@ -41,14 +41,14 @@ _ROOT = TARGET.parent.parent
 _BACKENDS = "docs/how-to/backends"
 _NOTICE = "<!-- Made from the code by `make docs`; changes here are lost. -->\n"
 _HOOKS = """A hook sees every operation of a pipeline, or of all of them, from outside the middleware:
-also a read that a cache answers.
+even a read that a cache answers.
 
 - `hooks:` of a pipeline in [the spec](spec.md), `hooks:` of the whole spec, or `registry.add_hook(hook)`.
 - The whole spec's come first, then the pipeline's, as given; `after` runs in reverse. Audit hooks are entered
-  before all others, wherever they stand, so that they also record what others veto.
+  before all others, wherever they are, so that they also record what others veto.
 - What `before` raises vetoes the operation and reaches the caller unchanged.
-- `after` is called once for each `before` that was entered, also for one that raised. What it raises
-  is logged to `strongroom.hooks` and dropped, save `AuditError`.
+- `after` is called once for each `before` that was entered, even one that raised. What it raises
+is logged to `strongroom.hooks` and dropped, except an `AuditError`.
 
 ```python
 from strongroom import SecretEvent, SecretHook, SecretProviderRegistry
@@ -75,7 +75,7 @@ or 8 of a generated one.
 What no encoder changes is looked for, and followed to both sides by the two tables here, in any mixture: also
 with colours, borders and line ends between two characters, and where one encoder came behind another."""
 
-_HARMLESS = """Each text inside a secret that is a JSON object or array is masked by itself, but for members
+_HARMLESS = """Each text inside a secret that is a JSON object or array is masked by itself, except members
 of these names, unless a URL in it has a password:"""
 
 _SOURCES = """Where the value of a `get` came from: `backend`, the provider; `l1` and `l2`, the levels of the
@@ -360,10 +360,10 @@ _PUBLIC_AT = {
 }
 """Where a definition is public, by the module that it is at home in."""
 
-# What stands beside the names of the package itself, and for whom.
+# Modules beside the names of the package itself, and their readers.
 _MODULES = {
     "aio": "For asyncio.",
-    "masking": "For whoever prints or logs.",
+    "masking": "For programs that print or log.",
     "integrations.asgi": "For ASGI applications.",
     "integrations.django": "For Django.",
     "integrations.fastapi": "For FastAPI.",

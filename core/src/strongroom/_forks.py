@@ -1,7 +1,7 @@
 """What becomes of threads, locks and connections in a forked process; public in `strongroom.parallel`.
 
 A fork copies one thread alone. In the child all the others are gone, the locks that they held stay locked,
-and the sockets that they used are still the parent's. Whoever holds such a thing registers with
+and the sockets that they used are still the parent's. The owner of such a thing registers it with
 `renew_after_fork`.
 """
 
@@ -66,18 +66,18 @@ def renew_after_fork(
     """Call `renew(owner)` in every child that is forked while `owner` lives.
 
     The child has no other thread then. Owners are called in the order in which they were registered, so that
-    what an owner was made of is renewed before it; an error of one does not keep the others from that.
-    `owner` is referred to weakly.
+    the parts of an owner are renewed before it; an error of one does not affect the others. The reference to
+    `owner` is weak.
 
-    `renew` replaces threads, locks and connections. It must not close connections, for they are the
-    parent's: `never_collect` keeps them open. A lock that is still locked then was held by a thread that is
-    gone, so that what it guards may be half-changed.
+    `renew` replaces threads, locks and connections. It must not close connections, since they are the
+    parent's: `never_collect` keeps them open. If a lock is still locked, a thread that is gone held it, and
+    what the lock protects may be half-changed.
 
     Args:
-        owner: Whose method it is.
-        renew: A function of the owner: a method as it stands in the class.
-        rest: Called in the parent before the fork with the owner and a function that takes a lock until the
-            fork is over: for what a fork must not meet half-done. It must not raise.
+        owner: The object whose method it is.
+        renew: A function of the owner: a method as the class has it.
+        rest: Called in the parent before the fork, with the owner and a function that takes a lock until the
+            fork is over: for work that must not be half-done at a fork. It must not raise.
     """
     number = next(_numbers)
     renew = getattr(renew, "__func__", renew)  # a bound method would keep its owner alive
@@ -92,7 +92,8 @@ def _forget(owners: dict[int, _Owner], number: int, _: object) -> None:
 def forks_wait() -> Iterator[None]:
     """Let a fork in another thread wait until the block has ended, ten seconds at most.
 
-    For imports and for building what a child could not do over: Python's import locks do not survive a fork.
+    For imports, and for building what a child could not build again: Python's import locks do not survive a
+    fork.
     """
     me, number, gate = threading.get_ident(), next(_numbers), _gate
     build = _Build(me)
@@ -110,10 +111,10 @@ def forks_wait() -> Iterator[None]:
 
 
 def never_collect(*things: object) -> None:
-    """Keep what a forked child has of its parent from being closed, by the garbage collector as well.
+    """Keep a forked child from closing its parent's connections and files, even by garbage collection.
 
-    Closing it could end the parent's connection: by a good-bye of TLS or HTTP/2, or by giving up file locks.
-    So it is kept past the end of the interpreter, too.
+    Closing one could end the parent's connection, by a closing message of TLS or HTTP/2, or release file
+    locks. So it is kept even beyond the end of the interpreter.
     """
     held = [thing for thing in things if thing is not None]
     if held:

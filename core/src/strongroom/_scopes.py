@@ -20,7 +20,7 @@ class Block(Generic[T]):
 
     Attributes:
         value: What holds within it. Taken away when it ends in another context than it began in, so that
-            whoever reads it finds out without having to look first.
+            a reader finds out without having to look first.
         home: Can be taken back only in the context that the block began in; None once it has ended.
     """
 

@@ -1,4 +1,4 @@
-"""The registry for asyncio: what is remembered is answered at once, what is not never blocks the loop."""
+"""The registry for asyncio: it answers remembered values at once, and never blocks the loop."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _END_OF_PLACE: Final = re.compile("[/?]")
 
 
 def backoff_delays() -> Iterator[float]:
-    """Yield the seconds to wait before each repetition: longer each time, and not the same for everybody."""
+    """Yield the seconds to wait before each repetition: longer each time, and partly random."""
     longest = _FIRST_PAUSE
     while True:
         yield longest * _chance.uniform(0.5, 1.0)
@@ -69,20 +69,20 @@ def call_with_retries(
     retry_after: Callable[[Exception], float | None],
     pause: Callable[[float], object] = time.sleep,
 ) -> T:
-    """Return what `send` returns, called again after a growing pause where that may help and there is time.
+    """Return what `send` returns; repeat the call after a growing pause if that may help and there is time.
 
     Args:
         send: Calls the client.
         deadline: When to give up.
         translate: Returns the provider's error for what `send` raised.
-        is_retryable: Tells, of what `send` raised and of the provider's error, whether another call may help
-            and can do no harm.
-        retry_after: Returns the seconds that the service asked to wait, as it said with what `send` raised.
+        is_retryable: Returns, given what `send` raised and the provider's error, whether another call may
+            help and is harmless.
+        retry_after: Returns the seconds that the service asked to wait, given what `send` raised.
         pause: Waits.
 
     Raises:
-        StrongroomError: What `translate` returned. Where time ran out, it is what the service said before,
-            which tells more.
+        StrongroomError: What `translate` returned; if time ran out, the service's last error, which says
+            more.
     """
     waits: Iterator[float] | None = None
     failure: StrongroomError | None = None
@@ -109,7 +109,7 @@ def call_with_retries(
 
 
 def is_permanent(said: str) -> bool:
-    """Tell whether what an error says will be so again at once: an unknown name, an unknown CA."""
+    """Return whether an error would come again at once: an unknown name, an unknown CA."""
     return _LASTING.search(said) is not None
 
 
@@ -128,9 +128,9 @@ def parse_retry_after(text: str | None) -> float | None:
 
 
 def redact_message(message: str, *hidden: str | None) -> str:
-    """Return what a service said in one line, shortened; nothing of it where one of `hidden` is in it.
+    """Return a service's message in one line, shortened; nothing of it if one of `hidden` is in it.
 
-    A bearer token in it is left out: who sends one by a vendor's client does not know it.
+    A bearer token in it is left out: a caller of a vendor's client does not know its token.
     """
     # Before anything is joined or cut off: what is left of a value would not be found.
     if any(value and any(form in message for form in _forms(value)) for value in hidden):
@@ -140,15 +140,15 @@ def redact_message(message: str, *hidden: str | None) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    """Return `value` as it stands, as JSON would quote it, and as Python would."""
+    """Return `value` unchanged, as JSON would quote it, and as Python would."""
     return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
 
 
 def check_answer(provider: str, key: str, asked: str, named: str | None) -> None:
-    """Make sure that an answer is about the secret that was asked for; one that names none passes.
+    """Make sure that an answer is about the requested secret; one that names no secret passes.
 
-    Connections get mixed up where processes share them, by a fork that Python does not hear of, and by
-    proxies. A wrong secret must then be an error, and nothing to remember.
+    Connections get mixed up if processes share them, after a fork that Python does not notice, and by
+    proxies. A wrong secret must then be an error, and must not be cached.
 
     Args:
         provider: The type name.
@@ -156,8 +156,8 @@ def check_answer(provider: str, key: str, asked: str, named: str | None) -> None
         asked: The name by which the service was asked.
         named: The name in its answer.
 
-    Raises:
-        BackendUnavailableError: It is another one.
+        Raises:
+        BackendUnavailableError: The names differ.
     """
     if named is not None and named != asked:
         raise BackendUnavailableError(
@@ -169,7 +169,7 @@ def check_answer(provider: str, key: str, asked: str, named: str | None) -> None
 
 
 def leave_connections(session: Any) -> None:
-    """Let a session of requests have connections of its own, in a child forked from the process it is of.
+    """Give a session of requests its own connections, in a child forked from the session's process.
 
     Args:
         session: A `requests.Session`; anything else is left as it is.
@@ -200,14 +200,14 @@ def service_error(  # what an error says, member by member
     retry_after: float | None = None,
     cause: Exception | None = None,
 ) -> StrongroomError:
-    """Return the error of class `kind` that says who did what with which key, and the service's own reason.
+    """Return an error of class `kind` that says who did what with which key, and the service's reason.
 
     Args:
-        kind: The class, by the provider's table.
+        kind: The class, from the provider's table.
         reason: What the service said, without values and credentials (`redact_message`).
         provider: The type name.
         doing: The operation.
-        key: The key it was about. An absent secret is named by its key alone.
+        key: The key it was about. For an absent secret, only the key is named.
         hint: What to do next.
         retry_after: Seconds that the service asked to wait; only a `ThrottledError` has them.
         cause: What it is raised from, without values and credentials (`redacted_copy`).
@@ -225,9 +225,9 @@ def service_error(  # what an error says, member by member
 
 
 def splits_login(url: str) -> bool:
-    """Return whether the user or password of `url` seems to hold a `/` or `?` as it is.
+    """Return whether the user or password of `url` seems to contain an unescaped `/` or `?`.
 
-    A parser ends the address there: what follows of the password would be a path or an option, and be shown.
+    A parser ends the address there: the rest of the password would be a path or an option, and be shown.
     """
     after = url.partition("://")[2]
     place = _END_OF_PLACE.split(after, maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""Deadlines, and a way to keep to them where a library cannot."""
+"""Deadlines, and a way to keep them if a library cannot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DeadlineExceededError(Exception):
 
 @contextmanager
 def held_within(lock: threading.Lock, seconds: float) -> Iterator[bool]:
-    """Hold `lock` in the block where it is free within `seconds`; the block gets whether it is held."""
+    """Hold `lock` during the block if it gets free within `seconds`; the block gets whether it is held."""
     held = lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
     try:
         yield held
@@ -49,8 +49,8 @@ def check_limits(provider: str, *, counts: Mapping[str, int], **seconds: float |
 
     Args:
         provider: The type name.
-        counts: What must be 1 or more, by its name.
-        **seconds: What must be more than 0 and finite; None stands for no limit.
+        counts: Limits that must be 1 or more, by name.
+        **seconds: Limits that must be more than 0 and finite; None means no limit.
 
     Raises:
         ConfigurationError: One of them is not.
@@ -119,12 +119,12 @@ class _Job:
 
 
 class DeadlineExecutor:
-    """Runs calls on threads of its own and waits for each no longer than it may take.
+    """Runs calls on its own threads, and waits for each no longer than it may take.
 
-    requests' timeouts bound each read from a socket, not the call: a server that drips, a name service that
-    hangs or a token endpoint that is tried again and again would outlast any deadline. A call that outlasts
-    its deadline is left behind; its thread, a daemon, ends with its socket's timeout. At most `most` calls
-    are under way at once. A forked child has a runner without threads.
+    The timeouts of requests limit each read from a socket, not the call: a server that answers byte by byte,
+    a name service that hangs or a token endpoint that is tried again and again would outlast any deadline. A
+    call that outlasts its deadline is abandoned; its thread, a daemon, ends with its socket's timeout. At
+    most `most` calls run at once. A forked child has a runner without threads.
     """
 
     def __init__(self, most: int = 64) -> None:
@@ -196,11 +196,11 @@ class DeadlineExecutor:
 
 
 class SharedClient(ABC, Generic[T]):
-    """Holds the client that a provider's threads share: made at the first call, once, within its deadline.
+    """Holds the client that a provider's threads share; the first call makes it, once, within its deadline.
 
     Args:
         timeout: Seconds for one operation.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
     """
 
     def __init__(self, timeout: float, deadline: float | None) -> None:

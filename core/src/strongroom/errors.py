@@ -93,7 +93,7 @@ def show_key(key: object) -> str:
 
 
 class StrongroomError(Exception):
-    """What every error of strongroom is.
+    """The base class of strongroom's errors.
 
     Attributes:
         message: What happened, without the hint.
@@ -181,19 +181,19 @@ class SecretNotFoundError(_KeyedError, KeyError):
 
 
 class InvalidKeyError(_KeyedError, ValueError):
-    """The key breaks the rules for keys; nothing was asked of any backend."""
+    """The key breaks the rules for keys; no backend was asked."""
 
     _default = "invalid key {key}"
 
 
 class SecretTooLargeError(_KeyedError, ValueError):
-    """The value is larger than the backend takes; what was stored before is still there."""
+    """The value is larger than the backend accepts; the old value is still there."""
 
     _default = "the value for {key} is too large"
 
 
 class ValidationError(StrongroomError, ValueError):
-    """A value breaks a rule, or is nothing that the backend can hold."""
+    """A value breaks a rule, or the backend cannot store it."""
 
 
 class ConfigurationError(StrongroomError):
@@ -217,7 +217,7 @@ class UntrustedSpecError(ConfigurationError):
 
 
 class PluginError(ConfigurationError):
-    """A plugin is missing, fails to import, is doubled, or does not keep to the rules."""
+    """A plugin is missing, fails to import, exists twice, or breaks the rules."""
 
 
 class PermissionDeniedError(StrongroomError, PermissionError):
@@ -225,7 +225,7 @@ class PermissionDeniedError(StrongroomError, PermissionError):
 
 
 class AuthenticationError(StrongroomError):
-    """The backend does not know the caller: no login, or one that is no longer good."""
+    """The backend does not know the caller: no login, or one that is no longer valid."""
 
 
 class BackendUnavailableError(StrongroomError, ConnectionError):
@@ -235,7 +235,7 @@ class BackendUnavailableError(StrongroomError, ConnectionError):
 
 
 class ThrottledError(BackendUnavailableError):
-    """The backend answers too many requests; ask again later.
+    """The backend gets too many requests; ask again later.
 
     Attributes:
         retry_after: Seconds that the backend asked to wait, where it said so.
@@ -267,7 +267,7 @@ class DecryptionError(EncryptionError):
 
 
 class TamperedError(DecryptionError):
-    """Stored data was removed, swapped, copied, changed or put back to an older state."""
+    """Stored data was removed, swapped, copied, changed or reset to an older state."""
 
 
 class TenantContextError(StrongroomError):
@@ -279,7 +279,7 @@ class InvalidTenantError(StrongroomError, ValueError):
 
 
 class RotationError(StrongroomError):
-    """A rotation did not reach its end; the old value is still the current one."""
+    """A rotation or rollback did not reach its end; readers get the same value as before."""
 
 
 class AuditError(StrongroomError):

@@ -46,13 +46,13 @@ _waiting: Final = DeadlineExecutor()
 
 @contextmanager
 def folder_locked(folder: str | os.PathLike[str], *, seconds: float, provider: str) -> Iterator[None]:
-    """Hold the one lock of writers in `folder` for the block: between threads, and processes of this machine.
+    """Hold the writers' lock of `folder` during the block: among threads, and processes of this machine.
 
-    The lock is the folder's own, so that nothing is left in it; where a file system locks files alone (NFS),
-    it is a file in it. Programs that do not ask for it, as all others, are not held up.
+    The folder itself is locked, so that no file is left in it; if a file system can lock only files (NFS), a
+    file in it is locked. Other programs, which do not ask for the lock, are not held up.
 
     Args:
-        folder: A folder that is there.
+        folder: An existing folder.
         seconds: How long to wait for it.
         provider: The type name, for the error.
 
@@ -134,18 +134,17 @@ def replace_file(
     mode: int = 0o600,
     check: Callable[[os.stat_result | None], object] | None = None,
 ) -> os.stat_result:
-    """Let `data` take the place of the file at `path` in one step, and return the new file's status.
+    """Replace the file at `path` by `data` in one step, and return the new file's status.
 
-    It is on the disk when this returns. Its time is later than that of the file it replaces, by a nanosecond
-    at least, so that no two versions have the same. Owner and permissions of that file are kept where they
-    can be.
+    The new file is on the disk when this returns. Its time is later than the old file's, by a nanosecond at
+    least, so that no two versions have the same. Owner and permissions of the old file are kept if possible.
 
     Args:
         path: A symbolic link is replaced, not followed.
-        data: What the file holds in the end.
-        mode: Its permissions where there was none before.
-        check: Called right before the step with the status of what is there, None where nothing is. What it
-            raises ends it, with nothing changed.
+        data: The new content.
+        mode: The permissions of a new file.
+        check: Called right before the step, with the status of the existing file or None. If it raises,
+            nothing is changed.
     """
     target = Path(path)
     folder = target.absolute().parent
@@ -177,7 +176,7 @@ def replace_file(
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """Return the status of what is at `path`, a link as itself; None where nothing is."""
+    """Return the status of what is at `path`, without following a link; None if nothing is there."""
     try:
         return path.lstat()
     except FileNotFoundError:
@@ -185,7 +184,7 @@ def status_of(path: Path) -> os.stat_result | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in `folder` be on the disk."""
+    """Make sure that the names in `folder` are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -197,16 +196,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def file_version(status: os.stat_result) -> str:
-    """Return a text that tells this state of a file from all others; nothing of what it holds is in it."""
+    """Return a text that differs for each state of a file; it contains nothing of the content."""
     identity = f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} {status.st_size}"
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
 def version_of(path: Path, *, provider: str) -> str | None:
-    """Return the version of the file that is at `path` now; None where there is none.
+    """Return the version of the file that is at `path` now; None if there is none.
 
     Raises:
-        StrongroomError: The system does not let it be looked at; see `file_error`.
+        StrongroomError: The system does not allow access to it; see `file_error`.
     """
     try:
         status = path.stat()
@@ -220,10 +219,10 @@ def version_of(path: Path, *, provider: str) -> str | None:
 
 
 def file_error(error: OSError, doing: str, *, provider: str, key: str | None = None) -> StrongroomError:
-    """Return strongroom's error for what the operating system says of a file; no path of it is a secret.
+    """Return strongroom's error for an operating system's error about a file; its path is not a secret.
 
     Args:
-        error: What was raised.
+        error: The error.
         doing: What was done, for the message, such as "read /run/secrets/a".
         provider: The type name.
         key: The key that it was about.

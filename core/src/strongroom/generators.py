@@ -34,9 +34,8 @@ def generate_password(
         length: Characters, at least 1.
         alphabet: The characters to choose from; letters and digits by default, which survive every
             shell, URL and file format unquoted.
-        require: Classes of which at least one character must be there: `lower`, `upper`, `digit`,
-            `symbol`, or a text of characters of your own. A class of which the alphabet has
-            none is added to it.
+        require: Classes of which at least one character must occur: `lower`, `upper`, `digit`, `symbol`, or a
+            text of your own characters. A class of which the alphabet has none is added to it.
 
     Raises:
         ConfigurationError: No such password exists.

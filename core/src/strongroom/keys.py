@@ -1,4 +1,4 @@
-"""The rules for keys, the same for every backend, and names for keys that a service cannot hold.
+"""The rules for keys, the same for every backend, and names for keys that a service does not accept.
 
 A key is 1-512 characters: segments joined by `/`, none of them empty, `.` or `..`; no control
 character (Unicode category Cc, U+2028, U+2029) and no lone surrogate.
@@ -45,7 +45,7 @@ _BAD_SEGMENTS = frozenset({"", ".", ".."})
 
 
 def check_key(key: str) -> str:
-    """Return `key`, or raise `InvalidKeyError` where it breaks the rules."""
+    """Return `key`, or raise `InvalidKeyError` if it breaks the rules."""
     try:
         return _checked(key)
     except TypeError:  # a list, say, cannot be looked up
@@ -80,7 +80,7 @@ def distinct(keys: Iterable[str]) -> list[str]:
     """Return `keys` in their order, each once.
 
     Raises:
-        TypeError: It is one text, whose characters are not the keys that were meant.
+        TypeError: It is a single text, whose characters would be taken for keys.
     """
     if isinstance(keys, str | bytes | bytearray):
         raise TypeError(f"expected several keys, got a {type(keys).__name__}; put one key into a list")
@@ -95,7 +95,7 @@ def check_keys(keys: Iterable[str]) -> list[str]:
 def check_prefix(prefix: str) -> str:
     """Return `prefix`, the beginning of keys' text, or raise `InvalidKeyError`.
 
-    A prefix may be empty and may end anywhere, also behind a `/` or within a segment.
+    A prefix may be empty and may end anywhere, even after a `/` or within a segment.
     """
     if not isinstance(prefix, str):
         raise InvalidKeyError(prefix, f"invalid prefix: expected text, got {show_key(prefix)}")
@@ -112,12 +112,12 @@ def _has_forbidden(text: str) -> bool:
 
 
 def cannot_start_key(prefix: str) -> bool:
-    """Tell whether no key can begin with `prefix`, since a whole segment of it is empty, `.` or `..`."""
+    """Return whether no key can begin with `prefix`, since a whole segment of it is empty, `.` or `..`."""
     return not _BAD_SEGMENTS.isdisjoint(prefix.split("/")[:-1])
 
 
 def is_reserved(key: str) -> bool:
-    """Tell whether `key` belongs to the state of a rotation, at whatever depth."""
+    """Return whether `key` belongs to the state of a rotation, at any depth."""
     return ROTATION_SEGMENT in key and ROTATION_SEGMENT in key.split("/")
 
 
@@ -146,7 +146,7 @@ def visible_keys(keys: Iterable[str | None], prefix: str) -> list[str]:
 
 
 def check_value(value: str, key: str) -> str:
-    """Return `value`, or raise where it is not text (`TypeError`) or not Unicode text (`ValidationError`)."""
+    """Return `value`, or raise if it is not text (`TypeError`) or not Unicode text (`ValidationError`)."""
     if not isinstance(value, str):
         message = f"the value for {show_key(key)} must be str, got {type(value).__name__}"
         raise TypeError(message)
@@ -169,16 +169,16 @@ class Name(NamedTuple):
 
 
 class NameCodec:
-    """Keys as names of a service and back: injective, and the identity wherever it can be.
+    """Keys as names of a service and back: injective, and the identity wherever possible.
 
-    - Each byte (UTF-8) of a character that a name cannot hold becomes the marker and two hexadecimal digits.
+    - Each UTF-8 byte of a character that a name cannot contain becomes the marker and two hexadecimal digits.
     - The last character of a marker in the key itself is escaped too, so no two keys share a name.
-    - What is then too long is the marker, `h` and the SHA-256 of the key, 64 hexadecimal digits. The whole
-      key has to be kept beside it, and compared at each use.
+    - A name that is then too long becomes the marker, `h` and the SHA-256 of the key, 64 hexadecimal digits.
+      The whole key has to be stored beside it, and compared at each use.
 
     Args:
-        marker: Two or more characters that a name can hold.
-        safe: What a name can hold, as the inside of a regular expression's character class.
+        marker: Two or more characters that a name can contain.
+        safe: The characters that a name can contain, as the inside of a regular expression's character class.
         longest: Characters of the longest name.
     """
 
@@ -225,7 +225,7 @@ def escape(marker: str, text: str) -> str:
 
 
 def unescape(marker: str, text: str) -> str | None:
-    """Return `text` with what `escape` made of its parts undone, or None where that is not UTF-8."""
+    """Return `text` with every escape by `escape` undone, or None if that is not UTF-8."""
     if marker not in text:
         return text
     try:
@@ -239,7 +239,7 @@ def unescape(marker: str, text: str) -> str | None:
 
 
 def matching_key(name: str, key: str | None, name_of: Callable[[str], str]) -> str | None:
-    """Return `key` where it is one, and `name` what `name_of` calls it; else None."""
+    """Return `key` if it is a key, and its name by `name_of` is `name`; otherwise None."""
     try:
         return key if key is not None and name_of(check_key(key)) == name else None
     except InvalidKeyError:

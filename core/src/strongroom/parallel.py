@@ -1,7 +1,7 @@
-"""Threads, and what becomes of them in a forked process.
+"""Threads, also in a forked process.
 
 A fork copies one thread alone. In the child all the others are gone, the locks that they held stay locked,
-and the sockets that they used are still the parent's. Whoever holds such a thing registers with
+and the sockets that they used are still the parent's. The owner of such a thing registers it with
 `renew_after_fork`.
 """
 
@@ -37,13 +37,13 @@ _IDLE_SECONDS = 30.0
 
 
 class SingleEntryLock:
-    """A lock that refuses the thread that holds it, where `threading.Lock` would hang for ever.
+    """A lock that refuses the thread that holds it; `threading.Lock` would hang forever.
 
-    A signal handler runs in the middle of whatever the main thread is doing, so that it may meet a lock which
-    only that thread, once the handler has ended, can give back.
+    A signal handler runs in the middle of the main thread's work, so it may need a lock that only that thread
+    can release, after the handler has ended.
 
     Args:
-        what: What it guards, for the message.
+        what: What it protects, for the message.
     """
 
     __slots__ = ("_holder", "_lock", "_what")
@@ -99,7 +99,7 @@ class SingleEntryLock:
 
 
 class BuildLock:
-    """Lets one thread at a time build something. A fork waits for it; a forked child has the lock free."""
+    """Lets one thread at a time build something. A fork waits for it; in a forked child the lock is free."""
 
     def __init__(self) -> None:
         self._begin_again()
@@ -116,10 +116,10 @@ class BuildLock:
 
 
 def in_parallel(read: Callable[[K], T], keys: Sequence[K], most: int) -> list[T]:
-    """Return what `read` gives for each of `keys`, in their order, with at most `most` reads at a time.
+    """Return what `read` returns for each of `keys`, in their order, with at most `most` reads at a time.
 
-    Each thread has the caller's context. The first failure is raised at once, as is an interrupt of the
-    caller: reads that have not begun are dropped, and the others keep nobody from ending the process.
+    Each thread has the caller's context. The first failure is raised at once, and so is an interrupt of the
+    caller: reads that have not begun are dropped, and the others do not keep the process from ending.
     """
     if len(keys) <= 1 or most == 1:
         return [read(key) for key in keys]
@@ -169,9 +169,9 @@ def _start(work: Callable[[], None], most: int) -> bool:
 
 
 def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: int) -> dict[str, str]:
-    """Return the values of those of `keys` that are there, with at most `most` reads at a time.
+    """Return the values of those of `keys` that exist, with at most `most` reads at a time.
 
-    A key is not there where `read` raises `SecretNotFoundError` with the reason `absent`; the first other
+    A key does not exist if `read` raises `SecretNotFoundError` with the reason `absent`; the first other
     failure is raised at once.
     """
 
@@ -188,11 +188,12 @@ def present_in_parallel(read: Callable[[str], str], keys: Sequence[str], most: i
 
 
 class BackgroundPool:
-    """Runs calls in the background, on as few threads as do and never more than `most`; the others queue.
+    """Runs calls in the background, on as few threads as possible and never more than `most`; further calls
+    queue.
 
-    The threads are daemons, so that a call which never returns does not keep the process from ending, and
-    idle ones end by themselves. A call must not raise. A forked child has a crew without threads, and without
-    the calls that its parent still had to do.
+    The threads are daemons, so that a call which never returns does not keep the process from ending. Idle
+    threads end by themselves. A call must not raise. A forked child has a pool without threads, and without
+    its parent's queued calls.
     """
 
     def __init__(self, most: int = 32, name: str = "strongroom-crew") -> None:

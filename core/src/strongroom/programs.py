@@ -1,4 +1,4 @@
-"""Programs that a provider runs: no shell, an end in time, and nothing of them left behind."""
+"""Programs that a provider runs: without a shell, with a deadline, and with nothing left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OURS: Final = frozenset({"STRONGROOM_ENCRYPTION_KEY", "STRONGROOM_AUDIT_KEY"})
 
 
 class Ended(NamedTuple):
-    """What came of a program: its exit code (below 0: the signal), and what it wrote."""
+    """The result of a program: its exit code (below 0: the signal), and its output."""
 
     code: int
     out: bytes
@@ -75,10 +75,10 @@ def start_program(
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> Started:
-    """Start a program in a process group of its own, with unbuffered pipes for its three streams.
+    """Start a program in its own process group, with unbuffered pipes for its three streams.
 
     Args:
-        command: The program and its arguments: whoever is logged in to this machine can read them.
+        command: The program and its arguments, which every user of this machine can read.
         provider: The type name, for errors.
         environment: Its variables; by default what `environment_for_programs` returns.
         folder: Where it runs.
@@ -132,11 +132,11 @@ def run_program(
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> Ended:
-    """Run a program to its end and return what came of it.
+    """Run a program to its end and return its result.
 
     Args:
         command: See `start_program`.
-        deadline: When it is killed, with all of its process group.
+        deadline: When it is killed, with its whole process group.
         provider: See `start_program`.
         given: What it reads on its standard input.
         environment: See `start_program`.
@@ -158,15 +158,15 @@ def run_program(
 
 
 def end_program(program: Started, *, grace: float = 0.0) -> None:
-    """Close a program's pipes, and kill it and its process group where it is there after `grace` seconds."""
+    """Close a program's pipes, and kill it and its process group if it still runs after `grace` seconds."""
     kill_program(program, grace=grace)
     close_pipes(program)
 
 
 def kill_program(program: Started, *, grace: float = 0.0) -> None:
-    """Kill a program and its process group where it is there after `grace` seconds; its pipes stay open.
+    """Kill a program and its process group if it still runs after `grace` seconds; its pipes stay open.
 
-    For whoever reads from a pipe on another thread, which closes it at its end.
+    This is for a caller that reads from a pipe on another thread, which closes the pipe at its end.
     """
     _running.programs.pop(id(program), None)
     if grace and program.returncode is None:

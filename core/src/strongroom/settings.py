@@ -1,4 +1,4 @@
-"""What the `STRONGROOM_…` environment variables say that stand in for an argument.
+"""The `STRONGROOM_…` environment variables that replace an argument.
 
 The others are read by what they are about: plugins, the audit trail, the events, the spec's source.
 docs/reference/environment.md has them all.

@@ -102,7 +102,7 @@ def plain_parts(text: str) -> list[str | tuple[str]] | None:
         parts.append((match[1],) if match[1] else "{" if match[2] == "{" else "\r")
         at = match.end()
     parts.append(text[at:])
-    # What stands between two names counts as it stands, and may not begin something together with a name.
+    # Text between two names counts unchanged, and may not begin something together with a name.
     return None if _NOT_PLAIN.search(_PLAIN.sub("x", text)) else parts
 
 

@@ -40,8 +40,8 @@ def check_tenant_id(tenant_id: str) -> str:
 class TenantContext:
     """Makes a tenant the active one for a `with` or `async with` block.
 
-    Blocks nest, and may end in any order and place: in a generator that is closed late, by another task or
-    thread. One object may be entered again, and from several threads and tasks at once.
+    Blocks nest, and may end in any order and place, such as in a generator that another task or thread closes
+    late. One object may be entered again, and from several threads and tasks at once.
 
     Raises:
         InvalidTenantError: `tenant_id` breaks the rules.

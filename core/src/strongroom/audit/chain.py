@@ -2,7 +2,8 @@
 
 A line ends with `"seq"`, `"prev"` (the MAC of the line before) and `"mac"`: HMAC-SHA256 over all bytes of
 the line before that member. The head is one record of fixed size: sequence number, MAC and end of
-the last line, and where the file's first line stands in the chain, under a MAC of its own: who cuts lines
+the last line, and the place of the file's first line in the chain, under a MAC of its own: somebody who cuts
+lines
 off the end cannot make the head that would fit. Lines and heads have different keys, both derived from one.
 """
 
@@ -20,7 +21,7 @@ from strongroom._frozen import frozen
 __all__ = ["GENESIS", "HEAD_BYTES", "Anchor", "Chain", "Head", "Link", "Mac"]
 
 GENESIS: Final = "0" * 64
-"""What stands as the MAC before the first line of all."""
+"""The MAC before the very first line."""
 HEAD_BYTES: Final = 512
 """One disk sector, so that it is written whole or not at all."""
 
@@ -32,7 +33,7 @@ _TAG_BYTES: Final = 64 + 2
 
 @cache
 def _tail() -> re.Pattern[bytes]:
-    """Return the pattern of a line's end, which whoever appends a line does not need."""
+    """Return the pattern of a line's end, which appending a line does not need."""
     return re.compile(rb',"seq":([0-9]{1,18}),"prev":"([0-9a-f]{64})","mac":"([0-9a-f]{64})"\}\Z')
 
 

@@ -1,6 +1,6 @@
 """A log that many threads and processes append to, each line chained to the one before.
 
-Whoever writes holds a lock on the head, which stays where it is while logs are rotated. What the writer
+A writer holds a lock on the head, which stays where it is while logs are rotated. What the writer
 knows of the end of the log is good as long as size and inode are what they were: then nobody else wrote, and
 an entry costs one write and one update of the head in place. Otherwise `strongroom.audit.recovery` finds the
 end again.

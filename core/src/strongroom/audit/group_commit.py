@@ -27,7 +27,7 @@ class GroupCommit:
         return self.last
 
     def wait(self, number: int, descriptors: Callable[[], tuple[int, int, int]]) -> None:
-        """Return when append `number` is on the disk; whoever comes first syncs for all who wait.
+        """Return when append `number` is on the disk; the first thread syncs for all that wait.
 
         Args:
             number: What `written` returned.
@@ -38,7 +38,7 @@ class GroupCommit:
         """
         with self._changed:
             me = threading.get_ident()
-            # A signal handler that interrupts whoever syncs must not wait for that.
+            # A signal handler that interrupts the sync must not wait for it.
             while self._syncing and self._leader != me and number > self._synced:
                 self._changed.wait()
             leads = number > self._synced

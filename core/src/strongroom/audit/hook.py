@@ -37,24 +37,24 @@ StrPath = str | os.PathLike[str]
 class AuditLoggingHook(ProcessBound, BatchHook):
     """Records who did what to which secret, with which outcome; never a value.
 
-    Without `path` each operation is a line of JSON to the logger `strongroom.audit` at INFO; with it, a line
-    of a file that shows by its chain of MACs when it was changed, see `strongroom.verify_audit_log`.
+    Without `path`, each operation is a line of JSON to the logger `strongroom.audit` at INFO. With it, each
+    is a line of a file whose chain of MACs reveals changes; see `strongroom.verify_audit_log`.
 
     Args:
         log_reads: Record reads that succeeded or found nothing; refused ones are recorded in any case.
         log_writes: Record writes that succeeded or found nothing; refused ones as above.
-        path: The log, or several that are all written to, each with a chain of its own.
-        key: The key of the chain; without it that of `key_file`, else of the variable
-            STRONGROOM_AUDIT_KEY, else `<path>.key`, made at the first use.
+        path: The log, or several that are all written to, each with its own chain.
+        key: The key of the chain; without it, that of `key_file`, then of the variable STRONGROOM_AUDIT_KEY,
+            then `<path>.key`, which is made at the first use.
         logger: A logger or its name; with `path` lines go to both.
         fail_closed: Refuse an operation that cannot be recorded; otherwise warn and go on.
-        reason: Why this program reads secrets, where the caller says nothing better.
+        reason: Why this program reads secrets, if the caller gives no other reason.
         key_file: The file that holds the key.
         fsync: Return only when the line is on the disk; threads that wait share one call.
         intents: Add a line ahead of each write, with an outcome of null.
         require_reason: Refuse operations without a reason: `strongroom.audit.because`, `reason`, or the
             variable STRONGROOM_REASON.
-        require: With several logs or a logger besides: whether `all` or at least `one` must take a line.
+        require: With several logs, or a logger as well: whether `all` or at least `one` must take a line.
         timeout: Seconds to wait for other writers of a log.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files that one chain lies in: a log with its head, and the pieces that rotations have left of it."""
+"""The files of one chain: a log with its head, and the pieces that rotations have left of it."""
 
 from __future__ import annotations
 

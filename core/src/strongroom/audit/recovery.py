@@ -56,7 +56,7 @@ def find_end(descriptor: int, record: bytes, chain: Chain, path: str) -> Recover
     if head is None:
         return _without_head(descriptor, size, file, chain, path, missing=not record)
     if size == 0 and head.size and file != head.file:
-        # A new file in place of the one that was renamed: the chain goes on in it.
+        # A new file instead of the one that was renamed: the chain goes on in it.
         return RecoveredEnd(Head(head.seq, head.mac, 0, head.seq + 1, head.mac, file))
     head = replaced(head, file=file)
     recovered = RecoveredEnd(replaced(head, size=size))

@@ -29,19 +29,19 @@ class AuditReport:
     """What `verify_audit_log` found.
 
     Attributes:
-        ok: Whether every line is what was written, and none is missing, at the beginning neither.
-        entries: The lines that verified before the first bad one; of several pieces those of all.
-        first_bad_line: Counted from 1; the place where a line is missing, where one is. None where no line
-            is bad.
+        ok: Whether every line is what was written, and none is missing, not even at the beginning.
+        entries: The lines that verified before the first bad one, counted over all pieces.
+        first_bad_line: Counted from 1: the bad line, or the place where one is missing. None if no line is
+            bad.
         reason: What is wrong, or why the log is not anchored.
-        anchored: Whether the end is known from the head, or from an anchor kept elsewhere: otherwise lines
-            may have been cut off it.
-        first: The number of the first line in the chain; more than 1 where earlier lines are in another file.
+        anchored: Whether the end is known from the head, or from an anchor kept elsewhere; otherwise lines
+            may have been cut off.
+        first: The number of the first line in the chain; more than 1 if earlier lines are in another file.
         last: The number of the last line that verified.
-        before: The MAC of the line before the first, which the file before this one ends with.
+        before: The MAC of the line before the first; the previous file ends with it.
         head: The MAC of the last line that verified: an anchor, to be kept elsewhere.
-        settled: Number and MAC of the last line before the last append, whose writer may have died before the
-            head knew of it.
+        settled: Number and MAC of the last line before the last append, whose writer may have died before it
+            updated the head.
     """
 
     ok: bool
@@ -71,18 +71,18 @@ def verify_audit_log(
         path: The log.
         key: Its key; without it that of `key_file`, else of STRONGROOM_AUDIT_KEY, else `<path>.key`.
         key_file: The file that holds the key.
-        expect_head: The `head` that an earlier report told: the chain must go through it.
-        earlier: The piece that a rotation has made of what was written before, or several, the oldest first;
-            those whose names end with `.gz` are unpacked.
-        first: The number of an entry that may be the first one: more than 1 where those before it were
-            removed on purpose.
+        expect_head: The `head` of an earlier report: the chain must go through it.
+        earlier: The piece of the log that a rotation set aside, or several, the oldest first; those whose
+            names end with `.gz` are unpacked.
+        first: The number of the first entry that must exist: more than 1 if those before it were removed on
+            purpose.
 
     Returns:
         One report on all of them. A log that begins later than with `first` is not whole.
 
     Raises:
         ConfigurationError: There is no such log and no head of one, or no key.
-        AuditError: The log cannot be read; that it is not there, though its head is, is in the report.
+        AuditError: The log cannot be read. If only its head exists, the report says so instead.
     """
     given = [earlier] if isinstance(earlier, str | os.PathLike) else earlier
     pieces = [os.fspath(one) for one in given]

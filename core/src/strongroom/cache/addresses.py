@@ -1,4 +1,4 @@
-"""Which stored secret is meant: addresses of providers and of what stands in front of them.
+"""Which stored secret is meant: addresses of providers and of the layers in front of them.
 
 Two texts follow from a chain of middleware and a provider:
 
@@ -75,7 +75,7 @@ DECIDES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
 _TRANSPARENT: Final = frozenset({"caching", "read-only", "retry", "validation"})
 """Middleware that changes neither keys nor values: with it and without it the same is read."""
 _PARTS: Final = frozenset({"field"})
-"""Options that choose a part of a stored secret: whoever writes one part changes the whole."""
+"""Options that choose a part of a stored secret: a write of one part changes the whole."""
 _WITHOUT_SLASH: Final = frozenset({"url", "vault_url", "mount_point"})
 _IN_QUERY: Final = frozenset({"dbname", "host", "hostaddr", "port"})
 """What decides which database is meant in the query of a URL of PostgreSQL."""

@@ -79,7 +79,7 @@ class Entries:
         return None if space is None else space.get(key)
 
     def put(self, tenant: str | None, key: str, now: float) -> Entry:
-        """Return a new entry for `key`, still without a value, in place of the one that was there."""
+        """Return a new entry for `key`, still without a value, instead of the old one."""
         self.drop(tenant, key)
         self._sweep(now)
         while self._count >= self._most:

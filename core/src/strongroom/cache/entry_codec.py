@@ -27,7 +27,7 @@ _NO_KEY_FOR_NAMES = (
 
 @frozen
 class StoredEntry:
-    """A value as a second level has it; times are seconds since the epoch, by the clock of whoever wrote it.
+    """A value as a second level has it; times are seconds since the epoch, by the writer's clock.
 
     `kept_for` is how many seconds the store was told to keep it. `version` is the one that a description had
     shown before the value was fetched, None where there was none.

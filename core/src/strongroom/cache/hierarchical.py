@@ -39,39 +39,39 @@ _PARALLEL: Final = 8
 
 
 class HierarchicalSecretCache(ProcessBound):
-    """`SecretCache` in front of a store that several processes share, with one fetch among them all.
+    """`SecretCache` in front of a store that several processes share, which together fetch a value once.
 
-    The store gets names that are hashed and values that are encrypted. One that is down, slow or holds
-    rubbish costs a fetch, never an error. What another process drops is dropped here as well where the store
-    is a `strongroom.cache.WatchableStore`; while it cannot tell, values live here for a second at most.
+    The store gets hashed names and encrypted values. A store that is down, slow or contains garbage costs a
+    fetch, never an error. If it is a `strongroom.cache.WatchableStore`, entries that another process drops
+    are dropped here as well; while it cannot report drops, values live here for a second at most.
 
     Args:
         l1_ttl_seconds: How long a value is fresh in this process.
         l2_ttl_seconds: How long it is fresh in the store.
         l2: The store; without it one in memory.
-        encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`, and for a
-            store in memory a key of its own, which all caches that share it have.
-        namespace: What tells apart caches that share a store and a key: their backends differ.
-        sources: Tells for a key where its value is stored, as texts that are equal for all who read the same;
-            `drop` drops by them, whatever the namespace and the tenant.
-        account: Asked once, at the first use of the store, for what else decides which secrets are meant. The
-            store is not used while it raises.
+        encryption: What encrypts for the store; without it the key in `STRONGROOM_ENCRYPTION_KEY`, or, for a
+            store in memory, a key of the store that all its caches share.
+        namespace: Distinguishes caches that share a store and a key but have different backends.
+        sources: Returns where the value of a key is stored, as texts that are equal for all readers of the
+            same value; `drop` drops by them, whatever the namespace and the tenant.
+        account: Called once, at the first use of the store: returns what else decides which secrets are
+            meant. The store is not used while it raises.
         max_entries: See `SecretCache`; of this process alone.
         negative_ttl_seconds: See `SecretCache`; of this process alone.
-        stale_if_error_seconds: See `SecretCache`; for both levels, each from the end of its own time to live.
+        stale_if_error_seconds: See `SecretCache`; for both levels, each counted from the end of its own life.
         refresh_ahead: See `SecretCache`; of this process alone.
         jitter: See `SecretCache`; of this process alone.
-        fetch_timeout_seconds: How long a caller waits for a fetch, the other process's included.
+        fetch_timeout_seconds: How long a caller waits for a fetch, even another process's.
         l2_timeout_seconds: How long the store may take for an answer.
         lock_seconds: How long a process may take for a fetch before another one tries.
-        offline: Ask the store alone, and never fetch.
-        max_age_seconds: How old a value may be that is given while `offline`; without it, as long as it is
+        offline: Ask only the store, and never fetch.
+        max_age_seconds: How old a value may be that is returned while `offline`; without it, as long as it is
             fresh or may be stale.
         clock: Monotonic seconds.
         wall: Seconds since the epoch; without it the time of day, or `clock` where one is given.
 
     Raises:
-        ConfigurationError: A number is out of its range, or a store that others share has no key.
+        ConfigurationError: A number is out of its range, or a shared store has no key.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class HierarchicalSecretCache(ProcessBound):
             return self._level.fresh(entry)
         with self._store.holding(name) as token:
             if token is not None:
-                # Whoever held the lock before has most likely fetched.
+                # The previous holder of the lock has most likely fetched.
                 read_marks = self._level.read_marks(marks, make=True)
                 entry = self._level.look(name, read_marks) or entry
                 if entry is not None and self._level.serves(entry, version):

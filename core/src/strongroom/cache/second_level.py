@@ -222,7 +222,7 @@ class SecondLevel:
         """Return `entry` with the times of this host's clock: as old as it is by its own or by the store's.
 
         The clock of the host that wrote it may have been ahead; what it says is believed where that makes it
-        older, so that whoever may write to the store lengthens no life either.
+        older, so that somebody who may write to the store cannot lengthen a life either.
         """
         fetched_at, life = entry.fetched_at, min(entry.expires - entry.fetched_at, self._ttl)
         if left is not None:

@@ -48,23 +48,23 @@ _MOST_DESCRIBED: Final = 10_000
 
 
 class SecretCache(ProcessBound):
-    """Remembers values for a time, and asks for each key once however many callers want it.
+    """Remembers values for a time, and fetches each key once, however many callers want it.
 
-    A fetch runs on a thread of the cache's own, in the context of the caller that began it. Everybody who
-    wants the same key meanwhile waits for it and gets what it brought, or its error. What an invalidation
-    overtakes is given to those who wait, and not kept. Keys belong to the active tenant.
+    A fetch runs on the cache's own thread, in the context of the caller that began it. Other callers of the
+    same key wait for it and get its value, or its error. If an invalidation comes during a fetch, the waiting
+    callers get the value, but it is not kept. Keys belong to the active tenant.
 
     Args:
         ttl_seconds: How long a value is fresh.
         max_entries: Entries at most, over all tenants; the least recently read are evicted first.
         negative_ttl_seconds: How long "not found" is remembered; 0 does not.
-        stale_if_error_seconds: How long past its time a value is still given while the backend is
-            unavailable, and for no other error.
+        stale_if_error_seconds: How long an expired value is still returned while the backend is unavailable,
+            but after no other error.
         refresh_ahead: The last part of a value's life, between 0 and 1, in which a read gets it at once and
-            has it fetched again in the background.
-        jitter: How much shorter a life may be, between 0 and 1, drawn for each value, so that what was
-            fetched together does not expire together.
-        fetch_timeout_seconds: How long a caller waits for a fetch; None without end.
+            starts a fetch in the background.
+        jitter: By how much a life may be shortened, between 0 and 1, at random for each value, so that values
+            that were fetched together do not expire together.
+        fetch_timeout_seconds: How long a caller waits for a fetch; None waits without end.
         clock: Monotonic seconds.
 
     Raises:
@@ -336,7 +336,7 @@ class SecretCache(ProcessBound):
         if not isinstance(key, str):
             check_key(key)  # raises
         if self._lock.is_mine():
-            # A signal handler that interrupts this very cache: whoever fetches would wait for the lock.
+            # A signal handler that interrupts this very cache: a fetch would wait for the lock.
             return checked(load(key)).value
         tenant, current_turn = current_tenant(), turn.get()
         flight = current_turn.flight_of(self, tenant, key) if current_turn is not None else None

@@ -98,7 +98,7 @@ class Future:
 
 
 class Flight:
-    """A fetch under way. Whoever waits for it and gives up leaves it as it is.
+    """A fetch in progress. A caller that waits for it and gives up does not end it.
 
     Attributes:
         owner: The cache that it is for.

@@ -14,11 +14,11 @@ class CacheStats:
     Attributes:
         hits: Reads answered from memory with a value that was fresh.
         misses: Reads that had to wait for a fetch, their own or another caller's.
-        stale: Reads answered with a value past its time, because the backend was unavailable.
+        stale: Reads answered with an expired value, because the backend was unavailable.
         negative: Reads answered from memory with "not found".
-        evictions: Entries that had to leave to make room.
-        errors: Fetches that failed, "not found" not among them, and failures of the second level.
-        entries: Entries that are there now.
+        evictions: Entries that were evicted to make room.
+        errors: Fetches that failed, except with "not found", and failures of the second level.
+        entries: Current entries.
     """
 
     hits: int = 0

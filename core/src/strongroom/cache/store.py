@@ -21,13 +21,13 @@ __all__ = ["CacheStore", "FencedStore", "Subscription", "TimedStore", "Watchable
 
 @runtime_checkable
 class CacheStore(Protocol):
-    """A second level of a cache. Every method may raise `BackendUnavailableError`: caches live with it."""
+    """A second level of a cache. Every method may raise `BackendUnavailableError`, which caches tolerate."""
 
     def get(self, name: str) -> bytes | None:
         """Return the data under `name`, or None where there is none or its time is over."""
 
     def set(self, name: str, data: bytes, ttl_seconds: float) -> None:
-        """Keep `data` under `name` for `ttl_seconds`, in place of what is there."""
+        """Keep `data` under `name` for `ttl_seconds`, instead of what is there."""
 
     def delete(self, name: str) -> None:
         """Drop `name`, and let every subscriber know; a name that is not there is dropped as well."""

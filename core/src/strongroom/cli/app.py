@@ -15,7 +15,7 @@ from strongroom.cli.context import INTERRUPTED, GlobalOptions, run_guarded, want
 
 __all__ = ["Command", "command", "run_app"]
 
-# The help stands here so that listing the commands imports none of them; a test holds it equal.
+# The help is here so that listing the commands imports none of them; a test holds it equal.
 COMMANDS = {
     "audit": "Verify and read the audit trail.",
     "backup": "Write a copy of the encrypted store.",

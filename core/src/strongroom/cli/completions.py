@@ -1,4 +1,4 @@
-"""What a shell is offered to complete: names that stand in the spec. No backend is asked for any."""
+"""What a shell can complete: names from the spec. No backend is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command stands in: the global options, and what becomes of errors."""
+"""The context of every command: the global options, and the handling of errors."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def print_warning(message: str, *, as_json: bool) -> None:
 
 
 def tell_note(message: str) -> None:
-    """Write a line for whoever watches to stderr."""
+    """Write a line to stderr for the user."""
     _write(_one_line(message))
 
 

@@ -11,7 +11,7 @@ __all__ = ["read_value"]
 
 
 def read_value(key: str, warn: Callable[[str], object], *, raw: bool, allow_empty: bool = False) -> str:
-    """Return a value from stdin, or from whoever sits at the terminal, who is asked twice.
+    """Return a value from stdin, or from the user at the terminal, who is asked twice.
 
     Args:
         key: What it is the value of.

@@ -98,7 +98,7 @@ _NOT_SO = (ValueError, LookupError, TypeError, AttributeError, OSError)
 def recall(settings: GlobalOptions) -> CachedSpec | None:
     """Return what answers every key; None where that is not known, or not plain.
 
-    A plain spec keeps no tenants apart, which the whole way tells whoever names one.
+    A plain spec keeps no tenants apart, which a full load tells a user who names one.
 
     Raises:
         StrongroomError: The whole way has to tell.

@@ -28,7 +28,7 @@ def why_not_pem(text: str) -> str | None:
             if begin is not None:
                 label, body = begin[1], []
             elif line.startswith(("-----BEGIN ", "-----END ")):
-                return "a boundary does not stand alone on its line, or is not one of a pair"
+                return "a boundary is not alone on its line, or is not one of a pair"
         elif line.rstrip() == f"-----END {label}-----":
             why = _wrong_body(body)
             if why is not None:

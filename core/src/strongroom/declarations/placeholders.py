@@ -1,4 +1,4 @@
-"""Values that stand in for a value that somebody was to fill in."""
+"""Placeholders for a value that somebody was to fill in."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             """Return the value of `key`, or raise `SecretNotFoundError`."""
 
         def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-            """Return the values of those of `keys` that are there."""
+            """Return the values of those of `keys` that exist."""
 
     class DescribedSource(SecretSource, Protocol):
         """One that also tells how old a secret is."""
@@ -69,7 +69,7 @@ class Resolution(NamedTuple):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was deleted, destroyed or disabled, which is not absent: no default stands in for it."""
+        """Whether it was deleted, destroyed or disabled, which is not absent: no default replaces it."""
         return isinstance(self.error, SecretNotFoundError) and self.error.reason != "absent"
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ def _white_space(secret: SecretPlan, text: str) -> str:
         return ""
     if text.rstrip("\r\n") == bare:
         return ": a line end follows it; store it without one (`printf`, not `echo`)"
-    return ": white space stands around it; store it without"
+    return ": there is white space around it; store it without"
 
 
 def _broken_rule(secret: SecretPlan, text: str) -> str | None:

@@ -1,6 +1,6 @@
 """Fernet, AES-256-GCM and ChaCha20-Poly1305 over `cryptography`'s primitives, one token format for all three.
 
-No cipher's key encrypts anything itself. A key for data is derived from it, from 16 random bytes that stand
+No cipher's key encrypts anything itself. A key for data is derived from it, from 16 random bytes that are
 in the token, the algorithm and the active tenant (HKDF-Expand, RFC 5869, with SHA-256). A cipher draws these
 bytes when it first encrypts and again after 2**20 tokens. So however many processes use one key, no key for
 data comes near the 2**32 encryptions with random nonces that NIST SP 800-38D (section 8.3) allows: nothing
@@ -266,8 +266,8 @@ class ChaCha20Encryption(TokenEncryption):
 class FernetEncryption(TokenEncryption):
     """Fernet (AES-128-CBC and HMAC-SHA256).
 
-    With a standard Fernet key, no context and no active tenant it writes and reads standard Fernet tokens.
-    Everything else is in strongroom's own format, where a token's key is derived from the context as well.
+    With a standard Fernet key, no context and no active tenant, it writes and reads standard Fernet tokens.
+    Otherwise it uses strongroom's own format, in which a token's key is also derived from the context.
     """
 
     algorithm = "fernet"

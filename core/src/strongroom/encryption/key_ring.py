@@ -17,7 +17,7 @@ class KeyRing(HoldsKey):
 
     Args:
         primary: The cipher that encrypts.
-        older: Ciphers whose tokens are still there.
+        older: Ciphers whose tokens still exist.
     """
 
     def __init__(self, primary: Encryption, *older: Encryption) -> None:

@@ -124,7 +124,7 @@ def _others(status: os.stat_result) -> str | None:
 
 
 def next_key_file(path: Path) -> Path:
-    """Return where a rekey keeps the key that will take the place of the one in `path`."""
+    """Return where a rekey keeps the key that will replace the one in `path`."""
     return path.with_name(f"{path.name}{NEXT}")
 
 
@@ -194,7 +194,7 @@ def place(path: Path, data: bytes) -> bool:
 
 
 def replace(waiting: Path, path: Path) -> None:
-    """Let the next key take the place of a key file, at once."""
+    """Replace a key file by the next key, at once."""
     try:
         _sync(waiting)
         waiting.replace(path)

@@ -20,9 +20,9 @@ class SecretHook:
         """See an operation about to run; raising vetoes it, and the caller gets that exception."""
 
     def after(self, event: SecretEvent) -> None:
-        """See how it ended: once for each `before` that was entered, also one that raised."""
+        """See how it ended: once for each `before` that was entered, even one that raised."""
 
-    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which stands floors above
+    def registry_opened(self, registry: Any) -> None:  # a `SecretProviderRegistry`, which is floors above
         """Meet a registry whose operations it will see, perhaps more than once; refer to it weakly."""
 
     def registry_closing(self, registry: Any) -> None:  # as above

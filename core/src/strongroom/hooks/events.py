@@ -21,16 +21,17 @@ class SecretEvent:
         id: The same for the `before` and `after` of one operation, unique to it.
         operation: `get`, `set`, `delete`, `list`, `describe`, `history`, `stage`, `promote`, `discard`,
             `rotate`; `watch` and `change` of watched secrets; `issue`, `renew` and `revoke` of leases; or,
-            for all that is stored, `backup`, `restore`, `rekey`.
-        key: The key as the caller gave it; of a list its prefix, of what concerns all that is stored "".
+            for the whole store, `backup`, `restore`, `rekey`.
+        key: The key as the caller gave it; for a list, its prefix; for an operation on the whole store, "".
         pipeline: The pipeline that answers.
         tenant: The tenant that is active, if any.
-        actor: The client of `strongroom serve`; else what `STRONGROOM_ACTOR` claims, else the system's user.
+        actor: The client of `strongroom serve`; or else what `STRONGROOM_ACTOR` claims, or else the system's
+            user.
         started_at: When the operation began, aware and in UTC.
         duration: Seconds; None before the operation.
         outcome: None before the operation.
-        source: Where the value came from; None where no value was read.
-        error_type: The class name of the error, where there was one.
+        source: Where the value came from; None if no value was read.
+        error_type: The class name of the error, if there was one.
     """
 
     id: str

@@ -60,7 +60,7 @@ class StrongroomSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]  # as 
         variables_prefix: The same for variables.
         config_prefix: The same for configuration (`sql_alchemy_conn_secret = NAME`).
         go_on_when_unavailable: Let Airflow ask its next backend while the backend is away. Denied never does.
-        registry: Any provider, in place of the spec's (in Python only).
+        registry: Any provider, instead of the spec's (in Python only).
     """
 
     def __init__(

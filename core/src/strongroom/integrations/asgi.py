@@ -41,18 +41,18 @@ def lifespan(
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     """Return a lifespan that opens a registry for the application and closes it at the end.
 
-    It is for Starlette, FastAPI and what else calls a lifespan with an application that has a `state`; there
-    `state.strongroom` is the `AsyncSecretRegistry`.
+    It is for Starlette, FastAPI and other frameworks that call a lifespan with an application that has a
+    `state`; there `state.strongroom` is the `AsyncSecretRegistry`.
 
-    The application does not start where a secret that `secrets:` declares as required is missing, ill-typed
-    or cannot be read: the server logs the error, which names each, and ends. Secrets that only a tenant can
-    read are not looked at.
+    The application does not start if a secret that `secrets:` declares as required is missing, has the wrong
+    type or cannot be read: the server logs the error, which names each, and ends. Secrets that only a tenant
+    can read are not checked.
 
     Args:
         spec: See `AsyncSecretRegistry`; a registry is shared, and not closed.
         profile: The spec's profile.
-        check: Whether to look at the declared secrets before the application starts.
-        group: Look at those of this group only.
+        check: Whether to check the declared secrets before the application starts.
+        group: Check only those of this group.
     """
 
     @asynccontextmanager
@@ -73,19 +73,19 @@ def lifespan(
 
 
 class TenantMiddleware:
-    """Runs each request and each websocket under the tenant that it says it is for.
+    """Runs each request and each websocket under the tenant that it names.
 
-    A request whose tenant is not a valid id is answered 400 and a websocket is refused before it is accepted;
-    so is one that names none, unless `required` is false. What the application does for a request,
-    background tasks and streamed answers included, runs under its tenant.
+    A request whose tenant is not a valid id is answered with 400, and a websocket is refused before it is
+    accepted; so is one that names no tenant, unless `required` is false. Everything that the application does
+    for a request, background tasks and streamed answers included, runs under its tenant.
 
     Args:
         app: The application, or the next middleware.
-        header: Where the id stands. Only a proxy that callers cannot get around may set it: who may choose
-            the header chooses the tenant. A request that has it twice is refused.
-        tenant_of: Finds the id in place of the header: gets the ASGI scope and returns the id, or None
-            where there is none; plain or a coroutine function. It may raise `InvalidTenantError`.
-        required: Whether a request without a tenant is refused; where not, it runs under none.
+        header: The header with the id. Only a proxy that callers cannot bypass may set it: anyone who can
+            choose the header can choose the tenant. A request that has it twice is refused.
+        tenant_of: Finds the id instead of the header: gets the ASGI scope and returns the id, or None if
+            there is none; plain or a coroutine function. It may raise `InvalidTenantError`.
+        required: Whether a request without a tenant is refused; if not, it runs without one.
 
     Raises:
         ConfigurationError: Both `header` and `tenant_of` are given.

@@ -1,4 +1,4 @@
-"""Databases of Django whose connections follow a secret: a lease, or a rotated password.
+"""Django databases whose connections follow a secret: a lease, or a rotated password.
 
 An engine of Django's is a module with a `DatabaseWrapper`. One that follows is made of any of them:
 
@@ -42,17 +42,17 @@ _followers: weakref.WeakKeyDictionary[Any, dict[tuple[str, float | None], Follow
 
 
 class FollowsSecret(Base):  # type: ignore[misc]  # what it is mixed into is known to Django alone
-    """What makes a `DatabaseWrapper` of Django's log in with the live values of a secret.
+    """Makes a Django `DatabaseWrapper` log in with the current values of a secret.
 
-    In the settings `STRONGROOM` is the registry. In those of the database `FOLLOWS` is the key of a
+    In the settings, `STRONGROOM` is the registry. In those of the database, `FOLLOWS` is the key of a
     lease, of a JSON secret with `username` and `password`, or of a plain password; `MIN_LIFE` is
     how many seconds a connection's values still have to live when a request begins (without it 10, or a
-    quarter of their life where that is less).
+    quarter of their life if that is less).
 
-    Where Django looks whether a connection is too old, at the beginning and the end of each request, one
-    that was opened with older values is closed. With the option `pool` Django's pool follows in the same way.
-    A log-in that is refused while a rotation of the key is in flight reads the value again, for 5 seconds at
-    most; one that is refused with the values of a lease asks whether it still lives.
+    When Django checks whether a connection is too old, at the beginning and the end of each request, a
+    connection with older values is closed. With the option `pool`, Django's pool follows in the same way. If
+    a log-in is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
+    most; if it is refused with the values of a lease, the server is asked whether the lease still exists.
 
     Raises:
         ImproperlyConfigured: `STRONGROOM` or `FOLLOWS` is missing.

@@ -83,7 +83,7 @@ def secret(key: str, *, field: str | None = None) -> Callable[..., Awaitable[Sec
 
 
 def resolved(group: str | None = None) -> Callable[..., Awaitable[ResolvedSecrets]]:
-    """Return a dependency that gives what `secrets:` declares, typed and checked."""
+    """Return a dependency that returns what `secrets:` declares, typed and checked."""
 
     async def read(registry: Registry) -> ResolvedSecrets:
         return await registry.resolve(group)
@@ -93,7 +93,7 @@ def resolved(group: str | None = None) -> Callable[..., Awaitable[ResolvedSecret
 
 
 async def tenant() -> str:
-    """Return the id of the request's tenant: a dependency for what must not run without one.
+    """Return the id of the request's tenant: a dependency for code that must not run without one.
 
     Raises:
         TenantContextError: There is none.
@@ -107,11 +107,11 @@ async def tenant() -> str:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer strongroom's errors without a name of a secret in the answer.
+    """Answer strongroom's errors, without naming a secret in the answer.
 
-    400 where the request names no tenant or a bad one; 503 with `Retry-After` where the backend is away; 500
-    otherwise: a secret that is missing, or refused to this server, is not the caller's fault. What is not the
-    caller's fault is logged to `strongroom.integrations`, with the key.
+    400 if the request names no tenant or an invalid one; 503 with `Retry-After` if the backend is
+    unavailable; otherwise 500, since a secret that is missing, or refused to this server, is not the caller's
+    fault. Errors that are not the caller's fault are logged to `strongroom.integrations`, with the key.
     """
     app.add_exception_handler(StrongroomError, _answer)
 

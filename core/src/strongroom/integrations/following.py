@@ -79,8 +79,8 @@ class Follower(ProcessBound):
     Args:
         registry: A registry, or that of `strongroom.aio`.
         key: The key.
-        min_life: Seconds that the values of a connection still have to live when it is handed out; without
-            it 10, or a quarter of their life where that is less.
+        min_life: Seconds that the values of a connection still have to live when it is handed out; without it
+            10, or a quarter of their life if that is less.
         changed: Called when the values have changed.
         clock: Monotonic seconds.
 

@@ -55,10 +55,11 @@ def key_for(service: str, username: str, *, prefix: str = "keyring/") -> str:
 
 
 class StrongroomKeyring(KeyringBackend):
-    """Passwords of the keyring library, kept by strongroom.
+    """Passwords of the keyring library, stored by strongroom.
 
     Attributes (each may be set by the environment as `KEYRING_PROPERTY_` and its name in capitals):
-        spec: Path of the spec; without one, the usual: `STRONGROOM_SPEC`, `strongroom.yaml` in the current
+        spec: Path of the spec; without one, in this order: `STRONGROOM_SPEC`, `strongroom.yaml` in the
+            current
             folder or above it, the user's own store.
         profile: The spec's profile.
         prefix: What the keys begin with.
@@ -153,7 +154,7 @@ def _percent(found: re.Match[str]) -> str:
 
 
 def _name_of(segment: str) -> str | None:
-    """Return the name that `segment` stands for, None where that cannot be told."""
+    """Return the name that `segment` stands for, None if it stands for none."""
     if segment == _EMPTY:
         return ""
     name = unquote(segment, errors="surrogatepass")

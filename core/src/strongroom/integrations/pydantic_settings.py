@@ -37,7 +37,7 @@ _MASK = "**********"
 class LazySecret(ProcessBound):
     """A secret that is read each time it is asked for: as the type of a field, it is never out of date.
 
-    Give the registry a `caching` middleware, which bounds how often that reaches the backend.
+    Give the registry a `caching` middleware, to limit how often that reaches the backend.
     """
 
     __slots__ = ("_read",)
@@ -84,20 +84,20 @@ class LazySecret(ProcessBound):
 class StrongroomSettingsSource(EnvSettingsSource):
     """Reads what the settings class asks for, in one batch, when an instance is made.
 
-    Secrets that are not there are left to the other sources and to pydantic, which tells what is missing.
-    Values that come from here are masked in pydantic's error messages.
+    Missing secrets are left to the other sources and to pydantic, which reports what is missing. Values from
+    this source are masked in pydantic's error messages.
 
     Args:
         settings_cls: The settings class.
         registry: Any provider; without one, the registry of `spec`.
         spec: See `SecretProviderRegistry`.
         profile: See `SecretProviderRegistry`.
-        keys: Keys by the name that a field's variable would have, for fields that nothing is declared for.
+        keys: Keys by the name of a field's variable, for fields without a declared secret.
         options: Those of `EnvSettingsSource`, such as `env_prefix`, `case_sensitive`, `env_nested_delimiter`.
 
     Raises:
-        StrongroomError: The backend refuses or is away, or a value breaks the rules of its declaration. Never
-            told as missing.
+        StrongroomError: The backend refuses or is unavailable, or a value breaks the rules of its
+            declaration. That is never reported as missing.
     """
 
     def __init__(
@@ -230,12 +230,12 @@ class StrongroomSettingsSource(EnvSettingsSource):
 def reload(settings: BaseSettings, **given: Any) -> frozenset[str]:
     """Read `settings` again from all of its sources, in place; return the names of the fields that changed.
 
-    Whoever holds the object sees the new values, all at once. Where reading or validation fails, the error is
-    raised and the old values stay.
+    Everyone who holds the object sees the new values, all at once. If reading or validation fails, the error
+    is raised and the old values stay.
 
     Args:
         settings: The object.
-        given: What it was made with, such as `_env_file` or values of fields.
+        given: The arguments that it was made with, such as `_env_file` or values of fields.
     """
     fresh = type(settings)(**given)
     changed = {

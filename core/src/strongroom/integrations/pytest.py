@@ -6,7 +6,7 @@ collect those of a conformance kit that the provider cannot be held to.
     @pytest.mark.strongroom(values={"database/password": "correct horse"})
     def test_login(strongroom_registry): ...
 
-A test fails where a value that it stored or read stands in its captured output or log, in clear or in an
+A test fails if a value that it stored or read is in its captured output or log, plain or in an
 encoding that masking knows; the report shows the output with the value masked. Values of fewer than 4
 characters are not looked for, and with `-s` there is no captured output to look at.
 """
@@ -95,7 +95,7 @@ def _look(item: pytest.Item, report: pytest.TestReport, masker: Masker) -> None:
             report.longrepr = clean  # an assertion shows what it compared
     if len(leaks) > seen:
         item.stash[_reported] = len(leaks)
-        said = f"a secret's value stands in: {', '.join(leaks[seen:])} (masked below)"
+        said = f"a secret's value is in: {', '.join(leaks[seen:])} (masked below)"
         report.longrepr = f"{report.longrepr}\n\n{said}" if report.failed else said
         report.outcome = "failed"
 

@@ -1,4 +1,4 @@
-"""Engines of SQLAlchemy 2 whose connections follow a secret.
+"""SQLAlchemy 2 engines whose connections follow a secret.
 
 ```python
 engine = create_engine("postgresql+psycopg://db.example.com/app")
@@ -22,21 +22,21 @@ _STAMP = "strongroom.follow"
 
 
 def follow(engine: Any, registry: Any, key: str, *, min_life: float | None = None) -> Follower:  # noqa: C901  # a closure for each event
-    """Let new connections of `engine` log in with the live values of `key`, and retire older ones softly.
+    """Let new connections of `engine` log in with the current values of `key`, and close older ones gently.
 
-    Connections that were opened with older values are closed as they come back to the pool, or when they
-    would be handed out. A log-in that is refused while a rotation of the key is in flight reads the value
-    again, for 5 seconds at most; one that is refused with the values of a lease asks whether it still lives.
+    Connections with older values are closed when they come back to the pool, or would be handed out. If a
+    log-in is refused while a rotation of the key is in flight, the value is read again, for 5 seconds at
+    most; if it is refused with the values of a lease, the server is asked whether the lease still exists.
 
     Args:
         engine: An `Engine` or `AsyncEngine`.
         registry: A registry, or that of `strongroom.aio`.
         key: The key of a lease, of a JSON secret with `username` and `password`, or of a plain password.
         min_life: Seconds that a connection's values still have to live when it is handed out; without it 10,
-            or a quarter of their life where that is less.
+            or a quarter of their life if that is less.
 
     Returns:
-        What ends it by `close`.
+        A handle whose `close` ends it.
     """
     from sqlalchemy import event
     from sqlalchemy.exc import DisconnectionError

@@ -90,7 +90,7 @@ class LiveLeases:
         ledger: Where they are noted down.
         observer: Returns the pipeline whose hooks see the operations, None where there is none.
         asked_as: Returns the key as callers give it, of the key that the provider is asked for.
-        changed: Called with each lease that takes the place of another.
+        changed: Called with each lease that replaces another.
         clock: Monotonic seconds.
         now: The aware time now.
         uniform: Draws a number between two others.
@@ -182,7 +182,7 @@ class LiveLeases:
         return [held.lease for held in list(self._held.values())]
 
     def subscribe(self, name: LeaseName, callback: Callable[[Lease], object]) -> Callable[[], None]:
-        """Call `callback` with each lease that takes the place of another; what is returned ends that."""
+        """Call `callback` with each lease that replaces another; the returned handle ends that."""
         with self._changed:
             self._subscribers.setdefault(name, []).append(callback)
 
@@ -439,7 +439,7 @@ class LiveLeases:
         for callback in subscribers:
             try:
                 callback(lease)
-            except Exception as error:  # noqa: BLE001  # of whoever listens; the others must be told too
+            except Exception as error:  # noqa: BLE001  # of a subscriber; the others must be called too
                 _log.warning("a callback of a lease failed: %s", type(error).__name__)
 
     # --- the end ---

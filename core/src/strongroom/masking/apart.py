@@ -1,4 +1,4 @@
-"""Values whose characters stand apart, each behind the same separator: `k 3 J x`, or one a line."""
+"""Values whose characters are apart, each after the same separator: `k 3 J x`, or one on each line."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _LEAST = 8
 
 
 class Spread(NamedTuple):
-    """From where on in a value the characters that are looked for come, and what stands between them."""
+    """From where on in a value the characters that are looked for come, and what is between them."""
 
     offset: int
     separator: bytes
 
 
 def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
-    """Yield what is looked for of a value whose characters stand apart."""
+    """Yield what is looked for of a value whose characters are apart."""
     if len(raw) < _LEAST:
         return
     offset = _next_run(raw, 0)
@@ -49,13 +49,13 @@ def spreads(raw: bytes) -> Iterator[tuple[bytes, Spread]]:
         return
     for separator in (*SEPARATORS, OF_CELLS):
         yield _pattern(raw, offset, separator), Spread(offset, separator)
-    other = _next_run(raw, offset + _SHOWN)  # as the first may stand where a row ends
+    other = _next_run(raw, offset + _SHOWN)  # as the first may be where a row ends
     if other >= 0:
         yield _pattern(raw, other, OF_CELLS), Spread(other, OF_CELLS)
 
 
 def _next_run(raw: bytes, begin: int) -> int:
-    """Return where from `begin` on so many letters and digits stand in a row as are looked for, or -1."""
+    """Return where from `begin` on as many letters and digits are in a row as are looked for, or -1."""
     for offset in range(begin, len(raw) - _SHOWN):
         chars = raw[offset : offset + _SHOWN]
         if chars.isalnum() and chars.isascii():
@@ -69,7 +69,7 @@ def _pattern(raw: bytes, offset: int, separator: bytes) -> bytes:
 
 
 def followed_apart(data: bytes, start: int, raw: bytes, spread: Spread) -> tuple[int, int, int]:
-    """Return from where to where characters of `raw` stand apart in `data`, and how many do."""
+    """Return from where to where characters of `raw` are apart in `data`, and how many are."""
     offset, separator = spread
     gap = len(separator)
     at, place, count, end = start, offset, 0, start
@@ -127,7 +127,7 @@ def followed_in_cells(data: bytes, start: int, raw: bytes, spread: Spread) -> tu
 
 
 def _one(data: bytes, at: int, behind: int, raw: bytes, place: int) -> tuple[int, int]:
-    """Return how many bytes of `raw` stand at `at`, before the separator at `behind`, and where they end."""
+    """Return how many bytes of `raw` are at `at`, before the separator at `behind`, and where they end."""
     size = width(raw, place)
     char = raw[place : place + size]
     if behind < 0:  # the last one

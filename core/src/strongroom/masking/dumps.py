@@ -109,7 +109,7 @@ def _first_line(data: bytes, begin: int, low: int) -> int:
 
 
 def _lines(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
-    """Yield from where to where the cells of each line stand."""
+    """Yield from where to where the cells of each line are."""
     while True:
         line = _LINE.match(data, begin)
         if line is not None:

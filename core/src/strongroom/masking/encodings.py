@@ -34,8 +34,8 @@ def forms(value: str, *, counts: Callable[[str], bool] | None = None) -> dict[by
 
     Args:
         value: The secret. Under `MIN_CHARACTERS` there are no forms.
-        counts: Whether a line of a multi-line value is a secret by itself; by default each one is that
-            has `MIN_CHARACTERS`.
+        counts: Whether a line of a multi-line value is a secret by itself; by default each line with
+            `MIN_CHARACTERS` is.
     """
     kinds: dict[bytes, str] = {}
     for kind, form in _all_forms(value, counts or _long_enough):
@@ -71,12 +71,12 @@ def _begin_of_last(form: bytes) -> int:
 
 
 def json_texts(value: str) -> list[str]:
-    """Return the texts inside a JSON object or array: whoever takes it apart shows these, not the whole."""
+    """Return the texts inside a JSON object or array: a program that parses it shows these, not the whole."""
     return [text for _, text in members(value)]
 
 
 def members(value: str) -> list[tuple[str, str]]:
-    """Return the texts inside a JSON object or array, each with the name of the member it stands under."""
+    """Return the texts inside a JSON object or array, each with the name of its member."""
     if value.lstrip()[:1] not in {"{", "["}:
         return []
     try:

@@ -64,7 +64,7 @@ _MOST_REACH = 1 << 16
 
 
 class Occurrence(NamedTuple):
-    """Where something begins and ends, whose it is, and in what encoding it stands there."""
+    """Where something begins and ends, whose it is, and its encoding there."""
 
     start: int
     stop: int
@@ -164,7 +164,7 @@ class _Automaton:
             return places
         places = []
         low = high = 0
-        # What overlaps a match, and was passed over for it, lies within the longest pattern's reach.
+        # What overlaps a match, and was passed over for it, is within the longest pattern's reach.
         for _, start, stop in self._few.find_matches_as_indexes(data):
             if start - self._longest > high:
                 self._add(places, data, low, high)
@@ -183,7 +183,7 @@ class Finder:
     """Values that are looked for, each with a label.
 
     Safe to share between threads and with forked processes: there is no lock. Values are only ever appended,
-    and whoever searches builds what is missing and puts it in place at once.
+    and a search builds what is missing and puts it in place at once.
     """
 
     def __init__(self) -> None:
@@ -366,7 +366,7 @@ _by_place = itemgetter(0, 1)
 
 
 def _followed(data: bytes, start: int, stop: int, window: _Window) -> tuple[int, int] | None:
-    """Return from where to where the value of `window`, which stands at `start`, stands in `data`."""
+    """Return from where to where the value of `window`, which is at `start`, is in `data`."""
     value, offset = window
     raw = value.raw
     right, last = extend_right(data, stop, raw, offset + stop - start)

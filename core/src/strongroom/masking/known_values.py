@@ -27,8 +27,8 @@ def remember(value: str) -> None:
 def mask(thing: T, *, masker: Masker | None = None) -> T | Any:
     """Return `thing` with every known value in it masked; the same object where there is none.
 
-    Text and bytes are masked in place; mappings, lists, tuples and sets are walked through, however deep;
-    of any other object that would show a value its masked text is returned. What cannot be shown is
+    Text and bytes are masked; mappings, lists, tuples and sets are searched, however deep. For any other
+    object that would show a value, its masked text is returned. An object that cannot be turned into text is
     replaced as a whole.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is masked and how long it is held, for whoever need not load the rest."""
+"""What is masked and how long it is held, for code that need not load the rest."""
 
 from __future__ import annotations
 

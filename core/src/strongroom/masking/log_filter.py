@@ -33,16 +33,16 @@ _LONGEST_AT_ONCE = 1024
 
 
 class ValueSource(Protocol):
-    """What a registry offers to whoever masks."""
+    """What a registry offers for masking."""
 
     def tell_values(self, seen: Callable[[str], object]) -> None:
         """Give `seen` every value that is read from now on."""
 
 
 class MaskingFilter(logging.Filter):
-    """Masks a record's message, arguments, traceback and further attributes. Drops none.
+    """Masks a record's message, arguments, traceback and other attributes. Drops no record.
 
-    Add it to handlers: a logger's filters do not see what comes from the loggers below it.
+    Add it to handlers: a logger's filters do not see records of the loggers below it.
 
     Args:
         masker: Masks these values; by default those that the process fetched.
@@ -65,7 +65,7 @@ class MaskingFilter(logging.Filter):
             text = record.exc_text or "".join(_formatted(record.exc_info)).rstrip("\n")
             masked = masker.mask_text(text)
             if masked is not text or _locals_hold(record.exc_info, masker):
-                # Whoever formats the exception again would show the value after all.
+                # A second formatting of the exception would show the value after all.
                 record.exc_info, record.exc_text = None, masked
         clean, size = self._clean, len(masker.finder)
         attributes = record.__dict__
@@ -120,13 +120,13 @@ class MaskingFilter(logging.Filter):
 
 
 def install(*registries: ValueSource) -> None:
-    """Mask from now on what this process logs and the tracebacks that it shows at its end.
+    """Mask from now on what this process logs, and the traceback with which it ends.
 
-    Call it when logging is configured, and again when handlers were added. It takes the place of an
-    error reporter's hooks: one that is installed later gets exceptions as they are.
+    Call it when logging is configured, and again when handlers were added. It replaces the hooks of an error
+    reporter; a reporter that is installed later gets exceptions unmasked.
 
     Args:
-        registries: Their values are remembered as they are read. Others: `remember`.
+        registries: Their values are remembered when they are read. For other values, see `remember`.
     """
     for registry in registries:
         registry.tell_values(remember)

@@ -1,4 +1,4 @@
-"""What one character of a value may look like in output, and what may stand between two of them.
+"""What one character of a value may look like in output, and what may be between two of them.
 
 One table for all encoders, so that none of their choices of what to escape has to be guessed.
 `LOOKS` is also what the documentation shows.
@@ -73,7 +73,7 @@ def _named(char: str) -> Iterator[bytes]:
 
 
 def _percent(char: str) -> Iterator[bytes]:
-    # Backslashes of the encoder before may stand in front, encoded too.
+    # Backslashes of the encoder before may come first, encoded too.
     slashes = rb"(?:" + _TWICE + rb"5[cC]){0,16}"
     yield slashes + b"".join(_TWICE + rb"(?i:%02x)" % byte for byte in _bytes_of(char))
     if len(char.encode("utf-16-be", errors="surrogatepass")) == 2:  # noqa: PLR2004
@@ -143,7 +143,7 @@ def _entities() -> dict[str, list[bytes]]:
 def _entity(char: str) -> Iterator[bytes]:
     number = rb"0{0,4}%d|[xX]0{0,4}(?i:%x)" % (ord(char), ord(char))
     name = b"".join(b"|" + one for one in _entities().get(char, ()))
-    # In a URL or in JSON its own signs are escaped; of JSON in HTML a backslash may stand in front.
+    # In a URL or in JSON its own signs are escaped; for JSON in HTML a backslash may come first.
     yield (
         rb"\\{0,16}" + _AMPERSAND + rb"(?:amp" + _SEMICOLON + rb"){0,3}"
         rb"(?:(?:#|" + _TWICE + rb"23)(?:" + number + rb")" + name + rb")" + _SEMICOLON + rb"?"
@@ -275,7 +275,7 @@ def step_right(data: bytes, at: int, value: bytes, place: int) -> Step | None:
         if between is not None:
             step = _shown_right(data, between.end(), between.end(), value, place)
     if step is None and value[place] in _DROPPED and place + 1 < len(value):
-        # Blanks in a row become one, and whoever takes backslashes away takes the value's along.
+        # Blanks in a row become one, and a program that removes backslashes removes the value's too.
         return at, place + 1
     return step
 
@@ -298,7 +298,7 @@ def _passed_over(data: bytes, at: int, value: bytes, place: int) -> Step | None:
 def _shown_right(data: bytes, at: int, end: int, value: bytes, place: int) -> Step | None:
     """Return where both go on behind the character at `place`, which `data` may show at `at` or `end`."""
     if value[place] in _LETTERS_AND_DIGITS:
-        # No encoder changes these: what differs can only stand between.
+        # No encoder changes these: what differs can only be between them.
         return (end, place) if end < len(data) and data[end] == value[place] else None
     size = width(value, place)
     looked_for = _forwards(value[place : place + size])

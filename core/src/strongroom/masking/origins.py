@@ -65,7 +65,7 @@ class Moved:
 
 
 class Joined:
-    """Where the bytes of pieces come from that each stand somewhere as a whole."""
+    """Where the bytes of pieces come from that are each somewhere as a whole."""
 
     def __init__(self, pieces: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> None:
         self.ends, self.spans = list(accumulate(map(len, pieces))), spans
@@ -76,7 +76,7 @@ class Joined:
 
 
 def substituted(pattern: re.Pattern[bytes], data: bytes, by: tuple[bytes, ...]) -> View | None:
-    """Return `data` with each match replaced by what stands in `by` for its group; None without a match."""
+    """Return `data` with each match replaced by what `by` has for its group; None without a match."""
     pieces: list[bytes] = []
     begins: list[int] = []  # where in the view each piece that is kept begins
     origins: list[int] = []  # and where in `data`

@@ -36,13 +36,13 @@ _OF_BORDERS = b" \t|"
 _LONGEST_BORDER = 40
 _EVIDENCE = 2
 _BREAKS = b" \t\r\n|>"
-# What stands between the characters of a value that is coloured, struck over, in UTF-16 or broken over lines.
+# What is between the characters of a value that is coloured, struck over, in UTF-16 or broken over lines.
 _BETWEEN = compiled_later(
     rb"[ \t\r\n|>\0]+|\x1b\[[0-9;?]{0,24}[ -/]?[@-~]|\x1b(?:\[[0-9;?]{0,24}[ -/]?)?\Z"
     rb"|(?:[\xc2-\xf4][\x80-\xbf]{1,3}|[^\n])\x08"
 )
 _LEAST_BROKEN = 3
-_MOST_BROKEN = 256  # of a value, with what stands between its characters
+_MOST_BROKEN = 256  # of a value, with what is between its characters
 _MOST_COLOURED = 2048
 
 _MOST_HELD = 1024
@@ -103,7 +103,7 @@ def inside_at_end(tail: bytes, everything: bytes) -> int:
 
 
 def partial_at_end(tail: bytes) -> int:
-    """Return how many bytes at the end of `tail` may begin an escape, or stand within a broken line."""
+    """Return how many bytes at the end of `tail` may begin an escape, or be within a broken line."""
     inside = tail[-_LONGEST_ESCAPE:]
     blanks = inside.split()
     size = 0
@@ -129,7 +129,7 @@ def begun_at_end(tail: bytes, starts: Starts) -> int:
         if tail[at : at + _HEAD] not in heads:
             continue
         rest = tail[at:]
-        # In sorted order, those that begin with `rest` stand right behind it.
+        # In sorted order, those that begin with `rest` come right after it.
         place = bisect_right(ordered, rest)
         if place < len(ordered) and ordered[place].startswith(rest):
             return len(rest)
@@ -137,7 +137,7 @@ def begun_at_end(tail: bytes, starts: Starts) -> int:
 
 
 def unbroken(raw: bytes) -> bytes:
-    """Return `raw` without what may also stand where a line of it is broken."""
+    """Return `raw` without what may also be where a line of it is broken."""
     return raw.translate(None, _BREAKS)
 
 

@@ -70,7 +70,7 @@ def base32(text: bytes, start: int) -> Iterator[View]:
 
 
 def _unbroken(at: int, breaks: list[Span]) -> int:
-    """Return where the character stands, with `breaks` in the text, that is the one `at` without them."""
+    """Return where the character is, with `breaks` in the text, that is the one `at` without them."""
     for begin, end in breaks:
         if at < begin:
             break
@@ -128,7 +128,7 @@ _UU_LINE = compiled_later(rb"M[ -`]{60}\r?(?:\n|\Z)")
 
 
 def uuencoded(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
-    """Yield what stands uuencoded in `data`, which has `signs`, also where its beginning is not there."""
+    """Yield what is uuencoded in `data`, which has `signs`, even if its beginning is not there."""
     done = 0
     for sign in sorted(UUENCODED & signs, reverse=True):  # what has a beginning from there on
         at = data.find(sign)
@@ -156,7 +156,7 @@ def uuencoded(data: bytes, signs: AbstractSet[bytes]) -> Iterator[View]:
 
 
 def code_points(data: bytes) -> Iterator[View]:
-    r"""Yield what stands in `data` with each character by its number, as `\u{6b}`, `U+006B` or `&#107;`."""
+    r"""Yield what is in `data` with each character by its number, as `\u{6b}`, `U+006B` or `&#107;`."""
     for first, region, each in _POINTS:
         at = data.find(first)  # three times as fast as the expression's own search
         while at >= 0:
@@ -175,7 +175,7 @@ def code_points(data: bytes) -> Iterator[View]:
 
 
 def of_points(numbers: list[int], spans: list[tuple[int, int]], name: str = "numbers") -> View:
-    """Return the characters of `numbers`, which stand at `spans`."""
+    """Return the characters of `numbers`, which are at `spans`."""
     pieces = [
         (chr(number) if number < _HIGHEST else "\ufffd").encode(errors="surrogatepass") for number in numbers
     ]
@@ -221,7 +221,7 @@ _BITS = 8
 
 
 def dumped(data: bytes, at: int) -> tuple[list[View], int]:
-    """Return what the dump holds in whose first line `at` stands, and where it ends; none without one."""
+    """Return what the dump holds whose first line contains `at`, and where it ends; none without one."""
     digit = _HEX_DIGIT.search(data, at)
     at = at if digit is None else digit.start()
     low = max(0, at - _LONGEST_MARGIN)

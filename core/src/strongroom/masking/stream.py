@@ -16,7 +16,7 @@ class Masker:
 
     Args:
         values: The secrets. Those under 4 characters are left out.
-        mark: What takes the place of a find.
+        mark: What replaces a found value.
     """
 
     def __init__(self, values: Iterable[str] = (), *, mark: bytes = MARK) -> None:
@@ -71,14 +71,14 @@ def merge_overlaps(finds: Iterable[Occurrence]) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-_CONTEXT = 12  # what stands before a plain word decides whether it is one
+_CONTEXT = 12  # what is before a plain word decides whether it is one
 _NEAR = (
     80  # what programs put between two parts of a value: an escape, the end of a line, an offset, a border
 )
 
 
 class MaskingStream:
-    """Masks one stream. What was fed and not yet decided is held."""
+    """Masks one stream. Text that may still become a value is held back."""
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
@@ -86,7 +86,7 @@ class MaskingStream:
         self._data = b""
         self._held = 0
         self._evidence = 0
-        # Up to where `_data` was given out, and up to where it stands under a mark.
+        # Up to where `_data` was given out, and up to where it is under a mark.
         self._given = 0
         self._marked = 0
         # Where that begins of which more may come: what is found at the end may be a part of it.
@@ -124,7 +124,7 @@ class MaskingStream:
         return self._advance(len(self._data), ended=True)
 
     def _advance(self, end: int, *, ended: bool) -> bytes:
-        """Give out what stands before `end`, and forget it but for what decides about what follows."""
+        """Give out what is before `end`, and forget it except for what decides about what follows."""
         shown, given, marked = self._shown(end, ended=ended)
         gone = max(0, min(end - _CONTEXT, self._goes_on_from))
         self._data = self._data[gone:]
@@ -134,7 +134,7 @@ class MaskingStream:
         return shown
 
     def _shown(self, end: int, *, ended: bool) -> tuple[bytes, int, int]:
-        """Return what stands before `end`, and the marks of finds that begin there or follow at once.
+        """Return what is before `end`, and the marks of finds that begin there or follow at once.
 
         With it, up to where that is, and up to where it is under a mark.
         """

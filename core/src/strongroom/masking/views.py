@@ -108,7 +108,7 @@ def views(data: bytes, known: Known = NOTHING, hits: Hits | None = None) -> Iter
     Args:
         data: What is read.
         known: Where values were found already: nothing is decoded there.
-        hits: Tells where something stands that may belong to a value. With it, runs of base64 are decoded one
+        hits: Returns where something is that may belong to a value. With it, runs of base64 are decoded one
             by one only where that is worth it.
     """
     unknown = known.crossed_out(data)
@@ -160,7 +160,7 @@ _NO_SIGNS: frozenset[bytes] = frozenset()
 
 
 def _signs(data: bytes) -> AbstractSet[bytes]:
-    """Return which of the texts stand in `data` that a reading begins with."""
+    """Return which of the texts are in `data` that a reading begins with."""
     if len(data) < _SHORT:
         # Without a set where there is none: this is what each log record costs.
         begun = _DUMP in data or ADDRESS_END in data or b"begin " in data or b"\nM" in data
@@ -173,7 +173,7 @@ def _signs(data: bytes) -> AbstractSet[bytes]:
 
 @cache
 def _finder_of_signs() -> Any:
-    from ahocorasick_rs import BytesAhoCorasick, MatchKind  # whoever searches has loaded it
+    from ahocorasick_rs import BytesAhoCorasick, MatchKind  # a search has loaded it
 
     return BytesAhoCorasick(_SIGNS, matchkind=MatchKind.LeftmostLongest)
 
@@ -384,7 +384,7 @@ def _escaped_base64(data: bytes) -> Iterator[View]:
 
 
 def _places(data: bytes) -> Iterator[int]:
-    """Yield where `+` and `/` stand escaped."""
+    """Yield where `+` and `/` are escaped."""
     for first, pattern in ((b"%", _PERCENT), (b"\\", _SLASH), (b"&", _ENTITY)):
         if first in data:
             yield from (match.start() for match in pattern.finditer(data))

@@ -42,33 +42,34 @@ _FEW: Final = 1024
 
 
 class CachingMiddleware(WriteObserver):
-    """Answers reads from memory, and behind it from a store that processes share where one is given.
+    """Answers reads from memory, and then, if one is given, from a store that processes share.
 
-    Everything that changes a secret through it makes it forget: writes, deletes, conditional writes,
-    promotions. So does a description or a history that shows another version than before, and a conflict.
+    It forgets a secret when it is changed through it: by a write, a delete, a conditional write or a
+    promotion. So it does when a description or a history shows another version than before, and after a
+    conflict.
 
     Args:
-        inner: The provider that is shielded.
+        inner: The provider whose reads are cached.
         ttl_seconds: How long a value is fresh in this process.
         max_entries: See `strongroom.cache.SecretCache`, like the next five.
         negative_ttl_seconds: How long "not found" is remembered.
-        stale_if_error_seconds: How long past its time a value serves while the backend is unavailable.
-        refresh_ahead: The last part of a life in which a read has the value fetched again in the background.
-        jitter: How much shorter a life may be.
+        stale_if_error_seconds: How long an expired value is served while the backend is unavailable.
+        refresh_ahead: The last part of a value's life, in which a read starts a fetch in the background.
+        jitter: By how much a life may be shortened.
         fetch_timeout_seconds: How long a caller waits for a fetch.
         l2: A `strongroom.cache.CacheStore` that processes share.
         l2_ttl_seconds: How long a value is fresh in it; without it, as long as in this process.
         encryption: What encrypts for it; without it the key in `STRONGROOM_ENCRYPTION_KEY`.
-        namespace: What tells apart backends behind one store; without it the address of what is inside.
+        namespace: Distinguishes backends that share a store; without it the address of `inner` does.
         l2_timeout_seconds: How long the store may take for an answer.
-        offline: Answer from `l2` alone and leave the backend alone; everything but a read is unavailable.
-        max_age_seconds: How old a value may be that is given while `offline`.
-        due_at: Tells when a key is due to be rotated: no value is fresh past that.
+        offline: Answer only from `l2`, and never ask the backend; everything but a read is unavailable.
+        max_age_seconds: How old a value may be that is returned while `offline`.
+        due_at: Returns when a key is due for rotation: no value is fresh after that.
         clock: Monotonic seconds.
 
     Raises:
-        ConfigurationError: A number is out of its range; a store that others share has no key, or no
-            `namespace` where what is inside tells no address; `offline` or another option of `l2` without it.
+        ConfigurationError: A number is out of its range; a shared store has no key, or needs a `namespace`
+            because `inner` has no address; `offline` or another option of `l2` is given without `l2`.
     """
 
     def __init__(

@@ -40,14 +40,14 @@ CIPHERS: Final[Mapping[str, type[TokenEncryption]]] = {
 class EncryptionMiddleware(Middleware):
     """Encrypts what is written and decrypts what is read: values, versions and batches.
 
-    A token is bound to the key it is stored under: copied to another one it does not decrypt.
+    A token is bound to the key it is stored under: under another key it does not decrypt.
 
     Args:
         inner: The provider that gets tokens to store.
         encryption: A cipher or `KeyRing`. Without one, AES-256-GCM with the key that
             `STRONGROOM_ENCRYPTION_KEY` holds.
-        migrate: Also read values that were stored before encryption; every write stores a token. What looks
-            like a token and does not decrypt stays an error.
+        migrate: Also read values that were stored before encryption; every write stores a token. A value that
+            looks like a token and does not decrypt is still an error.
 
     Raises:
         ConfigurationError: There is no cipher, and no key in the environment.
@@ -159,7 +159,7 @@ class EncryptionMiddleware(Middleware):
             try:
                 self.inner.set_secret_if(key, token, version)
             except ConflictError:
-                return False  # whoever wrote it did so with the key of today
+                return False  # it was written with the key of today
         else:
             self.inner.set_secret(key, token)
         return True

@@ -59,7 +59,7 @@ class LeaseMiddleware(Middleware):
         return self.leases.texts(check_keys(keys))
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        """Call `callback` with each lease that takes the place of another one, its id as the version."""
+        """Call `callback` with each lease that replaces another one, its id as the version."""
         tenant = self.leases.name_of("")[0]
         return self._subscribers.setdefault(tenant, Subscribers()).add(callback)
 

@@ -13,9 +13,9 @@ __all__ = ["PrefixMiddleware", "StripPrefixMiddleware"]
 
 
 class PrefixMiddleware(RenamingMiddleware):
-    """Puts `prefix` before every key, and takes it off again in lists, descriptions and errors.
+    """Puts `prefix` before every key, and removes it again in lists, descriptions and errors.
 
-    It is whole segments: `team-` before `.rotation/db` would make a name that is not reserved any more.
+    It consists of whole segments: `team-` before `.rotation/db` would make a name that is no longer reserved.
 
     Raises:
         InvalidKeyError: The prefix breaks the rules for keys.

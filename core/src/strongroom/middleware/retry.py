@@ -20,8 +20,8 @@ T = TypeVar("T")
 class RetryMiddleware(Middleware):
     """Repeats reads, plain writes and lists that failed with a retryable error.
 
-    Conditional and staged writes and deletes are not repeated: after a lost answer nobody knows whether
-    the first one took effect, and its repetition would be told as a conflict or as "not found". Nor is a
+    Conditional and staged writes and deletes are not repeated: after a lost answer it is unknown whether the
+    first one took effect, and the repetition would be reported as a conflict or as "not found". Nor is a
     lease issued twice: nobody would revoke the one whose answer was lost.
 
     Waits grow exponentially with full jitter (the AWS Architecture Blog's "Exponential Backoff And

@@ -25,15 +25,15 @@ DEFAULT_TEMPLATE = "tenants/{tenant}/{key}"
 class TenantMiddleware(RenamingMiddleware):
     """Keeps each tenant's secrets under a prefix that `template` makes of its id.
 
-    Names in errors, descriptions and lists are the tenant's own, without the prefix. A key cannot lead out of
-    it: no key has an empty, `.` or `..` segment, and `{tenant}` is a whole segment.
+    Names in errors, descriptions and lists are the tenant's own, without the prefix. A key cannot reach
+    beyond the prefix: no key has an empty, `.` or `..` segment, and `{tenant}` is a whole segment.
 
     Args:
         inner: The provider that holds the secrets of all tenants.
-        template: Where they are: segments joined by `/`, of which one is `{tenant}` and the last `{key}`.
+        template: Where they are: segments joined by `/`, of which one is `{tenant}` and the last is `{key}`.
 
     Raises:
-        ConfigurationError: The template is another one. Every method raises `TenantContextError` while no
+        ConfigurationError: The template has another form. Every method raises `TenantContextError` while no
             tenant is active.
     """
 
@@ -114,7 +114,7 @@ class TenantSecretProvider(TenantMiddleware):
 
 
 def _around_tenant(template: str) -> tuple[str, str]:
-    """Return what stands before and behind the tenant's id in the prefix of its keys."""
+    """Return the text before and after the tenant's id in the prefix of its keys."""
     segments = template.split("/")
     others = [one for one in segments[:-1] if one != "{tenant}"]
     right = segments.count("{tenant}") == 1 and segments[-1] == "{key}"

@@ -23,15 +23,15 @@ _KEYS_REMEMBERED = 1024
 class ValidationMiddleware(Middleware):
     """Refuses keys and values that break the rules given; without rules it lets everything pass.
 
-    A value that is read and breaks a rule is refused too: it was written past this pipeline.
-    Lists and deletes are checked by nothing, so that what breaks the rules can be found and removed.
+    A value that is read and breaks a rule is refused too: it was not written through this pipeline. Lists and
+    deletes are not checked, so that secrets that break the rules can be found and removed.
 
     Args:
         inner: The provider.
         key_pattern: A regular expression that the whole key must match.
         min_length: Characters that a value has at least.
         max_length: Characters that a value has at most.
-        forbid: Values refused, compared without case.
+        forbid: Values that are refused, whatever their case.
         json_schema: A JSON Schema; the value must be JSON text that it accepts. Needs the package
             `jsonschema`.
 

@@ -13,7 +13,7 @@ __all__ = ["WriteNotifier", "WriteObserver"]
 
 
 class WriteObserver(Middleware):
-    """Lets `writing` stand around every write, delete, conditional write and promotion."""
+    """Puts `writing` around every write, delete, conditional write and promotion."""
 
     @abstractmethod
     def writing(self, *keys: str) -> AbstractContextManager[None]:

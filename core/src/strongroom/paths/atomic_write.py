@@ -11,7 +11,7 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write `data` beside `path` and let it take the place of what is there, in one step.
+    """Write `data` beside `path` and replace what is there, in one step.
 
     Args:
         path: A symbolic link is replaced, not followed.

@@ -34,7 +34,7 @@ class HookCalls:
     def enter(self) -> None:
         try:
             for hook in self.hooks:
-                # These stand first, and see a batch as a whole before anybody can veto a part of it.
+                # These come first, and see a batch as a whole before another hook can veto a part of it.
                 if isinstance(hook, BatchHook):
                     self.entered.append((hook, 0))
                     hook.before_all(self.events)

@@ -74,7 +74,7 @@ def operate(
         pipeline: The pipeline, whose hooks see the operation.
         operation: Its name: `backup`, `restore` or `rekey`.
         call: Does it.
-        all_tenants: Whether it is meant for every tenant, where a tenant middleware stands in the pipeline.
+        all_tenants: Whether it is meant for every tenant, if the pipeline has a tenant middleware.
         writes: Whether a read-only middleware refuses it.
 
     Raises:
@@ -132,7 +132,7 @@ def rekey_values(
 ) -> int:
     """Encrypt what an encryption of a pipeline wrote with the first of its keys; return how many it was.
 
-    Where a tenant middleware stands in the pipeline, this is done within the active tenant, or within each.
+    If the pipeline has a tenant middleware, this is done within the active tenant, or within each.
 
     Raises:
         TenantContextError: There is such a middleware, no tenant is active, and not all of them are meant.
@@ -149,7 +149,7 @@ def rekey_values(
 
 
 def _tenants(pipeline: Pipeline) -> list[str] | None:
-    """Return the tenants that have secrets, None where no tenant middleware stands in the pipeline."""
+    """Return the tenants that have secrets, None if the pipeline has no tenant middleware."""
     found = [layer for layer in layers(pipeline) if isinstance(layer, TenantMiddleware)]
     return found[-1].tenants() if found else None
 

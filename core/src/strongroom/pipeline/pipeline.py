@@ -90,7 +90,7 @@ class Pipeline(Middleware):
         return {}
 
     def observed(self, value: str) -> str:
-        """Return `value`, made known to whoever masks values."""
+        """Return `value`, after making it known for masking."""
         if self._value_observer is not None and isinstance(value, str):
             self._value_observer(value)
         return value
@@ -228,7 +228,8 @@ class Pipeline(Middleware):
     def _delete_record(self, key: str) -> None:
         """Drop what a rotation keeps beside `key`: an old value must not outlive the secret.
 
-        Whoever may not do that, or has a backend or rules that hold no such name, has kept nothing there.
+        A caller who may not do that, or whose backend or rules do not accept such a name, has kept nothing
+        there.
         """
         with suppress(*_NO_RECORD):
             self.inner.delete_secret(record_key(key))

@@ -40,7 +40,7 @@ class Plugin:
         config: A pydantic model of the options; importing it must need no SDK.
         factory: A callable, or `"module:name"` imported at first use.
         address: The names of the options that decide which stored secret a key means, and so the names in a
-            cache that is shared; None: all of them.
+            shared cache; None: all of them.
     """
 
     name: str

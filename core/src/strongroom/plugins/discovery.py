@@ -295,7 +295,7 @@ class PluginFinder:
             self._manager = pluggy.PluginManager(GROUP)
             self._manager.add_hookspecs(hookspecs)
         manager = self._manager
-        # One module may stand behind several entry points.
+        # Several entry points may name one module.
         if not manager.is_registered(module):
             manager.register(module)
             try:

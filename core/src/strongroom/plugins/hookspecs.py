@@ -1,4 +1,4 @@
-"""The four doors that components come in by.
+"""The four hooks through which plugins add components.
 
 A plugin is a module that an entry point of the group `strongroom` names. It implements one or more of
 these hooks, each marked with `strongroom.hookimpl`:
@@ -47,7 +47,7 @@ hookimpl = pluggy.HookimplMarker("strongroom")
 def strongroom_providers() -> Iterable[Plugin]:
     """Return descriptors of providers; the factory takes the config's fields as keyword arguments.
 
-    Descriptors of rotators (`strongroom.plugins.RotatorPlugin`) come in here too.
+    It also returns descriptors of rotators (`strongroom.plugins.RotatorPlugin`).
     """
     return ()
 

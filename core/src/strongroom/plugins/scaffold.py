@@ -1,6 +1,6 @@
 """A new plugin: a small, complete distribution whose tests pass the conformance kit.
 
-The template lies in this package (`templates/provider_plugin`) and not under the repository's `plugins/`,
+The template is in this package (`templates/provider_plugin`) and not under the repository's `plugins/`,
 because `strongroom plugins new` must have it from an installed wheel, and a build of core's sdist cannot
 reach outside core's folder. Its files end in `.template`, so that no tool takes them for code.
 """

@@ -27,7 +27,7 @@ def unsupported(operation: str, provider: object, key: str | None = None) -> Uns
 
 
 class BaseProvider(ProcessBound):
-    """A convenient base for providers: context manager, quiet `repr`, and one promise.
+    """A base class for providers: a context manager with a quiet `repr`, and one promise.
 
     Deriving from it promises that the methods raise nothing but `strongroom.errors` (and
     `TypeError` for a value that is not text), so that nothing needs to translate their errors again.

@@ -13,7 +13,7 @@ __all__ = ["ChangeKind", "Lease", "SecretChange", "SecretMetadata", "SecretVersi
 
 @frozen
 class SecretMetadata:
-    """What a backend tells of a secret without its value; times are aware and in UTC."""
+    """What a backend knows about a secret besides its value; times are aware and in UTC."""
 
     key: str
     version: str
@@ -37,8 +37,8 @@ class SecretChange:
 
     Attributes:
         key: The secret's key.
-        kind: `set`, also where it was created, or `deleted`.
-        version: The version that readers get now, where the source knows it.
+        kind: `set`, also if it was created, or `deleted`.
+        version: The version that readers get now, if the source knows it.
         observed_at: When the change was noticed; aware and in UTC.
     """
 
@@ -53,7 +53,7 @@ class Lease:
     """Credentials that a backend issued for a limited time; `repr` shows no value.
 
     Attributes:
-        id: The backend's name of the lease, by which it is renewed and revoked; empty where it has none.
+        id: The backend's name of the lease, by which it is renewed and revoked; empty if it has none.
         key: The key that it was issued for.
         values: The credentials, such as `username` and `password`.
         issued_at: When it was issued; aware.

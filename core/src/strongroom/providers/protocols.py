@@ -58,7 +58,7 @@ class BatchReader(Protocol):
     """Reads many keys at once."""
 
     def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of `keys` that are there.
+        """Return the values of those of `keys` that exist.
 
         Any failure but absence raises, and names its key: "not found" too, where its reason is another one.
         """
@@ -70,13 +70,13 @@ class BatchWriter(Protocol):
     """Writes many keys at once."""
 
     def set_secrets(self, values: Mapping[str, str]) -> None:
-        """Create or replace all keys of `values`, in one transaction where the backend has one."""
+        """Create or replace all keys of `values`, in one transaction if the backend can."""
         ...
 
 
 @runtime_checkable
 class Describer(Protocol):
-    """Tells about a secret without its value."""
+    """Describes a secret without its value."""
 
     def describe_secret(self, key: str) -> SecretMetadata:
         """Return version, dates and tags of `key`."""
@@ -85,10 +85,10 @@ class Describer(Protocol):
 
 @runtime_checkable
 class BatchDescriber(Protocol):
-    """Tells about many secrets at once."""
+    """Describes many secrets at once."""
 
     def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        """Return version, dates and tags of those of `keys` that are there.
+        """Return version, dates and tags of those of `keys` that exist.
 
         A key that readers would not find is left out, whatever the reason. Any other failure raises.
         """
@@ -126,7 +126,7 @@ class StagedWriter(Protocol):
         ...
 
     def promote_version(self, key: str, version: str, *, expected_version: str | None) -> None:
-        """Make `version` the current one if `expected_version` still is, else `ConflictError`."""
+        """Make `version` the current one if `expected_version` still is; otherwise raise `ConflictError`."""
         ...
 
     def discard_version(self, key: str, version: str) -> None:
@@ -139,16 +139,16 @@ class Closeable(Protocol):
     """Holds something open."""
 
     def close(self) -> None:
-        """Give back connections and files; calling it again is harmless."""
+        """Release connections and files; calling it again is harmless."""
         ...
 
 
 @runtime_checkable
 class Watchable(Protocol):
-    """Tells of changes as they happen, whoever makes them."""
+    """Reports changes as they happen, by any program."""
 
     def subscribe_changes(self, callback: Callable[[list[SecretChange]], object]) -> Closeable:
-        """Call `callback` with every change that is made from now on, until what is returned is closed.
+        """Call `callback` with every change from now on, until the returned handle is closed.
 
         What changed in one transaction comes in one list, and lists come in order, one at a time, on any
         thread. An empty list says that changes may have been missed: the subscription was cut off, and works

@@ -75,7 +75,7 @@ class Subscribers:
         while True:
             with self._lock:
                 if self._telling or not self._waiting:
-                    return  # whoever tells already takes the rest along
+                    return  # the thread that reports already takes the rest along
                 self._telling = True
                 batch, whom = self._waiting.popleft()
             try:
@@ -108,7 +108,7 @@ class _Subscription:
             return
         try:
             callback(list(changes))
-        except Exception as error:  # noqa: BLE001  # of whoever listens; the others must be told all the same
+        except Exception as error:  # noqa: BLE001  # of a subscriber; the others must be called all the same
             _log.warning("a callback of subscribe_changes failed: %s", type(error).__name__)
 
     def close(self) -> None:

@@ -278,7 +278,7 @@ class Assembly:
         return PipelineContext(plan.name, json.dumps(self._chain_address(plan, inside), sort_keys=True), days)
 
     def _chain_address(self, plan: PipelinePlan, inside: Sequence[ComponentPlan]) -> list[Any]:
-        """Return what decides which secret a key means to whatever stands outside of `inside`."""
+        """Return what decides which secret a key means to the layers outside of `inside`."""
         parts: list[Any] = [
             address for one in inside if (address := self._address_of(one, plan.name)) is not None
         ]

@@ -1,4 +1,4 @@
-"""The registry for asyncio: what is remembered is answered at once, what is not never blocks the loop."""
+"""The registry for asyncio: it answers remembered values at once, and never blocks the loop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NEVER_WAIT: Final = (
     TenantMiddleware,
     ValidationMiddleware,
 )
-"""What may stand outside a cache that is asked in the loop: it computes, and waits for nobody."""
+"""What may be outside a cache that is asked in the loop: it computes, and never waits."""
 _FIRST_TURN: Final = NonBlockingRead()
 """That of every read, until it has waited for something."""
 
@@ -52,10 +52,10 @@ _FIRST_TURN: Final = NonBlockingRead()
 class AsyncSecretRegistry(ProcessBound):
     """`SecretProviderRegistry` with coroutines: the same methods, the same errors, the same caches.
 
-    A read of a pipeline whose cache has the value answers in the event loop, without a thread. One that must
-    wait for a fetch awaits it, the same fetch that callers in threads wait for. A caller that is cancelled
-    leaves the fetch to the others. Everything else, and all reads of pipelines that hooks watch or that have
-    no cache, runs on at most `max_threads` threads.
+    If the cache of a pipeline has the value, a read answers in the event loop, without a thread. A read that
+    must wait for a fetch awaits it, the same fetch that callers in threads wait for. If a caller is
+    cancelled, the fetch continues for the others. Everything else, and all reads of pipelines with hooks or
+    without a cache, runs on at most `max_threads` threads.
 
     Args:
         spec: See `SecretProviderRegistry`, like `profile` and `pipeline`; or a registry, which is then
@@ -129,7 +129,7 @@ class AsyncSecretRegistry(ProcessBound):
             turn.reset(token)
 
     async def get_secrets(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of `keys` that are there."""
+        """Return the values of those of `keys` that exist."""
         return await self._call(self._registry.get_secrets, distinct(keys))
 
     async def get_field(self, key: str, field: str) -> str:
@@ -159,7 +159,7 @@ class AsyncSecretRegistry(ProcessBound):
         return await self._call(self._registry.describe_secret, key)
 
     async def describe_secrets(self, keys: Iterable[str]) -> dict[str, SecretMetadata]:
-        """Return version, dates and tags of those of `keys` that are there."""
+        """Return version, dates and tags of those of `keys` that exist."""
         return await self._call(self._registry.describe_secrets, distinct(keys))
 
     async def list_versions(self, key: str) -> list[SecretVersion]:
@@ -357,7 +357,7 @@ class AsyncWatch(ProcessBound):
             raise RuntimeError("enter the watch by `async with` before you iterate")
         batch = await self._batches.get()
         if batch is None:
-            self._batches.put_nowait(None)  # for whoever asks again
+            self._batches.put_nowait(None)  # for a caller that asks again
             raise StopAsyncIteration
         return batch
 

@@ -14,15 +14,15 @@ __all__ = ["Explanation", "explain"]
 
 @frozen
 class Explanation:
-    """How a key is answered: no values, and nothing was asked to find it out.
+    """How a key is answered. It has no values, and no backend was asked.
 
     Attributes:
         key: The key as asked.
         stored_key: The key as the pipeline sees it, after the route.
         pipeline: The pipeline that answers.
         source: Where the pipeline is written, `file:line:column`.
-        file: The spec file, or what stands for it.
-        line: The line of the pipeline in it, 0 where there is no file.
+        file: The spec file, or a name for another source.
+        line: The line of the pipeline in the file, 0 without a file.
         profile: The profile that was chosen.
         route: The prefix of the route that matched, None for the default pipeline.
         provider: The type name of the provider; None for a fallback.

@@ -70,7 +70,7 @@ class LeaseValues(Mapping[str, str]):
 class LiveLease(ProcessBound):
     """A handle on the lease of one key, which is renewed and replaced as long as the registry is open.
 
-    Any number of handles on a key have one lease. In a forked child a handle has a lease of the child's own.
+    All handles on a key share one lease. In a forked child, a handle has the child's own lease.
 
     Args:
         leases: Who keeps it.
@@ -110,12 +110,12 @@ class LiveLease(ProcessBound):
     def check(self) -> None:
         """Ask the server whether the lease still lives, for who was refused with its values.
 
-        It is replaced where it does not. At most once a second, whoever asks.
+        It is replaced if it does not. At most once a second, however many ask.
         """
         self._leases.check(self._name)
 
     def subscribe(self, callback: Callable[[Lease], object]) -> Subscription:
-        """Call `callback` with each `Lease` that takes the place of another; close what is returned."""
+        """Call `callback` with each `Lease` that replaces another, until the returned handle is closed."""
         made = Subscription(self._leases.subscribe(self._name, callback))
         self._ends.append(made.close)
         return made

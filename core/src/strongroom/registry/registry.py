@@ -273,7 +273,7 @@ class SecretProviderRegistry(RoutedPipelines):
         *,
         poll_seconds: float = 30.0,
     ) -> Watch:
-        """Call `callback` with what changes, whoever changes it, until what is returned is closed.
+        """Call `callback` with every change, by any program, until the returned handle is closed.
 
         It runs on a thread of the watch's own, one call at a time, with the tenant in which the watch was
         made. What changed together comes in one list, without values, and every cache of this registry has

@@ -1,6 +1,6 @@
 """A new key for everything in a spec that uses one key file: stores, what ciphers wrote, and audit logs.
 
-The order makes every crash harmless. The next key lies beside the key file, as `<key_file>.next-all`, and a
+The order makes every crash harmless. The next key is beside the key file, as `<key_file>.next-all`, and a
 copy of the old one as `<key_file>.old-<id>`. Then one store and one pipeline after the other is put under the
 next key; stores that name the file open by either. At last the next key takes the key file's place. Until
 then the same call goes on where an earlier one stopped.

@@ -59,13 +59,13 @@ class Watched(Protocol):
 
 
 class Watch(ProcessBound):
-    """What `registry.watch` returns: it goes on until it, or the registry, is closed. Also a context manager.
+    """What `registry.watch` returns: it runs until it or the registry is closed. Also a context manager.
 
     Args:
         registry: Whose secrets are watched.
         keys: A key, or several; one that ends in `/` stands for all that begin with it, `/` for all.
         callback: Called with the list of what changed together.
-        poll_seconds: How often those are asked that do not tell of changes by themselves.
+        poll_seconds: How often backends are asked that do not report changes by themselves.
         clock: Monotonic seconds.
         now: The aware time now.
 
@@ -435,7 +435,7 @@ class Watch(ProcessBound):
                 keys = [change.key for change in changes]
                 group.pipeline.run_batch_with_hooks("change", keys, lambda keys=keys: dict.fromkeys(keys))  # type: ignore[misc]  # bound here
             except Exception as error:  # noqa: BLE001  # a hook may raise anything
-                # A change holds no value; whoever reads the value is seen, and refused, by the same hooks.
+                # A change holds no value; the same hooks see, and refuse, a read of the value.
                 _log.warning("watch: a hook refused the event of a change: %s", type(error).__name__)
             try:
                 self._callback(list(changes))

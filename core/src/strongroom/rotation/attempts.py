@@ -1,4 +1,5 @@
-"""Who is at a rotation: an attempt stands in its record, so that nobody goes on while its `apply` runs.
+"""Who is working on a rotation: its record names the attempt, so that no other continues while its `apply`
+runs.
 
 A conditional write keeps two processes apart in the store. Nothing keeps them apart in the target system: a
 password that was sent late replaces whatever is there. So what cannot be fenced (`apply`, promotion, the end)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DisturbedError", "HeldRecord", "released"]
 
 _log = logging.getLogger("strongroom.rotation")
-# A first failure may be tried again by the next due run: whoever mended the cause need not wait.
+# A first failure may be tried again by the next due run: after a repair, nobody need wait.
 _SECOND_RETRY: Final = timedelta(minutes=1)
 _LAST_RETRY: Final = timedelta(days=1)
 _DOUBLINGS: Final = 11
@@ -79,7 +79,7 @@ class HeldRecord:
         return record
 
     def overwrite(self, record: Record) -> None:
-        """Write `record`, which another attempt may hold, in place of what was read."""
+        """Replace what was read by `record`, which another attempt may hold."""
         self._secret.ask(self.ledger.write, record)
 
     def remove(self) -> None:
@@ -196,7 +196,8 @@ class HeldRecord:
         self.in_flight = False
 
     def forget(self, record: Record, state: RotationState = "rolled_back", *, lasting: bool = True) -> None:
-        """Drop the record: first all that it holds, so that whoever comes meanwhile takes it for ended.
+        """Drop the record: first all that it holds, so that an attempt that comes meanwhile takes it for
+        ended.
 
         Where it need not be `lasting`, a loss of power may bring it back.
         """

@@ -70,7 +70,7 @@ class HttpRotator:
         self.address = f"{parts.scheme}://{parts.netloc}{parts.path}"
         if not self._tls and not allow_http and not _is_loopback(self._host):
             raise ConfigurationError(
-                f"rotator http: {self.address} would get values in clear",
+                f"rotator http: {self.address} would get unencrypted values",
                 hint="use https; or `allow_http: true` where something else encrypts on the way",
             )
         _signing_key(hmac_key)
@@ -84,7 +84,7 @@ class HttpRotator:
         return f"<HttpRotator {self.address}>"
 
     def apply(self, key: str, old: str, new: str) -> None:
-        """Post that `new` is to take the place of `old`.
+        """Post that `new` is to replace `old`.
 
         Raises:
             RotationError: It could not be sent, or the answer is not a success.

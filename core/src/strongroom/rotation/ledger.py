@@ -149,7 +149,7 @@ class Ledger:
         return record
 
     def write(self, record: Record, *, begins: bool = False) -> None:
-        """Put `record` in place of what was read or written last.
+        """Replace what was read or written last by `record`.
 
         Args:
             record: What is written.
@@ -177,7 +177,7 @@ class Ledger:
         self._version = self._text = None
 
     def in_flight(self) -> ConflictError:
-        """Return the error for whoever comes second."""
+        """Return the error for the one that comes second."""
         return ConflictError(
             f"a rotation of {show_key(self._key)} is in flight",
             key=self._key,

@@ -21,7 +21,7 @@ def redact(values: Iterable[str], text: str, *, shown: int = _SHOWN) -> str:
     """Return `text` in one line of `shown` characters at most, without `values` in any encoding.
 
     What is longer loses its beginning: the last words say why. Nothing is left where a value is too short to
-    be looked for and may stand in it.
+    be looked for and may be in it.
     """
     looked_for = [part for value in values for part in (value, *parts(value))]
     # Masked before anything is cut off or joined: a part of a value would not be found.

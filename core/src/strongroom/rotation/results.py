@@ -17,10 +17,10 @@ class RotationResult:
 
     Attributes:
         key: The secret.
-        state: `current` where the new value is the one that readers get, `rolled_back` where the old one is
-            again; `pending`, `applied` or `verified` where it is still in flight.
-        old_version: The version before, where the backend has versions.
-        new_version: The version that was made, likewise.
+        state: `current` if readers get the new value, `rolled_back` if they get the old one again; `pending`,
+            `applied` or `verified` if the rotation is still in flight.
+        old_version: The previous version, if the backend has versions.
+        new_version: The new version, likewise.
         rotated_at: When readers began to get the new value, aware; None before.
     """
 
@@ -33,15 +33,15 @@ class RotationResult:
 
 @dataclass(frozen=True, slots=True)
 class RotationStatus:
-    """Where a secret stands.
+    """The state of a secret's rotation.
 
     Attributes:
         key: The secret.
-        state: `current` where no rotation is in flight, `unknown` where that cannot be told.
-        version: The version that readers get, where the backend has versions.
-        rotated_at: When it was written, where the backend tells that.
-        due_at: When it is to be rotated, likewise.
-        last_error: What the last attempt failed with, never a value; None since one succeeded.
+        state: `current` if no rotation is in flight, `unknown` if that cannot be found out.
+        version: The version that readers get, if the backend has versions.
+        rotated_at: When it was written, if the backend says so.
+        due_at: When it is due for rotation, likewise.
+        last_error: The error of the last attempt, never with a value; None after a success.
     """
 
     key: str

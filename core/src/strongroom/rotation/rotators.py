@@ -27,19 +27,19 @@ __all__ = [
 
 @runtime_checkable
 class Rotator(Protocol):
-    """Changes a secret at the system that takes it.
+    """Changes a secret in the system that accepts it.
 
-    Both methods raise where they fail, with a message that may hold the values: they are masked.
+    Both methods raise if they fail, with a message that may contain the values: they are masked.
     """
 
     def apply(self, key: str, old: str, new: str) -> object:
-        """Let the target system take `new`, with the two swapped as a rotation is undone.
+        """Make the target system accept `new`; the two are swapped when a rotation is undone.
 
         It is called again after a crash, with the same values: a second call must do no harm.
         """
 
     def verify(self, key: str, new: str) -> object:
-        """Raise, or return False, where the target system does not take `new`."""
+        """Raise, or return False, if the target system does not accept `new`."""
 
 
 @runtime_checkable
@@ -61,18 +61,19 @@ class ValueComposer(Protocol):
 
 @runtime_checkable
 class Retirer(Protocol):
-    """A rotator after whose `apply` the old value is good too, until it is taken away."""
+    """A rotator after whose `apply` the old value still works, until it is removed."""
 
     def retire(self, key: str, stale: str, current: str) -> object:
-        """Let the target system refuse `stale`, and leave `current` as it is; a second call does no harm."""
+        """Make the target system refuse `stale`, and leave `current` as it is; a second call is harmless."""
 
 
 @runtime_checkable
 class Rehearser(Protocol):
-    """A rotator that can show all of its steps on something that it makes and removes again."""
+    """A rotator that can try all of its steps on something temporary."""
 
     def rehearsal(self, key: str, old: str) -> AbstractContextManager[tuple[Rotator, str]]:
-        """Return what gives a rotator of a throwaway user, and that user's secret in the shape of `old`.
+        """Return a context manager that yields a rotator of a temporary user, and that user's secret in the
+        form of `old`.
 
         At the end of the block nothing of it is left, whatever was raised inside.
         """
@@ -86,7 +87,7 @@ class RotationStep(NamedTuple):
     name: Literal["apply", "verify", "rollback", "retire"]
     """`rollback` is an `apply` that puts the value before back."""
     old: str | None
-    """The value that `new` takes the place of; None where it is not there any more."""
+    """The value that `new` replaces; None if it no longer exists."""
     repeated: bool = True
     """Whether it may have been done before; False for the first `apply` of a rotation alone."""
 

@@ -159,7 +159,7 @@ class Secret:
         return known if new is None else {*known, new}
 
     def observed(self, value: str) -> str:
-        """Return `value`, made known to whoever masks values."""
+        """Return `value`, after making it known for masking."""
         return self._target.observed(value) if isinstance(self._target, Pipeline) else value
 
     def _described(self) -> str | None:

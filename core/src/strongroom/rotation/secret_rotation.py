@@ -59,30 +59,31 @@ def _password(_key: str, _old: str) -> str:
 
 
 class SecretRotation(ProcessBound):
-    """Gives secrets new values, so that readers have a good one at every moment.
+    """Gives secrets new values, so that readers have a working one at every moment.
 
-    The state of a rotation is kept with the secret and survives the process: until `verify` has passed,
-    readers get the old value; after a crash at any point `resume` finishes and `rollback` undoes. Two
-    processes that rotate one key make one rotation: by conditional writes, and on a backend that has none
-    by `lock`; without either there is a warning, and only one process may rotate.
+    The state of a rotation is kept with the secret and survives the process. Until `verify` has passed,
+    readers get the old value; after a crash at any point, `resume` finishes the rotation and `rollback`
+    undoes it. Two processes that rotate one key make one rotation, through conditional writes, or, on a
+    backend that has none, through `lock`; without either there is a warning, and only one process may rotate.
 
     Args:
         provider: What holds the secrets: a registry, a pipeline or any provider.
         rotation_interval_days: How old a secret may be. The age is the backend's `updated_at`.
         generator: Makes the new value of the key and the old value; without it a password of 32 characters.
         apply: Changes the target system: called with the key, the old and the new value; with the two swapped
-            as it is undone; and again after a crash, so that a second call must do no harm.
-        verify: Tells whether the target system takes the new value: called with the key and that; it raises
-            or returns False where not.
-        rotator: What does both, in their place: a `strongroom.rotation.Rotator`.
-        grace_seconds: How long after a rotation the value before can be put back by `rollback`.
-        on_event: Called with an event as each rotation, resumption or rollback ends, well or not.
+            to undo it; and again after a crash, so a second call must be harmless.
+        verify: Checks whether the target system accepts the new value: called with the key and the value; it
+            raises or returns False if not.
+        rotator: Does both instead of `apply` and `verify`: a `strongroom.rotation.Rotator`.
+        grace_seconds: How long after a rotation `rollback` can restore the previous value.
+        on_event: Called with an event when a rotation, resumption or rollback ends, successfully or not.
         lock: A `strongroom.cache.CacheStore` whose lock keeps processes apart where the backend cannot.
-        jitter: By how much of the interval, 0 to 1, a secret may be due earlier, so that not all are at once.
-        attempt_seconds: How long one call of `apply`, `verify` or the backend may take. Until then nobody
-            else goes on with a rotation whose process may be in its `apply`, unless that process is known to
-            have ended, as one of this machine's is.
-        clock: The aware time now.
+        jitter: By how much of the interval, 0 to 1, a secret may be due earlier, so that not all are due at
+            once.
+        attempt_seconds: How long one call of `apply`, `verify` or the backend may take. Until then no other
+            process continues a rotation whose process may be in its `apply`, unless that process ran on this
+            machine and has ended.
+        clock: The current time, aware.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -154,7 +155,7 @@ class SecretRotation(ProcessBound):
         return self._clock() >= due
 
     def status_of(self, key: str) -> RotationStatus:
-        """Return where `key` stands.
+        """Return the state of `key`'s rotation.
 
         Raises:
             SecretNotFoundError: There is no such secret.
@@ -176,7 +177,7 @@ class SecretRotation(ProcessBound):
         )
 
     def status(self, prefix: str = "") -> list[RotationStatus]:
-        """Return where each secret stands whose key begins with `prefix`, sorted by key.
+        """Return the state of each secret whose key begins with `prefix`, sorted by key.
 
         Where that cannot be told of one, because its state cannot be read or understood, its `state` is
         `unknown` and `last_error` says why.

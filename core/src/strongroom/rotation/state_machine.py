@@ -6,7 +6,8 @@ apply   the target system takes the new value                    applied
 verify  the new value works there                                verified
 promote readers get the new value, and caches drop the old one   current
 
-The store refuses whoever was overtaken. The target system does not: so an attempt that finds, after its
+The store refuses an attempt that was overtaken. The target system does not: so an attempt that finds, after
+its
 `apply`, that it was overtaken sees to it that the target system has what readers get (`_overtaken`).
 """
 
@@ -98,7 +99,7 @@ class RotationRun:
         except ConflictError:
             return self._held.read()  # a new rotation has begun
         except StrongroomError as error:
-            self._tell_left(record, error)  # whoever may not write here leaves it to the others
+            self._tell_left(record, error)  # an attempt that may not write here leaves it to the others
         return None
 
     def current_record(self) -> Record | None:
@@ -524,14 +525,14 @@ class RotationRun:
             RotationError: It cannot be taken away.
         """
         if record.stale and self._settings.rotator is None:
-            return  # whoever has the rotator does it
+            return  # a process with the rotator does it
         self._held.close(record, record.state, self._system.left_of(record))
 
     def _take_back(self, record: Record, look: Look, goal: str) -> None:
         """Let the target system have `goal`, which is what readers get."""
         assert self._settings.apply is not None  # noqa: S101  # the caller asked
         if self._secret.readers(record, look) == "other" and self._system.takes(goal, record):
-            return  # whoever set it has changed the target system too
+            return  # somebody set it, and has changed the target system too
         new = self._secret.new(record)
         try:
             self._system.call(record, "apply", self._settings.apply, goal if new is None else new, goal)
@@ -591,11 +592,11 @@ class RotationRun:
         return ConflictError(
             f"a rotation of {show_key(self._key)} was continued or ended by another process",
             key=self._key,
-            hint="see how it stands: the target system was given the value that readers get",
+            hint="look at its status: the target system was given the value that readers get",
         )
 
     def _disturb(self, record: Record, value: str) -> None:
-        """Make whoever is at `record` set the target system again."""
+        """Make the attempt at `record` set the target system again."""
         changes: dict[str, Any] = {"begun": True, "late": record.late + 1}
         if not record.abandoned:
             changes["state"] = "pending"

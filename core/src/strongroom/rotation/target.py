@@ -1,6 +1,6 @@
 """What a rotation works on: the way of a write, and the place where its state is kept.
 
-The state lies beside the secret, through encryption and tenants, but past what is made for the application's
+The state is beside the secret, through encryption and tenants, but past what is made for the application's
 values: a cache must not answer for it, no rule for values is meant for it, and users may not use its name.
 """
 

@@ -119,7 +119,7 @@ class TargetSystem:
         return found
 
     def retire(self, record: Record, current: str, *stale: str | None) -> None:
-        """Take each of `stale` away, but for `current`, which is in use.
+        """Remove each of `stale`, except `current`, which is in use.
 
         Raises:
             RotationError: One cannot be taken away.

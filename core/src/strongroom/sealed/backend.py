@@ -75,7 +75,7 @@ class SealedBackend(Protocol):
         ...
 
     def create(self, header: bytes, deadline: Deadline) -> bytes:
-        """Make the store where there is none, and return the header that stands: of many hosts, one wins."""
+        """Make the store if there is none, and return the header that is stored: of many hosts, one wins."""
         ...
 
     def replace_header(self, before: bytes, after: bytes, deadline: Deadline) -> bool:

@@ -66,7 +66,7 @@ class Sealer:
         return AESGCM(hmac.digest(self._bodies, name, "sha256"))
 
     def seal(self, kind: bytes, name: SealedName, number: int, data: bytes) -> bytes:
-        """Return `data` sealed. A head has the number 0: its own stands inside."""
+        """Return `data` sealed. A head has the number 0: its own is inside."""
         nonce = os.urandom(_NONCE)
         return nonce + name.cipher.encrypt(nonce, data, self._bound(kind, name.name, number))
 

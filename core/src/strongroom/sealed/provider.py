@@ -47,7 +47,7 @@ class SealedSecretProvider(SealedEngine[B]):
         max_versions: Versions kept of each secret, 1 to 1,000; current and pending ones are never dropped.
         destroy_on_delete: Whether a delete drops all versions for good.
         timeout: Seconds for one operation or page.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
         clock: Gives the aware time now.
     """
 

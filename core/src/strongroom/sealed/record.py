@@ -125,7 +125,7 @@ class Record(NamedTuple):
     def removed(self, *, destroy: bool) -> tuple[Self, tuple[int, ...]]:
         """Return the record of a secret that was deleted; with `destroy` no version of it is kept.
 
-        What is pending goes with it: it was to take the place of a value that is no longer wanted.
+        A pending version goes with it: it was to replace a value that is no longer wanted.
         """
         gone = {one.number for one in self.kept() if destroy or one.state == PENDING}
         after = self._replace(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Spec", "json_schema", "load_plan", "load_spec"]
 
-# yaml and pydantic are loaded by whoever reads a spec, not by whoever imports strongroom.
+# yaml and pydantic are loaded when a spec is read, not when strongroom is imported.
 _HOMES = {"Spec": "models", "json_schema": "schema", "load_plan": "loader", "load_spec": "loader"}
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

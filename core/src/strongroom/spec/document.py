@@ -1,4 +1,4 @@
-"""YAML as a tree of nodes that know where they stand, with every problem collected.
+"""YAML as a tree of nodes that know their position, with every problem collected.
 
 Scalars are typed by one short rule instead of YAML's: `null`, `~` and nothing are null; `true` and
 `false`; decimal numbers without a leading zero; everything else, and all that is quoted, is text.
@@ -252,7 +252,7 @@ class _Reader:
             node = self.alias(event, path)
         else:
             if event.tag is not None:
-                self.note(event, path, "a tag; values are typed by the option they stand at")
+                self.note(event, path, "a tag; the option decides the type of its value")
             if event.anchor is not None:
                 self.anchors[event.anchor] = None
             node = self.content(event, path)

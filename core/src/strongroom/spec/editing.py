@@ -1,4 +1,4 @@
-"""Adds a declaration to the text of a spec, which stays as it is but for that: comments, order and all."""
+"""Adds a declaration to the text of a spec, which otherwise stays as it is: comments, order and all."""
 
 from __future__ import annotations
 

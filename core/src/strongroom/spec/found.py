@@ -1,4 +1,4 @@
-"""The spec that lies in the current folder or above it. A plain `get` imports this."""
+"""The spec in the current folder or above it. A plain `get` imports this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC_FILE: Final = "strongroom.yaml"
 class FoundSpec(NamedTuple):
     """A spec that nobody named, so that it is used only where it may be; see `strongroom.spec.trust`.
 
-    Not a path: whoever took it for one would take it for a spec that somebody named.
+    Not a path: otherwise it could be mistaken for a spec that somebody named.
 
     Attributes:
         path: `strongroom.yaml` in the current folder; above it, the whole path.

@@ -140,7 +140,7 @@ def _named(source: Source, scalar: Node) -> Iterator[str]:
         try:
             named = resolve(scalar.value, ReferenceSources(os.environ, source.folder, _unknown))
         except (UnresolvedError, ValueError):
-            return  # whoever uses that profile has the variable
+            return  # a user of that profile has the variable
         yield os.path.normpath(source.folder / expanded(named))
 
 

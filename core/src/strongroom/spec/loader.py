@@ -73,7 +73,7 @@ def load_plan(
     Raises:
         SpecError: Something is wrong; `problems` lists everything.
         UntrustedSpecError: Others could have written it; or it was found, and is neither closed nor trusted.
-        PluginError: A plugin that the spec names is broken, or stands twice.
+        PluginError: A plugin that the spec names is broken, or exists twice.
         ConfigurationError: No such file, profile or pipeline.
     """
     loader = _Loader(read_source(spec), profile, plugins)
@@ -227,7 +227,7 @@ class _Loader(Problems):
         )
 
     def check_rules_inside_encryption(self, node: Node, path: NodePath) -> None:
-        """Note rules for values that stand inside encryption, where they would see ciphertext."""
+        """Note rules for values that are inside encryption, where they would see ciphertext."""
         encrypted = False
         for index, child in enumerate(entries(node, "middleware")):
             kind = child.mapping.get("type")

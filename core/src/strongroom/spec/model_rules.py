@@ -102,7 +102,7 @@ def rule_of(config: type[BaseModel], name: str, info: Any) -> dict[str, Any]:
 
 
 def _kinds(annotation: Any) -> list[Any]:  # noqa: PLR0911  # a table of cases
-    """Return what may stand at an option: names of scalars, and lists and mappings of them."""
+    """Return what an option may have: names of scalars, and lists and mappings of them."""
     if annotation is Any:
         return ["any"]
     if annotation in _KINDS:

@@ -174,7 +174,7 @@ def public_options(plugin: Plugin) -> frozenset[str]:
 
 
 class InnerPart(NamedTuple):
-    """Where a component stands inside another one's options."""
+    """The place of a component inside another one's options."""
 
     kind: Kind
     type: str
@@ -182,7 +182,7 @@ class InnerPart(NamedTuple):
 
 
 def parts_of(plugin: Plugin, node: Node) -> list[tuple[str, InnerPart]]:
-    """Return the components that stand inside the options at `node`, by the option's name."""
+    """Return the components inside the options at `node`, by the option's name."""
     parts = []
     for name, info in plugin.config.model_fields.items():
         extra = info.json_schema_extra
@@ -217,7 +217,7 @@ def _unknown_options(plugin: Plugin, node: Node) -> list[Complaint]:
 
 
 def _wrong_even_so(value: object, kind: str) -> bool:
-    """Tell whether an error stands although a reference is still to be filled in."""
+    """Return whether an error remains although a reference is still to be filled in."""
     try:
         lone = references.is_lone_reference(str(value))
     except BadReferenceError:

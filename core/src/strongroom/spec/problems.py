@@ -1,4 +1,4 @@
-"""What is wrong with a spec, noted with where it stands, and how its nodes are looked at."""
+"""Problems of a spec, noted with their position, and functions that check its nodes."""
 
 from __future__ import annotations
 

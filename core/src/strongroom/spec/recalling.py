@@ -167,7 +167,7 @@ class Options:
         return os.path.dirname(os.path.realpath(spec.path)) if is_link else plain_path(spec.folder)
 
     def placed(self, name: str) -> str:
-        """Return the path that `name` in the spec is, with the user's folder in place of `~`."""
+        """Return the path that `name` in the spec is, with the user's folder instead of `~`."""
         from strongroom.paths.user_home import expanded_text
 
         return plain_path(os.path.join(self.folder, expanded_text(name)))

@@ -215,7 +215,7 @@ class _Writer:
         plugin, node = self.components[plan.path]
         try:
             part = self.part(plugin, node)
-        except UnwritableError:  # its options are those of the whole way, for whoever needs them
+        except UnwritableError:  # its options are those of a full load, for callers that need them
             part = {**self.bare(plugin), "options": None}
         return {
             **part,
@@ -329,7 +329,7 @@ class _Writer:
         return self.lines[min(max(line - 1, 0), len(self.lines) - 1)] + max(column - 1, 0)
 
     def pieces(self, value: str, near: int) -> list[list[int] | str]:
-        """Return places in the spec where, one after the other, the text of `value` stands."""
+        """Return places in the spec that, one after the other, have the text of `value`."""
         pieces: list[list[int] | str] = []
         at = 0
         while at < len(value):
@@ -356,7 +356,7 @@ class _Writer:
 
 
 def _candidates(value: str, at: int) -> Iterator[str]:
-    """Yield beginnings of what is left of `value`, the longest first, as they may stand in YAML."""
+    """Yield beginnings of what is left of `value`, the longest first, as YAML may have them."""
     yield value[at:]
     for end in "\n", "'", '"', "\\", " ":
         stop = value.find(end, at + 1)

@@ -1,7 +1,7 @@
 """What a spec came to, kept for the next process: it need load neither YAML nor pydantic.
 
 A record holds the plan with its references as they are written. Text of the spec is not in it but where it
-stands there, so that a record holds no value, no token and no key. It counts only for the bytes of the spec,
+is there, so that a record holds no value, no token and no key. It counts only for the bytes of the spec,
 the profile, the program, its plugins and their allow-list that it was made with, and only under the seal of
 this user. Whatever else is found in its place costs the whole way, which tells what is wrong, and no more.
 """
@@ -90,7 +90,7 @@ class Recalled:
                 yield why
 
     def slice(self, pieces: list[list[int] | str]) -> str:
-        """Return the text that stands at these places of the spec, with what only an escape can write."""
+        """Return the text at these places of the spec, with what only an escape can write."""
         return "".join([
             piece if isinstance(piece, str) else self.text[piece[0] : piece[0] + piece[1]] for piece in pieces
         ])  # fmt: skip

@@ -73,7 +73,7 @@ class ReferenceSources:
 
 def no_secret(reference: Reference) -> str:
     """Stand for reading a secret where no option has a reference to one."""
-    raise AssertionError(reference.pipeline)  # whoever calls has left out components that read secrets
+    raise AssertionError(reference.pipeline)  # the caller has left out components that read secrets
 
 
 Part = str | Reference
@@ -175,7 +175,7 @@ def resolve(text: str, sources: ReferenceSources) -> str:
 def with_reference(value: str, text: str, sources: ReferenceSources) -> ReferencedText:
     """Return `value`, which the references in `text` brought in, so that it can be brought in again.
 
-    That happens on behalf of the tenant of now, whoever asks.
+    That happens on behalf of the current tenant, whichever caller asks.
     """
     tenant = current_tenant()
 

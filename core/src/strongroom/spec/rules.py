@@ -28,7 +28,7 @@ class UnfitError(ValueError):
     """Text that an option does not take, or may not take; it is not shown, for it may be a secret."""
 
 
-def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it stands in a list of JSON
+def fitted(text: str, rule: dict[str, Any], lone: bool) -> Any:  # it is in a list of JSON
     """Return what `text` comes to in an option.
 
     Args:

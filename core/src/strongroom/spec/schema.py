@@ -87,7 +87,7 @@ def _serve() -> dict[str, Any]:
 
 
 def _or_reference(option: dict[str, Any]) -> dict[str, Any]:
-    """Allow a reference in place of an option of any type."""
+    """Allow a reference instead of an option of any type."""
     if "component" in option:
         name = _DEFINITIONS[option["component"]]
         return {"description": option["description"], "$ref": f"#/$defs/{name}"}

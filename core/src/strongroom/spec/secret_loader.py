@@ -26,7 +26,7 @@ FROM_ENVIRONMENT = (
 
 
 def load_secrets(problems: Problems, root: Node, spec: models.Spec | None) -> dict[str, SecretPlan]:
-    """Return the plans of what stands under `secrets`, having noted all that is wrong with it.
+    """Return the plans of the entries under `secrets`, having noted all that is wrong with them.
 
     Args:
         problems: Where that is noted.
@@ -81,7 +81,7 @@ def _check_key(problems: Problems, name: str, node: Node, path: NodePath) -> Non
 
 def _check_secret(problems: Problems, model: models.Secret, node: Node, path: NodePath) -> None:
     for name in ("key", "default"):
-        # Handed over as it stands, it would be taken for a value.
+        # Handed over unchanged, it would be taken for a value.
         if references_in((at := node.at((name,))).value):
             problems.add(at, (*path, name), FROM_ENVIRONMENT)
     if model.pattern is not None:
@@ -104,7 +104,7 @@ def _check_secret(problems: Problems, model: models.Secret, node: Node, path: No
                 problem = (
                     "a rotator has a `timeout_seconds` of its own, among its options"
                     if name == "timeout_seconds"
-                    else "a rotator takes the place of `command` and `verify`: have one or the other"
+                    else "a rotator replaces `command` and `verify`: give one or the other"
                 )
                 problems.add(node.at(below), (*path, *below), problem)
 

@@ -24,7 +24,7 @@ _MOST_PORTS = 65535
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`; an IPv6 host stands in brackets.
+    """Return host and port of `HOST:PORT`; an IPv6 host is in brackets.
 
     Raises:
         ValueError: It is not of that form.

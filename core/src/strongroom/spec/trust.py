@@ -1,7 +1,7 @@
 """Which specs that nobody named are used: root's, closed ones, and those that this user has trusted.
 
 A spec decides which plug-ins and programs run, which variables and files are read, and who gets to see what.
-One that lies in a folder, such as that of a repository somebody cloned, was put there by whoever made the
+One in a folder, such as that of a repository somebody cloned, was put there by the author of the
 folder, and working in the folder does not mean that one agrees with it.
 
 What is trusted is kept as a file each in the user's state folder, so that two programs that trust something

@@ -30,7 +30,7 @@ class ValidatedOptions:
         self._numbers: dict[int, frozenset[NodePath]] = {}
 
     def keep_numbers(self, node: Node, paths: frozenset[NodePath]) -> None:
-        """Keep which references at `node` stand where a number or boolean is wanted, and text never does."""
+        """Keep which references at `node` are where a number or boolean is expected, and never a text."""
         self._numbers[id(node)] = paths
 
     def numbers(self, node: Node) -> frozenset[NodePath]:
@@ -45,7 +45,7 @@ class ValidatedOptions:
     def keep_filled(
         self, config: type[BaseModel], node: Node, brought_in: Mapping[NodePath, str], model: BaseModel
     ) -> None:
-        """Keep what the options at `node` came to with these texts in place of their references."""
+        """Keep the result of the options at `node` with these texts instead of their references."""
         if type(model) is config and _is_plain(model):
             self._filled[config, id(node)] = (brought_in, model.model_copy(deep=True))
 

@@ -23,10 +23,10 @@ def _is(store: Any, protocol: type[Any]) -> bool:
 
 
 class CacheStoreConformance:
-    """What every `strongroom.cache.CacheStore` does. Optional protocols are found by themselves.
+    """What every `strongroom.cache.CacheStore` does. Optional protocols are detected.
 
-    Override `store`, a store that is empty, and where it can be done `reopened`, another one over the same
-    data, as another process would have it; and `later`, a function that lets seconds pass.
+    Override `store`, an empty store, and if possible `reopened`, another one over the same data, as another
+    process would have it; and `later`, a function that lets seconds pass.
     """
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback address that spoils what goes through it, for tests of network providers."""
+"""A TCP proxy on the loopback address that disturbs connections, for tests of network providers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ class FaultProxy:
 
     Attributes:
         port: Where it listens on 127.0.0.1.
-        mode: `pass`; `black_hole` takes everything and answers nothing; `reset` answers with RST, on a
-            connection that is open already as soon as anything goes over it; `drip` lets the answer
-            through a byte each 50 ms; `half` ends after half of an answer; `refuse` closes each new
-            connection at once.
+        mode: `pass`; `black_hole` accepts everything and never answers; `reset` answers with RST, on an open
+            connection at the next byte; `drip` passes the answer one byte each 50 ms; `half` ends after half
+            of an answer; `refuse` closes each new connection at once.
         latency: Seconds that each piece of an answer waits, in mode `pass`.
-        cut_after: So many bytes of requests and answers together still pass, in mode `pass`; the next byte
-            resets its connection, in both directions, and makes this None: all pass again.
+        cut_after: In mode `pass`, so many bytes of requests and answers together still pass; the next byte
+            resets its connection, in both directions, and sets this to None: everything passes again.
         connections: How many connections have been opened so far.
         round_trips: How many times a client has begun to speak so far, first or after an answer, on all
             connections together.
@@ -177,8 +176,8 @@ def ends_in_time(
 ) -> Exception:
     """Return the `expected` error that `operation` raises within `seconds` and `slack`.
 
-    The slack is a watchdog, long enough for a machine that is busy with other things: what waits for an
-    answer that never comes is caught, and a machine that stands still for a while is not.
+    The slack is a watchdog, long enough for a busy machine: it catches a call that waits for an answer that
+    never comes, but not a machine that stalls for a while.
 
     Raises:
         AssertionError: It raised nothing, or was late.
@@ -209,10 +208,11 @@ _OTHERS: Final[tuple[object, ...]] = (5, "x", True, None, [], {}, [None], [[]], 
 
 
 def damaged(answer: object) -> Iterator[tuple[str, object]]:
-    """Yield copies of a JSON answer, each with one part gone or of another kind, and which one that is.
+    """Yield copies of a JSON answer, each with one part missing or of a wrong type, and the name of that
+    part.
 
-    A service never answers so, but what stands in its place may: the provider must give an error of its own,
-    or a result.
+    A service never answers like that, but something in its place may: the provider must then return a result,
+    or raise one of strongroom's errors.
     """
     yield from (("", other) for other in _OTHERS)
     if isinstance(answer, dict | list):

@@ -79,7 +79,7 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
 
     Args:
         kit: A subclass of `ProviderConformance` with a fixture `provider`.
-        middleware: Names out of `CHAIN`, outermost first; without any, all of it.
+        middleware: Names from `CHAIN`, outermost first; without any, the whole chain.
 
     Raises:
         ValueError: A name is not in `CHAIN`.
@@ -114,7 +114,7 @@ def behind(kit: type[ProviderConformance], *middleware: str) -> type[ProviderCon
         "provider": pytest.fixture(provider),
         "reopened": no_second if second is no_second else pytest.fixture(reopened),
         "max_key_characters": kit.max_key_characters - longer,
-        # How the provider itself is imported and made does not change with what stands before it.
+        # How the provider itself is imported and made does not change with the layers before it.
         "sdk_modules": (),
         "construction": "",
     }
@@ -137,13 +137,13 @@ def behind_each(
 
     Args:
         kit: See `behind`.
-        beyond_sample: Marks for all tests but a sample, where the backend is too slow to run them always.
-            In the sample each test is once, as its name decides: behind one middleware or all, and where it
-            has parameters, with one of them. The others are tests of a name that ends in `_beyond`.
-        each_middleware: Have each test in the sample behind each middleware at least once, and each of its
-            parameters at least once.
-        one_in: Have one in so many tests in the sample, where other kits have the others in theirs; behind
-            each middleware at least one.
+        beyond_sample: Marks for all tests except a sample, for a backend that is too slow to run them every
+            time. Each test is in the sample once, as its name decides: behind one middleware or all, and with
+            one of its parameters. The names of the others end in `_beyond`.
+        each_middleware: Put each test into the sample behind each middleware, and with each of its
+            parameters, at least once.
+        one_in: Put only one in so many tests into the sample, if other kits have the others; behind each
+            middleware at least one.
     """
     kits = [behind(kit), *(behind(kit, name) for name in CHAIN)]
     marks = tuple(beyond_sample)

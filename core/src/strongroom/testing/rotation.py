@@ -1,4 +1,4 @@
-"""Rotation on a real backend: processes that are killed at every step of one, and many that begin at once.
+"""Rotation on a real backend: processes that are killed at every step, and many that begin at once.
 
 For plugin authors. Both fork: call them from a small program of their own, not from pytest's process:
 
@@ -33,16 +33,16 @@ _PATIENCE_SECONDS = 60.0
 def kill_at_every_step(
     make: Callable[[], Any], folder: Path, *, times: int = 1, every: int = 1, lock: Any = None
 ) -> int:
-    """Let a process rotate that is killed before or after one of its requests, and another one resume.
+    """Let one process rotate and be killed before or after one of its requests, and let another one resume.
 
-    Each time the secret has one current value after it, the one that the target system has, no pending
-    version and nothing in flight.
+    Each time, the secret has one current value afterwards, the one that the target system has, no pending
+    version and no rotation in flight.
 
     Args:
         make: Makes a provider on the same backend each time.
         folder: An empty folder for the target system.
-        times: How often each step is taken.
-        every: Of so many steps one is taken, where each takes long: 3 takes a third of them.
+        times: How often each step is tried.
+        every: Try only one of so many steps, if each takes long: 3 tries a third of them.
         lock: See `SecretRotation`.
 
     Returns:
@@ -71,7 +71,7 @@ def kill_at_every_step(
 def begin_at_once(
     make: Callable[[], Any], folder: Path, *, processes: int = 8, lock: Any = None
 ) -> list[str]:
-    """Rotate one key in many processes at once; the one that wins goes on only when all have tried.
+    """Rotate one key in many processes at once; the winner continues only when all have tried.
 
     Args:
         make: Makes a provider on the same backend each time.
@@ -83,7 +83,7 @@ def begin_at_once(
         How it ended in each, sorted: a state, or the class of an error.
 
     Raises:
-        AssertionError: A process died without an end; what it met is on its standard error.
+        AssertionError: A process died without a result; its error is on its standard error.
     """
     with make() as provider:
         provider.set_secret(KEY, "before")

@@ -391,7 +391,7 @@ class RotatorConformance:
     ) -> None:
         """One value is what readers get and the target system takes, or a rotation is shown in flight.
 
-        Whoever comes next finishes it, or undoes it: afterwards nothing is in flight.
+        The next attempt finishes it, or undoes it: afterwards nothing is in flight.
         """
         killed = 0
         turns = list(itertools.product((False, True), (0, 60))) * self.deaths_times

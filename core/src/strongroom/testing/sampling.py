@@ -26,15 +26,15 @@ Kit = TypeVar("Kit", bound=type[ConformanceBase])
 
 
 def sampled(*beyond_sample: pytest.MarkDecorator, one_in: int = 1) -> Callable[[Kit], Kit]:
-    """Give marks to all tests of a kit but a sample, in which each test is once, with one of its parameters.
+    """Give marks to all tests of a kit except a sample, which has each test once, with one of its parameters.
 
-    It is for a backend that is held to the whole kit already: another transport of it, another option. The
-    tests with marks have names that end in `_beyond` where the sample has some of their parameters.
+    It is for another configuration of a backend that already passes the whole kit: another transport, another
+    option. If the sample has some parameters of a test, the name of the marked test ends in `_beyond`.
 
     Args:
         beyond_sample: The marks.
-        one_in: Have one in so many tests in the sample, and all those that the class it is derived from is
-            not held to.
+        one_in: Put one in so many tests into the sample, and all tests that the base class does not have to
+            pass.
     """
 
     def decorate(kit: Kit) -> Kit:
@@ -91,7 +91,7 @@ def count_of_parameters(test: Callable[..., Any]) -> int:
 
 
 def mark_beyond(kit: type, name: str, sample: Container[int], marks: Iterable[pytest.MarkDecorator]) -> None:
-    """Give marks to a test of a kit, but for those of its parameters whose numbers are in `sample`."""
+    """Give marks to a test of a kit, except those of its parameters whose numbers are in `sample`."""
     test, marks = getattr(kit, name), tuple(marks)
     numbers = range(count_of_parameters(test))
     beyond = {number for number in numbers if number not in sample}

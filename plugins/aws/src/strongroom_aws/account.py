@@ -94,7 +94,7 @@ def session_of(account: Account) -> Any:
 
 
 def client_of(session: Any, service: str, account: Account) -> Any:
-    """Return boto3's client of a service, which leaves retries to whoever knows the deadline."""
+    """Return boto3's client of a service, which leaves retries to the caller, who knows the deadline."""
     from botocore.config import Config
 
     config = Config(

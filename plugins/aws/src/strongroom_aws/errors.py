@@ -184,7 +184,7 @@ _WORDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ),
     ((boto.ParamValidationError,), "the SDK refuses the request's parameters"),
 )
-"""What is said in place of the SDK's own words, which may quote what was sent."""
+"""What is said instead of the SDK's own words, which may quote what was sent."""
 _HINTS: dict[type[StrongroomError], str] = {
     AuthenticationError: "log in (`aws sso login`, `aws configure`), or check the credentials and the clock",
     PermissionDeniedError: "the docs page of aws has a policy to paste; the KMS key has a policy of its own",
@@ -223,7 +223,7 @@ def was_not_done(error: Exception) -> bool:
 def is_permanent(error: Exception) -> bool:
     """Tell whether trying again cannot help soon, although no answer came: a wrong name, a wrong CA."""
     if isinstance(error, OtherAnswerError):
-        return True  # whoever asks learns of it: it may go on, and another time the name may be the right one
+        return True  # the caller learns of it: it may go on, and another time the name may be the right one
     return isinstance(error, boto.BotoCoreError) and says_lasting(str(error.kwargs.get("error", "")))
 
 
@@ -238,7 +238,7 @@ def kind_of(error: Exception) -> type[StrongroomError]:
         return CODES[code]
     if status == _TOO_MANY:
         return ThrottledError
-    # botocore puts the status in place of the code where the answer itself says nothing.
+    # botocore gives the status as the code if the answer itself says nothing.
     return BackendUnavailableError if status >= _SERVER_ERRORS or code.isdigit() else ConfigurationError
 
 

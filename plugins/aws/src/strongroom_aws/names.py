@@ -7,7 +7,7 @@ A name is 1-512 of `[A-Za-z0-9/_+=.@-]`
   `with space` is kept as `with=_20space`.
 - The `_` of a marker in the key itself is escaped too.
 - What is then longer than 512 characters is kept as `=_h` and the SHA-256 of the key, 64 hexadecimal digits;
-  the whole key stands in the secret's description, and is compared before the secret is used.
+  the whole key is in the secret's description, and is compared before the secret is used.
 
 A name that ends in a hyphen and six characters looks like the end of an ARN. Secrets are always asked for by
 their whole name, never by a part of an ARN, so such a name means itself.

@@ -8,7 +8,7 @@ most 1,011 characters, less where the ARN before it is long
   does the first letter of a key that begins with `aws` or `ssm`, and every slash beyond 15 levels.
 - The `.` of a marker in the key itself is escaped too.
 - What is then longer than 900 characters is kept in as many of its folders as fit into 400, under `-.h` and
-  the SHA-256 of the key; the whole key stands in the parameter's description, and is compared before use.
+  the SHA-256 of the key; the whole key is in the parameter's description, and is compared before use.
 """
 
 from __future__ import annotations

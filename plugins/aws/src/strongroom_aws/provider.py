@@ -135,7 +135,7 @@ class AWSSecretProvider(BaseProvider):
         return {}
 
     def account(self) -> str:
-        """Return account, region and address of the service, of whoever is logged in: STS is asked."""
+        """Return account, region and address of the service; STS is asked who is logged in."""
         return self._connection.account()
 
     def __repr__(self) -> str:

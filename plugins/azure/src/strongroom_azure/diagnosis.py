@@ -25,7 +25,7 @@ class _Seen:
         self.skew: float | None = None
 
     def __call__(self, exchange: Any) -> None:
-        check_complete(exchange)  # a hook of a call takes the place of the client's
+        check_complete(exchange)  # a hook of a call replaces the client's
         self.identity = identity(exchange.http_request.headers.get("Authorization", "")) or self.identity
         date = exchange.http_response.headers.get("Date")
         try:

@@ -1,6 +1,6 @@
 """The SDK's errors as strongroom's: one table from class to class, one from status to class.
 
-Classes stand by their names, so nothing of the SDK is loaded for this. A test walks the exception classes of
+Classes are listed by name, so nothing of the SDK is loaded for this. A test walks the exception classes of
 azure-core and azure-identity and fails where one is not in `TABLE`.
 """
 
@@ -56,7 +56,7 @@ TABLE: dict[str, type[StrongroomError]] = {
     # azure.identity
     "CredentialUnavailableError": AuthenticationError,
     "AuthenticationRequiredError": AuthenticationError,
-    # what lies below both, where they pass it on as it is
+    # what is below both, if they pass it on unchanged
     "RequestException": BackendUnavailableError,
     "ConnectionError": BackendUnavailableError,
     "TimeoutError": BackendUnavailableError,

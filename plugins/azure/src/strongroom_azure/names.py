@@ -7,7 +7,7 @@ A name is 1-127 of `[0-9a-zA-Z-]`, and the service does not tell capitals from s
   `-0x` and two hexadecimal digits: `db/password` is kept as `db-0x2fpassword`.
 - The `x` of a marker in the key itself is escaped too, so no two keys share a name.
 - What is then longer than 127 characters is kept as `-0xh` and the SHA-256 of the key, 64 hexadecimal digits.
-- The whole key of an escaped or hashed name stands in the tag `strongroom.key`, continued in
+- The whole key of an escaped or hashed name is in the tag `strongroom.key`, continued in
   `strongroom.key.2` and so on where it is too long for one, and is compared at each use.
 """
 

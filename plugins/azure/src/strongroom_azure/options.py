@@ -22,7 +22,7 @@ _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?|\[[0-9A-F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `AzureSecretProvider` was given; the meaning of each stands there."""
+    """The arguments of `AzureSecretProvider`; see there for their meaning."""
 
     vault_url: str
     credential: Any = field(repr=False)

@@ -42,7 +42,7 @@ class AzureSecretProvider(BaseProvider):
         client_options: Keyword arguments of the SDK's `SecretClient`, such as `connection_verify` (a file
             with the CA) or `verify_challenge_resource`. A `transport` in it stays open after `close`.
         timeout: Seconds for one get, set, delete or page, retries included.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
         max_workers: How many secrets of a batch are read at the same time.
         purge: Whether a delete is for good: it then waits until the service lets it purge the secret.
         tags: Tags that each version gets that is written.
@@ -244,7 +244,7 @@ class AzureSecretProvider(BaseProvider):
         try:
             found: str | None = service.read(name.text, key, deadline).properties.version
         except StrongroomError:
-            return None  # disabled, or not for us to read: the order by dates stands
+            return None  # disabled, or not for us to read: the order by dates stays
         return found
 
     def _check_owner(self, service: Service, key: str, name: Name, deadline: Deadline) -> None:

@@ -116,7 +116,7 @@ def _session(vault_url: str, options: dict[str, Any]) -> requests.Session:
     """Return a session that has looked at the environment once, where requests would at each request.
 
     It takes proxies and CAs from there, as the SDK does, unless `options` say otherwise; but no login from a
-    `.netrc`, which would take the place of the token.
+    `.netrc`, which would replace the token.
     """
     session = requests.Session()
     session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=_once()))
@@ -328,7 +328,7 @@ class Service:
             listed = self._runner.run(
                 lambda: newest_first(self.client.list_properties_of_secret_versions(name)), deadline
             )
-        except Exception:  # noqa: BLE001  # then the first error stands
+        except Exception:  # noqa: BLE001  # then the first error is raised
             return False
         asked = [item for item in listed if version in (None, item.version)]
         return bool(asked) and asked[0].enabled is False

@@ -130,7 +130,7 @@ class DirectorySecretProvider(BaseProvider):
         """Write where the file is at `expected_version`.
 
         Writers of strongroom keep each other out. What another program changes between the last look and the
-        step in which the new file takes the place of the old one, some microseconds, is not seen.
+        step in which the new file replaces the old one, some microseconds, is not seen.
         """
         check_value(value, check_key(key))
         with self._writing(key, "write") as base:

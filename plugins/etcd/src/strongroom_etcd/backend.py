@@ -1,4 +1,4 @@
-"""The calls of a sealed store on etcd: each is one transaction, but for lists and the largest batches."""
+"""The calls of a sealed store on etcd: each is one transaction, except lists and the largest batches."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Listener:
             return
         try:
             self._changed(names)
-        except Exception as error:  # noqa: BLE001  # of whoever listens; the next change must arrive all the same
+        except Exception as error:  # noqa: BLE001  # of a subscriber; the next change must arrive all the same
             _log.warning("a listener of etcd failed: %s", type(error).__name__)
 
     def _after_fork(self) -> None:

@@ -52,7 +52,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
         max_versions: Versions kept of each secret, 1 to 1,000; current and pending ones are never dropped.
         destroy_on_delete: Whether a delete drops all versions for good; else `recover_secret` brings it back.
         timeout: Seconds for one get, set, delete or page.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
         max_connections: Connections of this process at most; a subscription to changes has one more.
         max_request_bytes: The cluster's `--max-request-bytes`: a value is at most 64 KiB shorter.
         max_txn_ops: The cluster's `--max-txn-ops`.

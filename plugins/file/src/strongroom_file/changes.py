@@ -44,7 +44,7 @@ class Picture:
     Attributes:
         leaves: What each leaf says, by its tag.
         inner: The nodes above them, by tag.
-        recent: What stands in the root alone.
+        recent: What is only in the root.
     """
 
     __slots__ = ("inner", "leaves", "recent")
@@ -209,7 +209,7 @@ class ChangeWatcher:
                     "the store %s cannot be asked for changes (%s); it is tried again",
                     self._path, type(error).__name__,
                 )  # fmt: skip
-                self._subscribers.tell([])  # whoever listens looks for itself, and meets the error
+                self._subscribers.tell([])  # the subscribers look for themselves, and meet the error
 
     def _signature(self) -> object:
         signature: list[tuple[int, int, int] | None] = []

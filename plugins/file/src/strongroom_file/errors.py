@@ -56,7 +56,7 @@ _HINTS = {
     sqlite3.SQLITE_FULL: "free space on the disk; what was stored before is still there",
     sqlite3.SQLITE_IOERR: "look at the disk; what was stored before is still there",
     sqlite3.SQLITE_CANTOPEN: "look at the folder's permissions",
-    # Readers need the log's index too, and whoever opens the store first makes it.
+    # Readers need the log's index too, and the first process that opens the store makes it.
     sqlite3.SQLITE_IOERR_SHMSIZE: "the disk is full: free space; what was stored before is still there",
 }
 """By extended result code, else by primary."""

@@ -79,7 +79,7 @@ class GivenKey(HoldsKey):
 
 
 class FileKey(HoldsKey):
-    """A key in a file. While a rekey is on its way the next one lies beside it."""
+    """A key in a file. During a rekey the next one is beside it."""
 
     def __init__(self, path: str | os.PathLike[str], older: Sequence[KeyMaterial] = ()) -> None:
         self._place = plain_path(path)
@@ -127,7 +127,7 @@ class FileKey(HoldsKey):
             self.replace(material)
 
     def replace(self, material: KeyMaterial) -> None:
-        """Let the next key, which opens the store by now, take the place of the key file."""
+        """Replace the key file by the next key, which opens the store by now."""
         waiting = next_key_file(self.path)
         if read_key_file(waiting) == material:
             with _of_the_store():

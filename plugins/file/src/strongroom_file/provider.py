@@ -260,7 +260,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         keep_key_file: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Path | None:
-        """Encrypt everything under a new key, and let it take the place of the key file at last.
+        """Encrypt everything with a new key, and finally replace the key file by it.
 
         A crash at any point leaves a store that opens with its key file as it is; call it again then. What
         else the old key opens, backups for one, still needs it: it stays beside the key file.
@@ -488,7 +488,7 @@ class FileSecretProvider(HoldsKey, BaseProvider):
         raise TamperedError(f"{self._path} vanished as soon as it was made", key=key, provider=self.type_name)
 
     def _with_session(self, attempt: Callable[[Session], Result]) -> tuple[Result] | None:
-        """Return what `attempt` returns, opening the store again where another one stands in its place."""
+        """Return what `attempt` returns, opening the store again if another one has replaced it."""
         for _ in range(_REOPENINGS):
             session = self._session
             try:

@@ -95,7 +95,7 @@ class Connection(SharedClient["Service"]):
     def _key_of_now(self) -> Mapping[str, Any] | None:
         try:
             return self._key()
-        except ConfigurationError:  # then the one that was used stands
+        except ConfigurationError:  # then the one that was used stays
             return None
 
     def _credentials(self, key: Mapping[str, Any] | None) -> Any:

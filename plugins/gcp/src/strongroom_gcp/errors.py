@@ -69,7 +69,7 @@ TABLE: dict[type[Exception], type[StrongroomError]] = {
     core.ServiceUnavailable: BackendUnavailableError,
     core.GatewayTimeout: BackendUnavailableError,
     core.DeadlineExceeded: BackendUnavailableError,
-    # google.auth: what stands between us and a login
+    # google.auth: what is between us and a login
     auth.GoogleAuthError: AuthenticationError,
     auth.TransportError: BackendUnavailableError,
     auth.TimeoutError: BackendUnavailableError,

@@ -6,7 +6,7 @@ A name is 1-255 of `[A-Za-z0-9_-]` (https://cloud.google.com/secret-manager/docs
   hexadecimal digits: `db/password` is kept as `db-_2fpassword`.
 - The `_` of a marker in the key itself is escaped too, so no two keys share a name.
 - What is then longer than 255 characters is kept as `-_h` and the SHA-256 of the key, 64 hexadecimal digits;
-  the whole key stands in the secret's annotation `strongroom.key`, and is compared at each use.
+  the whole key is in the secret's annotation `strongroom.key`, and is compared at each use.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _LOCATION = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `GCPSecretProvider` was given; the meaning of each stands there."""
+    """The arguments of `GCPSecretProvider`; see there for their meaning."""
 
     project_id: str
     location: str | None

@@ -54,10 +54,11 @@ class GCPSecretProvider(BaseProvider):
         transport: `"grpc"`, `"rest"`, or a ready transport of the SDK, which then brings its own login and
             stays open after `close`.
         timeout: Seconds for one get, set, delete or page, retries included.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
         max_workers: How many secrets of a batch are read at the same time.
         replication: Locations that new secrets are kept in; none: Google's automatic replication.
-        kms_key_name: Cloud KMS key for new secrets; `{location}` in it stands for each replica's location.
+        kms_key_name: Cloud KMS key for new secrets; `{location}` in it is replaced by each replica's
+            location.
         labels: Labels that new secrets get.
 
     Raises:

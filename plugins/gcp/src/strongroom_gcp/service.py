@@ -266,7 +266,7 @@ class Service:
         """Ask for a version's state, where the service's message did not tell it in the usual words."""
         try:
             version = self._send(self.client.get_secret_version, {"name": name}, deadline)
-        except Exception:  # noqa: BLE001  # then the first error stands
+        except Exception:  # noqa: BLE001  # then the first error is raised
             return None
         return {"DISABLED": "disabled", "DESTROYED": "destroyed"}.get(version.state.name)
 

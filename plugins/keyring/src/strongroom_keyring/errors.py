@@ -1,6 +1,6 @@
 """The keyring library's errors as strongroom's: one table, from class to class.
 
-Classes are named by their dotted names, because what lies below the keyring library differs by
+Classes are named by their dotted names, because what is below the keyring library differs by
 platform and is imported on none of the others. A test walks the classes and fails where one is missing.
 """
 

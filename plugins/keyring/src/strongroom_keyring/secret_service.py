@@ -29,7 +29,7 @@ def drop_twins(backend: Any, service: str, name: str) -> None:
 
     The keyring library adds an attribute of its own (`application`), so that beside an item of `secret-tool`,
     which has not got it, it makes a second one. The other way round GNOME Keyring replaces: an item that is
-    stored with fewer attributes takes the place of one that has these and more.
+    stored with fewer attributes replaces one that has these and more.
     """
     scheme = backend.schemes[backend.scheme]
     collection = backend.get_preferred_collection()

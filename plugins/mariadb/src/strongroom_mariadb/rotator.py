@@ -347,7 +347,7 @@ def _settings(url: str) -> dict[str, Any]:
         raise ConfigurationError(
             "rotator mariadb: a URL is not one that it takes",
             hint="write mariadb://USER@HOST:PORT/DATABASE, with %-codes for what a URL cannot hold, or "
-            "?unix_socket=PATH; the password may stand in the option `password`",
+            "?unix_socket=PATH; the password may be in the option `password`",
         )
     settings: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or _PORT}
     if more:

@@ -31,7 +31,7 @@ class Record:
     updated_at: datetime | None = None
 
     def make_current(self, version: Version, now: datetime) -> None:
-        """Let `version` take the place of the current one, at the time `now`."""
+        """Replace the current version by `version`, at the time `now`."""
         if self.current is not None:
             self.current.state = "previous"
         version.state = "current"

@@ -49,7 +49,7 @@ class PostgreSQLConfig(BaseModel):
     max_connections: int = Field(default=8, ge=1, le=256, description="Connections of this process at most.")
     pooler: bool | None = Field(
         default=None,
-        description="Whether a pooler such as pgbouncer stands in between: nothing is then left in a "
+        description="Whether a pooler such as pgbouncer is in between: nothing is then left in a "
         "session. Found out where it is not given.",
     )
     migrate: bool = Field(default=True, description="Make and upgrade the tables where they are not there.")

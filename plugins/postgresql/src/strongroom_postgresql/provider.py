@@ -50,9 +50,9 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
         max_versions: Versions kept of each secret, 1 to 1,000; current and pending ones are never dropped.
         destroy_on_delete: Whether a delete drops all versions for good; else `recover_secret` brings it back.
         timeout: Seconds for one get, set, delete or page.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
         max_connections: Connections of this process at most; a subscription to changes has one more.
-        pooler: Whether a pooler such as pgbouncer stands in between; found out where it is None.
+        pooler: Whether a pooler such as pgbouncer is in between; None detects it.
         migrate: Whether to make and upgrade the tables where they are not there.
         clock: Gives the aware time now.
 

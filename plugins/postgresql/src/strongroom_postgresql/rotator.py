@@ -337,7 +337,7 @@ def _settings(url: str) -> dict[str, Any]:
         raise ConfigurationError(
             "rotator postgresql: a URL is not one that libpq takes",
             hint="write postgresql://USER@HOST:PORT/DATABASE, with %-codes for what a URL cannot hold; the "
-            "password may stand in the option `password`",
+            "password may be in the option `password`",
         )
     settings.pop("connect_timeout", None)
     return {"application_name": "strongroom", **settings}

@@ -22,7 +22,7 @@ _DERIVED: Final = ("SCRAM-SHA-256$", "md5")
 
 
 def write_user(path: Path, user: str, *, password: str, verifier: str) -> None:
-    """Let `user` have another password: in clear where the line has it so, else as the server's verifier.
+    """Give `user` another password: plain if the line has a plain one, else as the server's verifier.
 
     Args:
         path: The file.

@@ -3,7 +3,7 @@
 A fence is a number that grows with each lock and each drop of a name, also past its own expiry: it is at
 least the server's time in microseconds, which a double of Lua holds exactly until the year 2255.
 
-What stands in a key's place and is of another type is neither a lock nor a fence: it goes.
+An entry under a key's name that has another type is neither a lock nor a fence: it is dropped.
 """
 
 from __future__ import annotations

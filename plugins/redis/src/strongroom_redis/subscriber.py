@@ -31,7 +31,7 @@ class Listener:
     """A subscription to a channel of the server that ends at `close`.
 
     It pings the server up to five times a second. One whose last answer was asked for more than 0.7 s ago
-    counts as lost: whoever listens hears that any name may have been dropped, once then and once more as
+    counts as lost: the subscriber hears that any name may have been dropped, once then and once more as
     the channel is back.
 
     Args:
@@ -135,7 +135,7 @@ class Listener:
             return
         try:
             self._callback(name)
-        except Exception as error:  # noqa: BLE001  # of whoever listens; the next drop must arrive all the same
+        except Exception as error:  # noqa: BLE001  # of a subscriber; the next drop must arrive all the same
             _log.warning("a listener of the redis cache failed: %s", type(error).__name__)
 
 

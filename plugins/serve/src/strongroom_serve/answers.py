@@ -102,7 +102,7 @@ def secret_answer(members: bytes, metadata: bytes) -> Answer:
 
 
 def secret_parts(members: bytes, metadata: bytes) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the request's id in the envelope around a secret."""
+    """Return the text before and after the request's id in the envelope around a secret."""
     return b'{"request_id":"', (
         b'","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":%b,"metadata":%b},'
         b'"wrap_info":null,"warnings":null,"auth":null}' % (members, metadata)

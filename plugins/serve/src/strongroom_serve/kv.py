@@ -176,7 +176,7 @@ class KeyValue:
 
     def _observe(self, place: Place, value: str, version: SecretVersion, there: int) -> None:
         """Keep which version a value is, for the first who gets it; called by the thread that reads."""
-        if len(self._reported) > _MOST_REPORTED:  # whoever was to get them was cut off
+        if len(self._reported) > _MOST_REPORTED:  # the client that was to get them was cut off
             self._reported.clear()
         self._reported[place] = hash(value), version, there
 

@@ -23,7 +23,7 @@ class _Node:
         self.ends = False
         self.words: dict[str, _Node] = {}
         self.globs: dict[tuple[int, int], dict[tuple[str, str], list[tuple[tuple[str, ...], _Node]]]] = {}
-        """Segments with `*`: by the lengths of what stands before and behind, then by that text itself."""
+        """Segments with `*`: by the lengths of the text before and after it, then by that text itself."""
         self.star: _Node | None = None
         """What follows a segment that is `*` alone, which is most common, and fits every segment."""
         self.deep: _Node | None = None
@@ -105,7 +105,7 @@ def _globs(node: _Node, segment: str) -> Iterable[_Node]:
 
 
 def _in_order(parts: tuple[str, ...], segment: str, start: int, end: int) -> bool:
-    """Tell whether `parts` stand in the segment in this order: the first place of each is the best one."""
+    """Return whether `parts` are in the segment in this order: the first place of each is the best one."""
     for part in parts:
         at = segment.find(part, start, end)
         if at < 0:

@@ -112,7 +112,7 @@ class Request:
         """Return the parameters of the query.
 
         Raises:
-            Refused: One stands twice, or they are not text.
+            Refused: One occurs twice, or they are not text.
         """
         if not self._query:
             return {}
@@ -127,7 +127,7 @@ class Request:
             raise Refused(bad_request("the query cannot be read"), "query") from None
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Refused(bad_request("a parameter of the query stands twice"), "query")
+            raise Refused(bad_request("a parameter of the query occurs twice"), "query")
         return found
 
     async def body(self) -> bytes:

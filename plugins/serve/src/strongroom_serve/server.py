@@ -44,8 +44,8 @@ def serve(
 
     Args:
         open_registry: Reads the spec and returns its registry; called again at SIGHUP.
-        socket: Listen at this Unix socket, in place of what the spec says.
-        listen: Listen at this `HOST:PORT`, in place of what the spec says.
+        socket: Listen at this Unix socket, instead of what the spec says.
+        listen: Listen at this `HOST:PORT`, instead of what the spec says.
         overview: Looks at a registry for the pages, and at its rotations from time to time.
 
     Raises:
@@ -143,7 +143,7 @@ class _Server:
             loop.add_signal_handler(name, ending.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         status = f"listening at {', '.join(self._shown(one) for one in self._listeners)}"
-        print(status, flush=True)  # noqa: T201  # the one line that whoever starts it waits for
+        print(status, flush=True)  # noqa: T201  # the one line that its starter waits for
         self._warn(self._app.backend.config)
         systemd.ready(status)
         chores = [loop.create_task(_tell_alive()), loop.create_task(self._see_to_rotations())]

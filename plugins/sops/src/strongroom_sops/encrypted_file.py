@@ -1,4 +1,4 @@
-"""A file of sops as it stands, its values encrypted: read without sops, for versions and for checks."""
+"""A file of sops as it is, its values encrypted: read without sops, for versions and for checks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["documents", "encrypted_members", "member_at"]
 
 
 def encrypted_members(data: bytes, kind: str) -> Any:
-    """Return the file as it stands, its values encrypted."""
+    """Return the file as it is, its values encrypted."""
     if kind == "json":
         return json.loads(data)
     if kind == "yaml":
         import yaml
 
-        # Scalars as they stand: sops may have left 2020-13-45 in clear, which is a text to it.
+        # Scalars as they are: sops may have left 2020-13-45 unencrypted, which is a text to it.
         return yaml.load(data, getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506  # it makes no objects
     lines = (line.partition("=") for line in data.decode().splitlines() if not line.startswith("#"))
     return {name: value for name, _, value in lines}
@@ -36,7 +36,7 @@ def documents(data: bytes) -> int:
 
 
 def member_at(root: Any, path: Path) -> Any:
-    """Return what stands at `path`, None where nothing does."""
+    """Return what is at `path`, None if nothing is."""
     for name in path:
         if isinstance(root, Mapping):
             root = {str(one): inside for one, inside in root.items()}.get(str(name))

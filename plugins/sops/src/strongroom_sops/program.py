@@ -139,7 +139,7 @@ class SopsProgram:
         except OSError:  # it went away meanwhile
             there = b""
         if b"ENC[AES256_GCM," in there:
-            # To encrypt it, as is right for a file in clear, would seal its ciphertext once more.
+            # To encrypt it, as is right for a plain file, would encrypt its ciphertext once more.
             what, hint = "it is cut off, or its part `sops` was removed", "put back a copy of it"
             return TamperedError(f"{about}: {what}", provider=TYPE_NAME, hint=hint)
         if there.strip():

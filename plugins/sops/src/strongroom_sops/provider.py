@@ -376,7 +376,7 @@ class SopsSecretProvider(BaseProvider):
     def _check(
         self, before: Tree, after: Tree, data: bytes, values: Mapping[str, str], removed: Sequence[str]
     ) -> None:
-        """Make sure that the new file holds what it should, all of it, and nothing of it in clear."""
+        """Make sure that the new file holds what it should, all of it, and all encrypted."""
         encrypted = encrypted_members(data, self._format)
         for key, value in values.items():
             if key not in after.paths or after.value(key) != value:
@@ -389,7 +389,7 @@ class SopsSecretProvider(BaseProvider):
             found = member_at(encrypted, after.paths[key][0])
             if value and not str(found).startswith("ENC["):
                 raise ConfigurationError(
-                    f"sops: the rules of {self._path} would leave {show_key(key)} in clear",
+                    f"sops: the rules of {self._path} would leave {show_key(key)} unencrypted",
                     key=key,
                     provider=self.type_name,
                     hint="look at encrypted_regex, unencrypted_suffix and the like in it and in .sops.yaml",

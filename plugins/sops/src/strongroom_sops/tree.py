@@ -27,7 +27,7 @@ _NESTED_UNSAFE: Final = re.compile(r"(?<==)_|[\[\]\"'\\\ufeff\ufffe\uffff]|^ | $
 _FLAT_MARKER: Final = "_0x"
 _FLAT: Final = NameCodec(_FLAT_MARKER, "A-Za-z0-9_", 1 << 20)
 _IN_CLEAR: Final = "_unencrypted"
-"""What the names of members end with that sops leaves in clear."""
+"""The ending of names of members that sops leaves unencrypted."""
 _METADATA: Final = "sops"
 
 
@@ -157,7 +157,7 @@ def _escape(segment: str) -> str:
 
 
 def _not_in_clear(name: str, marker: str) -> str:
-    """Return a name that does not tell sops to leave the value in clear."""
+    """Return a name that does not make sops leave the value unencrypted."""
     return name[:-1] + escape(marker, name[-1]) if name.endswith(_IN_CLEAR) else name
 
 

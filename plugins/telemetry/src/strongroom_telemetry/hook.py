@@ -36,7 +36,7 @@ class TelemetryHook(BatchHook):
 
     Where OpenTelemetry fails, that is logged, and the operation goes on. Of a batch each key is an operation.
     While an operation of one key runs its span is the current one, so that what an instrumented client of the
-    backend does stands below it.
+    backend does is below it.
 
     Args:
         keys: What spans say of keys: nothing, or a keyed hash (attribute `key`). Metrics never have a key.

@@ -168,10 +168,10 @@ def no_server(where: str = "") -> BackendUnavailableError:
 
 
 def part(answer: Any, *path: str, kind: type[Any] = dict) -> Any:
-    """Return what stands at `path` in a reply.
+    """Return what is at `path` in a reply.
 
     Raises:
-        BackendUnavailableError: Nothing of this kind stands there: no Vault server has answered.
+        BackendUnavailableError: Nothing of this kind is there: no Vault server has answered.
     """
     where = getattr(answer, "where", "")
     for name in path:
@@ -216,7 +216,7 @@ def is_vaults(reply: Reply) -> bool:
 def said_by(reply: Reply | None) -> str:
     """Return the reasons that the server gives, in one line.
 
-    Of a transit batch in which one item fails, the reasons stand beside the items, and `errors` is not there.
+    Of a transit batch in which one item fails, the reasons are beside the items, and `errors` is not there.
     """
     body = body_of(reply)
     given = body.get("errors") or ()

@@ -185,7 +185,7 @@ class Login:
                 share=4,
             )
             if reply is None:
-                # 204: whoever had logged in with it is gone.
+                # 204: the user who had logged in with it is gone.
                 return AuthenticationError("vault: renew the token: the server has nothing to renew")
             before, self._uses = self._uses, None
             seconds = self._keep(reply, time.monotonic())

@@ -56,7 +56,7 @@ class VaultSecretProvider(BaseProvider):
         token: A token; or say `auth`. No `VAULT_*` variable is looked at.
         mount_point: Where the engine is mounted.
         timeout: Seconds for one get, set, delete or page.
-        deadline: Seconds for a whole list or batch; None: as many as it needs.
+        deadline: Seconds for a whole list or batch; None: no limit.
 
     The other options are described in `strongroom_vault.config`.
     """

@@ -43,7 +43,7 @@ class Overview:
         return rows
 
     def rotations(self, registry: SecretProviderRegistry) -> list[dict[str, Any]]:
-        """Return where each declared rotation stands; what a rotator still has to take away is taken away."""
+        """Return the state of each declared rotation; what a rotator still has to remove is removed."""
         from strongroom.cli.declared.rotations import declared_rotations, rotation_of
 
         rows = []

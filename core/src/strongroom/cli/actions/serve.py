@@ -15,8 +15,8 @@ def serve(settings: GlobalOptions, *, socket: str | None = None, listen: str | N
 
     Args:
         settings: The options of the command.
-        socket: Listen at this Unix socket, in place of what the spec says.
-        listen: Listen at this `HOST:PORT`, in place of what the spec says.
+        socket: Listen at this Unix socket, instead of what the spec says.
+        listen: Listen at this `HOST:PORT`, instead of what the spec says.
     """
     import gc
 

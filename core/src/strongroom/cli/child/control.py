@@ -43,7 +43,7 @@ def signal_of(name: str) -> int | None:
 
 
 class ChildControl:
-    """What stands between a watch, whose thread reads new values, and the loop that looks after the child.
+    """The link between a watch, whose thread reads new values, and the loop that looks after the child.
 
     Args:
         read: Reads the child's secrets again.

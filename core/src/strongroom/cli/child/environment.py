@@ -41,7 +41,8 @@ _DANGEROUS = frozenset(
     }
 )
 # Whom a program talks to and whose certificates it trusts. A spec may declare such a secret (a proxy's URL
-# holds a password); a name that only comes of a key may not be one: whoever may write a key would decide it.
+# holds a password); a name that only comes of a key may not be one: anyone who may write a key would decide
+# it.
 _TRUSTED = frozenset(
     {
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY"),

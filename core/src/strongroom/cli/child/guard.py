@@ -21,7 +21,7 @@ _HIGHEST = 1 << 16
 class Guard:
     """A forked process that, while the context is entered, kills the program should this process be killed.
 
-    SIGKILL cannot be passed on by whoever gets it, so somebody else has to do that. The waiting process is
+    A process that gets SIGKILL cannot pass it on, so another one has to do that. The waiting process is
     in a group of its own, which a kill of the whole job does not reach, and has no descriptor but its pipe.
     """
 

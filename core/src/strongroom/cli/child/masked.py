@@ -54,7 +54,7 @@ def masker_of(texts: Sequence[str]) -> Callable[[], Masker] | None:
 
 
 def _is_default(one: Resolution) -> bool:
-    return one.known_text == one.plan.default  # it stands in the spec for everybody to read
+    return one.known_text == one.plan.default  # it is in the spec for everybody to read
 
 
 def _made_of(one: Resolution) -> Iterator[Resolution]:

@@ -94,7 +94,7 @@ class Relay:
             self.release()
 
     def release(self) -> None:
-        """Give out an undecided tail, as whoever writes will write nothing for now."""
+        """Give out an undecided tail, since the program will write nothing for now."""
         if self._release_at is not None:
             self._release_at = None
             self._write(self._stream.release())
@@ -106,7 +106,7 @@ class Relay:
         """
         if self.open:
             os.set_blocking(self.source, False)
-            # Once more than that, for the end; whoever goes on printing does not keep us.
+            # Once more than that, for the end; a program that goes on printing does not keep us.
             owed = int.from_bytes(fcntl.ioctl(self.source, termios.FIONREAD, bytes(4)), sys.byteorder)
             if os.isatty(self.source):
                 owed = max(owed, _TERMINAL_BYTES)

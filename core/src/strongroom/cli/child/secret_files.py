@@ -41,10 +41,10 @@ class SecretFiles:
             self._folder = None
 
     def put(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Let `texts` take the place of what all files hold, in one step, and return their paths by name.
+        """Replace the content of all files by `texts`, in one step, and return their paths by name.
 
         Only the user may read them. A path stays what it is: `current` in it leads to the newest folder of
-        texts, so a key never stands beside the certificate of another one. The one before it stays until
+        texts, so a key is never beside the certificate of another one. The one before it stays until
         the next call, for who is reading.
         """
         if self._folder is None:

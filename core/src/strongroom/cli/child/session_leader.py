@@ -1,6 +1,6 @@
 """A process between us and a program on a terminal of its own, so that Ctrl-Z works there.
 
-Whoever leads a session has no parent in it that could continue it, and the kernel therefore ignores
+The leader of a session has no parent in it that could continue it, and the kernel therefore ignores
 Ctrl-Z for it. So a forked copy of this process leads the session and starts the program in a process
 group of its own, as a shell would, and reports what becomes of it. It brings the program to the foreground
 of its terminal, or to the background, where reading stops it and so tells that it wants the keys. And it
@@ -158,7 +158,7 @@ class _LeaderProcess:
                 break
         self.pid = 0
         self._report(ENDED, status)
-        # Whoever outlives the program has the terminal as long as its session has a leader.
+        # A process that outlives the program has the terminal as long as its session has a leader.
         os.close(self.terminal.slave)
         keep_only(self.wakeup.descriptors())
         while True:

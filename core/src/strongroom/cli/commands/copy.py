@@ -101,7 +101,7 @@ def _delete(values: Mapping[str, str], origin: Pipeline, destination: Pipeline) 
     removed = Removed([], {})
     with progress("deleting") as advance:
         for done, (key, value) in enumerate(values.items(), 1):
-            # DST first, so that as little as can be lies between the last look at SRC and the deletion.
+            # DST first, to keep the time between the last look at SRC and the deletion short.
             if _now(copy, key) != value:
                 removed.kept[key] = f"{destination.name} itself does not hold what was copied"
             elif (there := _now(source, key)) is None:

@@ -33,7 +33,7 @@ _DEFAULT_EDITOR = "vi"
 
 @command("edit")
 @click.argument("key", shell_complete=completions.keys)
-@click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of the old one.")
+@click.option("--allow-empty", is_flag=True, help="Let an empty value replace the old one.")
 @click.option("--key", "as_key", is_flag=True, help="Treat KEY as a key, never as a declared name.")
 def edit_command(settings: GlobalOptions, *, key: str, allow_empty: bool, as_key: bool) -> None:
     """Open the value of KEY in an editor, and store what was saved.
@@ -190,7 +190,7 @@ def _store(registry: SecretProviderRegistry, key: str, value: str, version: str 
 
 
 def _again(settings: GlobalOptions, error: StrongroomError) -> bool:
-    """Ask whoever sits at the terminal whether to go on with the text that could not be stored."""
+    """Ask the user at the terminal whether to go on with the text that could not be stored."""
     if settings.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     errors.print_error(error, as_json=False, debug=settings.debug)

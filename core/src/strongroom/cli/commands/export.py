@@ -21,7 +21,7 @@ __all__ = ["export_command"]
     help="env for sh and systemd, fish, dotenv for .env files, json, yaml, docker for --env-file, github for "
     "$GITHUB_ENV.",
 )
-@click.option("--prefix", metavar="P", help="All keys that begin with P, in place of the declared secrets.")
+@click.option("--prefix", metavar="P", help="All keys that begin with P, instead of the declared secrets.")
 @click.option(
     "--group",
     metavar="G",

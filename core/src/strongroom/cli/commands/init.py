@@ -174,7 +174,7 @@ def _note_sightings(spec: Path) -> None:
 
 
 def _spec_text(values: Mapping[str, str], composed: Mapping[str, str], beside: Mapping[str, str]) -> str:
-    """Return the spec; `values` were taken over, `beside` stands in a `.env` that was not."""
+    """Return the spec; `values` were taken over, `beside` is in a `.env` that was not."""
     text = _HEAD + "".join(suggested_pipelines(os.environ)) + "default: app\n"
     if values:
         heading = "\n# What the application needs: rules such as `min_length: 12` go here.\n"
@@ -255,7 +255,7 @@ def _summary(spec: Path, source: str | None, values: dict[str, str], left_out: l
     lines = [f"wrote {spec}, the store {STORE} and its key {KEY}; git ignores store and key"]
     if source is not None:
         took = "1 secret" if len(values) == 1 else f"{len(values)} secrets"
-        left = "; it still holds values in clear: delete it" if values and Path(source).is_file() else ""
+        left = "; it still holds unencrypted values: delete it" if values and Path(source).is_file() else ""
         left += f", but for {', '.join(dict.fromkeys(left_out))}" if left and left_out else ""
         lines.append(f"took over {took} from {source}{left}")
         settings = [name for name, value in values.items() if is_setting(name, value)]

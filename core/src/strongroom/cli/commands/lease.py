@@ -53,7 +53,7 @@ def list_command(settings: GlobalOptions) -> int:
 @click.argument("lease_id", metavar="ID")
 @click.pass_obj
 def revoke_command(settings: GlobalOptions, *, lease_id: str) -> int:
-    """End the lease ID now, whoever holds it; its pipeline is that of the spec.
+    """End the lease ID now, whichever process holds it; its pipeline is that of the spec.
 
     Example: strongroom lease revoke database/creds/app/6IqW2yTY
     """

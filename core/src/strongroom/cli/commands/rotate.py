@@ -243,7 +243,7 @@ def _state(registry: SecretProviderRegistry, key: str) -> str:
         return "unknown"
 
 
-# --- where they stand ---
+# --- their state ---
 
 
 def _status(settings: GlobalOptions, registry: SecretProviderRegistry, key: str | None) -> int:

@@ -115,7 +115,8 @@ def _install(settings: GlobalOptions) -> None:
     found = find_spec() if settings.spec is None else None
     more = [f"--found={Path(found.path).absolute()}"] if found is not None else []
     options += [f"--profile={settings.profile}"] if settings.profile else []
-    # The interpreter by its path: whoever commits need not have this environment's commands at hand. -P: the
+    # The interpreter by its path: a user who commits need not have this environment's commands at hand. -P:
+    # the
     # work tree, which may be a stranger's branch, is not among the places that code is imported from.
     words = [sys.executable, "-P", "-m", "strongroom", *options, *_COMMAND.split(), "--hook", *more]
     script = f"{_OURS}exec {shlex.join(words)}\n"
@@ -128,7 +129,7 @@ def _install(settings: GlobalOptions) -> None:
         raise errors.UsageError(
             f"{hook} is there already",
             code=errors.CONFLICT,
-            hint=f"{f'{line} in place of the old one' if _COMMAND in there else line}: {shlex.join(words)}",
+            hint=f"{f'{line} instead of the old one' if _COMMAND in there else line}: {shlex.join(words)}",
         )
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(script)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--generate", is_flag=True, help="Make a random value, as the spec's `generate:` says.")
 @click.option("--raw", is_flag=True, help="Keep the newline that stdin, or a pasted text, ends with.")
-@click.option("--allow-empty", is_flag=True, help="Let an empty value take the place of another one.")
+@click.option("--allow-empty", is_flag=True, help="Let an empty value replace another one.")
 @click.option(
     "--declare", is_flag=True, help="Add KEY to the spec's `secrets:`, so that `run` hands it over."
 )

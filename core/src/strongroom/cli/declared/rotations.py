@@ -45,7 +45,7 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
     Args:
         registry: What has the secret, and its spec.
         key: The secret.
-        looks: Whether it is only asked how it stands: then no rotator is needed, and nothing is taken away.
+        looks: Whether only the state is asked for: then no rotator is needed, and nothing is removed.
     """
     plan = registry.plan
     declared = declared_rotations(plan).get(key)
@@ -71,7 +71,7 @@ def rotation_of(registry: SecretProviderRegistry, key: str, *, looks: bool = Fal
 
 
 class InFlight(NamedTuple):
-    """How a rotation stands that has begun and not ended.
+    """The state of a rotation that has begun and not ended.
 
     Attributes:
         state: In words, with what the last attempt failed with.
@@ -96,7 +96,7 @@ def in_flight(
 ) -> dict[str, InFlight]:
     """Return the rotations of declared secrets that have begun and not ended, by key.
 
-    Whoever may not look at what a rotation keeps, or asks a backend that is down, sees none here.
+    A caller who may not read the record of a rotation, or whose backend is down, sees none here.
 
     Args:
         registry: Asked for those that are declared with `rotate_days` or `rotate`.

@@ -127,7 +127,7 @@ def _leading_to(registry: SecretProviderRegistry, sighting: Sighting) -> str | N
 
 
 def _sightings(registry: SecretProviderRegistry, key: str, field: str | None) -> list[Sighting]:
-    """Return each store that `key` is read from, but for those that no later process can read."""
+    """Return each store that `key` is read from, except those that no later process can read."""
     ((pipeline, _, route),) = registry.answering(key, prefix=False)
     inside = key[len(route.prefix) :] if route is not None and route.strip_prefix else key
     return [

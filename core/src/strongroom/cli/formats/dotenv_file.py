@@ -1,4 +1,4 @@
-"""Reading `.env` files as python-dotenv and `sh` write them, with what stands in for other names."""
+"""Reading `.env` files as python-dotenv and `sh` write them, with references to other names."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def read_assignments(
         in_clear: Take no ciphertext and no references that another tool understands.
 
     Raises:
-        UsageError: Lines are not assignments, or not in clear; all are named by their numbers, and nothing of
+        UsageError: Lines are not assignments, or are encrypted; all are named by their numbers, and nothing
+            of
             them is shown.
     """
     text = text.replace("\r\n", "\n")
@@ -303,7 +304,7 @@ def _without(
 def _settled(
     path: Path, assignments: dict[str, Assignment], warn: Callable[[str], object]
 ) -> dict[str, Assignment]:
-    """Make text of each `${NAME}` that stands for nothing."""
+    """Make text of each `${NAME}` that refers to nothing."""
     ordered = set(_in_order(assignments))
     left: list[str] = []
     done = {}
@@ -319,7 +320,7 @@ def _settled(
         done[name] = Assignment(one.line, _joined(parts))
     if left:
         warn(
-            f"{path}: a ${{…}} in {', '.join(left)} is taken as it stands: it names nothing in this file, "
+            f"{path}: a ${{…}} in {', '.join(left)} is taken as text: it names nothing in this file,  "
             "or goes round in a circle"
         )
     return done

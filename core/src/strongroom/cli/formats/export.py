@@ -68,7 +68,7 @@ def as_fish(values: Mapping[str, str]) -> str:
 
 
 def _fish_quoted(value: str) -> str:
-    # In fish's single quotes a backslash stands before itself and before a quote, and else for itself.
+    # In fish's single quotes a backslash escapes itself and a quote, and otherwise stands for itself.
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

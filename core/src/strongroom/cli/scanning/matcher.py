@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MIN_SCANNED", "Match", "build_matcher", "find_matches"]
 
 MIN_SCANNED = 6
-"""Shorter values stand in files by accident."""
+"""Shorter values occur in files by accident."""
 _MIN_DIGITS = 8
 _CHUNK = 1 << 20
 _NOT_SECRET = frozenset({"integer", "boolean", "port"})
@@ -29,7 +29,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a stored value stands; line and column count from 1, and line 0 is the file's name."""
+    """The place of a stored value; line and column count from 1, and line 0 is the file's name."""
 
     path: str
     line: int
@@ -65,7 +65,7 @@ def build_matcher(registry: SecretProviderRegistry, warn: Callable[[str], object
         elif unreadable is not None:
             raise unreadable
         text = resolution.known_text
-        if text is None or text == resolution.plan.default:  # what stands in the spec is not a secret
+        if text is None or text == resolution.plan.default:  # a value in the spec is not a secret
             continue
         if not resolution.plan.mask:  # the spec says that it is not a secret
             continue

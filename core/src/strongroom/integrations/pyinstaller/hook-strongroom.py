@@ -1,4 +1,4 @@
-"""What PyInstaller cannot see: plugins are found by metadata, and imported by the names that stand there."""
+"""What PyInstaller cannot see: plugins are found by metadata, and imported by the names in it."""
 
 from importlib.metadata import entry_points
 

@@ -65,7 +65,7 @@ class ProviderConformance(
 ):
     """Subclass it as `Test…` and override the fixture `provider`: a provider on an empty backend.
 
-    Override `reopened` too (a second provider on the same backend) and `request_count` (a function
-    that counts the requests the backend has seen) where that can be had. The class attributes say
-    what protocols cannot: see `ConformanceBase`.
+    If possible, also override `reopened` (a second provider on the same backend) and `request_count` (a
+    function that returns how many requests the backend has seen). The class attributes say what protocols
+    cannot: see `ConformanceBase`.
     """

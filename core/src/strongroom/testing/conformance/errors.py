@@ -51,7 +51,7 @@ class ErrorTests(ConformanceBase):
             provider.delete_secret("key")
 
     def test_not_found_is_a_key_error(self, provider: Any) -> None:
-        """Whoever uses providers like mappings catches `KeyError`, whose argument is the key."""
+        """Code that uses providers like mappings catches `KeyError`, whose argument is the key."""
         with pytest.raises(KeyError) as caught:
             provider.get_secret("absent/key")
         assert caught.value.args[0] == "absent/key"

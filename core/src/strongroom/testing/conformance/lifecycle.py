@@ -27,7 +27,7 @@ class LifecycleTests(ConformanceBase):
             assert all(callable(getattr(provider, name)) for name in methods)
 
     def test_capabilities_are_real_methods(self, provider: Any) -> None:
-        """Methods stand in the class: from Python 3.12 on `isinstance` does not ask `__getattr__`."""
+        """Methods are in the class: from Python 3.12 on `isinstance` does not ask `__getattr__`."""
         for protocol in (SecretProvider, *capabilities(provider)):
             for name in vars(protocol):
                 assert name.startswith("_") or hasattr(type(provider), name), name

@@ -13,7 +13,7 @@ __all__ = ["StagingTests"]
 
 
 class StagingTests(ConformanceBase):
-    """A staged version is there for whoever asks for it, and for no other reader until it is promoted."""
+    """A staged version is only for a reader that asks for it, until it is promoted."""
 
     @needs(StagedWriter)
     def test_staging_leaves_the_readers_their_value(self, provider: Any) -> None:

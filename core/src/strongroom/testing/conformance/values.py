@@ -24,7 +24,7 @@ class ValueTests(ConformanceBase):
         assert provider.get_secret("key") == "value"
 
     def test_set_replaces(self, provider: Any) -> None:
-        """A second value takes the place of the first."""
+        """A second value replaces the first."""
         self.put(provider, {"key": "first"})
         self.put(provider, {"key": "second"})
         assert provider.get_secret("key") == "second"
@@ -109,7 +109,7 @@ class ValueTests(ConformanceBase):
         "value", [pytest.param(value, id=name) for name, value in HOSTILE_VALUES.items()]
     )
     def test_hostile_value_can_be_replaced(self, provider: Any, value: str) -> None:
-        """No stored value stands in the way of the next one, nor one that was refused."""
+        """Neither a stored value nor a refused one blocks the next one."""
         if self.refuses(value):
             with pytest.raises((ValidationError, SecretTooLargeError)):
                 provider.set_secret("key", value)

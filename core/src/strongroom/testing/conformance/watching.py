@@ -58,7 +58,7 @@ def _listening(provider: Any) -> Iterator[Listener]:
 
 
 class WatchingTests(ConformanceBase):
-    """Changes are reported as they happen, whoever makes them; descriptions come in batches."""
+    """Changes are reported as they happen, by any program; descriptions come in batches."""
 
     @needs(Watchable, Describer)
     def test_a_write_is_told_with_its_version(self, provider: Any) -> None:

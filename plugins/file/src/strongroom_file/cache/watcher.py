@@ -26,7 +26,7 @@ _log = logging.getLogger("strongroom.cache")
 class Watcher:
     """A subscription to what is dropped from a cache's file, which ends at `close`.
 
-    Whoever watches hears that any name may have been dropped as the file can be watched, and as it can no
+    A watcher hears that any name may have been dropped when the file can be watched, and when it can no
     longer: it was replaced, or cannot be read.
 
     Args:
@@ -127,5 +127,5 @@ class Watcher:
             return
         try:
             self._callback(name)
-        except Exception as error:  # noqa: BLE001  # of whoever watches; the next drop must arrive all the same
+        except Exception as error:  # noqa: BLE001  # of a watcher; the next drop must arrive all the same
             _log.warning("a watcher of the cache's file failed: %s", type(error).__name__)

@@ -32,7 +32,7 @@ def copied(origin: Path, target: Path, timeout: float, *, read_only: bool) -> It
         opened = database.connect_read_only if read_only else database.connect
         with translated(), closing(opened(origin, timeout)) as connection:
             database.check_schema(connection, origin)
-            # One read transaction: a consistent copy, without what lies in free pages.
+            # One read transaction: a consistent copy, without the content of free pages.
             connection.execute("VACUUM INTO ?", (str(copy),))
         yield copy
     finally:

@@ -25,7 +25,7 @@ _TOP = 1
 
 
 def new_epoch() -> int:
-    """Return a number that no other epoch's version ids have, but for one chance in 2**32."""
+    """Return a number that no other epoch's version ids have, except by one chance in 2**32."""
     return int.from_bytes(os.urandom(4), "big")
 
 

@@ -1,7 +1,7 @@
 """A new key for everything, in one transaction that readers do not notice.
 
-The order makes every crash harmless: first the next key lies beside the key file, then the transaction
-commits, then the next key takes the key file's place. Whoever opens the store tries both. Before all that a
+The order makes every crash harmless: first the next key is put beside the key file, then the transaction
+commits, then the next key replaces the key file. A process that opens the store tries both. Before all that a
 copy of the old key is left beside them, for backups and whatever else is under it.
 """
 

@@ -57,7 +57,7 @@ def connect_read_only(path: str | os.PathLike[str], timeout: float) -> sqlite3.C
         connection = _open(path, "mode=ro", timeout)
     except sqlite3.OperationalError:
         # WAL needs its other files even for reading. Where nobody can make them nobody writes either, so the
-        # file may be read as it lies; with a log beside it the file alone would be an older state.
+        # file may be read as it is; with a log beside it the file alone would be an older state.
         if _size(f"{os.fspath(path)}-wal"):
             raise
         connection = _open(path, "mode=ro&immutable=1", timeout)

@@ -43,7 +43,7 @@ SCHEMA: Final = tuple(
 )
 
 MAX_NODE_BYTES: Final = 3900
-"""Beyond it a node is split, and the writes that stand in the root go into the tree. Sealed, both still fit
+"""Beyond it a node is split, and the writes in the root go into the tree. Sealed, both still fit
 into a page of 4096 bytes."""
 
 NODE, HISTORY, VALUE, ROOT = b"N", b"H", b"V", b"S"
@@ -61,7 +61,7 @@ STATES: Final = ("pending", "previous")
 
 
 class Link(NamedTuple):
-    """A row, and the tag that its ciphertext ends with: nothing else can stand in its place."""
+    """A row, and the tag that its ciphertext ends with: nothing else can replace it."""
 
     id: int
     tag: bytes

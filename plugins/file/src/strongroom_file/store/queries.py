@@ -107,7 +107,7 @@ def list_keys(view: Snapshot, prefix: str) -> list[str]:
 
 
 def _with_recent(keys: list[str], view: Snapshot, prefix: str) -> list[str]:
-    """Return sorted names with those that stand in the root only."""
+    """Return sorted names with those that are only in the root."""
     before = len(keys)
     for written in view.root.recent.writes:
         name = written.decode()

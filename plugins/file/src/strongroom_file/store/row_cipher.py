@@ -39,7 +39,7 @@ _RAW, _ARGON2ID = 0, 1
 
 
 class Header(NamedTuple):
-    """The only row in clear: which store it is, and how its keys come from the user's.
+    """The only unencrypted row: which store it is, and how its keys come from the user's.
 
     Attributes:
         store: Identity of the store, bound to every row.

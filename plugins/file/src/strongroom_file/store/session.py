@@ -99,7 +99,7 @@ class Snapshot:
         self.top = Link(state.root.node, state.root.tag)
 
     def body(self, table: str, row: int) -> bytes | None:
-        """Return a row as it lies in the file."""
+        """Return a row as it is in the file."""
         found = self.cursor.execute(SELECT[table], (row,)).fetchone()
         return found[0] if found is not None else None
 

@@ -74,7 +74,7 @@ class WriteTransaction:
         self._draft = TreeDraft(view.load, view.top, self._allot)
 
     def entry(self, name: bytes) -> Entry | None:
-        """Return what the transaction knows of a key by now, but for its other versions."""
+        """Return what the transaction knows of a key by now, except its other versions."""
         writes = self._recent.writes.get(name, ())
         return replayed(self._in_tree(name), b"", writes)[0]
 
@@ -107,7 +107,7 @@ class WriteTransaction:
         return version_id(epoch, row)
 
     def flush(self) -> None:
-        """Bring all writes that stand in the root into the tree."""
+        """Move all writes that are in the root into the tree."""
         for name in self._recent.writes:
             self._settle(name)
         self._recent = NO_WRITES

@@ -1,6 +1,6 @@
 """Writes that the tree does not know yet.
 
-They stand in the root, in the order in which they were made, until there is no more room for them. So most
+They are in the root, in the order in which they were made, until there is no more room for them. So most
 writes replace no node: the root is replaced anyway.
 """
 
