@@ -70,7 +70,7 @@ with SecretProviderRegistry(spec) as registry:
 ```
 
 To give a hook a type of its own in the spec, [write a plugin](../tutorials/write-a-plugin.md)."""
-_MASKING = f"""A value is found where {ENOUGH} of its letters and digits stand in a row, or all that it has,
+_MASKING = f"""A value is found where {ENOUGH} of its letters and digits are in a row, or all that it has,
 or 8 of a generated one.
 What no encoder changes is looked for, and followed to both sides by the two tables here, in any mixture: also
 with colours, borders and line ends between two characters, and where one encoder came behind another."""

@@ -13,6 +13,12 @@ NOT_ENGLISH = {
     r"\banew\b": 'write "again" or "from scratch"',
     r"\b(is|are) told\b(?! apart)": 'write "is reported", "is shown" or "is given"',
     r"^\s*(for )?told(,| = | in )": "name the variable for what it holds",
+    r"\b[wW]hoever\b": 'say who: "anyone who", "the caller", "the process that", or "no matter who"',
+    r"\bstands?\b(?! for\b)": 'write "is"',
+    r"\btak(es?|ing) the place of\b": 'write "replaces"',
+    r"\bin place of\b": 'write "instead of"',
+    r"\bin clear\b": 'write "unencrypted" or "plain"',
+    r"\bbut for\b": 'write "except"',
 }
 QUOTED_AS_WRONG = re.compile(r", not \"[^\"]*\"")
 TEXTS = sorted(
@@ -69,6 +75,17 @@ def test_code_and_pages_are_in_plain_english() -> None:
         ("    told = error.args", True),
         ("    for told in found:", True),
         ("It told them = it said so.", False),
+        ("Whoever reads it.", True),
+        ("Anyone who reads it.", False),
+        ("The key stands in the tag.", True),
+        ("A `*` stands for any characters.", False),
+        ("A standby is behind.", False),
+        ("It takes the place of the file.", True),
+        ("It takes its place.", False),
+        ("A path in place of a value.", True),
+        ("It is put in place at once.", False),
+        ("Values that were kept in clear.", True),
+        ("All rows but for the header.", True),
     ],
 )
 def test_the_patterns_find_what_they_are_for(text: str, is_wrong: bool) -> None:

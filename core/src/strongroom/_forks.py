@@ -1,4 +1,4 @@
-"""What becomes of threads, locks and connections in a forked process; public in `strongroom.parallel`.
+"""Threads, locks and connections in a forked process; public in `strongroom.parallel`.
 
 A fork copies one thread alone. In the child all the others are gone, the locks that they held stay locked,
 and the sockets that they used are still the parent's. The owner of such a thing registers it with

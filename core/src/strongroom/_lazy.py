@@ -1,4 +1,4 @@
-"""Names that a package offers and loads at their first use."""
+"""Names that a package offers, and loads at their first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loggers that load `logging` with their first line: most processes write none."""
+"""Loggers that load `logging` with their first line, since most processes write none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays in the process that made it: connections and locks cannot be pickled, values must not."""
+"""Objects that stay in their process: connections and locks cannot be pickled, and values must not be."""
 
 from __future__ import annotations
 

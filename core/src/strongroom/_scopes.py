@@ -1,4 +1,4 @@
-"""Values that hold within a `with` block, for the context that runs it, in whatever order blocks end.
+"""Values that apply within a `with` block, for the context that runs it, in whatever order blocks end.
 
 `ContextVar.reset` is right only where blocks end innermost first and in the context they began in. A block in
 a generator need not: the generator is suspended, and closed later, by another task or thread, or by the

@@ -1,4 +1,4 @@
-"""Options that references brought in, as they are now: what a component logs in with may have changed."""
+"""Options from references, with their current values: a component's login may have changed."""
 
 from __future__ import annotations
 

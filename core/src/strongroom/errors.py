@@ -283,4 +283,4 @@ class RotationError(StrongroomError):
 
 
 class AuditError(StrongroomError):
-    """The audit trail could not be written, so the operation was refused."""
+    """The audit trail could not be written: the operation was refused, or the message says it took effect."""

@@ -1,4 +1,4 @@
-"""Values made by the operating system's random source: passwords, and what a declaration may ask for."""
+"""Random values from the operating system: passwords, and what a declaration may ask for."""
 
 from __future__ import annotations
 

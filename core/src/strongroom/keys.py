@@ -162,7 +162,7 @@ def _has_surrogate(value: str) -> bool:
 
 
 class Name(NamedTuple):
-    """A key's name in a service; `hashed` where only what is kept beside the secret tells the key."""
+    """A key's name in a service; if `hashed`, only a text beside the secret says the key."""
 
     text: str
     hashed: bool

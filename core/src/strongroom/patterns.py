@@ -1,4 +1,4 @@
-"""The regular expressions that a spec has, tried on values and keys in bounded time.
+"""The regular expressions of a spec, tried on values and keys in bounded time.
 
 Python's own `re` takes time that doubles with each character for patterns such as `(a|aa)+$`, and cannot be
 stopped. The package `regex` takes the same patterns, recognises the commonest of these, and gives up in

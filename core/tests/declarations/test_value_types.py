@@ -73,8 +73,8 @@ def cut(text, lines):
     [
         ("", "there is no block in it"),
         ("hunter2", "there is no block in it"),
-        (PKCS8.replace("\n", " "), "a boundary does not stand alone on its line"),
-        (PKCS8.replace("\n", "\\n"), "a boundary does not stand alone on its line"),
+        (PKCS8.replace("\n", " "), "a boundary is not alone on its line"),
+        (PKCS8.replace("\n", "\\n"), "a boundary is not alone on its line"),
         (
             OPENSSH.replace("\n", " ").replace("KEY----- ", "KEY-----\n").replace(" -----END", "\n-----END"),
             "lines",
@@ -129,7 +129,7 @@ def test_a_line_end_is_told_as_the_reason(kind):
     right = {"boolean": "true", "url": "https://a.example", "email": "a@b.example"}.get(kind, "42")
     assert check(right, type=kind) is None
     assert "a line end follows it" in check(right + "\n", type=kind)
-    assert "white space stands around it" in check(" " + right, type=kind)
+    assert "there is white space around it" in check(" " + right, type=kind)
     assert check("!\n", type=kind) == f"it is not of the type {kind}"
 
 

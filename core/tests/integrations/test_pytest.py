@@ -74,7 +74,7 @@ def test_a_test_that_prints_a_value_fails(outcome, leak, where):
         "no:cacheprovider",
         failed=1,
     )
-    assert f"a secret's value stands in: {where}" in report
+    assert f"a secret's value is in: {where}" in report
     assert "****" in report
 
 

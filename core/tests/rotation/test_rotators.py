@@ -680,7 +680,7 @@ def test_who_only_reads_need_not_have_what_a_rotation_needs(monkeypatch):
         (
             "{rotator: {type: http, url: 'https://h', hmac_key: '12345678'}, command: [x]}",
             6,
-            "have one or the other",
+            "give one or the other",
         ),
         (
             "{rotator: {type: http, url: 'https://h', hmac_key: '12345678'}, timeout_seconds: 5}",

@@ -222,7 +222,7 @@ def test_what_would_stay_in_clear_is_refused(make, tmp_path, sops, age):
     (tmp_path / "b.yaml").write_text(text)
     other = make("b.yaml")
     other.set_secret("secret_b", SECRET)
-    with pytest.raises(ConfigurationError, match="in clear") as caught:
+    with pytest.raises(ConfigurationError, match="unencrypted") as caught:
         other.set_secret("plain", SECRET)
     assert_harmless(caught.value, SECRET)
     assert SECRET not in (tmp_path / "b.yaml").read_text()

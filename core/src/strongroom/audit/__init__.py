@@ -1,4 +1,4 @@
-"""The audit trail: who did what to which secret, in a log that shows when it was changed."""
+"""The audit trail: who did what to which secret, in a log that reveals changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caches that shield the backend: in the process, and behind it in a store that processes share."""
+"""Caches in front of the backend: in the process, and behind that in a store that processes share."""
 
 from __future__ import annotations
 

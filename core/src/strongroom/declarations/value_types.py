@@ -52,7 +52,7 @@ class _ReasonError(ValueError):
 
 
 def _white_space(secret: SecretPlan, text: str) -> str:
-    """Return what to add where nothing but what stands around `text` is wrong: it cannot be seen."""
+    """Return what to add to a message if only the invisible white space around `text` is wrong."""
     bare = text.strip()
     if bare == text:
         return ""

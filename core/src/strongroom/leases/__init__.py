@@ -1,4 +1,4 @@
-"""Leases: credentials that live for a limited time, kept alive while a process needs them.
+"""Leases: credentials for a limited time, kept alive while a process needs them.
 
 `LeasingProvider` is the base of a provider whose secrets are leases:
 

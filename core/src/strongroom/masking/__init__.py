@@ -1,4 +1,4 @@
-"""Finds secrets in streams, logs and tracebacks, also encoded and split between writes, and masks them.
+"""Finds secrets in streams, logs and tracebacks, even encoded or split between writes, and masks them.
 
 Looked for is what no encoder changes, a value's letters and digits; from there the value is followed through
 whatever was escaped, doubled, wrapped or coloured; base64, hexadecimal digits and lists of numbers are read.

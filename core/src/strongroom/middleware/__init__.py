@@ -1,4 +1,4 @@
-"""Middleware: what stands between the caller and a provider."""
+"""Middleware: layers between the caller and a provider."""
 
 from __future__ import annotations
 

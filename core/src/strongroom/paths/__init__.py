@@ -1,4 +1,4 @@
-"""Paths that a user or a spec names: the folder behind `~`, whom a file belongs to, whole writes."""
+"""Paths that a user or a spec names: the folder behind `~`, the owner of a file, whole writes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class AuditConfig(_Config):
     )
     path: Path | Annotated[list[Path], Field(min_length=1)] | None = Field(
         default=None,
-        description="The log, or several, each with a chain of its own; without it lines go to a logger.",
+        description="The log, or several, each with its own chain; without it lines go to a logger.",
     )
     key: str | None = Field(
         default=None,
@@ -43,19 +43,19 @@ class AuditConfig(_Config):
     logger: str | None = Field(
         default=None,
         min_length=1,
-        description="The logger that lines go to, at INFO, with a path besides it; strongroom.audit without.",
+        description="The logger that lines go to, at INFO, besides a path; without a path, strongroom.audit.",
     )
     fail_closed: bool = Field(
-        default=True, description="Refuse an operation that cannot be recorded; else warn and go on."
+        default=True, description="Refuse an operation that cannot be recorded; otherwise warn and go on."
     )
     reason: str | None = Field(
-        default=None, description="Why this program reads secrets, where nothing better is given."
+        default=None, description="Why this program reads secrets, if no other reason is given."
     )
     require_reason: bool = Field(default=False, description="Refuse operations without a reason.")
     fsync: bool = Field(default=False, description="Answer only when the line is on the disk.")
     intents: bool = Field(default=False, description="Add a line ahead of each write.")
     require: Literal["all", "one"] = Field(
-        default="all", description="How many of several logs, and the logger, must take a line."
+        default="all", description="Whether all logs and the logger must take a line, or one of them."
     )
     timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for other writers of a log.")
 
@@ -66,22 +66,22 @@ class CachingConfig(_Config):
     ttl_seconds: float = Field(default=300, ge=0, description="How long a value is fresh in this process.")
     max_entries: int = Field(default=10_000, ge=1, description="Entries at most in this process.")
     negative_ttl_seconds: float = Field(
-        default=0, ge=0, description="How long `not found` is remembered; 0 does not."
+        default=0, ge=0, description="How long `not found` is remembered; 0 is not at all."
     )
     stale_if_error_seconds: float = Field(
         default=0,
         ge=0,
-        description="How long past its time a value serves while the backend is unavailable.",
+        description="How long an expired value is served while the backend is unavailable.",
     )
     refresh_ahead: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="The last part of a value's life in which a read has it fetched again in the background.",
+        description="The last part of a value's life, in which a read starts a fetch in the background.",
     )
-    jitter: float = Field(default=0.0, ge=0, le=1, description="How much shorter a value's life may be.")
+    jitter: float = Field(default=0.0, ge=0, le=1, description="By how much a value's life may be shortened.")
     fetch_timeout_seconds: float | None = Field(
-        default=60, gt=0, description="How long a caller waits for a fetch; null without end."
+        default=60, gt=0, description="How long a caller waits for a fetch; null waits without end."
     )
     l2: Any = Field(
         default=None,
@@ -89,17 +89,17 @@ class CachingConfig(_Config):
         description="A store that processes share: redis, file.cache, or a third party's.",
     )
     l2_ttl_seconds: float | None = Field(
-        default=None, ge=0, description="How long a value is fresh in `l2`; as long as in this process."
+        default=None, ge=0, description="How long a value is fresh in `l2`; by default as in this process."
     )
     encryption: Any = Field(
         default=None,
         json_schema_extra={"component": "encryption"},
-        description="What encrypts for `l2`; else the key in STRONGROOM_ENCRYPTION_KEY.",
+        description="What encrypts for `l2`; by default the key in STRONGROOM_ENCRYPTION_KEY.",
     )
     l2_timeout_seconds: float = Field(default=0.5, gt=0, description="How long `l2` may take for an answer.")
-    offline: bool = Field(default=False, description="Answer from `l2` alone and leave the backend alone.")
+    offline: bool = Field(default=False, description="Answer only from `l2`, and never ask the backend.")
     max_age_seconds: float | None = Field(
-        default=None, ge=0, description="How old a value may be that is given while offline."
+        default=None, ge=0, description="How old a value may be that is returned while offline."
     )
 
 
@@ -127,7 +127,7 @@ class EncryptionConfig(_Config):
     cipher: Any = Field(
         default=None,
         json_schema_extra={"component": "encryption"},
-        description="A cipher plugin with its own options, in place of algorithm and keys.",
+        description="A cipher plugin with its own options, instead of algorithm and keys.",
     )
     migrate: bool = Field(
         default=False, description="Also read values that were stored before encryption, until rewritten."
@@ -154,10 +154,10 @@ class HttpRotatorConfig(_Config):
     hmac_key: str = Field(
         min_length=8,
         repr=False,
-        description="What requests are signed with: text, or `whsec_` and base64.",
+        description="The key that signs requests: text, or `whsec_` and base64.",
     )
     allow_http: bool = Field(
-        default=False, description="Send values in clear to an address that is not loopback."
+        default=False, description="Send values unencrypted to an address that is not loopback."
     )
     ca_file: Path | None = Field(default=None, description="The CA of the server's certificate, PEM.")
     cert_file: Path | None = Field(default=None, description="The client's certificate, PEM.")
@@ -214,7 +214,7 @@ class TenantConfig(_Config):
 
     template: str = Field(
         default="tenants/{tenant}/{key}",
-        description="Where a tenant's secrets are: segments, of which one is {tenant} and the last {key}.",
+        description="Where a tenant's secrets are: segments, of which one is {tenant} and the last is {key}.",
     )
 
 
@@ -226,7 +226,7 @@ class ValidationConfig(_Config):
     )
     min_length: int | None = Field(default=None, ge=0, description="Characters that a value has at least.")
     max_length: int | None = Field(default=None, ge=0, description="Characters that a value has at most.")
-    forbid: list[str] = Field(default=[], description="Values refused, compared without case.")
+    forbid: list[str] = Field(default=[], description="Values that are refused, whatever their case.")
     json_schema: dict[str, Any] | None = Field(
         default=None, description="A JSON Schema that accepts the value, which must be JSON text."
     )
@@ -247,7 +247,7 @@ def strongroom_encryption() -> Iterable[Plugin]:
 def strongroom_hooks() -> Iterable[Plugin]:
     yield Plugin(
         name="audit",
-        summary="Records every operation, in a log that shows when it was changed.",
+        summary="Records every operation, in a log that reveals changes.",
         config=AuditConfig,
         factory="strongroom.audit.hook:AuditLoggingHook",
     )
@@ -257,7 +257,7 @@ def strongroom_hooks() -> Iterable[Plugin]:
 def strongroom_providers() -> Iterable[Plugin]:
     yield RotatorPlugin(
         name="http",
-        summary="Posts each step of a rotation to a service of your own, signed as Standard Webhooks are.",
+        summary="Posts each step of a rotation to your own service, signed as Standard Webhooks.",
         config=HttpRotatorConfig,
         factory="strongroom.rotation.http:HttpRotator",
     )
@@ -267,7 +267,7 @@ def strongroom_providers() -> Iterable[Plugin]:
 def strongroom_middleware() -> Iterable[Plugin]:
     yield Plugin(
         name="caching",
-        summary="Remembers values, also through an outage, and asks once for all.",
+        summary="Remembers values, even through an outage, and fetches once for all callers.",
         config=CachingConfig,
         factory="strongroom.middleware.caching:make_caching_middleware",
     )
@@ -291,13 +291,13 @@ def strongroom_middleware() -> Iterable[Plugin]:
     )
     yield Plugin(
         name="retry",
-        summary="Asks again where the backend is unavailable or throttles.",
+        summary="Asks again if the backend is unavailable or throttles.",
         config=RetryConfig,
         factory="strongroom.middleware.retry:RetryMiddleware",
     )
     yield Plugin(
         name="tenant",
-        summary="Keeps each tenant's secrets under names of its own.",
+        summary="Keeps each tenant's secrets under a prefix of its own.",
         config=TenantConfig,
         factory="strongroom.middleware.tenant:TenantMiddleware",
     )

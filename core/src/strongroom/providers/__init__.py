@@ -1,4 +1,4 @@
-"""What a provider is: its capabilities, the base class, and the guard around a stranger's."""
+"""What a provider is: its capabilities, the base class, and the guard around a third party's."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class _Model(BaseModel):
 
 
 class Component(_Model):
-    """A provider, middleware or hook: its type, and the options that the plugin of that type has."""
+    """A provider, middleware or hook: its type, and the options of that type's plugin."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, strict=True, defer_build=True)
 
@@ -65,10 +65,10 @@ class Pipeline(_Model):
 
     provider: Component | None = Field(default=None, description="Where the secrets are.")
     fallback: Fallback | None = Field(
-        default=None, description="Other pipelines to ask, in place of a provider."
+        default=None, description="Other pipelines to ask, instead of a provider."
     )
     middleware: list[Component] = Field(
-        default=[], description="Outermost first: the order a read meets them."
+        default=[], description="Outermost first: the order in which a read passes them."
     )
     hooks: list[Component] = Field(default=[], description="What sees every operation of this pipeline.")
 
@@ -80,7 +80,7 @@ class Route(_Model):
     pipeline: PipelineName = Field(description="The pipeline that answers.")
     strip_prefix: bool = Field(
         default=False,
-        description="Take the prefix, which then ends with a slash, off before the pipeline sees the key.",
+        description="Remove the prefix, which must then end with a slash, before the pipeline sees the key.",
     )
 
 
@@ -91,7 +91,7 @@ class Generate(_Model):
     alphabet: str | None = Field(default=None, min_length=2, description="The characters to choose from.")
     require: list[str] = Field(
         default=[],
-        description="Classes that must be there: lower, upper, digit, symbol, or characters of your own.",
+        description="Classes that must occur: lower, upper, digit, symbol, or your own characters.",
     )
 
 
@@ -122,39 +122,37 @@ class Rotate(_Model):
     verify: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="The program that tells by its exit code whether the new value works there.",
+        description="The program whose exit code says whether the new value works there.",
     )
     rotator: Component | None = Field(
         default=None,
-        description="What changes the target system and tries the new value, in place of both programs.",
+        description="What changes the target system and tries the new value, instead of both programs.",
     )
     timeout_seconds: float = Field(default=60, gt=0, description="How long either program may take.")
     grace_seconds: float = Field(
-        default=0, ge=0, description="How long the value before can be put back by `rotate --rollback`."
+        default=0, ge=0, description="How long `rotate --rollback` can restore the previous value."
     )
     jitter: float = Field(
-        default=0, ge=0, le=1, description="By how much of `rotate_days` it may be due earlier."
+        default=0, ge=0, le=1, description="The part of `rotate_days` by which it may be due earlier."
     )
     generator: Generator | None = Field(
-        default=None, description="What makes the new value; without it as `generate` says."
+        default=None, description="What makes the new value; without it, `generate` does."
     )
 
 
 class Secret(_Model):
     """One secret that the application needs."""
 
-    key: str | None = Field(
-        default=None, description="The key in the pipeline; the name itself where left out."
-    )
+    key: str | None = Field(default=None, description="The key in the pipeline; by default the name itself.")
     required: bool = Field(
         default=True, description="Whether it must be present for the application to start."
     )
     default: ScalarText | None = Field(
-        default=None, description="The value where the key is absent.", repr=False
+        default=None, description="The value if the key is absent.", repr=False
     )
     field: str | None = Field(default=None, min_length=1, description="The member of a JSON secret.")
     description: str = Field(default="", description="What it is for.")
-    type: SecretType = Field(default="string", description="What the value has to be.")
+    type: SecretType = Field(default="string", description="The type that the value must have.")
     min_length: int | None = Field(default=None, ge=0, description="Characters at least.")
     max_length: int | None = Field(default=None, ge=0, description="Characters at most.")
     pattern: str | None = Field(
@@ -163,22 +161,22 @@ class Secret(_Model):
         "to 65,536 characters, for a second at most.",
     )
     one_of: list[ScalarText] | None = Field(default=None, min_length=1, description="The values allowed.")
-    forbid: list[ScalarText] = Field(default=[], description="Values refused, compared without case.")
+    forbid: list[ScalarText] = Field(default=[], description="Values that are refused, whatever their case.")
     allow_placeholder: bool = Field(
         default=False,
-        description="Take values such as `changeme` and `<token>`, which are refused otherwise.",
+        description="Allow values such as `changeme` and `<token>`, which are otherwise refused.",
     )
     compose: str | None = Field(
         default=None,
         min_length=1,
-        description="A Jinja2 template that makes the value of other declared names; then there is no key.",
+        description="A Jinja2 template that makes the value from other declared names; then there is no key.",
     )
     generate: Generate | None = Field(
-        default=None, description="Made and stored by `check --fix` where absent."
+        default=None, description="`check --fix` makes and stores the value if it is absent."
     )
     rotate_days: int | None = Field(default=None, ge=1, description="Days after which it is due.")
     rotate: Rotate | None = Field(default=None, description="How it is rotated.")
-    as_file: bool = Field(default=False, description="Hand over a 0600 file's path in place of the value.")
+    as_file: bool = Field(default=False, description="Hand over a 0600 file's path instead of the value.")
     mask: bool = Field(default=True, description="Mask the value in the output of `strongroom run`.")
     groups: list[str] = Field(default=[], description="Names to choose secrets by, as in `run --group web`.")
     deprecated: str | None = Field(
@@ -199,7 +197,7 @@ class Spec(_Model):
     pipelines: dict[PipelineName, Pipeline] = Field(default={}, description="The pipelines by name.")
     default: PipelineName | None = Field(
         default=None,
-        description="The pipeline for keys that no route matches; not needed where there is one.",
+        description="The pipeline for keys that no route matches; not needed if there is only one.",
     )
     hooks: list[Component] = Field(default=[], description="What sees every operation of every pipeline.")
     routes: list[Route] = Field(default=[], description="Which keys go to which pipeline.")
@@ -207,14 +205,14 @@ class Spec(_Model):
         default={}, description="What the application needs, by the name of its environment variable."
     )
     placeholders: list[ScalarText] = Field(
-        default=[], description="Further values that are placeholders, compared without case."
+        default=[], description="Further values that are placeholders, whatever their case."
     )
     rotation_lock: Component | None = Field(
         default=None,
-        description="A store of a cache whose lock lets one process rotate where backends cannot see to it.",
+        description="A cache store whose lock lets one process rotate, for backends that cannot ensure that.",
     )
     serve: dict[str, Any] | None = Field(
-        default=None, description="What `strongroom serve` offers, where, and to whom."
+        default=None, description="What `strongroom serve` offers, where, and to which clients."
     )
     profiles: dict[str, dict[str, Any]] = Field(
         default={}, description="Named changes, merged deeply over the rest when chosen."

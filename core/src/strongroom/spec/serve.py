@@ -128,7 +128,7 @@ class Tls(_Model):
 
 
 class Serve(_Model):
-    """What `strongroom serve` offers, where, and to whom."""
+    """What `strongroom serve` offers, where, and to which clients."""
 
     socket: Path | None = Field(default=None, description="The Unix socket.")
     socket_mode: str = Field(

@@ -13,9 +13,7 @@ class _Account(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
-    region_name: str | None = Field(
-        default=None, description="Region; by default the SDK's own chain tells it."
-    )
+    region_name: str | None = Field(default=None, description="Region; by default from the SDK's own chain.")
     endpoint_url: str | None = Field(
         default=None,
         pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
@@ -37,18 +35,18 @@ class _Account(BaseModel):
     sts_endpoint_url: str | None = Field(
         default=None,
         pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
-        description="Address of STS; where endpoint_url is not AWS's, that one.",
+        description="Address of STS; by default AWS's, or endpoint_url if that is not AWS's.",
     )
     verify: bool | Path | None = Field(
         default=None,
         description="Check certificates; a path names the CA's file. By default the SDK's own chain.",
     )
-    kms_key_id: str | None = Field(default=None, description="KMS key that encrypts what is created here.")
+    kms_key_id: str | None = Field(default=None, description="KMS key that encrypts new secrets.")
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, with retries."
     )
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list or batch.")
-    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept open.")
 
 
 class AWSConfig(_Account):
@@ -58,17 +56,17 @@ class AWSConfig(_Account):
         default=None,
         ge=7,
         le=30,
-        description="Days in which a deleted secret can be restored; AWS's default is 30.",
+        description="Days for which a deleted secret can be restored; AWS's default is 30.",
     )
     force_delete: bool = Field(default=False, description="Delete at once, with no way back.")
-    tags: dict[str, str] = Field(default_factory=dict, description="Tags of what is created here.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of new secrets.")
 
 
 class AWSParameterConfig(_Account):
     """The constructor's parameters of `AWSParameterProvider`."""
 
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = Field(
-        default="Standard", description="Standard holds 4,096 bytes, the others 8,192 (Advanced costs)."
+        default="Standard", description="Standard takes 4,096 bytes, the others 8,192 (Advanced is charged)."
     )
 
 
@@ -77,9 +75,7 @@ class AWSRoleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    region_name: str | None = Field(
-        default=None, description="Region; by default the SDK's own chain tells it."
-    )
+    region_name: str | None = Field(default=None, description="Region; by default from the SDK's own chain.")
     roles: dict[str, str] = Field(min_length=1, description="The ARN of each role, by name.")
     duration_seconds: int | None = Field(
         default=None, ge=900, le=43_200, description="How long credentials live; the service's own default."
@@ -104,4 +100,4 @@ class AWSRoleConfig(BaseModel):
         description="Check certificates; a path names the CA's file. By default the SDK's own chain.",
     )
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one call, with retries.")
-    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept.")
+    max_connections: int = Field(default=16, ge=1, le=256, description="Connections that are kept open.")

@@ -36,7 +36,7 @@ class AWSParameterProvider(BaseProvider):
     the provider has neither.
 
     Args:
-        region_name: Region; by default the SDK's own chain tells it.
+        region_name: Region; by default from the SDK's own chain.
         endpoint_url: Address of the service.
         profile_name: Profile of `~/.aws/config`.
         kms_key_id: KMS key that encrypts what is written here.
@@ -51,7 +51,7 @@ class AWSParameterProvider(BaseProvider):
         verify: Whether to check certificates; a path names the CA's file; by default the SDK's own chain.
         timeout: Seconds for one get, set, delete or page, retries included.
         deadline: Seconds for a whole list or batch.
-        max_connections: Connections that are kept.
+        max_connections: Connections that are kept open.
 
     Raises:
         ConfigurationError: Options that do not go together, or a tier that does not exist.

@@ -58,13 +58,13 @@ class AWSSecretProvider(BaseProvider):
     """Secrets in AWS Secrets Manager, with every capability. Making one does no I/O.
 
     Args:
-        region_name: Region; by default the SDK's own chain tells it.
+        region_name: Region; by default from the SDK's own chain.
         endpoint_url: Address of the service: a VPC endpoint, an emulator.
         profile_name: Profile of `~/.aws/config`.
         recovery_window_days: Days in which a deleted secret can be restored, 7 to 30; AWS's default is 30.
         force_delete: Delete at once, with no way back.
-        kms_key_id: KMS key that encrypts what is created here.
-        tags: Tags of what is created here.
+        kms_key_id: KMS key that encrypts new secrets.
+        tags: Tags of new secrets.
         access_key_id: Access key; by default the SDK's standard chain.
         secret_access_key: The access key's secret.
         session_token: Token of temporary credentials.
@@ -75,7 +75,7 @@ class AWSSecretProvider(BaseProvider):
         verify: Whether to check certificates; a path names the CA's file; by default the SDK's own chain.
         timeout: Seconds for one get, set, delete or page, retries included.
         deadline: Seconds for a whole list or batch.
-        max_connections: Connections that are kept.
+        max_connections: Connections that are kept open.
 
     Raises:
         ConfigurationError: Options that do not go together.

@@ -24,8 +24,8 @@ class SecretsManager:
 
     Args:
         connection: Its calls.
-        kms_key_id: KMS key that encrypts what is created here.
-        tags: Tags of what is created here.
+        kms_key_id: KMS key that encrypts new secrets.
+        tags: Tags of new secrets.
         deletion: The parameters that say how a secret is deleted.
     """
 

@@ -27,7 +27,7 @@ class AWSRoleProvider(LeasingProvider):
     they are replaced by others before they end.
 
     Args:
-        region_name: Region; by default the SDK's own chain tells it.
+        region_name: Region; by default from the SDK's own chain.
         roles: The ARN of each role, by name.
         duration_seconds: How long credentials live, 900 to 43,200; by default as long as the service gives.
         endpoint_url: Address of STS: a VPC endpoint, an emulator.

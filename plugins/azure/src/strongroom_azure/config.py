@@ -34,7 +34,7 @@ class AzureConfig(BaseModel):
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, retries included."
     )
     deadline: float | None = Field(
-        default=None, gt=0, description="Seconds for a whole list or batch; left out: as many as it needs."
+        default=None, gt=0, description="Seconds for a whole list or batch; left out: no limit."
     )
     max_workers: int = Field(
         default=32, ge=1, le=64, description="How many secrets of one batch are read at the same time."
@@ -43,7 +43,7 @@ class AzureConfig(BaseModel):
         default=False, description="Delete for good, instead of leaving the secret recoverable."
     )
     tags: dict[str, str] = Field(
-        default_factory=dict, description="Tags put on each version that is written, at most 9."
+        default_factory=dict, description="Tags of each version that is written, at most 9."
     )
 
     @field_validator("credential")

@@ -13,12 +13,12 @@ class DirectoryConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     path: Path = Field(description="The folder; each file in it is a secret.")
-    writable: bool = Field(default=False, description="Whether secrets are written and deleted, too.")
+    writable: bool = Field(default=False, description="Whether secrets may be set and deleted.")
     suffix: str = Field(
         default="",
         pattern=r"^[^/\x00-\x1f]*$",
         max_length=64,
-        description="What names of files end with and keys do not, such as .txt; other files are left out.",
+        description="An ending of file names that keys lack, such as .txt; other files are left out.",
     )
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds that a write waits for the writes of other processes."

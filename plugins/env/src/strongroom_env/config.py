@@ -11,5 +11,5 @@ class EnvConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     prefix: str = Field(
-        default="APP_SECRET_", description="What the names of all variables start with, without '=' and NUL."
+        default="APP_SECRET_", description="The beginning of all variables' names, without '=' and NUL."
     )

@@ -22,7 +22,7 @@ class EtcdConfig(BaseModel):
     prefix: str = Field(
         default="strongroom/", min_length=1, description="What all of the store's keys in etcd begin with."
     )
-    username: str | None = Field(default=None, description="The user, where authentication is enabled.")
+    username: str | None = Field(default=None, description="The user, if authentication is enabled.")
     password: str | None = Field(default=None, repr=False, description="Its password.")
     encryption_key: str | None = Field(
         default=None,
@@ -31,10 +31,10 @@ class EtcdConfig(BaseModel):
         "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
     )
     key_file: Path | None = Field(
-        default=None, description="A file that holds the key; made on the first write where the store is new."
+        default=None, description="A file that holds the key; the first write makes it if the store is new."
     )
     older_keys: tuple[str, ...] = Field(
-        default=(), repr=False, description="Keys that open the store as well, until a rekey has led away."
+        default=(), repr=False, description="Keys that also open the store, until a rekey has replaced them."
     )
     ca_file: Path | None = Field(default=None, description="The CA of the members' certificates, PEM.")
     client_cert: Path | None = Field(default=None, description="The client's certificate, PEM.")

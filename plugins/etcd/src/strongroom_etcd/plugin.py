@@ -16,7 +16,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Give the descriptor of `type: etcd`."""
     yield Plugin(
         name="etcd",
-        summary="An etcd cluster; names and values are sealed before they reach it.",
+        summary="An etcd cluster; names and values are encrypted before they reach it.",
         config=EtcdConfig,
         factory="strongroom_etcd.provider:EtcdSecretProvider",
     )

@@ -41,7 +41,7 @@ class EtcdSecretProvider(SealedSecretProvider["EtcdBackend"]):
     Args:
         endpoints: Addresses of members, as in https://etcd-1.example.com:2379; one, or several.
         prefix: What all of the store's keys in etcd begin with.
-        username: The user, where authentication is enabled.
+        username: The user, if authentication is enabled.
         password: Its password.
         encryption_key: Text of `generate_key`, 32 bytes, a Fernet key, or a passphrase.
         key_file: A file that holds one of these as text.

@@ -18,4 +18,4 @@ class ExecConfig(BaseModel):
         "name with a slash is relative to `folder`, any other is looked up in PATH.",
     )
     timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
-    folder: Path = Field(default=Path(), description="Where it runs; the folder of the spec by default.")
+    folder: Path = Field(default=Path(), description="Where it runs; by default the folder of the spec.")

@@ -22,7 +22,7 @@ class FileConfig(BaseModel):
         "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
     )
     key_file: Path | None = Field(
-        default=None, description="A file that holds the key; made on the first write where the store is new."
+        default=None, description="A file that holds the key; the first write makes it if the store is new."
     )
     older_keys: tuple[str, ...] = Field(
         default=(),

@@ -35,24 +35,24 @@ class GCPConfig(BaseModel):
     )
     transport: Literal["grpc", "rest"] = Field(
         default="grpc",
-        description="Protocol to the service: 'grpc', or 'rest' where only HTTPS/1.1 gets out.",
+        description="Protocol to the service: 'grpc', or 'rest' if the network lets only HTTP/1.1 out.",
     )
     timeout: float = Field(
         default=10.0, gt=0, description="Seconds for one get, set, delete or page, retries included."
     )
     deadline: float | None = Field(
-        default=None, gt=0, description="Seconds for a whole list or batch; left out: as many as it needs."
+        default=None, gt=0, description="Seconds for a whole list or batch; left out: no limit."
     )
     max_workers: int = Field(
         default=32, ge=1, le=64, description="How many secrets of one batch are read at the same time."
     )
     replication: list[str] = Field(
         default_factory=list,
-        description="Locations that new secrets are kept in; left out: Google's automatic replication.",
+        description="Locations of new secrets; left out: Google's automatic replication.",
     )
     kms_key_name: str | None = Field(
         default=None,
         min_length=1,
-        description="Cloud KMS key for new secrets (CMEK); '{location}' in it stands for each replica's.",
+        description="Cloud KMS key for new secrets (CMEK); '{location}' in it is replaced by each replica's.",
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels put on new secrets.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels of new secrets.")

@@ -13,7 +13,7 @@ class KeyringConfig(BaseModel):
     service: str = Field(
         default="strongroom",
         min_length=1,
-        description="The keyring's service; each key is a user name of it.",
+        description="The keyring's service; each key is a user name in it.",
     )
     backend: str | None = Field(
         default=None,

@@ -24,10 +24,10 @@ class MariaDBRotatorConfig(BaseModel):
         description="Where an administrator logs in: mariadb://admin@host:3306/database, or "
         "mariadb://root@localhost/?unix_socket=/run/mysqld/mysqld.sock.",
     )
-    username: str | None = Field(default=None, description="The administrator; else the URL's.")
-    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    username: str | None = Field(default=None, description="The administrator; by default the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; by default the URL's.")
     role: str = Field(min_length=1, description=f"The user whose password is rotated: {_ACCOUNT}.")
-    role_b: str | None = Field(default=None, min_length=1, description="The other one, where two take turns.")
+    role_b: str | None = Field(default=None, min_length=1, description="The other one, if two take turns.")
     strategy: Literal["single", "alternating"] = Field(
         default="single",
         description="Whether one user gets another password, or two take turns: then nobody's log-in fails.",

@@ -17,7 +17,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Give the descriptor of the rotator `mariadb`."""
     yield RotatorPlugin(
         name="mariadb",
-        summary="The password of a user of MariaDB, or of two that take turns.",
+        summary="The password of a MariaDB user, or of two that take turns.",
         config=MariaDBRotatorConfig,
         factory="strongroom_mariadb.rotator:MariaDBRotator",
     )

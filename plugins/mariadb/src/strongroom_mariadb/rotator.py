@@ -47,8 +47,9 @@ class MariaDBRotator(UserRotator):
         role_b: The other one, for `alternating`.
         strategy: `single`: the user gets another password, and log-ins with the old one fail from then on
             until readers have the new one. `alternating`: the other user gets one, so that none fail.
-        username: The administrator; else the URL's.
-        password: Its password; else the URL's. Where it is the very secret that is rotated, the old and the
+        username: The administrator; by default the URL's.
+        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
+            the
             new one are tried too.
         login: URLs where applications log in, each tried by `verify`; without them that of `url`.
         ca_file: The CA of the server's certificate, PEM; with it TLS is required.

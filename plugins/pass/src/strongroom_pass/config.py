@@ -13,14 +13,12 @@ class PassConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     path: Path | None = Field(
-        default=None, description="The store; else PASSWORD_STORE_DIR, else ~/.password-store."
+        default=None, description="The store; by default PASSWORD_STORE_DIR, or else ~/.password-store."
     )
     program: str | None = Field(
         default=None,
         min_length=1,
-        description="pass or gopass, by name or path; else the first that is there.",
+        description="pass or gopass, by name or path; by default the first that is installed.",
     )
-    whole: bool = Field(
-        default=False, description="The whole of an entry is the secret, and not its first line alone."
-    )
+    whole: bool = Field(default=False, description="The secret is the whole entry, not only its first line.")
     timeout: float = Field(default=10.0, gt=0, description="Seconds that one run of the program may take.")

@@ -38,7 +38,7 @@ class PassSecretProvider(BaseProvider):
     Args:
         path: The store; else PASSWORD_STORE_DIR, else `~/.password-store`.
         program: `pass` or `gopass`, by name or path; else the first of them that is there.
-        whole: The whole of an entry is the secret, and not its first line alone. Without it the other lines
+        whole: The secret is the whole entry, not only its first line. Without it the other lines
             of an entry stay as they are when its secret is written.
         timeout: Seconds that one run of the program may take.
 

@@ -18,15 +18,15 @@ class PostgreSQLConfig(BaseModel):
         pattern=r"^postgres(ql)?://",
         repr=False,
         description="A connection URI of libpq, such as postgresql://user@host:5432/database?sslmode="
-        "verify-full; several hosts are joined by commas.",
+        "verify-full; several hosts are separated by commas.",
     )
-    username: str | None = Field(default=None, description="The role; else the URL's.")
-    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    username: str | None = Field(default=None, description="The role; by default the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; by default the URL's.")
     db_schema: str = Field(
         default="strongroom",
         alias="schema",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
-        description="The schema that holds the tables; made by the first write where the role may.",
+        description="The schema that holds the tables; the first write makes it if the role may.",
     )
     encryption_key: str | None = Field(
         default=None,
@@ -35,10 +35,10 @@ class PostgreSQLConfig(BaseModel):
         "key_file: the variable STRONGROOM_ENCRYPTION_KEY.",
     )
     key_file: Path | None = Field(
-        default=None, description="A file that holds the key; made on the first write where the store is new."
+        default=None, description="A file that holds the key; the first write makes it if the store is new."
     )
     older_keys: tuple[str, ...] = Field(
-        default=(), repr=False, description="Keys that open the store as well, until a rekey has led away."
+        default=(), repr=False, description="Keys that also open the store, until a rekey has replaced them."
     )
     max_versions: int = Field(
         default=100, ge=1, le=1000, description="Versions kept of each secret; the oldest are dropped."
@@ -52,4 +52,4 @@ class PostgreSQLConfig(BaseModel):
         description="Whether a pooler such as pgbouncer is in between: nothing is then left in a "
         "session. Found out where it is not given.",
     )
-    migrate: bool = Field(default=True, description="Make and upgrade the tables where they are not there.")
+    migrate: bool = Field(default=True, description="Make missing tables, and upgrade old ones.")

@@ -18,13 +18,13 @@ def strongroom_providers() -> Iterable[Plugin]:
     """Give the descriptors of `type: postgresql`, a provider and a rotator."""
     yield Plugin(
         name="postgresql",
-        summary="A PostgreSQL database; names and values are sealed before they reach it.",
+        summary="A PostgreSQL database; names and values are encrypted before they reach it.",
         config=PostgreSQLConfig,
         factory="strongroom_postgresql.provider:PostgreSQLSecretProvider",
     )
     yield RotatorPlugin(
         name="postgresql",
-        summary="The password of a role of PostgreSQL, or of two that take turns.",
+        summary="The password of a PostgreSQL role, or of two that take turns.",
         config=PostgreSQLRotatorConfig,
         factory="strongroom_postgresql.rotator:PostgreSQLRotator",
     )

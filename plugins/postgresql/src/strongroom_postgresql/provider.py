@@ -41,8 +41,8 @@ class PostgreSQLSecretProvider(SealedSecretProvider["PostgreSQLBackend"]):
     Args:
         url: A connection URI of libpq. The environment variables and files that libpq knows count where the
             URL leaves something out.
-        username: The role; else the URL's.
-        password: Its password; else the URL's.
+        username: The role; by default the URL's.
+        password: Its password; by default the URL's.
         schema: The schema that holds the tables; the first write makes it where the role may.
         encryption_key: Text of `generate_key`, 32 bytes, a Fernet key, or a passphrase.
         key_file: A file that holds one of these as text.

@@ -54,8 +54,9 @@ class PostgreSQLRotator(UserRotator):
         role_b: The other one, for `alternating`.
         strategy: `single`: the role gets another password, and log-ins with the old one fail from then on
             until readers have the new one. `alternating`: the other role gets one, so that none fail.
-        username: The administrator; else the URL's.
-        password: Its password; else the URL's. Where it is the very secret that is rotated, the old and the
+        username: The administrator; by default the URL's.
+        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
+            the
             new one are tried too.
         login: URLs where applications log in, each tried by `verify`; without them that of `url`.
         userlist: The `auth_file` of a pgbouncer here, in which the password is changed too.

@@ -22,11 +22,11 @@ class PostgreSQLRotatorConfig(BaseModel):
         repr=False,
         description="Where an administrator logs in, as libpq writes it: postgresql://admin@host:5432/database.",
     )
-    username: str | None = Field(default=None, description="The administrator; else the URL's.")
-    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    username: str | None = Field(default=None, description="The administrator; by default the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; by default the URL's.")
     role: str = Field(min_length=1, max_length=63, description="The role whose password is rotated.")
     role_b: str | None = Field(
-        default=None, min_length=1, max_length=63, description="The other one, where two take turns."
+        default=None, min_length=1, max_length=63, description="The other one, if two take turns."
     )
     strategy: Literal["single", "alternating"] = Field(
         default="single",

@@ -25,7 +25,7 @@ class RedisCacheConfig(BaseModel):
         default="strongroom", min_length=1, description="What the names of all keys and channels begin with."
     )
     username: str | None = Field(default=None, description="ACL user; else the URL's.")
-    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; by default the URL's.")
     sentinel_username: str | None = Field(default=None, description="ACL user of the sentinels themselves.")
     sentinel_password: str | None = Field(default=None, repr=False, description="Its password.")
     ca_file: Path | None = Field(default=None, description="The CA of the server's certificate, PEM.")
@@ -51,12 +51,12 @@ class RedisRotatorConfig(BaseModel):
     user: str = Field(
         min_length=1, pattern=r"^\S+$", description="The ACL user whose password is rotated; `default` too."
     )
-    username: str | None = Field(default=None, description="The administrator; else the URL's.")
-    password: str | None = Field(default=None, repr=False, description="Its password; else the URL's.")
+    username: str | None = Field(default=None, description="The administrator; by default the URL's.")
+    password: str | None = Field(default=None, repr=False, description="Its password; by default the URL's.")
     others: list[Annotated[str, Field(pattern=_SERVER)]] = Field(
         default=[],
         repr=False,
-        description="Further servers, each with users of its own: replicas, and the nodes of a cluster. The "
+        description="Further servers, each with its own users: replicas, and the nodes of a cluster. The "
         "administrator is the same.",
     )
     ca_file: Path | None = Field(default=None, description="The CA of the servers' certificates, PEM.")

@@ -27,7 +27,7 @@ def strongroom_providers() -> Iterable[Plugin]:
     return [
         RotatorPlugin(
             name="redis",
-            summary="The password of an ACL user of Redis or Valkey; the old one is good in the grace.",
+            summary="The password of an ACL user of Redis or Valkey; the old one works for the grace period.",
             config=RedisRotatorConfig,
             factory="strongroom_redis.rotator:RedisRotator",
         )

@@ -35,8 +35,9 @@ class RedisRotator(UserRotator):
     Args:
         url: Where an administrator logs in: a user who may `ACL`, `CONFIG REWRITE`.
         user: The user.
-        username: The administrator; else the URL's.
-        password: Its password; else the URL's. Where it is the very secret that is rotated, the old and the
+        username: The administrator; by default the URL's.
+        password: Its password; by default the URL's. Where it is the very secret that is rotated, the old and
+            the
             new one are tried too.
         others: Further servers with users of their own: replicas, and the nodes of a cluster.
         ca_file: The CA of the servers' certificates, PEM.

@@ -57,7 +57,7 @@ class RedisCacheStore:
             both with `rediss` for TLS.
         namespace: What the names of all keys and of the channel begin with.
         username: ACL user; else the URL's.
-        password: Its password; else the URL's.
+        password: Its password; by default the URL's.
         sentinel_username: ACL user of the sentinels themselves.
         sentinel_password: Its password.
         ca_file: The CA that signed the server's certificate.

@@ -1,4 +1,4 @@
-"""Spans and metrics of every operation, by OpenTelemetry."""
+"""Spans and metrics of every operation, with OpenTelemetry."""
 
 from __future__ import annotations
 

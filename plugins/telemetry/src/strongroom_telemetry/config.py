@@ -22,10 +22,10 @@ class TelemetryConfig(BaseModel):
         default=None,
         min_length=16,
         repr=False,
-        description="The key of that hash, so that processes write the same; else one of the process.",
+        description="The key of that hash, the same for all processes; by default a key of the process.",
     )
     due_seconds: float = Field(
         default=60,
         ge=1,
-        description="For how long a count of the rotations that are due is good, in seconds.",
+        description="Seconds for which a count of due rotations is reused.",
     )

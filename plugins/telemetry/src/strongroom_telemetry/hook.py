@@ -41,7 +41,7 @@ class TelemetryHook(BatchHook):
     Args:
         keys: What spans say of keys: nothing, or a keyed hash (attribute `key`). Metrics never have a key.
         hash_key: The key of that hash; else one that is made for this process.
-        due_seconds: For how long a count of the rotations that are due is good, in seconds.
+        due_seconds: Seconds for which a count of due rotations is reused.
         tracer_provider: Where spans go; else the global one.
         meter_provider: Where metrics go; else the global one.
         clock: A monotonic clock in seconds.

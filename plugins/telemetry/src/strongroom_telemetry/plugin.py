@@ -16,7 +16,7 @@ def strongroom_hooks() -> Iterable[Plugin]:
     """Give the descriptor of `type: telemetry`."""
     yield Plugin(
         name="telemetry",
-        summary="Spans and metrics of every operation, by OpenTelemetry.",
+        summary="Spans and metrics of every operation, with OpenTelemetry.",
         config=TelemetryConfig,
         factory="strongroom_telemetry.hook:TelemetryHook",
     )

@@ -17,7 +17,7 @@ class _ServerConfig(BaseModel):
         pattern=r"^[hH][tT][tT][pP][sS]?://[^/]",
         description="Address of the server, as in https://vault.example.com:8200.",
     )
-    token: str | None = Field(default=None, repr=False, description="A token; or say `auth`.")
+    token: str | None = Field(default=None, repr=False, description="A token; or give `auth`.")
     namespace: str | None = Field(default=None, description="Namespace of the mount and of the login.")
     auth: dict[str, Any] | None = Field(
         default=None,
@@ -39,7 +39,7 @@ class VaultConfig(_ServerConfig):
 
     mount_point: str = Field(default="secret", description="Where the KV engine is mounted.")
     kv_version: Literal[1, 2] | None = Field(
-        default=None, description="Version of the KV engine; asked once."
+        default=None, description="Version of the KV engine; by default the server is asked once."
     )
     destroy_on_delete: bool = Field(default=False, description="Delete for good, with all versions.")
     list_deleted: bool = Field(default=False, description="List soft-deleted keys too, for fewer requests.")
@@ -52,10 +52,10 @@ class LeaseConfig(_ServerConfig):
 
     mount_point: str = Field(default="database", min_length=1, description="Where the engine is mounted.")
     path: str = Field(
-        default="creds", min_length=1, description="Between mount and role: creds, or issue of pki."
+        default="creds", min_length=1, description="The path between mount and role: creds, or issue for pki."
     )
     parameters: dict[str, dict[str, Any]] | None = Field(
-        default=None, description="What is sent with the request for a role, by role; it is then a POST."
+        default=None, description="What is sent with the request for a role, by role; that is then a POST."
     )
     deadline: float | None = Field(default=None, gt=0, description="Seconds for a whole list.")
 

@@ -20,7 +20,7 @@ def strongroom_providers() -> Iterable[Plugin]:
         ),
         Plugin(
             name="vault.leases",
-            summary="Credentials that Vault or OpenBao issues for a time: databases, certificates.",
+            summary="Credentials that Vault or OpenBao issues for a limited time: databases, certificates.",
             config=LeaseConfig,
             factory="strongroom_vault.leases:VaultLeaseProvider",
         ),

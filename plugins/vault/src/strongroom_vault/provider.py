@@ -53,7 +53,7 @@ class VaultSecretProvider(BaseProvider):
 
     Args:
         url: Address of the server.
-        token: A token; or say `auth`. No `VAULT_*` variable is looked at.
+        token: A token; or give `auth`. No `VAULT_*` variable is looked at.
         mount_point: Where the engine is mounted.
         timeout: Seconds for one get, set, delete or page.
         deadline: Seconds for a whole list or batch; None: no limit.

@@ -38,7 +38,7 @@ class VaultTransitEncryption(HoldsKey):
     Args:
         url: Address of the server.
         key_name: The transit key; its type is aes256-gcm96, aes128-gcm96 or (x)chacha20-poly1305.
-        token: A token; or say `auth`. No `VAULT_*` variable is looked at.
+        token: A token; or give `auth`. No `VAULT_*` variable is looked at.
         mount_point: Where the engine is mounted.
         derived: The key was made with `derived=true`. Tokens are then rewrapped by the server itself.
         timeout: Seconds for one call.
